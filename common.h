@@ -1,0 +1,320 @@
+/* common.h - what every file shares: errors, memory, files, random numbers, and the floating-point contract
+ * with our own exp, log, erf, tanh, sin and cos.  The rules behind the numbers stand in NUMERICS.md.     */
+#ifndef COMMON_H
+#define COMMON_H
+
+#if defined __clang__
+#pragma STDC FP_CONTRACT OFF
+#elif defined __GNUC__ && !defined __OPTIMIZE_DEBUG__
+#pragma GCC optimize("O3", "fp-contract=off", "no-math-errno", "no-trapping-math")
+#endif
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
+#include <assert.h>
+#include <ctype.h>
+#include <errno.h>
+#include <float.h>
+#include <limits.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#ifdef __FAST_MATH__
+#error "-ffast-math changes results: build without it (NUMERICS.md)"
+#endif
+#if FLT_EVAL_METHOD != 0 && FLT_EVAL_METHOD != 16
+#error "this compiler rounds in extended precision: add -msse2 -mfpmath=sse (NUMERICS.md)"
+#endif
+
+// ---------------------------------------------------------------------------------------------- errors
+
+enum { EX_USAGE = 64, EX_DATAERR = 65, EX_NOINPUT = 66, EX_OSERR = 71, EX_CANTCREAT = 73, EX_IOERR = 74,
+       EX_TEMPFAIL = 75 };                                            // exit codes, as in sysexits.h
+
+#ifdef __GNUC__
+#define PRINTF_LIKE(form, rest) __attribute__((format(printf, form, rest)))
+#define INLINE static inline __attribute__((always_inline))
+#else
+#define PRINTF_LIKE(form, rest)
+#define INLINE static inline
+#endif
+
+static char error_text[1024];                                         // what main prints
+static int  error_code;                                               // what main exits with
+
+// Notes what went wrong (file, line or name, what, what to do) and the exit code; returns -1.
+PRINTF_LIKE(2, 3) static inline int fail(int code, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    vsnprintf(error_text, sizeof error_text, format, args);
+    va_end(args);
+    error_code = code;
+    return -1;
+}
+
+// ---------------------------------------------------------------------------------------------- memory
+
+// Zeroed memory for count things of size bytes, or NULL after fail().
+static inline void *allocate(size_t count, size_t size) {
+    void *p = size && count > SIZE_MAX / size ? NULL : calloc(count ? count : 1, size ? size : 1);
+    if (!p) fail(EX_OSERR, "out of memory: %zu x %zu bytes asked for", count, size);
+    return p;
+}
+
+// Makes room in *array (of *capacity things of size bytes) for at least need of them. 0, or -1 after fail().
+static inline int reserve(void *array, size_t *capacity, size_t need, size_t size) {
+    void *old, *p;
+    memcpy(&old, array, sizeof old);
+    if (need <= *capacity) return 0;
+    size_t more = *capacity < SIZE_MAX / 4 ? *capacity * 2 : need;
+    if (more < need) more = need;
+    if (more < 16) more = 16;
+    if (more > SIZE_MAX / size || !(p = realloc(old, more * size)))
+        return fail(EX_OSERR, "out of memory: %zu x %zu bytes asked for", more, size);
+    memcpy(array, &p, sizeof p);
+    *capacity = more;
+    return 0;
+}
+
+typedef struct { char *data; size_t len, capacity; } Buffer;          // bytes; data[len] is 0 once it is not NULL
+
+static inline int buffer_append(Buffer *b, const void *bytes, size_t n) {
+    if (n > SIZE_MAX - b->len - 1 || reserve(&b->data, &b->capacity, b->len + n + 1, 1) < 0)
+        return n > SIZE_MAX - b->len - 1 ? fail(EX_OSERR, "out of memory") : -1;
+    if (n) memcpy(b->data + b->len, bytes, n);
+    b->data[b->len += n] = 0;
+    return 0;
+}
+
+PRINTF_LIKE(2, 3) static inline int buffer_printf(Buffer *b, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    if (reserve(&b->data, &b->capacity, b->len + (size_t)n + 1, 1) < 0) return -1;
+    va_start(args, format);
+    vsnprintf(b->data + b->len, (size_t)n + 1, format, args);
+    va_end(args);
+    b->len += (size_t)n;
+    return 0;
+}
+
+static inline void buffer_free(Buffer *b) {
+    free(b->data);
+    memset(b, 0, sizeof *b);
+}
+
+// Appends a whole regular file to b. 0, or -1 after fail() with the path.
+static inline int file_read(Buffer *b, const char *path) {
+    struct stat st;
+    FILE *f = fopen(path, "rb");
+    if (!f) return fail(EX_NOINPUT, "%s: %s", path, strerror(errno));
+    if (fstat(fileno(f), &st) < 0 || !S_ISREG(st.st_mode)) {
+        fclose(f);
+        return fail(EX_NOINPUT, "%s: not a regular file", path);
+    }
+    if (reserve(&b->data, &b->capacity, b->len + (size_t)st.st_size + 1, 1) < 0) return fclose(f), -1;
+    size_t n = fread(b->data + b->len, 1, (size_t)st.st_size, f);
+    int bad = ferror(f) || n != (size_t)st.st_size;
+    fclose(f);
+    if (bad) return fail(EX_IOERR, "%s: could not be read whole", path);
+    b->data[b->len += n] = 0;
+    return 0;
+}
+
+// -------------------------------------------------------------------------------------- random numbers
+
+// Counter-based: the value depends on (seed, stream, step, index) alone, so there is no state to save.
+// The mixing function is the finaliser of splitmix64 (Steele, Lea and Flood 2014).
+static inline uint64_t random_mix(uint64_t x) {
+    x += 0x9e3779b97f4a7c15u;
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+enum { STREAM_INIT, STREAM_HEAD, STREAM_ORDER, STREAM_RESAMPLE, STREAM_BOOTSTRAP, STREAM_FOLD, STREAM_TEST };
+static inline uint64_t random_u64(uint64_t seed, uint64_t stream, uint64_t step, uint64_t index) {
+    return random_mix(random_mix(random_mix(random_mix(seed) ^ stream) ^ step) ^ index);
+}
+// uniform in [0, n), n < 2^32: the high half of a 32 x 32 bit product
+static inline uint32_t random_below(uint32_t n, uint64_t seed, uint64_t stream, uint64_t step, uint64_t index) {
+    return (uint32_t)(((random_u64(seed, stream, step, index) >> 32) * n) >> 32);
+}
+// a permutation of 0..n-1 (Fisher-Yates)
+static inline void random_permutation(uint32_t *p, uint32_t n, uint64_t seed, uint64_t stream, uint64_t step) {
+    for (uint32_t i = 0; i < n; i++) p[i] = i;
+    for (uint32_t i = n; i > 1; i--) {
+        uint32_t j = random_below(i, seed, stream, step, i), t = p[i-1];
+        p[i-1] = p[j], p[j] = t;
+    }
+}
+
+// ------------------------------------------------------------------------------ the floating-point contract
+
+#ifdef MORE_DOUBLE                     // the layers in double, for checking gradients against finite differences
+typedef double real;
+#else
+typedef float real;
+#endif
+
+/* A fused multiply-add is one rounding of a*b + c.  Where the hardware has it we use it; elsewhere this is the
+ * definition: the product of two floats is exact in double, the sum is rounded to odd, then once to float
+ * (Boldo and Melquiond 2008).                                                                               */
+INLINE float exact_fmaf(float a, float b, float c) {
+    double p = (double)a * b, s = p + c, t = s - p, e = (p - (s - t)) + (c - t);   // s + e = p + c  (2Sum)
+    uint64_t u;
+    memcpy(&u, &s, 8);
+    uint64_t inexact = (e < 0) | (e > 0), toward_zero = (e < 0) ^ (s < 0);
+    u -= inexact & toward_zero & ~(u & 1);                             // the two odd neighbours of an even s
+    u += inexact & ~toward_zero & ~(u & 1);
+    memcpy(&s, &u, 8);
+    return (float)s;
+}
+
+/* A loop that should be fast is written once, as an INLINE function whose first parameter is `const int hw`, and
+ * is instantiated for each instruction set; hw says at compile time whether FMA is one instruction there.      */
+#if defined __GNUC__ && !defined __TINYC__
+#define FMA(a, b, c) (hw ? __builtin_fmaf(a, b, c) : exact_fmaf(a, b, c))
+#else
+#define FMA(a, b, c) ((void)hw, exact_fmaf(a, b, c))
+#endif
+#if defined FP_FAST_FMAF || defined __FMA__ || defined __aarch64__ || defined __powerpc64__ || defined __s390x__ \
+    || defined __riscv_d
+enum { HW = 1 };                                                       // the baseline this file is compiled for
+#else
+enum { HW = 0 };
+#endif
+static inline float more_fmaf(float a, float b, float c) { const int hw = HW; return FMA(a, b, c); }
+
+INLINE float    float_of(uint32_t u) { float f; memcpy(&f, &u, 4); return f; }
+INLINE uint32_t bits_of(float f)     { uint32_t u; memcpy(&u, &f, 4); return u; }
+
+// exp(x) = 2^n exp(r), n = round(x / ln 2), |r| <= ln 2 / 2; coefficients from scripts/fit_polynomials.py
+INLINE float expf_hw(const int hw, float x) {
+    x = x < -104.0f ? -104.0f : x;
+    x = x > 89.0f ? 89.0f : x;                                        // NaN passes both
+    float t = FMA(x, 0x1.715476p+0f, 0x1.8p+23f), n = t - 0x1.8p+23f;  // adding 1.5 2^23 rounds to an integer
+    float r = FMA(n, -0x1.62e4p-1f, x);                               // ln 2 in two parts, the first of 15 bits
+    r = FMA(n, -0x1.7f7d1cp-20f, r);
+    float q = FMA(0x1.6d7c9ep-10f, r, 0x1.123afep-7f);
+    q = FMA(q, r, 0x1.5554bep-5f);
+    q = FMA(q, r, 0x1.555490p-3f);
+    q = FMA(q, r, 0.5f);
+    q = FMA(q, r, 1.0f);
+    q = FMA(q, r, 1.0f);
+    int32_t k = (int32_t)(bits_of(t) - 0x4b400000u), half = k >> 1;    // 2^k in two factors: k may reach -150
+    return q * float_of((uint32_t)(half + 127) << 23) * float_of((uint32_t)(k - half + 127) << 23);
+}
+
+// erf(x) = x + x p(x^2) for |x| < 1, else sign(x) (1 - exp(q(|x|)))
+INLINE float erff_hw(const int hw, float x) {
+    float s = x * x, a = fabsf(x), t = a < 4.0f ? a : 4.0f;
+    float p = FMA(0x1.4c344ep-14f, s, -0x1.a50b0ep-11f);
+    p = FMA(p, s, 0x1.542e10p-8f);
+    p = FMA(p, s, -0x1.b7fe90p-6f);
+    p = FMA(p, s, 0x1.ce2d50p-4f);
+    p = FMA(p, s, -0x1.812740p-2f);
+    p = FMA(p, s, 0x1.06eba8p-3f);
+    float q = FMA(-0x1.6bddb2p-16f, t, 0x1.cecaacp-12f);
+    q = FMA(q, t, -0x1.138e30p-8f);
+    q = FMA(q, t, 0x1.9d03ecp-6f);
+    q = FMA(q, t, -0x1.bc1564p-4f);
+    q = FMA(q, t, -0x1.443560p-1f);
+    q = FMA(q, t, -0x1.212c0ep+0f);
+    q = FMA(q, t, 0x1.8a5954p-13f);
+    float large = 1.0f - expf_hw(hw, q), small = FMA(x, p, x);
+    large = float_of(bits_of(large) | (bits_of(x) & 0x80000000u));
+    return a >= 1.0f ? large : small;                                 // NaN takes the small branch and stays
+}
+
+// tanh(x) = x + x^3 p(x^2) for |x| < 0.625, else sign(x) (1 - 2 / (exp(2|x|) + 1))
+INLINE float tanhf_hw(const int hw, float x) {
+    float s = x * x, a = fabsf(x), t = a < 10.0f ? a : 10.0f;
+    float p = FMA(-0x1.769df8p-8f, s, 0x1.525328p-6f);
+    p = FMA(p, s, -0x1.b8439ap-5f);
+    p = FMA(p, s, 0x1.110762p-3f);
+    p = FMA(p, s, -0x1.555534p-2f);
+    float large = 1.0f - 2.0f / (expf_hw(hw, 2.0f * t) + 1.0f), small = FMA(x * s, p, x);
+    large = float_of(bits_of(large) | (bits_of(x) & 0x80000000u));
+    return a >= 0.625f ? large : small;
+}
+
+// sigma(x) = 1 / (1 + exp(-x)), without overflow for either sign
+INLINE float sigmoidf_hw(const int hw, float x) {
+    float e = expf_hw(hw, -fabsf(x));
+    return (x < 0 ? e : 1.0f) / (1.0f + e);
+}
+
+static inline float more_expf(float x)  { return expf_hw(HW, x); }
+static inline float more_erff(float x)  { return erff_hw(HW, x); }
+static inline float more_tanhf(float x) { return tanhf_hw(HW, x); }
+
+// ---- double: for what is one number per text or per step; no fused multiply-add here
+
+static inline double double_scale(double x, int k) {                  // x 2^k for |k| < 2000
+    for (; k > 1000; k -= 1000) x *= 0x1p1000;
+    for (; k < -1000; k += 1000) x *= 0x1p-1000;
+    uint64_t u = (uint64_t)(k + 1023) << 52;
+    double f;
+    memcpy(&f, &u, 8);
+    return x * f;
+}
+
+// exp: the same reduction, Taylor's series to r^14
+static inline double more_exp(double x) {
+    if (!(x > -746)) return x != x ? x : 0;
+    if (x > 710) return HUGE_VAL;
+    double n = x * 0x1.71547652b82fep+0 + 0x1.8p52 - 0x1.8p52;
+    double r = (x - n * 0x1.62e42feep-1) - n * 0x1.a39ef35793c76p-33, p = 1;
+    for (int i = 14; i > 0; i--) p = 1 + r * p / i;
+    return double_scale(p, (int)n);
+}
+
+// log(m 2^k) = k ln 2 + 2 atanh(f), f = (m-1)/(m+1), m in [sqrt(1/2), sqrt(2))
+static inline double more_log(double x) {
+    if (!(x > 0)) return x == 0 ? -HUGE_VAL : NAN;
+    if (x > DBL_MAX) return x;
+    int k;
+    double m = frexp(x, &k);
+    if (m < 0x1.6a09e667f3bcdp-1) m *= 2, k--;
+    double f = (m - 1) / (m + 1), s = f * f, p = 0;
+    for (int i = 23; i > 1; i -= 2) p = s * (1.0 / i + p);
+    return k * 0x1.62e42feep-1 + (k * 0x1.a39ef35793c76p-33 + 2 * (f + f * p));
+}
+
+// log(1+x) = log(u) x / (u - 1), u = 1 + x rounded                     (Kahan, in Goldberg 1991, theorem 4)
+static inline double more_log1p(double x) {
+    double u = 1 + x;
+    return u == 1 || u > DBL_MAX ? x : more_log(u) * (x / (u - 1));
+}
+
+// sin and cos: x = n pi/2 + r, |r| <= pi/4, Taylor's series to r^21; for |x| < 1e6, the angles of rotary positions
+static inline void more_sincos(double x, double *sine, double *cosine) {
+    double n = x * 0x1.45f306dc9c883p-1 + 0x1.8p52 - 0x1.8p52;
+    double r = ((x - n * 0x1.921fb544p+0) - n * 0x1.0b4611a6p-34) - n * 0x1.3198a2e037073p-69, s = r * r;
+    double a = 1, b = 1;
+    for (int i = 20; i > 0; i -= 2) a = 1 - s * a / (i * (i + 1)), b = 1 - s * b / (i * (i - 1));
+    a *= r;
+    int quadrant = (int)(n - 4 * floor(n / 4));
+    *sine   = quadrant == 0 ? a : quadrant == 1 ? b : quadrant == 2 ? -a : -b;
+    *cosine = quadrant == 0 ? b : quadrant == 1 ? -a : quadrant == 2 ? -b : a;
+}
+
+// x^y for x > 0
+static inline double more_pow(double x, double y) { return more_exp(y * more_log(x)); }
+
+// a standard normal deviate (Box and Muller 1958)
+static inline double random_normal(uint64_t seed, uint64_t stream, uint64_t step, uint64_t index) {
+    uint64_t u = random_u64(seed, stream, step, index);
+    double s, c;
+    more_sincos((double)(u & 0xffffffff) * 0x1p-32 * 6.283185307179586, &s, &c);
+    return sqrt(-2 * more_log(((double)(u >> 32) + 1) * 0x1p-32)) * c;
+}
+
+#endif

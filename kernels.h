@@ -1,0 +1,86 @@
+/* kernels.h - the layers' interface.  kernels.c implements it for CPUs; another file with the same functions can be
+ * linked in its place, because nobody above the layers looks into a tensor.
+ *
+ * A tensor is a block of `real` from kernels_alloc; kernels_write and kernels_read copy from and to host arrays.
+ * Token ids, positions, segments and texts are host arrays.  Outputs, then inputs, then sizes; a gradient is d + the
+ * name of what it belongs to.  Forward writes; backward ADDS to gradients, except where it says "writes".
+ * T token rows, B texts, C channels, OC output channels, NH query heads, NKV key/value heads, HD head size,
+ * V vocabulary.                                                                                               */
+#ifndef KERNELS_H
+#define KERNELS_H
+#include "common.h"
+
+typedef enum { ACT_GELU_ERF, ACT_GELU_TANH, ACT_SILU } Activation;
+typedef enum { POOL_LAST, POOL_EOS, POOL_MEAN } Pooling;
+
+/* A segment is `len` rows from `start`, attending to themselves up to the own row and to all of the parent's path;
+ * parent is a segment before it, or -1 for a root.  A root and its descendants are contiguous: a group.        */
+typedef struct { int start, len, parent; } Segment;
+typedef struct { int first, len, pooled; } Text;                      // an answer's content rows; the row scored
+
+int    kernels_init(const char *isa_name);                            // NULL: the fastest; -1 after fail()
+const char *kernels_name(void);                                       // which one it is
+real  *kernels_alloc(size_t n);                                       // zeroed; NULL after fail()
+void   kernels_free(real *tensor);
+void   kernels_zero(real *tensor, size_t n);
+void   kernels_write(real *tensor, const real *host, size_t n);
+void   kernels_read(real *host, const real *tensor, size_t n);
+
+// out(T,C) = wte[token] (+ wpe[position]);  wte(V,C), wpe(P,C) or NULL
+void embed_forward(real *out, const int *token, const int *position, const real *wte, const real *wpe, int T, int C);
+void embed_backward(real *dwte, real *dwpe, const real *dout, const int *token, const int *position, int T, int C);
+
+// layer norm, or RMS norm when rms (then b and mean are not used); mean(T), rstd(T) are kept for backward
+void norm_forward(real *out, real *mean, real *rstd, const real *inp, const real *w, const real *b, real eps,
+                  int rms, int T, int C);
+void norm_backward(real *dinp, real *dw, real *db, const real *dout, const real *inp, const real *mean,
+                   const real *rstd, const real *w, int rms, int T, int C);
+
+// out(T,OC) = inp(T,C) w(OC,C)^T + b(OC);  b may be NULL
+void matmul_forward(real *out, const real *inp, const real *w, const real *b, int T, int C, int OC);
+// WRITES dinp(T,C); adds dw(OC,C), db(OC)
+void matmul_backward(real *dinp, real *dw, real *db, const real *dout, const real *inp, const real *w,
+                     int T, int C, int OC);
+
+// turns the first `dims` of each of `heads` heads of HD in rows of `stride` by the row's position;
+// cosine, sine (P, dims/2); sign +1 forward, -1 backward
+void rotary(real *rows, const real *cosine, const real *sine, const int *position, int sign, int T, int heads,
+            int HD, int dims, int stride);
+
+// qkv(T, (NH + 2 NKV) HD): query heads, key heads, value heads; out(T, NH HD); lse(T, NH) kept for backward
+void attention_forward(real *out, real *lse, const real *qkv, const Segment *seg, int S, int T, int NH, int NKV,
+                       int HD);
+// WRITES dqkv
+void attention_backward(real *dqkv, const real *dout, const real *out, const real *lse, const real *qkv,
+                        const Segment *seg, int S, int T, int NH, int NKV, int HD);
+
+void activation_forward(real *out, const real *inp, Activation kind, int T, int F);                // (T,F)
+void activation_backward(real *dinp, const real *dout, const real *inp, Activation kind, int T, int F);  // WRITES
+// inp(T,2F): gate, up; out(T,F) = act(gate) * up
+void gated_forward(real *out, const real *inp, Activation kind, int T, int F);
+void gated_backward(real *dinp, const real *dout, const real *inp, Activation kind, int T, int F);       // WRITES
+
+void add_forward(real *out, const real *a, const real *b, size_t n);  // out = a + b; out may be a
+void add3_forward(real *out, const real *a, const real *b, const real *c, size_t n);               // (a + b) + c
+
+// pooled(B,C): the scored row, or with POOL_MEAN the mean of the content rows; reward(B) = w(C) . pooled
+void pool_forward(real *pooled, const real *inp, const Text *text, Pooling pooling, int B, int C);
+void head_forward(real *reward, const real *pooled, const real *w, int B, int C);
+void head_backward(real *dinp, real *dw, const real *dreward, const real *pooled, const real *w, const Text *text,
+                   Pooling pooling, int B, int C);                    // dinp(T,C)
+
+// logp[i] = log softmax(inp[row[i]] w^T)[target[i]] for n scored rows;  inp(T,C), w(V,C); work(chunk, V + C)
+void logp_forward(real *logp, const real *inp, const real *w, const int *row, const int *target, int n, int C,
+                  int V, real *work, int chunk);
+// the same, and adds the gradient of sum_i dlogp[i] logp[i] to dinp and dw; logp may be NULL
+void logp_backward(real *dinp, real *dw, real *logp, const real *dlogp, const real *inp, const real *w,
+                   const int *row, const int *target, int n, int C, int V, real *work, int chunk);
+
+// sum of squares in double, by blocks of 4096 numbers, 16 lanes each; NaN or infinity shows in the result
+double sum_of_squares(const real *x, size_t n);
+/* AdamW (Loshchilov and Hutter 2019, algorithm 2), decay not scaled by the schedule's normaliser:
+ * m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;  w = w decay - rate m / (sqrt(v) root + eps), g = scale * grad.
+ * rate and root hold the bias corrections; moments below 2^-100 are written as zero.                         */
+void adamw_update(real *w, real *m, real *v, const real *grad, size_t n, real scale, real b1, real b2, real rate,
+                  real root, real eps, real decay);
+#endif

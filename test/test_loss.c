@@ -1,0 +1,782 @@
+// Objectives, MORE's weights, the group sampler and the metrics.  Numbers come from closed forms, finite
+// differences, or scripts/golden_loss.py.
+#include "test.h"
+#include "../loss.c"
+
+static double normal(int test, int i) { return random_normal(1, STREAM_TEST, (uint64_t)test, (uint64_t)i); }
+
+static void random_gradients(float *g, int K, int C, int test, int unit) {
+    for (int i = 0; i < K; i++) {
+        double square = 0;
+        for (int c = 0; c < C; c++) square += normal(test, i*C + c) * normal(test, i*C + c);
+        for (int c = 0; c < C; c++) g[i*C + c] = (float)(normal(test, i*C + c) / (unit ? sqrt(square) : 1));
+    }
+}
+
+static double norm2(const double *lambda, const double *M, int K) { return quadratic(lambda, M, K); }
+
+static void check_simplex(const double *lambda, int K) {
+    double sum = 0;
+    for (int i = 0; i < K; i++) { CHECK(lambda[i] >= 0); sum += lambda[i]; }
+    CHECK_NEAR(sum, 1, 1e-12);
+}
+
+// with u = sum lambda_i g_i: <u,g_i> >= <u,u>, and equal where lambda_i > 0; relative to the lengths
+static void check_optimal(const double *lambda, const double *M, int K, double eps) {
+    double a = norm2(lambda, M, K);
+    check_simplex(lambda, K);
+    for (int i = 0; i < K; i++) {
+        double slope = 0, size = a;
+        for (int j = 0; j < K; j++) slope += M[i*K + j] * lambda[j], size += fabs(M[i*K + j]) * lambda[j];
+        if (M[i*K + i] == 0) continue;
+        CHECK(slope >= a - eps * size);
+        if (lambda[i] > 0) CHECK_NEAR(slope, a, eps * size);
+    }
+}
+
+static void weights(double *lambda, const float *g, MoreMode mode, Normalizer normalizer, int K, int C) {
+    double loss[MORE_MAX_SETS];
+    for (int i = 0; i < K; i++) loss[i] = 0.5 + 0.1 * i;
+    CHECK(more_weights(lambda, g, loss, mode, normalizer, K, C) == 0);
+}
+
+// ------------------------------------------------------------------------------------- Bradley and Terry
+
+static void test_equal_rewards_cost_log_2(void) {
+    float r[1] = {0.5f}, dchosen[1] = {0}, drejected[1] = {0};
+    CHECK_NEAR(reward_bt_loss(dchosen, drejected, r, r, NULL, NULL, 1), log(2), 1e-15);
+    CHECK(dchosen[0] == -0.5f);
+    CHECK(drejected[0] == 0.5f);
+}
+
+static void test_a_pairs_gradients_are_exact_opposites_and_are_added(void) {
+    float chosen[3] = {1, -2, 0.25f}, rejected[3] = {-0.5f, 1, 0.125f}, weight[3] = {0.2f, 0.7f, 0.1f};
+    float dchosen[3] = {0}, drejected[3] = {0}, twice[3] = {0}, other[3] = {0};
+    reward_bt_loss(dchosen, drejected, chosen, rejected, weight, NULL, 3);
+    for (int n = 0; n < 2; n++) reward_bt_loss(twice, other, chosen, rejected, weight, NULL, 3);
+    for (int j = 0; j < 3; j++) {
+        CHECK(dchosen[j] < 0 && drejected[j] == -dchosen[j]);
+        CHECK(twice[j] == 2*dchosen[j] && other[j] == 2*drejected[j]);
+    }
+}
+
+static void test_a_constant_added_to_all_rewards_changes_nothing(void) {
+    float chosen[2] = {1, -2}, rejected[2] = {-0.5f, 1}, more[4] = {101, 98, 99.5f, 101}, d[8] = {0};
+    CHECK(reward_bt_loss(d, d + 2, chosen, rejected, NULL, NULL, 2) ==
+          reward_bt_loss(d + 4, d + 6, more, more + 2, NULL, NULL, 2));
+    for (int j = 0; j < 4; j++) CHECK(d[j] == d[j + 4]);
+}
+
+static void test_the_masked_mean_over_ordered_pairs_is_the_plain_mean_and_ties_have_weight_0(void) {
+    float r[4][2] = {{1, 0.5f}, {-1, 2}, {0.3f, 0.3f}, {2, -3}};
+    float chosen[4], rejected[4], weight[4], d[8] = {0};
+    int score[4][2] = {{1, 0}, {0, 1}, {1, 1}, {1, 0}};
+    double sum = 0, count = 0;
+    for (int j = 0; j < 4; j++) {
+        for (int a = 0; a < 2; a++) {
+            int sign = (score[j][1-a] > score[j][a]) - (score[j][1-a] < score[j][a]);
+            if (sign) sum += log(1 + exp(-sign * ((double)r[j][1-a] - r[j][a]))), count++;
+        }
+        int first = score[j][0] >= score[j][1];
+        chosen[j] = r[j][!first], rejected[j] = r[j][first];
+        weight[j] = score[j][0] == score[j][1] ? 0 : 1/3.0f;
+    }
+    CHECK_NEAR(reward_bt_loss(d, d + 4, chosen, rejected, weight, NULL, 4), sum / count, 1e-7);
+    CHECK(d[2] == 0 && d[6] == 0);
+    memset(weight, 0, sizeof weight);
+    CHECK(reward_bt_loss(d, d + 4, chosen, rejected, weight, NULL, 4) == 0);
+}
+
+static void test_reward_gradients_are_the_finite_differences_with_weight_and_margin(void) {
+    float chosen[4] = {1, -2, 0.25f, 3}, rejected[4] = {-0.5f, 1, 0.125f, 3};
+    float weight[4] = {0.25f, 2, 0.5f, 1}, margin[4] = {0, 1, -0.5f, 0.25f}, d[8] = {0}, none[8];
+    double h = 0x1p-10;
+    reward_bt_loss(d, d + 4, chosen, rejected, weight, margin, 4);
+    for (int k = 0; k < 8; k++) {
+        float *x = k < 4 ? &chosen[k] : &rejected[k-4], at = *x;
+        *x = (float)(at + h);
+        double up = reward_bt_loss(none, none, chosen, rejected, weight, margin, 4);
+        *x = (float)(at - h);
+        double down = reward_bt_loss(none, none, chosen, rejected, weight, margin, 4);
+        *x = at;
+        CHECK_NEAR(d[k], (up - down) / (2*h), 5e-7);
+    }
+}
+
+static void test_a_margin_asks_for_a_larger_difference(void) {
+    float chosen = 2, rejected = .5f, margin = 1, weight = 3, d[2] = {0};
+    CHECK_NEAR(reward_bt_loss(d, d + 1, &chosen, &rejected, &weight, &margin, 1), 3 * log1p(exp(-.5)), 1e-14);
+    CHECK_NEAR(d[0], -3 / (1 + exp(.5)), 1e-7);
+}
+
+static void test_huge_differences_cost_their_size_or_nothing(void) {
+    float r[2] = {1e4f, -1e4f}, zero[2] = {0}, d[4] = {0};
+    CHECK(reward_bt_loss(d, d + 2, r, zero, NULL, NULL, 1) == 0);
+    CHECK(reward_bt_loss(d + 1, d + 3, r + 1, zero, NULL, NULL, 1) == 1e4);
+    CHECK(d[0] == 0 && d[1] == -1 && d[3] == 1);
+    CHECK(sigmoid(800) == 1 && sigmoid(-800) == 0 && log_sigmoid(-800) == -800);
+    for (int i = -40; i <= 40; i++) CHECK_NEAR(sigmoid(i / 4.0), 1 / (1 + exp(-i / 4.0)), 3e-16);
+    for (int i = -40; i <= 40; i++) CHECK_NEAR(log_sigmoid(i / 4.0), -log1p(exp(-i / 4.0)), 3e-15);
+}
+
+static void test_lm_loss_is_the_mean_over_scored_rows(void) {
+    int target[4] = {5, -1, 0, 7};
+    float logp[4] = {-1, 0, -2, -4.5f}, dlogp[4];
+    lm_coefficients(dlogp, target, 4, 3);
+    CHECK(dlogp[0] == -1/3.0f && dlogp[1] == 0 && dlogp[2] == -1/3.0f && dlogp[3] == -1/3.0f);
+    CHECK_NEAR(lm_loss(logp, 4, 3), 2.5, 1e-15);
+}
+
+// -------------------------------------------------------------------------------------------------- MORE
+
+static void test_head_gradient_has_the_papers_closed_form(void) {
+    float hw[2][2] = {{1, .5f}, {.1f, -.4f}}, hl[2][2] = {{.2f, 1}, {.6f, .2f}};
+    float w[2] = {.3f, -.2f}, g[4] = {0};
+    double want_loss[2] = {.537528, .708260}, want[4] = {-.332648, .207905, .253750, .304500};
+    for (int i = 0; i < 2; i++) {
+        float rw = w[0]*hw[i][0] + w[1]*hw[i][1], rl = w[0]*hl[i][0] + w[1]*hl[i][1], coef = 0, other = 0;
+        CHECK_NEAR(reward_bt_loss(&coef, &other, &rw, &rl, NULL, NULL, 1), want_loss[i], 1e-6);
+        more_head_gradient(g + 2*i, hw[i], hl[i], coef, 2);
+    }
+    for (int k = 0; k < 4; k++) CHECK_NEAR(g[k], want[k], 1e-6);
+    double M[4], lambda[2];
+    more_gram(M, g, 2, 2);
+    CHECK_NEAR(M[0], .153879, 1e-6);
+    CHECK_NEAR(M[1], -.021102, 1e-6);
+    CHECK_NEAR(M[3], .157109, 1e-6);
+    for (int mode = 0; mode < MORE_MODES; mode++) {
+        weights(lambda, g, (MoreMode)mode, NORMALIZE_NONE, 2, 2);
+        CHECK_NEAR(lambda[0], .504573, 1e-6);
+    }
+}
+
+// sum_i lambda_i mean_j -log sigma(w . (hw - hl)), in double; h is (K, n, 2, C)
+static double weighted_loss(const double *lambda, const double *w, const float *h, int K, int n, int C) {
+    double loss = 0;
+    for (int j = 0; j < K*n; j++) {
+        double delta = 0;
+        for (int c = 0; c < C; c++) delta += w[c] * ((double)h[2*j*C + c] - h[(2*j + 1)*C + c]);
+        loss += lambda[j / n] / n * log1p(exp(-delta));
+    }
+    return loss;
+}
+
+static void test_head_gradient_is_the_finite_difference_of_the_weighted_loss_with_lambda_frozen(void) {
+    enum { K = 3, n = 4, C = 6 };
+    float h[K*n*2*C], g[K*C] = {0}, reward[2];
+    double w[C], lambda[K], one[K] = {0}, eps = 1e-5;
+    for (int k = 0; k < K*n*2*C; k++) h[k] = (float)normal(1, k);
+    for (int c = 0; c < C; c++) w[c] = (float)normal(2, c);
+    for (int j = 0; j < K*n; j++) {
+        float coef = 0, other = 0, weight = 1.0f / n;
+        for (int s = 0; s < 2; s++) {
+            double r = 0;
+            for (int c = 0; c < C; c++) r += w[c] * h[(2*j + s)*C + c];
+            reward[s] = (float)r;
+        }
+        reward_bt_loss(&coef, &other, &reward[0], &reward[1], &weight, NULL, 1);
+        more_head_gradient(g + j/n*C, h + 2*j*C, h + (2*j + 1)*C, coef, C);
+    }
+    weights(lambda, g, MORE_PAPER, NORMALIZE_NONE, K, C);
+    for (int i = -1; i < K; i++)                           // -1: the sum weighted with lambda, else one set
+        for (int c = 0; c < C; c++) {
+            double analytic = 0, at = w[c];
+            for (int k = 0; k < K; k++) one[k] = i < 0 ? lambda[k] : k == i, analytic += one[k] * g[k*C + c];
+            w[c] = at + eps;
+            double up = weighted_loss(one, w, h, K, n, C);
+            w[c] = at - eps;
+            double down = weighted_loss(one, w, h, K, n, C);
+            w[c] = at;
+            CHECK_NEAR(analytic, (up - down) / (2*eps), 1e-6);
+        }
+}
+
+static void test_one_data_set_has_lambda_exactly_1(void) {
+    float g[4] = {3, -1, 2, .5f}, zero[4] = {0}, d[4] = {0}, r[2] = {.3f, .1f}, w = 1;
+    double lambda[1];
+    for (int mode = 0; mode < MORE_MODES; mode++)
+        for (int normalizer = 0; normalizer < NORMALIZERS; normalizer++) {
+            weights(lambda, g, (MoreMode)mode, (Normalizer)normalizer, 1, 4);
+            CHECK(lambda[0] == 1);
+            weights(lambda, zero, (MoreMode)mode, (Normalizer)normalizer, 1, 4);
+            CHECK(lambda[0] == 1);
+        }
+    w *= (float)lambda[0];                                 // so the weighted loss is the plain one
+    CHECK(reward_bt_loss(d, d + 1, r, r + 1, &w, NULL, 1) ==
+          reward_bt_loss(d + 2, d + 3, r, r + 1, NULL, NULL, 1));
+    CHECK(d[0] == d[2] && d[1] == d[3]);
+}
+
+static void test_uniform_lambda_is_the_multitask_mean(void) {
+    enum { K = 4, G = 3 };                                             // groups of one pair per set
+    float chosen[K*G], rejected[K*G], grouped[K*G], d[4*K*G] = {0};
+    for (int j = 0; j < K*G; j++) chosen[j] = (float)normal(3, j), rejected[j] = (float)normal(4, j);
+    double lambda = 1.0 / K, mean = 0;
+    for (int j = 0; j < K*G; j++) grouped[j] = (float)(lambda / G);
+    for (int j = 0; j < K*G; j++) mean += log1p(exp((double)rejected[j] - chosen[j])) / (K*G);
+    CHECK_NEAR(reward_bt_loss(d, d + K*G, chosen, rejected, grouped, NULL, K*G), mean, 1e-7);
+}
+
+static void test_two_sets_have_the_closed_form_in_either_order(void) {
+    for (int n = 0; n < 200; n++) {
+        float g[4], swapped[4];
+        double M[4], x[2], y[2];
+        random_gradients(g, 2, 2, 100 + n, 0);
+        memcpy(swapped, g + 2, 8), memcpy(swapped + 2, g, 8);
+        more_gram(M, g, 2, 2);
+        double gamma = (M[3] - M[1]) / (M[0] + M[3] - 2*M[1]), exact = gamma < 0 ? 0 : gamma > 1 ? 1 : gamma;
+        double release = gamma >= 1 ? .999 : gamma <= 0 ? .001 : gamma;
+        for (int mode = 0; mode < MORE_MODES; mode++) {
+            weights(x, g, (MoreMode)mode, NORMALIZE_NONE, 2, 2);
+            weights(y, swapped, (MoreMode)mode, NORMALIZE_NONE, 2, 2);
+            CHECK_NEAR(x[0], mode == MORE_PAPER ? exact : release, 1e-12);
+            CHECK_NEAR(x[0], y[1], 1e-12);
+        }
+    }
+}
+
+static void test_opposite_and_parallel_vectors_of_the_specification(void) {
+    float opposite[4] = {3, 0, -1, 0}, parallel[4] = {1, 2, 2, 4};
+    double M[4], lambda[2];
+    for (int mode = 0; mode < MORE_MODES; mode++) {
+        weights(lambda, opposite, (MoreMode)mode, NORMALIZE_NONE, 2, 2);
+        more_gram(M, opposite, 2, 2);
+        CHECK_NEAR(lambda[0], .25, 1e-12);
+        CHECK_NEAR(norm2(lambda, M, 2), 0, 1e-12);
+        weights(lambda, parallel, (MoreMode)mode, NORMALIZE_NONE, 2, 2);
+        CHECK_NEAR(lambda[0], mode == MORE_PAPER ? 1 : .999, 1e-12);
+    }
+}
+
+static void test_l2_gives_two_sets_one_half_each(void) {
+    for (int n = 0; n < 100; n++) {
+        float g[10];
+        double lambda[2];
+        random_gradients(g, 2, 5, 300 + n, 0);
+        for (int c = 0; c < 5; c++) g[c] *= 1000;
+        for (int mode = 0; mode < MORE_MODES; mode++) {
+            weights(lambda, g, (MoreMode)mode, NORMALIZE_L2, 2, 5);
+            CHECK_NEAR(lambda[0], .5, 1e-12);
+        }
+    }
+}
+
+static void test_identical_gradients_combine_to_themselves(void) {
+    float g[5*3];
+    double lambda[5];
+    for (int k = 0; k < 15; k++) g[k] = (float)(k % 3) - 0.7f;
+    for (int mode = 0; mode < MORE_MODES; mode++) {
+        weights(lambda, g, (MoreMode)mode, NORMALIZE_NONE, 5, 3);
+        check_simplex(lambda, 5);
+        for (int c = 0; c < 3; c++) {
+            double u = 0;
+            for (int i = 0; i < 5; i++) u += lambda[i] * g[3*i + c];
+            CHECK_NEAR(u, g[c], 1e-7);
+        }
+        CHECK_NEAR(lambda[0], mode == MORE_PAPER ? 1 : .999, 1e-12);   // the tie goes to the lowest index
+    }
+}
+
+static void test_orthogonal_gradients_get_weights_by_the_inverse_square_of_their_norms(void) {
+    float unit[25] = {0}, g[9] = {1, 0, 0, 0, 2, 0, 0, 0, 4};
+    double M[25], lambda[5], want[3] = {16/21.0, 4/21.0, 1/21.0};      // .761905 .190476 .047619
+    for (int i = 0; i < 5; i++) unit[6*i] = 1;
+    more_gram(M, unit, 5, 5);
+    for (int mode = 0; mode < MORE_MODES; mode++) {
+        double eps = mode == MORE_PAPER ? 1e-12 : 2e-3;
+        weights(lambda, unit, (MoreMode)mode, NORMALIZE_L2, 5, 5);
+        for (int i = 0; i < 5; i++) CHECK_NEAR(lambda[i], .2, eps);
+        CHECK_NEAR(norm2(lambda, M, 5), .2, mode == MORE_PAPER ? 1e-12 : 2e-6);
+        weights(lambda, g, (MoreMode)mode, NORMALIZE_NONE, 3, 3);
+        for (int i = 0; i < 3; i++) CHECK_NEAR(lambda[i], want[i], eps);
+    }
+}
+
+static void test_three_planar_vectors_of_the_specification(void) {
+    float a[6] = {1, 0, 0, 1, 1, 1}, b[6] = {1, .2f, -.5f, 1, .3f, -.4f};
+    double M[9], lambda[3], want_a[3] = {.5, .5, 0}, want_b[3] = {0, .307692, .692308};
+    more_gram(M, a, 3, 2);
+    more_min_norm_exact(lambda, M, 3);
+    for (int i = 0; i < 3; i++) CHECK_NEAR(lambda[i], want_a[i], 1e-12);
+    CHECK_NEAR(norm2(lambda, M, 3), .5, 1e-12);
+    more_gram(M, b, 3, 2);
+    more_min_norm_exact(lambda, M, 3);
+    for (int i = 0; i < 3; i++) CHECK_NEAR(lambda[i], want_b[i], 1e-6);
+    CHECK_NEAR(norm2(lambda, M, 3), .00384615, 1e-8);
+    more_min_norm_fw(lambda, M, 3);
+    for (int i = 0; i < 3; i++) CHECK_NEAR(lambda[i], want_b[i], 2e-3);
+}
+
+static void test_the_exact_solver_finds_the_minimum_that_fractions_find(void) {
+    static const struct { int K, C, shift; double norm2, lambda[8]; } golden[] = {
+        {6, 4, 4, 0, {-1}},                                // the origin is inside: lambda is not unique
+        {6, 6, 2, 51.09708236509166, {0, .038213271, .059901885, 0, .754712109, .147172734}},
+        {7, 5, 3, 8.800212539851222, {0, .121147715, .074388948, .007438895, .653560043, .1434644, 0}},
+        {8, 8, 5, 15.968503937007874, {0, .094488189, 0, .035433071, .38976378, 0, .291338583, .188976378}},
+    };
+    for (int n = 0; n < 4; n++) {
+        float g[64];
+        double M[64], lambda[8];
+        int K = golden[n].K, C = golden[n].C;
+        for (int i = 0; i < K; i++)
+            for (int c = 0; c < C; c++) g[i*C + c] = (float)((7*i + 5*c + 3*i*i*c) % 13 - golden[n].shift);
+        more_gram(M, g, K, C);
+        more_min_norm_exact(lambda, M, K);
+        CHECK_NEAR(norm2(lambda, M, K), golden[n].norm2, 1e-11);
+        if (golden[n].lambda[0] < 0) continue;
+        for (int i = 0; i < K; i++) CHECK_NEAR(lambda[i], golden[n].lambda[i], 1e-9);
+    }
+}
+
+static void test_no_set_is_hurt_by_a_step_along_the_exact_solution(void) {
+    static float g[64*70];
+    static double M[64*64], lambda[64];
+    int sizes[18] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 48, 64};
+    for (int s = 0; s < 18; s++)
+        for (int n = 0; n < (sizes[s] > 16 ? 8 : 60); n++) {           // fewer dimensions than sets, and more
+            int K = sizes[s], C = (int[]){2, 3, K, K + 6}[n % 4], test = 1000 + 100*s + n;
+            random_gradients(g, K, C, test, n % 3 == 0);
+            for (int k = 0; k < K*C; k++) g[k] += n % 5 ? (k % C == 0) * (n % 5) : 0;  // off the origin
+            for (int k = 0; k < K*C; k++) g[k] *= n % 2 ? powf(10, (float)(k / C % 7) - 3) : 1;
+            more_gram(M, g, K, C);
+            more_min_norm_exact(lambda, M, K);
+            check_optimal(lambda, M, K, 1e-9);
+        }
+}
+
+static void test_the_combined_gradient_is_shorter_than_the_mean_and_than_every_gradient(void) {
+    for (int n = 0; n < 100; n++) {
+        int K = 2 + n % 15, C = 8;
+        float g[16*8];
+        double M[16*16], lambda[16], uniform[16];
+        random_gradients(g, K, C, 4000 + n, 0);
+        more_gram(M, g, K, C);
+        more_min_norm_exact(lambda, M, K);
+        for (int i = 0; i < K; i++) uniform[i] = 1.0 / K;
+        double u = norm2(lambda, M, K);
+        CHECK(u <= norm2(uniform, M, K) + 1e-12);
+        for (int i = 0; i < K; i++) CHECK(u <= M[i*K + i] + 1e-12);
+    }
+}
+
+static void test_frank_wolfe_agrees_with_the_exact_solver(void) {
+    double worst = 0, gap = 0;
+    for (int n = 0; n < 300; n++) {
+        enum { K = 5, C = 64 };
+        float g[K*C];
+        double M[K*K], fw[K], exact[K];
+        random_gradients(g, K, C, 5000 + n, 1);
+        more_gram(M, g, K, C);
+        more_min_norm_fw(fw, M, K);
+        more_min_norm_exact(exact, M, K);
+        check_simplex(fw, K);
+        for (int i = 0; i < K; i++) worst = fabs(fw[i] - exact[i]) > worst ? fabs(fw[i] - exact[i]) : worst;
+        double relative = norm2(fw, M, K) / norm2(exact, M, K) - 1;
+        CHECK(relative > -1e-12);
+        gap = relative > gap ? relative : gap;
+    }
+    CHECK_NEAR(worst, 0, 2e-3);
+    CHECK_NEAR(gap, 0, 1e-6);
+}
+
+static void test_frank_wolfe_never_goes_uphill(void) {
+    for (int n = 0; n < 50; n++) {
+        int K = 3 + n % 14, C = 32;
+        float g[16*32];
+        double M[16*16], lambda[16] = {0}, before, after;
+        random_gradients(g, K, C, 6000 + n, 1);
+        more_gram(M, g, K, C);
+        lambda[0] = lambda[1] = .5;
+        do {
+            before = norm2(lambda, M, K);
+            if (!frank_wolfe_step(lambda, M, K)) break;
+            after = norm2(lambda, M, K);
+            CHECK(after <= before + 1e-15);
+        } while (after < before);
+    }
+}
+
+static void test_lambda_stays_on_the_simplex_for_zero_duplicate_huge_and_tiny_gradients(void) {
+    float scales[6] = {1, 1e-30f, 1e30f, 1e-18f, 1e18f, 0};
+    static float base[64*8], g[64*8];
+    for (int K = 1; K <= 64; K = K < 16 ? K + 1 : 4*K)
+        for (int n = 0; n < 24; n++) {
+            double lambda[64], M[64*64];
+            random_gradients(base, K, 8, 7000 + n, 0);
+            for (int i = 0; i < K; i++) {
+                int scale = n < 6 ? n : n < 12 ? i % 6 : n < 18 ? (i * n) % 6 : 0;
+                for (int c = 0; c < 8; c++) g[8*i + c] = base[8*(n % 2 ? i/2 : i) + c] * scales[scale];
+                if (n >= 18) for (int c = 0; c < 8; c++) g[8*i + c] = base[c] * (1 + 1e-6f * (float)(i % 5));
+            }
+            for (int mode = 0; mode < MORE_MODES; mode++)
+                for (int normalizer = 0; normalizer < NORMALIZERS; normalizer++) {
+                    weights(lambda, g, (MoreMode)mode, (Normalizer)normalizer, K, 8);
+                    check_simplex(lambda, K);
+                }
+            more_gram(M, g, K, 8);
+            more_min_norm_exact(lambda, M, K);
+            check_optimal(lambda, M, K, 1e-9);
+        }
+}
+
+static void test_a_set_without_gradient_stays_out_of_the_exact_solution(void) {
+    float g[6] = {0, 0, 3, 0, 0, 3}, zero[6] = {0};
+    double lambda[3];
+    weights(lambda, g, MORE_PAPER, NORMALIZE_NONE, 3, 2);
+    CHECK_NEAR(lambda[0], 0, 0);
+    CHECK_NEAR(lambda[1], .5, 1e-12);
+    weights(lambda, zero, MORE_PAPER, NORMALIZE_NONE, 3, 2);
+    for (int i = 0; i < 3; i++) CHECK(lambda[i] == 1.0 / 3);
+    weights(lambda, g, MORE_RELEASE, NORMALIZE_NONE, 3, 2);
+    CHECK(lambda[0] > .99);                                            // as the release does
+}
+
+static void test_scaling_all_gradients_leaves_lambda_and_l2_forgives_scaling_one(void) {
+    enum { K = 6, C = 9 };
+    float g[K*C], all[K*C], one[K*C];
+    double x[K], y[K], z[K];
+    random_gradients(g, K, C, 8000, 0);
+    for (int k = 0; k < K*C; k++) all[k] = g[k] * 1024, one[k] = g[k] * (k / C == 2 ? 4096 : 1);
+    for (int mode = 0; mode < MORE_MODES; mode++) {
+        for (int normalizer = 0; normalizer < NORMALIZERS; normalizer++) {
+            weights(x, g, (MoreMode)mode, (Normalizer)normalizer, K, C);
+            weights(y, all, (MoreMode)mode, (Normalizer)normalizer, K, C);
+            for (int i = 0; i < K; i++) CHECK_NEAR(x[i], y[i], 1e-9);
+        }
+        weights(x, g, (MoreMode)mode, NORMALIZE_L2, K, C);
+        weights(z, one, (MoreMode)mode, NORMALIZE_L2, K, C);
+        for (int i = 0; i < K; i++) CHECK_NEAR(x[i], z[i], 1e-9);
+    }
+}
+
+static void test_permuting_the_sets_permutes_lambda(void) {
+    enum { K = 7, C = 20 };
+    float g[K*C], permuted[K*C];
+    double x[K], y[K];
+    for (int n = 0; n < 20; n++) {
+        uint32_t p[K];
+        random_gradients(g, K, C, 8100 + n, 0);
+        random_permutation(p, K, 3, STREAM_TEST, (uint64_t)n);
+        for (int i = 0; i < K; i++) memcpy(permuted + C*i, g + C*p[i], C * sizeof *g);
+        for (int mode = 0; mode < MORE_MODES; mode++) {
+            weights(x, g, (MoreMode)mode, NORMALIZE_NONE, K, C);
+            weights(y, permuted, (MoreMode)mode, NORMALIZE_NONE, K, C);
+            for (int i = 0; i < K; i++) CHECK_NEAR(y[i], x[p[i]], mode == MORE_PAPER ? 1e-10 : 1e-4);
+        }
+    }
+}
+
+static void test_the_normalizers_divide_by_what_they_say(void) {
+    enum { K = 3, C = 3 };
+    float g[K*C] = {1, 0, 0, 0, 2, 0, 0, 0, 4};            // orthogonal: lambda ~ divisor^2 / norm^2
+    double loss[K] = {.7, .2, 1.4}, lambda[K], norm[K] = {1, 2, 4};
+    CHECK(!strcmp(more_normalizers[NORMALIZE_LOSS_PLUS], "loss+"));
+    CHECK(!strcmp(more_normalizers[NORMALIZE_L2], "l2"));
+    CHECK(!strcmp(more_modes[MORE_RELEASE], "release") && !strcmp(more_modes[MORE_PAPER], "paper"));
+    for (int normalizer = 0; normalizer < NORMALIZERS; normalizer++) {
+        double want[K], sum = 0;
+        for (int i = 0; i < K; i++) {
+            double d = normalizer == NORMALIZE_L2   ? norm[i]
+                     : normalizer == NORMALIZE_LOSS ? (loss[i] + 1) / (.7 + .2 + 1.4 + 3)
+                     : normalizer == NORMALIZE_LOSS_PLUS ? norm[i] * loss[i] : 1;
+            sum += want[i] = d*d / (norm[i]*norm[i]);
+        }
+        CHECK(more_weights(lambda, g, loss, MORE_PAPER, (Normalizer)normalizer, K, C) == 0);
+        for (int i = 0; i < K; i++) CHECK_NEAR(lambda[i], want[i] / sum, 1e-12);
+    }
+}
+
+static void test_numbers_that_are_not_finite_are_refused(void) {
+    float g[4] = {1, 2, NAN, 4};
+    double loss[2] = {1, 1}, bad[2] = {INFINITY, 1}, lambda[2];
+    CHECK(more_weights(lambda, g, loss, MORE_PAPER, NORMALIZE_NONE, 2, 2) == -1 && error_code == EX_DATAERR);
+    g[2] = 3;
+    CHECK(more_weights(lambda, g, bad, MORE_RELEASE, NORMALIZE_L2, 2, 2) == -1);
+}
+
+static void test_momentum_1_is_the_gradient_and_a_constant_gradient_is_the_limit(void) {
+    float g[2] = {.1f, -3}, m[2] = {7, 8};
+    more_momentum(m, g, 1, 2);
+    CHECK(m[0] == g[0] && m[1] == g[1]);
+    m[0] = 7, m[1] = 8;
+    more_momentum(m, g, .99, 2);
+    CHECK_NEAR(m[0], .01*7 + .99*.1, 1e-6);                            // alpha weighs the new gradient
+    for (int n = 0; n < 200; n++) more_momentum(m, g, .3, 2);
+    CHECK_NEAR(m[0], g[0], 1e-7);
+    CHECK_NEAR(m[1], g[1], 1e-6);
+}
+
+// ----------------------------------------------------------------------------------------------- sampler
+
+static void check_counts(const uint32_t *row, uint32_t size, uint32_t N) {
+    uint32_t *count = calloc(size, sizeof *count), low = N / size, high = low + (N % size != 0);
+    for (uint32_t n = 0; n < N; n++) {
+        CHECK(row[n] < size);
+        if (row[n] < size) count[row[n]]++;
+    }
+    for (uint32_t i = 0; i < size; i++) CHECK(count[i] >= low && count[i] <= high);
+    free(count);
+}
+
+static void test_every_set_fills_its_list_and_small_sets_keep_all_their_items(void) {
+    uint32_t size[6] = {43774, 42537, 18165, 17106, 92858, 7}, N = 40000;  // the paper's sets, and a tiny one
+    uint32_t *index = calloc(6 * (size_t)N, sizeof *index);
+    sampler_fill(index, size, 6, N, 42, 0);
+    for (int i = 0; i < 6; i++) check_counts(index + (size_t)i*N, size[i], N);
+    sampler_fill(index, (uint32_t[]){5}, 1, 5, 42, 0);     // one set of exactly the size: a permutation
+    check_counts(index, 5, 5);
+    sampler_fill(index, (uint32_t[]){1, 3}, 2, 3, 42, 0);
+    CHECK(index[0] == 0 && index[1] == 0 && index[2] == 0);
+    free(index);
+}
+
+static void test_the_sampler_is_a_function_of_seed_and_epoch_and_shuffles(void) {
+    enum { N = 100 };
+    uint32_t size[3] = {100, 30, 250}, a[3*N], b[3*N], c[3*N], d[3*N], e[2*N], same = 0;
+    sampler_fill(a, size, 3, N, 1, 0);
+    sampler_fill(b, size, 3, N, 1, 0);
+    sampler_fill(c, size, 3, N, 1, 1);
+    sampler_fill(d, size, 3, N, 2, 0);
+    sampler_fill(e, size, 2, N, 1, 0);
+    CHECK(!memcmp(a, b, sizeof a));
+    CHECK(memcmp(a, c, sizeof a) && memcmp(a, d, sizeof a) && memcmp(c, d, sizeof a));
+    CHECK(!memcmp(a, e, sizeof e));                        // another set leaves these lists alone
+    for (uint32_t n = 0; n < N; n++) same += a[n] == n;
+    CHECK(same < 10);
+}
+
+static void test_the_sampler_takes_every_item_equally_often_over_the_epochs(void) {
+    uint32_t size[2] = {7, 23}, row[20], count[2][23] = {{0}}, at_first[23] = {0};
+    for (uint64_t epoch = 0; epoch < 6000; epoch++) {
+        sampler_fill(row, size, 2, 10, 9, epoch);
+        for (int n = 0; n < 20; n++) count[n / 10][row[n]]++;
+        at_first[row[10]]++;
+    }
+    double p = 3 / 7.0, q = 10 / 23.0;                     // five standard deviations of a binomial
+    for (int i = 0; i < 7; i++)  CHECK_NEAR(count[0][i], 6000 * (1 + p), 5 * sqrt(6000 * p * (1-p)));
+    for (int i = 0; i < 23; i++) CHECK_NEAR(count[1][i], 6000 * q, 5 * sqrt(6000 * q * (1-q)));
+    for (int i = 0; i < 23; i++) CHECK_NEAR(at_first[i], 6000 / 23.0, 5 * sqrt(6000 / 23.0));
+}
+
+// ----------------------------------------------------------------------------------------------- metrics
+
+static void test_the_metrics_of_the_specifications_six_pairs(void) {
+    double delta[6] = {2, -1, .5, -.2, .1, 1.2};
+    Metrics m;
+    CHECK(metrics_compute(&m, delta, NULL, NULL, NULL, 6, 1) == 0);
+    CHECK_NEAR(m.accuracy, .666667, 1e-6);
+    CHECK_NEAR(m.nll, .603347, 1e-6);
+    CHECK_NEAR(m.symmetric[0].ece, .040208, 1e-6);
+    CHECK_NEAR(m.symmetric[1].ece, .178523, 1e-6);
+    CHECK_NEAR(m.symmetric[1].ace, .195985, 1e-6);
+    CHECK_NEAR(m.symmetric[1].mce, .377541, 1e-6);
+    CHECK_NEAR(m.symmetric[2].ece, .255682, 1e-6);
+    CHECK_NEAR(m.confidence_ece[0], .052676, 1e-6);
+    CHECK_NEAR(m.confidence_ece[1], m.symmetric[1].ece, 1e-15);
+    CHECK_NEAR(m.confidence_ece[2], m.symmetric[2].ece, 1e-15);
+    CHECK(m.longer_wins == -1 && m.longer_preferred == -1 && m.clusters == 6);
+}
+
+static void test_a_value_on_an_inner_edge_goes_to_the_lower_bin(void) {
+    for (int M = 5; M <= 20; M *= 2) {
+        for (int m = 1; m < M; m++) {
+            CHECK(bin_of((double)m / M, M) == m - 1);
+            CHECK(bin_of(nextafter((double)m / M, 1), M) == m);
+        }
+        CHECK(bin_of(0, M) == 0 && bin_of(1, M) == M - 1);
+    }
+    CHECK(bin_of(.5, 10) == 4);
+}
+
+static void test_equal_rewards_have_half_accuracy_and_no_calibration_error(void) {
+    double delta[4] = {0, -0.0, 0, 0};
+    Metrics m;
+    CHECK(metrics_compute(&m, delta, NULL, NULL, NULL, 4, 1) == 0);
+    CHECK(m.accuracy == .5 && m.accuracy_strict == 0 && m.tie_rate == 1 && m.ece_equalmass == 0);
+    for (int k = 0; k < NUM_ECE; k++) CHECK(m.symmetric[k].ece == 0 && m.confidence_ece[k] == 0);
+    CHECK(m.correct.n == 0 && m.wrong.n == 0 && m.histogram[10] == 4 && m.accuracy_95.low == .5);
+    CHECK_NEAR(m.nll, log(2), 1e-15);
+    CHECK_NEAR(m.brier, .25, 1e-15);
+}
+
+static void test_scaling_rewards_leaves_accuracy_and_changes_ece(void) {
+    double delta[50], scaled[50];
+    Metrics a, b;
+    for (int j = 0; j < 50; j++) delta[j] = normal(9000, j) + .5, scaled[j] = 5 * delta[j];
+    CHECK(metrics_compute(&a, delta, NULL, NULL, NULL, 50, 1) == 0);
+    CHECK(metrics_compute(&b, scaled, NULL, NULL, NULL, 50, 1) == 0);
+    CHECK(a.accuracy == b.accuracy && fabs(a.symmetric[1].ece - b.symmetric[1].ece) > .05);
+}
+
+static void test_all_metrics_agree_with_an_independent_program(void) {
+    enum { n = 61 };
+    double delta[n], unchanged[n];
+    int chosen[n], rejected[n];
+    for (int j = 0; j < n; j++) {
+        delta[j] = ((37*j) % 101 - 40) / 48.0;
+        chosen[j] = j*j % 5 % 3, rejected[j] = 1;
+    }
+    delta[7] = delta[11] = 0, delta[3] = 4, delta[5] = -3;
+    memcpy(unchanged, delta, sizeof delta);
+    Metrics m;
+    CHECK(metrics_compute(&m, delta, chosen, rejected, NULL, n, 1) == 0);
+    CHECK(!memcmp(delta, unchanged, sizeof delta) && m.n == n);
+    CHECK_NEAR(m.accuracy, 0.5983606557377049, 1e-14);
+    CHECK_NEAR(m.accuracy_strict, 0.5737704918032787, 1e-14);
+    CHECK_NEAR(m.tie_rate, 3.0 / 61, 1e-14);
+    CHECK_NEAR(m.nll, 0.6596828594079109, 1e-14);
+    CHECK_NEAR(m.brier, 0.22859691579130095, 1e-14);
+    CHECK_NEAR(m.margin, 0.2336065573770492, 1e-14);
+    double calibration[3][4] = {
+        {0.01805952636754997, 0.18882664841847072, 0.46729395843017096, 0.04364555851746013},
+        {0.1293197875523835, 0.2237430115901059, 0.46729395843017096, 0.12931978755238352},
+        {0.1293197875523835, 0.19047205821682658, 0.46729395843017096, 0.12931978755238346},
+    };
+    for (int k = 0; k < 3; k++) {
+        CHECK_NEAR(m.symmetric[k].ece, calibration[k][0], 1e-13);
+        CHECK_NEAR(m.symmetric[k].ace, calibration[k][1], 1e-13);
+        CHECK_NEAR(m.symmetric[k].mce, calibration[k][2], 1e-13);
+        CHECK_NEAR(m.confidence_ece[k], calibration[k][3], 1e-13);
+    }
+    CHECK_NEAR(m.ece_equalmass, 0.12041376058625196, 1e-13);
+    double quantiles[7] = {-3, -0.7291666666666666, -0.2916666666666667, 0.1875, 0.75, 1.1875, 4};
+    for (int k = 0; k < NUM_QUANTILES; k++) CHECK_NEAR(m.quantile[k], quantiles[k], 1e-14);
+    int histogram[20] = {0, 0, 1, 0, 0, 0, 0, 1, 10, 11, 13, 11, 11, 2, 0, 0, 0, 0, 0, 1};
+    CHECK(!memcmp(m.histogram, histogram, sizeof histogram) && m.histogram_end == 4);
+    double box[2][5] = {{0.7494047619047618, 0.3645833333333333, 0.6875, 1, 4},
+                        {-0.5208333333333333, -0.6145833333333334, -0.4166666666666667, -0.21875, -3}};
+    for (int k = 0; k < 2; k++) {
+        Box *b = k ? &m.wrong : &m.correct;
+        CHECK(b->n == (k ? 23 : 35) && b->outliers == 1);
+        CHECK_NEAR(b->mean, box[k][0], 1e-14);
+        CHECK_NEAR(b->q1, box[k][1], 1e-14);
+        CHECK_NEAR(b->median, box[k][2], 1e-14);
+        CHECK_NEAR(b->q3, box[k][3], 1e-14);
+        CHECK_NEAR(b->outlier_mean, box[k][4], 1e-14);
+    }
+    CHECK_NEAR(m.longer_preferred, 0.46153846153846156, 1e-14);
+    CHECK_NEAR(m.longer_wins, 0.39344262295081966, 1e-14);
+}
+
+static void test_metrics_do_not_depend_on_the_order_of_the_pairs(void) {
+    enum { n = 97 };
+    double delta[n], permuted[n];
+    uint32_t p[n];
+    Metrics a, b;
+    for (int j = 0; j < n; j++) delta[j] = floor(4 * normal(9100, j)) / 4;
+    random_permutation(p, n, 5, STREAM_TEST, 0);
+    for (int j = 0; j < n; j++) permuted[j] = delta[p[j]];
+    CHECK(metrics_compute(&a, delta, NULL, NULL, NULL, n, 1) == 0);
+    CHECK(metrics_compute(&b, permuted, NULL, NULL, NULL, n, 1) == 0);
+    CHECK(a.ece_equalmass == b.ece_equalmass && a.accuracy == b.accuracy);
+    CHECK(!memcmp(&a.correct, &b.correct, sizeof a.correct));
+    CHECK(!memcmp(a.histogram, b.histogram, sizeof a.histogram));
+    for (int k = 0; k < NUM_ECE; k++) CHECK_NEAR(a.symmetric[k].ece, b.symmetric[k].ece, 1e-14);
+}
+
+static void test_no_pairs_and_infinite_rewards_are_errors(void) {
+    double delta[2] = {1, NAN};
+    Metrics m;
+    CHECK(metrics_compute(&m, delta, NULL, NULL, NULL, 0, 1) == -1 && error_code == EX_DATAERR);
+    CHECK(metrics_compute(&m, delta, NULL, NULL, NULL, 2, 1) == -1 && strstr(error_text, "pair 2"));
+    CHECK(metrics_compute(&m, delta, NULL, NULL, NULL, 1, 1) == 0 && m.accuracy_95.low == 1);
+}
+
+static void test_the_bootstrap_is_a_function_of_its_seed_and_widens_with_clusters(void) {
+    enum { n = 2000 };
+    static double delta[n];
+    static uint64_t alone[n], four[n];
+    Interval a[5], e[5];
+    for (int j = 0; j < n; j++) {
+        uint64_t u = random_u64(11, STREAM_TEST, 0, (uint64_t)j / 4);  // four copies of each of 500 pairs
+        delta[j] = ((u >> 32) % 100 < 64 ? 1 : -1) * (1 + (double)(u & 255) / 256);
+        alone[j] = (uint64_t)(n - j), four[j] = random_mix((uint64_t)j / 4);
+    }
+    double accuracy = 0;
+    for (int j = 0; j < n; j++) accuracy += (delta[j] > 0) / (double)n;
+    CHECK(bootstrap(&a[0], &e[0], delta, alone, n, 10, 1) == n);
+    CHECK(bootstrap(&a[1], &e[1], delta, alone, n, 10, 1) == n);
+    CHECK(bootstrap(&a[2], &e[2], delta, alone, n, 10, 2) == n);
+    CHECK(bootstrap(&a[3], &e[3], delta, four, n, 10, 1) == n / 4);
+    CHECK(bootstrap(&a[4], &e[4], delta, NULL, n, 10, 1) == n);
+    CHECK(!memcmp(&a[0], &a[1], sizeof *a) && !memcmp(&e[0], &e[1], sizeof *e));
+    CHECK(memcmp(&e[0], &e[2], sizeof *e));
+    for (int k = 0; k < 5; k++) {
+        double half = 1.96 * sqrt(accuracy * (1 - accuracy) / (k == 3 ? n / 4 : n));
+        CHECK_NEAR(a[k].low,  accuracy - half, .15 * half);
+        CHECK_NEAR(a[k].high, accuracy + half, .15 * half);
+        double point = ece(delta, n, 10).ece;
+        CHECK(e[k].low < point && point < e[k].high);
+    }
+    uint64_t same[n] = {0};                                            // one prompt: nothing varies
+    CHECK(bootstrap(&a[0], &e[0], delta, same, n, 10, 1) == 1);
+    CHECK_NEAR(a[0].low, accuracy, 1e-12);
+    CHECK_NEAR(a[0].high, accuracy, 1e-12);
+    CHECK_NEAR(e[0].low, ece(delta, n, 10).ece, 1e-12);
+}
+
+static void test_the_paired_standard_error_has_its_closed_forms(void) {
+    enum { n = 400 };
+    double a[n], b[n], difference, se, other;
+    uint64_t group[n];
+    for (int j = 0; j < n; j++) a[j] = j % 5 ? 1 : -1, b[j] = j % 2 ? 1 : -1, group[j] = (uint64_t)(j / 10);
+    CHECK(paired_difference(&difference, &se, a, NULL, NULL, n) == 0);
+    CHECK_NEAR(difference, .8 - .5, 1e-14);
+    CHECK_NEAR(se, sqrt(.8 * .2 / (n - 1)), 1e-14);
+    CHECK(paired_difference(&difference, &se, a, a, NULL, n) == 0 && difference == 0 && se == 0);
+    CHECK(paired_difference(&difference, &se, a, b, NULL, n) == 0);    // e is 1 for 40 %, -1 for 10 %, else 0
+    CHECK_NEAR(difference, .3, 1e-14);
+    CHECK_NEAR(se, sqrt((.5 - .3*.3) / (n - 1)), 1e-14);
+    CHECK(paired_difference(&difference, &se, a, b, group, n) == 0);   // every ten pairs sum to the same
+    CHECK_NEAR(se, 0, 1e-14);
+    for (int j = 0; j < n; j++) a[j] = group[j] % 4 ? 1 : -1;          // a prompt's pairs agree: 40 draws
+    CHECK(paired_difference(&difference, &se, a, NULL, group, n) == 0);
+    CHECK_NEAR(se, sqrt(.75 * .25 / (n/10 - 1)), 1e-14);
+    CHECK(paired_difference(&difference, &other, a, NULL, NULL, n) == 0 && other < se / 3);
+}
+
+int main(void) {
+    RUN(test_equal_rewards_cost_log_2);
+    RUN(test_a_pairs_gradients_are_exact_opposites_and_are_added);
+    RUN(test_a_constant_added_to_all_rewards_changes_nothing);
+    RUN(test_the_masked_mean_over_ordered_pairs_is_the_plain_mean_and_ties_have_weight_0);
+    RUN(test_reward_gradients_are_the_finite_differences_with_weight_and_margin);
+    RUN(test_a_margin_asks_for_a_larger_difference);
+    RUN(test_huge_differences_cost_their_size_or_nothing);
+    RUN(test_lm_loss_is_the_mean_over_scored_rows);
+    RUN(test_head_gradient_has_the_papers_closed_form);
+    RUN(test_head_gradient_is_the_finite_difference_of_the_weighted_loss_with_lambda_frozen);
+    RUN(test_one_data_set_has_lambda_exactly_1);
+    RUN(test_uniform_lambda_is_the_multitask_mean);
+    RUN(test_two_sets_have_the_closed_form_in_either_order);
+    RUN(test_opposite_and_parallel_vectors_of_the_specification);
+    RUN(test_l2_gives_two_sets_one_half_each);
+    RUN(test_identical_gradients_combine_to_themselves);
+    RUN(test_orthogonal_gradients_get_weights_by_the_inverse_square_of_their_norms);
+    RUN(test_three_planar_vectors_of_the_specification);
+    RUN(test_the_exact_solver_finds_the_minimum_that_fractions_find);
+    RUN(test_no_set_is_hurt_by_a_step_along_the_exact_solution);
+    RUN(test_the_combined_gradient_is_shorter_than_the_mean_and_than_every_gradient);
+    RUN(test_frank_wolfe_agrees_with_the_exact_solver);
+    RUN(test_frank_wolfe_never_goes_uphill);
+    RUN(test_lambda_stays_on_the_simplex_for_zero_duplicate_huge_and_tiny_gradients);
+    RUN(test_a_set_without_gradient_stays_out_of_the_exact_solution);
+    RUN(test_scaling_all_gradients_leaves_lambda_and_l2_forgives_scaling_one);
+    RUN(test_permuting_the_sets_permutes_lambda);
+    RUN(test_the_normalizers_divide_by_what_they_say);
+    RUN(test_numbers_that_are_not_finite_are_refused);
+    RUN(test_momentum_1_is_the_gradient_and_a_constant_gradient_is_the_limit);
+    RUN(test_every_set_fills_its_list_and_small_sets_keep_all_their_items);
+    RUN(test_the_sampler_is_a_function_of_seed_and_epoch_and_shuffles);
+    RUN(test_the_sampler_takes_every_item_equally_often_over_the_epochs);
+    RUN(test_the_metrics_of_the_specifications_six_pairs);
+    RUN(test_a_value_on_an_inner_edge_goes_to_the_lower_bin);
+    RUN(test_equal_rewards_have_half_accuracy_and_no_calibration_error);
+    RUN(test_scaling_rewards_leaves_accuracy_and_changes_ece);
+    RUN(test_all_metrics_agree_with_an_independent_program);
+    RUN(test_metrics_do_not_depend_on_the_order_of_the_pairs);
+    RUN(test_no_pairs_and_infinite_rewards_are_errors);
+    RUN(test_the_bootstrap_is_a_function_of_its_seed_and_widens_with_clusters);
+    RUN(test_the_paired_standard_error_has_its_closed_forms);
+    return test_summary();
+}
