@@ -2,7 +2,7 @@
  *
  *     Json j = {0};                                   // reuse it for many texts: nothing is freed in between
  *     if (json_parse(&j, text, len, path) < 0) ...    // error_text: "path:line:column: what is wrong"
- *     int name = json_get(&j, 0, "name");          // a value is an int: 0 is the root, -1 is none
+ *     int name = json_get(&j, 0, "name");             // a value is an int: 0 is the root, -1 is none
  *     if (json_type(&j, name) == JSON_STRING) puts(json_string(&j, name));
  *     for (int i = json_first(&j, list); i >= 0; i = json_next(&j, i)) ... json_number(&j, i)
  *     json_free(&j);

@@ -1,19 +1,22 @@
-"""Writes the tiny model folders of test/golden with PyTorch and transformers: a program that shares nothing with ours.
+"""Writes the tiny model folders of test/golden with PyTorch and transformers, which share nothing with ours.
 
     pip install torch==2.13.0 transformers safetensors numpy
     python scripts/golden_models.py test/golden
 
 Every folder holds what save_pretrained wrote (config.json, model.safetensors) and reference.json:
     class      the transformers class;   dtype   how the weights are stored
-    texts      [{ids, logits, logp, sum_logp}] for language models: token ids, the (V) logits after the last id,
+    texts      [{ids, logits, logp, sum_logp}] for language models: token ids,
+        the (V) logits after the last id,
                log p(ids[t+1] | ids[..t]) for t = 0 .. n-2, and their sum
                [{ids, score}] for reward models: the score read at the last id
 The reference is computed in float64 throughout, from the weights as they were stored.
 """
 import json, os, sys
 import numpy, safetensors.torch, torch, transformers
-from transformers import (GPTNeoXConfig, GPT2Config, LlamaConfig, Qwen2Config, Qwen3Config, GPTNeoXForCausalLM,
-                          GPTNeoXForSequenceClassification, GPT2LMHeadModel, LlamaForCausalLM, Qwen2ForCausalLM,
+from transformers import (GPTNeoXConfig, GPT2Config, LlamaConfig, Qwen2Config, Qwen3Config,
+                          GPTNeoXForCausalLM,
+                          GPTNeoXForSequenceClassification, GPT2LMHeadModel, LlamaForCausalLM,
+                              Qwen2ForCausalLM,
                           Qwen3ForCausalLM, LlamaForSequenceClassification)
 
 NEOX = dict(vocab_size=64, hidden_size=24, num_hidden_layers=2, num_attention_heads=3, intermediate_size=48,
@@ -24,9 +27,12 @@ LLAMA3 = dict(rope_type="llama3", rope_theta=500.0, factor=8.0, low_freq_factor=
               original_max_position_embeddings=32)
 MODELS = {
     "neox": (GPTNeoXForCausalLM, GPTNeoXConfig(**NEOX, rotary_pct=0.25), "float32"),
-    "neox_sequential": (GPTNeoXForCausalLM, GPTNeoXConfig(**{**NEOX, "hidden_size": 16, "num_attention_heads": 2},
-                        rope_parameters=dict(rope_type="default", rope_theta=100.0, partial_rotary_factor=0.5),
-                        hidden_act="gelu_new", use_parallel_residual=False, tie_word_embeddings=True), "float16"),
+    "neox_sequential": (GPTNeoXForCausalLM, GPTNeoXConfig(**{**NEOX, "hidden_size": 16,
+                                                             "num_attention_heads": 2},
+                        rope_parameters=dict(rope_type="default", rope_theta=100.0,
+                                             partial_rotary_factor=0.5),
+                        hidden_act="gelu_new", use_parallel_residual=False, tie_word_embeddings=True),
+                            "float16"),
     "neox_reward": (GPTNeoXForSequenceClassification, GPTNeoXConfig(**{**NEOX, "hidden_size": 16,
                     "num_attention_heads": 2}, num_labels=1), "float32"),
     "gpt2": (GPT2LMHeadModel, GPT2Config(vocab_size=64, n_embd=16, n_layer=2, n_head=2, n_positions=40,
@@ -46,7 +52,7 @@ def weights(model, seed):                              # the same on every machi
         p.data = torch.tensor(1 + 0.2*x if "norm" in name or ".ln_" in name else 0.25*x, dtype=torch.float32)
     model.tie_weights()
 
-def float64_everywhere():                              # transformers computes norms and rotary angles in float32
+def float64_everywhere():                          # transformers computes norms and rotary angles in float32
     torch.float32 = torch.float = torch.float64
     torch.Tensor.float = torch.Tensor.double
     torch.set_default_dtype(torch.float64)
@@ -55,7 +61,8 @@ def reference(cls, folder, dtype, state):
     config = transformers.AutoConfig.from_pretrained(folder)
     config.dtype = torch.float64
     model = cls(config).double().eval()
-    state = {k.replace("embed_out", "lm_head"): v.double() for k, v in state.items()}    # as it is named in memory
+    state = {k.replace("embed_out", "lm_head"): v.double() for k,
+             v in state.items()}    # as it is named in memory
     missing, unexpected = model.load_state_dict(state, strict=False)
     assert not unexpected and missing == ["lm_head.weight"]*config.tie_word_embeddings
     model.tie_weights()
@@ -80,7 +87,8 @@ def write(out):
         model.to(getattr(torch, dtype)).save_pretrained(os.path.join(out, name))
         if os.path.exists(os.path.join(out, name, "generation_config.json")):
             os.remove(os.path.join(out, name, "generation_config.json"))
-    stored = {name: safetensors.torch.load_file(os.path.join(out, name, "model.safetensors")) for name in MODELS}
+    stored = {name: safetensors.torch.load_file(os.path.join(out, name,
+                                                             "model.safetensors")) for name in MODELS}
     float64_everywhere()
     for name, (cls, config, dtype) in MODELS.items():
         with open(os.path.join(out, name, "reference.json"), "w") as f:

@@ -1,0 +1,337 @@
+/* dataset.c - a file of JSON lines to records: a prompt and its answers, as tokens.
+ *
+ * Every shape is first brought to one form, a prompt text and n answer texts with a score each; one common path then
+ * tokenises, cuts, drops and counts.  The keys of a row decide its shape, other keys are ignored, null is absent:
+ *
+ *     text        {"text": ""}
+ *     prompt      {"prompt": P}                                          also {"instruction": "", "input": ""}
+ *     completion  {"prompt": P, "completion": A}                         also instruction + output, messages, conversations
+ *     point       ... the same with "label", "score" or "kto_tag"
+ *     pair        {"prompt": P, "chosen": A, "rejected": A}              also without a prompt, or with any P below
+ *     ranking     {"prompt": P, "completions": [A, ...]}                 best first, or with "ranks" or "scores"
+ *                 {"prompt": P, "answers": [{"answer": A, "rank": 1}, ...]},  {"text": ["", ...], "score": [1, ...]}
+ *
+ *     P = "" | [messages] | "instruction" (+ "input", "history", "system") | "conversations" | "messages"
+ *     A = "" | [messages] | message;   message = {"role" | "from": "user", "content" | "value": ""}
+ *
+ * A string stands as it is.  Messages are rendered by the template `plain`, the form of the Anthropic HH data: a turn is
+ * "\n\nSystem: ", "\n\nHuman: " or "\n\nAssistant: " and its content, the prompt ends with "\n\nAssistant:", the answer is
+ * " " and its content; `none` joins the bare contents.  Where answers are whole texts, the prompt is their longest common
+ * prefix cut at its last role marker, else before its last space.  A conversation that ends with the assistant's message
+ * is a completion: whoever wants the whole text joins prompt and answer.                                              */
+#ifndef DATASET_C
+#define DATASET_C
+
+#include "common.h"
+#include "tokenizer.c"
+
+enum DataKind { DATA_TEXT, DATA_PROMPT, DATA_COMPLETION, DATA_PAIR, DATA_POINT, DATA_RANKING };
+const char *const data_kind_name[] = {"text", "prompt", "completion", "pair", "point", "ranking"};
+
+enum { MAX_ANSWERS = 256 };                        // of one row
+
+typedef struct { size_t start; int len; } Span;    // token[start .. start+len)
+
+typedef struct {
+    Span tokens;                                   // no end-of-text token appended
+    int chars;                                     // code points before any cut
+    float score;                                   // label, score or rank as given; a pair has 1 and 0
+} Answer;
+
+typedef struct {
+    Span prompt;
+    int first, count;                              // answer[first .. first+count), best first; a pair: chosen, rejected
+    size_t line, line_start, line_len;             // the row is text.data[line_start .. line_start+line_len)
+    float margin, weight;
+    unsigned long long group;                      // hash of the whole prompt text; of the first answer where it is empty
+} Record;
+
+typedef struct {
+    char *path, name[64];
+    enum DataKind kind;
+    Buffer text;                                   // the file as read
+    int *token;
+    size_t num_tokens, token_capacity;
+    Record *record;
+    size_t num_records, record_capacity;
+    Answer *answer;
+    size_t num_answers, answer_capacity;
+    size_t rows, kept, dropped, tied_rows;         // rows = kept + dropped (over length) + tied_rows (no pair left)
+    size_t ties;                                   // pairs of answers with equal score or equal tokens
+    size_t truncated, cut_prompts, cut_answers;    // kept rows that lost tokens; from the prompt; from an answer
+} Dataset;
+
+typedef struct {
+    int max_length;                                // prompt + answer + end of text; 0 = no limit
+    int max_prompt_length;                         // prompts are cut from the left to this; 0 = no limit of its own
+    int max_answer_length;                         // 0 = max_length - max_prompt_length (else the prompt's length) - 1
+    enum { OVER_DROP, OVER_TRUNCATE, OVER_RAISE } over_length;          // an answer longer than that
+    const char *template_;                         // "plain" (also NULL) or "none"
+    const char *prompt_key, *chosen_key, *rejected_key;                 // NULL = the names above
+} DataOptions;
+
+// --------------------------------------------------------------------------------- a row in its normal form
+
+typedef struct { size_t start, len; float score; } Piece;               // Reader.text[start .. start+len)
+
+typedef struct {
+    const DataOptions *o;
+    const Tokenizer *t;
+    Dataset *d;
+    const char *prompt_key, *chosen_key, *rejected_key;
+    size_t at, line, line_start, line_len;         // where reading goes on; the row being read
+    int array;                                     // the file is one JSON array of rows
+    Json json;
+    Buffer text;                                   // the row's texts, one after the other
+    enum DataKind kind;
+    enum { NO_PROMPT, STRING_PROMPT, CHAT_PROMPT } prompt_form;
+    enum { STRING_ANSWER, MESSAGE_ANSWER, CONVERSATION } answer_form;   // a conversation contains its prompt
+    Piece prompt, answer[MAX_ANSWERS];
+    int n;                                         // answers
+    float margin, weight;
+} Reader;
+
+PRINTF_LIKE(2, 3) static int bad_row(const Reader *r, const char *format, ...) {
+    char why[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(why, sizeof why, format, args);
+    va_end(args);
+    return fail(EX_DATAERR, "%s:%zu: %s", r->d->path, r->line, why);
+}
+
+// The value of a key, or -1 where there is none or it is null.
+static int get(const Reader *r, int object, const char *key) {
+    int v = json_get(&r->json, object, key);
+    return json_type(&r->json, v) == JSON_NULL ? -1 : v;
+}
+
+static int read_number(const Reader *r, int v, const char *key, float *out) {
+    double x = json_number(&r->json, v);
+    if (json_type(&r->json, v) != JSON_NUMBER || fabs(x) > FLT_MAX)
+        return bad_row(r, "\"%s\" must be a number", key);
+    *out = (float)x;
+    return 0;
+}
+
+static int add_string(Reader *r, int v, const char *key) {
+    if (json_type(&r->json, v) != JSON_STRING) return bad_row(r, "\"%s\" must be a string", key);
+    return buffer_append(&r->text, json_string(&r->json, v), json_length(&r->json, v));
+}
+
+// ------------------------------------------------------------------------------------------- the template
+
+enum { SYSTEM, USER, ASSISTANT };
+static const char *const turn_marker[] = {"\n\nSystem:", "\n\nHuman:", "\n\nAssistant:"};
+static const struct { const char *name; int role; } role_name[] = {
+    {"system", SYSTEM}, {"user", USER}, {"human", USER}, {"assistant", ASSISTANT}, {"gpt", ASSISTANT},
+};
+
+static int plain(const Reader *r) { return !r->o->template_ || strcmp(r->o->template_, "none") != 0; }
+static const char *marker(const Reader *r, int role) { return plain(r) ? turn_marker[role] : ""; }
+
+// A turn: its marker, a space and the content; the marker alone where the content is empty.
+static int add_turn(Reader *r, int role, int content, const char *key) {
+    int space = plain(r) && json_length(&r->json, content) > 0;
+    if (buffer_printf(&r->text, "%s%s", marker(r, role), space ? " " : "") < 0) return -1;
+    return add_string(r, content, key);
+}
+
+static int add_message(Reader *r, int message, int *role) {
+    const Json *j = &r->json;
+    int who = get(r, message, "role"), what = get(r, message, "content");
+    if (who < 0) who = get(r, message, "from");
+    if (what < 0) what = get(r, message, "value");
+    if (who < 0 || what < 0)
+        return bad_row(r, "a message must be {\"role\": ..., \"content\": ...} or {\"from\": ..., \"value\": ...}");
+    for (size_t i = 0; i < sizeof role_name / sizeof *role_name; i++)
+        if (json_equal(j, who, role_name[i].name)) return add_turn(r, *role = role_name[i].role, what, "content");
+    return bad_row(r, "unknown role \"%.40s\": use system, user or assistant", json_string(j, who));
+}
+
+// One message or a list of them, without the last `leave`; the roles of the first and the last one rendered.
+static int add_messages(Reader *r, int list, int leave, int *first, int *last) {
+    const Json *j = &r->json;
+    int n = json_count(j, list) - leave;
+    *first = *last = -1;
+    if (json_type(j, list) == JSON_OBJECT) return add_message(r, list, last) < 0 ? -1 : (*first = *last, 0);
+    if (n < 1) return bad_row(r, "a list of messages is empty, or its prompt is");
+    for (int i = json_first(j, list), k = 0; k < n; i = json_next(j, i), k++) {
+        if (add_message(r, i, last) < 0) return -1;
+        if (k == 0) *first = *last;
+    }
+    return 0;
+}
+
+// "instruction" after "system" and "history" ([[question, answer], ...]), "input" on a line of its own.
+static int add_instruction(Reader *r, int row, int instruction) {
+    const Json *j = &r->json;
+    int system = get(r, row, "system"), history = get(r, row, "history"), input = get(r, row, "input");
+    if (json_length(j, system) && add_turn(r, SYSTEM, system, "system") < 0) return -1;
+    for (int turn = json_first(j, history); turn >= 0; turn = json_next(j, turn)) {
+        int q = json_first(j, turn), a = json_next(j, q);
+        if (json_count(j, turn) != 2) return bad_row(r, "\"history\" must be a list of [question, answer]");
+        if (add_turn(r, USER, q, "history") < 0 || add_turn(r, ASSISTANT, a, "history") < 0) return -1;
+    }
+    if (add_turn(r, USER, instruction, "instruction") < 0) return -1;
+    if (input < 0 || !json_length(j, input)) return 0;
+    if (json_length(j, instruction) && buffer_append(&r->text, "\n", 1) < 0) return -1;
+    return add_string(r, input, "input");
+}
+
+// ------------------------------------------------------------------------------- one row to its normal form
+
+// The prompt, wherever it stands; of a conversation the last `leave` messages stay out.
+static int add_prompt(Reader *r, int row, int talk, int leave) {
+    int prompt = get(r, row, r->prompt_key), instruction = get(r, row, "instruction");
+    int system = get(r, row, "system"), first, last = USER;
+    r->prompt_form = CHAT_PROMPT;
+    if (json_type(&r->json, prompt) == JSON_STRING) {
+        r->prompt_form = STRING_PROMPT;
+        if (add_string(r, prompt, r->prompt_key) < 0) return -1;
+    } else if (prompt >= 0) {
+        if (json_type(&r->json, prompt) != JSON_ARRAY)
+            return bad_row(r, "\"%s\" must be a string or a list of messages", r->prompt_key);
+        if (add_messages(r, prompt, 0, &first, &last) < 0) return -1;
+    } else if (instruction >= 0) {
+        if (add_instruction(r, row, instruction) < 0) return -1;
+    } else if (talk >= 0) {
+        if (json_length(&r->json, system) && add_turn(r, SYSTEM, system, "system") < 0) return -1;
+        if (add_messages(r, talk, leave, &first, &last) < 0) return -1;
+    } else {
+        r->prompt_form = NO_PROMPT;
+    }
+    if (last == ASSISTANT) return bad_row(r, "the prompt must end with the user's message, not the assistant's");
+    if (r->prompt_form == CHAT_PROMPT && buffer_printf(&r->text, "%s", marker(r, ASSISTANT)) < 0) return -1;
+    r->prompt = (Piece){0, r->text.len, 0};
+    return 0;
+}
+
+static int answer_form(const Reader *r, int v) {
+    int first = json_first(&r->json, v), role = get(r, first, "role");
+    if (json_type(&r->json, v) != JSON_ARRAY) return json_type(&r->json, v) == JSON_OBJECT ? MESSAGE_ANSWER : STRING_ANSWER;
+    if (role < 0) role = get(r, first, "from");
+    return json_equal(&r->json, role, "assistant") || json_equal(&r->json, role, "gpt") ? MESSAGE_ANSWER : CONVERSATION;
+}
+
+static int add_answer(Reader *r, int v, const char *key, float score) {
+    int first = ASSISTANT, last = ASSISTANT, form = answer_form(r, v);
+    if (r->n == MAX_ANSWERS) return bad_row(r, "more than %d answers", MAX_ANSWERS);
+    if (r->n == 0) r->answer_form = form;
+    if (form != (int)r->answer_form || (r->prompt_form == STRING_PROMPT && form == MESSAGE_ANSWER))
+        return bad_row(r, "prompt and answers must all be strings or all be messages");
+    if (r->prompt_form == NO_PROMPT && form == MESSAGE_ANSWER) return bad_row(r, "the answers have no prompt");
+    Piece *a = &r->answer[r->n++];
+    a->start = r->text.len;
+    a->score = score;
+    if (form == STRING_ANSWER && r->prompt_form != CHAT_PROMPT) {
+        if (add_string(r, v, key) < 0) return -1;
+    } else if (form == STRING_ANSWER) {
+        if (add_turn(r, ASSISTANT, v, key) < 0) return -1;
+    } else if (add_messages(r, v, 0, &first, &last) < 0) {
+        return -1;
+    }
+    if (last != ASSISTANT || (form == MESSAGE_ANSWER && first != ASSISTANT))
+        return bad_row(r, "an answer must be the assistant's message");
+    if (r->prompt_form == CHAT_PROMPT && form != CONVERSATION) a->start += strlen(marker(r, ASSISTANT));
+    a->len = r->text.len - a->start;
+    return 0;
+}
+
+// Where the prompt ends that s[0 .. n) begins with: after the last role marker, else before the last space.
+static size_t prompt_end(const char *s, size_t n) {
+    static const char *const names[] = {"Human:", "User:", "Assistant:", "System:", "<|user|>", "<|assistant|>",
+                                        "<|im_start|>user", "<|im_start|>assistant"};
+    size_t end = 0, space = 0;
+    for (size_t line = 0; line < n; line++) {                           // a marker begins a line, perhaps after "## "
+        size_t i = line;
+        if (isspace((unsigned char)s[line])) space = line;
+        if (line && s[line-1] != '\n') continue;
+        while (i < n && (s[i] == '#' || s[i] == ' ')) i++;
+        for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
+            size_t len = strlen(names[k]);
+            if (len <= n - i && !memcmp(s + i, names[k], len)) end = i + len;
+        }
+    }
+    return end ? end : space;
+}
+
+// Whole texts: their common beginning becomes the prompt.
+static void split_prompt(Reader *r) {
+    const char *s = r->text.data;
+    size_t n = r->answer[0].len;
+    for (int i = 1; i < r->n; i++) {
+        size_t k = 0;
+        while (k < n && k < r->answer[i].len && s[r->answer[0].start + k] == s[r->answer[i].start + k]) k++;
+        n = k;
+    }
+    n = prompt_end(s + r->answer[0].start, n);
+    r->prompt = (Piece){r->answer[0].start, n, 0};
+    for (int i = 0; i < r->n; i++) r->answer[i].start += n, r->answer[i].len -= n;
+}
+
+// The answers of a list, best first: in their order, or sorted by the list `by` (direction 1: small is good).
+static int add_ranking(Reader *r, int list, int by, const char *key, int direction) {
+    const Json *j = &r->json;
+    int nectar = !strcmp(key, "rank"), n = json_count(j, list);
+    if (json_type(j, list) != JSON_ARRAY || n < 2) return bad_row(r, "a ranking must be a list of two or more answers");
+    if (by >= 0 && json_count(j, by) != n) return bad_row(r, "%d answers, but %d in \"%s\"", n, json_count(j, by), key);
+    for (int v = json_first(j, list), k = json_first(j, by); v >= 0; v = json_next(j, v), k = json_next(j, k)) {
+        float score = (float)(r->n + 1);
+        if (nectar && read_number(r, get(r, v, "rank"), key, &score) < 0) return -1;
+        if (by >= 0 && read_number(r, k, key, &score) < 0) return -1;
+        if (add_answer(r, nectar ? get(r, v, "answer") : v, "answer", score) < 0) return -1;
+    }
+    for (int i = 1; i < n; i++) {                                       // insertion sort: ties keep their order
+        Piece a = r->answer[i];
+        int k = i;
+        for (; k > 0 && (float)direction * r->answer[k-1].score > (float)direction * a.score; k--)
+            r->answer[k] = r->answer[k-1];
+        r->answer[k] = a;
+    }
+    return 0;
+}
+
+// The label of a point: true, false or a number, under one of three names.
+static int read_label(Reader *r, int label, int score, int kto, float *out) {
+    int v = label >= 0 ? label : score >= 0 ? score : kto;
+    JsonType type = json_type(&r->json, v);
+    if ((label >= 0) + (score >= 0) + (kto >= 0) > 1) return bad_row(r, "keep one of \"label\", \"score\" and \"kto_tag\"");
+    if (type == JSON_TRUE || type == JSON_FALSE) return *out = type == JSON_TRUE, 0;
+    if (type != JSON_NUMBER) return bad_row(r, "the label must be true, false or a number");
+    return read_number(r, v, "label", out);
+}
+
+static int read_row(Reader *r) {
+    const Json *j = &r->json;
+    int chosen = get(r, 0, r->chosen_key), rejected = get(r, 0, r->rejected_key), pair = chosen >= 0 || rejected >= 0;
+    int list = get(r, 0, "completions"), nectar = get(r, 0, "answers"), text = get(r, 0, "text");
+    int ranks = get(r, 0, "ranks"), scores = get(r, 0, "scores"), score = get(r, 0, "score");
+    int answer = get(r, 0, "completion"), talk = get(r, 0, "conversations");
+    int label = get(r, 0, "label"), kto = get(r, 0, "kto_tag"), margin = get(r, 0, "margin"), weight = get(r, 0, "weight");
+    int texts = json_type(j, text) == JSON_ARRAY, ranking = list >= 0 || nectar >= 0 || texts;
+    if (talk < 0) talk = get(r, 0, "messages");
+    if (answer < 0) answer = get(r, 0, "output");
+
+    r->n = 0;
+    r->margin = 0;
+    r->weight = 1;
+    r->text.len = 0;
+    if (buffer_append(&r->text, "", 0) < 0) return -1;
+    if (json_type(j, 0) != JSON_OBJECT) return bad_row(r, "a row must be a JSON object");
+    if (margin >= 0 && read_number(r, margin, "margin", &r->margin) < 0) return -1;
+    if (weight >= 0 && read_number(r, weight, "weight", &r->weight) < 0) return -1;
+    if (r->weight < 0) return bad_row(r, "\"weight\" must not be negative");
+    if (list >= 0 && get(r, 0, "labels") >= 0)
+        return bad_row(r, "\"completions\" with \"labels\" is step-wise data, which is not supported");
+    if (pair && (chosen < 0 || rejected < 0))
+        return bad_row(r, "no \"%s\" beside \"%s\"", chosen < 0 ? r->chosen_key : r->rejected_key,
+                       chosen < 0 ? r->rejected_key : r->chosen_key);
+
+    int alone = !pair && !ranking && text < 0;                          // one answer, or a prompt alone
+    int told = alone && answer < 0 && talk >= 0;                        // the answer is the last message
+    int point = label >= 0 || score >= 0 || kto >= 0;
+    r->kind = pair ? DATA_PAIR : ranking ? DATA_RANKING : text >= 0 ? DATA_TEXT
+            : answer < 0 && !told ? DATA_PROMPT : point ? DATA_POINT : DATA_COMPLETION;
+    return 0;
+}

@@ -1,0 +1,230 @@
+/* evaluate.c - reward models on pairs: the cells (model, data set) of reward differences, their metrics as tables and
+ * JSON lines.  Cells computed apart (other seeds, other folds) are read back and joined.                     */
+#ifndef EVALUATE_C
+#define EVALUATE_C
+#include "train.c"
+
+typedef struct {
+    char model[64], data[64];
+    int n;                                                            // pairs
+    double *delta, *length;                                           // reward and length, chosen - rejected
+    int *chosen, *rejected;                                           // lengths in characters
+    uint64_t *group, *line;                                           // prompt; line of the file
+    size_t capacity[6];
+    Metrics metrics;
+} Cell;
+
+typedef struct { Cell *cell; size_t n, capacity; } Cells;
+
+static Cell *cell_of(Cells *c, const char *model, const char *data) {
+    for (size_t i = 0; i < c->n; i++)
+        if (!strcmp(c->cell[i].model, model) && !strcmp(c->cell[i].data, data)) return &c->cell[i];
+    if (reserve(&c->cell, &c->capacity, c->n + 1, sizeof *c->cell) < 0) return NULL;
+    Cell *x = &c->cell[c->n++];
+    memset(x, 0, sizeof *x);
+    snprintf(x->model, sizeof x->model, "%s", model);
+    snprintf(x->data, sizeof x->data, "%s", data);
+    return x;
+}
+
+static int cell_add(Cell *c, double delta, int chosen, int rejected, uint64_t group, uint64_t line) {
+    size_t need = (size_t)c->n + 1;
+    if (reserve(&c->delta, &c->capacity[0], need, sizeof *c->delta) < 0
+        || reserve(&c->length, &c->capacity[1], need, sizeof *c->length) < 0
+        || reserve(&c->chosen, &c->capacity[2], need, sizeof *c->chosen) < 0
+        || reserve(&c->rejected, &c->capacity[3], need, sizeof *c->rejected) < 0
+        || reserve(&c->group, &c->capacity[4], need, sizeof *c->group) < 0
+        || reserve(&c->line, &c->capacity[5], need, sizeof *c->line) < 0) return -1;
+    c->delta[c->n] = delta, c->length[c->n] = (double)chosen - rejected, c->chosen[c->n] = chosen;
+    c->rejected[c->n] = rejected, c->group[c->n] = group, c->line[c->n++] = line;
+    return 0;
+}
+
+static void cells_free(Cells *c) {
+    for (size_t i = 0; i < c->n; i++) {
+        Cell *x = &c->cell[i];
+        free(x->delta), free(x->length), free(x->chosen), free(x->rejected), free(x->group), free(x->line);
+    }
+    free(c->cell);
+}
+
+// ------------------------------------------------------------------------------------------ in: JSON lines
+
+// The "pair" lines of a results file. 0, or -1 after fail().
+static int cells_read(Cells *cells, const char *path) {
+    Buffer text = {0};
+    Json j = {0};
+    int ok = file_read(&text, path) == 0;
+    size_t number = 1;
+    for (size_t at = 0; ok && at < text.len; number++) {
+        size_t n = strcspn(text.data + at, "\n");
+        j.first_line = number;
+        ok = json_parse(&j, text.data + at, n, path) == 0;
+        if (ok && json_equal(&j, json_get(&j, 0, "event"), "pair")) {
+            int model = json_get(&j, 0, "model"), data = json_get(&j, 0, "eval"), delta = json_get(&j, 0, "delta"),
+                chosen = json_get(&j, 0, "chosen_chars"), rejected = json_get(&j, 0, "rejected_chars"),
+                group = json_get(&j, 0, "group"), line = json_get(&j, 0, "line");
+            Cell *c = NULL;
+            if (model < 0 || data < 0 || delta < 0 || chosen < 0 || rejected < 0 || group < 0 || line < 0
+                || json_type(&j, model) != JSON_STRING || json_type(&j, data) != JSON_STRING || json_type(&j, group) != JSON_STRING)
+                ok = fail(EX_DATAERR, "%s:%zu: not a line that eval --out wrote", path, number) == 0;
+            else ok = (c = cell_of(cells, json_string(&j, model), json_string(&j, data))) != NULL
+                && cell_add(c, json_number(&j, delta), (int)json_number(&j, chosen), (int)json_number(&j, rejected),
+                            strtoull(json_string(&j, group), NULL, 16), (uint64_t)json_number(&j, line)) == 0;
+        }
+        at += n + (text.data[at + n] != 0);
+    }
+    json_free(&j), buffer_free(&text);
+    return ok ? 0 : -1;
+}
+
+// ------------------------------------------------------------------------------------------- out: JSON lines
+
+static int write_pairs(FILE *f, const Cell *c, int from) {
+    Buffer model = {0}, data = {0};
+    int ok = json_quote(&model, c->model, strlen(c->model)) == 0 && json_quote(&data, c->data, strlen(c->data)) == 0;
+    for (int i = from; ok && i < c->n; i++)
+        fprintf(f, "{\"event\":\"pair\",\"model\":%s,\"eval\":%s,\"line\":%llu,\"group\":\"%016llx\",\"delta\":%.17g,"
+                "\"chosen_chars\":%d,\"rejected_chars\":%d}\n", model.data, data.data, (unsigned long long)c->line[i],
+                (unsigned long long)c->group[i], c->delta[i], c->chosen[i], c->rejected[i]);
+    buffer_free(&model), buffer_free(&data);
+    return ok ? 0 : -1;
+}
+
+static void write_box(FILE *f, const char *name, const Box *b) {
+    fprintf(f, ",\"%s\":{\"n\":%d,\"mean\":%.9g,\"q1\":%.9g,\"median\":%.9g,\"q3\":%.9g,\"outliers\":%d,\"outlier_mean\":%.9g}",
+            name, b->n, b->mean, b->q1, b->median, b->q3, b->outliers, b->outlier_mean);
+}
+static int write_metrics(FILE *f, const Cell *c) {
+    const Metrics *m = &c->metrics;
+    Buffer model = {0}, data = {0};
+    int ok = json_quote(&model, c->model, strlen(c->model)) == 0 && json_quote(&data, c->data, strlen(c->data)) == 0;
+    if (ok) {
+        fprintf(f, "{\"event\":\"metrics\",\"model\":%s,\"eval\":%s,\"n\":%d,\"prompts\":%d,\"accuracy\":%.9g,\"accuracy_95\":[%.9g,%.9g],"
+                "\"accuracy_strict\":%.9g,\"tie_rate\":%.9g,\"nll\":%.9g,\"brier\":%.9g,\"margin\":%.9g", model.data, data.data,
+                m->n, m->clusters, m->accuracy, m->accuracy_95.low, m->accuracy_95.high, m->accuracy_strict, m->tie_rate, m->nll,
+                m->brier, m->margin);
+        for (int k = 0; k < NUM_ECE; k++)
+            fprintf(f, ",\"ece_%d\":%.9g,\"ace_more_%d\":%.9g,\"mce_%d\":%.9g,\"confidence_ece_%d\":%.9g", ece_bins[k], m->symmetric[k].ece,
+                    ece_bins[k], m->symmetric[k].ace, ece_bins[k], m->symmetric[k].mce, ece_bins[k], m->confidence_ece[k]);
+        fprintf(f, ",\"ece_95\":[%.9g,%.9g],\"ece_equalmass\":%.9g,\"longer_preferred\":%.9g,\"longer_wins\":%.9g,\"quantiles\":{",
+                m->ece_95.low, m->ece_95.high, m->ece_equalmass, m->longer_preferred, m->longer_wins);
+        for (int k = 0; k < NUM_QUANTILES; k++) fprintf(f, "%s\"%g\":%.9g", k ? "," : "", quantile_levels[k], m->quantile[k]);
+        fprintf(f, "},\"histogram_end\":%.9g,\"histogram\":[", m->histogram_end);
+        for (int k = 0; k < HISTOGRAM_BINS; k++) fprintf(f, "%s%d", k ? "," : "", m->histogram[k]);
+        fprintf(f, "]");
+        write_box(f, "correct", &m->correct), write_box(f, "wrong", &m->wrong);
+        fprintf(f, "}\n");
+    }
+    buffer_free(&model), buffer_free(&data);
+    return ok ? 0 : -1;
+}
+
+// ---------------------------------------------------------------------------------------------- the table
+
+static void print_details(const Cell *c) {
+    const Metrics *m = &c->metrics;
+    printf("    ECE / ACE / MCE ");
+    for (int k = 0; k < NUM_ECE; k++)
+        printf("  %d bins %.4f %.4f %.4f", ece_bins[k], m->symmetric[k].ece, m->symmetric[k].ace, m->symmetric[k].mce);
+    printf("\n    confidence ECE  ");
+    for (int k = 0; k < NUM_ECE; k++) printf("  %d bins %.4f", ece_bins[k], m->confidence_ece[k]);
+    printf("  equal mass %.4f\n    reward difference quantiles ", m->ece_equalmass);
+    for (int k = 0; k < NUM_QUANTILES; k++) printf(" %g: %.3f ", quantile_levels[k], m->quantile[k]);
+    printf("\n    histogram -%.2f..%.2f ", m->histogram_end, m->histogram_end);
+    for (int k = 0; k < HISTOGRAM_BINS; k++) printf(" %d", m->histogram[k]);
+    printf("\n    right: %d, median %.3f, %d outliers of mean %.3f;  wrong: %d, median %.3f, %d outliers of mean %.3f\n"
+           "    the model prefers the longer answer in %.1f %% of pairs\n", m->correct.n, m->correct.median, m->correct.outliers,
+           m->correct.outlier_mean, m->wrong.n, m->wrong.median, m->wrong.outliers, m->wrong.outlier_mean, 100 * m->longer_preferred);
+}
+
+static int same_pairs(const Cell *a, const Cell *b) {
+    return a && b && a->n == b->n && !memcmp(a->line, b->line, (size_t)a->n * sizeof *a->line)
+        && !memcmp(a->group, b->group, (size_t)a->n * sizeof *a->group);
+}
+
+// distinct names in order of appearance; which: 0 models, 1 data sets
+static int names_of(const Cells *c, int which, const char **name, int max) {
+    int n = 0;
+    for (size_t i = 0; i < c->n; i++) {
+        const char *x = which ? c->cell[i].data : c->cell[i].model;
+        int k = 0;
+        while (k < n && strcmp(name[k], x)) k++;
+        if (k == n && n < max) name[n++] = x;
+    }
+    return n;
+}
+static const Cell *find_cell(const Cells *c, const char *model, const char *data) {
+    for (size_t i = 0; i < c->n; i++)
+        if (!strcmp(c->cell[i].model, model) && !strcmp(c->cell[i].data, data)) return &c->cell[i];
+    return NULL;
+}
+
+/* A block for each data set and one for the mean over data sets.  The last column compares with the first model on the
+ * same pairs: difference of accuracies and its standard error, clustered by prompt; for the mean over sets the standard
+ * errors of the sets combine as of independent samples.                                                     */
+static int print_table(Cells *cells) {
+    enum { MAX_NAMES = 256 };
+    const char *model[MAX_NAMES], *data[MAX_NAMES];
+    int models = names_of(cells, 0, model, MAX_NAMES), sets = names_of(cells, 1, data, MAX_NAMES), ok = 1;
+    for (size_t i = 0; ok && i < cells->n; i++) {
+        Cell *c = &cells->cell[i];
+        ok = metrics_compute(&c->metrics, c->delta, c->chosen, c->rejected, c->group, c->n, 1) == 0;
+    }
+    static const char *const head = "%-18s %6s   %-15s %5s %7s %7s %8s %7s  %s\n";
+    for (int s = 0; ok && s < sets; s++) {
+        const Cell *first = find_cell(cells, model[0], data[s]), *any = NULL;
+        for (int r = 0; r < models && !any; r++) any = find_cell(cells, model[r], data[s]);
+        double longer, error;
+        ok = paired_difference(&longer, &error, any->length, NULL, any->group, any->n) == 0;
+        printf("\n%s: %d pairs, %d prompts; the longer answer wins %.1f %% (+- %.1f)\n", data[s], any->n, any->metrics.clusters,
+               100 * any->metrics.longer_wins, 100 * error);
+        printf(head, "", "acc %", "95 %", "ties", "ECE", "Brier", "margin", "NLL", models > 1 ? "against the first row" : "");
+        for (int r = 0; ok && r < models; r++) {
+            const Cell *c = find_cell(cells, model[r], data[s]);
+            if (!c) continue;
+            const Metrics *m = &c->metrics;
+            printf("%-18s %6.2f   %5.2f .. %5.2f  %5.3f %7.4f %7.4f %8.3f %7.4f", model[r], 100 * m->accuracy, 100 * m->accuracy_95.low,
+                   100 * m->accuracy_95.high, m->tie_rate, m->symmetric[1].ece, m->brier, m->margin, m->nll);
+            if (r && same_pairs(first, c)) {
+                double d, se;
+                ok = paired_difference(&d, &se, c->delta, first->delta, c->group, c->n) == 0;
+                printf("  %+.2f +- %.2f", 100 * d, 100 * se);
+            }
+            printf("\n");
+            if (models == 1) print_details(c);
+        }
+    }
+    if (sets < 2 || !ok) return ok ? 0 : -1;
+    double longer = 0;
+    for (int s = 0; s < sets; s++)
+        for (int r = 0; r < models; r++)
+            if (find_cell(cells, model[r], data[s])) { longer += find_cell(cells, model[r], data[s])->metrics.longer_wins / sets; break; }
+    printf("\nmean of the %d sets; the longer answer wins %.1f %%\n", sets, 100 * longer);
+    printf(head, "", "acc %", "95 %", "ties", "ECE", "Brier", "margin", "NLL", models > 1 ? "against the first row" : "");
+    for (int r = 0; ok && r < models; r++) {
+        double accuracy = 0, ties = 0, error = 0, brier = 0, margin = 0, nll = 0, variance = 0, difference = 0, dvariance = 0;
+        int have = 0, paired = 0;
+        for (int s = 0; ok && s < sets; s++) {
+            const Cell *c = find_cell(cells, model[r], data[s]), *first = find_cell(cells, model[0], data[s]);
+            if (!c) continue;
+            double d, se;
+            ok = paired_difference(&d, &se, c->delta, NULL, c->group, c->n) == 0;
+            have++, variance += se * se;
+            accuracy += c->metrics.accuracy, ties += c->metrics.tie_rate, error += c->metrics.symmetric[1].ece;
+            brier += c->metrics.brier, margin += c->metrics.margin, nll += c->metrics.nll;
+            if (r && same_pairs(first, c)) {
+                ok = paired_difference(&d, &se, c->delta, first->delta, c->group, c->n) == 0;
+                paired++, difference += d, dvariance += se * se;
+            }
+        }
+        if (have != sets) continue;
+        double half = 1.96 * sqrt(variance) / sets;
+        printf("%-18s %6.2f   %5.2f .. %5.2f  %5.3f %7.4f %7.4f %8.3f %7.4f", model[r], 100 * accuracy / sets, 100 * (accuracy / sets - half),
+               100 * (accuracy / sets + half), ties / sets, error / sets, brier / sets, margin / sets, nll / sets);
+        if (paired == sets) printf("  %+.2f +- %.2f", 100 * difference / sets, 100 * sqrt(dvariance) / sets);
+        printf("\n");
+    }
+    return ok ? 0 : -1;
+}
+#endif

@@ -1,0 +1,572 @@
+/* more.c - reward models, point-wise DPO and MORE from scratch, in plain C: the commands and their options.
+ *
+ *     cc -O2 more.c -o more -lm                                                                            */
+#include "common.h"
+#include "evaluate.c"
+
+// ---------------------------------------------------------------------------------------------- the commands
+
+enum { LM = 1, REWARD = 2, MORE = 4, TRAIN = 7, EVAL = 8, SCORE = 16, TOKENIZE = 32, INSPECT = 64, GRADCHECK = 128,
+       SELFTEST = 256, BENCH = 512, DATA = TRAIN | EVAL | SCORE, ALL = 1023 };
+
+static const Objective objectives[] = {
+    {"lm",     "language modelling on texts",                                      0, 0, step_lm},
+    {"reward", "Bradley-Terry reward model (several --train files: MultiTask)",    1, 0, step_reward},
+    {"more",   "reward model on groups of one pair of each file, weighted by MORE", 1, 1, step_more_release},
+};
+
+static int command_train(int which), command_eval(int which), command_score(int which), command_tokenize(int which),
+           command_inspect(int which);
+
+static const struct Command { const char *name, *object, *help; int bit; int (*run)(int bit); } commands[] = {
+    {"train", "lm",     "train a language model",                                      LM,     command_train},
+    {"train", "reward", "train a reward model on one file, or on several mixed",       REWARD, command_train},
+    {"train", "more",   "train one reward model on several files with MORE's weights", MORE,   command_train},
+    {"eval",     NULL,  "accuracy, calibration and margins of reward models on pairs", EVAL,   command_eval},
+    {"score",    NULL,  "rewards for JSON lines from standard input",                  SCORE,  command_score},
+    {"tokenize", NULL,  "show tokens, or learn a vocabulary",                          TOKENIZE, command_tokenize},
+    {"inspect",  NULL,  "show a model folder",                                         INSPECT, command_inspect},
+};
+enum { NUM_COMMANDS = sizeof commands / sizeof *commands };
+
+// ----------------------------------------------------------------------------------------------- the options
+
+enum Kind { INT, REAL, TEXT, LIST, FLAG, CHOICE };
+static const char *const over_lengths[] = {"drop", "truncate", "raise", NULL}, *const poolings[] = {"last", "eos", "mean", NULL},
+    *const schedules[] = {"linear", "cosine", "constant", NULL}, *const more_ways[] = {"release", "paper", "uniform", NULL},
+    *const normalizers[] = {"none", "l2", "loss", "loss+", NULL};
+
+// One line an option: parser, help, defaults, ranges and the run's header all come from here.
+static const struct Option {
+    const char *name;
+    int commands;
+    enum Kind kind;
+    void *to;
+    double standard, min, max;                                        // of numbers and choices
+    const char *const *choices;
+    const char *text, *help;                                          // standard of a text
+} options[] = {
+    {"model",              ALL, LIST, &opt.model, 0, 0, 0, 0, 0, "model folder (eval: several, as NAME=FOLDER; see below)"},
+    {"train",              TRAIN | TOKENIZE, LIST, &opt.train, 0, 0, 0, 0, 0, "training files, FILE or FILE:NAME"},
+    {"then",               LM, LIST, &opt.then, 0, 0, 0, 0, 0, "files to go on with when the others are used up, in the same schedule"},
+    {"eval",               TRAIN | EVAL, LIST, &opt.eval, 0, 0, 0, 0, 0, "files to evaluate on, FILE or FILE:NAME"},
+    {"from",               EVAL, LIST, &opt.from, 0, 0, 0, 0, 0, "results of earlier runs of eval (their --out files)"},
+    {"out",                TRAIN | EVAL | TOKENIZE, TEXT, &opt.out, 0, 0, 0, 0, NULL, "folder to write (eval: file of results, JSON lines)"},
+    {"tokenizer",          ALL, TEXT, &opt.tokenizer, 0, 0, 0, 0, NULL, "tokenizer.json, if not the model folder's"},
+    {"dtype",              TRAIN, TEXT, &opt.dtype, 0, 0, 0, 0, "f32", "how weights are stored: f32, f16 or bf16"},
+    {"vocab_size",         LM, INT, &opt.vocab_size, 4096, 258, 1 << 20, 0, 0, "new model without --tokenizer: learn this many pieces from --train"},
+    {"hidden_size",        LM, INT, &opt.hidden_size, 256, 8, 65536, 0, 0, "new model: channels"},
+    {"num_hidden_layers",  LM, INT, &opt.num_layers, 4, 1, MAX_LAYERS, 0, 0, "new model: layers"},
+    {"num_attention_heads", LM, INT, &opt.num_heads, 4, 1, 1024, 0, 0, "new model: heads"},
+    {"learning_rate",      TRAIN, REAL, &opt.learning_rate, 1e-4, 0, 1e30, 0, 0, "peak of the schedule"},
+    {"head_rate",          REWARD | MORE, REAL, &opt.head_rate, 1, 0, 1e6, 0, 0, "factor of the rate for the reward head"},
+    {"num_train_epochs",   TRAIN, REAL, &opt.epochs, 1, 0.001, 1000, 0, 0, "passes over the data"},
+    {"max_steps",          TRAIN, INT, &opt.max_steps, 0, 0, INT_MAX, 0, 0, "stop the plan after this many steps, 0: all"},
+    {"per_step_tokens",    LM, INT, &opt.per_step_tokens, 4096, 1, 1 << 30, 0, 0, "an update when this many tokens are seen"},
+    {"per_step_pairs",     REWARD | MORE, INT, &opt.per_step_pairs, 20, 1, 1 << 20, 0, 0, "pairs an update (more: whole groups)"},
+    {"micro_batch_tokens", DATA, INT, &opt.micro_batch_tokens, 4096, 1, 1 << 24, 0, 0, "rows computed at a time; changes memory, not results"},
+    {"max_length",         DATA, INT, &opt.max_length, 512, 2, 1 << 20, 0, 0, "prompt + answer + end (lm: window) in tokens"},
+    {"max_prompt_length",  DATA, INT, &opt.max_prompt_length, 256, 0, 1 << 20, 0, 0, "prompts are cut from the left to this, 0: not"},
+    {"over_length",        DATA, CHOICE, &opt.over_length, 1, 0, 0, over_lengths, 0, "what to do with longer answers"},
+    {"pooling",            REWARD | MORE, CHOICE, &opt.pooling, 0, 0, 0, poolings, 0, "where the reward is read: last token, end token, mean"},
+    {"more",               MORE, CHOICE, &opt.more, 0, 0, 0, more_ways, 0, "weights as in the released code, as in the paper, or 1/K"},
+    {"normalize",          MORE, CHOICE, &opt.normalize, -1, 0, 0, normalizers, 0, "of head gradients; standard: l2 (release), none (paper)"},
+    {"alpha",              MORE, REAL, &opt.alpha, 0.99, 0, 1, 0, 0, "momentum of release: weight of the new gradient"},
+    {"random_weights",     REWARD | MORE, FLAG, &opt.random_weights, 0, 0, 0, 0, 0, "start from fresh weights of the model's shape: a control"},
+    {"weight_decay",       TRAIN, REAL, &opt.weight_decay, 0, 0, 10, 0, 0, "decoupled, on matrices"},
+    {"adam_beta1",         TRAIN, REAL, &opt.beta1, 0.9, 0, 0.99999, 0, 0, ""},
+    {"adam_beta2",         TRAIN, REAL, &opt.beta2, 0.999, 0, 0.99999, 0, 0, ""},
+    {"adam_epsilon",       TRAIN, REAL, &opt.eps, 1e-8, 0, 1, 0, 0, ""},
+    {"max_grad_norm",      TRAIN, REAL, &opt.max_grad_norm, 1, 0, 1e30, 0, 0, "clipping, 0: none"},
+    {"warmup_ratio",       TRAIN, REAL, &opt.warmup_ratio, 0, 0, 1, 0, 0, "part of the steps"},
+    {"lr_scheduler_type",  TRAIN, CHOICE, &opt.scheduler, 0, 0, 0, schedules, 0, ""},
+    {"logging_steps",      TRAIN, INT, &opt.logging_steps, 10, 1, INT_MAX, 0, 0, "a line every so many steps where there is no terminal"},
+    {"eval_steps",         TRAIN, INT, &opt.eval_steps, 0, 0, INT_MAX, 0, 0, "0: at the end only"},
+    {"save_steps",         TRAIN, INT, &opt.save_steps, 0, 0, INT_MAX, 0, 0, "0: at the end only"},
+    {"seed",               TRAIN | EVAL, REAL, &opt.seed, 42, 0, 9007199254740992.0, 0, 0, "of order, fresh weights and resampling"},
+    {"folds",              REWARD | MORE | EVAL, INT, &opt.folds, 0, 0, 1000, 0, 0, "cut the data by prompt into so many folds:"},
+    {"fold",               REWARD | MORE | EVAL, INT, &opt.fold, 0, 0, 999, 0, 0, "training leaves this one out, eval takes it alone"},
+    {"raw_head",           EVAL | SCORE, INT, &opt.raw_head, -1, -1, INT_MAX, 0, 0, "seed of a N(0, 0.02) head for models that have none"},
+    {"learn",              TOKENIZE, INT, &opt.learn, 0, 0, 1 << 20, 0, 0, "learn so many pieces from --train, write --out/tokenizer.json"},
+    {"template",           DATA, TEXT, &opt.template_, 0, 0, 0, 0, "plain", "of messages: plain or none"},
+    {"prompt_key",         DATA, TEXT, &opt.prompt_key, 0, 0, 0, 0, NULL, "name of the prompt in JSON lines, if not prompt"},
+    {"chosen_key",         DATA, TEXT, &opt.chosen_key, 0, 0, 0, 0, NULL, ""},
+    {"rejected_key",       DATA, TEXT, &opt.rejected_key, 0, 0, 0, 0, NULL, ""},
+    {"threads",            ALL, INT, &opt.threads, 0, 0, 4096, 0, 0, "0: OMP_NUM_THREADS, else all cores; results do not depend on it"},
+    {"quiet",              ALL, FLAG, &opt.quiet, 0, 0, 0, 0, 0, "no progress"},
+    {"help",               ALL, FLAG, &opt.help, 0, 0, 0, 0, 0, "this text"},
+};
+enum { NUM_OPTIONS = sizeof options / sizeof *options };
+static const struct { const char *other, *name; } aliases[] = {
+    {"model_name_or_path", "model"}, {"output_dir", "out"}, {"num_layers", "num_hidden_layers"}, {"num_heads", "num_attention_heads"},
+};
+
+static void set_defaults(void) {
+    for (int i = 0; i < NUM_OPTIONS; i++) {
+        const struct Option *o = &options[i];
+        if (o->kind == INT || o->kind == FLAG || o->kind == CHOICE) *(int *)o->to = (int)o->standard;
+        if (o->kind == REAL) *(double *)o->to = o->standard;
+        if (o->kind == TEXT) *(const char **)o->to = o->text;
+        if (o->kind == LIST) ((List *)o->to)->n = 0;
+    }
+}
+
+static void print_value(FILE *f, const struct Option *o) {
+    if (o->kind == INT || o->kind == FLAG) fprintf(f, "%d", *(int *)o->to);
+    if (o->kind == CHOICE) fprintf(f, "%s", *(int *)o->to < 0 ? "standard" : o->choices[*(int *)o->to]);
+    if (o->kind == REAL) fprintf(f, "%.15g", *(double *)o->to);
+    if (o->kind == TEXT) fprintf(f, "%s", *(const char **)o->to ? *(const char **)o->to : "");
+    if (o->kind == LIST) for (int i = 0; i < ((List *)o->to)->n; i++) fprintf(f, "%s%s", i ? " " : "", ((List *)o->to)->item[i]);
+}
+
+static const char *const eval_help =
+    "\neval compares rows of models on columns of data.  --model is FOLDER or NAME=FOLDER; NAME=A+B+C means the mean of the\n"
+    "three rewards; a %s in FOLDER becomes the name of the evaluation file, so that each file has its own model.  --out keeps\n"
+    "every pair's reward difference; --from reads such files back, so that cells, seeds and folds computed apart make one table.\n";
+
+static void print_help(const struct Command *c) {
+    set_defaults();
+    if (!c) {
+        printf("more - reward models from diverse preferences, in plain C\n\n");
+        for (int i = 0; i < NUM_COMMANDS; i++)
+            printf("    more %-9s%-8s %s\n", commands[i].name, commands[i].object ? commands[i].object : "", commands[i].help);
+        printf("\nmore COMMAND --help lists a command's options.  MORE_ISA=scalar|avx2|avx512|neon forces an instruction set.\n");
+        return;
+    }
+    printf("more %s%s%s - %s\n\n", c->name, c->object ? " " : "", c->object ? c->object : "", c->help);
+    for (int i = 0; i < NUM_OPTIONS; i++) {
+        const struct Option *o = &options[i];
+        if (!(o->commands & c->bit)) continue;
+        printf("    --%-20s %s", o->name, o->help);
+        if (o->kind == CHOICE) for (int k = 0; o->choices[k]; k++) printf("%s%s", k ? " | " : *o->help ? ": " : "", o->choices[k]);
+        if ((o->kind == INT || o->kind == REAL || o->kind == CHOICE) || (o->kind == TEXT && o->text)) {
+            printf("  [");
+            print_value(stdout, o);
+            printf("]");
+        }
+        printf("\n");
+    }
+    if (c->bit == EVAL) printf("%s", eval_help);
+}
+
+static int set_option(const struct Option *o, const char *value) {
+    char *end;
+    switch (o->kind) {
+    case FLAG: *(int *)o->to = 1; return 0;
+    case TEXT: *(const char **)o->to = value; return 0;
+    case LIST: {
+        List *l = o->to;
+        if (l->n == MAX_FILES) return fail(EX_USAGE, "--%s: more than %d values", o->name, MAX_FILES);
+        l->item[l->n++] = value;
+        return 0;
+    }
+    case CHOICE:
+        for (int k = 0; o->choices[k]; k++)
+            if (!strcmp(value, o->choices[k])) return *(int *)o->to = k, 0;
+        return fail(EX_USAGE, "--%s %s: unknown; see --help for the choices", o->name, value);
+    default: {
+        double x = strtod(value, &end);
+        if (!*value || *end || !(x >= o->min && x <= o->max) || (o->kind == INT && x != floor(x)))
+            return fail(EX_USAGE, "--%s %s: %s from %.15g to %.15g is needed", o->name, value,
+                        o->kind == INT ? "a whole number" : "a number", o->min, o->max);
+        if (o->kind == INT) *(int *)o->to = (int)x;
+        else *(double *)o->to = x;
+        return 0;
+    }
+    }
+}
+
+static int parse_options(const struct Command *c, int argc, char **argv) {
+    set_defaults();
+    for (int i = 0; i < argc; i++) {
+        char name[64] = {0};
+        const char *equals = strchr(argv[i], '='), *value = equals ? equals + 1 : NULL;
+        size_t n = equals ? (size_t)(equals - argv[i]) : strlen(argv[i]);
+        if (strncmp(argv[i], "--", 2) || n < 3 || n - 2 >= sizeof name)
+            return fail(EX_USAGE, "%s: not an option; see more %s --help", argv[i], c->name);
+        for (size_t k = 2; k < n; k++) name[k-2] = argv[i][k] == '-' ? '_' : argv[i][k];
+        for (size_t k = 0; k < sizeof aliases / sizeof *aliases; k++)
+            if (!strcmp(name, aliases[k].other)) strcpy(name, aliases[k].name);
+        const struct Option *o = NULL;
+        for (int k = 0; k < NUM_OPTIONS; k++)
+            if (!strcmp(name, options[k].name) && (options[k].commands & c->bit)) o = &options[k];
+        if (!o) return fail(EX_USAGE, "%s: unknown option of more %s%s%s; see --help", argv[i], c->name,
+                            c->object ? " " : "", c->object ? c->object : "");
+        if (o->kind == FLAG) value = "";
+        if (!value && (i + 1 >= argc || !strncmp(argv[i+1], "--", 2)))
+            return fail(EX_USAGE, "--%s: a value is missing", o->name);
+        if (set_option(o, value ? value : argv[++i]) < 0) return -1;
+        while (!equals && o->kind == LIST && i + 1 < argc && strncmp(argv[i+1], "--", 2))
+            if (set_option(o, argv[++i]) < 0) return -1;
+    }
+    return 0;
+}
+
+static void print_header(const struct Command *c) {
+    fprintf(stderr, "more %s%s%s\n", c->name, c->object ? " " : "", c->object ? c->object : "");
+    for (int i = 0, column = 0; i < NUM_OPTIONS; i++) {
+        const struct Option *o = &options[i];
+        if (!(o->commands & c->bit) || o->kind == FLAG || (o->kind == TEXT && !*(const char **)o->to)
+            || (o->kind == LIST && !((List *)o->to)->n)) continue;
+        int wide = o->kind == LIST;
+        fprintf(stderr, "%s%s=", column == 0 ? "  " : wide ? "\n  " : "  ", o->name);
+        print_value(stderr, o);
+        column = wide ? 0 : (column + 1) % 6;
+        if (!column) fprintf(stderr, "\n");
+        if (i + 1 == NUM_OPTIONS - 2 && column) fprintf(stderr, "\n");
+    }
+}
+
+// -------------------------------------------------------------------------------------------------- loading
+
+static DataOptions data_options(void) {
+    DataOptions o = {0};
+    o.max_length = opt.max_length, o.max_prompt_length = opt.max_prompt_length;
+    o.over_length = opt.over_length;
+    o.template_ = opt.template_;
+    o.prompt_key = opt.prompt_key, o.chosen_key = opt.chosen_key, o.rejected_key = opt.rejected_key;
+    return o;
+}
+
+static int load_data(Dataset *d, const char *spec, const Tokenizer *t, const DataOptions *o, int pairs) {
+    Buffer line = {0};
+    if (dataset_load(d, spec, t, o) < 0) return -1;
+    if (pairs && d->kind != DATA_PAIR)
+        return fail(EX_DATAERR, "%s: %s data; pairs are needed (chosen and rejected)", d->path, data_kind_name[d->kind]);
+    if (!pairs && d->kind != DATA_TEXT && d->kind != DATA_COMPLETION)
+        return fail(EX_DATAERR, "%s: %s data; texts or prompts with completions are needed", d->path, data_kind_name[d->kind]);
+    if (dataset_report(d, &line) < 0) return -1;
+    fprintf(stderr, "%s", line.data);
+    buffer_free(&line);
+    return 0;
+}
+
+static const char *tokenizer_path(const char *dir) {
+    static char path[4096];
+    if (opt.tokenizer) return opt.tokenizer;
+    snprintf(path, sizeof path, "%s/tokenizer.json", dir);
+    return path;
+}
+static int load_tokenizer(Tokenizer *t, const char *dir) {
+    if (!opt.tokenizer && !dir) return fail(EX_USAGE, "--tokenizer or --model is needed");
+    return tokenizer_load(t, tokenizer_path(dir));
+}
+
+// Learns a vocabulary from the texts of files; prompts and completions are read as they stand.
+static int learn_vocabulary(Tokenizer *t, const List *files, const List *more_files, int size) {
+    Tokenizer bytes = {0};
+    Buffer all = {0};
+    size_t *end = NULL, n = 0, capacity = 0;
+    DataOptions o = data_options();
+    o.max_length = o.max_prompt_length = 0;
+    int ok = tokenizer_learn(&bytes, "", &(size_t){0}, 1, 258) == 0;  // bytes only, to read the files with
+    for (int i = 0; ok && i < files->n + more_files->n; i++) {
+        const char *spec = i < files->n ? files->item[i] : more_files->item[i - files->n];
+        Dataset d;
+        ok = dataset_load(&d, spec, &bytes, &o) == 0;
+        if (!ok) break;
+        for (size_t r = 0; ok && r < d.num_records; r++) {
+            const Record *x = &d.record[r];
+            ok = reserve(&end, &capacity, n + 1, sizeof *end) == 0
+              && tokenizer_decode(&bytes, d.token + x->prompt.start, (size_t)x->prompt.len, &all) == 0
+              && (!x->count || tokenizer_decode(&bytes, d.token + d.answer[x->first].tokens.start,
+                                                (size_t)d.answer[x->first].tokens.len, &all) == 0);
+            if (ok) end[n++] = all.len;
+        }
+        dataset_free(&d);
+    }
+    ok = ok && tokenizer_learn(t, all.data, end, n, size) == 0;
+    tokenizer_free(&bytes), buffer_free(&all), free(end);
+    return ok ? 0 : -1;
+}
+
+// A fresh model of GPT-NeoX's shape: parallel residual, rotary on half of each head, tied output.
+static Config new_config(int vocab_size) {
+    int C = opt.hidden_size, HD = C / opt.num_heads;
+    return (Config){.family = FAMILY_NEOX, .vocab_size = vocab_size, .channels = C, .num_layers = opt.num_layers,
+                    .num_heads = opt.num_heads, .num_kv_heads = opt.num_heads, .head_dim = HD, .hidden = 4*C,
+                    .max_positions = opt.max_length > 2048 ? opt.max_length : 2048, .parallel_residual = 1, .tied = 1,
+                    .rotary_dims = HD / 4 * 2, .qkv_bias = 1, .out_bias = 1, .mlp_bias = 1, .activation = ACT_GELU_ERF,
+                    .norm_eps = 1e-5f, .rope_theta = 10000, .bos = 0, .eos = 0, .pad = 1};
+}
+
+static int command_train(int bit) {
+    static Run run;
+    const Objective *o = &objectives[bit == LM ? 0 : bit == REWARD ? 1 : 2];
+    Objective chosen = *o;
+    const char *dir = opt.model.n ? opt.model.item[0] : NULL;
+    if (!opt.train.n) return fail(EX_USAGE, "--train is needed");
+    if (!opt.out) return fail(EX_USAGE, "--out is needed");
+    if (o->reward && !dir) return fail(EX_USAGE, "--model is needed: the folder to start from");
+    if (opt.hidden_size % opt.num_heads || opt.hidden_size / opt.num_heads % 4)
+        return fail(EX_USAGE, "--hidden_size must be a multiple of 4 x --num_attention_heads");
+    if (opt.folds > 1 && opt.fold >= opt.folds) return fail(EX_USAGE, "--fold must be below --folds");
+    if (folder_make(opt.out) < 0) return -1;
+
+    if (dir || opt.tokenizer) {
+        if (load_tokenizer(&run.tokenizer, dir) < 0 || file_read(&run.tokenizer_text, tokenizer_path(dir)) < 0) return -1;
+    } else if (learn_vocabulary(&run.tokenizer, &opt.train, &opt.then, opt.vocab_size) < 0
+               || tokenizer_json(&run.tokenizer, &run.tokenizer_text) < 0) return -1;
+    if (dir) {
+        if (checkpoint_load(&run.model, dir, o->reward ? LOAD_REWARD_MODEL : LOAD_LANGUAGE_MODEL) < 0) return -1;
+        if (run.tokenizer.vocab_size > run.model.config.vocab_size)
+            return fail(EX_DATAERR, "%s: the tokenizer has %d pieces, the model %d", dir, run.tokenizer.vocab_size, run.model.config.vocab_size);
+    } else if (model_init(&run.model, new_config(run.tokenizer.vocab_size)) < 0) return -1;
+    if ((!dir || opt.random_weights) && model_random(&run.model, (uint64_t)opt.seed) < 0) return -1;
+    if (o->reward) run.model.config.pooling = (Pooling)opt.pooling;
+    if (opt.max_length > run.model.config.max_positions)
+        return fail(EX_USAGE, "--max_length %d: the model has %d positions", opt.max_length, run.model.config.max_positions);
+
+    run.num_train = opt.train.n, run.num_then = opt.then.n, run.num_eval = opt.eval.n;
+    int files = run.num_train + run.num_then + run.num_eval;
+    if (!(run.data = allocate((size_t)files, sizeof *run.data))) return -1;
+    if (o->grouped && run.num_train > MORE_MAX_SETS) return fail(EX_USAGE, "--train: more than %d files", MORE_MAX_SETS);
+    DataOptions d = data_options();
+    if (!o->reward) d.max_length = d.max_prompt_length = 0;           // texts are cut into windows instead
+    for (int i = 0; i < files; i++) {
+        const char *spec = i < opt.train.n ? opt.train.item[i] : i < opt.train.n + opt.then.n ? opt.then.item[i - opt.train.n]
+                         : opt.eval.item[i - opt.train.n - opt.then.n];
+        if (load_data(&run.data[i], spec, &run.tokenizer, &d, o->reward) < 0) return -1;
+    }
+    size_t tokens = 0;
+    run.unit = o->grouped ? run.num_train : 1;
+    if (o->reward ? plan_pairs(&run, o->grouped) < 0
+                  : plan_windows(&run, 0, run.num_train, opt.epochs, &tokens) < 0
+                 || plan_windows(&run, run.num_train, run.num_train + run.num_then, 1, &tokens) < 0) return -1;
+    if (o->grouped) {
+        if (opt.normalize < 0) opt.normalize = opt.more == MORE_RELEASE ? NORMALIZE_L2 : NORMALIZE_NONE;
+        if (opt.more == MORE_PAPER) chosen.step = step_more_paper;
+        if (opt.more == MORE_UNIFORM) chosen.step = step_reward;
+    }
+    char path[4096];
+    snprintf(path, sizeof path, "%s/log.jsonl", opt.out);
+    if (!(run.log = fopen(path, "w"))) return fail(EX_CANTCREAT, "%s: %s", path, strerror(errno));
+    int result = train(&run, &chosen);
+    fclose(run.log);
+    return result;
+}
+
+// ------------------------------------------------------------------------------------------ evaluating models
+
+// NAME=FOLDER+FOLDER into name and folders; without a name the last part of the folder's path
+static void split_model(const char *spec, char name[64], const char **folders) {
+    const char *equals = strchr(spec, '='), *slash;
+    *folders = equals ? equals + 1 : spec;
+    for (slash = spec + strlen(spec); slash > spec && slash[-1] != '/'; slash--) ;
+    if (equals) snprintf(name, 64, "%.*s", (int)(equals - spec), spec);
+    else snprintf(name, 64, "%s", *slash ? slash : spec);
+}
+
+// a reward model and its tokenizer; --raw_head gives a model without a head one
+static int load_reward_model(Model *m, Tokenizer *t, const char *dir) {
+    Config c;
+    if (checkpoint_config(&c, dir) < 0) return -1;
+    if (!c.reward && opt.raw_head < 0)
+        return fail(EX_DATAERR, "%s: a language model without a reward head; train one, or give --raw_head SEED for a random head", dir);
+    if (load_tokenizer(t, dir) < 0 || checkpoint_load(m, dir, LOAD_REWARD_MODEL) < 0) return -1;
+    if (t->eos < 0) return fail(EX_DATAERR, "%s: the tokenizer has no end-of-text token", dir);
+    if (t->vocab_size > m->config.vocab_size)
+        return fail(EX_DATAERR, "%s: the tokenizer has %d pieces, the model %d", dir, t->vocab_size, m->config.vocab_size);
+    if (opt.max_length > m->config.max_positions)
+        return fail(EX_USAGE, "--max_length %d: the model has %d positions", opt.max_length, m->config.max_positions);
+    return c.reward ? 0 : model_random_head(m, (uint64_t)opt.raw_head);
+}
+
+// dir with %s replaced by the data set's name
+static void folder_for(char path[4096], const char *dir, size_t n, const char *name) {
+    const char *mark = strstr(dir, "%s");
+    if (mark && (size_t)(mark - dir) + 2 <= n)
+        snprintf(path, 4096, "%.*s%s%.*s", (int)(mark - dir), dir, name, (int)(n - (size_t)(mark - dir) - 2), mark + 2);
+    else snprintf(path, 4096, "%.*s", (int)n, dir);
+}
+
+// The mean reward of the folders A+B+C for every answer of the file, and the pairs' differences into a cell.
+static int evaluate_cell(Cells *cells, const char *spec, const char *file, FILE *out) {
+    char name[64], path[4096];
+    const char *folders;
+    DataOptions o = data_options();
+    float *sum = NULL, *reward = NULL;
+    Dataset d = {0};
+    int ok = 1, parts = 0;
+    Cell *c = NULL;
+    split_model(spec, name, &folders);
+    for (const char *dir = folders; ok && *dir; ) {
+        size_t n = strcspn(dir, "+");
+        Model m = {0};
+        Tokenizer t = {0};
+        char set[64];
+        dataset_name(set, file);
+        folder_for(path, dir, n, set);
+        ok = load_reward_model(&m, &t, path) == 0;
+        if (ok && parts) dataset_free(&d);                            // each model has its own tokenizer
+        ok = ok && dataset_load(&d, file, &t, &o) == 0;
+        if (ok && d.kind != DATA_PAIR) ok = fail(EX_DATAERR, "%s: %s data; pairs are needed", d.path, data_kind_name[d.kind]) == 0;
+        if (ok && !parts) ok = (sum = allocate(d.num_answers, sizeof *sum)) && (reward = allocate(d.num_answers, sizeof *reward));
+        ok = ok && evaluate_rewards(&m, t.eos, &d, reward) == 0;
+        for (size_t i = 0; ok && i < d.num_answers; i++) sum[i] += reward[i];
+        parts++;
+        model_free(&m), tokenizer_free(&t);
+        dir += n + (dir[n] == '+');
+    }
+    ok = ok && (c = cell_of(cells, name, d.name)) != NULL;
+    int from = c ? c->n : 0;
+    for (size_t i = 0; ok && i < d.num_records; i++) {
+        const Record *r = &d.record[i];
+        if (opt.folds > 1 && !in_fold(r)) continue;
+        const Answer *a = &d.answer[r->first];
+        double delta = ((double)sum[r->first] - sum[r->first + 1]) / parts;
+        ok = cell_add(c, delta, a[0].chars, a[1].chars, r->group, r->line) == 0;
+    }
+    if (ok && c->n == from) ok = fail(EX_DATAERR, "%s: no pairs in this fold", d.path) == 0;
+    if (ok && out) ok = write_pairs(out, c, from) == 0;
+    dataset_free(&d), free(sum), free(reward);
+    return ok ? 0 : -1;
+}
+
+static int command_eval(int bit) {
+    Cells cells = {0};
+    FILE *out = NULL;
+    int ok = 1;
+    (void)bit;
+    if (!opt.from.n && (!opt.model.n || !opt.eval.n)) return fail(EX_USAGE, "--model and --eval are needed, or --from");
+    if (opt.folds > 1 && opt.fold >= opt.folds) return fail(EX_USAGE, "--fold must be below --folds");
+    if (opt.out && !(out = fopen(opt.out, "w"))) return fail(EX_CANTCREAT, "%s: %s", opt.out, strerror(errno));
+    for (int i = 0; ok && i < opt.from.n; i++) ok = cells_read(&cells, opt.from.item[i]) == 0;
+    for (int i = 0; ok && i < opt.model.n; i++)
+        for (int k = 0; ok && k < opt.eval.n; k++) ok = evaluate_cell(&cells, opt.model.item[i], opt.eval.item[k], out) == 0;
+    if (ok && !cells.n) ok = fail(EX_DATAERR, "%s: no pairs in it", opt.from.item[0]) == 0;
+    ok = ok && print_table(&cells) == 0;
+    for (size_t i = 0; ok && out && i < cells.n; i++) ok = write_metrics(out, &cells.cell[i]) == 0;
+    if (out && (ferror(out) | fclose(out)) && ok) ok = fail(EX_IOERR, "%s: could not be written", opt.out) == 0;
+    cells_free(&cells);
+    return ok ? 0 : -1;
+}
+
+/* Standard input to standard output: every row as it stands with what the model says added: scores_chosen,
+ * scores_rejected and results (1, 0.5 or 0) for pairs, reward for one answer, rewards for several.          */
+static int command_score(int bit) {
+    Model m = {0};
+    Tokenizer t = {0};
+    Dataset d = {0};
+    Buffer report = {0};
+    DataOptions o = data_options();
+    float *reward = NULL;
+    (void)bit;
+    if (!opt.model.n) return fail(EX_USAGE, "--model is needed");
+    int ok = load_reward_model(&m, &t, opt.model.item[0]) == 0 && dataset_load(&d, "-", &t, &o) == 0
+          && dataset_report(&d, &report) == 0;
+    if (ok && !opt.quiet) fprintf(stderr, "%s", report.data);
+    if (ok && d.kind == DATA_PROMPT) ok = fail(EX_DATAERR, "standard input: prompts without answers have no reward") == 0;
+    ok = ok && (reward = allocate(d.num_answers, sizeof *reward)) && evaluate_rewards(&m, t.eos, &d, reward) == 0;
+    for (size_t i = 0; ok && i < d.num_records; i++) {
+        const Record *r = &d.record[i];
+        size_t n = r->line_len;
+        const char *row = d.text.data + r->line_start;
+        const float *x = reward + r->first;
+        while (n && row[n-1] != '}') n--;
+        printf("%.*s", (int)(n - 1), row);
+        if (d.kind == DATA_PAIR)
+            printf(",\"scores_chosen\":%.9g,\"scores_rejected\":%.9g,\"results\":%g", x[0], x[1], x[0] > x[1] ? 1 : x[0] == x[1] ? 0.5 : 0);
+        else if (r->count == 1) printf(",\"reward\":%.9g", x[0]);
+        else for (int k = 0; k < r->count; k++) printf("%s%.9g%s", k ? "," : ",\"rewards\":[", x[k], k + 1 < r->count ? "" : "]");
+        printf("}\n");
+    }
+    if (ok && (fflush(stdout) || ferror(stdout))) ok = fail(EX_IOERR, "standard output: could not be written") == 0;
+    model_free(&m), tokenizer_free(&t), dataset_free(&d), buffer_free(&report), free(reward);
+    return ok ? 0 : -1;
+}
+
+// ---------------------------------------------------------------------------------------------------- looking
+
+static int command_tokenize(int bit) {
+    Tokenizer t = {0};
+    Buffer text = {0}, piece = {0}, quoted = {0};
+    int *id = NULL, c, ok;
+    size_t n = 0, capacity = 0;
+    char path[4096];
+    (void)bit;
+    if (opt.learn) {
+        if (!opt.train.n || !opt.out) return fail(EX_USAGE, "--learn needs --train and --out");
+        if (opt.learn < 258) return fail(EX_USAGE, "--learn %d: at least 258 pieces are needed", opt.learn);
+        snprintf(path, sizeof path, "%s/tokenizer.json", opt.out);
+        ok = learn_vocabulary(&t, &opt.train, &opt.then, opt.learn) == 0 && tokenizer_json(&t, &text) == 0
+          && folder_make(opt.out) == 0 && file_write(path, text.data, text.len) == 0;
+        if (ok) printf("%s: %d pieces\n", path, t.vocab_size);
+    } else {
+        ok = load_tokenizer(&t, opt.model.n ? opt.model.item[0] : NULL) == 0;
+        while (ok && (c = getchar()) != EOF) ok = buffer_append(&text, &(char){(char)c}, 1) == 0;
+        ok = ok && tokenizer_encode(&t, text.data ? text.data : "", text.len, &id, &n, &capacity) == 0;
+        for (size_t i = 0; ok && i < n; i++) {
+            piece.len = quoted.len = 0;
+            ok = tokenizer_decode(&t, id + i, 1, &piece) == 0 && json_quote(&quoted, piece.data, piece.len) == 0;
+            if (ok) printf("%d\t%s\n", id[i], quoted.data);
+        }
+    }
+    tokenizer_free(&t), buffer_free(&text), buffer_free(&piece), buffer_free(&quoted), free(id);
+    return ok ? 0 : -1;
+}
+
+static int command_inspect(int bit) {
+    static const char *const family[] = {"GPT-NeoX", "GPT-2", "LLaMA", "Qwen2", "Qwen3"}, *const act[] = {"gelu", "gelu (tanh)", "silu"};
+    static Tensor list[MAX_TENSORS];
+    Model m = {0};
+    Params p;
+    int count;
+    char sha256[65], path[4096];
+    (void)bit;
+    if (!opt.model.n) return fail(EX_USAGE, "--model is needed");
+    if (checkpoint_load(&m, opt.model.item[0], LOAD_AS_STORED) < 0) return -1;
+    const Config *c = &m.config;
+    printf("%s, %s: %zu parameters\n", family[c->family], c->reward ? "reward model" : "language model", m.num_params);
+    printf("vocabulary %d, channels %d, layers %d, heads %d (key/value %d) of %d, feed-forward %d%s, positions %d\n", c->vocab_size,
+           c->channels, c->num_layers, c->num_heads, c->num_kv_heads, c->head_dim, c->hidden, c->gated ? " gated" : "", c->max_positions);
+    printf("%s, %s residual, %s, rotary on %d, output %s%s%s\n", c->rms_norm ? "RMS norm" : "layer norm",
+           c->parallel_residual ? "parallel" : "sequential", act[c->activation], c->rotary_dims,
+           c->reward ? "a score head, pooling " : c->tied ? "tied" : "separate", c->reward ? poolings[c->pooling] : "", "");
+    printf("training 4096 rows at a time takes %.2f GiB\n", (double)model_bytes(c, 4096, 4096, 1) / 1073741824.0);
+    params_layout(&p, c, NULL, list, &count);
+    for (int k = 0; k < count; k++) {
+        float *host = allocate(list[k].size, sizeof *host), low, high;
+        if (!host) return model_free(&m), -1;
+        kernels_read(host, m.params_memory + list[k].offset, list[k].size);
+        double square = 0;
+        low = high = host[0];
+        for (size_t i = 0; i < list[k].size; i++) {
+            square += (double)host[i] * host[i];
+            low = host[i] < low ? host[i] : low, high = host[i] > high ? host[i] : high;
+        }
+        printf("%10zu numbers  rms %9.6f  from %9.6f to %9.6f  %s\n", list[k].size, sqrt(square / (double)list[k].size), low, high,
+               list[k].decay ? "decays" : "");
+        free(host);
+    }
+    model_free(&m);
+    snprintf(path, sizeof path, "%s/model.safetensors", opt.model.item[0]);
+    if (sha256_file(sha256, path) == 0) printf("weights sha256 %s\n", sha256);
+    return 0;
+}
+
+int main(int argc, char **argv) {
+    const struct Command *c = NULL;
+    int used = 0;
+    if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) return print_help(NULL), argc < 2 ? EX_USAGE : 0;
+    for (int i = 0; i < NUM_COMMANDS && !c; i++) {
+        if (strcmp(argv[1], commands[i].name)) continue;
+        if (commands[i].object && (argc < 3 || strcmp(argv[2], commands[i].object))) continue;
+        c = &commands[i], used = commands[i].object ? 3 : 2;
+    }
+    if (!c) {
+        fprintf(stderr, "more: %s%s%s: unknown command; see more --help\n", argv[1], argc > 2 ? " " : "", argc > 2 ? argv[2] : "");
+        return EX_USAGE;
+    }
+    if (parse_options(c, argc - used, argv + used) < 0) goto failed;
+    if (opt.help) return print_help(c), 0;
+#ifdef _OPENMP
+    if (opt.threads) omp_set_num_threads(opt.threads);
+#endif
+    if (kernels_init(getenv("MORE_ISA")) < 0) goto failed;
+    if (c->bit & TRAIN) print_header(c);
+    if (c->run(c->bit) == 0) return 0;
+failed:
+    fprintf(stderr, "more: %s\n", error_text);
+    return error_code ? error_code : 1;
+}

@@ -1,0 +1,433 @@
+/* test_tokenizer.c - the tokenizer against Hugging Face's, and a slow learner (scripts/golden_tokenizer.py).
+ * Run from the repository's root. */
+#include "test.h"
+#include "../tokenizer.c"
+
+#define GOLDEN "test/golden/"
+
+static int *ids;
+static size_t num_ids, ids_capacity;
+
+// Encodes into ids, from the start.
+static int encode(const Tokenizer *t, const char *s, size_t n) {
+    num_ids = 0;
+    return tokenizer_encode(t, s, n, &ids, &num_ids, &ids_capacity);
+}
+
+static int comes_back(const Tokenizer *t, const char *s, size_t n) {
+    Buffer b = {0};
+    int good = encode(t, s, n) == 0 && tokenizer_decode(t, ids, num_ids, &b) == 0 && b.len == n
+               && (!n || !memcmp(b.data, s, n));
+    buffer_free(&b);
+    return good;
+}
+
+// Learns from documents that are strings.
+static int learn(Tokenizer *t, const char *const *document, size_t n, int vocab_size) {
+    Buffer b = {0};
+    size_t end[64];
+    for (size_t i = 0; i < n; i++) buffer_append(&b, document[i], strlen(document[i])), end[i] = b.len;
+    int result = tokenizer_learn(t, b.data, end, n, vocab_size);
+    buffer_free(&b);
+    return result;
+}
+
+static int is_piece(const Tokenizer *t, int id, const char *s) {
+    return id < t->vocab_size && piece_len(t, id) == strlen(s) && !memcmp(piece(t, id), s, strlen(s));
+}
+
+static int load_text(Tokenizer *t, const char *text, size_t n) {
+    Json j = {0};
+    memset(t, 0, sizeof *t);
+    int result = json_parse(&j, text, n, "f") < 0 || read_tokenizer(t, &j, "f") < 0 ? -1 : 0;
+    json_free(&j);
+    return result;
+}
+
+// The same of a text with ' for ".
+static int load_quoted(Tokenizer *t, const char *text, size_t n) {
+    char copy[2048];
+    assert(n <= sizeof copy);
+    for (size_t i = 0; i < n; i++) copy[i] = text[i] == '\'' ? '"' : text[i];
+    return load_text(t, copy, n);
+}
+
+// ------------------------------------------------------------------------------------ Hugging Face's ids
+
+static Json cases;                                                    // of tokenizer_cases.json
+
+static int load_cases(void) {
+    Buffer b = {0};
+    int result = file_read(&b, GOLDEN "tokenizer_cases.json") < 0
+                 || json_parse(&cases, b.data, b.len, "cases") < 0;
+    buffer_free(&b);
+    return result ? -1 : json_count(&cases, 0);
+}
+
+static int ids_equal_golden(const char *file, const char *key, int want_cases) {
+    Tokenizer t;
+    int good = 0;
+    if (tokenizer_load(&t, file) < 0) return printf("    %s\n", error_text), 0;
+    for (int i = json_first(&cases, 0); i >= 0; i = json_next(&cases, i)) {
+        int text = json_get(&cases, i, "text"), want = json_get(&cases, i, key), same;
+        same = encode(&t, json_string(&cases, text), json_length(&cases, text)) == 0
+               && (int)num_ids == json_count(&cases, want);
+        for (int k = 0, w = json_first(&cases, want); same && w >= 0; w = json_next(&cases, w), k++)
+            same = json_number(&cases, w) == ids[k];
+        good += same;
+        if (!same) printf("    %s: \"%s\"\n", key, json_string(&cases, text));
+    }
+    tokenizer_free(&t);
+    return good == want_cases;
+}
+
+static void test_the_ids_of_a_learned_vocabulary_are_those_of_hugging_face(void) {
+    CHECK(load_cases() == 188);
+    CHECK(ids_equal_golden(GOLDEN "learned_tokenizer.json", "learned", 188));
+}
+
+static void test_the_ids_of_pythia_are_those_of_hugging_face(void) {
+    CHECK(load_cases() == 188);
+    CHECK(ids_equal_golden(GOLDEN "pythia_tokenizer.json", "pythia", 188));
+}
+
+static void test_learning_equals_a_learner_that_recounts_after_every_merge(void) {
+    Tokenizer t, golden;
+    Buffer text = {0}, a = {0}, b = {0};
+    size_t end[256], n = 0;
+    CHECK(load_cases() == 188);
+    for (int i = json_first(&cases, 0); i >= 0; i = json_next(&cases, i)) {
+        int s = json_get(&cases, i, "text");
+        buffer_append(&text, json_string(&cases, s), json_length(&cases, s));
+        end[n++] = text.len;
+    }
+    CHECK(tokenizer_learn(&t, text.data, end, n, 800) == 0 && t.vocab_size == 800);
+    CHECK(tokenizer_load(&golden, GOLDEN "learned_tokenizer.json") == 0);
+    CHECK(tokenizer_json(&t, &a) == 0 && tokenizer_json(&golden, &b) == 0);
+    CHECK(a.len == b.len && !memcmp(a.data, b.data, a.len));
+    CHECK(golden.eos == 0 && golden.bos == 0 && golden.pad == 1 && t.eos == 0 && t.bos == 0 && t.pad == 1);
+    tokenizer_free(&t);
+    tokenizer_free(&golden);
+    buffer_free(&text);
+    buffer_free(&a);
+    buffer_free(&b);
+}
+
+static void test_what_is_written_is_read_as_the_same_tokenizer(void) {
+    const char *const files[] = {GOLDEN "learned_tokenizer.json", GOLDEN "pythia_tokenizer.json"};
+    for (int i = 0; i < 2; i++) {
+        Tokenizer t, again;
+        Buffer a = {0}, b = {0};
+        CHECK(tokenizer_load(&t, files[i]) == 0 && tokenizer_json(&t, &a) == 0);
+        CHECK(load_text(&again, a.data, a.len) == 0 && tokenizer_json(&again, &b) == 0);
+        CHECK(a.len == b.len && !memcmp(a.data, b.data, a.len));
+        CHECK(again.vocab_size == t.vocab_size && again.num_merges == t.num_merges && again.nfc == t.nfc);
+        CHECK(!memcmp(again.flags_memory, t.flags_memory, (size_t)t.vocab_size));
+        CHECK(again.bytes.len == t.bytes.len && !memcmp(again.bytes.data, t.bytes.data, t.bytes.len));
+        CHECK(t.vocab_size == (i ? 50277 : 800) && t.nfc == i && t.eos == 0 && t.pad == 1);
+        tokenizer_free(&t);
+        tokenizer_free(&again);
+        buffer_free(&a);
+        buffer_free(&b);
+    }
+}
+
+// ----------------------------------------------------------------------------------------- words and bytes
+
+static void test_the_character_classes_are_those_of_unicode_16(void) {
+    // counted with Python: unicodedata2 16.0.0, categories L* and N*
+    unsigned char *class = malloc(CLASS_END);
+    size_t count[4] = {0}, last = 0;
+    read_classes(class);
+    for (size_t c = 0; c < CLASS_END; c++) count[class[c]]++, last = class[c] ? c : last;
+    CHECK(count[CLASS_LETTER] == 141028 && count[CLASS_NUMBER] == 1911 && count[CLASS_SPACE] == 25);
+    CHECK(last == 0x323af);
+    free(class);
+}
+
+static void test_a_text_is_cut_into_words_by_the_pattern(void) {
+    const struct { const char *text, *words; } cut[] = {              // a bar ends each word
+        {"Hello world", "Hello| world|"}, {"it's we'll 'S", "it|'s| we|'ll| '|S|"},
+        {"a1 b2", "a|1| b|2|"}, {"x  y", "x| | y|"}, {"x   y", "x|  | y|"}, {"x\n\ny", "x|\n|\n|y|"},
+        {"x \ny", "x| |\n|y|"}, {"x  ", "x|  |"}, {"!? ab", "!?| ab|"}, {"'", "'|"}, {" ", " |"},
+        {"'l", "'|l|"}, {"''s", "''|s|"}, {"a's's", "a|'s|'s|"}, {" 's", " '|s|"}, {"'res", "'re|s|"},
+        {"\t ab", "\t| ab|"},
+        {"\xc3\xa9t\xc3\xa9 \xd9\xa3!", "\xc3\xa9t\xc3\xa9| \xd9\xa3|!|"},
+        {"\xe3\x80\x80 x", "\xe3\x80\x80| x|"},
+        {"a\xff\xc3!b", "a|\xff\xc3!|b|"}, {" \xff", " \xff|"}};
+    Tokenizer t;
+    CHECK(learn(&t, NULL, 0, 258) == 0);
+    for (size_t i = 0; i < sizeof cut / sizeof *cut; i++) {
+        Buffer b = {0};
+        size_t n = strlen(cut[i].text);
+        for (size_t at = 0, to; at < n; at = to) {
+            to = word_end(&t, cut[i].text, at, n);
+            buffer_append(&b, cut[i].text + at, to - at);
+            buffer_append(&b, "|", 1);
+        }
+        CHECK(!strcmp(b.data, cut[i].words));
+        if (strcmp(b.data, cut[i].words)) printf("    %s\n", b.data);
+        buffer_free(&b);
+    }
+    tokenizer_free(&t);
+}
+
+static void test_the_first_ids_are_the_specials_and_the_bytes_in_gpt2_order(void) {
+    Tokenizer t;
+    CHECK(learn(&t, NULL, 0, 258) == 0 && t.vocab_size == 258 && t.num_merges == 0);
+    CHECK(is_piece(&t, 0, "<|endoftext|>") && is_piece(&t, 1, "<|padding|>"));
+    CHECK(is_piece(&t, 2, "!") && is_piece(&t, 95, "~"));
+    CHECK(is_piece(&t, 96, "\xa1") && is_piece(&t, 189, "\xff"));
+    CHECK(piece_len(&t, 190) == 1 && *piece(&t, 190) == 0);
+    CHECK(is_piece(&t, 222, " ") && is_piece(&t, 257, "\xad"));
+    tokenizer_free(&t);
+}
+
+static void test_every_string_of_bytes_comes_back(void) {
+    const char *const document[] = {"the cat sat on the mat, the cat",
+                                    "aaaa aaaa bbbb \xc3\xa9\xc3\xa9 \xc3\xa9\xc3\xa9"};
+    static const char some[] = "the cat's \n'\0\xc3\xa9\xe4\xb8\x80\xff 1!";
+    Tokenizer t;
+    CHECK(learn(&t, document, 2, 290) == 0 && t.vocab_size > 265);
+    for (uint32_t i = 0; i < 3000; i++) {
+        char s[200];
+        uint32_t n = random_below(sizeof s, 1, STREAM_TEST, i, 0);
+        for (uint32_t k = 0; k < n; k++)
+            s[k] = i % 2 ? (char)random_below(256, 1, STREAM_TEST, i, k + 1)
+                         : some[random_below(sizeof some, 1, STREAM_TEST, i, k + 1)];
+        CHECK(comes_back(&t, s, n));
+    }
+    CHECK(comes_back(&t, "", 0) && num_ids == 0 && comes_back(&t, "\0", 1) && num_ids == 1);
+    tokenizer_free(&t);
+}
+
+static void test_special_tokens_in_a_text_are_plain_text(void) {
+    Tokenizer t;
+    CHECK(tokenizer_load(&t, GOLDEN "pythia_tokenizer.json") == 0);
+    CHECK(comes_back(&t, "a<|endoftext|>b<|padding|>", 26));
+    for (size_t i = 0; i < num_ids; i++) CHECK(ids[i] > 1);
+    tokenizer_free(&t);
+}
+
+// Pythia has none for the bytes that UTF-8 does not use.
+static void test_a_byte_without_a_piece_is_refused(void) {
+    Tokenizer t;
+    CHECK(tokenizer_load(&t, GOLDEN "pythia_tokenizer.json") == 0);
+    CHECK(encode(&t, "a\xff", 2) < 0 && strstr(error_text, "0xff") && error_code == EX_DATAERR);
+    CHECK(comes_back(&t, "a\x80", 2));
+    tokenizer_free(&t);
+}
+
+static void test_ids_outside_the_vocabulary_are_refused(void) {
+    Tokenizer t;
+    Buffer b = {0};
+    CHECK(learn(&t, NULL, 0, 258) == 0);
+    CHECK(tokenizer_decode(&t, (int[]){257}, 1, &b) == 0 && tokenizer_decode(&t, (int[]){2, 258}, 2, &b) < 0);
+    CHECK(tokenizer_decode(&t, (int[]){-1}, 1, &b) < 0);
+    buffer_free(&b);
+    tokenizer_free(&t);
+}
+
+// ---------------------------------------------------------------------------------------------- learning
+
+static void test_of_equal_counts_the_least_left_id_wins_then_the_least_right(void) {
+    const char *const document[] = {"cd", "xb", "ab", "ad", "cd", "xb", "ab", "ad"};
+    Tokenizer t;
+    CHECK(learn(&t, document, 8, 262) == 0 && t.vocab_size == 262);
+    CHECK(is_piece(&t, 258, "ab") && is_piece(&t, 259, "ad"));
+    CHECK(is_piece(&t, 260, "cd") && is_piece(&t, 261, "xb"));
+    tokenizer_free(&t);
+}
+
+// a^8 has aa 7 times, then aaaa 3 times, then a^8 once.
+static void test_a_run_of_one_letter_doubles(void) {
+    const char *const document[] = {"aaaaaaaa"};
+    Tokenizer t;
+    CHECK(learn(&t, document, 1, 300) == 0 && t.vocab_size == 260);
+    CHECK(is_piece(&t, 258, "aa") && is_piece(&t, 259, "aaaa"));
+    CHECK(encode(&t, "aaaaaaa", 7) == 0 && num_ids == 3 && ids[0] == 259 && ids[1] == 258);
+    CHECK(is_piece(&t, ids[2], "a"));
+    tokenizer_free(&t);
+}
+
+static void test_pairs_do_not_cross_words_or_documents(void) {
+    const char *const document[] = {"ab! ab!", "ab", "!ab"};
+    Tokenizer t;
+    CHECK(learn(&t, document, 3, 300) == 0 && t.vocab_size == 259 && is_piece(&t, 258, "ab"));
+    tokenizer_free(&t);
+}
+
+static void test_the_order_of_documents_does_not_matter(void) {
+    const char *const document[] = {"the cat sat", " on the mat", "that rat, the hat", "at the cat's mat"};
+    const char *const other[] = {document[3], document[1], document[0], document[2]};
+    Tokenizer t, u;
+    Buffer a = {0}, b = {0};
+    CHECK(learn(&t, document, 4, 280) == 0 && learn(&u, other, 4, 280) == 0);
+    CHECK(tokenizer_json(&t, &a) == 0 && tokenizer_json(&u, &b) == 0 && !strcmp(a.data, b.data));
+    tokenizer_free(&t);
+    tokenizer_free(&u);
+    buffer_free(&a);
+    buffer_free(&b);
+}
+
+static void test_impossible_sizes_are_refused(void) {
+    Tokenizer t;
+    CHECK(learn(&t, NULL, 0, 257) < 0 && error_code == EX_USAGE && learn(&t, NULL, 0, INT_MAX) < 0);
+    CHECK(learn(&t, NULL, 0, 1000) == 0 && t.vocab_size == 258);
+    tokenizer_free(&t);
+}
+
+static void test_a_word_of_a_million_letters_takes_no_quadratic_time(void) {
+    size_t n = 1 << 20;
+    char *s = malloc(n);
+    Tokenizer t;
+    memset(s, 'a', n);
+    CHECK(tokenizer_learn(&t, s, &n, 1, 300) == 0 && t.vocab_size == 258 + 19);    // a^2, a^4, ... a^(2^19)
+    CHECK(comes_back(&t, s, n) && num_ids == 2);
+    CHECK(comes_back(&t, s, n - 1) && num_ids == 20);
+    for (size_t i = 0; i < n; i++) s[i] = ' ';
+    CHECK(comes_back(&t, s, n));
+    for (size_t i = 0; i < n; i++) s[i] = (char)('a' + random_below(26, 2, STREAM_TEST, 0, i));
+    tokenizer_free(&t);
+    CHECK(tokenizer_learn(&t, s, &n, 1, 2000) == 0 && t.vocab_size == 2000 && comes_back(&t, s, n));
+    tokenizer_free(&t);
+    free(s);
+}
+
+// ---------------------------------------------------------------------------------------- tokenizer.json
+
+#define HEAD  "{'added_tokens': ["
+#define PARTS "], 'pre_tokenizer': {'type': 'ByteLevel', 'add_prefix_space': false}, " \
+              "'decoder': {'type': 'ByteLevel'}, "
+#define MODEL "'model': {'type': 'BPE', 'vocab': {'a': 0, 'b': 1, 'ab': 2}, 'merges': "
+#define SMALL HEAD PARTS MODEL "['a b']}}"
+
+// Is the file refused, in words that contain this?
+static int refused(const char *text, const char *words) {
+    Tokenizer t;
+    int good = load_quoted(&t, text, strlen(text)) < 0 && error_code == EX_DATAERR
+               && strstr(error_text, words);
+    if (!good) printf("    %s\n", error_text);
+    tokenizer_free(&t);
+    return good;
+}
+
+static int accepted(const char *text) {
+    Tokenizer t;
+    int good = load_quoted(&t, text, strlen(text)) == 0 && encode(&t, "aab", 3) == 0 && num_ids == 2
+               && ids[0] == 0 && ids[1] == 2;
+    if (!good) printf("    %s\n", error_text);
+    tokenizer_free(&t);
+    return good;
+}
+
+static void test_both_forms_of_merges_and_harmless_settings_are_read(void) {
+    CHECK(accepted(SMALL));
+    CHECK(accepted(HEAD PARTS MODEL "[['a', 'b']]}}"));
+    CHECK(accepted(HEAD PARTS MODEL "['a b'], 'dropout': null, 'fuse_unk': true, 'byte_fallback': false}}"));
+    CHECK(accepted(HEAD PARTS "'normalizer': {'type': 'NFC'}, 'truncation': {'x': 1}, " MODEL "['a b']}}"));
+    CHECK(accepted("{'pre_tokenizer': {'type': 'Sequence', 'pretokenizers': [{'type': 'ByteLevel', "
+                   "'add_prefix_space': false, 'use_regex': true}]}, 'decoder': {'type': 'ByteLevel'}, "
+                   MODEL "['a b']}}"));
+}
+
+static void test_what_is_not_known_is_refused_by_name(void) {
+    CHECK(refused("[]", "vocab"));
+    CHECK(refused("{}", "vocab"));
+    CHECK(refused(HEAD PARTS "'normalizer': {'type': 'Lowercase'}, " MODEL "['a b']}}", "Lowercase"));
+    CHECK(refused(HEAD PARTS MODEL "['a b'], 'dropout': 0.1}}", "dropout"));
+    CHECK(refused(HEAD PARTS MODEL "['a b'], 'byte_fallback': true}}", "byte_fallback"));
+    CHECK(refused(HEAD PARTS MODEL "['a b'], 'ignore_merges': true}}", "ignore_merges"));
+    CHECK(refused(HEAD PARTS MODEL "['a b'], 'end_of_word_suffix': '</w>'}}", "end_of_word_suffix"));
+    CHECK(refused(HEAD PARTS MODEL "['a b'], 'something': 1}}", "something"));
+    CHECK(refused(HEAD PARTS "'model': {'type': 'Unigram', 'vocab': {'a': 0}, 'merges': []}}", "Unigram"));
+    CHECK(refused(HEAD "], 'decoder': {'type': 'ByteLevel'}, " MODEL "['a b']}}", "pre_tokenizer"));
+    CHECK(refused(HEAD "], 'pre_tokenizer': {'type': 'Metaspace'}, " MODEL "['a b']}}", "Metaspace"));
+    CHECK(refused(HEAD "], 'pre_tokenizer': {'type': 'ByteLevel', 'add_prefix_space': true}, " MODEL "[]}}",
+                  "add_prefix_space"));
+    CHECK(refused(HEAD "], 'pre_tokenizer': {'type': 'ByteLevel', 'add_prefix_space': false, "
+                  "'use_regex': false}, " MODEL "[]}}", "use_regex"));
+    CHECK(refused(HEAD "], 'pre_tokenizer': {'type': 'ByteLevel', 'add_prefix_space': false}, 'decoder': "
+                  "{'type': 'WordPiece'}, " MODEL "[]}}", "WordPiece"));
+    CHECK(refused(HEAD "{'id': 3, 'content': 'x', 'lstrip': true}" PARTS MODEL "['a b']}}", "lstrip"));
+}
+
+static void test_wrong_ids_pieces_and_merges_are_refused(void) {
+    CHECK(refused(HEAD PARTS MODEL "['b a']}}", "merge 0"));
+    CHECK(refused(HEAD PARTS MODEL "['a b', 'a b']}}", "merge 1"));
+    CHECK(refused(HEAD PARTS MODEL "['ab']}}", "merge 0"));
+    CHECK(refused(HEAD PARTS MODEL "[' ab']}}", "merge 0"));
+    CHECK(refused(HEAD PARTS MODEL "['a b ']}}", "merge 0"));
+    CHECK(refused(HEAD PARTS MODEL "[['a', 'b', 'b']]}}", "merge 0"));
+    CHECK(refused(HEAD PARTS MODEL "[['a', 7]]}}", "merge 0"));
+    CHECK(refused(HEAD PARTS MODEL "[7]}}", "merge 0"));
+    CHECK(refused(HEAD PARTS MODEL "{}}}", "merges"));
+    CHECK(refused(HEAD PARTS "'model': {'vocab': {'a': 0, 'b': 0}, 'merges': []}}", "not one of 0 to 1"));
+    CHECK(refused(HEAD PARTS "'model': {'vocab': {'a': 0, 'b': 2}, 'merges': []}}", "not one of 0 to 1"));
+    CHECK(refused(HEAD PARTS "'model': {'vocab': {'a': 0, 'b': -1}, 'merges': []}}", "not one of 0 to 1"));
+    CHECK(refused(HEAD PARTS "'model': {'vocab': {'a': 0, 'b': 1.5}, 'merges': []}}", "not one of 0 to 1"));
+    CHECK(refused(HEAD PARTS "'model': {'vocab': {'a': 0, 'b': '1'}, 'merges': []}}", "not one of 0 to 1"));
+    CHECK(refused(HEAD PARTS "'model': {'vocab': {'a': 0, ' b': 1}, 'merges': []}}", "byte alphabet"));
+    CHECK(refused(HEAD PARTS "'model': {'vocab': {'a': 0, '': 1}, 'merges': []}}", "byte alphabet"));
+    CHECK(refused(HEAD PARTS "'model': {'vocab': {'a': 0, 'a': 1}, 'merges': []}}", "twice"));
+    CHECK(refused(HEAD "{'id': 2000000000, 'content': 'x'}" PARTS MODEL "[]}}", "no piece"));
+    CHECK(refused(HEAD "{'id': 2, 'content': 'x'}" PARTS MODEL "[]}}", "has the id of"));
+    CHECK(refused(HEAD "{'id': 3, 'content': ''}" PARTS MODEL "[]}}", "empty"));
+    CHECK(refused(HEAD "{'id': 3}" PARTS MODEL "[]}}", "empty"));
+    CHECK(refused(HEAD "{'id': 3, 'content': 'x'}, {'id': 3, 'content': 'y'}" PARTS MODEL "[]}}", "each"));
+    CHECK(refused(HEAD "{'id': 3, 'content': 'x'}, {'id': 4, 'content': 'x'}" PARTS MODEL "[]}}", "equal"));
+}
+
+static void test_added_tokens_are_matched_leftmost_and_longest(void) {
+    Tokenizer t;
+    const char text[] = HEAD "{'id': 3, 'content': 'bb'}, {'id': 4, 'content': 'bbb'}, {'id': 5, "
+        "'content': 'abb', 'special': true}, {'id': 6, 'content': 'ab', 'normalized': true}"
+        PARTS MODEL "['a b']}}";
+    CHECK(load_quoted(&t, text, strlen(text)) == 0 && t.vocab_size == 7);
+    CHECK(encode(&t, "abbbbb", 6) == 0 && num_ids == 3 && ids[0] == 0 && ids[1] == 4 && ids[2] == 3);
+    CHECK(encode(&t, "abaabb", 6) == 0 && num_ids == 4 && ids[0] == 6);
+    CHECK(ids[1] == 0 && ids[2] == 0 && ids[3] == 3);
+    tokenizer_free(&t);
+}
+
+static void test_a_damaged_file_never_crashes(void) {
+    const char byte[] = "'{}[]:,09- \\\xc3";
+    for (size_t i = 0; i < sizeof SMALL - 1; i++)
+        for (size_t k = 0; k < sizeof byte; k++) {
+            Tokenizer t;
+            char copy[sizeof SMALL];
+            memcpy(copy, SMALL, sizeof SMALL);
+            copy[i] = byte[k];
+            if (load_quoted(&t, copy, k ? sizeof SMALL - 1 : i) == 0) encode(&t, "aab", 3);
+            tokenizer_free(&t);
+        }
+    CHECK(accepted(SMALL));
+}
+
+int main(void) {
+    RUN(test_the_ids_of_a_learned_vocabulary_are_those_of_hugging_face);
+    RUN(test_the_ids_of_pythia_are_those_of_hugging_face);
+    RUN(test_learning_equals_a_learner_that_recounts_after_every_merge);
+    RUN(test_what_is_written_is_read_as_the_same_tokenizer);
+    RUN(test_the_character_classes_are_those_of_unicode_16);
+    RUN(test_a_text_is_cut_into_words_by_the_pattern);
+    RUN(test_the_first_ids_are_the_specials_and_the_bytes_in_gpt2_order);
+    RUN(test_every_string_of_bytes_comes_back);
+    RUN(test_special_tokens_in_a_text_are_plain_text);
+    RUN(test_a_byte_without_a_piece_is_refused);
+    RUN(test_ids_outside_the_vocabulary_are_refused);
+    RUN(test_of_equal_counts_the_least_left_id_wins_then_the_least_right);
+    RUN(test_a_run_of_one_letter_doubles);
+    RUN(test_pairs_do_not_cross_words_or_documents);
+    RUN(test_the_order_of_documents_does_not_matter);
+    RUN(test_impossible_sizes_are_refused);
+    RUN(test_a_word_of_a_million_letters_takes_no_quadratic_time);
+    RUN(test_both_forms_of_merges_and_harmless_settings_are_read);
+    RUN(test_what_is_not_known_is_refused_by_name);
+    RUN(test_wrong_ids_pieces_and_merges_are_refused);
+    RUN(test_added_tokens_are_matched_leftmost_and_longest);
+    RUN(test_a_damaged_file_never_crashes);
+    json_free(&cases);
+    free(ids);
+    return test_summary();
+}
