@@ -1,10 +1,8 @@
 /* checkpoint.c - Hugging Face model folders: tensors to names and back, loading and saving.
  *
- * Whatever is read may come from a stranger: every field, name,
-     shape and offset is checked before it is used.
+ * What is read may come from a stranger: every field, name, shape and offset is checked before it is used.
  * A new family needs a line in families[], its keys in config_read() and config_text() (config.c), and its
- * tensor names in entries_init(),
-     the one list that both reading and writing walk.                             */
+ * tensor names in entries_init(), the one list that both reading and writing walk.                        */
 #ifndef CHECKPOINT_C
 #define CHECKPOINT_C
 
@@ -14,8 +12,8 @@ enum { LOAD_LANGUAGE_MODEL = -1, LOAD_AS_STORED = 0, LOAD_REWARD_MODEL = 1 };   
 
 // ------------------------------------------------------------------------------------------ tensor names
 
-// How the rows of a stored matrix stand to ours: the same; transposed (GPT-2's Conv1D); or (GPT-NeoX) the query,
-// key and value rows of each head together where we have those of all heads.
+// How the rows of a stored matrix stand to ours: the same; transposed (GPT-2's Conv1D); or, in GPT-NeoX, the
+// query, key and value rows of each head together where we have those of all heads.
 typedef enum { AS_IS, TRANSPOSED, BY_HEAD } Layout;
 typedef struct {
     char name[96];
@@ -54,7 +52,7 @@ static int entries_init(Entries *e, const Config *c, const Params *p) {
     int Q = c->num_heads * HD, KV = c->num_kv_heads * HD, QO = Q + 2*KV;
     size_t key = (size_t)Q, value = key + (size_t)KV, up = (size_t)F * (size_t)C;
     *e = (Entries){.config = c};
-    #define IS(tensor, rows, cols, name)          entry(e, tensor, 0, rows, cols, AS_IS, name)
+    #define IS(tensor, rows, cols, name)           entry(e, tensor, 0, rows, cols, AS_IS, name)
     #define PART(tensor, offset, rows, cols, name) entry(e, tensor, offset, rows, cols, AS_IS, name)
     for (int l = e->layer = 0; l < c->num_layers; e->layer = ++l) {
         const Block *b = &p->block[l];
@@ -64,8 +62,8 @@ static int entries_init(Entries *e, const Config *c, const Params *p) {
             IS(&b->ln2w, C, 0, "gpt_neox.layers.#.post_attention_layernorm.weight");
             IS(&b->ln2b, C, 0, "gpt_neox.layers.#.post_attention_layernorm.bias");
             entry(e, &b->qkvw, 0, QO, C, BY_HEAD, "gpt_neox.layers.#.attention.query_key_value.weight");
-            if (c->qkv_bias) entry(e, &b->qkvb, 0, QO, 0, BY_HEAD,
-                                   "gpt_neox.layers.#.attention.query_key_value.bias");
+            if (c->qkv_bias)
+                entry(e, &b->qkvb, 0, QO, 0, BY_HEAD, "gpt_neox.layers.#.attention.query_key_value.bias");
             IS(&b->attw, C, Q, "gpt_neox.layers.#.attention.dense.weight");
             if (c->out_bias) IS(&b->attb, C, 0, "gpt_neox.layers.#.attention.dense.bias");
             IS(&b->fcw, F, C, "gpt_neox.layers.#.mlp.dense_h_to_4h.weight");
@@ -112,14 +110,23 @@ static int entries_init(Entries *e, const Config *c, const Params *p) {
             }
         }
     }
-    int neox = c->family == FAMILY_NEOX, gpt2 = c->family == FAMILY_GPT2;
-    IS(&p->wte, V, C, neox ? "gpt_neox.embed_in.weight" : gpt2 ? "transformer.wte.weight"
-       : "model.embed_tokens.weight");
-    if (gpt2) IS(&p->wpe, c->max_positions, C, "transformer.wpe.weight");
-    IS(&p->lnfw, C, 0, neox ? "gpt_neox.final_layer_norm.weight" : gpt2 ? "transformer.ln_f.weight"
-       : "model.norm.weight");
-    if (neox || gpt2) IS(&p->lnfb, C, 0, neox ? "gpt_neox.final_layer_norm.bias" : "transformer.ln_f.bias");
-    if (!c->tied && !c->reward) IS(&p->unembed, V, C, neox ? "embed_out.weight" : "lm_head.weight");
+    int unembed = !c->tied && !c->reward;
+    if (c->family == FAMILY_NEOX) {
+        IS(&p->wte, V, C, "gpt_neox.embed_in.weight");
+        IS(&p->lnfw, C, 0, "gpt_neox.final_layer_norm.weight");
+        IS(&p->lnfb, C, 0, "gpt_neox.final_layer_norm.bias");
+        if (unembed) IS(&p->unembed, V, C, "embed_out.weight");
+    } else if (c->family == FAMILY_GPT2) {
+        IS(&p->wte, V, C, "transformer.wte.weight");
+        IS(&p->wpe, c->max_positions, C, "transformer.wpe.weight");
+        IS(&p->lnfw, C, 0, "transformer.ln_f.weight");
+        IS(&p->lnfb, C, 0, "transformer.ln_f.bias");
+        if (unembed) IS(&p->unembed, V, C, "lm_head.weight");
+    } else {
+        IS(&p->wte, V, C, "model.embed_tokens.weight");
+        IS(&p->lnfw, C, 0, "model.norm.weight");
+        if (unembed) IS(&p->unembed, V, C, "lm_head.weight");
+    }
     if (c->reward) IS(&p->head, 1, C, "score.weight");
     #undef IS
     #undef PART
@@ -211,7 +218,7 @@ static int entry_read(const Entry *e, const Stored *t) {
     return -bad;
 }
 
-// kind: LOAD_AS_STORED; LOAD_REWARD_MODEL: a language model gets a head of zeros; LOAD_LANGUAGE_MODEL: must be one
+// kind: LOAD_AS_STORED; LOAD_REWARD_MODEL, a language model gets a zero head; LOAD_LANGUAGE_MODEL, or error
 int checkpoint_load(Model *m, const char *dir, int kind) {
     Config c;
     Files f = {.shards = 0};
@@ -248,7 +255,7 @@ static int header_text(Buffer *b, const Entries *e, Dtype dtype, size_t size) {
            || (t->cols && buffer_printf(b, ",%zu", t->cols) < 0)
            || buffer_printf(b, "],\"data_offsets\":[%zu,%zu]}", begin, end) < 0;
     }
-    return bad || buffer_printf(b, "}%*s", (int)(7 - b->len % 8), "") < 0 ? -1 : 0;        // values begin aligned
+    return bad || buffer_printf(b, "}%*s", (int)(7 - b->len % 8), "") < 0 ? -1 : 0;      // values are aligned
 }
 
 static int add(Output *o, Sha256 *sha, const void *data, size_t n) {
@@ -327,10 +334,10 @@ static int same_as_file(const char *path, const Buffer *b) {
 }
 
 /* Everything is first written and flushed under temporary names; only then are the files renamed, config.json
- * last, because a folder without it does not load.  When a small file changes, the old config.json is first set
- * aside as config.json.old: a crash between two renames leaves a folder that is refused, never new weights read
- * by an old configuration.  When only the weights change, as from save to save of a run, the folder loads at
- * every moment.                                                                                             */
+ * last, because a folder without it does not load.  When a small file changes, the old config.json is first
+ * set aside as config.json.old: a crash between two renames leaves a folder that is refused, all its files
+ * there, never new weights read by an old configuration.  When only the weights change, as from save to save
+ * of a run, the folder loads at every moment.                                                              */
 int checkpoint_save(const Model *m, const char *dir, const Buffer *tokenizer, const char *dtype,
                     char sha256[65]) {
     static const char *const names[] = {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
@@ -363,10 +370,17 @@ int checkpoint_save(const Model *m, const char *dir, const Buffer *tokenizer, co
             bad = fail(EX_CANTCREAT, "%s: could not be replaced: %s", out[CONFIG].path, strerror(errno)) < 0;
         bad = bad || folder_sync(old) < 0;
     }
-    for (int i = first; i < N && !bad; i++) bad = output_rename(&out[i]) < 0, renamed |= !out[i].exists;
+    for (int i = first; i < N && !bad; i++) {
+        bad = output_rename(&out[i]) < 0 || (i >= WEIGHTS && folder_sync(old) < 0);
+        renamed |= !out[i].exists;
+    }
     if (aside && bad && !renamed) rename(old, out[CONFIG].path);
     if (aside && !bad) unlink(old);
-    for (int i = 0; i < N; i++) output_drop(&out[i]), buffer_free(&text[i]);
+    for (int i = 0; i < N; i++) {
+        if (bad && aside && renamed) out[i].exists = 0;          // stopped half-way: keep the rest
+        output_drop(&out[i]);
+        buffer_free(&text[i]);
+    }
     if (!bad) sha256_finish(&sha, sha256);
     return -bad;
 }

@@ -179,7 +179,7 @@ static const char *shortest(char text[40], double x, int is_float) {
     for (int digits = 1; digits <= 17; digits++) {
         snprintf(text, 36, "%.*g", digits, x);
         double back = strtod(text, NULL);
-        if (is_float ? (float)back == (float)x : back == x) break;
+        if (!strchr(text, '+') && (is_float ? (float)back == (float)x : back == x)) break;
     }
     return strpbrk(text, ".e") ? text : strcat(text, ".0");
 }
@@ -198,7 +198,7 @@ static int config_text(Buffer *b, const Config *c, const char *dtype) {
     shortest(eps, (double)c->norm_eps, 1);
     shortest(theta, c->rope_theta, 0);
     shortest(part, share, 0);
-    if (c->reward && c->pooling == POOL_MEAN) architecture = "MoreRewardModel", end = ""; // theirs pool one row
+    if (c->reward && c->pooling == POOL_MEAN) architecture = "MoreRewardModel", end = "";
 
     #define PUT(...)  (bad |= buffer_printf(b, __VA_ARGS__))
     #define INT(name, value)   PUT("  \"%s\": %d,\n", name, value)

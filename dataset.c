@@ -333,5 +333,234 @@ static int read_row(Reader *r) {
     int point = label >= 0 || score >= 0 || kto >= 0;
     r->kind = pair ? DATA_PAIR : ranking ? DATA_RANKING : text >= 0 ? DATA_TEXT
             : answer < 0 && !told ? DATA_PROMPT : point ? DATA_POINT : DATA_COMPLETION;
+    if (r->kind == DATA_TEXT || r->kind == DATA_PROMPT) told = 0;
+    if (told) {                                                         // unless the user has the last word
+        int last = json_first(j, talk), role;
+        while (json_next(j, last) >= 0) last = json_next(j, last);
+        role = get(r, last, "role") >= 0 ? get(r, last, "role") : get(r, last, "from");
+        if (!json_equal(j, role, "assistant") && !json_equal(j, role, "gpt")) told = 0, r->kind = DATA_PROMPT;
+        else answer = last;
+    }
+    r->prompt_form = NO_PROMPT;
+    r->prompt = (Piece){0, 0, 0};
+    if (r->kind == DATA_TEXT) {
+        if (json_length(j, text) == 0) return bad_row(r, "\"text\" must be a string that is not empty");
+        return add_answer(r, text, "text", 0);
+    }
+    if (add_prompt(r, 0, talk, told) < 0) return -1;
+    if (r->prompt_form == NO_PROMPT && alone)
+        return bad_row(r, "unknown shape: the keys do not say whether this is a text, a pair, a completion or a ranking");
+    if (r->kind == DATA_PAIR) {
+        if (add_answer(r, chosen, r->chosen_key, 1) < 0 || add_answer(r, rejected, r->rejected_key, 0) < 0) return -1;
+    } else if (r->kind == DATA_RANKING) {
+        int by = texts ? score : ranks >= 0 ? ranks : scores, small = !texts && by == ranks;
+        if (texts && score < 0) return bad_row(r, "\"text\" is a list, but there is no \"score\"");
+        if (add_ranking(r, texts ? text : nectar >= 0 ? nectar : list, nectar >= 0 ? -1 : by,
+                        nectar >= 0 ? "rank" : texts ? "score" : small ? "ranks" : "scores", small || nectar >= 0 ? 1 : -1) < 0)
+            return -1;
+    } else if (r->kind != DATA_PROMPT) {
+        float value = 0;
+        if (point && read_label(r, label, score, kto, &value) < 0) return -1;
+        if (add_answer(r, answer, "completion", value) < 0) return -1;
+    }
+    if (r->n && (r->prompt_form == NO_PROMPT || r->answer_form == CONVERSATION)) split_prompt(r);
+    for (int i = 0; i < r->n; i++)
+        if (!r->answer[i].len) return bad_row(r, "answer %d is empty; remove the row or complete it", i + 1);
     return 0;
 }
+
+// ------------------------------------------------------------------------------ from the normal form to tokens
+
+static int same_text(const Reader *r, int a, int b) {
+    const Piece *x = &r->answer[a], *y = &r->answer[b];
+    return x->len == y->len && !memcmp(r->text.data + x->start, r->text.data + y->start, x->len);
+}
+
+static int code_points(const char *s, size_t n) {
+    int count = 0;
+    for (size_t i = 0; i < n; i++) count += ((unsigned char)s[i] & 0xc0) != 0x80;
+    return count;
+}
+
+static int tokenize_piece(Reader *r, const Piece *p, Span *out) {
+    Dataset *d = r->d;
+    *out = (Span){d->num_tokens, 0};
+    if (tokenizer_encode(r->t, r->text.data + p->start, p->len, &d->token, &d->num_tokens, &d->token_capacity) < 0)
+        return -1;
+    if (d->num_tokens - out->start > INT_MAX / 4) return bad_row(r, "a text of more than %d tokens", INT_MAX / 4);
+    out->len = (int)(d->num_tokens - out->start);
+    return 0;
+}
+
+/* Tokenises, cuts the prompt from the left and the answers from the right, drops and counts.  The limits of a text
+ * do not depend on the other answers when --max_prompt_length or --max_answer_length is set.                 */
+static int keep_row(Reader *r) {
+    Dataset *d = r->d;
+    const DataOptions *o = r->o;
+    Record x = {.first = (int)d->num_answers, .count = r->n, .line = r->line, .line_start = r->line_start,
+                .line_len = r->line_len, .margin = r->margin, .weight = r->weight};
+    const Piece *key = r->prompt.len || !r->n ? &r->prompt : &r->answer[0];
+    int cut_answer = 0;
+    x.group = 0xcbf29ce484222325u;                                      // FNV-1a
+    for (size_t i = 0; i < key->len; i++) x.group = (x.group ^ (unsigned char)r->text.data[key->start + i]) * 0x100000001b3u;
+    if (r->kind == DATA_PAIR && same_text(r, 0, 1)) return d->ties++, d->tied_rows++, 0;
+    if (d->num_answers > INT_MAX - MAX_ANSWERS) return bad_row(r, "more than %d answers in one file", INT_MAX - MAX_ANSWERS);
+    if (reserve(&d->record, &d->record_capacity, d->num_records + 1, sizeof x) < 0
+        || reserve(&d->answer, &d->answer_capacity, d->num_answers + (size_t)r->n + 1, sizeof *d->answer) < 0
+        || tokenize_piece(r, &r->prompt, &x.prompt) < 0) return -1;
+    int limit = o->max_prompt_length, cut_prompt = limit > 0 && x.prompt.len > limit;
+    if (cut_prompt) x.prompt.start += (size_t)(x.prompt.len - limit), x.prompt.len = limit;
+    int room = o->max_answer_length ? o->max_answer_length
+             : o->max_length ? o->max_length - (limit ? limit : x.prompt.len) - 1 : INT_MAX;
+    if (room < 1) room = 1;
+    for (int i = 0; i < r->n; i++) {
+        Answer *a = &d->answer[d->num_answers + (size_t)i];
+        a->score = r->answer[i].score;
+        a->chars = code_points(r->text.data + r->answer[i].start, r->answer[i].len);
+        if (tokenize_piece(r, &r->answer[i], &a->tokens) < 0) return -1;
+        if (a->tokens.len <= room) continue;
+        if (o->over_length == OVER_RAISE)
+            return bad_row(r, "answer %d has %d tokens, the limit is %d; raise --max_length or choose --over_length",
+                           i + 1, a->tokens.len, room);
+        if (o->over_length == OVER_DROP) return d->dropped++, 0;
+        a->tokens.len = room, cut_answer = 1;
+    }
+    d->num_answers += (size_t)r->n;
+    d->record[d->num_records++] = x;
+    d->kept++;
+    d->cut_prompts += (size_t)cut_prompt, d->cut_answers += (size_t)cut_answer, d->truncated += (size_t)(cut_prompt || cut_answer);
+    return 0;
+}
+
+// ------------------------------------------------------------------------------------------------ the file
+
+// The next row: a line, or an element of the one array the file is.  1, or 0 at the end.
+static int next_row(Reader *r) {
+    const char *s = r->d->text.data;
+    size_t n = r->d->text.len;
+    while (r->at < n && (isspace((unsigned char)s[r->at]) || (r->array && s[r->at] == ',')))
+        r->line += s[r->at++] == '\n';
+    if (r->at >= n || (r->array && s[r->at] == ']')) return 0;
+    r->line_start = r->at;
+    if (!r->array) {
+        const char *end = memchr(s + r->at, '\n', n - r->at);
+        r->at = end ? (size_t)(end - s) : n;
+    } else {
+        int depth = 0, quoted = 0;
+        for (; r->at < n; r->at++) {
+            char c = s[r->at];
+            if (quoted) {
+                if (c == '\\') r->at++;
+                else if (c == '"') quoted = 0;
+            } else if (c == '"') quoted = 1;
+            else if (c == '{' || c == '[') depth++;
+            else if (c == '}' || c == ']') { if (--depth <= 0) { r->at += depth == 0; break; } }
+            else if (c == ',' && depth == 0) break;
+        }
+        if (r->at > n) r->at = n;
+    }
+    r->line_len = r->at - r->line_start;
+    while (r->line_len && isspace((unsigned char)s[r->line_start + r->line_len - 1])) r->line_len--;
+    return 1;
+}
+
+static int is_file(const char *path) {
+    struct stat st;
+    return !strcmp(path, "-") || stat(path, &st) == 0;
+}
+
+// What a file given as FILE or FILE:NAME is called: NAME, or the file's name without folder, .jsonl, .train and .test.
+void dataset_name(char name[64], const char *spec) {
+    const char *colon = strrchr(spec, ':'), *slash = strrchr(spec, '/'), *base = slash ? slash + 1 : spec;
+    static const char *const endings[] = {".jsonl", ".json", ".train", ".test"};
+    if (colon && !is_file(spec)) {
+        snprintf(name, 64, "%s", colon + 1);
+        return;
+    }
+    snprintf(name, 64, "%s", strcmp(spec, "-") ? base : "stdin");
+    for (size_t k = 0; k < sizeof endings / sizeof *endings; k++) {
+        size_t n = strlen(name), e = strlen(endings[k]);
+        if (n > e && !strcmp(name + n - e, endings[k])) name[n - e] = 0;
+    }
+}
+
+static int read_all(Dataset *d) {
+    char part[65536];
+    size_t n;
+    if (strcmp(d->path, "-")) return file_read(&d->text, d->path);
+    while ((n = fread(part, 1, sizeof part, stdin)) > 0)
+        if (buffer_append(&d->text, part, n) < 0) return -1;
+    return ferror(stdin) ? fail(EX_IOERR, "standard input: %s", strerror(errno)) : buffer_append(&d->text, "", 0);
+}
+
+// A file in which every ranking has two answers is a file of pairs; those of equal rank are no pairs.
+static void rankings_of_two(Dataset *d) {
+    size_t kept = 0;
+    if (d->kind != DATA_RANKING) return;
+    for (size_t i = 0; i < d->num_records; i++)
+        if (d->record[i].count != 2) return;
+    d->kind = DATA_PAIR;
+    for (size_t i = 0; i < d->num_records; i++) {
+        Answer *a = &d->answer[d->record[i].first];
+        if (a[0].score == a[1].score) d->ties++, d->tied_rows++, d->kept--;
+        else a[0].score = 1, a[1].score = 0, d->record[kept++] = d->record[i];
+    }
+    d->num_records = kept;
+}
+
+void dataset_free(Dataset *d) {
+    free(d->path), free(d->token), free(d->record), free(d->answer), buffer_free(&d->text);
+    memset(d, 0, sizeof *d);
+}
+
+/* Reads FILE or FILE:NAME (- is standard input): all rows of one kind, as tokens of t, cut by o.
+ * 0, or -1 after fail() with file, line and reason; then d is empty.                                        */
+int dataset_load(Dataset *d, const char *spec, const Tokenizer *t, const DataOptions *o) {
+    Reader *r = allocate(1, sizeof *r);
+    const char *colon = strrchr(spec, ':');
+    memset(d, 0, sizeof *d);
+    if (!r) return -1;
+    dataset_name(d->name, spec);
+    d->path = allocate(strlen(spec) + 1, 1);
+    if (d->path) memcpy(d->path, spec, colon && !is_file(spec) ? (size_t)(colon - spec) : strlen(spec));
+    r->o = o, r->t = t, r->d = d, r->line = 1;
+    r->prompt_key = o->prompt_key ? o->prompt_key : "prompt";
+    r->chosen_key = o->chosen_key ? o->chosen_key : "chosen";
+    r->rejected_key = o->rejected_key ? o->rejected_key : "rejected";
+    int ok = d->path && read_all(d) == 0;
+    if (ok && d->text.len >= 3 && !memcmp(d->text.data, "\xef\xbb\xbf", 3)) r->at = 3;        // a byte order mark
+    for (size_t i = r->at; ok && i < d->text.len; i++)
+        if (!isspace((unsigned char)d->text.data[i])) {
+            if (d->text.data[i] == '[') r->array = 1, r->at = i + 1;
+            break;
+        }
+    while (ok && next_row(r)) {
+        d->rows++;
+        r->json.first_line = r->line;
+        ok = json_parse(&r->json, d->text.data + r->line_start, r->line_len, d->path) == 0 && read_row(r) == 0;
+        if (ok && d->rows == 1) d->kind = r->kind;
+        if (ok && r->kind != d->kind)
+            ok = bad_row(r, "a %s row in a file of %s rows; one kind a file", data_kind_name[r->kind], data_kind_name[d->kind]) == 0;
+        ok = ok && keep_row(r) == 0;
+        for (size_t i = r->line_start; ok && i < r->at; i++) r->line += d->text.data[i] == '\n';
+    }
+    if (ok && !d->rows) ok = fail(EX_DATAERR, "%s: no rows", d->path) == 0;
+    if (ok) rankings_of_two(d);
+    json_free(&r->json), buffer_free(&r->text), free(r);
+    if (!ok) dataset_free(d);
+    return ok ? 0 : -1;
+}
+
+// One line: kind and counts.
+int dataset_report(const Dataset *d, Buffer *out) {
+    size_t tokens = 0;
+    for (size_t i = 0; i < d->num_records; i++) {
+        tokens += (size_t)d->record[i].prompt.len;
+        for (int k = 0; k < d->record[i].count; k++) tokens += (size_t)d->answer[d->record[i].first + k].tokens.len;
+    }
+    return buffer_printf(out, "%s: %zu rows of kind %s, %zu kept, %zu dropped (too long), %zu ties, %zu truncated "
+                         "(%zu prompts, %zu answers), %.0f tokens a row\n", d->name, d->rows, data_kind_name[d->kind], d->num_records,
+                         d->dropped, d->tied_rows, d->truncated, d->cut_prompts, d->cut_answers,
+                         d->num_records ? (double)tokens / (double)d->num_records : 0.0);
+}
+#endif

@@ -106,8 +106,7 @@ static int read_at(int fd, const char *path, void *data, size_t n, uint64_t offs
     for (char *p = data; n; ) {
         ssize_t k = pread(fd, p, n, (off_t)offset);
         if (k < 0 && errno == EINTR) continue;
-        if (k <= 0) return fail(EX_IOERR, "%s: %s", path, k ? strerror(errno)
-                                : "became shorter while it was read");
+        if (k <= 0) return fail(EX_IOERR, "%s: %s", path, k ? strerror(errno) : "became shorter meanwhile");
         p += k, n -= (size_t)k, offset += (uint64_t)k;
     }
     return 0;
@@ -115,7 +114,7 @@ static int read_at(int fd, const char *path, void *data, size_t n, uint64_t offs
 
 int sha256_file(char out[65], const char *path) {
     unsigned char chunk[CHUNK];
-    uint64_t size, at = 0;
+    uint64_t size = 0, at = 0;
     Sha256 s;
     int fd = open_regular(path, &size), bad = fd < 0;
     for (sha256_start(&s); !bad && at < size; ) {
@@ -132,8 +131,7 @@ int sha256_file(char out[65], const char *path) {
 int folder_make(const char *dir) {
     char path[PATH_SIZE];
     struct stat st;
-    if (path_join(path, dir,
-                  "") < 0) return -1;                       // ends with '/', so the last one is made too
+    if (path_join(path, dir, "") < 0) return -1;                   // ends with '/': the last one too
     for (char *p = path + 1; *p; p++) {
         if (*p != '/') continue;
         *p = 0;
@@ -149,8 +147,8 @@ static int folder_sync(const char *path) {
     char dir[PATH_SIZE];
     const char *slash = strrchr(path, '/');
     snprintf(dir, sizeof dir, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), bad = fd < 0 || (fsync(fd) < 0
-            && errno != EINVAL);
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int bad = fd < 0 || (fsync(fd) < 0 && errno != EINVAL);
     if (bad) fail(EX_IOERR, "%s: the folder could not be flushed: %s", dir, strerror(errno));
     if (fd >= 0) close(fd);
     return -bad;
@@ -167,12 +165,11 @@ static int output_open(Output *o, const char *path) {
     if (strlen(path) >= PATH_SIZE) return fail(EX_USAGE, "%.100s...: the path is too long", path);
     strcpy(o->path, path);
     snprintf(o->temporary, sizeof o->temporary, "%s.tmp", path);
-    if (lstat(o->temporary,
-              &st) == 0) {                               // left by a run that was killed, or planted
+    if (lstat(o->temporary, &st) == 0) {                          // left by a run that was killed, or planted
+        int link = S_ISLNK(st.st_mode), folder = S_ISDIR(st.st_mode);
+        const char *kind = link ? "symbolic link" : folder ? "folder" : "special file";
         if (!S_ISREG(st.st_mode))
-            return fail(EX_CANTCREAT, "%s: is a %s, not a file of ours: remove it", o->temporary,
-                        S_ISLNK(st.st_mode) ? "symbolic link" : S_ISDIR(st.st_mode) ? "folder"
-                            : "special file");
+            return fail(EX_CANTCREAT, "%s: is a %s, not a file of ours: remove it", o->temporary, kind);
         unlink(o->temporary);
     }
     o->fd = open(o->temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
@@ -185,8 +182,7 @@ static int output_write(Output *o, const void *data, size_t n) {
     for (const char *p = data; n; ) {
         ssize_t k = write(o->fd, p, n);
         if (k < 0 && errno == EINTR) continue;
-        if (k <= 0) return fail(EX_IOERR, "%s: %s", o->temporary, k ? strerror(errno)
-                                : "nothing could be written");
+        if (k <= 0) return fail(EX_IOERR, "%s: %s", o->temporary, k ? strerror(errno) : "not written");
         p += k, n -= (size_t)k;
     }
     return 0;
@@ -201,10 +197,9 @@ static int output_close(Output *o) {
 
 static int output_rename(Output *o) {
     if (rename(o->temporary, o->path) < 0)
-        return fail(EX_CANTCREAT, "%s: could not be renamed to %s: %s", o->temporary, o->path,
-                    strerror(errno));
+        return fail(EX_CANTCREAT, "%s: could not be renamed in place: %s", o->temporary, strerror(errno));
     o->exists = 0;
-    return folder_sync(o->path);
+    return 0;
 }
 
 static void output_drop(Output *o) {
@@ -216,7 +211,7 @@ static void output_drop(Output *o) {
 int file_write(const char *path, const void *data, size_t n) {
     Output o;
     int bad = output_open(&o, path) < 0 || output_write(&o, data, n) < 0 || output_close(&o) < 0
-           || output_rename(&o) < 0;
+           || output_rename(&o) < 0 || folder_sync(path) < 0;
     output_drop(&o);
     return -bad;
 }

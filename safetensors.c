@@ -176,7 +176,7 @@ static int header_read(Shard *s, uint64_t *data, uint64_t *size) {
     uint64_t n = little_endian(length, 8);
     if (n < 2 || n > 100000000 || n > *size - 8)
         return fail(EX_DATAERR, "%s: the header's length is %" PRIu64 ", but it must be from 2 to 100000000, "
-                    "in a file of %" PRIu64 " bytes: truncated, or not a safetensors file", s->path, n, *size);
+                    "in a file of %" PRIu64 " bytes: truncated, or not safetensors", s->path, n, *size);
     char *text = allocate((size_t)n, 1);
     int bad = !text || read_at(s->fd, s->path, text, (size_t)n, 8) < 0
            || json_parse(&s->header, text, (size_t)n, s->path) < 0;
@@ -189,7 +189,7 @@ static int header_read(Shard *s, uint64_t *data, uint64_t *size) {
 
 // Opens one safetensors file and appends what it holds to f.
 static int shard_open(Files *f, const char *dir, const char *name) {
-    uint64_t size, data, at = 0;
+    uint64_t size = 0, data = 0, at = 0;
     size_t first = f->n;
     if (f->shards == MAX_SHARDS) return fail(EX_DATAERR, "%s: more than %d weight files", dir, MAX_SHARDS);
     Shard *s = allocate(1, sizeof *s);

@@ -218,6 +218,7 @@ static int step_reward(Run *run, size_t at, size_t end, double *loss) {
         model_rewards(&run->model, &b, run->value, NULL);
         if (pairs_backward(run, &b, weight, run->item + begin, loss) < 0) return -1;
     }
+    for (int k = 0; k < run->num_train; k++) run->lambda[k] = 1.0 / run->num_train;
     return 0;
 }
 

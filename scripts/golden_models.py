@@ -21,20 +21,17 @@ from transformers import (GPTNeoXConfig, GPT2Config, LlamaConfig, Qwen2Config, Q
 
 NEOX = dict(vocab_size=64, hidden_size=24, num_hidden_layers=2, num_attention_heads=3, intermediate_size=48,
             max_position_embeddings=64, bos_token_id=0, eos_token_id=0, pad_token_id=1)
+SMALL = {**NEOX, "hidden_size": 16, "num_attention_heads": 2}
+ROPE = dict(rope_type="default", rope_theta=100.0, partial_rotary_factor=0.5)
 LLAMA = dict(vocab_size=64, hidden_size=24, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
              intermediate_size=40, max_position_embeddings=64, bos_token_id=1, eos_token_id=2, pad_token_id=0)
 LLAMA3 = dict(rope_type="llama3", rope_theta=500.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
               original_max_position_embeddings=32)
 MODELS = {
     "neox": (GPTNeoXForCausalLM, GPTNeoXConfig(**NEOX, rotary_pct=0.25), "float32"),
-    "neox_sequential": (GPTNeoXForCausalLM, GPTNeoXConfig(**{**NEOX, "hidden_size": 16,
-                                                             "num_attention_heads": 2},
-                        rope_parameters=dict(rope_type="default", rope_theta=100.0,
-                                             partial_rotary_factor=0.5),
-                        hidden_act="gelu_new", use_parallel_residual=False, tie_word_embeddings=True),
-                            "float16"),
-    "neox_reward": (GPTNeoXForSequenceClassification, GPTNeoXConfig(**{**NEOX, "hidden_size": 16,
-                    "num_attention_heads": 2}, num_labels=1), "float32"),
+    "neox_sequential": (GPTNeoXForCausalLM, GPTNeoXConfig(**SMALL, rope_parameters=ROPE,
+                        hidden_act="gelu_new", use_parallel_residual=False, tie_word_embeddings=True), "float16"),
+    "neox_reward": (GPTNeoXForSequenceClassification, GPTNeoXConfig(**SMALL, num_labels=1), "float32"),
     "gpt2": (GPT2LMHeadModel, GPT2Config(vocab_size=64, n_embd=16, n_layer=2, n_head=2, n_positions=40,
              bos_token_id=0, eos_token_id=0), "float32"),
     "llama": (LlamaForCausalLM, LlamaConfig(**LLAMA), "float32"),

@@ -1,0 +1,383 @@
+/* check.c - does this machine keep the contract (more selftest, and a part of it whenever the program starts), are the
+ * gradients right (more gradcheck), how fast is it (more bench).  kernels_init comes first.                     */
+#ifndef CHECK_C
+#define CHECK_C
+#include <time.h>
+#include "loss.c"
+#include "model.c"
+
+// ------------------------------------------------------------------------------------- what breaks the contract
+
+/* Each probe is one operation whose result differs under one kind of damage.  It runs on whole vectors and a tail, in
+ * the chosen instruction set.                                                                                */
+enum { PROBE_ADD, PROBE_ADD_SUBTRACT, PROBE_MULTIPLY, PROBE_MULTIPLY_ADD, PROBE_DIVIDE, PROBE_DIVIDE_SUBTRACT,
+       PROBE_FMA, PROBE_DOUBLE_SMALL, PROBE_DOUBLE_FUSED, PROBE_LEN = 37 };
+#define FLAGS_OF_FAST "compile and link without -ffast-math, -Ofast and -funsafe-math-optimizations"
+#define ROUNDING_MODE ": something in this process changed the rounding mode, which must be to nearest"
+#define FMA_IS_WRONG  "the fused multiply-add rounds twice: try MORE_ISA=scalar, or compile without -march and -mfma"
+static const struct Probe { int op; float a, b, c, right; const char *wrong; } probes[] = {
+    {PROBE_ADD, 1, 0x1p-30f, 0, 1, "results are rounded upward" ROUNDING_MODE},
+    {PROBE_ADD, -1, -0x1p-30f, 0, -1, "results are rounded downward" ROUNDING_MODE},
+    {PROBE_ADD, 1, -0x1p-30f, 0, 1, "results are rounded toward zero" ROUNDING_MODE},
+    {PROBE_DIVIDE_SUBTRACT, 1, 3, 0x1.555556p-2f, 0,
+     "floats are computed in extended precision: compile with -msse2 -mfpmath=sse"},
+    {PROBE_MULTIPLY, 0x1p-126f, 0.5f, 0, 0x1p-127f, "subnormal results are flushed to zero: " FLAGS_OF_FAST},
+    {PROBE_MULTIPLY, 0x1p-138f, 0x1p20f, 0, 0x1p-118f, "subnormal numbers are read as zero: " FLAGS_OF_FAST},
+    {PROBE_DOUBLE_SMALL, 0x1p-40f, 0, 0, 0x1p-40f, "subnormal doubles are flushed to zero: " FLAGS_OF_FAST},
+    {PROBE_MULTIPLY_ADD, 0x1.001p0f, 0x1.001p0f, -0x1.002p0f, 0,
+     "a*b + c was fused into one rounding: compile with -ffp-contract=off"},
+    {PROBE_DOUBLE_FUSED, 0x1p-27f, 0, 0, 0, "a*b + c was fused in double: compile with -ffp-contract=off"},
+    {PROBE_ADD_SUBTRACT, 0x1p24f, 1, 0, 0, "a sum was reassociated: " FLAGS_OF_FAST},
+    {PROBE_DIVIDE, 5, 0x1.8p1f, 0, 0x1.aaaaaap0f, "a division became a product: " FLAGS_OF_FAST},
+    {PROBE_FMA, 0x1.001p0f, 0x1.001p0f, -0x1.002p0f, 0x1p-24f, FMA_IS_WRONG},
+    {PROBE_FMA, 24929, 673, 0x1p-60f, 0x1.000002p24f, FMA_IS_WRONG},        // a tie that a bit far below decides
+    {PROBE_FMA, 24929, 673, -0x1p-60f, 0x1p24f, FMA_IS_WRONG},
+    {PROBE_FMA, 0x1p-75f, 0x1.000002p-75f, 0, 0x1p-149f, FMA_IS_WRONG},
+};
+enum { NUM_PROBES = sizeof probes / sizeof *probes };
+
+INLINE void probe_body(const int hw, float *out, const float *a, const float *b, const float *c, int op, int n) {
+    switch (op) {
+    case PROBE_ADD:             for (int i = 0; i < n; i++) out[i] = a[i] + b[i]; break;
+    case PROBE_ADD_SUBTRACT:    for (int i = 0; i < n; i++) out[i] = (a[i] + b[i]) - a[i]; break;
+    case PROBE_MULTIPLY:        for (int i = 0; i < n; i++) out[i] = a[i] * b[i]; break;
+    case PROBE_MULTIPLY_ADD:    for (int i = 0; i < n; i++) out[i] = a[i] * b[i] + c[i]; break;
+    case PROBE_DIVIDE: { float d = b[0]; for (int i = 0; i < n; i++) out[i] = a[i] / d; break; }
+    case PROBE_DIVIDE_SUBTRACT: for (int i = 0; i < n; i++) out[i] = a[i] / b[i] - c[i]; break;
+    case PROBE_FMA:             for (int i = 0; i < n; i++) out[i] = FMA(a[i], b[i], c[i]); break;
+    case PROBE_DOUBLE_SMALL:
+        for (int i = 0; i < n; i++) {
+            double x = (double)a[i] * 0x1p-1000;
+            out[i] = (float)(x * 0x1p500 * 0x1p500);
+        }
+        break;
+    case PROBE_DOUBLE_FUSED:
+        for (int i = 0; i < n; i++) {
+            double x = 1.0 + a[i], y = 1.0 + 2.0 * a[i];
+            out[i] = (float)(x * x - y);
+        }
+        break;
+    }
+}
+VARIANTS(probe, (float *out, const float *a, const float *b, const float *c, int op, int n), out, a, b, c, op, n)
+
+// got (NUM_PROBES): the result of each probe, or of its first element that is not right
+static void probe_all(float *got) {
+    for (int p = 0; p < NUM_PROBES; p++) {
+        volatile float a = probes[p].a, b = probes[p].b, c = probes[p].c;  // so that nothing is computed by the compiler
+        float out[PROBE_LEN], as[PROBE_LEN], bs[PROBE_LEN], cs[PROBE_LEN];
+        for (int i = 0; i < PROBE_LEN; i++) as[i] = a, bs[i] = b, cs[i] = c;
+        probe(out, as, bs, cs, probes[p].op, PROBE_LEN);
+        int i = 0;
+        while (i < PROBE_LEN - 1 && bits_of(out[i]) == bits_of(probes[p].right)) i++;
+        got[p] = out[i];
+    }
+}
+static int probe_verdict(const float *got) {
+    for (int p = 0; p < NUM_PROBES; p++)
+        if (bits_of(got[p]) != bits_of(probes[p].right))
+            return fail(EX_OSERR, "self-test, %s: %s (NUMERICS.md)", kernels_name(), probes[p].wrong);
+    return 0;
+}
+
+// ------------------------------------------------------------------------------------------------- the digest
+
+static uint64_t digest_add(uint64_t digest, float x) {                // one NaN stands for all
+    uint32_t u = bits_of(x);
+    return random_mix(digest ^ ((u & 0x7fffffff) > 0x7f800000 ? 0x7fc00000 : u));
+}
+static uint64_t digest_add_double(uint64_t digest, double x) {
+    uint64_t u;
+    memcpy(&u, &x, 8);
+    return random_mix(digest ^ u);
+}
+
+// of every four one with any bits, one subnormal, two in [-4, 4)
+static float digest_input(uint64_t row, uint64_t i) {
+    uint32_t u = (uint32_t)(random_u64(1, STREAM_TEST, row, i) >> 32);
+    return i % 4 == 0 ? float_of(u) : i % 4 == 1 ? float_of(u & 0x807fffff) : (float)(u >> 8) * 0x1p-21f - 4;
+}
+
+enum { DIGEST_N = 256, DIGEST_M = 15, DIGEST_OC = 35, DIGEST_K = 20 };
+INLINE void digest_rows_body(const int hw, float *out, const float *x, const float *y, const float *z, int n) {
+    for (int i = 0; i < n; i++) out[i]       = FMA(x[i], y[i], z[i]);
+    for (int i = 0; i < n; i++) out[n + i]   = x[i] * y[i] + z[i];
+    for (int i = 0; i < n; i++) out[2*n + i] = expf_hw(hw, x[i]);
+    for (int i = 0; i < n; i++) out[3*n + i] = erff_hw(hw, x[i]);
+    for (int i = 0; i < n; i++) out[4*n + i] = tanhf_hw(hw, x[i]);
+    for (int i = 0; i < n; i++) out[5*n + i] = sigmoidf_hw(hw, x[i]);
+    for (int i = 0; i < n; i++) out[6*n + i] = x[i] / y[i];
+    for (int i = 0; i < n; i++) out[7*n + i] = sqrtf(fabsf(x[i]));
+}
+VARIANTS(digest_rows, (float *out, const float *x, const float *y, const float *z, int n), out, x, y, z, n)
+
+// One number for 2048 results in float, 48 sums along rows, 448 results in double, and a small matrix product.
+static uint64_t selftest_digest(void) {
+    float x[DIGEST_N], y[DIGEST_N], z[DIGEST_N], out[8*DIGEST_N];
+    float a[DIGEST_M*DIGEST_K], b[DIGEST_K*DIGEST_OC], c[DIGEST_M*DIGEST_OC];
+    uint64_t d = 0;
+    for (unsigned i = 0; i < DIGEST_N; i++) x[i] = digest_input(0, i), y[i] = digest_input(1, i), z[i] = digest_input(2, i);
+    digest_rows(out, x, y, z, DIGEST_N);
+    for (int i = 0; i < 8*DIGEST_N; i++) d = digest_add(d, out[i]);
+    for (unsigned i = 0; i < DIGEST_N; i++) x[i] = digest_input(3, 2*i + 1), y[i] = digest_input(4, 4*i + 2);
+    for (int n = 1; n <= 48; n++) {
+        dot_row(out, x, y, n);
+        d = digest_add(d, out[0]);
+    }
+    for (int i = 0; i < 64; i++) {
+        double v = y[i], size = fabs(v) + 0x1p-20, s, co;
+        more_sincos(100 * v, &s, &co);
+        double result[7] = {more_exp(40 * v), more_log(size), more_log1p(v / 5), s, co, sqrt(size), v / (size + 1)};
+        for (int k = 0; k < 7; k++) d = digest_add_double(d, result[k]);
+    }
+    for (unsigned i = 0; i < DIGEST_M*DIGEST_K; i++)  a[i] = digest_input(5, 2*i + 1);
+    for (unsigned i = 0; i < DIGEST_K*DIGEST_OC; i++) b[i] = digest_input(6, 4*i + 2);
+    matmul(c, DIGEST_OC, a, DIGEST_K, 1, b, DIGEST_OC, 1, DIGEST_M, DIGEST_OC, DIGEST_K, 0);
+    for (int i = 0; i < DIGEST_M*DIGEST_OC; i++) d = digest_add(d, c[i]);
+    return d;
+}
+static const uint64_t right_digest = 0x0, right_training = 0x0;
+
+// The self-test of every start, well under a millisecond. 0, or -1 after fail() with what is wrong and what to do.
+int selftest_start(void) {
+    float got[NUM_PROBES];
+    probe_all(got);
+    if (probe_verdict(got) < 0) return -1;
+    if (selftest_digest() == right_digest) return 0;
+    return fail(EX_OSERR, "self-test, %s: this build computes other numbers than the contract: try MORE_ISA=scalar, or "
+                "another compiler, with -O2 -ffp-contract=off alone (NUMERICS.md)", kernels_name());
+}
+
+// --------------------------------------------------------------------------------- small models and their steps
+
+// A packed micro-batch of random tokens: groups of a prompt and so many answers of `length` rows.
+typedef struct { Batch batch; int *row_memory; Segment *seg_memory; Text *text_memory; float *value_memory; } Sample;
+
+static void sample_free(Sample *s) {
+    free(s->row_memory), free(s->seg_memory), free(s->text_memory), free(s->value_memory);
+    memset(s, 0, sizeof *s);
+}
+static int sample_init(Sample *s, int groups, int prompt, int answers, int length, int vocab_size) {
+    int T = groups * (prompt + answers*length), t = 0, segs = 0, texts = 0;
+    s->row_memory = allocate(3 * (size_t)T, sizeof(int));
+    s->seg_memory = allocate((size_t)(groups * (1 + answers)), sizeof(Segment));
+    s->text_memory = allocate((size_t)(groups * answers), sizeof(Text));
+    s->value_memory = allocate(2 * (size_t)T, sizeof(float));
+    if (!s->row_memory || !s->seg_memory || !s->text_memory || !s->value_memory) return sample_free(s), -1;
+    int *token = s->row_memory, *position = token + T, *target = position + T;
+    for (int g = 0; g < groups; g++)
+        for (int a = -1, parent = segs; a < answers; a++) {           // -1 is the prompt
+            int rows = a < 0 ? prompt : length;
+            s->seg_memory[segs++] = (Segment){t, rows, a < 0 ? -1 : parent};
+            if (a >= 0) s->text_memory[texts++] = (Text){t, rows, t + rows - 1};
+            for (int i = 0; i < rows; i++, t++) {
+                token[t] = (int)random_below((uint32_t)vocab_size, 1, STREAM_TEST, 8, (uint64_t)t);
+                position[t] = a < 0 ? i : prompt + i;
+                target[t] = a < 0 && answers ? -1 : (int)random_below((uint32_t)vocab_size, 1, STREAM_TEST, 9, (uint64_t)t);
+            }
+        }
+    s->batch = (Batch){T, token, position, target, segs, s->seg_memory, texts, s->text_memory};
+    return 0;
+}
+
+// The model's objective: language modelling, or Bradley-Terry of each two texts; with its backward if asked for.
+static int sample_loss(double *loss, Model *m, const Sample *s, int backward) {
+    const Batch *b = &s->batch;
+    float *value = s->value_memory, *coef = value + b->T, weight = 2 / (float)b->B;
+    int N = 0;
+    *loss = 0;
+    model_forward(m, b);
+    if (m->config.reward) {
+        model_rewards(m, b, value, NULL);
+        memset(coef, 0, (size_t)b->B * sizeof *coef);
+        for (int j = 0; j < b->B; j += 2)
+            *loss += reward_bt_loss(coef + j, coef + j+1, value + j, value + j+1, &weight, NULL, 1);
+        return backward ? model_backward(m, b, coef, NULL, NULL) : 0;
+    }
+    for (int t = 0; t < b->T; t++) N += b->target[t] >= 0;
+    lm_coefficients(coef, b->target, b->T, N);
+    if ((backward ? model_backward(m, b, NULL, coef, value) : model_logp(m, b, value)) < 0) return -1;
+    *loss = lm_loss(value, b->T, N);
+    return 0;
+}
+
+static int sample_step(double *loss, double *norm, Model *m, const Sample *s, int step) {
+    AdamW o = {0.01, 0.9, 0.999, 1e-8, 0.1, 1, 1, step};
+    model_zero_grads(m);
+    if (sample_loss(loss, m, s, 1) < 0) return -1;
+    model_finish_grads(m);
+    *norm = model_grad_norm(m);
+    if (*norm + 1e-6 > 1) o.scale = 1 / (*norm + 1e-6);
+    model_update(m, &o);
+    return 0;
+}
+
+static Config small_config(Family family, int reward) {
+    int llama = family == FAMILY_LLAMA, gpt2 = family == FAMILY_GPT2;
+    return (Config){.family = family, .vocab_size = 64, .channels = 32, .num_layers = 2, .num_heads = 4,
+                    .num_kv_heads = llama ? 2 : 4, .head_dim = 8, .hidden = llama ? 80 : 128, .max_positions = 32,
+                    .rms_norm = llama, .learned_positions = gpt2, .parallel_residual = !llama && !gpt2, .gated = llama,
+                    .tied = !llama, .rotary_dims = llama ? 8 : gpt2 ? 0 : 4, .qkv_bias = !llama, .out_bias = !llama,
+                    .mlp_bias = !llama, .activation = llama ? ACT_SILU : gpt2 ? ACT_GELU_TANH : ACT_GELU_ERF,
+                    .norm_eps = 1e-5f, .rope_theta = 10000, .bos = 0, .eos = 0, .pad = 1, .reward = reward,
+                    .pooling = llama ? POOL_LAST : POOL_MEAN};
+}
+static int small_model(Model *m, Sample *s, Config c, int groups, int prompt, int answers, int length) {
+    memset(s, 0, sizeof *s);
+    if (model_init(m, c) < 0 || model_init_training(m) < 0 || model_random(m, 1) < 0 || (c.reward && model_random_head(m, 1) < 0)
+        || sample_init(s, groups, prompt, answers, length, c.vocab_size) < 0
+        || model_reserve(m, s->batch.T, s->batch.B) < 0) return -1;
+    return 0;
+}
+
+// Five steps of a model of each family: one number for every loss, gradient norm and parameter.
+static int selftest_training(uint64_t *digest) {
+    *digest = 0;
+    for (int k = 0; k < 3; k++) {
+        Model m;
+        Sample s;
+        double loss = 0, norm = 0;
+        int ok = small_model(&m, &s, small_config(k == 0 ? FAMILY_NEOX : k == 1 ? FAMILY_GPT2 : FAMILY_LLAMA, k > 0),
+                             2, 8, 2, 8) == 0;
+        for (int step = 1; ok && step <= 5; step++) {
+            ok = sample_step(&loss, &norm, &m, &s, step) == 0;
+            *digest = digest_add_double(digest_add_double(*digest, loss), norm);
+        }
+        float *host = ok ? allocate(m.num_params, sizeof *host) : NULL;
+        if (host) kernels_read(host, m.params_memory, m.num_params);
+        for (size_t i = 0; host && i < m.num_params; i++) *digest = digest_add(*digest, host[i]);
+        ok = host != NULL;
+        free(host), sample_free(&s), model_free(&m);
+        if (!ok) return -1;
+    }
+    return 0;
+}
+
+static void set_threads(int n) {
+#ifdef _OPENMP
+    omp_set_num_threads(n);
+#else
+    (void)n;
+#endif
+}
+
+// more selftest: all of it, for every instruction set here, with one thread and with all. 0, or -1 after fail().
+int selftest_report(void) {
+    const char *name = kernels_name();
+    int most = thread_count(), wrong = 0, ok = 1;
+    for (int i = 0; ok && i < NUM_TILES; i++)
+        for (int n = 1; ok && n <= most && isa_supported(tiles[i].isa); n = n < most ? most : most + 1) {
+            uint64_t digest, training;
+            float got[NUM_PROBES];
+            set_threads(n);
+            if (kernels_init(tiles[i].name) < 0 || selftest_training(&training) < 0) { ok = 0; break; }
+            probe_all(got);
+            digest = selftest_digest();
+            int good = probe_verdict(got) == 0 && digest == right_digest && training == right_training;
+            printf("%-8s %3d thread%s  functions %016llx%s  training %016llx%s\n", tiles[i].name, n, n == 1 ? " " : "s",
+                   (unsigned long long)digest, digest == right_digest ? "" : " (wrong)",
+                   (unsigned long long)training, training == right_training ? "" : " (wrong)");
+            if (probe_verdict(got) < 0) printf("    %s\n", error_text);
+            wrong += !good;
+        }
+    set_threads(most);
+    if (kernels_init(name) < 0 || !ok) return -1;
+    if (wrong) return fail(EX_OSERR, "this machine does not keep the contract: functions %016llx and training %016llx are "
+                           "right (NUMERICS.md)", (unsigned long long)right_digest, (unsigned long long)right_training);
+    printf("this machine keeps the contract\n");
+    return 0;
+}
+
+// ------------------------------------------------------------------------------------------------ gradients
+
+static const char *const kind_names[] = {"embeddings", "matrices that read", "matrices that write", "gains", "biases", "score head"};
+enum { NUM_KINDS = sizeof kind_names / sizeof *kind_names };
+static const double gradcheck_tolerance = 0.01;
+
+// dL/dw = (8 (L(w+h) - L(w-h)) - (L(w+2h) - L(w-2h))) / 12h + O(h^4): a wide step, because L is rounded to float
+static int parameter_slope(double *slope, Model *m, const Sample *s, size_t at, double h) {
+    float w0, w;
+    double loss[5] = {0};
+    kernels_read(&w0, m->params_memory + at, 1);
+    for (int k = -2; k <= 2; k++) {
+        w = (float)(w0 + k * h);
+        kernels_write(m->params_memory + at, &w, 1);
+        if (k && sample_loss(&loss[k + 2], m, s, 0) < 0) return -1;
+        kernels_write(m->params_memory + at, &w0, 1);
+    }
+    *slope = (8 * (loss[3] - loss[1]) - (loss[4] - loss[0])) / (12 * h);
+    return 0;
+}
+
+// worst (NUM_KINDS): the largest |backward - difference| over the largest gradient of its tensor; -1 where there is none
+static int gradcheck(double *worst, int *checked, Model *m, const Sample *s, int samples) {
+    static Tensor list[MAX_TENSORS];
+    const Config *c = &m->config;
+    const size_t C = (size_t)c->channels;
+    Params p;
+    double loss, slope = 0;
+    int count;
+    params_layout(&p, c, NULL, list, &count);
+    for (int i = 0; i < NUM_KINDS; i++) worst[i] = -1;
+    for (int k = 0; k < count; k++) {                                 // weights that leave no layer out
+        float *host = allocate(list[k].size, sizeof *host);
+        if (!host) return -1;
+        double sd = list[k].kind == KIND_ONE || list[k].kind == KIND_ZERO ? 0.3 : 1 / sqrt(list[k].fan_in);
+        for (size_t i = 0; i < list[k].size; i++)
+            host[i] = (float)((list[k].kind == KIND_ONE) + sd * random_normal(1, STREAM_TEST, (uint64_t)k, i));
+        kernels_write(m->params_memory + list[k].offset, host, list[k].size);
+        free(host);
+    }
+    model_zero_grads(m);
+    if (sample_loss(&loss, m, s, 1) < 0) return -1;
+    model_finish_grads(m);
+    for (int k = 0; k < count; k++) {
+        float *grad = allocate(list[k].size, sizeof *grad), largest = 0;
+        if (!grad) return -1;
+        kernels_read(grad, m->grads_memory + list[k].offset, list[k].size);
+        for (size_t i = 0; i < list[k].size; i++) largest = fabsf(grad[i]) > largest ? fabsf(grad[i]) : largest;
+        for (int i = 0, bad = 0; i < samples / count + 1; i++, ++*checked) {
+            uint64_t u = random_u64(2, STREAM_TEST, (uint64_t)k, (uint64_t)i);
+            size_t at = (size_t)(u % list[k].size), row = (size_t)(u >> 32) % (size_t)s->batch.T;
+            if (list[k].kind == KIND_EMBED)                           // a row that the batch uses
+                at = at % C + C * (size_t)(k == 1 && c->learned_positions ? s->batch.position : s->batch.token)[row];
+            bad = parameter_slope(&slope, m, s, list[k].offset + at, list[k].kind == KIND_EMBED ? 0.1 / sqrt(C) : 0x1p-6) < 0;
+            double error = fabs(slope - grad[at]) / (largest > 3e-3f ? largest : 3e-3f);
+            if (!(error <= worst[list[k].kind])) worst[list[k].kind] = error;
+            if (bad) return free(grad), -1;
+        }
+        free(grad);
+    }
+    return 0;
+}
+
+/* more gradcheck: backward against differences of the loss in float, for the shape c, or with NULL for small models of
+ * each family.  Weights are random.  0, or -1 after fail(): code 65 when a gradient is off.                  */
+int gradcheck_report(const Config *c) {
+    static const struct { const char *name; Family family; int reward; } small[] = {
+        {"GPT-NeoX, language model", FAMILY_NEOX, 0}, {"GPT-NeoX, reward model", FAMILY_NEOX, 1},
+        {"GPT-2, language model", FAMILY_GPT2, 0},    {"GPT-2, reward model", FAMILY_GPT2, 1},
+        {"LLaMA, language model", FAMILY_LLAMA, 0},   {"LLaMA, reward model", FAMILY_LLAMA, 1}};
+    int off = 0;
+    if (c && c->max_positions < 16) return fail(EX_DATAERR, "the model has fewer than 16 positions: too few for a check");
+    for (size_t i = 0; i < (c ? 1 : sizeof small / sizeof *small); i++) {
+        Model m;
+        Sample s;
+        double worst[NUM_KINDS];
+        int checked = 0, ok = small_model(&m, &s, c ? *c : small_config(small[i].family, small[i].reward), 1, 8, 2, 8) == 0
+                           && gradcheck(worst, &checked, &m, &s, c ? 240 : 60) == 0;
+        sample_free(&s), model_free(&m);
+        if (!ok) return -1;
+        printf("%s: %d parameters\n", c ? "this shape, random weights" : small[i].name, checked);
+        for (int k = 0; k < NUM_KINDS; k++) {
+            if (worst[k] < 0) continue;
+            int bad = !(worst[k] <= gradcheck_tolerance);
+            printf("    %-20s worst error %.5f of the largest gradient%s\n", kind_names[k], worst[k], bad ? "  TOO LARGE" : "");
+            off += bad;
+        }
+    }
+    printf("Differences of a loss in float are good to about %g; the exact check, in double, is test/test_grad.c.\n",
+           gradcheck_tolerance);
+    return off ? fail(EX_DATAERR, "gradcheck: backward is not the derivative of forward in %d kinds of parameters", off) : 0;
+}
+#endif

@@ -1,0 +1,203 @@
+/* test_matmul.c - every tile this machine has, on every number of threads, against the definition
+ * c = fma(a[k], b[k], c), k ascending: the same bits, and nothing written or read beyond the matrices.   */
+#include "test.h"
+#include "../matmul.c"
+
+enum { MAX_THREADS = 7, MAX_NUMBERS = 1 << 20 };
+static float a_memory[MAX_NUMBERS], b_memory[MAX_NUMBERS], c_memory[MAX_NUMBERS], want_memory[MAX_NUMBERS];
+
+static void set_threads(int n) {
+    (void)n;
+#ifdef _OPENMP
+    omp_set_num_threads(n);
+#endif
+}
+
+// Fills x with n normal deviates of the size `scale`; some are +0 and -0.
+static void random_fill(float *x, size_t n, float scale, uint64_t stream) {
+    for (size_t i = 0; i < n; i++) {
+        uint64_t r = random_u64(1, STREAM_TEST, stream, i);
+        float sum = (float)((int)(r & 0xffff) + (int)(r >> 16 & 0xffff) - 0xffff) * 0x1p-15f;
+        x[i] = r >> 60 == 15 ? float_of((uint32_t)(r >> 32 << 31)) : scale * sum;
+    }
+}
+
+typedef struct {
+    int M, N, K, add;
+    int a_transposed, b_transposed;                                   // stored (K, M), (N, K)
+    int pad;                                                          // numbers between rows that are not ours
+    float scale;
+} Product;
+
+/* The product with a guard of NaN around and between the rows of a, b and c.  want_memory receives the definition's
+ * c, guard and all; start_memory what c holds before.                                                         */
+static float start_memory[MAX_NUMBERS];
+static size_t lda, ldb, ldc, used;
+enum { FRONT = 64 };
+
+static void guarded(float *x, size_t rows, size_t cols, size_t ld, float scale, uint64_t stream) {
+    static float row[4096];
+    size_t n = 2*FRONT + rows * ld;
+    assert(n <= MAX_NUMBERS && cols <= 4096);
+    for (size_t i = 0; i < n; i++) x[i] = float_of(0x7fc0beef);
+    for (size_t i = 0; i < rows; i++) {
+        random_fill(row, cols, scale, stream + i);
+        memcpy(x + FRONT + i*ld, row, cols * sizeof *x);
+    }
+    used = n;
+}
+
+static void define(const Product *p) {
+    size_t M = (size_t)p->M, N = (size_t)p->N, K = (size_t)p->K;
+    lda = (p->a_transposed ? M : K) + (size_t)p->pad;
+    ldb = (p->b_transposed ? K : N) + (size_t)p->pad;
+    ldc = N + (size_t)p->pad;
+    guarded(a_memory, p->a_transposed ? K : M, p->a_transposed ? M : K, lda, p->scale, 1000);
+    guarded(b_memory, p->b_transposed ? N : K, p->b_transposed ? K : N, ldb, p->scale, 100000);
+    guarded(start_memory, M, N, ldc, p->scale * p->scale, 200000);
+    memcpy(want_memory, start_memory, used * sizeof *want_memory);
+    for (size_t m = 0; m < M; m++) {
+        float *c = want_memory + FRONT + m*ldc;
+        if (!p->add) for (size_t n = 0; n < N; n++) c[n] = 0;
+        for (size_t k = 0; k < K; k++) {
+            float a = a_memory[FRONT + (p->a_transposed ? k*lda + m : m*lda + k)];
+            const float *b = b_memory + FRONT + (p->b_transposed ? k : k*ldb);
+            if (p->b_transposed) for (size_t n = 0; n < N; n++) c[n] = exact_fmaf(a, b[n*ldb], c[n]);
+            else                 for (size_t n = 0; n < N; n++) c[n] = exact_fmaf(a, b[n], c[n]);
+        }
+    }
+}
+
+// 1 if the product has the definition's bits and the guards are untouched, also the one behind the work memory
+static int as_defined(const Product *p, int one_thread) {
+    float *work = matmul_work_memory + (size_t)(MAX_THREADS - 1) * WORK_PER_THREAD, *behind = work + WORK_PER_THREAD;
+    const float *a = a_memory + FRONT, *b = b_memory + FRONT;
+    size_t ars = p->a_transposed ? 1 : lda, acs = p->a_transposed ? lda : 1;
+    size_t brs = p->b_transposed ? 1 : ldb, bcs = p->b_transposed ? ldb : 1;
+    memcpy(c_memory, start_memory, used * sizeof *c_memory);
+    if (one_thread)
+        matmul_one(c_memory + FRONT, ldc, a, ars, acs, b, brs, bcs, p->M, p->N, p->K, p->add, work);
+    else
+        matmul(c_memory + FRONT, ldc, a, ars, acs, b, brs, bcs, p->M, p->N, p->K, p->add);
+    if (!memcmp(c_memory, want_memory, used * sizeof *c_memory) && bits_of(*behind) == 0x7fc0beef) return 1;
+    printf("    %s, %d threads: M %d, N %d, K %d, add %d, a %s, b %s, pad %d\n", tile->name, thread_count(), p->M, p->N,
+           p->K, p->add, p->a_transposed ? "transposed" : "plain", p->b_transposed ? "transposed" : "plain", p->pad);
+    return 0;
+}
+
+// with all tiles that this machine has, on one thread
+static void check_tiles(const Product *p) {
+    define(p);
+    for (int i = 0; i < NUM_TILES; i++)
+        if (isa_supported(tiles[i].isa)) {
+            CHECK(matmul_init(tiles[i].name) == 0);
+            CHECK(as_defined(p, 1));
+        }
+}
+
+static void test_every_tile_has_the_definitions_bits_for_small_and_odd_sizes(void) {
+    static const int size[] = {1, 2, 3, 4, 5, 7, 8, 13, 14, 15, 16, 17, 28, 31, 32, 33, 43, 64, 65, 70};
+    enum { N = sizeof size / sizeof *size };
+    for (int i = 0, layout = 0; i < N*N*N && test_bad < 5; i += 3, layout++)           // every layout with every size
+        check_tiles(&(Product){size[i % N], size[i/N % N], size[i/N/N], layout & 1, layout >> 1 & 1, layout >> 2 & 1,
+                               layout % 11, 1});
+}
+
+static void test_every_tile_has_the_definitions_bits_at_the_edges_of_blocks(void) {
+    static const int size[][3] = {                                                     // M, N, K
+        {MC - 1, 20, 9}, {MC, 33, 9}, {MC + 1, 31, KC + 1}, {2*MC + 6, 17, 5}, {15, NC - 1, 9}, {7, NC, 3},
+        {15, NC + 6, KC + 1}, {5, 2*NC + 1, 3}, {13, 20, KC - 1}, {14, 33, KC}, {15, 31, 2*KC + 1}, {230, 1030, 513}};
+    int layout = 0;
+    for (size_t i = 0; i < sizeof size / sizeof *size; i++)
+        for (int k = 0; k < (size[i][0] * size[i][1] * size[i][2] > 10000000 ? 1 : 4); k++, layout += 3)
+            check_tiles(&(Product){size[i][0], size[i][1], size[i][2], layout & 1, layout >> 1 & 1, layout >> 2 & 1,
+                                   k ? 5 : 0, 1});
+}
+
+static void test_every_tile_keeps_subnormal_products_and_sums(void) {
+    for (int layout = 0; layout < 8; layout++) {
+        check_tiles(&(Product){31, 37, 20, layout & 1, layout >> 1 & 1, layout >> 2 & 1, 1, 0x1p-70f});
+        int subnormal = 0;
+        for (size_t i = 0; i < used; i++) subnormal += fabsf(want_memory[i]) > 0 && fabsf(want_memory[i]) < FLT_MIN;
+        CHECK(subnormal > 500);
+    }
+}
+
+static void test_the_number_of_threads_does_not_change_a_bit(void) {
+    static const int size[][3] = {{1, 700, 200}, {700, 1, 200}, {29, 1100, 11}, {500, 33, 40}, {113, 129, 300}, {64, 64, 64},
+                                  {6, 30, 700}, {40, 40, 40}};                         // the last is for one thread
+    static const int threads[] = {1, 2, 3, MAX_THREADS};
+    for (int i = 0; i < 2 * (int)(sizeof size / sizeof *size); i++) {
+        const int *s = size[i/2];
+        Product p = {s[0], s[1], s[2], i & 1, i/2 & 1, (i + i/2) & 1, i % 3, 1};
+        define(&p);
+        for (int k = 0; k < NUM_TILES; k++)
+            for (size_t t = 0; t < sizeof threads / sizeof *threads; t++) {
+                if (!isa_supported(tiles[k].isa)) continue;
+                CHECK(matmul_init(tiles[k].name) == 0);
+                set_threads(threads[t]);
+                CHECK(as_defined(&p, 0));
+            }
+    }
+    set_threads(1);
+}
+
+static void test_a_product_over_nothing_is_zero_and_an_empty_one_touches_nothing(void) {
+    check_tiles(&(Product){5, 7, 0, 0, 0, 0, 2, 1});
+    CHECK(want_memory[FRONT] == 0 && want_memory[FRONT + 6] == 0 && want_memory[FRONT + 7] != want_memory[FRONT + 7]);
+    check_tiles(&(Product){5, 7, 0, 1, 0, 0, 2, 1});
+    check_tiles(&(Product){0, 7, 3, 0, 0, 0, 2, 1});
+    check_tiles(&(Product){5, 0, 3, 0, 0, 0, 2, 1});
+}
+
+static void test_nan_and_infinity_reach_their_row_and_column_only(void) {
+    Product p = {20, 40, 10, 0, 0, 0, 0, 1};
+    define(&p);
+    a_memory[FRONT + 3*10 + 4] = NAN;                                                  // row 3
+    b_memory[FRONT + 5*40 + 37] = HUGE_VALF;                                           // column 37
+    for (int i = 0; i < NUM_TILES; i++) {
+        if (!isa_supported(tiles[i].isa)) continue;
+        int wrong = 0;
+        CHECK(matmul_init(tiles[i].name) == 0);
+        memset(c_memory, 0, sizeof c_memory);
+        matmul_one(c_memory, 40, a_memory + FRONT, 10, 1, b_memory + FRONT, 40, 1, 20, 40, 10, 0, matmul_work_memory);
+        for (int m = 0; m < 20; m++)
+            for (int n = 0; n < 40; n++) {
+                float c = c_memory[m*40 + n];
+                wrong += m == 3 ? c == c : n == 37 ? isfinite(c) : bits_of(c) != bits_of(want_memory[FRONT + m*40 + n]);
+            }
+        CHECK(wrong == 0);
+    }
+}
+
+static void test_the_fastest_instruction_set_is_chosen_and_an_unknown_one_refused(void) {
+    int first = 0;
+    while (!isa_supported(tiles[first].isa)) first++;
+    CHECK(matmul_init("scalar") == 0 && isa == ISA_SCALAR && !strcmp(tile->name, "scalar"));
+    CHECK(matmul_init("mmx") == -1 && error_code == EX_USAGE && !strcmp(tile->name, "scalar"));
+    CHECK(!strcmp(error_text, "MORE_ISA=mmx: unknown here; leave it unset or say scalar"));
+    CHECK(matmul_init(NULL) == 0 && tile == &tiles[first] && isa == tiles[first].isa);
+    for (int i = 0; i < NUM_TILES; i++) {
+        int supported = isa_supported(tiles[i].isa);
+        CHECK(tiles[i].MR <= MAX_MR && tiles[i].NR <= MAX_NR);
+        CHECK(matmul_init(tiles[i].name) == (supported ? 0 : -1));
+        if (!supported) CHECK(strstr(error_text, "this machine does not have it"));
+    }
+}
+
+int main(void) {
+    size_t n = (size_t)MAX_THREADS * WORK_PER_THREAD + 1;
+    matmul_work_memory = allocate(n, sizeof *matmul_work_memory);
+    if (!matmul_work_memory) return fprintf(stderr, "%s\n", error_text), 1;
+    for (size_t i = 0; i < n; i++) matmul_work_memory[i] = float_of(0x7fc0beef);
+    set_threads(1);
+    RUN(test_every_tile_has_the_definitions_bits_for_small_and_odd_sizes);
+    RUN(test_every_tile_has_the_definitions_bits_at_the_edges_of_blocks);
+    RUN(test_every_tile_keeps_subnormal_products_and_sums);
+    RUN(test_the_number_of_threads_does_not_change_a_bit);
+    RUN(test_a_product_over_nothing_is_zero_and_an_empty_one_touches_nothing);
+    RUN(test_nan_and_infinity_reach_their_row_and_column_only);
+    RUN(test_the_fastest_instruction_set_is_chosen_and_an_unknown_one_refused);
+    free(matmul_work_memory);
+    return test_summary();
+}
