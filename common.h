@@ -11,6 +11,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+#define _FILE_OFFSET_BITS 64
 
 #include <assert.h>
 #include <ctype.h>
@@ -113,12 +114,10 @@ static inline void buffer_free(Buffer *b) {
 // Appends a whole regular file to b. 0, or -1 after fail() with the path.
 static inline int file_read(Buffer *b, const char *path) {
     struct stat st;
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) return fail(EX_NOINPUT, "%s: not a regular file", path);
     FILE *f = fopen(path, "rb");
     if (!f) return fail(EX_NOINPUT, "%s: %s", path, strerror(errno));
-    if (fstat(fileno(f), &st) < 0 || !S_ISREG(st.st_mode)) {
-        fclose(f);
-        return fail(EX_NOINPUT, "%s: not a regular file", path);
-    }
+    if (fstat(fileno(f), &st) < 0) return fclose(f), fail(EX_NOINPUT, "%s: %s", path, strerror(errno));
     if (reserve(&b->data, &b->capacity, b->len + (size_t)st.st_size + 1, 1) < 0) return fclose(f), -1;
     size_t n = fread(b->data + b->len, 1, (size_t)st.st_size, f);
     int bad = ferror(f) || n != (size_t)st.st_size;
