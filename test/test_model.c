@@ -686,14 +686,16 @@ static void twenty_steps(Config c, const char *want) {
     if (kernels_init(NULL) < 0) exit(1);
 }
 static void test_twenty_steps_of_language_modelling_give_the_recorded_bits(void) {
-    twenty_steps(neox(0, POOL_LAST), "?");
-    twenty_steps(gpt2(0, POOL_LAST), "?");
+    twenty_steps(neox(0, POOL_LAST), "3e16052f9e6c3d16e6486a664dff845b67f1f74efc0314dc00875ed2fe13e3b5");
+    twenty_steps(gpt2(0, POOL_LAST), "35a4642d011b3d3bb8b324f9be63efaa3b1790a00aec2ec62f3bc6b79653eaf6");
 }
 static void test_twenty_steps_of_a_reward_model_give_the_recorded_bits(void) {
-    twenty_steps(llama(1, POOL_LAST), "?");
+    twenty_steps(llama(1, POOL_LAST), "bd2ee92735ba24cf0186fb59b6f7cdb98ba72788b8559b406fe98f508a26296a");
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    // three threads on fewer free cores: they must sleep while they wait, and OpenMP reads this before main
+    if (argc == 1 && !getenv("OMP_WAIT_POLICY") && setenv("OMP_WAIT_POLICY", "passive", 1) == 0) execv(argv[0], argv);
     set_threads(1);
     if (kernels_init(NULL) < 0) return fprintf(stderr, "%s\n", error_text), 1;
     make_data();
