@@ -1,24 +1,28 @@
 /* dataset.c - a file of JSON lines to records: a prompt and its answers, as tokens.
  *
- * Every shape is first brought to one form, a prompt text and n answer texts with a score each; one common path then
- * tokenises, cuts, drops and counts.  The keys of a row decide its shape, other keys are ignored, null is absent:
+ * Every shape is first brought to one form, a prompt text and n answer texts with a score each; one common path
+ * then tokenises, cuts, drops and counts.  A file is rows line by line, or one JSON array of them.  The keys of a
+ * row decide its shape, other keys are ignored, null is absent:
  *
  *     text        {"text": ""}
- *     prompt      {"prompt": P}                                          also {"instruction": "", "input": ""}
- *     completion  {"prompt": P, "completion": A}                         also instruction + output, messages, conversations
+ *     prompt      {"prompt": P}
+ *     completion  {"prompt": P, "completion": A}     also with "output"; or messages of which the last is A
  *     point       ... the same with "label", "score" or "kto_tag"
- *     pair        {"prompt": P, "chosen": A, "rejected": A}              also without a prompt, or with any P below
- *     ranking     {"prompt": P, "completions": [A, ...]}                 best first, or with "ranks" or "scores"
- *                 {"prompt": P, "answers": [{"answer": A, "rank": 1}, ...]},  {"text": ["", ...], "score": [1, ...]}
+ *     pair        {"prompt": P, "chosen": A, "rejected": A}
+ *     ranking     {"prompt": P, "completions": [A, ...]}      best first, or with "ranks" or "scores"
+ *                 {"prompt": P, "answers": [{"answer": A, "rank": 1}, ...]}
+ *                 {"text": ["", ...], "score": [1, ...]}
  *
- *     P = "" | [messages] | "instruction" (+ "input", "history", "system") | "conversations" | "messages"
- *     A = "" | [messages] | message;   message = {"role" | "from": "user", "content" | "value": ""}
+ *     "prompt": P may also be "instruction": "" with "input", "history" and "system"; "conversations": [messages];
+ *     "messages": [messages]; or absent: then every answer is a whole text.
+ *     P = "" | [messages];   A = "" | [messages] | message
+ *     message = {"role" or "from": "user", "content" or "value": ""}
  *
- * A string stands as it is.  Messages are rendered by the template `plain`, the form of the Anthropic HH data: a turn is
- * "\n\nSystem: ", "\n\nHuman: " or "\n\nAssistant: " and its content, the prompt ends with "\n\nAssistant:", the answer is
- * " " and its content; `none` joins the bare contents.  Where answers are whole texts, the prompt is their longest common
- * prefix cut at its last role marker, else before its last space.  A conversation that ends with the assistant's message
- * is a completion: whoever wants the whole text joins prompt and answer.                                              */
+ * A string stands as it is.  Messages are rendered by the template `plain`, the form of the Anthropic HH data: a turn
+ * is "\n\nSystem: ", "\n\nHuman: " or "\n\nAssistant: " and its content, the prompt ends with "\n\nAssistant:", the
+ * answer is " " and its content; `none` joins the bare contents.  Where answers are whole texts, the prompt is their
+ * longest common prefix cut at its last role marker, else before its last space.  A conversation that ends with the
+ * assistant's message is a completion: whoever wants the whole text joins prompt and answer.                   */
 #ifndef DATASET_C
 #define DATASET_C
 
@@ -43,7 +47,7 @@ typedef struct {
     int first, count;                              // answer[first .. first+count), best first; a pair: chosen, rejected
     size_t line, line_start, line_len;             // the row is text.data[line_start .. line_start+line_len)
     float margin, weight;
-    unsigned long long group;                      // hash of the whole prompt text; of the first answer where it is empty
+    unsigned long long group;                      // hash of the whole prompt text, or where it is empty of the first answer
 } Record;
 
 typedef struct {
@@ -52,22 +56,21 @@ typedef struct {
     Buffer text;                                   // the file as read
     int *token;
     size_t num_tokens, token_capacity;
-    Record *record;
+    Record *record;                                // rows = num_records + dropped + tied
     size_t num_records, record_capacity;
     Answer *answer;
     size_t num_answers, answer_capacity;
-    size_t rows, kept, dropped, tied_rows;         // rows = kept + dropped (over length) + tied_rows (no pair left)
-    size_t ties;                                   // pairs of answers with equal score or equal tokens
-    size_t truncated, cut_prompts, cut_answers;    // kept rows that lost tokens; from the prompt; from an answer
+    size_t rows, dropped, tied;                    // too long for --over_length drop; two answers of equal text or score
+    size_t truncated, cut_prompts, cut_answers;    // records that lost tokens; from the prompt; from an answer
 } Dataset;
 
 typedef struct {
     int max_length;                                // prompt + answer + end of text; 0 = no limit
     int max_prompt_length;                         // prompts are cut from the left to this; 0 = no limit of its own
-    int max_answer_length;                         // 0 = max_length - max_prompt_length (else the prompt's length) - 1
-    enum { OVER_DROP, OVER_TRUNCATE, OVER_RAISE } over_length;          // an answer longer than that
+    enum { OVER_DROP, OVER_TRUNCATE, OVER_RAISE } over_length;          // an answer longer than what is left
     const char *template_;                         // "plain" (also NULL) or "none"
     const char *prompt_key, *chosen_key, *rejected_key;                 // NULL = the names above
+    int as_given;                                  // for scoring: ties stay, rankings stay, in the order of the row
 } DataOptions;
 
 // --------------------------------------------------------------------------------- a row in its normal form
@@ -155,7 +158,8 @@ static int add_messages(Reader *r, int list, int leave, int *first, int *last) {
     int n = json_count(j, list) - leave;
     *first = *last = -1;
     if (json_type(j, list) == JSON_OBJECT) return add_message(r, list, last) < 0 ? -1 : (*first = *last, 0);
-    if (n < 1) return bad_row(r, "a list of messages is empty, or its prompt is");
+    if (json_type(j, list) != JSON_ARRAY || n < 1)
+        return bad_row(r, "messages must be a list, not empty, with something before the answer");
     for (int i = json_first(j, list), k = 0; k < n; i = json_next(j, i), k++) {
         if (add_message(r, i, last) < 0) return -1;
         if (k == 0) *first = *last;
@@ -163,28 +167,36 @@ static int add_messages(Reader *r, int list, int leave, int *first, int *last) {
     return 0;
 }
 
+static int add_system(Reader *r, int row) {
+    int system = get(r, row, "system"), empty = json_equal(&r->json, system, "");
+    return system < 0 || empty ? 0 : add_turn(r, SYSTEM, system, "system");
+}
+
 // "instruction" after "system" and "history" ([[question, answer], ...]), "input" on a line of its own.
 static int add_instruction(Reader *r, int row, int instruction) {
     const Json *j = &r->json;
-    int system = get(r, row, "system"), history = get(r, row, "history"), input = get(r, row, "input");
-    if (json_length(j, system) && add_turn(r, SYSTEM, system, "system") < 0) return -1;
+    int history = get(r, row, "history"), input = get(r, row, "input");
+    if (add_system(r, row) < 0) return -1;
+    if (history >= 0 && json_type(j, history) != JSON_ARRAY)
+        return bad_row(r, "\"history\" must be a list of [question, answer]");
     for (int turn = json_first(j, history); turn >= 0; turn = json_next(j, turn)) {
         int q = json_first(j, turn), a = json_next(j, q);
-        if (json_count(j, turn) != 2) return bad_row(r, "\"history\" must be a list of [question, answer]");
+        if (json_type(j, turn) != JSON_ARRAY || json_count(j, turn) != 2)
+            return bad_row(r, "\"history\" must be a list of [question, answer]");
         if (add_turn(r, USER, q, "history") < 0 || add_turn(r, ASSISTANT, a, "history") < 0) return -1;
     }
     if (add_turn(r, USER, instruction, "instruction") < 0) return -1;
-    if (input < 0 || !json_length(j, input)) return 0;
+    if (input < 0 || json_equal(j, input, "")) return 0;
     if (json_length(j, instruction) && buffer_append(&r->text, "\n", 1) < 0) return -1;
     return add_string(r, input, "input");
 }
 
 // ------------------------------------------------------------------------------- one row to its normal form
 
-// The prompt, wherever it stands; of a conversation the last `leave` messages stay out.
-static int add_prompt(Reader *r, int row, int talk, int leave) {
-    int prompt = get(r, row, r->prompt_key), instruction = get(r, row, "instruction");
-    int system = get(r, row, "system"), first, last = USER;
+// The prompt, wherever it stands; of a conversation that holds the answer (`told`) the last message stays out.
+static int add_prompt(Reader *r, int row, int talk, int told) {
+    int prompt = told ? -1 : get(r, row, r->prompt_key), instruction = told ? -1 : get(r, row, "instruction");
+    int first, last = USER;
     r->prompt_form = CHAT_PROMPT;
     if (json_type(&r->json, prompt) == JSON_STRING) {
         r->prompt_form = STRING_PROMPT;
@@ -193,11 +205,12 @@ static int add_prompt(Reader *r, int row, int talk, int leave) {
         if (json_type(&r->json, prompt) != JSON_ARRAY)
             return bad_row(r, "\"%s\" must be a string or a list of messages", r->prompt_key);
         if (add_messages(r, prompt, 0, &first, &last) < 0) return -1;
+    } else if (r->o->prompt_key && !told) {
+        return bad_row(r, "no \"%s\", which --prompt_key names", r->prompt_key);
     } else if (instruction >= 0) {
         if (add_instruction(r, row, instruction) < 0) return -1;
     } else if (talk >= 0) {
-        if (json_length(&r->json, system) && add_turn(r, SYSTEM, system, "system") < 0) return -1;
-        if (add_messages(r, talk, leave, &first, &last) < 0) return -1;
+        if (add_system(r, row) < 0 || add_messages(r, talk, told, &first, &last) < 0) return -1;
     } else {
         r->prompt_form = NO_PROMPT;
     }
@@ -207,11 +220,16 @@ static int add_prompt(Reader *r, int row, int talk, int leave) {
     return 0;
 }
 
+static int is_assistant(const Reader *r, int message) {
+    int role = get(r, message, "role");
+    if (role < 0) role = get(r, message, "from");
+    return json_equal(&r->json, role, "assistant") || json_equal(&r->json, role, "gpt");
+}
+
 static int answer_form(const Reader *r, int v) {
-    int first = json_first(&r->json, v), role = get(r, first, "role");
-    if (json_type(&r->json, v) != JSON_ARRAY) return json_type(&r->json, v) == JSON_OBJECT ? MESSAGE_ANSWER : STRING_ANSWER;
-    if (role < 0) role = get(r, first, "from");
-    return json_equal(&r->json, role, "assistant") || json_equal(&r->json, role, "gpt") ? MESSAGE_ANSWER : CONVERSATION;
+    if (json_type(&r->json, v) == JSON_OBJECT) return MESSAGE_ANSWER;
+    if (json_type(&r->json, v) != JSON_ARRAY) return STRING_ANSWER;
+    return is_assistant(r, json_first(&r->json, v)) ? MESSAGE_ANSWER : CONVERSATION;
 }
 
 static int add_answer(Reader *r, int v, const char *key, float score) {
@@ -275,14 +293,15 @@ static int add_ranking(Reader *r, int list, int by, const char *key, int directi
     const Json *j = &r->json;
     int nectar = !strcmp(key, "rank"), n = json_count(j, list);
     if (json_type(j, list) != JSON_ARRAY || n < 2) return bad_row(r, "a ranking must be a list of two or more answers");
-    if (by >= 0 && json_count(j, by) != n) return bad_row(r, "%d answers, but %d in \"%s\"", n, json_count(j, by), key);
+    if (by >= 0 && (json_type(j, by) != JSON_ARRAY || json_count(j, by) != n))
+        return bad_row(r, "\"%s\" must be a list of %d numbers, one for each answer", key, n);
     for (int v = json_first(j, list), k = json_first(j, by); v >= 0; v = json_next(j, v), k = json_next(j, k)) {
         float score = (float)(r->n + 1);
         if (nectar && read_number(r, get(r, v, "rank"), key, &score) < 0) return -1;
         if (by >= 0 && read_number(r, k, key, &score) < 0) return -1;
         if (add_answer(r, nectar ? get(r, v, "answer") : v, "answer", score) < 0) return -1;
     }
-    for (int i = 1; i < n; i++) {                                       // insertion sort: ties keep their order
+    for (int i = 1; i < n && !r->o->as_given; i++) {                    // insertion sort: ties keep their order
         Piece a = r->answer[i];
         int k = i;
         for (; k > 0 && (float)direction * r->answer[k-1].score > (float)direction * a.score; k--)
@@ -308,7 +327,8 @@ static int read_row(Reader *r) {
     int list = get(r, 0, "completions"), nectar = get(r, 0, "answers"), text = get(r, 0, "text");
     int ranks = get(r, 0, "ranks"), scores = get(r, 0, "scores"), score = get(r, 0, "score");
     int answer = get(r, 0, "completion"), talk = get(r, 0, "conversations");
-    int label = get(r, 0, "label"), kto = get(r, 0, "kto_tag"), margin = get(r, 0, "margin"), weight = get(r, 0, "weight");
+    int label = get(r, 0, "label"), kto = get(r, 0, "kto_tag"), point = label >= 0 || score >= 0 || kto >= 0;
+    int margin = get(r, 0, "margin"), weight = get(r, 0, "weight");
     int texts = json_type(j, text) == JSON_ARRAY, ranking = list >= 0 || nectar >= 0 || texts;
     if (talk < 0) talk = get(r, 0, "messages");
     if (answer < 0) answer = get(r, 0, "output");
@@ -328,19 +348,14 @@ static int read_row(Reader *r) {
         return bad_row(r, "no \"%s\" beside \"%s\"", chosen < 0 ? r->chosen_key : r->rejected_key,
                        chosen < 0 ? r->rejected_key : r->chosen_key);
 
-    int alone = !pair && !ranking && text < 0;                          // one answer, or a prompt alone
-    int told = alone && answer < 0 && talk >= 0;                        // the answer is the last message
-    int point = label >= 0 || score >= 0 || kto >= 0;
-    r->kind = pair ? DATA_PAIR : ranking ? DATA_RANKING : text >= 0 ? DATA_TEXT
-            : answer < 0 && !told ? DATA_PROMPT : point ? DATA_POINT : DATA_COMPLETION;
-    if (r->kind == DATA_TEXT || r->kind == DATA_PROMPT) told = 0;
-    if (told) {                                                         // unless the user has the last word
-        int last = json_first(j, talk), role;
+    int alone = !pair && !ranking && text < 0, told = 0;                // one answer, or a prompt alone
+    if (alone && answer < 0) {                                          // the answer is the last message, unless
+        int last = json_first(j, talk);                                 // the user has the last word
         while (json_next(j, last) >= 0) last = json_next(j, last);
-        role = get(r, last, "role") >= 0 ? get(r, last, "role") : get(r, last, "from");
-        if (!json_equal(j, role, "assistant") && !json_equal(j, role, "gpt")) told = 0, r->kind = DATA_PROMPT;
-        else answer = last;
+        if (json_type(j, talk) == JSON_ARRAY && is_assistant(r, last)) told = 1, answer = last;
     }
+    r->kind = pair ? DATA_PAIR : ranking ? DATA_RANKING : text >= 0 ? DATA_TEXT
+            : answer < 0 ? DATA_PROMPT : point ? DATA_POINT : DATA_COMPLETION;
     r->prompt_form = NO_PROMPT;
     r->prompt = (Piece){0, 0, 0};
     if (r->kind == DATA_TEXT) {
@@ -352,12 +367,14 @@ static int read_row(Reader *r) {
         return bad_row(r, "unknown shape: the keys do not say whether this is a text, a pair, a completion or a ranking");
     if (r->kind == DATA_PAIR) {
         if (add_answer(r, chosen, r->chosen_key, 1) < 0 || add_answer(r, rejected, r->rejected_key, 0) < 0) return -1;
+    } else if (texts) {
+        if (score < 0) return bad_row(r, "\"text\" is a list, but there is no \"score\"");
+        if (add_ranking(r, text, score, "score", -1) < 0) return -1;
+    } else if (nectar >= 0) {
+        if (add_ranking(r, nectar, -1, "rank", 1) < 0) return -1;
     } else if (r->kind == DATA_RANKING) {
-        int by = texts ? score : ranks >= 0 ? ranks : scores, small = !texts && by == ranks;
-        if (texts && score < 0) return bad_row(r, "\"text\" is a list, but there is no \"score\"");
-        if (add_ranking(r, texts ? text : nectar >= 0 ? nectar : list, nectar >= 0 ? -1 : by,
-                        nectar >= 0 ? "rank" : texts ? "score" : small ? "ranks" : "scores", small || nectar >= 0 ? 1 : -1) < 0)
-            return -1;
+        int small = ranks >= 0 || scores < 0;
+        if (add_ranking(r, list, small ? ranks : scores, small ? "ranks" : "scores", small ? 1 : -1) < 0) return -1;
     } else if (r->kind != DATA_PROMPT) {
         float value = 0;
         if (point && read_label(r, label, score, kto, &value) < 0) return -1;
@@ -365,7 +382,7 @@ static int read_row(Reader *r) {
     }
     if (r->n && (r->prompt_form == NO_PROMPT || r->answer_form == CONVERSATION)) split_prompt(r);
     for (int i = 0; i < r->n; i++)
-        if (!r->answer[i].len) return bad_row(r, "answer %d is empty; remove the row or complete it", i + 1);
+        if (!r->answer[i].len) return bad_row(r, "an answer is empty; remove the row or complete it");
     return 0;
 }
 
@@ -386,33 +403,42 @@ static int tokenize_piece(Reader *r, const Piece *p, Span *out) {
     Dataset *d = r->d;
     *out = (Span){d->num_tokens, 0};
     if (tokenizer_encode(r->t, r->text.data + p->start, p->len, &d->token, &d->num_tokens, &d->token_capacity) < 0)
-        return -1;
+        return error_code == EX_DATAERR ? bad_row(r, "%s", error_text) : -1;
     if (d->num_tokens - out->start > INT_MAX / 4) return bad_row(r, "a text of more than %d tokens", INT_MAX / 4);
     out->len = (int)(d->num_tokens - out->start);
     return 0;
 }
 
-/* Tokenises, cuts the prompt from the left and the answers from the right, drops and counts.  The limits of a text
- * do not depend on the other answers when --max_prompt_length or --max_answer_length is set.                 */
+static unsigned long long hash_text(const char *s, size_t n) {          // FNV-1a
+    unsigned long long hash = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < n; i++) hash = (hash ^ (unsigned char)s[i]) * 0x100000001b3u;
+    return hash;
+}
+
+/* Tokenises, cuts the prompt from the left and the answers from the right, drops and counts.  What a text may have
+ * depends on the prompt at most, never on the other answers.                                               */
 static int keep_row(Reader *r) {
     Dataset *d = r->d;
     const DataOptions *o = r->o;
-    Record x = {.first = (int)d->num_answers, .count = r->n, .line = r->line, .line_start = r->line_start,
-                .line_len = r->line_len, .margin = r->margin, .weight = r->weight};
     const Piece *key = r->prompt.len || !r->n ? &r->prompt : &r->answer[0];
-    int cut_answer = 0;
-    x.group = 0xcbf29ce484222325u;                                      // FNV-1a
-    for (size_t i = 0; i < key->len; i++) x.group = (x.group ^ (unsigned char)r->text.data[key->start + i]) * 0x100000001b3u;
-    if (r->kind == DATA_PAIR && same_text(r, 0, 1)) return d->ties++, d->tied_rows++, 0;
-    if (d->num_answers > INT_MAX - MAX_ANSWERS) return bad_row(r, "more than %d answers in one file", INT_MAX - MAX_ANSWERS);
+    const size_t tokens = d->num_tokens;
+    int same = r->n == 2 && same_text(r, 0, 1);
+    if (r->kind == DATA_PAIR && same && !o->as_given) return d->tied++, 0;
+    if (same) r->answer[1].score = r->answer[0].score;
+    if (d->num_answers > INT_MAX - MAX_ANSWERS)
+        return bad_row(r, "more than %d answers in one file", INT_MAX - MAX_ANSWERS);
+    Record x = {.first = (int)d->num_answers, .count = r->n, .line = r->line, .line_start = r->line_start,
+                .line_len = r->line_len, .margin = r->margin, .weight = r->weight,
+                .group = hash_text(r->text.data + key->start, key->len)};
     if (reserve(&d->record, &d->record_capacity, d->num_records + 1, sizeof x) < 0
         || reserve(&d->answer, &d->answer_capacity, d->num_answers + (size_t)r->n + 1, sizeof *d->answer) < 0
         || tokenize_piece(r, &r->prompt, &x.prompt) < 0) return -1;
-    int limit = o->max_prompt_length, cut_prompt = limit > 0 && x.prompt.len > limit;
+
+    int limit = o->max_prompt_length ? o->max_prompt_length : o->max_length ? o->max_length - 2 : INT_MAX;
+    int cut_prompt = x.prompt.len > limit, cut_answer = 0;
     if (cut_prompt) x.prompt.start += (size_t)(x.prompt.len - limit), x.prompt.len = limit;
-    int room = o->max_answer_length ? o->max_answer_length
-             : o->max_length ? o->max_length - (limit ? limit : x.prompt.len) - 1 : INT_MAX;
-    if (room < 1) room = 1;
+    int beside = o->max_prompt_length && r->kind != DATA_TEXT ? o->max_prompt_length : x.prompt.len;
+    int room = o->max_length ? o->max_length - beside - 1 : INT_MAX;    // at least 1: dataset_load looks at the options
     for (int i = 0; i < r->n; i++) {
         Answer *a = &d->answer[d->num_answers + (size_t)i];
         a->score = r->answer[i].score;
@@ -420,68 +446,80 @@ static int keep_row(Reader *r) {
         if (tokenize_piece(r, &r->answer[i], &a->tokens) < 0) return -1;
         if (a->tokens.len <= room) continue;
         if (o->over_length == OVER_RAISE)
-            return bad_row(r, "answer %d has %d tokens, the limit is %d; raise --max_length or choose --over_length",
-                           i + 1, a->tokens.len, room);
-        if (o->over_length == OVER_DROP) return d->dropped++, 0;
+            return bad_row(r, "an answer has %d tokens, the limit is %d; raise --max_length or choose --over_length",
+                           a->tokens.len, room);
+        if (o->over_length == OVER_DROP) return d->num_tokens = tokens, d->dropped++, 0;
         a->tokens.len = room, cut_answer = 1;
     }
     d->num_answers += (size_t)r->n;
     d->record[d->num_records++] = x;
-    d->kept++;
-    d->cut_prompts += (size_t)cut_prompt, d->cut_answers += (size_t)cut_answer, d->truncated += (size_t)(cut_prompt || cut_answer);
+    d->truncated += cut_prompt || cut_answer, d->cut_prompts += (size_t)cut_prompt, d->cut_answers += (size_t)cut_answer;
     return 0;
 }
 
 // ------------------------------------------------------------------------------------------------ the file
 
-// The next row: a line, or an element of the one array the file is.  1, or 0 at the end.
-static int next_row(Reader *r) {
-    const char *s = r->d->text.data;
-    size_t n = r->d->text.len;
-    while (r->at < n && (isspace((unsigned char)s[r->at]) || (r->array && s[r->at] == ',')))
-        r->line += s[r->at++] == '\n';
-    if (r->at >= n || (r->array && s[r->at] == ']')) return 0;
-    r->line_start = r->at;
-    if (!r->array) {
-        const char *end = memchr(s + r->at, '\n', n - r->at);
-        r->at = end ? (size_t)(end - s) : n;
-    } else {
-        int depth = 0, quoted = 0;
-        for (; r->at < n; r->at++) {
-            char c = s[r->at];
-            if (quoted) {
-                if (c == '\\') r->at++;
-                else if (c == '"') quoted = 0;
-            } else if (c == '"') quoted = 1;
-            else if (c == '{' || c == '[') depth++;
-            else if (c == '}' || c == ']') { if (--depth <= 0) { r->at += depth == 0; break; } }
-            else if (c == ',' && depth == 0) break;
-        }
-        if (r->at > n) r->at = n;
+static void skip_blank(Reader *r) {
+    const Buffer *b = &r->d->text;
+    for (; r->at < b->len && isspace((unsigned char)b->data[r->at]); r->at++) r->line += b->data[r->at] == '\n';
+}
+
+// Where the object ends that begins at s[i]; n if it does not.
+static size_t object_end(const char *s, size_t i, size_t n) {
+    int quoted = 0;
+    for (size_t depth = 0; i < n; i++) {
+        if (quoted) {
+            if (s[i] == '\\') i++;
+            else if (s[i] == '"') quoted = 0;
+        } else if (s[i] == '"') quoted = 1;
+        else if (s[i] == '{' || s[i] == '[') depth++;
+        else if ((s[i] == '}' || s[i] == ']') && --depth == 0) return i + 1;
     }
+    return n;
+}
+
+// The next row: a line, or an element of the one array that the file is.  1, 0 at the end, or -1 after fail().
+static int next_row(Reader *r) {
+    const char *s = r->d->text.data, *end;
+    size_t n = r->d->text.len;
+    for (size_t i = 0; r->array && i < r->line_len; i++) r->line += s[r->line_start + i] == '\n';
+    skip_blank(r);
+    if (r->array && r->at < n && s[r->at] == ']') {
+        r->at++, skip_blank(r);
+        return r->at < n ? bad_row(r, "more text after the array of rows") : 0;
+    }
+    if (r->array && r->d->rows) {
+        if (r->at == n || s[r->at] != ',') return bad_row(r, "',' or ']' is expected after a row");
+        r->at++, skip_blank(r);
+    }
+    if (r->array && (r->at == n || s[r->at] != '{')) return bad_row(r, "a row must be a JSON object");
+    if (r->at == n) return 0;
+    r->line_start = r->at;
+    if (r->array) r->at = object_end(s, r->at, n);
+    else r->at = (end = memchr(s + r->at, '\n', n - r->at)) ? (size_t)(end - s) : n;
     r->line_len = r->at - r->line_start;
-    while (r->line_len && isspace((unsigned char)s[r->line_start + r->line_len - 1])) r->line_len--;
+    while (isspace((unsigned char)s[r->line_start + r->line_len - 1])) r->line_len--;
     return 1;
 }
 
-static int is_file(const char *path) {
+// Of FILE:NAME the colon; NULL where there is none, or where the whole is the name of a file.
+static const char *name_colon(const char *spec) {
+    const char *slash = strrchr(spec, '/'), *colon = strrchr(slash ? slash : spec, ':');
     struct stat st;
-    return !strcmp(path, "-") || stat(path, &st) == 0;
+    return colon && colon[1] && stat(spec, &st) < 0 ? colon : NULL;
 }
 
-// What a file given as FILE or FILE:NAME is called: NAME, or the file's name without folder, .jsonl, .train and .test.
+/* What a file given as FILE or FILE:NAME is called: NAME, or the file's name without folder, .jsonl, .train and .test.
+ * It goes into logs and tables: what would need an escape there becomes '_'.                                */
 void dataset_name(char name[64], const char *spec) {
-    const char *colon = strrchr(spec, ':'), *slash = strrchr(spec, '/'), *base = slash ? slash + 1 : spec;
     static const char *const endings[] = {".jsonl", ".json", ".train", ".test"};
-    if (colon && !is_file(spec)) {
-        snprintf(name, 64, "%s", colon + 1);
-        return;
-    }
-    snprintf(name, 64, "%s", strcmp(spec, "-") ? base : "stdin");
-    for (size_t k = 0; k < sizeof endings / sizeof *endings; k++) {
+    const char *colon = name_colon(spec), *slash = strrchr(spec, '/');
+    snprintf(name, 64, "%s", colon ? colon + 1 : !strcmp(spec, "-") ? "stdin" : slash ? slash + 1 : spec);
+    for (size_t k = 0; k < sizeof endings / sizeof *endings && !colon; k++) {
         size_t n = strlen(name), e = strlen(endings[k]);
         if (n > e && !strcmp(name + n - e, endings[k])) name[n - e] = 0;
     }
+    for (char *c = name; *c; c++) if (iscntrl((unsigned char)*c) || *c == '"' || *c == '\\') *c = '_';
 }
 
 static int read_all(Dataset *d) {
@@ -496,16 +534,20 @@ static int read_all(Dataset *d) {
 // A file in which every ranking has two answers is a file of pairs; those of equal rank are no pairs.
 static void rankings_of_two(Dataset *d) {
     size_t kept = 0;
-    if (d->kind != DATA_RANKING) return;
     for (size_t i = 0; i < d->num_records; i++)
         if (d->record[i].count != 2) return;
-    d->kind = DATA_PAIR;
     for (size_t i = 0; i < d->num_records; i++) {
-        Answer *a = &d->answer[d->record[i].first];
-        if (a[0].score == a[1].score) d->ties++, d->tied_rows++, d->kept--;
-        else a[0].score = 1, a[1].score = 0, d->record[kept++] = d->record[i];
+        Answer *a = &d->answer[2*i], *b = &d->answer[2*kept];
+        if (a[0].score == a[1].score) continue;
+        b[0] = a[0], b[1] = a[1], b[0].score = 1, b[1].score = 0;
+        d->record[kept] = d->record[i];
+        d->record[kept].first = (int)(2*kept);
+        kept++;
     }
+    d->kind = DATA_PAIR;
+    d->tied += d->num_records - kept;
     d->num_records = kept;
+    d->num_answers = 2*kept;
 }
 
 void dataset_free(Dataset *d) {
@@ -513,40 +555,57 @@ void dataset_free(Dataset *d) {
     memset(d, 0, sizeof *d);
 }
 
-/* Reads FILE or FILE:NAME (- is standard input): all rows of one kind, as tokens of t, cut by o.
- * 0, or -1 after fail() with file, line and reason; then d is empty.                                        */
-int dataset_load(Dataset *d, const char *spec, const Tokenizer *t, const DataOptions *o) {
-    Reader *r = allocate(1, sizeof *r);
-    const char *colon = strrchr(spec, ':');
-    memset(d, 0, sizeof *d);
-    if (!r) return -1;
-    dataset_name(d->name, spec);
-    d->path = allocate(strlen(spec) + 1, 1);
-    if (d->path) memcpy(d->path, spec, colon && !is_file(spec) ? (size_t)(colon - spec) : strlen(spec));
-    r->o = o, r->t = t, r->d = d, r->line = 1;
-    r->prompt_key = o->prompt_key ? o->prompt_key : "prompt";
-    r->chosen_key = o->chosen_key ? o->chosen_key : "chosen";
-    r->rejected_key = o->rejected_key ? o->rejected_key : "rejected";
-    int ok = d->path && read_all(d) == 0;
-    if (ok && d->text.len >= 3 && !memcmp(d->text.data, "\xef\xbb\xbf", 3)) r->at = 3;        // a byte order mark
-    for (size_t i = r->at; ok && i < d->text.len; i++)
-        if (!isspace((unsigned char)d->text.data[i])) {
-            if (d->text.data[i] == '[') r->array = 1, r->at = i + 1;
-            break;
-        }
-    while (ok && next_row(r)) {
-        d->rows++;
+static int check_options(const DataOptions *o) {
+    if (o->template_ && strcmp(o->template_, "plain") && strcmp(o->template_, "none"))
+        return fail(EX_USAGE, "--template %s: unknown; plain and none are known", o->template_);
+    if (o->max_length && (o->max_length < 2 || o->max_prompt_length > o->max_length - 2))
+        return fail(EX_USAGE, "--max_length %d leaves no room for an answer beside --max_prompt_length %d: raise the one "
+                    "or lower the other", o->max_length, o->max_prompt_length);
+    return 0;
+}
+
+static int read_rows(Reader *r) {
+    Dataset *d = r->d;
+    int more;
+    if (read_all(d) < 0) return -1;
+    if (d->text.len >= 3 && !memcmp(d->text.data, "\xef\xbb\xbf", 3)) r->at = 3;             // a byte order mark
+    skip_blank(r);
+    if (r->at < d->text.len && d->text.data[r->at] == '[') r->array = 1, r->at++;
+    while ((more = next_row(r)) > 0) {
         r->json.first_line = r->line;
-        ok = json_parse(&r->json, d->text.data + r->line_start, r->line_len, d->path) == 0 && read_row(r) == 0;
-        if (ok && d->rows == 1) d->kind = r->kind;
-        if (ok && r->kind != d->kind)
-            ok = bad_row(r, "a %s row in a file of %s rows; one kind a file", data_kind_name[r->kind], data_kind_name[d->kind]) == 0;
-        ok = ok && keep_row(r) == 0;
-        for (size_t i = r->line_start; ok && i < r->at; i++) r->line += d->text.data[i] == '\n';
+        if (json_parse(&r->json, d->text.data + r->line_start, r->line_len, d->path) < 0 || read_row(r) < 0) return -1;
+        if (!d->rows++) d->kind = r->kind;
+        if (r->kind != d->kind)
+            return bad_row(r, "a %s row in a file of %s rows; one kind a file", data_kind_name[r->kind],
+                           data_kind_name[d->kind]);
+        if (keep_row(r) < 0) return -1;
     }
-    if (ok && !d->rows) ok = fail(EX_DATAERR, "%s: no rows", d->path) == 0;
-    if (ok) rankings_of_two(d);
-    json_free(&r->json), buffer_free(&r->text), free(r);
+    if (more == 0 && !d->rows) return fail(EX_DATAERR, "%s: no rows", d->path);
+    return more;
+}
+
+/* Reads FILE or FILE:NAME (- is standard input): all rows of one kind, as tokens of t, cut by o.
+ * 0, or -1 after fail() with file, line and reason; then d is empty.                                       */
+int dataset_load(Dataset *d, const char *spec, const Tokenizer *t, const DataOptions *o) {
+    const char *colon = name_colon(spec);
+    const size_t n = colon ? (size_t)(colon - spec) : strlen(spec);
+    memset(d, 0, sizeof *d);
+    if (check_options(o) < 0) return -1;
+    dataset_name(d->name, spec);
+    Reader *r = allocate(1, sizeof *r);
+    d->path = allocate(n + 1, 1);
+    int ok = r && d->path;
+    if (ok) {
+        memcpy(d->path, spec, n);
+        r->o = o, r->t = t, r->d = d, r->line = 1;
+        r->prompt_key = o->prompt_key ? o->prompt_key : "prompt";
+        r->chosen_key = o->chosen_key ? o->chosen_key : "chosen";
+        r->rejected_key = o->rejected_key ? o->rejected_key : "rejected";
+        ok = read_rows(r) == 0;
+        json_free(&r->json), buffer_free(&r->text);
+    }
+    if (ok && d->kind == DATA_RANKING && !o->as_given) rankings_of_two(d);
+    free(r);
     if (!ok) dataset_free(d);
     return ok ? 0 : -1;
 }
@@ -559,8 +618,8 @@ int dataset_report(const Dataset *d, Buffer *out) {
         for (int k = 0; k < d->record[i].count; k++) tokens += (size_t)d->answer[d->record[i].first + k].tokens.len;
     }
     return buffer_printf(out, "%s: %zu rows of kind %s, %zu kept, %zu dropped (too long), %zu ties, %zu truncated "
-                         "(%zu prompts, %zu answers), %.0f tokens a row\n", d->name, d->rows, data_kind_name[d->kind], d->num_records,
-                         d->dropped, d->tied_rows, d->truncated, d->cut_prompts, d->cut_answers,
+                         "(%zu prompts, %zu answers), %.0f tokens a row\n", d->name, d->rows, data_kind_name[d->kind],
+                         d->num_records, d->dropped, d->tied, d->truncated, d->cut_prompts, d->cut_answers,
                          d->num_records ? (double)tokens / (double)d->num_records : 0.0);
 }
 #endif

@@ -231,6 +231,46 @@ void norm_backward(real *dinp, real *dw, real *db, const real *dout, const real 
         norm_columns_back(dw + c, rms ? NULL : db + c, dout + c, inp + c, mean, rstd, T, C, C - c < STRIP ? C - c : STRIP);
 }
 
+// Qwen3's query/key norm: the RMS norm above on each head
+void head_norm_forward(real *rows, real *pre, real *rstd, const real *w, real eps, int T, int heads, int HD, int stride) {
+    PARALLEL_FOR
+    for (int t = 0; t < T; t++)
+        for (int h = 0; h < heads; h++) {
+            size_t at = (size_t)t*stride + (size_t)h*HD;
+            real mean;
+            memcpy(pre + at, rows + at, (size_t)HD * sizeof *pre);
+            norm_row(rows + at, &mean, rstd + (size_t)t*heads + h, pre + at, w, NULL, eps, 1, HD);
+        }
+}
+// dw = sum over rows, and in a row over heads, of dy xh
+INLINE void head_columns_back_body(const int hw, real *dw, const real *dy, const real *x, const real *rstd, int T, int heads,
+                                   int HD, int stride, int n) {
+    for (int t = 0; t < T; t++, dy += stride, x += stride, rstd += heads)
+        for (int h = 0; h < heads; h++)
+            for (int c = 0; c < n; c++) dw[c] = R_FMA(dy[h*HD + c], x[h*HD + c] * rstd[h], dw[c]);
+}
+VARIANTS(head_columns_back, (real *dw, const real *dy, const real *x, const real *rstd, int T, int heads, int HD, int stride,
+         int n), dw, dy, x, rstd, T, heads, HD, stride, n)
+INLINE void head_row_back_body(const int hw, real *dx, const real *x, real r, const real *w, int n) {
+    real lane[16] = {0};
+    for (int i = 0; i < n; i++) lane[i % 16] = R_FMA(dx[i] * w[i], x[i] * r, lane[i % 16]);
+    real s = fold(lane) / (real)n;
+    for (int i = 0; i < n; i++) dx[i] = r * (dx[i] * w[i] - x[i] * r * s);
+}
+VARIANTS(head_row_back, (real *dx, const real *x, real r, const real *w, int n), dx, x, r, w, n)
+void head_norm_backward(real *drows, real *dw, const real *pre, const real *rstd, const real *w, int T, int heads,
+                        int HD, int stride) {
+    PARALLEL_FOR
+    for (int c = 0; c < HD; c += STRIP)
+        head_columns_back(dw + c, drows + c, pre + c, rstd, T, heads, HD, stride, HD - c < STRIP ? HD - c : STRIP);
+    PARALLEL_FOR
+    for (int t = 0; t < T; t++)
+        for (int h = 0; h < heads; h++) {
+            size_t at = (size_t)t*stride + (size_t)h*HD;
+            head_row_back(drows + at, pre + at, rstd[(size_t)t*heads + h], w, HD);
+        }
+}
+
 // ------------------------------------------------------------------------------------------ linear layers
 
 // out = inp w^T + b

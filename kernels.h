@@ -36,6 +36,12 @@ void norm_forward(real *out, real *mean, real *rstd, const real *inp, const real
 void norm_backward(real *dinp, real *dw, real *db, const real *dout, const real *inp, const real *mean,
                    const real *rstd, const real *w, int rms, int T, int C);
 
+// RMS norm of each of `heads` heads of HD in rows `stride` apart, in place; pre (laid out like rows) and
+// rstd(T, heads) are kept for backward, which turns drows in place
+void head_norm_forward(real *rows, real *pre, real *rstd, const real *w, real eps, int T, int heads, int HD, int stride);
+void head_norm_backward(real *drows, real *dw, const real *pre, const real *rstd, const real *w, int T, int heads,
+                        int HD, int stride);
+
 // out(T,OC) = inp(T,C) w(OC,C)^T + b(OC);  b may be NULL
 void matmul_forward(real *out, const real *inp, const real *w, const real *b, int T, int C, int OC);
 // WRITES dinp(T,C); adds dw(OC,C), db(OC)

@@ -53,6 +53,7 @@ typedef struct {                                                      // kept fr
     real *res, *res2;                                                 // (T, C) input; after attention (sequential)
     real *ln1, *mean1, *rstd1;                                        // (T, C), (T), (T)
     real *qkv, *att, *lse;                                            // (T, QO), (T, NH HD), (T, NH)
+    real *pre, *rstdq, *rstdk;                                        // (T, QO), (T, NH), (T, NKV): query/key norm
     real *ln2, *mean2, *rstd2;
     real *fc, *act;                                                   // (T, FC), (T, F)
 } BlockActs;
@@ -157,6 +158,11 @@ static size_t acts_layout(Acts *a, const Config *c, real *memory, size_t T, size
         b->mean1 = carve(memory, &n, T);
         b->rstd1 = carve(memory, &n, T);
         b->qkv   = carve(memory, &n, T*qkv_width(c));
+        if (c->qk_norm) {
+            b->pre   = carve(memory, &n, T*qkv_width(c));
+            b->rstdq = carve(memory, &n, T*NH);
+            b->rstdk = carve(memory, &n, T*(size_t)c->num_kv_heads);
+        }
         b->att   = carve(memory, &n, T*att_width(c));
         b->lse   = carve(memory, &n, T*NH);
         b->ln2   = carve(memory, &n, T*C);
@@ -244,7 +250,6 @@ static int rope_init(Model *m) {
 // Zeroed parameters of the shape c. 0, or -1 after fail().
 int model_init(Model *m, Config c) {
     memset(m, 0, sizeof *m);
-    if (c.qk_norm) return fail(EX_DATAERR, "query/key norm (Qwen3) is not built yet");
     m->config = c;
     m->num_params = model_num_params(&c);
     m->params_memory = kernels_alloc(m->num_params);
@@ -328,6 +333,10 @@ static void block_forward(const Model *m, const Batch *s, int l) {
 
     norm_forward(a->ln1, a->mean1, a->rstd1, a->res, p->ln1w, p->ln1b, c->norm_eps, c->rms_norm, T, C);
     matmul_forward(a->qkv, a->ln1, p->qkvw, p->qkvb, T, C, QO);
+    if (c->qk_norm) {
+        head_norm_forward(a->qkv, a->pre, a->rstdq, p->qnormw, c->norm_eps, T, NH, HD, QO);
+        head_norm_forward(a->qkv + NH*HD, a->pre + NH*HD, a->rstdk, p->knormw, c->norm_eps, T, NKV, HD, QO);
+    }
     if (half) rotary(a->qkv, m->rope_memory, m->rope_memory + (size_t)c->max_positions*half, s->position, 1,
                      T, NH + NKV, HD, c->rotary_dims, QO);
     attention_forward(a->att, a->lse, a->qkv, s->seg, s->S, T, NH, NKV, HD);
@@ -416,6 +425,10 @@ static void block_backward(const Model *m, const Batch *s, int l) {
     attention_backward(dwide, dact, a->att, a->lse, a->qkv, s->seg, s->S, T, NH, NKV, HD);
     if (half) rotary(dwide, m->rope_memory, m->rope_memory + (size_t)c->max_positions*half, s->position, -1,
                      T, NH + NKV, HD, c->rotary_dims, QO);
+    if (c->qk_norm) {
+        head_norm_backward(dwide, g->qnormw, a->pre, a->rstdq, p->qnormw, T, NH, HD, QO);
+        head_norm_backward(dwide + NH*HD, g->knormw, a->pre + NH*HD, a->rstdk, p->knormw, T, NKV, HD, QO);
+    }
     matmul_backward(dnorm, g->qkvw, g->qkvb, dwide, a->ln1, p->qkvw, T, C, QO);
     norm_backward(dz, g->ln1w, g->ln1b, dnorm, a->res, a->mean1, a->rstd1, p->ln1w, c->rms_norm, T, C);
     if (c->parallel_residual) add_forward(dy, dy, dz, (size_t)T*C);

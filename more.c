@@ -554,6 +554,7 @@ int main(int argc, char **argv) {
         if (commands[i].object && (argc < 3 || strcmp(argv[2], commands[i].object))) continue;
         c = &commands[i], used = commands[i].object ? 3 : 2;
     }
+    if (!c && !strcmp(argv[argc-1], "--help")) return print_help(NULL), 0;
     if (!c) {
         fprintf(stderr, "more: %s%s%s: unknown command; see more --help\n", argv[1], argc > 2 ? " " : "", argc > 2 ? argv[2] : "");
         return EX_USAGE;

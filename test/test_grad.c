@@ -101,6 +101,11 @@ static void test_llama_backward_is_the_derivative_of_forward(void) {
 static void test_gpt2_backward_is_the_derivative_of_forward_with_tied_output(void) {
     CHECK_NEAR(worst_gradient(gpt2(0, POOL_LAST)), 0, 1e-6);
 }
+static void test_query_and_key_norm_backward_is_the_derivative(void) {
+    Config c = llama(0, POOL_LAST);
+    c.qk_norm = 1;
+    CHECK_NEAR(worst_gradient(c), 0, 1e-6);
+}
 static void test_reward_head_backward_is_the_derivative_with_every_pooling(void) {
     CHECK_NEAR(worst_gradient(neox(1, POOL_LAST)), 0, 1e-6);
     CHECK_NEAR(worst_gradient(llama(1, POOL_MEAN)), 0, 1e-6);
@@ -112,6 +117,7 @@ int main(void) {
     RUN(test_gpt_neox_backward_is_the_derivative_of_forward);
     RUN(test_llama_backward_is_the_derivative_of_forward);
     RUN(test_gpt2_backward_is_the_derivative_of_forward_with_tied_output);
+    RUN(test_query_and_key_norm_backward_is_the_derivative);
     RUN(test_reward_head_backward_is_the_derivative_with_every_pooling);
     return test_summary();
 }

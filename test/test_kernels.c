@@ -254,6 +254,46 @@ static void test_the_norm_of_a_constant_row_is_its_bias_and_of_any_row_has_mean_
     for (int c = 0; c < 20; c++) CHECK_NEAR(y[0][c], 1, 1e-6);
 }
 
+static void head_norm(int HD, int heads, int stride) {
+    enum { T = 11 };
+    const float eps = 1e-3f;
+    size_t n = (size_t)T*stride, D = (size_t)HD;
+    float *rows = numbers(n, 1), *x = copy(rows, n), *w = numbers(D, 1), *pre = blank(n), *rstd = blank((size_t)T*heads);
+    float *drows = numbers(n, 1), *dw = numbers(D, 1);
+    double *Y = as_doubles(x, n), *dX = as_doubles(drows, n), *dW = as_doubles(dw, D);
+    head_norm_forward(rows, pre, rstd, w, eps, T, heads, HD, stride);
+    head_norm_backward(drows, dw, pre, rstd, w, T, heads, HD, stride);
+    BITS(rows, n);
+    BITS(rstd, (size_t)T*heads);
+    BITS(drows, n);
+    BITS(dw, D);
+    if (!recording) return;
+    for (int t = 0; t < T; t++)
+        for (int h = 0; h < heads; h++) {
+            const size_t at = (size_t)t*stride + (size_t)h*HD;
+            double v = 0, s = 0;
+            for (int c = 0; c < HD; c++) v += (double)x[at + c] * x[at + c] / HD;
+            double r = 1 / sqrt(v + eps);
+            for (int c = 0; c < HD; c++) {
+                s += dX[at + c] * w[c] * x[at + c] * r / HD;
+                dW[c] += dX[at + c] * x[at + c] * r;
+                Y[at + c] = x[at + c] * r * w[c];
+            }
+            for (int c = 0; c < HD; c++) dX[at + c] = r * (dX[at + c] * w[c] - x[at + c] * r * s);
+        }
+    NEAR(rows, Y, n, 1e-6);                                           // and beyond the heads nothing has changed
+    NEAR(drows, dX, n, 1e-6);
+    NEAR(dw, dW, D, 1e-6);
+}
+static void head_norm_layers(void) {
+    head_norm(4, 3, 17);
+    head_norm(6, 1, 6);
+    head_norm(20, 2, 60);
+    head_norm(64, 2, 129);
+    head_norm(130, 2, 260);
+}
+static void test_query_and_key_norms_are_the_formula_and_the_same_bits_everywhere(void) { everywhere(head_norm_layers); }
+
 // ---------------------------------------------------------------------------------------------------- rotary
 
 static void rotary_layers(void) {
@@ -683,6 +723,7 @@ int main(int argc, char **argv) {
     RUN(test_embeddings_are_the_formula_and_the_same_bits_everywhere);
     RUN(test_layer_and_rms_norms_are_the_formula_and_the_same_bits_everywhere);
     RUN(test_the_norm_of_a_constant_row_is_its_bias_and_of_any_row_has_mean_0_and_variance_1);
+    RUN(test_query_and_key_norms_are_the_formula_and_the_same_bits_everywhere);
     RUN(test_rotary_turns_by_the_positions_angle_and_back_and_touches_nothing_else);
     RUN(test_attention_is_the_naive_sum_over_parents_and_the_same_bits_everywhere);
     RUN(test_attention_of_a_row_alone_is_its_value_and_of_equal_keys_the_mean);
