@@ -3,6 +3,7 @@
  *     cc -O2 more.c -o more -lm                                                                            */
 #include "common.h"
 #include "evaluate.c"
+#include "bench.c"
 
 // ---------------------------------------------------------------------------------------------- the commands
 
@@ -16,7 +17,7 @@ static const Objective objectives[] = {
 };
 
 static int command_train(int which), command_eval(int which), command_score(int which), command_tokenize(int which),
-           command_inspect(int which);
+           command_inspect(int which), command_selftest(int which), command_gradcheck(int which), command_bench(int which);
 
 static const struct Command { const char *name, *object, *help; int bit; int (*run)(int bit); } commands[] = {
     {"train", "lm",     "train a language model",                                      LM,     command_train},
@@ -26,6 +27,9 @@ static const struct Command { const char *name, *object, *help; int bit; int (*r
     {"score",    NULL,  "rewards for JSON lines from standard input",                  SCORE,  command_score},
     {"tokenize", NULL,  "show tokens, or learn a vocabulary",                          TOKENIZE, command_tokenize},
     {"inspect",  NULL,  "show a model folder",                                         INSPECT, command_inspect},
+    {"selftest", NULL,  "does this machine compute the right bits?",                   SELFTEST, command_selftest},
+    {"gradcheck", NULL, "backward against finite differences, of --model or of small models", GRADCHECK, command_gradcheck},
+    {"bench",    NULL,  "this machine's speed, and ours as a share of its limits",     BENCH,  command_bench},
 };
 enum { NUM_COMMANDS = sizeof commands / sizeof *commands };
 
@@ -545,6 +549,15 @@ static int command_inspect(int bit) {
     return 0;
 }
 
+static int command_selftest(int bit) { (void)bit; return selftest_report(); }
+static int command_bench(int bit)    { (void)bit; return bench_report(); }
+static int command_gradcheck(int bit) {
+    Config c;
+    (void)bit;
+    if (!opt.model.n) return gradcheck_report(NULL);
+    return checkpoint_config(&c, opt.model.item[0]) < 0 ? -1 : gradcheck_report(&c);
+}
+
 int main(int argc, char **argv) {
     const struct Command *c = NULL;
     int used = 0;
@@ -564,7 +577,7 @@ int main(int argc, char **argv) {
 #ifdef _OPENMP
     if (opt.threads) omp_set_num_threads(opt.threads);
 #endif
-    if (kernels_init(getenv("MORE_ISA")) < 0) goto failed;
+    if (kernels_init(getenv("MORE_ISA")) < 0 || selftest_start() < 0) goto failed;
     if (c->bit & TRAIN) print_header(c);
     if (c->run(c->bit) == 0) return 0;
 failed:

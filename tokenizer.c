@@ -388,8 +388,10 @@ static int add_place(Learner *l, int left, int right, size_t p) {
 }
 
 static int push_pairs(Learner *l, size_t first) {
-    for (const Pair *p = l->pair + first; p < l->pair + l->num_pairs; p++)
+    for (size_t i = first; i < l->num_pairs; i++) {
+        const Pair *p = &l->pair[i];
         if (heap_push(&l->heap, -p->count, (uint64_t)p->left << 32 | (uint32_t)p->right) < 0) return -1;
+    }
     return 0;
 }
 

@@ -14,7 +14,7 @@ extra=; for s in hh_helpful webgpt; do [ -n "$folder" ] && [ -f "$folder/$s.trai
 file() { [ -f "data/$1.$2.jsonl" ] && echo "data/$1.$2.jsonl" || echo "$folder/$1.$2.jsonl"; }
 cut="--max_length 193 --max_prompt_length 64"
 recipe="--model data/base $cut --learning_rate 2e-4 --head_rate 5 --weight_decay 0.05 --warmup_ratio 0.06 --pooling mean
-        --quiet --threads 1"
+        --micro_batch_tokens 8192 --quiet --threads 1"
 mkdir -p "$out/cells"
 train= test=; for s in $sets; do train="$train $(file $s train)"; test="$test $(file $s test)"; done
 
@@ -22,6 +22,15 @@ train= test=; for s in $sets; do train="$train $(file $s train)"; test="$test $(
 list=$out/list; : > "$list"
 cell() { echo "$2" > "$out/cells/$1.sh"; echo "$1" >> "$list"; }
 
+for fold in 0 1 2 3 4; do
+    for s in $sets $extra; do
+        for start in Single Random; do
+            random=; [ $start = Random ] && random=--random_weights
+            cell fold-$s-$start-$fold "./more train reward --seed 1 $recipe $random --per_step_pairs 16 --folds 5 --fold $fold --train $(file $s train) --out $out/models/fold-$s-$start-$fold
+./more eval $cut --threads 1 --folds 5 --fold $fold --eval $(file $s train):$s --model '$start=$out/models/fold-$s-$start-$fold' --out \$result"
+        done
+    done
+done
 for seed in 1 2 3; do
     run="--seed $seed $recipe --per_step_pairs 20 --train $train"
     for way in multitask uniform release paper; do
@@ -47,15 +56,6 @@ for seed in 1 2 3; do
 ./more eval $cut --threads 1 --eval $test --model 'Averaging=${average#+}' --out \$result.average
 ./more eval $cut --threads 1 --eval $test --model Raw=data/base --raw_head $seed --out \$result.raw
 cat \$result.single \$result.average \$result.raw > \$result"
-done
-for fold in 0 1 2 3 4; do
-    for s in $sets $extra; do
-        for start in Single Random; do
-            random=; [ $start = Random ] && random=--random_weights
-            cell fold-$s-$start-$fold "./more train reward --seed 1 $recipe $random --per_step_pairs 16 --folds 5 --fold $fold --train $(file $s train) --out $out/models/fold-$s-$start-$fold
-./more eval $cut --threads 1 --folds 5 --fold $fold --eval $(file $s train):$s --model '$start=$out/models/fold-$s-$start-$fold' --out \$result"
-        done
-    done
 done
 
 # every cell that has no result yet, JOBS at a time

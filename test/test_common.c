@@ -34,6 +34,8 @@ static void test_fma_rounds_once(void) {
     CHECK(exact_fmaf(24929, 673, 0x1p-60f) == 0x1.000002p24f && exact_fmaf(24929, 673, -0x1p-60f) == 0x1p24f);
     CHECK(exact_fmaf(-24929, 673, -0x1p-60f) == -0x1.000002p24f && exact_fmaf(-24929, 673, 0x1p-60f) == -0x1p24f);
     CHECK(exact_fmaf(5592407, 3, -FLT_MIN) == 0x1.000004p24f && exact_fmaf(5592407, 3, FLT_MIN) == 0x1.000006p24f);
+    // 1549 * 10831 = 2^24 + 3; the last bit of the double next to a tie is odd already, and stays
+    CHECK(exact_fmaf(1549, 10831, -0x1.ffffep-29f) == 0x1.000002p24f && exact_fmaf(24929, 673, 0x1.ffffep-29f) == 0x1.000002p24f);
     CHECK(exact_fmaf(1 + 0x1p-23f, 0x1p-24f - 0x1p-47f, 1 + 0x1p-23f) == 1 + 0x1p-23f);       // 2^-24 - 2^-70
     CHECK(exact_fmaf(1 + 0x1p-23f, 0x1p-47f - 0x1p-24f, 1 + 0x3p-23f) == 1 + 0x3p-23f);
     CHECK(bits_of(exact_fmaf(-0.0f, 1, -0.0f)) == 0x80000000 && bits_of(exact_fmaf(-0.0f, 1, 0)) == 0);
@@ -75,9 +77,19 @@ static void test_fma_is_libms_on_random_and_adversarial_numbers(void) {
 
 // ----------------------------------------------------------------------------------- float exp, erf, tanh
 
-// the largest errors since the last start, and whether the two variants differed anywhere
+// the largest errors, whether the two variants differed anywhere, and a digest of all results but NaN
 static double exp_ulps, erf_ulps, tanh_ulps, sigmoid_ulps;
 static int variants_differ;
+static uint64_t measured = 0xcbf29ce484222325u;
+
+static void digest(uint64_t *hash, uint64_t x) {                      // FNV-1a over the bytes, the lowest first
+    for (int i = 0; i < 64; i += 8) *hash = (*hash ^ (x >> i & 255)) * 0x100000001b3u;
+}
+static void digest_double(uint64_t *hash, double x) {
+    uint64_t u;
+    memcpy(&u, &x, 8);
+    digest(hash, u);
+}
 
 static void measure(float x) {
     float e = expf_hw(0, x), f = erff_hw(0, x), t = tanhf_hw(0, x), s = sigmoidf_hw(0, x);
@@ -88,6 +100,8 @@ static void measure(float x) {
         variants_differ += e == e || f == f || t == t || s == s;
         return;
     }
+    digest(&measured, (uint64_t)bits_of(e) << 32 | bits_of(f));
+    digest(&measured, (uint64_t)bits_of(t) << 32 | bits_of(s));
     double d[4] = {ulps(e, exp(x)), ulps(f, erf(x)), ulps(t, tanh(x)), x > -87 ? ulps(s, 1 / (1 + exp(-(double)x))) : 0};
     if (!(d[0] <= exp_ulps)) exp_ulps = d[0];
     if (!(d[1] <= erf_ulps)) erf_ulps = d[1];
@@ -166,6 +180,23 @@ static void test_double_functions_at_their_ends(void) {
     CHECK(s == -1 && relative(c, 6.123233995736766e-17) < 1e-15);
     CHECK(more_pow(10000, 0) == 1 && more_pow(1, 17) == 1);
     CHECK(double_scale(3, 1030) == HUGE_VAL && double_scale(3, -1070) == 0x3p-1070 && double_scale(3, -1990) == 0);
+}
+
+// Not a proof of anything but that no bit has changed: whoever changes one on purpose writes the new digest here.
+static void test_functions_give_the_recorded_bits(void) {
+    uint64_t hash = 0xcbf29ce484222325u;
+    CHECK(measured == 0x282fd99e5e5aea2fu);                                  // the sweep above
+    for (uint64_t i = 0; i < 20000; i++) {
+        double s, c, x = uniform(2*i), y = uniform(2*i + 1);
+        more_sincos((x - 0.5) * 2e5, &s, &c);
+        digest_double(&hash, s), digest_double(&hash, c);
+        digest_double(&hash, more_exp((x - 0.5) * 1400));
+        digest_double(&hash, more_log(x * 10)), digest_double(&hash, more_log1p(x - 0.5));
+        digest_double(&hash, more_pow(1 + 9999*x, y - 0.5));
+        digest_double(&hash, random_normal(9, STREAM_TEST, 0, i));
+    }
+    CHECK(hash == 0x7c55e7e5102486f8u);
+    if (test_bad) printf("    0x%016llxu, 0x%016llxu\n", (unsigned long long)measured, (unsigned long long)hash);
 }
 
 // ---------------------------------------------------------------------------------------- random numbers
@@ -278,6 +309,8 @@ static void test_a_file_is_read_whole_or_an_error_names_it(void) {
     int fd = mkstemp(path);
     CHECK(fd >= 0 && write(fd, "ab\0c", 4) == 4 && close(fd) == 0);
     CHECK(buffer_append(&b, "x", 1) == 0 && file_read(&b, path) == 0 && b.len == 5 && !memcmp(b.data, "xab\0c", 6));
+    CHECK(unlink(path) == 0 && mkfifo(path, 0600) == 0);                      // which nobody writes: it must not wait
+    CHECK(file_read(&b, path) == -1 && error_code == EX_NOINPUT && strstr(error_text, ": not a regular file"));
     CHECK(unlink(path) == 0);
     CHECK(file_read(&b, path) == -1 && error_code == EX_NOINPUT && strstr(error_text, path) && strstr(error_text, "No such"));
     CHECK(file_read(&b, "/tmp") == -1 && error_code == EX_NOINPUT && !strcmp(error_text, "/tmp: not a regular file"));
@@ -292,6 +325,7 @@ int main(void) {
     RUN(test_float_functions_at_their_ends);
     RUN(test_double_functions_are_libms_to_a_relative_1e15th);
     RUN(test_double_functions_at_their_ends);
+    RUN(test_functions_give_the_recorded_bits);
     RUN(test_random_numbers_are_those_published_for_splitmix64);
     RUN(test_every_coordinate_of_a_random_number_matters);
     RUN(test_random_below_is_uniform);

@@ -48,7 +48,9 @@ static const char *said(Span s) {
     buffer_append(b, "", 0);
     return b->data;
 }
-static const char *prompt(size_t i) { return i < d.num_records ? said(d.record[i].prompt) : "no such record"; }
+static const char *prompt(size_t i) {
+    return i < d.num_records ? said(d.record[i].prompt) : "no such record";
+}
 static const Answer *answer_of(size_t i, int k) {
     return i < d.num_records && k < d.record[i].count ? &d.answer[d.record[i].first + k] : NULL;
 }
@@ -59,7 +61,9 @@ static double score(size_t i, int k) { return answer_of(i, k) ? (double)answer_o
 
 #define CHECK_TEXT(a, b)                                                                                   \
     do { const char *a_ = (a), *b_ = (b);                                                                  \
-         if (strcmp(a_, b_)) test_bad++, printf("    %s:%d: %s = \"%s\", not \"%s\"\n", __FILE__, __LINE__, #a, a_, b_); } while (0)
+         if (strcmp(a_, b_))                                                                               \
+             test_bad++, printf("    %s:%d: %s = \"%s\", not \"%s\"\n", __FILE__, __LINE__, #a, a_, b_);        \
+    } while (0)
 
 // One record: kind, prompt and its first answer; and a second one unless it is NULL.
 static int is_row(const char *text, enum DataKind kind, const char *p, const char *a, const char *b) {
@@ -79,9 +83,11 @@ static int refused_with(const char *text, size_t n, const DataOptions *o, int li
     char place[160];
     int result = load_bytes(text, n, o);
     snprintf(place, sizeof place, line ? "%s:%d:" : "%s:", path, line);
-    if (result < 0 && error_code == EX_DATAERR && !strncmp(error_text, place, strlen(place)) && strstr(error_text, reason))
+    if (result < 0 && error_code == EX_DATAERR && !strncmp(error_text, place,
+        strlen(place)) && strstr(error_text, reason))
         return 1;
-    printf("    result %d, code %d: \"%s\" should be line %d and \"%s\"\n", result, error_code, error_text, line, reason);
+    printf("    result %d, code %d: \"%s\" should be line %d and \"%s\"\n", result, error_code, error_text,
+        line, reason);
     return 0;
 }
 static int refused(const char *text, int line, const char *reason) {
@@ -102,20 +108,23 @@ static void test_a_prompt_alone_has_no_answers(void) {
     CHECK(is_row("{\"messages\": [{\"role\":\"user\",\"content\":\"Q\"}]}", DATA_PROMPT, Q, NULL, NULL));
 }
 static void test_a_completion_stands_as_it_is(void) {
-    CHECK(is_row("{\"prompt\": \"The sky is\", \"completion\": \" blue.\"}", DATA_COMPLETION, "The sky is", " blue.", NULL));
+    CHECK(is_row("{\"prompt\": \"The sky is\", \"completion\": \" blue.\"}", DATA_COMPLETION, "The sky is",
+                  " blue.", NULL));
 }
 static void test_messages_are_rendered_by_the_plain_template(void) {
     CHECK(is_row("{\"prompt\": [{\"role\":\"user\",\"content\":\"Q\"}],"
                  " \"completion\": [{\"role\":\"assistant\",\"content\":\"It is blue.\"}]}",
                  DATA_COMPLETION, Q, " It is blue.", NULL));
-    CHECK(is_row("{\"messages\": [{\"role\":\"system\",\"content\":\"Be kind.\"},{\"role\":\"user\",\"content\":\"Q\"},"
+    CHECK(is_row("{\"messages\": [{\"role\":\"system\",\"content\":\"Be kind.\"},{\"role\":\"user\","
+                  "\"content\":\"Q\"},"
                  "{\"role\":\"assistant\",\"content\":\"A\"},{\"role\":\"user\",\"content\":\"R\"},"
                  "{\"role\":\"assistant\",\"content\":\"B\"}]}", DATA_COMPLETION,
                  "\n\nSystem: Be kind.\n\nHuman: Q\n\nAssistant: A\n\nHuman: R\n\nAssistant:", " B", NULL));
 }
 static void test_the_template_none_joins_the_bare_contents(void) {
     DataOptions o = {.template_ = "none"};
-    CHECK(load("{\"messages\": [{\"role\":\"user\",\"content\":\"Q\"},{\"role\":\"assistant\",\"content\":\"A\"}]}", &o) == 0);
+    CHECK(load("{\"messages\": [{\"role\":\"user\",\"content\":\"Q\"},{\"role\":\"assistant\","
+               "\"content\":\"A\"}]}", &o) == 0);
     CHECK_TEXT(prompt(0), "Q");
     CHECK_TEXT(answer(0, 0), "A");
     CHECK(load("{\"instruction\": \"Q\", \"input\": \"I\", \"output\": \"A\"}", &o) == 0);
@@ -123,31 +132,41 @@ static void test_the_template_none_joins_the_bare_contents(void) {
     CHECK_TEXT(answer(0, 0), "A");
 }
 static void test_a_pair_with_a_prompt(void) {
-    CHECK(is_row("{\"prompt\": \"The sky is\", \"chosen\": \" blue.\", \"rejected\": \" green.\", \"annotator\": \"u1\"}",
+    CHECK(is_row("{\"prompt\": \"The sky is\", \"chosen\": \" blue.\", \"rejected\": \" green.\", "
+                  "\"annotator\": \"u1\"}",
                  DATA_PAIR, "The sky is", " blue.", " green."));
     CHECK(score(0, 0) == 1 && score(0, 1) == 0);
     CHECK(is_row("{\"prompt\": [{\"role\":\"user\",\"content\":\"Q\"}],"
                  "\"chosen\": [{\"role\":\"assistant\",\"content\":\"A\"}],"
                  "\"rejected\": [{\"role\":\"assistant\",\"content\":\"B\"}]}", DATA_PAIR, Q, " A", " B"));
-    CHECK(is_row("{\"prompt\": \"\", \"chosen\": \"a b\", \"rejected\": \"a c\"}", DATA_PAIR, "", "a b", "a c"));
+    CHECK(is_row("{\"prompt\": \"\", \"chosen\": \"a b\", \"rejected\": \"a c\"}", DATA_PAIR, "", "a b",
+                  "a c"));
 }
 static void test_a_pair_of_whole_conversations(void) {
-    CHECK(is_row("{\"chosen\": [{\"role\":\"user\",\"content\":\"Q\"},{\"role\":\"assistant\",\"content\":\"It is a\"}],"
-                 "\"rejected\": [{\"role\":\"user\",\"content\":\"Q\"},{\"role\":\"assistant\",\"content\":\"It is b\"}]}",
+    CHECK(is_row("{\"chosen\": [{\"role\":\"user\",\"content\":\"Q\"},{\"role\":\"assistant\","
+                  "\"content\":\"It is a\"}],"
+                 "\"rejected\": [{\"role\":\"user\",\"content\":\"Q\"},{\"role\":\"assistant\","
+                 "\"content\":\"It is b\"}]}",
                  DATA_PAIR, Q, " It is a", " It is b"));
     // UltraFeedback repeats the prompt beside them, and one conversation as messages
-    CHECK(is_row("{\"prompt\": \"Q\", \"messages\": [{\"role\":\"user\",\"content\":\"Q\"},{\"role\":\"assistant\",\"content\":\"a\"}],"
-                 "\"chosen\": [{\"role\":\"user\",\"content\":\"Q\"},{\"role\":\"assistant\",\"content\":\"a\"}],"
-                 "\"rejected\": [{\"role\":\"user\",\"content\":\"Q\"},{\"role\":\"assistant\",\"content\":\"b\"}]}",
+    CHECK(is_row("{\"prompt\": \"Q\", \"messages\": [{\"role\":\"user\",\"content\":\"Q\"},"
+                  "{\"role\":\"assistant\",\"content\":\"a\"}],"
+                 "\"chosen\": [{\"role\":\"user\",\"content\":\"Q\"},{\"role\":\"assistant\","
+                 "\"content\":\"a\"}],"
+                 "\"rejected\": [{\"role\":\"user\",\"content\":\"Q\"},{\"role\":\"assistant\","
+                 "\"content\":\"b\"}]}",
                  DATA_PAIR, Q, " a", " b"));
 }
 static void test_raw_hh_is_cut_after_the_last_role_marker(void) {
-    CHECK(is_row("{\"chosen\": \"\\n\\nHuman: Q\\n\\nAssistant: It is one\", \"rejected\": \"\\n\\nHuman: Q\\n\\nAssistant: It is two\"}",
+    CHECK(is_row("{\"chosen\": \"\\n\\nHuman: Q\\n\\nAssistant: It is one\", \"rejected\": \"\\n\\n"
+                  "Human: Q\\n\\nAssistant: It is two\"}",
                  DATA_PAIR, Q, " It is one", " It is two"));
 }
 static void test_margin_and_weight_are_read_and_have_defaults(void) {
-    CHECK(load("{\"prompt\": \"p\", \"chosen\": \"a\", \"rejected\": \"b\", \"margin\": 0.5, \"weight\": 0.25}\n"
-               "{\"prompt\": \"p\", \"chosen\": \"a\", \"rejected\": \"b\", \"margin\": null}", &plain_options) == 0);
+    CHECK(load("{\"prompt\": \"p\", \"chosen\": \"a\", \"rejected\": \"b\", \"margin\": 0.5, "
+               "\"weight\": 0.25}\n"
+               "{\"prompt\": \"p\", \"chosen\": \"a\", \"rejected\": \"b\", \"margin\": null}",
+               &plain_options) == 0);
     CHECK(d.num_records == 2 && d.record[0].margin == 0.5f && d.record[0].weight == 0.25f);
     CHECK(d.num_records == 2 && d.record[1].margin == 0 && d.record[1].weight == 1);
 }
@@ -164,20 +183,25 @@ static void test_labels_and_scores_are_points(void) {
     }
 }
 static void test_ulma_rows_are_points_with_a_history(void) {
-    CHECK(is_row("{\"instruction\": \"Q\", \"output\": \"A\", \"history\": [[\"q0\",\"a0\"]], \"score\": 1.0}", DATA_POINT,
+    CHECK(is_row("{\"instruction\": \"Q\", \"output\": \"A\", \"history\": [[\"q0\",\"a0\"]], "
+                  "\"score\": 1.0}", DATA_POINT,
                  "\n\nHuman: q0\n\nAssistant: a0" Q, " A", NULL));
     CHECK(score(0, 0) == 1);
 }
 static void test_alpaca_rows_join_instruction_and_input_by_a_line(void) {
-    CHECK(is_row("{\"instruction\": \"Q\", \"input\": \"I\", \"output\": \"A\", \"history\": null}", DATA_COMPLETION,
+    CHECK(is_row("{\"instruction\": \"Q\", \"input\": \"I\", \"output\": \"A\", \"history\": null}",
+                  DATA_COMPLETION,
                  "\n\nHuman: Q\nI\n\nAssistant:", " A", NULL));
-    CHECK(is_row("{\"instruction\": \"Q\", \"input\": \"\", \"system\": \"S\", \"chosen\": \"a\", \"rejected\": \"b\"}", DATA_PAIR,
+    CHECK(is_row("{\"instruction\": \"Q\", \"input\": \"\", \"system\": \"S\", \"chosen\": \"a\", "
+                  "\"rejected\": \"b\"}", DATA_PAIR,
                  "\n\nSystem: S" Q, " a", " b"));
 }
 static void test_sharegpt_pairs_and_points(void) {
-    CHECK(is_row("{\"conversations\":[{\"from\":\"human\",\"value\":\"Q\"}],\"chosen\":{\"from\":\"gpt\",\"value\":\"a\"},"
+    CHECK(is_row("{\"conversations\":[{\"from\":\"human\",\"value\":\"Q\"}],\"chosen\":{\"from\":\"gpt\","
+                  "\"value\":\"a\"},"
                  "\"rejected\":{\"from\":\"gpt\",\"value\":\"b\"}}", DATA_PAIR, Q, " a", " b"));
-    CHECK(is_row("{\"conversations\":[{\"from\":\"human\",\"value\":\"Q\"},{\"from\":\"gpt\",\"value\":\"a\"}],\"kto_tag\":false}",
+    CHECK(is_row("{\"conversations\":[{\"from\":\"human\",\"value\":\"Q\"},{\"from\":\"gpt\","
+                  "\"value\":\"a\"}],\"kto_tag\":false}",
                  DATA_POINT, Q, " a", NULL));
     CHECK(score(0, 0) == 0);
 }
@@ -196,14 +220,17 @@ static void test_completions_are_best_first_unless_ranks_or_scores_say_otherwise
     };
     char row[128];
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
-        snprintf(row, sizeof row, "{\"prompt\": \"p\", \"completions\": [\" a\", \" b\", \" c\"]%s}", list[i].by);
-        CHECK(load(row, &plain_options) == 0 && d.kind == DATA_RANKING && d.num_records == 1 && d.record[0].count == 3);
+        snprintf(row, sizeof row, "{\"prompt\": \"p\", \"completions\": [\" a\", \" b\", \" c\"]%s}",
+            list[i].by);
+        CHECK(load(row, &plain_options) == 0 && d.kind == DATA_RANKING);
+        CHECK(d.num_records == 1 && d.record[0].count == 3);
         CHECK_TEXT(answer(0, 0), list[i].best);
         CHECK_TEXT(answer(0, 2), list[i].last);
     }
 }
 static void test_texts_with_scores_are_rankings_without_a_prompt(void) {
-    const char *row = "{\"text\": [\"## Human:\\nQ\\n\\n## Assistant:\\nA b\", \"## Human:\\nQ\\n\\n## Assistant:\\nA c\"],"
+    const char *row = "{\"text\": [\"## Human:\\nQ\\n\\n## Assistant:\\nA b\", \"## Human:\\nQ\\n\\n"
+        "## Assistant:\\nA c\"],"
                       " \"score\": [0.0, 1.0]}";
     CHECK(is_row(row, DATA_PAIR, "## Human:\nQ\n\n## Assistant:", "\nA c", "\nA b"));
 }
@@ -211,7 +238,8 @@ static void test_a_file_of_rankings_of_two_is_a_file_of_pairs(void) {
     const char *two = "{\"prompt\": \"p\", \"completions\": [\"x\", \"y\"], \"scores\": [1, 2]}\n";
     CHECK(is_row(two, DATA_PAIR, "p", "y", "x"));
     CHECK(score(0, 0) == 1 && score(0, 1) == 0);
-    CHECK(load("{\"prompt\": \"p\", \"completions\": [\"x\", \"y\"]}\n{\"prompt\": \"p\", \"completions\": [\"x\", \"y\", \"z\"]}",
+    CHECK(load("{\"prompt\": \"p\", \"completions\": [\"x\", \"y\"]}\n{\"prompt\": \"p\", "
+               "\"completions\": [\"x\", \"y\", \"z\"]}",
                &plain_options) == 0);
     CHECK(d.kind == DATA_RANKING && d.num_records == 2);
 }
@@ -224,7 +252,8 @@ static void test_keys_of_ones_own(void) {
     CHECK_TEXT(answer(0, 1), "b");
 }
 static void test_a_file_may_be_one_array_over_many_lines(void) {
-    CHECK(load("\n[\n  {\"text\": \"]}, \\\"[\"},\n  {\"text\":\n     \"b\"}\n , {\"text\": \"c\"}\n]\n", &plain_options) == 0);
+    CHECK(load("\n[\n  {\"text\": \"]}, \\\"[\"},\n  {\"text\":\n     \"b\"}\n , {\"text\": \"c\"}\n]\n",
+               &plain_options) == 0);
     CHECK(d.kind == DATA_TEXT && d.num_records == 3);
     CHECK_TEXT(answer(0, 0), "]}, \"[");
     CHECK_TEXT(answer(1, 0), "b");
@@ -235,22 +264,30 @@ static void test_a_file_may_be_one_array_over_many_lines(void) {
 // -------------------------------------------------------------------------------------- prompts and tokens
 
 static void test_an_implicit_prompt_ends_before_the_last_space_they_share(void) {
-    CHECK(is_row("{\"chosen\": \"The sky is blue.\", \"rejected\": \"The sky is green.\"}", DATA_PAIR, "The sky is", " blue.", " green."));
-    CHECK(is_row("{\"chosen\": \"The sky is black.\", \"rejected\": \"The sky is blue.\"}", DATA_PAIR, "The sky is", " black.", " blue."));
-    CHECK(is_row("{\"chosen\": \"The sky\", \"rejected\": \"The sky is\"}", DATA_PAIR, "The", " sky", " sky is"));
+    CHECK(is_row("{\"chosen\": \"The sky is blue.\", \"rejected\": \"The sky is green.\"}", DATA_PAIR,
+                  "The sky is", " blue.", " green."));
+    CHECK(is_row("{\"chosen\": \"The sky is black.\", \"rejected\": \"The sky is blue.\"}", DATA_PAIR,
+                  "The sky is", " black.", " blue."));
+    CHECK(is_row("{\"chosen\": \"The sky\", \"rejected\": \"The sky is\"}", DATA_PAIR, "The", " sky",
+                  " sky is"));
     CHECK(is_row("{\"chosen\": \"abc\", \"rejected\": \"abd\"}", DATA_PAIR, "", "abc", "abd"));
 }
 static void test_an_implicit_prompt_never_ends_inside_a_character(void) {
     // U+00E9 and U+00E8 share their first byte
-    CHECK(is_row("{\"chosen\": \"\\u00e9\", \"rejected\": \"\\u00e8\"}", DATA_PAIR, "", "\xc3\xa9", "\xc3\xa8"));
-    CHECK(is_row("{\"chosen\": \"x \\u00e9\", \"rejected\": \"x \\u00e8\"}", DATA_PAIR, "x", " \xc3\xa9", " \xc3\xa8"));
+    CHECK(is_row("{\"chosen\": \"\\u00e9\", \"rejected\": \"\\u00e8\"}", DATA_PAIR, "", "\xc3\xa9",
+                  "\xc3\xa8"));
+    CHECK(is_row("{\"chosen\": \"x \\u00e9\", \"rejected\": \"x \\u00e8\"}", DATA_PAIR, "x", " \xc3\xa9",
+                  " \xc3\xa8"));
 }
 static void test_a_role_marker_begins_a_line(void) {
-    CHECK(is_row("{\"chosen\": \"Say Human: to a\", \"rejected\": \"Say Human: to b\"}", DATA_PAIR, "Say Human: to", " a", " b"));
-    CHECK(is_row("{\"chosen\": \"User: Q\\nAssistant: it is a\", \"rejected\": \"User: Q\\nAssistant: it is b\"}", DATA_PAIR,
+    CHECK(is_row("{\"chosen\": \"Say Human: to a\", \"rejected\": \"Say Human: to b\"}", DATA_PAIR,
+                  "Say Human: to", " a", " b"));
+    CHECK(is_row("{\"chosen\": \"User: Q\\nAssistant: it is a\", \"rejected\": \"User: Q\\n"
+                  "Assistant: it is b\"}", DATA_PAIR,
                  "User: Q\nAssistant:", " it is a", " it is b"));
     // what they share ends within the second marker
-    CHECK(is_row("{\"chosen\": \"\\n\\nHuman: a\\n\\nAssistant: b\", \"rejected\": \"\\n\\nHuman: a\\n\\nAss c\"}", DATA_PAIR,
+    CHECK(is_row("{\"chosen\": \"\\n\\nHuman: a\\n\\nAssistant: b\", \"rejected\": \"\\n\\nHuman: a\\n\\n"
+                  "Ass c\"}", DATA_PAIR,
                  "\n\nHuman:", " a\n\nAssistant: b", " a\n\nAss c"));
 }
 static void test_prompt_and_answer_are_tokenised_apart(void) {
@@ -258,7 +295,8 @@ static void test_prompt_and_answer_are_tokenised_apart(void) {
     const char *text = "ab ab ab ab";
     CHECK(tokenizer_learn(&merged, text, &(size_t){11}, 1, 259) == 0);   // one merge: a b
     bytes = merged;
-    CHECK(load("{\"prompt\": \"a\", \"completion\": \"b\"}\n{\"prompt\": \"ab\", \"completion\": \"ab\"}", &plain_options) == 0);
+    CHECK(load("{\"prompt\": \"a\", \"completion\": \"b\"}\n{\"prompt\": \"ab\", \"completion\": \"ab\"}",
+               &plain_options) == 0);
     CHECK(d.num_records == 2 && d.record[0].prompt.len == 1 && answer_of(0, 0)->tokens.len == 1);
     CHECK(d.num_records == 2 && d.record[1].prompt.len == 1 && answer_of(1, 0)->tokens.len == 1);
     CHECK_TEXT(prompt(0), "a");
@@ -268,21 +306,23 @@ static void test_prompt_and_answer_are_tokenised_apart(void) {
 }
 static void test_rows_that_share_a_prompt_share_a_group(void) {
     DataOptions cut = {.max_prompt_length = 3};
-    CHECK(load("{\"prompt\": \"one pqr\", \"chosen\": \"a\", \"rejected\": \"b\"}\n{\"prompt\": \"two pqr\", \"chosen\": \"a\", \"rejected\": \"b\"}\n"
+    CHECK(load("{\"prompt\": \"one pqr\", \"chosen\": \"a\", \"rejected\": \"b\"}\n"
+               "{\"prompt\": \"two pqr\", \"chosen\": \"a\", \"rejected\": \"b\"}\n"
                "{\"chosen\": \"c\", \"prompt\": \"one pqr\", \"rejected\": \"d\"}", &cut) == 0);
     CHECK(d.num_records == 3 && d.record[0].group == d.record[2].group);
-    CHECK(d.num_records == 3 && d.record[0].group != d.record[1].group);      // also where the cut leaves the same
+    CHECK(d.num_records == 3 && d.record[0].group != d.record[1].group);  // though the cut leaves the same
     CHECK_TEXT(prompt(0), "pqr");
     CHECK_TEXT(prompt(1), "pqr");
     unsigned long long group = d.record[0].group;
     CHECK(load("{\"prompt\": \"one pqr\", \"completion\": \"z\", \"label\": true}", &plain_options) == 0);
-    CHECK(d.num_records == 1 && d.record[0].group == group);                  // the same in another file and shape
+    CHECK(d.num_records == 1 && d.record[0].group == group);      // the same in another file and shape
     CHECK(load("{\"text\": \"a\"}\n{\"text\": \"b\"}", &plain_options) == 0);
     CHECK(d.num_records == 2 && d.record[0].group != d.record[1].group);
 }
 static void test_a_row_can_be_found_again_in_the_text(void) {
     const char *row = "{\"text\": \"b\", \"id\": 7}";
-    CHECK(load("{\"text\": \"a\"}\n\n  {\"text\": \"b\", \"id\": 7}  \r\n{\"text\": \"c\"}", &plain_options) == 0);
+    CHECK(load("{\"text\": \"a\"}\n\n  {\"text\": \"b\", \"id\": 7}  \r\n{\"text\": \"c\"}",
+               &plain_options) == 0);
     CHECK(d.num_records == 3 && d.record[1].line == 3 && d.record[1].line_len == strlen(row));
     CHECK(d.num_records == 3 && !memcmp(d.text.data + d.record[1].line_start, row, strlen(row)));
     CHECK(d.num_records == 3 && d.record[2].line == 4);
@@ -296,13 +336,14 @@ static void test_characters_are_counted_before_the_cut(void) {
 // ---------------------------------------------------------------------------------------------- length
 
 static const char *const long_rows =
-    "{\"prompt\": \"0123456789\", \"chosen\": \"abcdef\", \"rejected\": \"xy\"}\n"     // prompt and chosen too long
+    "{\"prompt\": \"0123456789\", \"chosen\": \"abcdef\", \"rejected\": \"xy\"}\n"  // prompt, chosen too long
     "{\"prompt\": \"012\", \"chosen\": \"abcd\", \"rejected\": \"xy\"}\n"              // fits
     "{\"prompt\": \"012\", \"chosen\": \"ab\", \"rejected\": \"vwxyz\"}\n"             // rejected too long
     "{\"prompt\": \"0123456\", \"chosen\": \"ab\", \"rejected\": \"xy\"}\n";           // prompt too long
 
 static void test_prompts_lose_their_left_and_answers_their_right(void) {
-    DataOptions o = {.max_length = 10, .max_prompt_length = 5, .over_length = OVER_TRUNCATE};       // 4 for an answer
+    DataOptions o = {.max_length = 10, .max_prompt_length = 5,
+        .over_length = OVER_TRUNCATE};       // 4 for an answer
     CHECK(load(long_rows, &o) == 0);
     CHECK(d.num_records == 4 && d.rows == 4 && d.dropped == 0);
     CHECK(d.truncated == 3 && d.cut_prompts == 2 && d.cut_answers == 2);
@@ -310,7 +351,7 @@ static void test_prompts_lose_their_left_and_answers_their_right(void) {
     CHECK_TEXT(answer(0, 0), "abcd");
     CHECK_TEXT(answer(0, 1), "xy");
     CHECK_TEXT(prompt(1), "012");
-    CHECK_TEXT(answer(2, 1), "vwxy");                          // the room left by a short prompt changes nothing
+    CHECK_TEXT(answer(2, 1), "vwxy");             // room left by a short prompt stays empty
     CHECK_TEXT(prompt(3), "23456");
 }
 static void test_a_record_with_an_answer_too_long_is_dropped_whole(void) {
@@ -327,7 +368,8 @@ static void test_raise_names_the_line_of_an_answer_too_long(void) {
 }
 static void test_without_a_prompt_limit_an_answer_has_what_the_prompt_leaves(void) {
     DataOptions o = {.max_length = 10, .over_length = OVER_TRUNCATE};
-    CHECK(load("{\"prompt\": \"0123\", \"completion\": \"abcdefgh\"}\n{\"prompt\": \"0\", \"completion\": \"abcdefgh\"}\n"
+    CHECK(load("{\"prompt\": \"0123\", \"completion\": \"abcdefgh\"}\n{\"prompt\": \"0\", "
+               "\"completion\": \"abcdefgh\"}\n"
                "{\"prompt\": \"0123456789ABC\", \"completion\": \"abc\"}", &o) == 0);
     CHECK_TEXT(answer(0, 0), "abcde");                         // 4 + 5 + end of text = 10
     CHECK_TEXT(answer(1, 0), "abcdefgh");
@@ -344,7 +386,8 @@ static void test_a_text_is_cut_the_same_alone_and_in_a_pair(void) {
     static const char *const sibling[] = {"z", "zzzzzzzzzzzzzzzzzzzz"};
     char row[160];
     for (int i = 0; i < 2; i++) {
-        snprintf(row, sizeof row, "{\"prompt\": \"0123456789\", \"chosen\": \"abcdefghij\", \"rejected\": \"%s\"}", sibling[i]);
+        snprintf(row, sizeof row, "{\"prompt\": \"0123456789\", \"chosen\": \"abcdefghij\", "
+            "\"rejected\": \"%s\"}", sibling[i]);
         CHECK(load(row, &o) == 0);
         CHECK_TEXT(prompt(0), "456789");
         CHECK_TEXT(answer(0, 0), "abcde");
@@ -354,8 +397,10 @@ static void test_a_text_is_cut_the_same_alone_and_in_a_pair(void) {
     CHECK_TEXT(answer(0, 0), "abcde");
 }
 static void test_a_byte_the_tokenizer_lacks_is_refused_with_file_and_line(void) {
-    static const char file[] = "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]},\"pre_tokenizer\":"
-                               "{\"type\":\"ByteLevel\",\"add_prefix_space\":false},\"decoder\":{\"type\":\"ByteLevel\"}}";
+    static const char file[] = "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]},"
+        "\"pre_tokenizer\":"
+                               "{\"type\":\"ByteLevel\",\"add_prefix_space\":false},"
+                               "\"decoder\":{\"type\":\"ByteLevel\"}}";
     Tokenizer small = {0}, kept = bytes;
     CHECK(write_file(file, sizeof file - 1) == 0);
     int loaded = tokenizer_load(&small, path);
@@ -370,36 +415,44 @@ static void test_no_text_is_longer_than_max_length(void) {
     char row[128], p[] = "0123456789", a[] = "abcdefghij";
     for (int i = 0; i < 11 * 10 * 12 * 2; i++) {
         int max_prompt = i % 12 > 8 ? 0 : i % 12;
-        DataOptions o = {.max_length = 10, .max_prompt_length = max_prompt, .over_length = i / 1320 ? OVER_DROP : OVER_TRUNCATE};
-        snprintf(row, sizeof row, "{\"prompt\": \"%.*s\", \"completion\": \"%.*s\"}", i / 12 % 11, p, 1 + i / 132 % 10, a);
+        DataOptions o = {.max_length = 10, .max_prompt_length = max_prompt,
+            .over_length = i / 1320 ? OVER_DROP : OVER_TRUNCATE};
+        snprintf(row, sizeof row, "{\"prompt\": \"%.*s\", \"completion\": \"%.*s\"}", i / 12 % 11, p,
+            1 + i / 132 % 10, a);
         CHECK(load(row, &o) == 0 && d.num_records + d.dropped == 1);
-        if (d.num_records) CHECK(answer_of(0, 0)->tokens.len >= 1 && d.record[0].prompt.len + answer_of(0, 0)->tokens.len + 1 <= 10);
+        if (d.num_records) CHECK(answer_of(0, 0)->tokens.len >= 1 && d.record[0].prompt.len + answer_of(0,
+            0)->tokens.len + 1 <= 10);
     }
 }
 static void test_lengths_that_leave_no_room_are_refused(void) {
     DataOptions o = {.max_length = 10, .max_prompt_length = 9};
-    CHECK(load_bytes("{\"text\": \"a\"}", 13, &o) < 0 && error_code == EX_USAGE && strstr(error_text, "leaves no room"));
+    CHECK(load_bytes("{\"text\": \"a\"}", 13, &o) < 0 && error_code == EX_USAGE && strstr(error_text,
+               "leaves no room"));
     o = (DataOptions){.max_length = 1};
-    CHECK(load_bytes("{\"text\": \"a\"}", 13, &o) < 0 && error_code == EX_USAGE && strstr(error_text, "leaves no room"));
+    CHECK(load_bytes("{\"text\": \"a\"}", 13, &o) < 0 && error_code == EX_USAGE && strstr(error_text,
+               "leaves no room"));
 }
 
 // ---------------------------------------------------------------------------------------------- ties
 
 static void test_ties_are_dropped_and_counted(void) {
-    CHECK(load("{\"prompt\": \"p\", \"chosen\": \"a\", \"rejected\": \"a\"}\n{\"prompt\": \"p\", \"chosen\": \"a\", \"rejected\": \"b\"}",
+    CHECK(load("{\"prompt\": \"p\", \"chosen\": \"a\", \"rejected\": \"a\"}\n{\"prompt\": \"p\", "
+               "\"chosen\": \"a\", \"rejected\": \"b\"}",
                &plain_options) == 0);
     CHECK(d.kind == DATA_PAIR && d.rows == 2 && d.num_records == 1 && d.tied == 1);
     CHECK(load("{\"prompt\": \"p\", \"completions\": [\"a\", \"b\"], \"ranks\": [1, 1]}\n"
                "{\"prompt\": \"p\", \"completions\": [\"a\", \"b\"], \"scores\": [1, 2]}\n"
                "{\"prompt\": \"p\", \"completions\": [\"a\", \"a\"], \"scores\": [1, 2]}\n"
-               "{\"prompt\": \"q\", \"completions\": [\"c\", \"d\"], \"scores\": [2, 1]}", &plain_options) == 0);
+               "{\"prompt\": \"q\", \"completions\": [\"c\", \"d\"], \"scores\": [2, 1]}",
+               &plain_options) == 0);
     CHECK(d.kind == DATA_PAIR && d.rows == 4 && d.num_records == 2 && d.num_answers == 4 && d.tied == 2);
     CHECK_TEXT(answer(0, 0), "b");
     CHECK_TEXT(answer(1, 0), "c");
     CHECK_TEXT(prompt(1), "q");
 }
 static void test_equal_ranks_keep_their_order_and_their_scores(void) {
-    CHECK(load("{\"prompt\":\"p\",\"completions\":[\"a\",\"b\",\"c\"],\"ranks\":[2,1,2]}", &plain_options) == 0);
+    CHECK(load("{\"prompt\":\"p\",\"completions\":[\"a\",\"b\",\"c\"],\"ranks\":[2,1,2]}",
+               &plain_options) == 0);
     CHECK(d.kind == DATA_RANKING);
     CHECK_TEXT(answer(0, 0), "b");
     CHECK_TEXT(answer(0, 1), "a");
@@ -408,7 +461,8 @@ static void test_equal_ranks_keep_their_order_and_their_scores(void) {
 }
 static void test_for_scoring_rows_stay_as_given(void) {
     DataOptions o = {.as_given = 1};
-    CHECK(load("{\"prompt\": \"p\", \"chosen\": \"a\", \"rejected\": \"a\"}\n{\"prompt\": \"p\", \"chosen\": \"a\", \"rejected\": \"b\"}", &o) == 0);
+    CHECK(load("{\"prompt\": \"p\", \"chosen\": \"a\", \"rejected\": \"a\"}\n{\"prompt\": \"p\", "
+               "\"chosen\": \"a\", \"rejected\": \"b\"}", &o) == 0);
     CHECK(d.num_records == 2 && d.tied == 0);
     CHECK(load("{\"prompt\": \"p\", \"completions\": [\"a\", \"b\"], \"scores\": [1, 2]}", &o) == 0);
     CHECK(d.kind == DATA_RANKING);
@@ -425,14 +479,13 @@ static void test_crlf_bom_blank_lines_and_no_final_newline(void) {
     CHECK_TEXT(answer(1, 0), "b");
 }
 static void test_a_line_of_a_megabyte(void) {
-    const size_t n = 1 << 20;
-    char *text = malloc(n + 32);
-    int head = sprintf(text, "{\"text\": \"");
-    memset(text + head, 'x', n);
-    strcpy(text + head + n, "\"}\n");
-    CHECK(load_bytes(text, strlen(text), &plain_options) == 0);
+    Buffer b = {0};
+    CHECK(buffer_append(&b, "{\"text\": \"", 10) == 0);
+    for (int i = 0; i < 1 << 20; i++) buffer_append(&b, "x", 1);
+    CHECK(buffer_append(&b, "\"}\n", 3) == 0);
+    CHECK(load_bytes(b.data, b.len, &plain_options) == 0);
     CHECK(answer_of(0, 0) && answer_of(0, 0)->tokens.len == 1 << 20 && answer_of(0, 0)->chars == 1 << 20);
-    free(text);
+    buffer_free(&b);
 }
 static void test_texts_may_hold_nul_and_any_character(void) {
     CHECK(load("{\"text\": \"a\\u0000\\ud83d\\ude00\"}", &plain_options) == 0);
@@ -440,14 +493,17 @@ static void test_texts_may_hold_nul_and_any_character(void) {
 }
 static void test_names(void) {
     static const struct { const char *spec, *name; } names[] = {
-        {"/data/no/hh_helpful.train.jsonl", "hh_helpful"}, {"hh.test.json", "hh"}, {"/no/such:file/x.jsonl", "x"},
-        {"/no/such/x.jsonl:my set", "my set"}, {"-", "stdin"}, {"/no/such/x", "x"}, {"-:row", "row"}, {"/no/such/a:b:c", "c"},
+        {"/data/no/hh_helpful.train.jsonl", "hh_helpful"}, {"hh.test.json", "hh"}, {"/no/such:file/x.jsonl",
+            "x"},
+        {"/no/such/x.jsonl:my set", "my set"}, {"-", "stdin"}, {"/no/such/x", "x"}, {"-:row", "row"},
+            {"/no/such/a:b:c", "c"},
     };
     char name[64];
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         dataset_name(name, names[i].spec);
         CHECK_TEXT(name, names[i].name);
     }
+    dataset_free(&d);
     CHECK(write_file("{\"text\": \"a\"}", 13) == 0);
     char spec[160], with_colon[160];
     snprintf(spec, sizeof spec, "%s:helpful", path);
@@ -475,7 +531,8 @@ static void test_the_report_is_one_line_with_every_count(void) {
     CHECK(load(long_rows, &o) == 0);
     strcpy(d.name, "long");
     CHECK(dataset_report(&d, &b) == 0);
-    CHECK_TEXT(b.data, "long: 4 rows of kind pair, 4 kept, 0 dropped (too long), 0 ties, 3 truncated (2 prompts, 2 answers), "
+    CHECK_TEXT(b.data, "long: 4 rows of kind pair, 4 kept, 0 dropped (too long), 0 ties, "
+        "3 truncated (2 prompts, 2 answers), "
                        "10 tokens a row\n");                   // (5+4+2 + 3+4+2 + 3+2+4 + 5+2+2) / 4 = 9.5
     buffer_free(&b);
 }
@@ -521,13 +578,15 @@ static void test_files_without_rows_are_refused(void) {
 static void test_what_is_no_file_is_refused(void) {
     dataset_free(&d);
     CHECK(dataset_load(&d, "/no/such/file.jsonl", &bytes, &plain_options) < 0 && error_code == EX_NOINPUT);
-    CHECK(strstr(error_text, "/no/such/file.jsonl") != NULL);
+    CHECK(strstr(error_text, "/no/such/file.jsonl") != NULL && !d.path);
     CHECK(dataset_load(&d, "/tmp", &bytes, &plain_options) < 0 && error_code == EX_NOINPUT);
     CHECK(dataset_load(&d, "/dev/zero", &bytes, &plain_options) < 0 && error_code == EX_NOINPUT);
 }
 static void test_mixed_kinds_are_refused(void) {
-    CHECK(refused("{\"text\": \"a\"}\n{\"prompt\": \"p\", \"completion\": \"a\"}", 2, "a completion row in a file of text rows"));
-    CHECK(refused("{\"prompt\": \"p\", \"completion\": \"a\"}\n\n{\"prompt\": \"p\", \"completion\": \"a\", \"label\": 1}", 3,
+    CHECK(refused("{\"text\": \"a\"}\n{\"prompt\": \"p\", \"completion\": \"a\"}", 2,
+                  "a completion row in a file of text rows"));
+    CHECK(refused("{\"prompt\": \"p\", \"completion\": \"a\"}\n\n{\"prompt\": \"p\", "
+                  "\"completion\": \"a\", \"label\": 1}", 3,
                   "a point row in a file of completion rows"));
 }
 static void test_unknown_shapes_are_refused(void) {
@@ -535,11 +594,13 @@ static void test_unknown_shapes_are_refused(void) {
     CHECK(refused("{}", 1, "unknown shape"));
     CHECK(refused("{\"completion\": \"a\"}", 1, ""));
     CHECK(refused("{\"text\": null}", 1, "unknown shape"));
-    CHECK(refused("{\"prompt\": \"p\", \"completions\": [\"a\", \"b\"], \"labels\": [true, false]}", 1, "step-wise data"));
+    CHECK(refused("{\"prompt\": \"p\", \"completions\": [\"a\", \"b\"], \"labels\": [true, false]}", 1,
+                  "step-wise data"));
 }
 static void test_half_a_pair_is_refused(void) {
     CHECK(refused("{\"prompt\": \"p\", \"chosen\": \"a\"}", 1, "no \"rejected\" beside \"chosen\""));
-    CHECK(refused("{\"prompt\": \"p\", \"chosen\": null, \"rejected\": \"b\"}", 1, "no \"chosen\" beside \"rejected\""));
+    CHECK(refused("{\"prompt\": \"p\", \"chosen\": null, \"rejected\": \"b\"}", 1,
+                  "no \"chosen\" beside \"rejected\""));
 }
 static void test_a_named_prompt_key_must_be_there(void) {
     DataOptions o = {.prompt_key = "question"};
@@ -549,33 +610,49 @@ static void test_a_named_prompt_key_must_be_there(void) {
 static void test_empty_answers_are_refused(void) {
     CHECK(refused("{\"prompt\": \"p\", \"chosen\": \"a\", \"rejected\": \"\"}", 1, "empty"));
     CHECK(refused("{\"prompt\": \"p\", \"completion\": \"\", \"label\": true}", 1, "empty"));
-    CHECK(refused("{\"prompt\": [{\"role\":\"user\",\"content\":\"Q\"}], \"chosen\": [{\"role\":\"assistant\",\"content\":\"\"}],"
+    CHECK(refused("{\"prompt\": [{\"role\":\"user\",\"content\":\"Q\"}], "
+                  "\"chosen\": [{\"role\":\"assistant\",\"content\":\"\"}],"
                   "\"rejected\": [{\"role\":\"assistant\",\"content\":\"b\"}]}", 1, "empty"));
-    CHECK(refused("{\"chosen\": \"\\n\\nHuman: Q\\n\\nAssistant:\", \"rejected\": \"\\n\\nHuman: Q\\n\\nAssistant: b\"}", 1, "empty"));
+    CHECK(refused("{\"chosen\": \"\\n\\nHuman: Q\\n\\nAssistant:\", \"rejected\": \"\\n\\nHuman: Q\\n\\n"
+                  "Assistant: b\"}", 1, "empty"));
     CHECK(refused("{\"text\": \"\"}", 1, "empty"));
 }
 static void test_wrong_types_are_refused(void) {
-    CHECK(refused("{\"prompt\": 1, \"completion\": \"a\"}", 1, "\"prompt\" must be a string or a list of messages"));
+    CHECK(refused("{\"prompt\": 1, \"completion\": \"a\"}", 1,
+                  "\"prompt\" must be a string or a list of messages"));
     CHECK(refused("{\"prompt\": \"p\", \"completion\": 1}", 1, "\"completion\" must be a string"));
-    CHECK(refused("{\"prompt\": \"p\", \"chosen\": 1, \"rejected\": \"a\"}", 1, "\"chosen\" must be a string"));
+    CHECK(refused("{\"prompt\": \"p\", \"chosen\": 1, \"rejected\": \"a\"}", 1,
+                  "\"chosen\" must be a string"));
     CHECK(refused("{\"text\": 5}", 1, "\"text\" must be a string"));
-    CHECK(refused("{\"prompt\": \"p\", \"completion\": \"a\", \"label\": \"yes\"}", 1, "true, false or a number"));
-    CHECK(refused("{\"prompt\": \"p\", \"completion\": \"a\", \"label\": 1, \"score\": 2}", 1, "keep one of"));
+    CHECK(refused("{\"prompt\": \"p\", \"completion\": \"a\", \"label\": \"yes\"}", 1,
+                  "true, false or a number"));
+    CHECK(refused("{\"prompt\": \"p\", \"completion\": \"a\", \"label\": 1, \"score\": 2}", 1,
+                  "keep one of"));
     CHECK(refused("{\"prompt\": \"p\", \"completion\": \"a\", \"score\": 1e300}", 1, "must be a number"));
-    CHECK(refused("{\"prompt\": \"p\", \"chosen\": \"a\", \"rejected\": \"b\", \"margin\": \"big\"}", 1, "\"margin\" must be a number"));
-    CHECK(refused("{\"prompt\": \"p\", \"chosen\": \"a\", \"rejected\": \"b\", \"weight\": true}", 1, "\"weight\" must be a number"));
-    CHECK(refused("{\"prompt\": \"p\", \"chosen\": \"a\", \"rejected\": \"b\", \"weight\": -1}", 1, "must not be negative"));
-    CHECK(refused("{\"instruction\": \"Q\", \"output\": \"A\", \"history\": [[\"q\"]]}", 1, "list of [question, answer]"));
-    CHECK(refused("{\"instruction\": \"Q\", \"output\": \"A\", \"history\": \"q\"}", 1, "list of [question, answer]"));
+    CHECK(refused("{\"prompt\": \"p\", \"chosen\": \"a\", \"rejected\": \"b\", \"margin\": \"big\"}", 1,
+                  "\"margin\" must be a number"));
+    CHECK(refused("{\"prompt\": \"p\", \"chosen\": \"a\", \"rejected\": \"b\", \"weight\": true}", 1,
+                  "\"weight\" must be a number"));
+    CHECK(refused("{\"prompt\": \"p\", \"chosen\": \"a\", \"rejected\": \"b\", \"weight\": -1}", 1,
+                  "must not be negative"));
+    CHECK(refused("{\"instruction\": \"Q\", \"output\": \"A\", \"history\": [[\"q\"]]}", 1,
+                  "list of [question, answer]"));
+    CHECK(refused("{\"instruction\": \"Q\", \"output\": \"A\", \"history\": \"q\"}", 1,
+                  "list of [question, answer]"));
 }
 static void test_bad_rankings_are_refused(void) {
     CHECK(refused("{\"prompt\": \"p\", \"completions\": [\"a\"]}", 1, "two or more answers"));
     CHECK(refused("{\"prompt\": \"p\", \"completions\": \"a\"}", 1, "two or more answers"));
-    CHECK(refused("{\"prompt\": \"p\", \"completions\": [\"a\", \"b\"], \"ranks\": [1]}", 1, "\"ranks\" must be a list of 2 numbers"));
-    CHECK(refused("{\"prompt\": \"p\", \"completions\": [\"a\", \"b\"], \"scores\": 1}", 1, "\"scores\" must be a list of 2 numbers"));
-    CHECK(refused("{\"prompt\": \"p\", \"completions\": [\"a\", \"b\"], \"scores\": [1, null]}", 1, "\"scores\" must be a number"));
-    CHECK(refused("{\"prompt\": \"p\", \"answers\": [{\"answer\": \"a\"}, {\"answer\": \"b\", \"rank\": 2}]}", 1, "\"rank\" must be a number"));
-    CHECK(refused("{\"prompt\": \"p\", \"answers\": [{\"rank\": 1}, {\"answer\": \"b\", \"rank\": 2}]}", 1, "\"answer\" must be a string"));
+    CHECK(refused("{\"prompt\": \"p\", \"completions\": [\"a\", \"b\"], \"ranks\": [1]}", 1,
+                  "\"ranks\" must be a list of 2 numbers"));
+    CHECK(refused("{\"prompt\": \"p\", \"completions\": [\"a\", \"b\"], \"scores\": 1}", 1,
+                  "\"scores\" must be a list of 2 numbers"));
+    CHECK(refused("{\"prompt\": \"p\", \"completions\": [\"a\", \"b\"], \"scores\": [1, null]}", 1,
+                  "\"scores\" must be a number"));
+    CHECK(refused("{\"prompt\": \"p\", \"answers\": [{\"answer\": \"a\"}, {\"answer\": \"b\", "
+                  "\"rank\": 2}]}", 1, "\"rank\" must be a number"));
+    CHECK(refused("{\"prompt\": \"p\", \"answers\": [{\"rank\": 1}, {\"answer\": \"b\", \"rank\": 2}]}", 1,
+                  "\"answer\" must be a string"));
     CHECK(refused("{\"text\": [\"a\", \"b\"]}", 1, "there is no \"score\""));
     char row[2048] = "{\"prompt\": \"p\", \"completions\": [\"a\"";
     for (int i = 0; i < MAX_ANSWERS; i++) strcat(row, ",\"a\"");
@@ -590,27 +667,36 @@ static void test_bad_messages_are_refused(void) {
     CHECK(refused("{\"prompt\": [{\"role\":\"tool\",\"content\":\"Q\"}]}", 1, "unknown role \"tool\""));
     CHECK(refused("{\"prompt\": [{\"role\":\"user\",\"content\":[1]}]}", 1, "\"content\" must be a string"));
     CHECK(refused("{\"messages\": [{\"role\":\"assistant\",\"content\":\"A\"}]}", 1, "not empty"));
-    CHECK(refused("{\"prompt\": [{\"role\":\"assistant\",\"content\":\"Q\"}], \"completion\": \"a\"}", 1, "must end with the user's message"));
-    CHECK(refused("{\"prompt\": [{\"role\":\"user\",\"content\":\"Q\"}], \"completion\": {\"role\":\"user\",\"content\":\"Q\"}}", 1,
+    CHECK(refused("{\"prompt\": [{\"role\":\"assistant\",\"content\":\"Q\"}], \"completion\": \"a\"}", 1,
+                  "must end with the user's message"));
+    CHECK(refused("{\"prompt\": [{\"role\":\"user\",\"content\":\"Q\"}], "
+                  "\"completion\": {\"role\":\"user\",\"content\":\"Q\"}}", 1,
                   "must be the assistant's message"));
     CHECK(refused("{\"prompt\": \"p\", \"chosen\": [{\"role\":\"assistant\",\"content\":\"a\"}],"
-                  "\"rejected\": [{\"role\":\"assistant\",\"content\":\"b\"}]}", 1, "all be strings or all be messages"));
-    CHECK(refused("{\"chosen\": [{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"content\":\"a\"}], \"rejected\": \"b\"}", 1,
+                  "\"rejected\": [{\"role\":\"assistant\",\"content\":\"b\"}]}", 1,
                   "all be strings or all be messages"));
-    CHECK(refused("{\"chosen\": [{\"role\":\"assistant\",\"content\":\"a\"}], \"rejected\": [{\"role\":\"assistant\",\"content\":\"b\"}]}", 1,
+    CHECK(refused("{\"chosen\": [{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\","
+                  "\"content\":\"a\"}], \"rejected\": \"b\"}", 1,
+                  "all be strings or all be messages"));
+    CHECK(refused("{\"chosen\": [{\"role\":\"assistant\",\"content\":\"a\"}], "
+                  "\"rejected\": [{\"role\":\"assistant\",\"content\":\"b\"}]}", 1,
                   "no prompt"));
 }
 static void test_an_unknown_template_is_refused(void) {
     DataOptions o = {.template_ = "chatml"};
-    CHECK(load_bytes("{\"text\": \"a\"}", 13, &o) < 0 && error_code == EX_USAGE && strstr(error_text, "--template chatml: unknown"));
+    CHECK(load_bytes("{\"text\": \"a\"}", 13, &o) < 0 && error_code == EX_USAGE && strstr(error_text,
+               "--template chatml: unknown"));
 }
 
 // Any prefix of a file, and any one byte of it changed, is read or refused; never more.
 static void test_a_damaged_file_never_crashes(void) {
     static const char file[] =
-        "{\"conversations\":[{\"from\":\"human\",\"value\":\"Q\"}],\"chosen\":{\"from\":\"gpt\",\"value\":\"a\"},"
-        "\"rejected\":{\"from\":\"gpt\",\"value\":\"b\"}}\n[{\"prompt\":\"p\",\"answers\":[{\"answer\":\"a\",\"rank\":1},"
-        "{\"answer\":\"b\",\"rank\":2}]}]{\"instruction\":\"Q\",\"output\":\"A\",\"history\":[[\"q0\",\"a0\"]],\"score\":1.0}";
+        "{\"conversations\":[{\"from\":\"human\",\"value\":\"Q\"}],\"chosen\":{\"from\":\"gpt\","
+        "\"value\":\"a\"},"
+        "\"rejected\":{\"from\":\"gpt\",\"value\":\"b\"}}\n[{\"prompt\":\"p\","
+        "\"answers\":[{\"answer\":\"a\",\"rank\":1},"
+        "{\"answer\":\"b\",\"rank\":2}]}]{\"instruction\":\"Q\",\"output\":\"A\",\"history\":[[\"q0\","
+        "\"a0\"]],\"score\":1.0}";
     static const size_t start[] = {0, 141, 218};
     static const char bytes_to_try[] = "\"[{}],:\\\n0 n\xff";
     char text[sizeof file];

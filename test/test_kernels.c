@@ -33,7 +33,11 @@ static float *numbers(size_t n, double scale) {
     for (size_t i = 0; i < n; i++) x[i] = (float)(scale * random_normal(5, STREAM_TEST, (uint64_t)arrays, i));
     return x;
 }
-static float *copy(const float *x, size_t n) { return memcpy(blank(n), x, n * sizeof *x); }
+static float *copy(const float *x, size_t n) {
+    float *y = blank(n);
+    for (size_t i = 0; i < n; i++) y[i] = x[i];
+    return y;
+}
 static double *doubles(size_t n) {
     double *x = double_arena + double_used;
     assert((double_used += n) <= sizeof double_arena / sizeof *double_arena);
