@@ -4,8 +4,8 @@
  * of the peak is steadier than the speed.                                                                    */
 #ifndef BENCH_C
 #define BENCH_C
-#include <time.h>
 #include "check.c"
+#include <time.h>
 
 enum { BENCH_PEAK, BENCH_TILE, BENCH_MEMORY, BENCH_LM, BENCH_REWARD, BENCH_PRODUCT, NUM_SHAPES = 5, MAX_ROUNDS = 15,
        NUM_BENCHES = BENCH_PRODUCT + 3*NUM_SHAPES, PANEL = 192, BENCH_NUMBERS = 1 << 24 };

@@ -1,8 +1,8 @@
 /* dataset.c - a file of JSON lines to records: a prompt and its answers, as tokens.
  *
- * Every shape is first brought to one form, a prompt text and n answer texts with a score each; one common path
- * then tokenises, cuts, drops and counts.  A file is rows line by line, or one JSON array of them.  The keys of a
- * row decide its shape, other keys are ignored, null is absent:
+ * Every shape is first brought to one form, a prompt text and n answer texts with a score each; one common
+ * path then tokenises, cuts, drops and counts.  A file is rows line by line, or one JSON array of them.  The
+ * keys of a row decide its shape, other keys are ignored, null is absent:
  *
  *     text        {"text": ""}
  *     prompt      {"prompt": P}
@@ -13,16 +13,17 @@
  *                 {"prompt": P, "answers": [{"answer": A, "rank": 1}, ...]}
  *                 {"text": ["", ...], "score": [1, ...]}
  *
- *     "prompt": P may also be "instruction": "" with "input", "history" and "system"; "conversations": [messages];
- *     "messages": [messages]; or absent: then every answer is a whole text.
  *     P = "" | [messages];   A = "" | [messages] | message
  *     message = {"role" or "from": "user", "content" or "value": ""}
+ *     "prompt": P may also be "instruction": "" with "input", "history" and "system"; "conversations" or
+ *     "messages": [messages] with "system"; or absent: then every answer is a whole text.
  *
- * A string stands as it is.  Messages are rendered by the template `plain`, the form of the Anthropic HH data: a turn
- * is "\n\nSystem: ", "\n\nHuman: " or "\n\nAssistant: " and its content, the prompt ends with "\n\nAssistant:", the
- * answer is " " and its content; `none` joins the bare contents.  Where answers are whole texts, the prompt is their
- * longest common prefix cut at its last role marker, else before its last space.  A conversation that ends with the
- * assistant's message is a completion: whoever wants the whole text joins prompt and answer.                   */
+ * A string stands as it is.  Messages are rendered by the template `plain`, the form of the Anthropic HH
+ * data: a turn is "\n\nSystem: ", "\n\nHuman: " or "\n\nAssistant: " and its content, the prompt ends with
+ * "\n\nAssistant:", the answer is " " and its content; `none` joins the bare contents.  Where answers are
+ * whole texts, the prompt is their longest common prefix cut at its last role marker, else before its last
+ * space.  A conversation that ends with the assistant's message is a completion: whoever wants the whole
+ * text joins prompt and answer.                                                                            */
 #ifndef DATASET_C
 #define DATASET_C
 
@@ -44,10 +45,10 @@ typedef struct {
 
 typedef struct {
     Span prompt;
-    int first, count;                              // answer[first .. first+count), best first; a pair: chosen, rejected
+    int first, count;                              // answer[first .. first+count), the best one first
     size_t line, line_start, line_len;             // the row is text.data[line_start .. line_start+line_len)
     float margin, weight;
-    unsigned long long group;                      // hash of the whole prompt text, or where it is empty of the first answer
+    unsigned long long group;                      // hash of the whole prompt, or if empty of an answer
 } Record;
 
 typedef struct {
@@ -60,17 +61,17 @@ typedef struct {
     size_t num_records, record_capacity;
     Answer *answer;
     size_t num_answers, answer_capacity;
-    size_t rows, dropped, tied;                    // too long for --over_length drop; two answers of equal text or score
-    size_t truncated, cut_prompts, cut_answers;    // records that lost tokens; from the prompt; from an answer
+    size_t rows, dropped, tied;                    // dropped: too long; tied: equal in text or score
+    size_t truncated, cut_prompts, cut_answers;    // records that lost tokens; of the prompt; of an answer
 } Dataset;
 
 typedef struct {
     int max_length;                                // prompt + answer + end of text; 0 = no limit
-    int max_prompt_length;                         // prompts are cut from the left to this; 0 = no limit of its own
+    int max_prompt_length;                         // prompts are cut from the left to this; 0 = no own limit
     enum { OVER_DROP, OVER_TRUNCATE, OVER_RAISE } over_length;          // an answer longer than what is left
     const char *template_;                         // "plain" (also NULL) or "none"
     const char *prompt_key, *chosen_key, *rejected_key;                 // NULL = the names above
-    int as_given;                                  // for scoring: ties stay, rankings stay, in the order of the row
+    int as_given;                                  // for scoring: ties and rankings stay, in the row's order
 } DataOptions;
 
 // --------------------------------------------------------------------------------- a row in its normal form
@@ -146,9 +147,13 @@ static int add_message(Reader *r, int message, int *role) {
     if (who < 0) who = get(r, message, "from");
     if (what < 0) what = get(r, message, "value");
     if (who < 0 || what < 0)
-        return bad_row(r, "a message must be {\"role\": ..., \"content\": ...} or {\"from\": ..., \"value\": ...}");
-    for (size_t i = 0; i < sizeof role_name / sizeof *role_name; i++)
-        if (json_equal(j, who, role_name[i].name)) return add_turn(r, *role = role_name[i].role, what, "content");
+        return bad_row(r, "a message must be {\"role\": ..., \"content\": ...} or "
+                       "{\"from\": ..., \"value\": ...}");
+    for (size_t i = 0; i < sizeof role_name / sizeof *role_name; i++) {
+        if (!json_equal(j, who, role_name[i].name)) continue;
+        *role = role_name[i].role;
+        return add_turn(r, *role, what, "content");
+    }
     return bad_row(r, "unknown role \"%.40s\": use system, user or assistant", json_string(j, who));
 }
 
@@ -193,7 +198,7 @@ static int add_instruction(Reader *r, int row, int instruction) {
 
 // ------------------------------------------------------------------------------- one row to its normal form
 
-// The prompt, wherever it stands; of a conversation that holds the answer (`told`) the last message stays out.
+// The prompt, wherever it stands; of a conversation that holds the answer (told) the last message stays out.
 static int add_prompt(Reader *r, int row, int talk, int told) {
     int prompt = told ? -1 : get(r, row, r->prompt_key), instruction = told ? -1 : get(r, row, "instruction");
     int first, last = USER;
@@ -214,7 +219,8 @@ static int add_prompt(Reader *r, int row, int talk, int told) {
     } else {
         r->prompt_form = NO_PROMPT;
     }
-    if (last == ASSISTANT) return bad_row(r, "the prompt must end with the user's message, not the assistant's");
+    if (last == ASSISTANT)
+        return bad_row(r, "the prompt must end with the user's message, not the assistant's");
     if (r->prompt_form == CHAT_PROMPT && buffer_printf(&r->text, "%s", marker(r, ASSISTANT)) < 0) return -1;
     r->prompt = (Piece){0, r->text.len, 0};
     return 0;
@@ -238,7 +244,8 @@ static int add_answer(Reader *r, int v, const char *key, float score) {
     if (r->n == 0) r->answer_form = form;
     if (form != (int)r->answer_form || (r->prompt_form == STRING_PROMPT && form == MESSAGE_ANSWER))
         return bad_row(r, "prompt and answers must all be strings or all be messages");
-    if (r->prompt_form == NO_PROMPT && form == MESSAGE_ANSWER) return bad_row(r, "the answers have no prompt");
+    if (r->prompt_form == NO_PROMPT && form == MESSAGE_ANSWER)
+        return bad_row(r, "the answers have no prompt");
     Piece *a = &r->answer[r->n++];
     a->start = r->text.len;
     a->score = score;
@@ -258,10 +265,10 @@ static int add_answer(Reader *r, int v, const char *key, float score) {
 
 // Where the prompt ends that s[0 .. n) begins with: after the last role marker, else before the last space.
 static size_t prompt_end(const char *s, size_t n) {
-    static const char *const names[] = {"Human:", "User:", "Assistant:", "System:", "<|user|>", "<|assistant|>",
-                                        "<|im_start|>user", "<|im_start|>assistant"};
+    static const char *const names[] = {"Human:", "User:", "Assistant:", "System:", "<|user|>",
+                                        "<|assistant|>", "<|im_start|>user", "<|im_start|>assistant"};
     size_t end = 0, space = 0;
-    for (size_t line = 0; line < n; line++) {                           // a marker begins a line, perhaps after "## "
+    for (size_t line = 0; line < n; line++) {                // a marker begins a line, perhaps after "## "
         size_t i = line;
         if (isspace((unsigned char)s[line])) space = line;
         if (line && s[line-1] != '\n') continue;
@@ -292,19 +299,20 @@ static void split_prompt(Reader *r) {
 static int add_ranking(Reader *r, int list, int by, const char *key, int direction) {
     const Json *j = &r->json;
     int nectar = !strcmp(key, "rank"), n = json_count(j, list);
-    if (json_type(j, list) != JSON_ARRAY || n < 2) return bad_row(r, "a ranking must be a list of two or more answers");
+    if (json_type(j, list) != JSON_ARRAY || n < 2)
+        return bad_row(r, "a ranking must be a list of two or more answers");
     if (by >= 0 && (json_type(j, by) != JSON_ARRAY || json_count(j, by) != n))
         return bad_row(r, "\"%s\" must be a list of %d numbers, one for each answer", key, n);
-    for (int v = json_first(j, list), k = json_first(j, by); v >= 0; v = json_next(j, v), k = json_next(j, k)) {
+    int k = json_first(j, by);
+    for (int v = json_first(j, list); v >= 0; v = json_next(j, v), k = json_next(j, k)) {
         float score = (float)(r->n + 1);
         if (nectar && read_number(r, get(r, v, "rank"), key, &score) < 0) return -1;
         if (by >= 0 && read_number(r, k, key, &score) < 0) return -1;
         if (add_answer(r, nectar ? get(r, v, "answer") : v, "answer", score) < 0) return -1;
     }
-    for (int i = 1; i < n && !r->o->as_given; i++) {                    // insertion sort: ties keep their order
+    for (int i = 1; i < n && !r->o->as_given; i++) {         // insertion sort: ties keep their order
         Piece a = r->answer[i];
-        int k = i;
-        for (; k > 0 && (float)direction * r->answer[k-1].score > (float)direction * a.score; k--)
+        for (k = i; k > 0 && (float)direction * r->answer[k-1].score > (float)direction * a.score; k--)
             r->answer[k] = r->answer[k-1];
         r->answer[k] = a;
     }
@@ -315,7 +323,8 @@ static int add_ranking(Reader *r, int list, int by, const char *key, int directi
 static int read_label(Reader *r, int label, int score, int kto, float *out) {
     int v = label >= 0 ? label : score >= 0 ? score : kto;
     JsonType type = json_type(&r->json, v);
-    if ((label >= 0) + (score >= 0) + (kto >= 0) > 1) return bad_row(r, "keep one of \"label\", \"score\" and \"kto_tag\"");
+    if ((label >= 0) + (score >= 0) + (kto >= 0) > 1)
+        return bad_row(r, "keep one of \"label\", \"score\" and \"kto_tag\"");
     if (type == JSON_TRUE || type == JSON_FALSE) return *out = type == JSON_TRUE, 0;
     if (type != JSON_NUMBER) return bad_row(r, "the label must be true, false or a number");
     return read_number(r, v, "label", out);
@@ -323,13 +332,14 @@ static int read_label(Reader *r, int label, int score, int kto, float *out) {
 
 static int read_row(Reader *r) {
     const Json *j = &r->json;
-    int chosen = get(r, 0, r->chosen_key), rejected = get(r, 0, r->rejected_key), pair = chosen >= 0 || rejected >= 0;
+    int chosen = get(r, 0, r->chosen_key), rejected = get(r, 0, r->rejected_key);
     int list = get(r, 0, "completions"), nectar = get(r, 0, "answers"), text = get(r, 0, "text");
     int ranks = get(r, 0, "ranks"), scores = get(r, 0, "scores"), score = get(r, 0, "score");
     int answer = get(r, 0, "completion"), talk = get(r, 0, "conversations");
     int label = get(r, 0, "label"), kto = get(r, 0, "kto_tag"), point = label >= 0 || score >= 0 || kto >= 0;
     int margin = get(r, 0, "margin"), weight = get(r, 0, "weight");
     int texts = json_type(j, text) == JSON_ARRAY, ranking = list >= 0 || nectar >= 0 || texts;
+    int pair = chosen >= 0 || rejected >= 0;
     if (talk < 0) talk = get(r, 0, "messages");
     if (answer < 0) answer = get(r, 0, "output");
 
@@ -348,9 +358,9 @@ static int read_row(Reader *r) {
         return bad_row(r, "no \"%s\" beside \"%s\"", chosen < 0 ? r->chosen_key : r->rejected_key,
                        chosen < 0 ? r->rejected_key : r->chosen_key);
 
-    int alone = !pair && !ranking && text < 0, told = 0;                // one answer, or a prompt alone
-    if (alone && answer < 0) {                                          // the answer is the last message, unless
-        int last = json_first(j, talk);                                 // the user has the last word
+    int alone = !pair && !ranking && text < 0, told = 0;     // one answer, or a prompt alone
+    if (alone && answer < 0) {                               // the answer is the last message, unless the
+        int last = json_first(j, talk);                      // user has the last word
         while (json_next(j, last) >= 0) last = json_next(j, last);
         if (json_type(j, talk) == JSON_ARRAY && is_assistant(r, last)) told = 1, answer = last;
     }
@@ -364,17 +374,20 @@ static int read_row(Reader *r) {
     }
     if (add_prompt(r, 0, talk, told) < 0) return -1;
     if (r->prompt_form == NO_PROMPT && alone)
-        return bad_row(r, "unknown shape: the keys do not say whether this is a text, a pair, a completion or a ranking");
+        return bad_row(r, "unknown shape: the keys do not say whether this is a text, a pair, a completion "
+                       "or a ranking");
     if (r->kind == DATA_PAIR) {
-        if (add_answer(r, chosen, r->chosen_key, 1) < 0 || add_answer(r, rejected, r->rejected_key, 0) < 0) return -1;
+        if (add_answer(r, chosen, r->chosen_key, 1) < 0) return -1;
+        if (add_answer(r, rejected, r->rejected_key, 0) < 0) return -1;
     } else if (texts) {
         if (score < 0) return bad_row(r, "\"text\" is a list, but there is no \"score\"");
         if (add_ranking(r, text, score, "score", -1) < 0) return -1;
     } else if (nectar >= 0) {
         if (add_ranking(r, nectar, -1, "rank", 1) < 0) return -1;
-    } else if (r->kind == DATA_RANKING) {
-        int small = ranks >= 0 || scores < 0;
-        if (add_ranking(r, list, small ? ranks : scores, small ? "ranks" : "scores", small ? 1 : -1) < 0) return -1;
+    } else if (list >= 0 && ranks < 0 && scores >= 0) {
+        if (add_ranking(r, list, scores, "scores", -1) < 0) return -1;
+    } else if (list >= 0) {
+        if (add_ranking(r, list, ranks, "ranks", 1) < 0) return -1;
     } else if (r->kind != DATA_PROMPT) {
         float value = 0;
         if (point && read_label(r, label, score, kto, &value) < 0) return -1;
@@ -386,7 +399,7 @@ static int read_row(Reader *r) {
     return 0;
 }
 
-// ------------------------------------------------------------------------------ from the normal form to tokens
+// ----------------------------------------------------------------------- from the normal form to tokens
 
 static int same_text(const Reader *r, int a, int b) {
     const Piece *x = &r->answer[a], *y = &r->answer[b];
@@ -402,9 +415,11 @@ static int code_points(const char *s, size_t n) {
 static int tokenize_piece(Reader *r, const Piece *p, Span *out) {
     Dataset *d = r->d;
     *out = (Span){d->num_tokens, 0};
-    if (tokenizer_encode(r->t, r->text.data + p->start, p->len, &d->token, &d->num_tokens, &d->token_capacity) < 0)
+    const char *text = r->text.data + p->start;
+    if (tokenizer_encode(r->t, text, p->len, &d->token, &d->num_tokens, &d->token_capacity) < 0)
         return error_code == EX_DATAERR ? bad_row(r, "%s", error_text) : -1;
-    if (d->num_tokens - out->start > INT_MAX / 4) return bad_row(r, "a text of more than %d tokens", INT_MAX / 4);
+    if (d->num_tokens - out->start > INT_MAX / 4)
+        return bad_row(r, "a text of more than %d tokens", INT_MAX / 4);
     out->len = (int)(d->num_tokens - out->start);
     return 0;
 }
@@ -415,8 +430,8 @@ static unsigned long long hash_text(const char *s, size_t n) {          // FNV-1
     return hash;
 }
 
-/* Tokenises, cuts the prompt from the left and the answers from the right, drops and counts.  What a text may have
- * depends on the prompt at most, never on the other answers.                                               */
+/* Tokenises, cuts the prompt from the left and the answers from the right, drops and counts.  How long a text
+ * may be depends on the prompt at most, never on the other answers.                                        */
 static int keep_row(Reader *r) {
     Dataset *d = r->d;
     const DataOptions *o = r->o;
@@ -438,7 +453,7 @@ static int keep_row(Reader *r) {
     int cut_prompt = x.prompt.len > limit, cut_answer = 0;
     if (cut_prompt) x.prompt.start += (size_t)(x.prompt.len - limit), x.prompt.len = limit;
     int beside = o->max_prompt_length && r->kind != DATA_TEXT ? o->max_prompt_length : x.prompt.len;
-    int room = o->max_length ? o->max_length - beside - 1 : INT_MAX;    // at least 1: dataset_load looks at the options
+    int room = o->max_length ? o->max_length - beside - 1 : INT_MAX;   // at least 1, by check_options
     for (int i = 0; i < r->n; i++) {
         Answer *a = &d->answer[d->num_answers + (size_t)i];
         a->score = r->answer[i].score;
@@ -446,14 +461,15 @@ static int keep_row(Reader *r) {
         if (tokenize_piece(r, &r->answer[i], &a->tokens) < 0) return -1;
         if (a->tokens.len <= room) continue;
         if (o->over_length == OVER_RAISE)
-            return bad_row(r, "an answer has %d tokens, the limit is %d; raise --max_length or choose --over_length",
-                           a->tokens.len, room);
+            return bad_row(r, "an answer has %d tokens, the limit is %d; raise --max_length or choose "
+                           "--over_length", a->tokens.len, room);
         if (o->over_length == OVER_DROP) return d->num_tokens = tokens, d->dropped++, 0;
         a->tokens.len = room, cut_answer = 1;
     }
     d->num_answers += (size_t)r->n;
     d->record[d->num_records++] = x;
-    d->truncated += cut_prompt || cut_answer, d->cut_prompts += (size_t)cut_prompt, d->cut_answers += (size_t)cut_answer;
+    d->truncated += (size_t)(cut_prompt || cut_answer);
+    d->cut_prompts += (size_t)cut_prompt, d->cut_answers += (size_t)cut_answer;
     return 0;
 }
 
@@ -461,7 +477,8 @@ static int keep_row(Reader *r) {
 
 static void skip_blank(Reader *r) {
     const Buffer *b = &r->d->text;
-    for (; r->at < b->len && isspace((unsigned char)b->data[r->at]); r->at++) r->line += b->data[r->at] == '\n';
+    for (; r->at < b->len && isspace((unsigned char)b->data[r->at]); r->at++)
+        r->line += b->data[r->at] == '\n';
 }
 
 // Where the object ends that begins at s[i]; n if it does not.
@@ -478,7 +495,7 @@ static size_t object_end(const char *s, size_t i, size_t n) {
     return n;
 }
 
-// The next row: a line, or an element of the one array that the file is.  1, 0 at the end, or -1 after fail().
+// The next row: a line, or an element of the one array the file is.  1; 0 at the end; -1 after fail().
 static int next_row(Reader *r) {
     const char *s = r->d->text.data, *end;
     size_t n = r->d->text.len;
@@ -509,8 +526,8 @@ static const char *name_colon(const char *spec) {
     return colon && colon[1] && stat(spec, &st) < 0 ? colon : NULL;
 }
 
-/* What a file given as FILE or FILE:NAME is called: NAME, or the file's name without folder, .jsonl, .train and .test.
- * It goes into logs and tables: what would need an escape there becomes '_'.                                */
+/* What a file given as FILE or FILE:NAME is called: NAME, or the file's name without folder, .jsonl, .train
+ * and .test.  It goes into logs and tables: what would need an escape there becomes '_'.                   */
 void dataset_name(char name[64], const char *spec) {
     static const char *const endings[] = {".jsonl", ".json", ".train", ".test"};
     const char *colon = name_colon(spec), *slash = strrchr(spec, '/');
@@ -528,7 +545,8 @@ static int read_all(Dataset *d) {
     if (strcmp(d->path, "-")) return file_read(&d->text, d->path);
     while ((n = fread(part, 1, sizeof part, stdin)) > 0)
         if (buffer_append(&d->text, part, n) < 0) return -1;
-    return ferror(stdin) ? fail(EX_IOERR, "standard input: %s", strerror(errno)) : buffer_append(&d->text, "", 0);
+    if (ferror(stdin)) return fail(EX_IOERR, "standard input: %s", strerror(errno));
+    return buffer_append(&d->text, "", 0);
 }
 
 // A file in which every ranking has two answers is a file of pairs; those of equal rank are no pairs.
@@ -559,8 +577,8 @@ static int check_options(const DataOptions *o) {
     if (o->template_ && strcmp(o->template_, "plain") && strcmp(o->template_, "none"))
         return fail(EX_USAGE, "--template %s: unknown; plain and none are known", o->template_);
     if (o->max_length && (o->max_length < 2 || o->max_prompt_length > o->max_length - 2))
-        return fail(EX_USAGE, "--max_length %d leaves no room for an answer beside --max_prompt_length %d: raise the one "
-                    "or lower the other", o->max_length, o->max_prompt_length);
+        return fail(EX_USAGE, "--max_length %d leaves no room for an answer beside --max_prompt_length %d: "
+                    "raise the one or lower the other", o->max_length, o->max_prompt_length);
     return 0;
 }
 
@@ -568,12 +586,13 @@ static int read_rows(Reader *r) {
     Dataset *d = r->d;
     int more;
     if (read_all(d) < 0) return -1;
-    if (d->text.len >= 3 && !memcmp(d->text.data, "\xef\xbb\xbf", 3)) r->at = 3;             // a byte order mark
+    if (d->text.len >= 3 && !memcmp(d->text.data, "\xef\xbb\xbf", 3)) r->at = 3;      // a byte order mark
     skip_blank(r);
     if (r->at < d->text.len && d->text.data[r->at] == '[') r->array = 1, r->at++;
     while ((more = next_row(r)) > 0) {
         r->json.first_line = r->line;
-        if (json_parse(&r->json, d->text.data + r->line_start, r->line_len, d->path) < 0 || read_row(r) < 0) return -1;
+        if (json_parse(&r->json, d->text.data + r->line_start, r->line_len, d->path) < 0) return -1;
+        if (read_row(r) < 0) return -1;
         if (!d->rows++) d->kind = r->kind;
         if (r->kind != d->kind)
             return bad_row(r, "a %s row in a file of %s rows; one kind a file", data_kind_name[r->kind],
@@ -613,13 +632,12 @@ int dataset_load(Dataset *d, const char *spec, const Tokenizer *t, const DataOpt
 // One line: kind and counts.
 int dataset_report(const Dataset *d, Buffer *out) {
     size_t tokens = 0;
-    for (size_t i = 0; i < d->num_records; i++) {
-        tokens += (size_t)d->record[i].prompt.len;
-        for (int k = 0; k < d->record[i].count; k++) tokens += (size_t)d->answer[d->record[i].first + k].tokens.len;
-    }
-    return buffer_printf(out, "%s: %zu rows of kind %s, %zu kept, %zu dropped (too long), %zu ties, %zu truncated "
-                         "(%zu prompts, %zu answers), %.0f tokens a row\n", d->name, d->rows, data_kind_name[d->kind],
-                         d->num_records, d->dropped, d->tied, d->truncated, d->cut_prompts, d->cut_answers,
+    for (size_t i = 0; i < d->num_records; i++) tokens += (size_t)d->record[i].prompt.len;
+    for (size_t i = 0; i < d->num_answers; i++) tokens += (size_t)d->answer[i].tokens.len;
+    return buffer_printf(out, "%s: %zu rows of kind %s, %zu kept, %zu dropped (too long), %zu ties, "
+                         "%zu truncated (%zu prompts, %zu answers), %.0f tokens a row\n", d->name, d->rows,
+                         data_kind_name[d->kind], d->num_records, d->dropped, d->tied, d->truncated,
+                         d->cut_prompts, d->cut_answers,
                          d->num_records ? (double)tokens / (double)d->num_records : 0.0);
 }
 #endif

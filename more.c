@@ -90,7 +90,7 @@ static const struct Option {
     {"seed",               TRAIN | EVAL, REAL, &opt.seed, 42, 0, 9007199254740992.0, 0, 0, "of order, fresh weights and resampling"},
     {"folds",              REWARD | MORE | EVAL, INT, &opt.folds, 0, 0, 1000, 0, 0, "cut the data by prompt into so many folds:"},
     {"fold",               REWARD | MORE | EVAL, INT, &opt.fold, 0, 0, 999, 0, 0, "training leaves this one out, eval takes it alone"},
-    {"raw_head",           EVAL | SCORE, INT, &opt.raw_head, -1, -1, INT_MAX, 0, 0, "seed of a N(0, 0.02) head for models that have none"},
+    {"raw_head",           EVAL | SCORE | REWARD | MORE, INT, &opt.raw_head, -1, -1, INT_MAX, 0, 0, "seed of a N(0, 0.02) head for models that have none (training: zero)"},
     {"learn",              TOKENIZE, INT, &opt.learn, 0, 0, 1 << 20, 0, 0, "learn so many pieces from --train, write --out/tokenizer.json"},
     {"template",           DATA, TEXT, &opt.template_, 0, 0, 0, 0, "plain", "of messages: plain or none"},
     {"prompt_key",         DATA, TEXT, &opt.prompt_key, 0, 0, 0, 0, NULL, "name of the prompt in JSON lines, if not prompt"},
@@ -318,6 +318,7 @@ static int command_train(int bit) {
     } else if (model_init(&run.model, new_config(run.tokenizer.vocab_size)) < 0) return -1;
     if ((!dir || opt.random_weights) && model_random(&run.model, (uint64_t)opt.seed) < 0) return -1;
     if (o->reward) run.model.config.pooling = (Pooling)opt.pooling;
+    if (o->reward && opt.raw_head >= 0 && model_random_head(&run.model, (uint64_t)opt.raw_head) < 0) return -1;
     if (opt.max_length > run.model.config.max_positions)
         return fail(EX_USAGE, "--max_length %d: the model has %d positions", opt.max_length, run.model.config.max_positions);
 

@@ -129,7 +129,7 @@ static int plan_pairs(Run *run, int grouped) {
         sampler_fill(index, size, K, N, (uint64_t)opt.seed, (uint64_t)e);
         random_permutation(order, (uint32_t)n, (uint64_t)opt.seed, STREAM_ORDER, (uint64_t)e);
         for (size_t i = 0; ok && i < n && i < (opt.epochs - e) * (double)n; i++) {
-            size_t j = grouped ? i : order[i], k = j % (size_t)K, g = j / (size_t)K;
+            size_t j = grouped || K == 1 ? i : order[i], k = j % (size_t)K, g = j / (size_t)K;
             ok = plan_add(run, (Item){(int)k, (int)kept[k][index[k*N + g]], 0}) == 0;
             if (ok && (run->num_items % per_step == 0)) ok = plan_cut(run) == 0;
         }
@@ -238,8 +238,8 @@ static double norm_of(const float *g, int C) {
     return sqrt(s);
 }
 
-/* MORE as released: for each group, in order, the K pairs' head gradients, momentum, normaliser, Frank-Wolfe;
- * the step's loss is the mean over its groups of sum_i lambda_i l_i.                                     */
+/* MORE as released: for each group, in order, the K pairs' head gradients, momentum (from zero), normaliser,
+ * Frank-Wolfe; the step's loss is the mean over its groups of sum_i lambda_i l_i.                        */
 static int step_more_release(Run *run, size_t at, size_t end, double *loss) {
     const int K = run->num_train, C = run->model.config.channels;
     const double G = (double)(end - at) / K;

@@ -62,7 +62,7 @@ static double score(size_t i, int k) { return answer_of(i, k) ? (double)answer_o
 #define CHECK_TEXT(a, b)                                                                                   \
     do { const char *a_ = (a), *b_ = (b);                                                                  \
          if (strcmp(a_, b_))                                                                               \
-             test_bad++, printf("    %s:%d: %s = \"%s\", not \"%s\"\n", __FILE__, __LINE__, #a, a_, b_);        \
+             test_bad++, printf("    %s:%d: %s = \"%s\", not \"%s\"\n", __FILE__, __LINE__, #a, a_, b_);   \
     } while (0)
 
 // One record: kind, prompt and its first answer; and a second one unless it is NULL.
@@ -120,6 +120,15 @@ static void test_messages_are_rendered_by_the_plain_template(void) {
                  "{\"role\":\"assistant\",\"content\":\"A\"},{\"role\":\"user\",\"content\":\"R\"},"
                  "{\"role\":\"assistant\",\"content\":\"B\"}]}", DATA_COMPLETION,
                  "\n\nSystem: Be kind.\n\nHuman: Q\n\nAssistant: A\n\nHuman: R\n\nAssistant:", " B", NULL));
+}
+static void test_a_conversation_holds_its_prompt_whatever_stands_beside_it(void) {
+    CHECK(is_row("{\"prompt\": \"Q\", \"messages\": [{\"role\":\"user\",\"content\":\"Q\"},"
+                 "{\"role\":\"assistant\",\"content\":\"A\"}]}", DATA_COMPLETION, Q, " A", NULL));
+}
+static void test_other_keys_are_ignored_and_null_is_absent(void) {
+    CHECK(is_row("{\"id\": 7, \"text\": null, \"prompt\": \"p\", \"chosen\": \"a\", \"rejected\": \"b\","
+                 " \"messages\": null, \"completions\": null, \"label\": 3, \"x\": {\"y\": [1]}}",
+                 DATA_PAIR, "p", "a", "b"));
 }
 static void test_the_template_none_joins_the_bare_contents(void) {
     DataOptions o = {.template_ = "none"};
@@ -279,6 +288,23 @@ static void test_an_implicit_prompt_never_ends_inside_a_character(void) {
     CHECK(is_row("{\"chosen\": \"x \\u00e9\", \"rejected\": \"x \\u00e8\"}", DATA_PAIR, "x", " \xc3\xa9",
                   " \xc3\xa8"));
 }
+static void test_the_cut_of_random_texts_is_where_a_word_begins(void) {
+    static const char *const part[] = {"a", "b", "\xc3\xa4", "\xc3\xb6", "\xe4\xbd\xa0", "\xe4\xbd\xa1", " ",
+                                       "\xf0\x9f\x98\x80"};
+    for (uint64_t i = 0; i < 100; i++) {
+        char text[2][64] = {"", ""}, row[160];
+        for (uint64_t k = 0; k < 12; k++)                              // the first half is the same in both
+            for (uint64_t a = 0; a < 2; a++)
+                strcat(text[a], part[random_below(8, 1, STREAM_TEST, i, k < 6 ? k : k + 100*a)]);
+        if (!strcmp(text[0], text[1])) continue;
+        snprintf(row, sizeof row, "{\"chosen\": \"%s\", \"rejected\": \"%s\"}", text[0], text[1]);
+        CHECK(load(row, &plain_options) == 0 && d.num_records == 1);
+        size_t n = strlen(prompt(0));
+        CHECK(!n || *answer(0, 0) == ' ');
+        for (int a = 0; a < 2; a++)
+            CHECK(!strncmp(text[a], prompt(0), n) && !strcmp(text[a] + n, answer(0, a)));
+    }
+}
 static void test_a_role_marker_begins_a_line(void) {
     CHECK(is_row("{\"chosen\": \"Say Human: to a\", \"rejected\": \"Say Human: to b\"}", DATA_PAIR,
                   "Say Human: to", " a", " b"));
@@ -359,6 +385,7 @@ static void test_a_record_with_an_answer_too_long_is_dropped_whole(void) {
     CHECK(load(long_rows, &o) == 0);
     CHECK(d.rows == 4 && d.num_records == 2 && d.dropped == 2 && d.tied == 0);
     CHECK(d.num_answers == 4 && d.truncated == 1 && d.cut_prompts == 1 && d.cut_answers == 0);
+    CHECK(d.num_tokens == 3+4+2 + 7+2+2);                      // of the others nothing stays
     CHECK(d.num_records == 2 && d.record[0].line == 2 && d.record[1].line == 4);
     CHECK_TEXT(answer(1, 1), "xy");
 }
@@ -407,7 +434,7 @@ static void test_a_byte_the_tokenizer_lacks_is_refused_with_file_and_line(void) 
     unlink(path);
     CHECK(loaded == 0);
     bytes = small;
-    CHECK(loaded < 0 || refused("{\"text\": \"aa\"}\n{\"text\": \"ab\"}", 2, ""));
+    CHECK(loaded < 0 || refused("{\"text\": \"aa\"}\n{\"text\": \"ab\"}", 2, "no piece for the byte 0x62"));
     bytes = kept;
     tokenizer_free(&small);
 }
@@ -449,6 +476,17 @@ static void test_ties_are_dropped_and_counted(void) {
     CHECK_TEXT(answer(0, 0), "b");
     CHECK_TEXT(answer(1, 0), "c");
     CHECK_TEXT(prompt(1), "q");
+    CHECK(d.record[0].first == 0 && d.record[1].first == 2);           // rewards come in this order
+}
+static void test_an_array_of_scored_texts_is_pairs_without_the_ties(void) {
+    CHECK(load("[{\"text\": [\"q a\", \"q b\"], \"score\": [1, 1]},\n"
+               "{\"text\": [\"q c\", \"q d\"], \"score\": [-1, 0.5]},\n"
+               "{\"text\": [\"q e\", \"q e\"], \"score\": [1, 0]}]\n", &plain_options) == 0);
+    CHECK(d.kind == DATA_PAIR && d.rows == 3 && d.tied == 2 && d.num_records == 1 && d.num_answers == 2);
+    CHECK(d.num_records == 1 && d.record[0].line == 2);
+    CHECK_TEXT(prompt(0), "q");
+    CHECK_TEXT(answer(0, 0), " d");
+    CHECK_TEXT(answer(0, 1), " c");
 }
 static void test_equal_ranks_keep_their_order_and_their_scores(void) {
     CHECK(load("{\"prompt\":\"p\",\"completions\":[\"a\",\"b\",\"c\"],\"ranks\":[2,1,2]}",
@@ -493,10 +531,10 @@ static void test_texts_may_hold_nul_and_any_character(void) {
 }
 static void test_names(void) {
     static const struct { const char *spec, *name; } names[] = {
-        {"/data/no/hh_helpful.train.jsonl", "hh_helpful"}, {"hh.test.json", "hh"}, {"/no/such:file/x.jsonl",
-            "x"},
+        {"/data/no/hh_helpful.train.jsonl", "hh_helpful"}, {"hh.test.json", "hh"},
+        {"/no/such:file/x.jsonl", "x"},
         {"/no/such/x.jsonl:my set", "my set"}, {"-", "stdin"}, {"/no/such/x", "x"}, {"-:row", "row"},
-            {"/no/such/a:b:c", "c"},
+        {"/no/such/a:b:c", "c"}, {"/no/such/x.jsonl:", "x.jsonl:"}, {"x:a\"b\\c\n", "a_b_c_"},
     };
     char name[64];
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -588,6 +626,8 @@ static void test_mixed_kinds_are_refused(void) {
     CHECK(refused("{\"prompt\": \"p\", \"completion\": \"a\"}\n\n{\"prompt\": \"p\", "
                   "\"completion\": \"a\", \"label\": 1}", 3,
                   "a point row in a file of completion rows"));
+    CHECK(refused("[{\"text\": \"a\"},\n\n{\"prompt\": \"p\"}]", 3,
+                  "a prompt row in a file of text rows; one kind a file"));
 }
 static void test_unknown_shapes_are_refused(void) {
     CHECK(refused("{\"question\": \"a\", \"reply\": \"b\"}", 1, "unknown shape"));
@@ -624,6 +664,12 @@ static void test_wrong_types_are_refused(void) {
     CHECK(refused("{\"prompt\": \"p\", \"chosen\": 1, \"rejected\": \"a\"}", 1,
                   "\"chosen\" must be a string"));
     CHECK(refused("{\"text\": 5}", 1, "\"text\" must be a string"));
+    CHECK(refused("{\"text\": {\"a\": 1}}", 1, "\"text\" must be a string that is not empty"));
+    CHECK(refused("{\"instruction\": [], \"output\": \"a\"}", 1, "\"instruction\" must be a string"));
+    CHECK(refused("{\"instruction\": \"Q\", \"input\": [], \"output\": \"a\"}", 1,
+                  "\"input\" must be a string"));
+    CHECK(refused("{\"instruction\": \"Q\", \"system\": {}, \"output\": \"a\"}", 1,
+                  "\"system\" must be a string"));
     CHECK(refused("{\"prompt\": \"p\", \"completion\": \"a\", \"label\": \"yes\"}", 1,
                   "true, false or a number"));
     CHECK(refused("{\"prompt\": \"p\", \"completion\": \"a\", \"label\": 1, \"score\": 2}", 1,
@@ -639,6 +685,9 @@ static void test_wrong_types_are_refused(void) {
                   "list of [question, answer]"));
     CHECK(refused("{\"instruction\": \"Q\", \"output\": \"A\", \"history\": \"q\"}", 1,
                   "list of [question, answer]"));
+    CHECK(refused("{\"instruction\": \"Q\", \"output\": \"A\", "
+                  "\"history\": [{\"q\": \"1\", \"a\": \"2\"}]}", 1,
+                  "list of [question, answer]"));
 }
 static void test_bad_rankings_are_refused(void) {
     CHECK(refused("{\"prompt\": \"p\", \"completions\": [\"a\"]}", 1, "two or more answers"));
@@ -646,6 +695,8 @@ static void test_bad_rankings_are_refused(void) {
     CHECK(refused("{\"prompt\": \"p\", \"completions\": [\"a\", \"b\"], \"ranks\": [1]}", 1,
                   "\"ranks\" must be a list of 2 numbers"));
     CHECK(refused("{\"prompt\": \"p\", \"completions\": [\"a\", \"b\"], \"scores\": 1}", 1,
+                  "\"scores\" must be a list of 2 numbers"));
+    CHECK(refused("{\"prompt\": \"p\", \"completions\": [\"a\", \"b\"], \"scores\": {\"a\": 1, \"b\": 2}}", 1,
                   "\"scores\" must be a list of 2 numbers"));
     CHECK(refused("{\"prompt\": \"p\", \"completions\": [\"a\", \"b\"], \"scores\": [1, null]}", 1,
                   "\"scores\" must be a number"));
@@ -660,13 +711,14 @@ static void test_bad_rankings_are_refused(void) {
     CHECK(refused(row, 1, "more than 256 answers"));
 }
 static void test_bad_messages_are_refused(void) {
-    CHECK(refused("{\"messages\": []}", 1, ""));
+    CHECK(refused("{\"messages\": []}", 1, "not empty"));
     CHECK(refused("{\"prompt\": []}", 1, "not empty"));
     CHECK(refused("{\"prompt\": [{\"role\":\"user\"}]}", 1, "a message must be"));
     CHECK(refused("{\"prompt\": [\"Q\"]}", 1, "a message must be"));
     CHECK(refused("{\"prompt\": [{\"role\":\"tool\",\"content\":\"Q\"}]}", 1, "unknown role \"tool\""));
     CHECK(refused("{\"prompt\": [{\"role\":\"user\",\"content\":[1]}]}", 1, "\"content\" must be a string"));
-    CHECK(refused("{\"messages\": [{\"role\":\"assistant\",\"content\":\"A\"}]}", 1, "not empty"));
+    CHECK(refused("{\"messages\": [{\"role\":\"assistant\",\"content\":\"A\"}]}", 1, "before the answer"));
+    CHECK(refused("{\"messages\": \"A\"}", 1, "messages must be a list"));
     CHECK(refused("{\"prompt\": [{\"role\":\"assistant\",\"content\":\"Q\"}], \"completion\": \"a\"}", 1,
                   "must end with the user's message"));
     CHECK(refused("{\"prompt\": [{\"role\":\"user\",\"content\":\"Q\"}], "
@@ -717,6 +769,8 @@ int main(void) {
     RUN(test_a_prompt_alone_has_no_answers);
     RUN(test_a_completion_stands_as_it_is);
     RUN(test_messages_are_rendered_by_the_plain_template);
+    RUN(test_a_conversation_holds_its_prompt_whatever_stands_beside_it);
+    RUN(test_other_keys_are_ignored_and_null_is_absent);
     RUN(test_the_template_none_joins_the_bare_contents);
     RUN(test_a_pair_with_a_prompt);
     RUN(test_a_pair_of_whole_conversations);
@@ -734,6 +788,7 @@ int main(void) {
     RUN(test_a_file_may_be_one_array_over_many_lines);
     RUN(test_an_implicit_prompt_ends_before_the_last_space_they_share);
     RUN(test_an_implicit_prompt_never_ends_inside_a_character);
+    RUN(test_the_cut_of_random_texts_is_where_a_word_begins);
     RUN(test_a_role_marker_begins_a_line);
     RUN(test_prompt_and_answer_are_tokenised_apart);
     RUN(test_rows_that_share_a_prompt_share_a_group);
@@ -749,6 +804,7 @@ int main(void) {
     RUN(test_no_text_is_longer_than_max_length);
     RUN(test_lengths_that_leave_no_room_are_refused);
     RUN(test_ties_are_dropped_and_counted);
+    RUN(test_an_array_of_scored_texts_is_pairs_without_the_ties);
     RUN(test_equal_ranks_keep_their_order_and_their_scores);
     RUN(test_for_scoring_rows_stay_as_given);
     RUN(test_crlf_bom_blank_lines_and_no_final_newline);

@@ -1,10 +1,10 @@
-/* test_kernels.c - every layer, forward and backward, against its formula summed naively in double, and bit for bit
- * the same with every instruction set this machine has and on 1, 2 and 3 threads.                            */
+/* test_kernels.c - every layer, forward and backward, against its formula summed naively in double, and bit
+ * for bit the same with every instruction set this machine has and on 1, 2 and 3 threads.                  */
 #include "test.h"
 #include <unistd.h>
 #include "../kernels.c"
 
-// ------------------------------------------------------------------------------- inputs, and what is compared
+// ------------------------------------------------------------------------------ inputs, and what is compared
 
 static void set_threads(int n) {
     (void)n;
@@ -13,7 +13,7 @@ static void set_threads(int n) {
 #endif
 }
 
-/* Arrays of one run: the same numbers in every run, with a guard behind each.  Nothing is aligned.           */
+/* Arrays of one run: the same numbers in every run, with a guard behind each.  Nothing is aligned.         */
 enum { GUARD = 7, MAX_ARRAYS = 2000 };
 static float  arena[9 << 20];
 static double double_arena[3 << 20];
@@ -44,7 +44,7 @@ static double *doubles(size_t n) {
     memset(x, 0, n * sizeof *x);
     return x;
 }
-static double *as_doubles(const float *x, size_t n) {                 // a gradient's start, to which backward adds
+static double *as_doubles(const float *x, size_t n) {  // a gradient's start, to which backward adds
     double *d = doubles(n);
     for (size_t i = 0; i < n; i++) d[i] = x[i];
     return d;
@@ -61,14 +61,16 @@ static void same_bits(const char *what, const float *x, size_t n) {
         size_t i = 0;
         while (!memcmp(recorded.data + at_recorded + i*4, x + i, 4)) i++;
         test_bad++;
-        printf("    %s[%zu] of %zu has other bits with %s on %d threads\n", what, i, n, kernels_name(), thread_count());
+        printf("    %s[%zu] of %zu has other bits with %s on %d threads\n", what, i, n, kernels_name(),
+               thread_count());
     }
     at_recorded += n * sizeof *x;
 }
 #define BITS(x, n) same_bits(#x, x, n)
 
 // |got - want| <= eps max(|want|, 1e-30); want in double
-static void near_formula(const char *what, int line, const float *got, const double *want, size_t n, double eps) {
+static void near_formula(const char *what, int line, const float *got, const double *want, size_t n,
+                         double eps) {
     double largest = 1e-30, worst = 0;
     size_t at = 0;
     for (size_t i = 0; i < n; i++) if (fabs(want[i]) > largest) largest = fabs(want[i]);
@@ -76,11 +78,12 @@ static void near_formula(const char *what, int line, const float *got, const dou
         if (!(fabs(got[i] - want[i]) <= worst)) worst = fabs(got[i] - want[i]), at = i;
     if (worst <= eps * largest) return;
     test_bad++;
-    printf("    line %d: %s[%zu] = %.9g, not %.9g (largest %.3g)\n", line, what, at, got[at], want[at], largest);
+    printf("    line %d: %s[%zu] = %.9g, not %.9g (largest %.3g)\n", line, what, at, got[at], want[at],
+           largest);
 }
 #define NEAR(x, want, n, eps) near_formula(#x, __LINE__, x, want, n, eps)
 
-// Runs layers (which calls BITS, and NEAR where `recording`) with scalar on one thread, then with everything else.
+// Runs layers (which calls BITS, and NEAR where `recording`) with scalar on one thread, then every other way.
 static void everywhere(void (*layers)(void)) {
     at_recorded = recorded.len = 0;
     for (int k = NUM_TILES - 1; k >= 0; k--)
@@ -112,7 +115,8 @@ enum { WIDTHS = 4 };
 
 static void linear(int T, int C, int OC, int bias) {
     size_t TC = (size_t)T*C, TO = (size_t)T*OC, CO = (size_t)C*OC, O = (size_t)OC;
-    float *inp = numbers(TC, 1), *w = numbers(CO, 1), *b = bias ? numbers(O, 1) : NULL, *dout = numbers(TO, 1);
+    float *inp = numbers(TC, 1), *w = numbers(CO, 1), *b = bias ? numbers(O, 1) : NULL;
+    float *dout = numbers(TO, 1);
     float *out = blank(TO), *dinp = blank(TC), *dw = numbers(CO, 1), *db = bias ? numbers(O, 1) : NULL;
     float *dw0 = copy(dw, CO), *dw1 = copy(dw, CO), *db0 = bias ? copy(db, O) : NULL;
     matmul_forward(out, inp, w, b, T, C, OC);
@@ -124,7 +128,8 @@ static void linear(int T, int C, int OC, int bias) {
     if (b) BITS(db, O);
     CHECK(!memcmp(dw, dw1, CO * sizeof *dw));
     if (!recording) return;
-    double *y = doubles(TO), *dx = doubles(TC), *dW = as_doubles(dw0, CO), *dB = b ? as_doubles(db0, O) : NULL;
+    double *y = doubles(TO), *dx = doubles(TC), *dW = as_doubles(dw0, CO);
+    double *dB = b ? as_doubles(db0, O) : NULL;
     for (size_t t = 0; t < (size_t)T; t++)
         for (size_t o = 0; o < O; o++) {
             double d = dout[t*O + o];
@@ -146,11 +151,14 @@ static void linear_layers(void) {
     linear(70, 37, 130, 1);
     linear(150, 20, 66, 1);
 }
-static void test_linear_layers_are_the_formula_and_the_same_bits_everywhere(void) { everywhere(linear_layers); }
+static void test_linear_layers_are_the_formula_and_the_same_bits_everywhere(void) {
+    everywhere(linear_layers);
+}
 
 static void add_layers(void) {
     size_t n = 20011;                                                 // pieces of 8192
-    float *a = numbers(n, 1), *b = numbers(n, 1), *c = numbers(n, 1), *two = blank(n), *three = blank(n), *own = copy(a, n);
+    float *a = numbers(n, 1), *b = numbers(n, 1), *c = numbers(n, 1), *two = blank(n), *three = blank(n);
+    float *own = copy(a, n);
     add_forward(two, a, b, n);
     add3_forward(three, a, b, c, n);
     add_forward(own, own, b, n);
@@ -175,7 +183,8 @@ static void embed_layers(void) {
     for (int t = 0; t < T; t++) token[t] = t*t % 7 + (t == 3 ? 4 : 0), position[t] = t % P;
     EACH_WIDTH(C) for (int learned = 0; learned < 2; learned++) {
         size_t TC = (size_t)T*C, VC = (size_t)V*C, PC = (size_t)P*C;
-        float *wte = numbers(VC, 1), *wpe = learned ? numbers(PC, 1) : NULL, *dout = numbers(TC, 1), *out = blank(TC);
+        float *wte = numbers(VC, 1), *wpe = learned ? numbers(PC, 1) : NULL;
+        float *dout = numbers(TC, 1), *out = blank(TC);
         float *dwte = numbers(VC, 1), *dwpe = learned ? numbers(PC, 1) : NULL;
         double *dE = as_doubles(dwte, VC), *dP = learned ? as_doubles(dwpe, PC) : NULL;
         embed_forward(out, token, position, wte, wpe, T, C);
@@ -204,11 +213,13 @@ static void test_embeddings_are_the_formula_and_the_same_bits_everywhere(void) {
 static void norm(int T, int C, int rms) {
     size_t TC = (size_t)T*C, n = (size_t)C;
     const float eps = 1e-3f;
-    float *x = numbers(TC, 1), *w = numbers(n, 1), *b = rms ? NULL : numbers(n, 1), *dy = numbers(TC, 1), *y = blank(TC);
+    float *x = numbers(TC, 1), *w = numbers(n, 1), *b = rms ? NULL : numbers(n, 1);
+    float *dy = numbers(TC, 1), *y = blank(TC);
     float *mean = blank((size_t)T), *rstd = blank((size_t)T), *dx = numbers(TC, 1), *dw = numbers(n, 1);
     float *db = rms ? NULL : numbers(n, 1);
-    for (int i = 0; i < C; i++) x[i] *= 1e-3f, x[C + i] += 100;       // a row smaller than eps, one far from 0
-    double *dX = as_doubles(dx, TC), *dW = as_doubles(dw, n), *dB = rms ? NULL : as_doubles(db, n), *Y = doubles(TC);
+    for (int i = 0; i < C; i++) x[i] *= 1e-3f, x[C + i] += 100;  // a row smaller than eps, one far from 0
+    double *dX = as_doubles(dx, TC), *dW = as_doubles(dw, n), *Y = doubles(TC);
+    double *dB = rms ? NULL : as_doubles(db, n);
     norm_forward(y, mean, rstd, x, w, b, eps, rms, T, C);
     norm_backward(dx, dw, db, dy, x, mean, rstd, w, rms, T, C);
     BITS(y, TC);
@@ -231,22 +242,26 @@ static void norm(int T, int C, int rms) {
             if (!rms) dB[c] += dy[t*C + c], s1 += u / C;
             s2 += u * xh / C;
         }
-        for (int c = 0; c < C; c++) dX[t*C + c] += r * ((double)dy[t*C + c] * w[c] - s1 - (row[c] - m) * r * s2);
+        for (int c = 0; c < C; c++)
+            dX[t*C + c] += r * ((double)dy[t*C + c] * w[c] - s1 - (row[c] - m) * r * s2);
         CHECK_NEAR(mean[t], m, 1e-5);
         CHECK_NEAR(rstd[t] / r, 1, 1e-4);
     }
-    NEAR(y, Y, TC, 2e-5);                                             // the row around 100 has lost two digits
+    NEAR(y, Y, TC, 2e-5);  // the row around 100 has lost two digits
     NEAR(dx, dX, TC, 1e-6);
     NEAR(dw, dW, n, 2e-5);
     if (!rms) NEAR(db, dB, n, 1e-6);
 }
 static void norm_layers(void) { EACH_WIDTH(C) norm(9, C, 0), norm(9, C, 1); }
-static void test_layer_and_rms_norms_are_the_formula_and_the_same_bits_everywhere(void) { everywhere(norm_layers); }
+static void test_layer_and_rms_norms_are_the_formula_and_the_same_bits_everywhere(void) {
+    everywhere(norm_layers);
+}
 
 static void test_the_norm_of_a_constant_row_is_its_bias_and_of_any_row_has_mean_0_and_variance_1(void) {
     float x[2][20], y[2][20], one[20], b[20], mean[2], rstd[2];
     double sum = 0, square = 0;
-    for (int c = 0; c < 20; c++) x[0][c] = 7, x[1][c] = (float)(c*c % 13), one[c] = 1, b[c] = 0.125f * (float)c;
+    for (int c = 0; c < 20; c++)
+        x[0][c] = 7, x[1][c] = (float)(c*c % 13), one[c] = 1, b[c] = 0.125f * (float)c;
     norm_forward(y[0], mean, rstd, x[0], one, b, 1e-5f, 0, 1, 20);
     CHECK(!memcmp(y[0], b, sizeof b) && mean[0] == 7);
     memset(b, 0, sizeof b);
@@ -262,7 +277,8 @@ static void head_norm(int HD, int heads, int stride) {
     enum { T = 11 };
     const float eps = 1e-3f;
     size_t n = (size_t)T*stride, D = (size_t)HD;
-    float *rows = numbers(n, 1), *x = copy(rows, n), *w = numbers(D, 1), *pre = blank(n), *rstd = blank((size_t)T*heads);
+    float *rows = numbers(n, 1), *x = copy(rows, n), *w = numbers(D, 1);
+    float *pre = blank(n), *rstd = blank((size_t)T*heads);
     float *drows = numbers(n, 1), *dw = numbers(D, 1);
     double *Y = as_doubles(x, n), *dX = as_doubles(drows, n), *dW = as_doubles(dw, D);
     head_norm_forward(rows, pre, rstd, w, eps, T, heads, HD, stride);
@@ -285,7 +301,7 @@ static void head_norm(int HD, int heads, int stride) {
             }
             for (int c = 0; c < HD; c++) dX[at + c] = r * (dX[at + c] * w[c] - x[at + c] * r * s);
         }
-    NEAR(rows, Y, n, 1e-6);                                           // and beyond the heads nothing has changed
+    NEAR(rows, Y, n, 1e-6);  // and beyond the heads nothing has changed
     NEAR(drows, dX, n, 1e-6);
     NEAR(dw, dW, D, 1e-6);
 }
@@ -296,19 +312,24 @@ static void head_norm_layers(void) {
     head_norm(64, 2, 129);
     head_norm(130, 2, 260);
 }
-static void test_query_and_key_norms_are_the_formula_and_the_same_bits_everywhere(void) { everywhere(head_norm_layers); }
+static void test_query_and_key_norms_are_the_formula_and_the_same_bits_everywhere(void) {
+    everywhere(head_norm_layers);
+}
 
 // ---------------------------------------------------------------------------------------------------- rotary
 
 static void rotary_layers(void) {
-    static const int shape[][4] = {{4, 4, 3, 1}, {6, 4, 2, 2}, {20, 10, 2, 1}, {20, 20, 3, 0}, {64, 16, 2, 1}};
+    static const int shape[][4] = {{4, 4, 3, 1}, {6, 4, 2, 2}, {20, 10, 2, 1}, {20, 20, 3, 0},
+                                   {64, 16, 2, 1}};
     enum { T = 13, P = 17 };                                          // HD, dims, heads turned, heads not
     int position[T];
     for (int t = 0; t < T; t++) position[t] = t*5 % P;
     for (size_t k = 0; k < sizeof shape / sizeof *shape; k++) {
-        const int HD = shape[k][0], dims = shape[k][1], half = dims / 2, heads = shape[k][2], W = HD * (heads + shape[k][3]);
+        const int HD = shape[k][0], dims = shape[k][1], half = dims / 2, heads = shape[k][2];
+        const int W = HD * (heads + shape[k][3]);
         size_t n = (size_t)T*W, table = (size_t)P*half;
-        float *x = numbers(n, 1), *turned = copy(x, n), *back = blank(n), *co = blank(table), *si = blank(table);
+        float *x = numbers(n, 1), *turned = copy(x, n), *back = blank(n);
+        float *co = blank(table), *si = blank(table);
         double *want = as_doubles(x, n);
         for (size_t i = 0; i < table; i++) co[i] = (float)cos((double)i), si[i] = (float)sin((double)i);
         rotary(turned, co, si, position, 1, T, heads, HD, dims, W);
@@ -334,13 +355,16 @@ static void rotary_layers(void) {
         CHECK(touched == 0);
     }
 }
-static void test_rotary_turns_by_the_positions_angle_and_back_and_touches_nothing_else(void) { everywhere(rotary_layers); }
+static void test_rotary_turns_by_the_positions_angle_and_back_and_touches_nothing_else(void) {
+    everywhere(rotary_layers);
+}
 
 // ------------------------------------------------------------------------------------------------- attention
 
-/* A prompt longer than a block of rows with two answers, one of which has an answer of its own; a text of one row; a
- * text of more than two blocks.                                                                              */
-static const Segment seg[] = {{0, 61, -1}, {61, 70, 0}, {131, 3, 0}, {134, 5, 1}, {139, 1, -1}, {140, 117, -1}};
+// A prompt longer than a block of rows with two answers, one of which has an answer of its own; a text of one
+// row; a text of more than two blocks
+static const Segment seg[] = {{0, 61, -1}, {61, 70, 0}, {131, 3, 0}, {134, 5, 1}, {139, 1, -1},
+                              {140, 117, -1}};
 enum { S = 6, T_ALL = 257 };
 
 static int segment_of(int t) {
@@ -348,7 +372,7 @@ static int segment_of(int t) {
     while (t >= seg[s].start + seg[s].len) s++;
     return s;
 }
-static int attends(int t, int u) {                                    // u is t, before t, or on the path of its parents
+static int attends(int t, int u) {  // u is t, before t, or on the path of its parents
     if (u > t) return 0;
     for (int s = segment_of(t); s >= 0; s = seg[s].parent) if (s == segment_of(u)) return 1;
     return 0;
@@ -366,7 +390,8 @@ static void attention(int HD, int NH, int NKV) {
     double *y = doubles(m), *L = doubles(T*NH), *d = doubles(n), scale = 1 / sqrt(HD), p[T_ALL], dp[T_ALL];
     for (size_t t = 0; t < T; t++)
         for (size_t h = 0; h < (size_t)NH; h++) {
-            size_t kv = h / (size_t)(NH / NKV), q = t*W + h*D, k = (NH + kv)*D, v = (NH + NKV + kv)*D, o = t*O + h*D;
+            size_t kv = h / (size_t)(NH / NKV), k = (NH + kv)*D, v = (NH + NKV + kv)*D;
+            size_t q = t*W + h*D, o = t*O + h*D;
             double sum = 0, dot = 0;
             for (size_t u = 0; u < T; u++) {
                 p[u] = dp[u] = 0;
@@ -399,14 +424,17 @@ static void attention_layers(void) {
     attention(20, 3, 1);
     attention(64, 2, 1);
 }
-static void test_attention_is_the_naive_sum_over_parents_and_the_same_bits_everywhere(void) { everywhere(attention_layers); }
+static void test_attention_is_the_naive_sum_over_parents_and_the_same_bits_everywhere(void) {
+    everywhere(attention_layers);
+}
 
 static void test_attention_of_a_row_alone_is_its_value_and_of_equal_keys_the_mean(void) {
     enum { HD = 4, W = 3*HD, T = 70 };
     static float qkv[T*W], out[T*HD], lse[T];
     const Segment whole = {0, T, -1};
     double mean[HD] = {0};
-    for (int i = 0; i < T*W; i++) qkv[i] = i % W < 2*HD ? (i % W >= HD ? 0.5f : (float)(i % 5)) : (float)(i * i % 17);
+    for (int i = 0; i < T*W; i++)                                     // any queries, equal keys, any values
+        qkv[i] = i % W < HD ? (float)(i % 5) : i % W < 2*HD ? 0.5f : (float)(i * i % 17);
     attention_forward(out, lse, qkv, &whole, 1, T, 1, 1, HD);
     for (int t = 0; t < T; t++)
         for (int i = 0; i < HD; i++) {
@@ -469,7 +497,8 @@ static void activations(int T, int F, Activation kind) {
         dG[g] = dy[i] * pair[u] * slope_formula(pair[g], kind);
         dG[u] = dy[i] * act_formula(pair[g], kind);
     }
-    CHECK(y[8] == 3e9f && y[9] == 0 && dx[8] == dy[8] && dx[9] == 0);  // and then these are left out: they dwarf the rest
+    // and then these are left out: they dwarf the rest
+    CHECK(y[8] == 3e9f && y[9] == 0 && dx[8] == dy[8] && dx[9] == 0);
     y[8] = gated[8] = dpair[N + 8] = 0, Y[8] = G[8] = dG[N + 8] = 0;
     NEAR(y, Y, 12, 1e-6);
     NEAR(y + 12, Y + 12, n - 12, 1e-6);
@@ -477,7 +506,7 @@ static void activations(int T, int F, Activation kind) {
     NEAR(gated + 12, G + 12, n - 12, 1e-6);
     NEAR(dpair + 12, dG + 12, N - 12, 1e-6);
     NEAR(dpair + N, dG + N, 2*n - N, 1e-6);
-    for (size_t i = 12; i < n; i++)                                   // also relative to itself, where it is not tiny
+    for (size_t i = 12; i < n; i++)  // also relative to itself, where it is not tiny
         if (fabs(Y[i]) > 1e-2) CHECK_NEAR(y[i] / Y[i], 1, 1e-5);
 }
 static void activation_layers(void) {
@@ -487,7 +516,9 @@ static void activation_layers(void) {
         activations(1, 37, kind[k]);
     }
 }
-static void test_activations_and_gates_are_the_formula_and_the_same_bits_everywhere(void) { everywhere(activation_layers); }
+static void test_activations_and_gates_are_the_formula_and_the_same_bits_everywhere(void) {
+    everywhere(activation_layers);
+}
 
 // ---------------------------------------------------------------------------------------- pooling and head
 
@@ -497,7 +528,8 @@ static void head_layers(void) {
     static const Pooling pooling[] = {POOL_LAST, POOL_EOS, POOL_MEAN};
     EACH_WIDTH(C) for (int k = 0; k < 3; k++) {
         size_t TC = (size_t)T*C, BC = (size_t)B*C, n = (size_t)C;
-        float *h = numbers(TC, 1), *w = numbers(n, 1), *dr = numbers(B, 1), *pooled = blank(BC), *r = blank(B);
+        float *h = numbers(TC, 1), *w = numbers(n, 1), *dr = numbers(B, 1);
+        float *pooled = blank(BC), *r = blank(B);
         float *dh = numbers(TC, 1), *dw = numbers(n, 1);
         double *P = doubles(BC), *R = doubles(B), *dH = as_doubles(dh, TC), *dW = as_doubles(dw, n);
         pool_forward(pooled, h, text, pooling[k], B, C);
@@ -525,7 +557,9 @@ static void head_layers(void) {
         NEAR(dw, dW, n, 1e-6);
     }
 }
-static void test_pooling_and_head_are_the_formula_and_the_same_bits_everywhere(void) { everywhere(head_layers); }
+static void test_pooling_and_head_are_the_formula_and_the_same_bits_everywhere(void) {
+    everywhere(head_layers);
+}
 
 // --------------------------------------------------------------------------------------- log-probabilities
 
@@ -533,7 +567,8 @@ static void log_probabilities(int C, int V, int chunk) {
     enum { T = 40, N = 23 };
     int row[N], target[N];
     size_t TC = (size_t)T*C, VC = (size_t)V*C;
-    float *h = numbers(TC, 1), *w = numbers(VC, 1), *dlogp = numbers(N, 1), *logp = blank(N), *logp2 = blank(N), *dh, *dw;
+    float *h = numbers(TC, 1), *w = numbers(VC, 1), *dlogp = numbers(N, 1), *dh, *dw;
+    float *logp = blank(N), *logp2 = blank(N);
     float *work = blank((size_t)chunk * (size_t)(V + 2*C));
     for (int i = 0; i < N; i++) row[i] = i + i/2, target[i] = (i*i + (i > 3 ? 0 : V - 1)) % V;
     for (int c = 0; c < C; c++) h[row[1]*C + c] *= 1000;              // logits of thousands
@@ -572,7 +607,9 @@ static void logp_layers(void) {
     log_probabilities(20, 50, 5);
     log_probabilities(37, 130, 8);
 }
-static void test_log_probabilities_are_the_formula_in_any_chunks_and_the_same_bits_everywhere(void) { everywhere(logp_layers); }
+static void test_log_probabilities_are_the_formula_in_any_chunks_and_the_same_bits_everywhere(void) {
+    everywhere(logp_layers);
+}
 
 static void test_chunks_change_no_bit_of_a_log_probability_or_gradient(void) {
     enum { T = 9, C = 20, V = 33 };
@@ -586,7 +623,9 @@ static void test_chunks_change_no_bit_of_a_log_probability_or_gradient(void) {
         memset(dh[k], 0, sizeof dh[k]);
         memset(dw[k], 0, sizeof dw[k]);
         logp_backward(dh[k], dw[k], logp[k], d, h, w, row, target, T, C, V, work, chunk);
-        if (k) CHECK(!memcmp(logp[0], logp[1], sizeof *logp) && !memcmp(dh[0], dh[1], sizeof *dh) && !memcmp(dw[0], dw[1], sizeof *dw));
+        if (!k) continue;
+        CHECK(!memcmp(logp[0], logp[1], sizeof *logp));
+        CHECK(!memcmp(dh[0], dh[1], sizeof *dh) && !memcmp(dw[0], dw[1], sizeof *dw));
     }
 }
 
@@ -625,7 +664,9 @@ static void squares_layers(void) {
         }
     }
 }
-static void test_the_sum_of_squares_is_exact_to_1e12_and_the_same_bits_everywhere(void) { everywhere(squares_layers); }
+static void test_the_sum_of_squares_is_exact_to_1e12_and_the_same_bits_everywhere(void) {
+    everywhere(squares_layers);
+}
 
 static void test_nan_and_infinity_show_in_the_sum_of_squares_wherever_they_stand(void) {
     static float x[9001];
@@ -649,8 +690,8 @@ static void adamw_layers(void) {
         double c1 = 1 - pow(b1, t), c2 = 1 - pow(b2, t);
         g[t-1] = numbers(N, t);
         g[t-1][1] = 0;                                                // no gradient: weight decay alone
-        adamw_update(w, m, v, g[t-1], N, (float)scale, (float)b1, (float)b2, (float)(lr / c1), (float)(1 / sqrt(c2)),
-                     (float)eps, (float)decay);
+        adamw_update(w, m, v, g[t-1], N, (float)scale, (float)b1, (float)b2, (float)(lr / c1),
+                     (float)(1 / sqrt(c2)), (float)eps, (float)decay);
         BITS(w, N);
         BITS(m, N);
         BITS(v, N);
@@ -672,7 +713,8 @@ static void test_adamw_is_the_formula_and_the_same_bits_everywhere(void) { every
 
 static void test_the_first_step_of_adamw_is_the_learning_rate_against_the_sign(void) {
     float w[3] = {1, -2, 3}, m[3] = {0}, v[3] = {0}, g[3] = {1e-3f, -50, 0};
-    adamw_update(w, m, v, g, 3, 1, 0.9f, 0.999f, 0.01f / (1 - 0.9f), 1 / sqrtf(1 - 0.999f), 1e-12f, 1 - 0.01f * 0.5f);
+    adamw_update(w, m, v, g, 3, 1, 0.9f, 0.999f, 0.01f / (1 - 0.9f), 1 / sqrtf(1 - 0.999f), 1e-12f,
+                 1 - 0.01f * 0.5f);
     CHECK_NEAR(w[0], 1 - 0.005 - 0.01, 1e-6);
     CHECK_NEAR(w[1], -2 + 0.01 + 0.01, 1e-6);
     CHECK_NEAR(w[2], 3 - 0.015, 1e-6);
@@ -681,9 +723,10 @@ static void test_the_first_step_of_adamw_is_the_learning_rate_against_the_sign(v
 static void test_adamw_reads_tiny_gradients_and_writes_tiny_moments_as_zero(void) {
     for (int k = 0; k < NUM_TILES; k++) {
         if (!isa_supported(tiles[k].isa) || kernels_init(tiles[k].name) < 0) continue;
-        // gradients:        2^-56 and 2^-55;      moments that fall below 2^-100 and just not;  a subnormal moment
-        float g[6] = {0x1p-56f, -0x1p-55f,         0, 0, 0, NAN};
-        float m[6] = {0, 0,                        -0x1.8p-100f, 0x1p-99f, 0x1p-130f, 0}, v[6] = {0, 0, 0x1p-100f, 0x1p-99f, 0x1p-140f, 0};
+        // gradients of 2^-56 and 2^-55; moments that fall below 2^-100, and just not; a subnormal moment; NaN
+        float g[6] = {0x1p-56f, -0x1p-55f, 0, 0, 0, NAN};
+        float m[6] = {0, 0, -0x1.8p-100f, 0x1p-99f, 0x1p-130f, 0};
+        float v[6] = {0, 0, 0x1p-100f, 0x1p-99f, 0x1p-140f, 0};
         float w[6] = {0};
         adamw_update(w, m, v, g, 6, 1, 0.5f, 0.5f, 0, 1, 1, 1);
         CHECK(m[0] == 0 && v[0] == 0 && m[1] == -0x1p-56f && v[1] == 0);       // 2^-111 is below 2^-100
@@ -708,7 +751,8 @@ static void test_tensors_are_zeroed_copied_and_refused_when_too_large(void) {
     kernels_write(NULL, NULL, 0), kernels_read(NULL, NULL, 0), kernels_zero(NULL, 0), kernels_free(NULL);
     kernels_free(x);
     error_code = 0;
-    CHECK(kernels_alloc(SIZE_MAX / sizeof(real)) == NULL && error_code == EX_OSERR && strstr(error_text, "out of memory"));
+    CHECK(kernels_alloc(SIZE_MAX / sizeof(real)) == NULL && error_code == EX_OSERR
+          && strstr(error_text, "out of memory"));
 }
 
 static void test_kernels_init_names_what_it_chose_or_refuses(void) {
@@ -719,7 +763,8 @@ static void test_kernels_init_names_what_it_chose_or_refuses(void) {
 
 int main(int argc, char **argv) {
     // more threads than free cores: they must sleep while they wait, and OpenMP reads this before main
-    if (argc == 1 && !getenv("OMP_WAIT_POLICY") && setenv("OMP_WAIT_POLICY", "passive", 1) == 0) execv(argv[0], argv);
+    if (argc == 1 && !getenv("OMP_WAIT_POLICY") && setenv("OMP_WAIT_POLICY", "passive", 1) == 0)
+        execv(argv[0], argv);
     set_threads(1);
     if (kernels_init(NULL) < 0 || attention_reserve(256) < 0) return fprintf(stderr, "%s\n", error_text), 1;
     RUN(test_linear_layers_are_the_formula_and_the_same_bits_everywhere);

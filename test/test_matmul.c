@@ -26,12 +26,12 @@ static void random_fill(float *x, size_t n, float scale, uint64_t stream) {
 typedef struct {
     int M, N, K, add;
     int a_transposed, b_transposed;                                   // stored (K, M), (N, K)
-    int pad;                                                          // numbers between rows that are not ours
+    int pad;                                                          // numbers between rows, not ours
     float scale;
 } Product;
 
-/* The product with a guard of NaN around and between the rows of a, b and c.  want_memory receives the definition's
- * c, guard and all; start_memory what c holds before.                                                         */
+/* The product with a guard of NaN around and between the rows of a, b and c.  want_memory receives c as
+ * defined, guard and all; start_memory what c holds before.                                                */
 static float start_memory[MAX_NUMBERS];
 static size_t lda, ldb, ldc, used;
 enum { FRONT = 64 };
@@ -69,9 +69,10 @@ static void define(const Product *p) {
     }
 }
 
-// 1 if the product has the definition's bits and the guards are untouched, also the one behind the work memory
+// 1 if the product has the definition's bits and no guard is touched, nor the one behind the work memory
 static int as_defined(const Product *p, int one_thread) {
-    float *work = matmul_work_memory + (size_t)(MAX_THREADS - 1) * WORK_PER_THREAD, *behind = work + WORK_PER_THREAD;
+    float *work = matmul_work_memory + (size_t)(MAX_THREADS - 1) * WORK_PER_THREAD,
+        *behind = work + WORK_PER_THREAD;
     const float *a = a_memory + FRONT, *b = b_memory + FRONT;
     size_t ars = p->a_transposed ? 1 : lda, acs = p->a_transposed ? lda : 1;
     size_t brs = p->b_transposed ? 1 : ldb, bcs = p->b_transposed ? ldb : 1;
@@ -81,8 +82,9 @@ static int as_defined(const Product *p, int one_thread) {
     else
         matmul(c_memory + FRONT, ldc, a, ars, acs, b, brs, bcs, p->M, p->N, p->K, p->add);
     if (!memcmp(c_memory, want_memory, used * sizeof *c_memory) && bits_of(*behind) == 0x7fc0beef) return 1;
-    printf("    %s, %d threads: M %d, N %d, K %d, add %d, a %s, b %s, pad %d\n", tile->name, thread_count(), p->M, p->N,
-           p->K, p->add, p->a_transposed ? "transposed" : "plain", p->b_transposed ? "transposed" : "plain", p->pad);
+    printf("    %s, %d threads: M %d, N %d, K %d, add %d, a %s, b %s, pad %d\n", tile->name, thread_count(),
+           p->M, p->N, p->K, p->add, p->a_transposed ? "transposed" : "plain",
+           p->b_transposed ? "transposed" : "plain", p->pad);
     return 0;
 }
 
@@ -99,34 +101,37 @@ static void check_tiles(const Product *p) {
 static void test_every_tile_has_the_definitions_bits_for_small_and_odd_sizes(void) {
     static const int size[] = {1, 2, 3, 4, 5, 7, 8, 13, 14, 15, 16, 17, 28, 31, 32, 33, 43, 64, 65, 70};
     enum { N = sizeof size / sizeof *size };
-    for (int i = 0, layout = 0; i < N*N*N && test_bad < 5; i += 3, layout++)           // every layout with every size
-        check_tiles(&(Product){size[i % N], size[i/N % N], size[i/N/N], layout & 1, layout >> 1 & 1, layout >> 2 & 1,
-                               layout % 11, 1});
+    for (int i = 0, layout = 0; i < N*N*N && test_bad < 5; i += 3, layout++)
+        check_tiles(&(Product){size[i % N], size[i/N % N], size[i/N/N], layout & 1, layout >> 1 & 1,
+                               layout >> 2 & 1, layout % 11, 1});
 }
 
 static void test_every_tile_has_the_definitions_bits_at_the_edges_of_blocks(void) {
     static const int size[][3] = {                                                     // M, N, K
         {MC - 1, 20, 9}, {MC, 33, 9}, {MC + 1, 31, KC + 1}, {2*MC + 6, 17, 5}, {15, NC - 1, 9}, {7, NC, 3},
-        {15, NC + 6, KC + 1}, {5, 2*NC + 1, 3}, {13, 20, KC - 1}, {14, 33, KC}, {15, 31, 2*KC + 1}, {230, 1030, 513}};
+        {15, NC + 6, KC + 1}, {5, 2*NC + 1, 3}, {13, 20, KC - 1}, {14, 33, KC}, {15, 31, 2*KC + 1},
+        {230, 1030, 513}};
     int layout = 0;
     for (size_t i = 0; i < sizeof size / sizeof *size; i++)
         for (int k = 0; k < (size[i][0] * size[i][1] * size[i][2] > 10000000 ? 1 : 4); k++, layout += 3)
-            check_tiles(&(Product){size[i][0], size[i][1], size[i][2], layout & 1, layout >> 1 & 1, layout >> 2 & 1,
-                                   k ? 5 : 0, 1});
+            check_tiles(&(Product){size[i][0], size[i][1], size[i][2], layout & 1, layout >> 1 & 1,
+                                   layout >> 2 & 1, k ? 5 : 0, 1});
 }
 
 static void test_every_tile_keeps_subnormal_products_and_sums(void) {
     for (int layout = 0; layout < 8; layout++) {
         check_tiles(&(Product){31, 37, 20, layout & 1, layout >> 1 & 1, layout >> 2 & 1, 1, 0x1p-70f});
         int subnormal = 0;
-        for (size_t i = 0; i < used; i++) subnormal += fabsf(want_memory[i]) > 0 && fabsf(want_memory[i]) < FLT_MIN;
+        for (size_t i = 0; i < used; i++)
+            subnormal += fabsf(want_memory[i]) > 0 && fabsf(want_memory[i]) < FLT_MIN;
         CHECK(subnormal > 500);
     }
 }
 
 static void test_the_number_of_threads_does_not_change_a_bit(void) {
-    static const int size[][3] = {{1, 700, 200}, {700, 1, 200}, {29, 1100, 11}, {500, 33, 40}, {113, 129, 300}, {64, 64, 64},
-                                  {6, 30, 700}, {40, 40, 40}};                         // the last is for one thread
+    static const int size[][3] = {{1, 700, 200}, {700, 1, 200}, {29, 1100, 11}, {500, 33, 40},
+                                  {113, 129, 300}, {64, 64, 64}, {6, 30, 700},
+                                  {40, 40, 40}};                      // small enough for one thread
     static const int threads[] = {1, 2, 3, MAX_THREADS};
     for (int i = 0; i < 2 * (int)(sizeof size / sizeof *size); i++) {
         const int *s = size[i/2];
@@ -145,7 +150,8 @@ static void test_the_number_of_threads_does_not_change_a_bit(void) {
 
 static void test_a_product_over_nothing_is_zero_and_an_empty_one_touches_nothing(void) {
     check_tiles(&(Product){5, 7, 0, 0, 0, 0, 2, 1});
-    CHECK(want_memory[FRONT] == 0 && want_memory[FRONT + 6] == 0 && want_memory[FRONT + 7] != want_memory[FRONT + 7]);
+    CHECK(want_memory[FRONT] == 0 && want_memory[FRONT + 6] == 0
+          && want_memory[FRONT + 7] != want_memory[FRONT + 7]);
     check_tiles(&(Product){5, 7, 0, 1, 0, 0, 2, 1});
     check_tiles(&(Product){0, 7, 3, 0, 0, 0, 2, 1});
     check_tiles(&(Product){5, 0, 3, 0, 0, 0, 2, 1});
@@ -161,11 +167,12 @@ static void test_nan_and_infinity_reach_their_row_and_column_only(void) {
         int wrong = 0;
         CHECK(matmul_init(tiles[i].name) == 0);
         memset(c_memory, 0, sizeof c_memory);
-        matmul_one(c_memory, 40, a_memory + FRONT, 10, 1, b_memory + FRONT, 40, 1, 20, 40, 10, 0, matmul_work_memory);
+        matmul_one(c_memory, 40, a_memory + FRONT, 10, 1, b_memory + FRONT, 40, 1, 20, 40, 10, 0,
+                   matmul_work_memory);
         for (int m = 0; m < 20; m++)
             for (int n = 0; n < 40; n++) {
-                float c = c_memory[m*40 + n];
-                wrong += m == 3 ? c == c : n == 37 ? isfinite(c) : bits_of(c) != bits_of(want_memory[FRONT + m*40 + n]);
+                float c = c_memory[m*40 + n], want = want_memory[FRONT + m*40 + n];
+                wrong += m == 3 ? c == c : n == 37 ? isfinite(c) : bits_of(c) != bits_of(want);
             }
         CHECK(wrong == 0);
     }
@@ -188,7 +195,8 @@ static void test_the_fastest_instruction_set_is_chosen_and_an_unknown_one_refuse
 
 int main(int argc, char **argv) {
     // more threads than free cores: they must sleep while they wait, and OpenMP reads this before main
-    if (argc == 1 && !getenv("OMP_WAIT_POLICY") && setenv("OMP_WAIT_POLICY", "passive", 1) == 0) execv(argv[0], argv);
+    if (argc == 1 && !getenv("OMP_WAIT_POLICY") && setenv("OMP_WAIT_POLICY", "passive", 1) == 0)
+        execv(argv[0], argv);
     size_t n = (size_t)MAX_THREADS * WORK_PER_THREAD + 1;
     matmul_work_memory = allocate(n, sizeof *matmul_work_memory);
     if (!matmul_work_memory) return fprintf(stderr, "%s\n", error_text), 1;

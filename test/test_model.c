@@ -1,5 +1,5 @@
-/* test_model.c - the whole model on packed texts: what may not change a score or gradient, what must, the numbers of
- * other programs' models, and twenty training steps.  Run from the repository's root.                          */
+/* test_model.c - the whole model on packed texts: what may not change a score or gradient, what must, the
+ * numbers of other programs' models, and twenty training steps.  Run from the repository's root.           */
 #include "test.h"
 #include "../checkpoint.c"
 #include "../batch.c"
@@ -14,20 +14,20 @@ static void set_threads(int n) {
 }
 static int same_bits(const float *a, const float *b, size_t n) { return !memcmp(a, b, n * sizeof *a); }
 
-// ------------------------------------------------------------------------------------------- models and texts
+// ------------------------------------------------------------------------------------------ models and texts
 
 static Config neox(int reward, Pooling pooling) {
     Config c = {.family = FAMILY_NEOX, .vocab_size = 29, .channels = 20, .num_layers = 2, .num_heads = 5,
                 .num_kv_heads = 5, .head_dim = 4, .hidden = 37, .max_positions = 160, .rotary_dims = 2,
-                .parallel_residual = 1, .qkv_bias = 1, .out_bias = 1, .mlp_bias = 1, .activation = ACT_GELU_ERF,
-                .norm_eps = 1e-5f, .rope_theta = 10000, .eos = 0, .reward = reward, .pooling = pooling};
+                .parallel_residual = 1, .qkv_bias = 1, .out_bias = 1, .mlp_bias = 1, .norm_eps = 1e-5f,
+                .activation = ACT_GELU_ERF, .rope_theta = 10000, .reward = reward, .pooling = pooling};
     return c;
 }
 static Config llama(int reward, Pooling pooling) {
     Config c = {.family = FAMILY_LLAMA, .vocab_size = 29, .channels = 20, .num_layers = 2, .num_heads = 4,
-                .num_kv_heads = 2, .head_dim = 6, .hidden = 37, .max_positions = 160, .rotary_dims = 6, .rms_norm = 1,
-                .gated = 1, .activation = ACT_SILU, .norm_eps = 1e-5f, .rope_theta = 10000, .eos = 0, .reward = reward,
-                .pooling = pooling};
+                .num_kv_heads = 2, .head_dim = 6, .hidden = 37, .max_positions = 160, .rotary_dims = 6,
+                .rms_norm = 1, .gated = 1, .norm_eps = 1e-5f, .activation = ACT_SILU, .rope_theta = 10000,
+                .reward = reward, .pooling = pooling};
     return c;
 }
 static Config gpt2(int reward, Pooling pooling) {
@@ -50,17 +50,19 @@ static void set_weights(Model *m, double sd) {                        // all dra
     int count;
     params_layout(&p, &m->config, NULL, list, &count);
     for (int k = 0; k < count; k++)
-        for (size_t i = 0; i < list[k].size; i++)
-            m->params_memory[list[k].offset + i] = (float)((list[k].kind == KIND_ONE) + sd * random_normal(3, STREAM_TEST,
-                                                           (uint64_t)k, i));
+        for (size_t i = 0; i < list[k].size; i++) {
+            double x = sd * random_normal(3, STREAM_TEST, (uint64_t)k, i);
+            m->params_memory[list[k].offset + i] = (float)(list[k].kind == KIND_ONE ? 1 + x : x);
+        }
 }
 static void start(Model *m, Config c, int training) {
-    if (model_init(m, c) < 0 || (training && model_init_training(m) < 0) || model_reserve(m, MAX_ROWS, MAX_TEXTS) < 0)
+    if (model_init(m, c) < 0 || (training && model_init_training(m) < 0)
+        || model_reserve(m, MAX_ROWS, MAX_TEXTS) < 0)
         fprintf(stderr, "%s\n", error_text), exit(1);
     set_weights(m, 0.2);
 }
 
-// RECORDS prompts of 0 to 80 tokens with one to three answers of 1 to 60; longer than a block of attention's rows
+// prompts of 0 to 80 tokens with one to three answers of 1 to 60: some longer than a block of rows
 enum { RECORDS = 7, TEXTS = 14, VOCAB = 29 };
 static const int prompt_len[RECORDS] = {60, 1, 80, 2, 0, 33, 5}, answers_of[RECORDS] = {2, 2, 3, 1, 2, 2, 2};
 static int       tokens[4000];
@@ -76,7 +78,8 @@ static Span some_tokens(int len) {
 }
 static void make_data(void) {
     for (int i = 0; i < RECORDS; i++, data.num_records++) {
-        record[i] = (Record){.prompt = some_tokens(prompt_len[i]), .first = (int)data.num_answers, .count = answers_of[i]};
+        record[i] = (Record){.prompt = some_tokens(prompt_len[i]), .first = (int)data.num_answers,
+                             .count = answers_of[i]};
         for (int k = 0; k < answers_of[i]; k++)
             answer[data.num_answers++].tokens = some_tokens(1 + (17*i + 29*k) % 60);
     }
@@ -95,8 +98,10 @@ static void score(Model *m, const Batch *b, Scores *s) {
     if (m->config.reward) model_rewards(m, b, s->reward, NULL);
     else if (model_logp(m, b, s->logp) < 0) exit(1);
 }
-static int same_scores(const Model *m, const Scores *a, int row_a, int text_a, const Scores *b, int T, int B) {
-    return m->config.reward ? same_bits(a->reward + text_a, b->reward, (size_t)B) : same_bits(a->logp + row_a, b->logp, (size_t)T);
+// do the rows or texts of b score as they do in a, from row and text on?
+static int same_scores(const Model *m, const Scores *a, int row, int text, const Scores *b, const Pack *p) {
+    return m->config.reward ? same_bits(a->reward + text, b->reward, (size_t)p->B)
+                            : same_bits(a->logp + row, b->logp, (size_t)p->T);
 }
 
 // ----------------------------------------------------------------------------------------------- packing
@@ -106,13 +111,15 @@ static void test_a_record_is_packed_with_its_prompt_once_and_one_target_a_row(vo
     static Answer two[] = {{{3, 2}, 0, 1}, {{5, 1}, 0, 0}};
     const Dataset d = {.token = token, .answer = two};
     const Record r = {.prompt = {0, 3}, .first = 0, .count = 2};
-    static const int want[3][7] = {{11, 12, 13, 21, 22, 13, 31}, {0, 1, 2, 3, 4, 2, 3}, {-1, -1, 21, 22, 9, 31, 9}};
+    static const int want[3][7] = {{11, 12, 13, 21, 22, 13, 31}, {0, 1, 2, 3, 4, 2, 3},
+                                   {-1, -1, 21, 22, 9, 31, 9}};
     static const int want_eos[3][9] = {{11, 12, 13, 21, 22, 9, 13, 31, 9}, {0, 1, 2, 3, 4, 5, 2, 3, 4},
                                        {-1, -1, 21, 22, 9, -1, 31, 9, -1}};
     Pack p = {0};
     CHECK(pack_record(&p, &d, &r, POOL_LAST, 9) == 0 && p.T == 7 && p.S == 3 && p.B == 2);
     CHECK(record_rows(&d, &r, POOL_LAST) == 7 && record_rows(&d, &r, POOL_EOS) == 9);
-    for (int t = 0; t < 7; t++) CHECK(p.token[t] == want[0][t] && p.position[t] == want[1][t] && p.target[t] == want[2][t]);
+    for (int t = 0; t < 7; t++)
+        CHECK(p.token[t] == want[0][t] && p.position[t] == want[1][t] && p.target[t] == want[2][t]);
     CHECK(p.seg[0].start == 0 && p.seg[0].len == 2 && p.seg[0].parent == -1);
     CHECK(p.seg[1].start == 2 && p.seg[1].len == 3 && p.seg[1].parent == 0);
     CHECK(p.seg[2].start == 5 && p.seg[2].len == 2 && p.seg[2].parent == 0);
@@ -121,7 +128,8 @@ static void test_a_record_is_packed_with_its_prompt_once_and_one_target_a_row(vo
     pack_clear(&p);
     CHECK(pack_record(&p, &d, &r, POOL_EOS, 9) == 0 && p.T == 9 && p.S == 3 && p.B == 2);
     for (int t = 0; t < 9; t++)
-        CHECK(p.token[t] == want_eos[0][t] && p.position[t] == want_eos[1][t] && p.target[t] == want_eos[2][t]);
+        CHECK(p.token[t] == want_eos[0][t] && p.position[t] == want_eos[1][t]
+              && p.target[t] == want_eos[2][t]);
     CHECK(p.text[0].first == 3 && p.text[0].len == 2 && p.text[0].pooled == 5 && p.text[1].pooled == 8);
     pack_free(&p);
 }
@@ -135,8 +143,10 @@ static void test_a_document_is_cut_into_windows_in_which_every_token_is_a_target
     Pack p = {0};
     CHECK(document_rows(&d, &r) == 6 && document_rows(&d, &bare) == 4);
     CHECK(pack_window(&p, &d, &r, 0, 4, 9) == 0 && pack_window(&p, &d, &r, 4, 4, 9) == 0);
-    CHECK(p.T == 6 && p.S == 2 && p.B == 0 && p.seg[1].start == 4 && p.seg[1].len == 2 && p.seg[1].parent == -1);
-    for (int t = 0; t < 6; t++) CHECK(p.token[t] == want[0][t] && p.position[t] == want[1][t] && p.target[t] == want[2][t]);
+    CHECK(p.T == 6 && p.S == 2 && p.B == 0 && p.seg[1].start == 4 && p.seg[1].len == 2
+          && p.seg[1].parent == -1);
+    for (int t = 0; t < 6; t++)
+        CHECK(p.token[t] == want[0][t] && p.position[t] == want[1][t] && p.target[t] == want[2][t]);
     pack_clear(&p);
     CHECK(pack_window(&p, &d, &bare, 0, 9, 9) == 0 && p.T == 4 && p.token[3] == 13 && p.target[3] == 9);
     pack_free(&p);
@@ -157,14 +167,15 @@ static void test_a_text_scores_the_same_bits_alone_and_among_any_neighbours_in_a
                 int row = 0, text = 0;
                 start(&m, family[f](reward, POOL_LAST), 0);
                 pack_all(&p, list, RECORDS, POOL_LAST, 0);
-                CHECK(p.T > LOGITS_ROWS + 50 && p.T <= MAX_ROWS && p.B == TEXTS);  // more rows than one chunk of logits
+                // more rows than one chunk of logits
+                CHECK(p.T > LOGITS_ROWS + 50 && p.T <= MAX_ROWS && p.B == TEXTS);
                 Batch b = pack_batch(&p);
                 score(&m, &b, &all);
                 for (int i = 0; i < RECORDS; i++) {
                     pack_all(&alone, list + i, 1, POOL_LAST, 0);
                     b = pack_batch(&alone);
                     score(&m, &b, &one);
-                    CHECK(same_scores(&m, &all, row, text, &one, alone.T, alone.B));
+                    CHECK(same_scores(&m, &all, row, text, &one, &alone));
                     row += alone.T, text += alone.B;
                 }
                 for (int i = 1; i < TEXTS && reward; i++) CHECK(all.reward[i] != all.reward[i-1]);
@@ -172,17 +183,18 @@ static void test_a_text_scores_the_same_bits_alone_and_among_any_neighbours_in_a
             }
 }
 
-// gradients of sum_b c_b reward_b, or sum_t c_t logp_t, with micro-batches of `size` records; c depends on the place
+// gradients of sum_b c_b reward_b, or of sum_t c_t logp_t, from micro-batches of `size` records
 static void gradients(Model *m, int size) {
-    static float coefficient[MAX_ROWS];
+    static float c[MAX_ROWS];
+    int reward = m->config.reward;
     Pack p = {0};
     model_zero_grads(m);
-    for (int i = 0, row = 0; i < RECORDS; i += size, row += m->config.reward ? p.B : p.T) {
+    for (int i = 0, row = 0; i < RECORDS; i += size, row += reward ? p.B : p.T) {
         pack_all(&p, in_order + i, i + size < RECORDS ? size : RECORDS - i, m->config.pooling, 0);
         Batch b = pack_batch(&p);
-        for (int t = 0; t < p.T; t++) coefficient[t] = (float)random_normal(8, STREAM_TEST, 0, (uint64_t)(row + t));
+        for (int t = 0; t < p.T; t++) c[t] = (float)random_normal(8, STREAM_TEST, 0, (uint64_t)(row + t));
         model_forward(m, &b);
-        if (model_backward(m, &b, m->config.reward ? coefficient : NULL, m->config.reward ? NULL : coefficient, NULL) < 0) exit(1);
+        if (model_backward(m, &b, reward ? c : NULL, reward ? NULL : c, NULL) < 0) exit(1);
     }
     model_finish_grads(m);
     pack_free(&p);
@@ -207,13 +219,14 @@ static void test_gradients_are_the_same_bits_for_every_size_of_micro_batch(void)
         }
 }
 
-/* Record r in three ways: its prompt shared; repeated for each answer; and each text as one segment.          */
+/* Record r in three ways: its prompt shared; repeated for each answer; and each text as one segment.       */
 static void flat(Pack *p, const Record *r, int k) {                   // one segment: prompt and answer k
     Pack alone = {0};
     Record with_one = *r;
     with_one.first += k, with_one.count = 1;
     pack_clear(p);
-    if (pack_record(&alone, &data, &with_one, POOL_LAST, 0) < 0 || pack_room(p, (size_t)alone.T, 1, 1) < 0) exit(1);
+    if (pack_record(&alone, &data, &with_one, POOL_LAST, 0) < 0 || pack_room(p, (size_t)alone.T, 1, 1) < 0)
+        exit(1);
     for (int t = 0; t < alone.T; t++) pack_row(p, alone.token[t], alone.position[t], alone.target[t]);
     p->seg[p->S++] = (Segment){0, p->T, -1};
     p->text[p->B++] = alone.text[0];
@@ -266,8 +279,9 @@ static void test_a_shared_prompt_and_a_repeated_one_have_the_same_gradient_to_ro
             CHECK(model_backward(&m, &b, c + k, NULL, NULL) == 0);
         }
         for (size_t i = 0; i < m.num_params; i++) {
-            if (fabsf(shared[i]) > largest) largest = fabsf(shared[i]);
-            if (!(fabsf(shared[i] - m.grads_memory[i]) <= worst)) worst = fabsf(shared[i] - m.grads_memory[i]);
+            double g = shared[i], e = fabs(g - m.grads_memory[i]);
+            if (fabs(g) > largest) largest = fabs(g);
+            if (!(e <= worst)) worst = e;
         }
         CHECK(largest > 0.1);
         CHECK_NEAR(worst / largest, 0, 2e-6);
@@ -292,7 +306,8 @@ static void test_tokens_after_the_scored_row_and_padding_change_no_score(void) {
                 p.seg[0].len = p.T;
                 b = pack_batch(&p);
                 score(&m, &b, &one);
-                CHECK(k < 3 ? same_bits(all.reward, one.reward, 1) : same_bits(all.logp, one.logp, (size_t)T));
+                if (k < 3) CHECK(same_bits(all.reward, one.reward, 1));
+                else CHECK(same_bits(all.logp, one.logp, (size_t)T));
             }
             pack_free(&p), model_free(&m);
         }
@@ -310,7 +325,8 @@ static void test_another_end_token_changes_a_reward_only_where_it_is_read_there(
                 Batch b = pack_batch(&p);
                 score(&m, &b, eos ? &one : &all);
             }
-            for (int i = 0; i < TEXTS; i++) CHECK((all.reward[i] == one.reward[i]) == (pooling[k] != POOL_EOS));
+            for (int i = 0; i < TEXTS; i++)
+                CHECK((all.reward[i] == one.reward[i]) == (pooling[k] != POOL_EOS));
             pack_free(&p), model_free(&m);
         }
 }
@@ -351,7 +367,8 @@ static void test_scores_are_the_same_bits_with_and_without_memory_for_training(v
                 score(&m, &b, training ? &one : &all);
                 model_free(&m);
             }
-            CHECK(reward ? same_bits(all.reward, one.reward, TEXTS) : same_bits(all.logp, one.logp, (size_t)p.T));
+            if (reward) CHECK(same_bits(all.reward, one.reward, TEXTS));
+            else CHECK(same_bits(all.logp, one.logp, (size_t)p.T));
             pack_free(&p);
         }
 }
@@ -399,7 +416,8 @@ static void test_a_tied_embeddings_gradient_is_the_outputs_plus_the_inputs(void)
     start(&tied, c, 1);
     c.tied = 0;
     start(&apart, c, 1);
-    memcpy(apart.params_memory, tied.params_memory, tied.num_params * sizeof(float));  // the output matrix comes last
+    // the output matrix comes last
+    memcpy(apart.params_memory, tied.params_memory, tied.num_params * sizeof(float));
     memcpy(apart.params.unembed, tied.params.wte, n * sizeof(float));
     CHECK(apart.num_params == tied.num_params + n);
     gradients(&tied, 3), gradients(&apart, 3);
@@ -417,11 +435,11 @@ static void test_a_tied_embeddings_gradient_is_the_outputs_plus_the_inputs(void)
 static void test_memory_is_linear_in_rows_and_as_announced(void) {
     for (int f = 0; f < FAMILIES; f++) {
         Config c = family[f](0, POOL_LAST);
-        size_t one_more = model_bytes(&c, 1001, 8, 1) - model_bytes(&c, 1000, 8, 1);
-        CHECK(model_bytes(&c, 100000, 8, 1) - model_bytes(&c, 1000, 8, 1) == 99000 * one_more);
-        CHECK(model_bytes(&c, 1000, 8, 0) < model_bytes(&c, 1000, 8, 1) - 3 * model_num_params(&c) * sizeof(float));
+        size_t scoring = model_bytes(&c, 1000, 8, 0), training = model_bytes(&c, 1000, 8, 1);
+        CHECK(model_bytes(&c, 100000, 8, 1) - training == 99000 * (model_bytes(&c, 1001, 8, 1) - training));
+        CHECK(scoring + 3 * model_num_params(&c) * sizeof(float) < training);
     }
-    Config c = neox(1, POOL_LAST);                                    // counted by hand: embedding, 2 blocks, norm, head
+    Config c = neox(1, POOL_LAST);  // counted by hand: embedding, 2 blocks, norm, head
     CHECK(model_num_params(&c) == 29*20 + 2*(2*40 + 60*21 + 20*21 + 37*21 + 20*38) + 40 + 20);
 }
 
@@ -434,17 +452,21 @@ static void test_fresh_weights_have_their_standard_deviation_and_depend_on_the_s
     start(&m, c, 0), start(&other, c, 0), start(&same, c, 0);
     CHECK(model_random(&m, 1) == 0 && model_random(&other, 2) == 0 && model_random(&same, 1) == 0);
     CHECK(same_bits(m.params_memory, same.params_memory, m.num_params));
-    CHECK(!same_bits(m.params.wte, other.params.wte, 8) && !same_bits(m.params.block[0].qkvw, m.params.block[1].qkvw, 8));
+    CHECK(!same_bits(m.params.wte, other.params.wte, 8)
+          && !same_bits(m.params.block[0].qkvw, m.params.block[1].qkvw, 8));
     const struct { const float *x; size_t n; double sd; } part[] = {
-        {m.params.wte, 30000, 0.02}, {m.params.block[1].qkvw, 30000, sqrt(2 / 500.0)}, {m.params.block[0].fcw, 20000, sqrt(2 / 500.0)},
-        {m.params.block[0].attw, 10000, 2 / 2.0 / 10}, {m.params.block[1].projw, 20000, 2 / 2.0 / 10}};
+        {m.params.wte, 30000, 0.02}, {m.params.block[1].qkvw, 30000, sqrt(2 / 500.0)},
+        {m.params.block[0].fcw, 20000, sqrt(2 / 500.0)}, {m.params.block[0].attw, 10000, 2 / 2.0 / 10},
+        {m.params.block[1].projw, 20000, 2 / 2.0 / 10}};
     for (size_t k = 0; k < sizeof part / sizeof *part; k++) {
         double sum = 0, square = 0;
-        for (size_t i = 0; i < part[k].n; i++) sum += part[k].x[i], square += (double)part[k].x[i] * part[k].x[i];
+        for (size_t i = 0; i < part[k].n; i++)
+            sum += part[k].x[i], square += (double)part[k].x[i] * part[k].x[i];
         CHECK_NEAR(sum / (double)part[k].n / part[k].sd, 0, 0.04);
         CHECK_NEAR(sqrt(square / (double)part[k].n) / part[k].sd, 1, 0.03);
     }
-    for (int i = 0; i < 100; i++) CHECK(m.params.lnfw[i] == 1 && m.params.lnfb[i] == 0 && m.params.block[0].attb[i] == 0);
+    for (int i = 0; i < 100; i++)
+        CHECK(m.params.lnfw[i] == 1 && m.params.lnfb[i] == 0 && m.params.block[0].attb[i] == 0);
     for (int i = 0; i < 100; i++) CHECK(m.params.head[i] == 0);
     double square = 0;
     CHECK(model_random_head(&m, 1) == 0 && m.params.lnfb[99] == 0 && m.params.lnfw[0] == 1);
@@ -455,8 +477,8 @@ static void test_fresh_weights_have_their_standard_deviation_and_depend_on_the_s
 
 static void test_an_update_decays_matrices_only_and_multiplies_the_heads_rate(void) {
     Model m;
-    const AdamW o = {.learning_rate = 0.01, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.5, .head_rate = 10,
-                     .scale = 1, .step = 1};
+    const AdamW o = {.learning_rate = 0.01, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.5,
+                     .head_rate = 10, .scale = 1, .step = 1};
     start(&m, neox(1, POOL_LAST), 1);
     float *before = allocate(m.num_params, sizeof *before);
     memcpy(before, m.params_memory, m.num_params * sizeof *before);
@@ -465,8 +487,9 @@ static void test_an_update_decays_matrices_only_and_multiplies_the_heads_rate(vo
     const Block *b = &m.params.block[1];
     const struct { const float *x; size_t n; double decay, rate; } part[] = {
         {m.params.wte, 29*20, 0.995, 0.01}, {b->qkvw, 60*20, 0.995, 0.01}, {b->projw, 20*37, 0.995, 0.01},
-        {b->ln1w, 20, 1, 0.01}, {b->ln1b, 20, 1, 0.01}, {b->qkvb, 60, 1, 0.01}, {b->attb, 20, 1, 0.01}, {b->fcb, 37, 1, 0.01},
-        {m.params.lnfw, 20, 1, 0.01}, {m.params.lnfb, 20, 1, 0.01}, {m.params.head, 20, 0.95, 0.1}};
+        {b->ln1w, 20, 1, 0.01}, {b->ln1b, 20, 1, 0.01}, {b->qkvb, 60, 1, 0.01}, {b->attb, 20, 1, 0.01},
+        {b->fcb, 37, 1, 0.01}, {m.params.lnfw, 20, 1, 0.01}, {m.params.lnfb, 20, 1, 0.01},
+        {m.params.head, 20, 0.95, 0.1}};
     for (size_t k = 0; k < sizeof part / sizeof *part; k++)
         for (size_t i = 0; i < part[k].n; i++) {
             size_t at = (size_t)(part[k].x - m.params_memory) + i;
@@ -492,16 +515,18 @@ static void test_the_gradients_norm_is_of_all_tensors_and_shows_nan_and_infinity
 // -------------------------------------------------------------------------------- models of other programs
 
 static Json json;
+#define EACH(i, array) for (int i = json_first(&json, array); i >= 0; i = json_next(&json, i))
 static void read_reference(const char *folder) {
     Buffer b = {0};
     char path[200];
     snprintf(path, sizeof path, GOLDEN "%s/reference.json", folder);
-    if (file_read(&b, path) < 0 || json_parse(&json, b.data, b.len, path) < 0) fprintf(stderr, "%s\n", error_text), exit(1);
+    if (file_read(&b, path) < 0 || json_parse(&json, b.data, b.len, path) < 0)
+        fprintf(stderr, "%s\n", error_text), exit(1);
     buffer_free(&b);
 }
 static int integers(int *out, int array) {
     int n = 0;
-    for (int i = json_first(&json, array); i >= 0; i = json_next(&json, i)) out[n++] = (int)json_number(&json, i);
+    EACH(i, array) out[n++] = (int)json_number(&json, i);
     return n;
 }
 
@@ -516,14 +541,16 @@ static double run_text(Model *m, const int *ids, int n, float *logits) {
     Batch b = pack_batch(&p);
     score(m, &b, &one);
     for (int t = 0; t < n && !m->config.reward; t++) sum += one.logp[t];
-    if (logits) matmul_forward(logits, m->acts.lnf, output_matrix(m), NULL, n, m->config.channels, m->config.vocab_size);
+    if (logits)
+        matmul_forward(logits, m->acts.lnf, output_matrix(m), NULL, n, m->config.channels,
+                       m->config.vocab_size);
     pack_free(&p);
     return sum;
 }
 
 static void test_models_written_by_transformers_score_as_pytorch_does_in_double(void) {
-    static const char *const folder[] = {"neox", "neox_sequential", "gpt2", "llama", "llama3", "qwen2", "qwen3",
-                                         "neox_reward", "llama_reward"};
+    static const char *const folder[] = {"neox", "neox_sequential", "gpt2", "llama", "llama3", "qwen2",
+                                         "qwen3", "neox_reward", "llama_reward"};
     static float logits[64*64];
     for (size_t k = 0; k < sizeof folder / sizeof *folder; k++) {
         char path[200];
@@ -534,21 +561,19 @@ static void test_models_written_by_transformers_score_as_pytorch_does_in_double(
         CHECK(loaded);
         if (!loaded) { printf("    %s\n", error_text); continue; }
         read_reference(folder[k]);
-        int list = json_get(&json, 0, "texts");
-        for (int text = json_first(&json, list); text >= 0; text = json_next(&json, text), texts++) {
+        EACH(text, json_get(&json, 0, "texts")) {
             int n = integers(ids, json_get(&json, text, "ids")), t = 0;
+            texts++;
             double sum = run_text(&m, ids, n, m.config.reward ? NULL : logits);
             if (m.config.reward) {
                 CHECK_NEAR(one.reward[0], json_number(&json, json_get(&json, text, "score")), 5e-6);
                 continue;
             }
             CHECK_NEAR(sum, json_number(&json, json_get(&json, text, "sum_logp")), 2e-5);
-            for (int i = json_first(&json, json_get(&json, text, "logp")); i >= 0; i = json_next(&json, i), t++)
-                CHECK_NEAR(one.logp[t], json_number(&json, i), 1e-5);
+            EACH(i, json_get(&json, text, "logp")) CHECK_NEAR(one.logp[t++], json_number(&json, i), 1e-5);
             CHECK(t == n - 1);
             t = (n - 1) * m.config.vocab_size;
-            for (int i = json_first(&json, json_get(&json, text, "logits")); i >= 0; i = json_next(&json, i), t++)
-                CHECK_NEAR(logits[t], json_number(&json, i), 1e-5);
+            EACH(i, json_get(&json, text, "logits")) CHECK_NEAR(logits[t++], json_number(&json, i), 1e-5);
             CHECK(t == n * m.config.vocab_size);
         }
         CHECK(texts == 5);
@@ -559,18 +584,21 @@ static void test_models_written_by_transformers_score_as_pytorch_does_in_double(
 
 // the three texts of reference.json's `nll` as llama2.c's tokenizer (run.c, tok512.bin) encodes them
 static const int story[][49] = {
-    {1, 403, 407, 261, 378, 432, 383, 286, 261, 376, 298, 315, 421, 395, 317, 426, 338, 401, 396, 267, 337, 410, 408, 419, 292,
-     411, 322, 265, 282, 295, 433, 426},
-    {1, 274, 287, 381, 261, 262, 423, 388, 400, 428, 426, 291, 400, 428, 397, 355, 267, 352, 379, 269, 410, 449, 425, 423, 427,
-     426, 385, 328, 432, 265, 400, 428, 394, 261, 280, 294, 269, 352, 303, 261, 431, 413, 285, 312, 426},
-    {1, 410, 473, 425, 295, 413, 285, 421, 422, 410, 276, 435, 302, 425, 411, 344, 444, 331, 266, 266, 265, 280, 289, 419, 302,
-     419, 425, 419, 344, 356, 288, 294, 411, 268, 422, 344, 305, 435, 302, 268, 412, 419, 293, 282, 414, 271, 413, 419, 426}};
+    {1, 403, 407, 261, 378, 432, 383, 286, 261, 376, 298, 315, 421, 395, 317, 426, 338, 401, 396, 267, 337,
+     410, 408, 419, 292, 411, 322, 265, 282, 295, 433, 426},
+    {1, 274, 287, 381, 261, 262, 423, 388, 400, 428, 426, 291, 400, 428, 397, 355, 267, 352, 379, 269, 410,
+     449, 425, 423, 427, 426, 385, 328, 432, 265, 400, 428, 394, 261, 280, 294, 269, 352, 303, 261, 431, 413,
+     285, 312, 426},
+    {1, 410, 473, 425, 295, 413, 285, 421, 422, 410, 276, 435, 302, 425, 411, 344, 444, 331, 266, 266, 265,
+     280, 289, 419, 302, 419, 425, 419, 344, 356, 288, 294, 411, 268, 422, 344, 305, 435, 302, 268, 412, 419,
+     293, 282, 414, 271, 413, 419, 426}};
 
 static void test_stories260k_tells_the_story_that_llama2c_tells(void) {
     static float logits[121*512];
     Model m;
     int ids[121] = {1}, k = 0;                                        // 1: begin of text
-    int loaded = checkpoint_load(&m, GOLDEN "stories260K", LOAD_LANGUAGE_MODEL) == 0 && model_reserve(&m, 121, 1) == 0;
+    int loaded = checkpoint_load(&m, GOLDEN "stories260K", LOAD_LANGUAGE_MODEL) == 0
+        && model_reserve(&m, 121, 1) == 0;
     CHECK(loaded);
     if (!loaded) return;
     read_reference("stories260K");
@@ -581,15 +609,16 @@ static void test_stories260k_tells_the_story_that_llama2c_tells(void) {
         for (int v = 1; v < 512; v++) if (logits[t*512 + v] > logits[t*512 + best]) best = v;
         CHECK(best == ids[t + 1]);
     }
-    for (int at = json_first(&json, json_get(&json, 0, "first_positions")); at >= 0; at = json_next(&json, at), k++) {
+    EACH(at, json_get(&json, 0, "first_positions")) {
         int t = (int)json_number(&json, json_get(&json, at, "pos")), v = 0, top = 0;
         double sum = 0;
-        CHECK(t == k && ids[t] == (int)json_number(&json, json_get(&json, at, "token_in")));
-        for (int i = json_first(&json, json_get(&json, at, "logits_0_8")); i >= 0; i = json_next(&json, i), v++)
-            CHECK_NEAR(logits[t*512 + v], json_number(&json, i), 1e-4);
-        for (int i = json_first(&json, json_get(&json, at, "top5")); i >= 0; i = json_next(&json, i), top++) {
-            int id = json_first(&json, i);
-            CHECK_NEAR(logits[t*512 + (int)json_number(&json, id)], json_number(&json, json_next(&json, id)), 1e-4);
+        CHECK(t == k++ && ids[t] == (int)json_number(&json, json_get(&json, at, "token_in")));
+        EACH(i, json_get(&json, at, "logits_0_8"))
+            CHECK_NEAR(logits[t*512 + v++], json_number(&json, i), 1e-4);
+        EACH(i, json_get(&json, at, "top5")) {
+            int id = json_first(&json, i), logit = json_next(&json, id);
+            CHECK_NEAR(logits[t*512 + (int)json_number(&json, id)], json_number(&json, logit), 1e-4);
+            top++;
         }
         for (int i = 0; i < 512; i++) sum += exp(logits[t*512 + i]);
         CHECK_NEAR(log(sum), json_number(&json, json_get(&json, at, "logsumexp")), 1e-4);
@@ -597,10 +626,11 @@ static void test_stories260k_tells_the_story_that_llama2c_tells(void) {
     }
     CHECK(k == 8);
     k = 0;
-    for (int at = json_first(&json, json_get(&json, 0, "nll")); at >= 0; at = json_next(&json, at), k++) {
+    EACH(at, json_get(&json, 0, "nll")) {
         int n = (int)json_number(&json, json_get(&json, at, "tokens_scored")) + 1;
         CHECK(n <= 49 && story[k][n - 1] == 426 && (n == 49 || story[k][n] == 0));
-        CHECK_NEAR(run_text(&m, story[k], n, NULL), -json_number(&json, json_get(&json, at, "sum_nll")), 1e-4);
+        double sum = run_text(&m, story[k++], n, NULL);
+        CHECK_NEAR(sum, -json_number(&json, json_get(&json, at, "sum_nll")), 1e-4);
     }
     CHECK(k == 3);
     model_free(&m);
@@ -608,15 +638,16 @@ static void test_stories260k_tells_the_story_that_llama2c_tells(void) {
 
 // --------------------------------------------------------------- twenty steps: guards against a changed bit
 
-static void digest(char hex[65], const Model *m) {                    // of the parameters as little-endian floats
+static void digest(char hex[65], const Model *m) {  // of the parameters as little-endian floats
     unsigned char *bytes = allocate(m->num_params, 4);
-    for (size_t i = 0; i < 4 * m->num_params; i++) bytes[i] = (unsigned char)(bits_of(m->params_memory[i / 4]) >> i % 4 * 8);
+    for (size_t i = 0; i < 4 * m->num_params; i++)
+        bytes[i] = (unsigned char)(bits_of(m->params_memory[i / 4]) >> i % 4 * 8);
     sha256_hex(hex, bytes, 4 * m->num_params);
     free(bytes);
 }
 
-/* Twenty steps of AdamW with warm-up and clipping, two micro-batches each, on tokens drawn for the step: two windows of
- * 8 rows, or two pairs (3 tokens of prompt, answers of 3 and 2).  Returns the last step's loss.              */
+/* Twenty steps of AdamW with warm-up and clipping, two micro-batches each, on tokens drawn for the step: a
+ * window of 8 rows each, or a pair (prompt of 3 tokens, answers of 3 and 2).  Returns the last loss.       */
 static double train(Model *m, Config c) {
     static int drawn[24];
     static Answer two[] = {{{3, 3}, 0, 1}, {{6, 2}, 0, 0}};
@@ -631,10 +662,13 @@ static double train(Model *m, Config c) {
         model_zero_grads(m);
         for (int micro = 0; micro < 2; micro++) {
             float r[2], dr[2], logp[16], dlogp[16];
-            for (uint64_t i = 0; i < 8; i++)
-                drawn[i] = 1 + (int)random_below((uint32_t)c.vocab_size - 1, 42, STREAM_TEST, (uint64_t)step, 8*(uint64_t)micro + i) / 2;
+            for (uint64_t i = 0, at = 8 * (uint64_t)micro; i < 8; i++)  // half the vocabulary
+                drawn[i] = 1 + (int)random_below(24, 42, STREAM_TEST, (uint64_t)step, at + i);
+            drawn[3] = 25, drawn[6] = 26;                             // how the chosen and the rejected answer begin
             pack_clear(&p);
-            if ((c.reward ? pack_record(&p, &d, &pair, c.pooling, 0) : pack_window(&p, &d, &text, 0, 8, 0)) < 0) exit(1);
+            int packed = c.reward ? pack_record(&p, &d, &pair, c.pooling, 0)
+                                  : pack_window(&p, &d, &text, 0, 8, 0);
+            if (packed < 0) exit(1);
             Batch b = pack_batch(&p);
             model_forward(m, &b);
             if (c.reward) {
@@ -651,16 +685,18 @@ static double train(Model *m, Config c) {
         }
         model_finish_grads(m);
         double norm = model_grad_norm(m), scale = 1 / (norm + 1e-6);
-        model_update(m, &(AdamW){.learning_rate = 1e-3 * (step < 5 ? step : 5), .beta1 = 0.9, .beta2 = 0.98, .eps = 1e-8,
-                                 .weight_decay = 0.1, .head_rate = 2, .scale = scale < 1 ? scale : 1, .step = step});
+        model_update(m, &(AdamW){.learning_rate = 1e-3 * (step < 5 ? step : 5), .beta1 = 0.9, .beta2 = 0.98,
+                                 .eps = 1e-8, .weight_decay = 0.1, .head_rate = 2,
+                                 .scale = scale < 1 ? scale : 1, .step = step});
     }
     pack_free(&p);
     return loss;
 }
 
 static Config small(Config c) {
-    c.channels = 32, c.head_dim = 8, c.num_heads = 4, c.num_kv_heads = c.num_kv_heads == 2 ? 2 : 4, c.vocab_size = 48;
-    c.rotary_dims = c.rotary_dims == 6 ? 8 : c.rotary_dims * 2, c.hidden = 40, c.max_positions = 16;
+    c.channels = 32, c.head_dim = 8, c.num_heads = 4, c.num_kv_heads = c.num_kv_heads == 2 ? 2 : 4;
+    c.rotary_dims = c.rotary_dims == 6 ? 8 : c.rotary_dims * 2;
+    c.hidden = 40, c.max_positions = 16, c.vocab_size = 48;
     return c;
 }
 
@@ -674,24 +710,26 @@ static void twenty_steps(Config c, const char *want) {
             CHECK(kernels_init(tiles[k].name) == 0);
             double loss = train(&m, small(c));
             digest(hex, &m);
-            CHECK(loss > 0 && loss < (c.reward ? 0.693 : 3.8));       // log 2, and log 48 = 3.87 of a fresh model
-            if (strcmp(hex, want)) test_bad++, printf("    %s, %d threads: %s\n", kernels_name(), threads, hex);
+            CHECK(loss > 0 && loss < (c.reward ? 0.693 : 3.8));   // log 2, and log 48 = 3.87 of a fresh model
+            if (strcmp(hex, want))
+                test_bad++, printf("    %s, %d threads: %s\n", kernels_name(), threads, hex);
             model_free(&m);
         }
     set_threads(1);
     if (kernels_init(NULL) < 0) exit(1);
 }
 static void test_twenty_steps_of_language_modelling_give_the_recorded_bits(void) {
-    twenty_steps(neox(0, POOL_LAST), "3e16052f9e6c3d16e6486a664dff845b67f1f74efc0314dc00875ed2fe13e3b5");
-    twenty_steps(gpt2(0, POOL_LAST), "35a4642d011b3d3bb8b324f9be63efaa3b1790a00aec2ec62f3bc6b79653eaf6");
+    twenty_steps(neox(0, POOL_LAST), "5ce2dd65cbe3e71d2850ceabdff872de2db9dfb58b30b6af5efab9ed76d162fc");
+    twenty_steps(gpt2(0, POOL_LAST), "c42aff321b75bf418c233fcba073439a7aede95342e67229feb2f794d7950a34");
 }
 static void test_twenty_steps_of_a_reward_model_give_the_recorded_bits(void) {
-    twenty_steps(llama(1, POOL_LAST), "bd2ee92735ba24cf0186fb59b6f7cdb98ba72788b8559b406fe98f508a26296a");
+    twenty_steps(llama(1, POOL_LAST), "7f4d6696586401e5f3ec5e41b6dfd250a603b35bb0216932a7863375c00c9419");
 }
 
 int main(int argc, char **argv) {
     // three threads on fewer free cores: they must sleep while they wait, and OpenMP reads this before main
-    if (argc == 1 && !getenv("OMP_WAIT_POLICY") && setenv("OMP_WAIT_POLICY", "passive", 1) == 0) execv(argv[0], argv);
+    if (argc == 1 && !getenv("OMP_WAIT_POLICY") && setenv("OMP_WAIT_POLICY", "passive", 1) == 0)
+        execv(argv[0], argv);
     set_threads(1);
     if (kernels_init(NULL) < 0) return fprintf(stderr, "%s\n", error_text), 1;
     make_data();
