@@ -40,7 +40,7 @@ INLINE void probe_body(const int hw, float *out, const float *a, const float *b,
     case PROBE_ADD_SUBTRACT:    for (int i = 0; i < n; i++) out[i] = (a[i] + b[i]) - a[i];   break;
     case PROBE_MULTIPLY:        for (int i = 0; i < n; i++) out[i] = a[i] * b[i];            break;
     case PROBE_MULTIPLY_ADD:    for (int i = 0; i < n; i++) out[i] = a[i] * b[i] + c[i];     break;
-    case PROBE_DIVIDE:          for (int i = 0; i < n; i++) out[i] = a[i] / b[0];            break;
+    case PROBE_DIVIDE:        { const float d = b[0]; for (int i = 0; i < n; i++) out[i] = a[i] / d; break; }
     case PROBE_DIVIDE_SUBTRACT: for (int i = 0; i < n; i++) out[i] = a[i] / b[i] - c[i];     break;
     case PROBE_FMA:             for (int i = 0; i < n; i++) out[i] = FMA(a[i], b[i], c[i]);  break;
     case PROBE_DOUBLE_SMALL:    for (int i = 0; i < n; i++) out[i] = (float)((double)a[i] * 0x1p-1000 * 0x1p500 * 0x1p500); break;

@@ -155,6 +155,7 @@ static void print_help(const struct Command *c) {
 
 static int set_option(const struct Option *o, const char *value) {
     char *end;
+    if (!*value && o->kind != FLAG) return fail(EX_USAGE, "--%s: a value is missing", o->name);
     switch (o->kind) {
     case FLAG: *(int *)o->to = 1; return 0;
     case TEXT: *(const char **)o->to = value; return 0;
@@ -196,6 +197,7 @@ static int parse_options(const struct Command *c, int argc, char **argv) {
             if (!strcmp(name, options[k].name) && (options[k].commands & c->bit)) o = &options[k];
         if (!o) return fail(EX_USAGE, "%s: unknown option of more %s%s%s; see --help", argv[i], c->name,
                             c->object ? " " : "", c->object ? c->object : "");
+        if (o->kind == FLAG && equals) return fail(EX_USAGE, "--%s takes no value", o->name);
         if (o->kind == FLAG) value = "";
         if (!value && (i + 1 >= argc || !strncmp(argv[i+1], "--", 2)))
             return fail(EX_USAGE, "--%s: a value is missing", o->name);
@@ -239,6 +241,8 @@ static int load_data(Dataset *d, const char *spec, const Tokenizer *t, const Dat
         return fail(EX_DATAERR, "%s: %s data; pairs are needed (chosen and rejected)", d->path, data_kind_name[d->kind]);
     if (!pairs && d->kind != DATA_TEXT && d->kind != DATA_COMPLETION)
         return fail(EX_DATAERR, "%s: %s data; texts or prompts with completions are needed", d->path, data_kind_name[d->kind]);
+    if (!d->num_records)
+        return fail(EX_DATAERR, "%s: nothing is left of %zu rows: %zu ties, %zu too long", d->path, d->rows, d->tied, d->dropped);
     if (dataset_report(d, &line) < 0) return -1;
     fprintf(stderr, "%s", line.data);
     buffer_free(&line);
@@ -302,6 +306,8 @@ static int command_train(int bit) {
     if (!opt.train.n) return fail(EX_USAGE, "--train is needed");
     if (!opt.out) return fail(EX_USAGE, "--out is needed");
     if (o->reward && !dir) return fail(EX_USAGE, "--model is needed: the folder to start from");
+    if (strcmp(opt.dtype, "f32") && strcmp(opt.dtype, "f16") && strcmp(opt.dtype, "bf16"))
+        return fail(EX_USAGE, "--dtype %s: not a format of weights: f32, f16 or bf16", opt.dtype);
     if (opt.hidden_size % opt.num_heads || opt.hidden_size / opt.num_heads % 4)
         return fail(EX_USAGE, "--hidden_size must be a multiple of 4 x --num_attention_heads");
     if (opt.folds > 1 && opt.fold >= opt.folds) return fail(EX_USAGE, "--fold must be below --folds");
@@ -385,6 +391,12 @@ static void folder_for(char path[4096], const char *dir, size_t n, const char *n
     else snprintf(path, 4096, "%.*s", (int)n, dir);
 }
 
+static int same_rows(const Dataset *a, const Dataset *b) {
+    size_t i = 0;
+    while (i < a->num_records && i < b->num_records && a->record[i].line_start == b->record[i].line_start) i++;
+    return i == a->num_records && i == b->num_records;
+}
+
 // The mean reward of the folders A+B+C for every answer of the file, and the pairs' differences into a cell.
 static int evaluate_cell(Cells *cells, const char *spec, const char *file, FILE *out) {
     char name[64], path[4096];
@@ -395,21 +407,27 @@ static int evaluate_cell(Cells *cells, const char *spec, const char *file, FILE 
     int ok = 1, parts = 0;
     Cell *c = NULL;
     split_model(spec, name, &folders);
+    if (!*folders) return fail(EX_USAGE, "--model %s: the folder is missing", spec);
     for (const char *dir = folders; ok && *dir; ) {
         size_t n = strcspn(dir, "+");
         Model m = {0};
         Tokenizer t = {0};
+        Dataset own = {0};                                            // each model has its own tokenizer
         char set[64];
         dataset_name(set, file);
         folder_for(path, dir, n, set);
         ok = load_reward_model(&m, &t, path) == 0;
-        if (ok && parts) dataset_free(&d);                            // each model has its own tokenizer
-        ok = ok && dataset_load(&d, file, &t, &o) == 0;
-        if (ok && d.kind != DATA_PAIR) ok = fail(EX_DATAERR, "%s: %s data; pairs are needed", d.path, data_kind_name[d.kind]) == 0;
-        if (ok && !parts) ok = (sum = allocate(d.num_answers, sizeof *sum)) && (reward = allocate(d.num_answers, sizeof *reward));
-        ok = ok && evaluate_rewards(&m, t.eos, &d, reward) == 0;
-        for (size_t i = 0; ok && i < d.num_answers; i++) sum[i] += reward[i];
-        parts++;
+        ok = ok && dataset_load(&own, file, &t, &o) == 0;
+        if (ok && own.kind != DATA_PAIR)
+            ok = fail(EX_DATAERR, "%s: %s data; pairs are needed", own.path, data_kind_name[own.kind]) == 0;
+        if (ok && parts && !same_rows(&d, &own))
+            ok = fail(EX_DATAERR, "%s: --over_length drop leaves other pairs to another model of %s", own.path, name) == 0;
+        if (ok && !parts)
+            ok = (sum = allocate(own.num_answers, sizeof *sum)) && (reward = allocate(own.num_answers, sizeof *reward));
+        ok = ok && evaluate_rewards(&m, t.eos, &own, reward) == 0;
+        for (size_t i = 0; ok && i < own.num_answers; i++) sum[i] += reward[i];
+        if (parts++) dataset_free(&own);
+        else d = own;
         model_free(&m), tokenizer_free(&t);
         dir += n + (dir[n] == '+');
     }
@@ -430,12 +448,26 @@ static int evaluate_cell(Cells *cells, const char *spec, const char *file, FILE 
 
 static int command_eval(int bit) {
     Cells cells = {0};
+    Output file = {.fd = -1};
     FILE *out = NULL;
+    char a[64], b[64];
+    const char *folder;
     int ok = 1;
     (void)bit;
     if (!opt.from.n && (!opt.model.n || !opt.eval.n)) return fail(EX_USAGE, "--model and --eval are needed, or --from");
     if (opt.folds > 1 && opt.fold >= opt.folds) return fail(EX_USAGE, "--fold must be below --folds");
-    if (opt.out && !(out = fopen(opt.out, "w"))) return fail(EX_CANTCREAT, "%s: %s", opt.out, strerror(errno));
+    for (int i = 0; i < opt.eval.n; i++)                               // cells of one name would be joined
+        for (int k = 0; k < i; k++)
+            if (dataset_name(a, opt.eval.item[i]), dataset_name(b, opt.eval.item[k]), !strcmp(a, b))
+                return fail(EX_USAGE, "--eval: two files are called %s; give one another name: FILE:NAME", a);
+    for (int i = 0; i < opt.model.n; i++)
+        for (int k = 0; k < i; k++)
+            if (split_model(opt.model.item[i], a, &folder), split_model(opt.model.item[k], b, &folder), !strcmp(a, b))
+                return fail(EX_USAGE, "--model: two models are called %s; give one another name: NAME=FOLDER", a);
+    if (opt.out && (output_open(&file, opt.out) < 0 || !(out = fdopen(dup(file.fd), "w")))) {
+        output_drop(&file);
+        return error_code ? -1 : fail(EX_CANTCREAT, "%s: %s", opt.out, strerror(errno));
+    }
     for (int i = 0; ok && i < opt.from.n; i++) ok = cells_read(&cells, opt.from.item[i]) == 0;
     for (int i = 0; ok && i < opt.model.n; i++)
         for (int k = 0; ok && k < opt.eval.n; k++) ok = evaluate_cell(&cells, opt.model.item[i], opt.eval.item[k], out) == 0;
@@ -443,6 +475,8 @@ static int command_eval(int bit) {
     ok = ok && print_table(&cells) == 0;
     for (size_t i = 0; ok && out && i < cells.n; i++) ok = write_metrics(out, &cells.cell[i]) == 0;
     if (out && (ferror(out) | fclose(out)) && ok) ok = fail(EX_IOERR, "%s: could not be written", opt.out) == 0;
+    ok = ok && (!out || (output_close(&file) == 0 && output_rename(&file) == 0));
+    output_drop(&file);
     cells_free(&cells);
     return ok ? 0 : -1;
 }
@@ -457,6 +491,7 @@ static int command_score(int bit) {
     DataOptions o = data_options();
     float *reward = NULL;
     (void)bit;
+    o.as_given = 1;
     if (!opt.model.n) return fail(EX_USAGE, "--model is needed");
     int ok = load_reward_model(&m, &t, opt.model.item[0]) == 0 && dataset_load(&d, "-", &t, &o) == 0
           && dataset_report(&d, &report) == 0;
@@ -469,7 +504,7 @@ static int command_score(int bit) {
         const char *row = d.text.data + r->line_start;
         const float *x = reward + r->first;
         while (n && row[n-1] != '}') n--;
-        printf("%.*s", (int)(n - 1), row);
+        for (size_t k = 0; k + 1 < n; k++) putchar(row[k] == '\n' || row[k] == '\r' ? ' ' : row[k]);
         if (d.kind == DATA_PAIR)
             printf(",\"scores_chosen\":%.9g,\"scores_rejected\":%.9g,\"results\":%g", x[0], x[1], x[0] > x[1] ? 1 : x[0] == x[1] ? 0.5 : 0);
         else if (r->count == 1) printf(",\"reward\":%.9g", x[0]);
@@ -562,25 +597,42 @@ static int command_gradcheck(int bit) {
 int main(int argc, char **argv) {
     const struct Command *c = NULL;
     int used = 0;
-    if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) return print_help(NULL), argc < 2 ? EX_USAGE : 0;
+    if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
+        print_help(NULL);
+        if (argc < 2) return EX_USAGE;
+        goto done;
+    }
     for (int i = 0; i < NUM_COMMANDS && !c; i++) {
         if (strcmp(argv[1], commands[i].name)) continue;
         if (commands[i].object && (argc < 3 || strcmp(argv[2], commands[i].object))) continue;
         c = &commands[i], used = commands[i].object ? 3 : 2;
     }
-    if (!c && !strcmp(argv[argc-1], "--help")) return print_help(NULL), 0;
+    if (!c && !strcmp(argv[argc-1], "--help")) {
+        print_help(NULL);
+        goto done;
+    }
     if (!c) {
         fprintf(stderr, "more: %s%s%s: unknown command; see more --help\n", argv[1], argc > 2 ? " " : "", argc > 2 ? argv[2] : "");
         return EX_USAGE;
     }
     if (parse_options(c, argc - used, argv + used) < 0) goto failed;
-    if (opt.help) return print_help(c), 0;
+    if (opt.help) {
+        print_help(c);
+        goto done;
+    }
 #ifdef _OPENMP
     if (opt.threads) omp_set_num_threads(opt.threads);
 #endif
     if (kernels_init(getenv("MORE_ISA")) < 0 || selftest_start() < 0) goto failed;
+    if (opt.model.n > 1 && c->bit != EVAL) {
+        fail(EX_USAGE, "--model: one folder is enough, not %d", opt.model.n);
+        goto failed;
+    }
     if (c->bit & TRAIN) print_header(c);
-    if (c->run(c->bit) == 0) return 0;
+    if (c->run(c->bit) < 0) goto failed;
+done:
+    if (!fflush(stdout) && !ferror(stdout)) return 0;
+    fail(EX_IOERR, "standard output: could not be written");
 failed:
     fprintf(stderr, "more: %s\n", error_text);
     return error_code ? error_code : 1;

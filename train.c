@@ -24,6 +24,7 @@ typedef struct {
 } Settings;
 static Settings opt;
 
+enum { MAX_PAIRS = 4096 };                                            // of a micro-batch
 enum { MORE_UNIFORM = MORE_MODES };                                   // a third way to weigh a group: 1/K each
 
 static double now(void) {
@@ -147,7 +148,7 @@ static size_t next_micro_batch(Run *run, size_t at, size_t end, int language_mod
     while (at < end) {
         int rows = 0, ok = 1;
         for (int u = 0; u < run->unit; u++) rows += item_rows(run, &run->item[at + (size_t)u], language_model);
-        if (run->pack.T && run->pack.T + rows > opt.micro_batch_tokens) break;
+        if (run->pack.T && (run->pack.T + rows > opt.micro_batch_tokens || run->pack.B / 2 + run->unit > MAX_PAIRS)) break;
         for (int u = 0; u < run->unit && ok; u++, at++) {
             const Item *i = &run->item[at];
             const Dataset *d = &run->data[i->set];
@@ -206,11 +207,10 @@ static int pairs_backward(Run *run, const Batch *b, const float *weight, const I
 // MultiTask, Single and the uniform control: the mean over the step's pairs, times the rows' own weights.
 static int step_reward(Run *run, size_t at, size_t end, double *loss) {
     const double n = (double)(end - at);
-    float weight[4096];
+    float weight[MAX_PAIRS];
     while (at < end) {
         size_t begin = at;
         if (!(at = next_micro_batch(run, at, end, 0))) return -1;
-        if (at - begin > 4096) return fail(EX_USAGE, "--micro_batch_tokens: more than 4096 pairs in one micro-batch");
         Batch b = pack_batch(&run->pack);
         for (size_t j = begin; j < at; j++)
             weight[j - begin] = (float)(run->data[run->item[j].set].record[run->item[j].record].weight / n);
@@ -243,11 +243,11 @@ static double norm_of(const float *g, int C) {
 static int step_more_release(Run *run, size_t at, size_t end, double *loss) {
     const int K = run->num_train, C = run->model.config.channels;
     const double G = (double)(end - at) / K;
-    float weight[4096], *g = allocate((size_t)C, sizeof *g);
+    float weight[MAX_PAIRS], *g = allocate((size_t)C, sizeof *g);
     int ok = g != NULL;
     while (ok && at < end) {
         size_t begin = at;
-        if (!(at = next_micro_batch(run, at, end, 0)) || at - begin > 4096) { ok = 0; break; }
+        if (!(at = next_micro_batch(run, at, end, 0))) { ok = 0; break; }
         Batch b = pack_batch(&run->pack);
         model_forward(&run->model, &b);
         model_rewards(&run->model, &b, run->value, run->pooled);
@@ -274,12 +274,12 @@ static int step_more_release(Run *run, size_t at, size_t end, double *loss) {
 static int step_more_paper(Run *run, size_t at, size_t end, double *loss) {
     const int K = run->num_train, C = run->model.config.channels;
     const double n = (double)(end - at) / K;
-    float weight[4096], *g = allocate((size_t)K * (size_t)C, sizeof *g);
+    float weight[MAX_PAIRS], *g = allocate((size_t)K * (size_t)C, sizeof *g);
     double l[MORE_MAX_SETS] = {0};
     int ok = g != NULL, batches = 0;
     for (size_t i = at; ok && i < end; batches++) {
         size_t begin = i;
-        if (!(i = next_micro_batch(run, i, end, 0)) || i - begin > 4096) { ok = 0; break; }
+        if (!(i = next_micro_batch(run, i, end, 0))) { ok = 0; break; }
         Batch b = pack_batch(&run->pack);
         model_forward(&run->model, &b);
         model_rewards(&run->model, &b, run->value, run->pooled);
@@ -502,7 +502,7 @@ int train(Run *run, const Objective *o) {
         if (opt.save_steps > 0 && (s + 1) % opt.save_steps == 0 && s + 1 < steps && checkpoint_save(&run->model, opt.out, &run->tokenizer_text, opt.dtype, sha256) < 0) return -1;
     }
     (void)eos;
-    if (evaluate_all(run, o, steps) < 0 || checkpoint_save(&run->model, opt.out, &run->tokenizer_text, opt.dtype, sha256) < 0) return -1;
+    if (checkpoint_save(&run->model, opt.out, &run->tokenizer_text, opt.dtype, sha256) < 0 || evaluate_all(run, o, steps) < 0) return -1;
     fprintf(stderr, "%s: %zu tokens in %.1f s\n", opt.out, tokens, now() - start);
     if (run->log) fprintf(run->log, "{\"event\":\"end\",\"weights_sha256\":\"%s\",\"wall_s\":%.2f}\n", sha256, now() - start);
     printf("weights sha256 %s\n", sha256);

@@ -13,8 +13,8 @@ sets="hh_harmless oasst1_en opinpref pandalm tulu_human"
 extra=; for s in hh_helpful webgpt; do [ -n "$folder" ] && [ -f "$folder/$s.train.jsonl" ] && extra="$extra $s"; done
 file() { [ -f "data/$1.$2.jsonl" ] && echo "data/$1.$2.jsonl" || echo "$folder/$1.$2.jsonl"; }
 cut="--max_length 193 --max_prompt_length 64"
-recipe="--model data/base $cut --learning_rate 2e-4 --head_rate 5 --weight_decay 0.05 --warmup_ratio 0.06 --pooling mean
-        --micro_batch_tokens 8192 --quiet --threads 1"
+recipe="--model data/base $cut --learning_rate 2e-4 --head_rate 5 --weight_decay 0.05 --warmup_ratio 0.06"
+recipe="$recipe --pooling mean --micro_batch_tokens 8192 --quiet --threads 1"
 mkdir -p "$out/cells"
 train= test=; for s in $sets; do train="$train $(file $s train)"; test="$test $(file $s test)"; done
 

@@ -1,0 +1,543 @@
+#!/bin/sh
+# The commands from end to end: ./more on a tiny model and small files that are made here.  Run from the repository
+# root; a test's name is the sentence it proves; the last line is "N passed, N failed".
+#   sh test/test_commands.sh [PART...]      only these parts: help usage train eval score look bad stop bits
+t=$(mktemp -d "${TMPDIR:-/tmp}/more-commands-XXXXXX") || exit 1
+trap 'rm -rf "$t"' EXIT
+trap 'exit 1' HUP INT TERM
+passed=0 failed=0 bad=
+LC_ALL=C; export LC_ALL
+unset MORE_ISA
+OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive; export OMP_NUM_THREADS OMP_WAIT_POLICY      # tiny models; --threads where it matters
+
+fault() { bad=1; printf '    %s\n' "$*"; }                                    # notes what is wrong with the running test
+proves() {                                                            # ends it: its name
+    if [ -z "$bad" ]; then passed=$((passed + 1)); echo "ok     $1"; else failed=$((failed + 1)); echo "FAILED $1"; fi
+    bad=
+}
+# run COMMAND...: standard output to $t/1, the rest to $t/2, the exit code to $code
+run() { "$@" > "$t/1" 2> "$t/2" < "${in:-/dev/null}"; code=$?; }
+from() { in=$1; shift; "$@"; in=; }                                   # standard input of a command
+works() { run "$@"; [ $code = 0 ] || fault "exit $code: $* : $(tail -n 1 "$t/2")"; }
+# refused CODE TEXT COMMAND...: the last line is "more: ... TEXT ..."
+refused() {
+    want=$1 text=$2; shift 2
+    run "$@"
+    [ $code = "$want" ] || fault "exit $code, not $want: $*"
+    last=; while IFS= read -r line; do last=$line; done < "$t/2"
+    case "$last" in "more: "*"$text"*) ;; *) fault "$last, not ...$text...: $*" ;; esac
+}
+same() { cmp -s "$1" "$2" || fault "$1 and $2 differ"; }
+holds() { grep -q -e "$2" "$1" || fault "$1 does not hold $2"; }
+sha() { sed -n 's/^weights sha256 \([0-9a-f]\{64\}\)$/\1/p' "$t/1"; }
+part() { [ -z "$parts" ] || case " $parts " in *" $1 "*) ;; *) return 1 ;; esac; }
+parts=$*
+
+# ------------------------------------------------------------------------------------------- small files, a model
+
+# sentences KIND ROWS SEED: texts; or pairs, of which the chosen one says yes more often
+sentences() {
+    awk -v kind="$1" -v rows="$2" -v x="$3" '
+    function next_(n) { x = x * 16807 % 2147483647; return int(x / 1000) % n }
+    function say(n,  s, i) { for (i = 0; i < n; i++) s = s (i ? " " : "") word[next_(20)]; return s }
+    BEGIN {
+        split("sky sea blue green red cat dog sees likes runs over under tree house and then not is was big", w, " ")
+        for (i in w) word[i - 1] = w[i]
+        for (r = 0; r < rows; r++)
+            if (kind == "text") printf "{\"text\":\"%s.\"}\n", say(30)
+            else printf "{\"prompt\":\"\\n\\nHuman: %s?\\n\\nAssistant:\",\"chosen\":\" yes %s yes\",\"rejected\":\" no %s\"}\n",
+                say(5), say(2 + next_(4)), say(2 + next_(5))
+    }'
+}
+sentences text 30 1 > "$t/text.jsonl"
+sentences text 6 2 > "$t/other.jsonl"
+sentences pair 18 3 > "$t/a.train.jsonl"
+sentences pair 24 4 > "$t/b.train.jsonl"
+sentences pair 12 5 > "$t/c.train.jsonl"
+sentences pair 16 6 > "$t/a.test.jsonl"
+sentences pair 8 7 > "$t/b.test.jsonl"
+abc="$t/a.train.jsonl $t/b.train.jsonl $t/c.train.jsonl"
+
+new="--vocab_size 300 --hidden_size 32 --num_hidden_layers 2 --num_attention_heads 2 --max_length 64 --per_step_tokens 300
+     --learning_rate 3e-3"
+cut="--max_length 96 --max_prompt_length 48"
+recipe="$cut --learning_rate 1e-3 --per_step_pairs 6 --max_steps 4 --quiet"
+pairs="--model $t/lm $recipe"
+works ./more train lm $new --train "$t/text.jsonl" --eval "$t/other.jsonl" --out "$t/lm"
+lm_sha=$(sha); cp "$t/2" "$t/lm.err"
+works ./more train reward $pairs --train $abc --out "$t/r"
+r_sha=$(sha)
+works ./more train reward $pairs --train "$t/a.train.jsonl" --eval "$t/a.test.jsonl" --out "$t/s-a"
+works ./more train reward $pairs --train "$t/b.train.jsonl" --pooling mean --out "$t/s-b"
+proves "a_language_model_and_reward_models_are_trained_from_small_files"
+[ $failed = 0 ] || { echo "$passed passed, $failed failed"; exit 1; }
+
+# ------------------------------------------------------------------------------------------------ help and usage
+
+all="model tokenizer threads quiet help"
+data="micro_batch_tokens max_length max_prompt_length over_length template prompt_key chosen_key rejected_key"
+training="$data train eval out dtype learning_rate num_train_epochs max_steps weight_decay adam_beta1 adam_beta2 adam_epsilon
+          max_grad_norm warmup_ratio lr_scheduler_type logging_steps eval_steps save_steps seed"
+rewards="$training head_rate per_step_pairs pooling random_weights raw_head folds fold"
+options_of() {
+    echo $all; case "$1" in
+    "train lm")     echo $training then vocab_size hidden_size num_hidden_layers num_attention_heads per_step_tokens ;;
+    "train reward") echo $rewards ;;
+    "train more")   echo $rewards more normalize alpha ;;
+    eval)           echo $data eval from out seed folds fold raw_head ;;
+    score)          echo $data raw_head ;;
+    tokenize)       echo train out learn ;;
+    esac
+}
+commands=$(./more --help | awk '/^    more [a-z]/ { print $2 == "train" ? $2 "_" $3 : $2 }')
+
+if part help; then
+    works ./more --help
+    works ./more train --help
+    for c in train_lm train_reward train_more eval score tokenize inspect; do
+        case " $(echo $commands) " in *" $c "*) ;; *) fault "no $c" ;; esac
+    done
+    proves "help_lists_the_commands"
+    for c in $commands; do
+        command=$(echo $c | tr _ ' ')
+        works ./more $command --help
+        sed -n 's/^    --\([a-z0-9_]*\).*/\1/p' "$t/1" | sort > "$t/have"
+        options_of "$command" | tr ' ' '\n' | sort > "$t/want"
+        diff "$t/have" "$t/want" > "$t/diff" || fault "$command: $(cat "$t/diff")"
+    done
+    proves "the_help_of_every_command_mentions_its_options_and_no_other"
+fi
+
+if part usage; then
+    run ./more; [ $code = 64 ] || fault "exit $code"
+    for c in frobnicate "train" "train frobnicate" "eval2"; do
+        run ./more $c; [ $code = 64 ] || fault "exit $code: $c"
+        holds "$t/2" "^more: $c.*: unknown command; see more --help"
+    done
+    proves "an_unknown_command_is_a_usage_error"
+    for c in $commands; do
+        command=$(echo $c | tr _ ' ')
+        refused 64 "--frobnicate: unknown option of more $command; see --help" ./more $command --frobnicate 3
+        own=" $(echo $(options_of "$command")) "
+        for o in train eval out dtype then vocab_size seed learning_rate head_rate more pooling folds from raw_head learn max_length; do
+            case "$own" in *" $o "*) ;; *)
+                refused 64 "--$o: unknown option of more $command; see --help" ./more $command --$o ;;
+            esac
+        done
+    done
+    proves "an_option_of_another_command_is_refused"
+    refused 64 "--out: a value is missing" ./more train lm --train x --out
+    refused 64 "--out: a value is missing" ./more train lm --out --train x
+    refused 64 "--model: a value is missing" ./more eval --model
+    refused 64 "model: not an option; see more score --help" ./more score model
+    refused 64 "-x: not an option" ./more score -x 3
+    refused 64 "--out" ./more train lm --train "$t/no-such.jsonl" --out ""
+    refused 64 "--model" ./more score --model=
+    proves "a_missing_value_is_a_usage_error"
+    for o in "max_steps -1" "max_steps 1.5" "max_steps 3000000000" "max_steps x" "max_steps 1x" "learning_rate nan" "learning_rate -1" \
+             "learning_rate inf" "warmup_ratio 1.01" "adam_beta1 1" "per_step_tokens 0" "vocab_size 257" "max_length 1" "threads -1" \
+             "num_train_epochs 0" "seed -1"; do
+        refused 64 "--$o: a " ./more train lm --${o% *} "${o#* }"
+    done
+    for o in "over_length cut" "lr_scheduler_type step"; do
+        refused 64 "--$o: unknown; see --help for the choices" ./more train lm --${o% *} "${o#* }"
+    done
+    refused 64 "--pooling first: unknown" ./more train more --pooling first
+    refused 64 "--more none: unknown" ./more train more --more=none
+    refused 64 "--normalize l3: unknown" ./more train more --normalize l3
+    refused 64 "f8: not a format of weights" ./more train reward $pairs --train $abc --out "$t/f8" --dtype f8
+    [ -f "$t/f8/log.jsonl" ] && fault "it was noticed after training only"
+    refused 64 "--template chatml: unknown" ./more train reward $pairs --train $abc --out "$t/x" --template chatml
+    refused 64 "MORE_ISA=z80: unknown here" env MORE_ISA=z80 ./more inspect --model "$t/lm"
+    proves "a_value_out_of_range_is_a_usage_error"
+    refused 64 "--train is needed" ./more train lm --out "$t/x"
+    refused 64 "--out is needed" ./more train lm --train "$t/text.jsonl"
+    refused 64 "--model is needed" ./more train reward --train $abc --out "$t/x"
+    refused 64 "--model and --eval are needed, or --from" ./more eval --model "$t/r"
+    refused 64 "--model is needed" ./more score
+    refused 64 "--model is needed" ./more inspect
+    refused 64 "--tokenizer or --model is needed" ./more tokenize
+    refused 64 "--learn needs --train and --out" ./more tokenize --learn 300
+    refused 64 "at least 258 pieces are needed" ./more tokenize --learn 257 --train "$t/text.jsonl" --out "$t/x"
+    refused 64 "--fold must be below --folds" ./more train reward $pairs --train $abc --out "$t/x" --folds 3 --fold 3
+    refused 64 "--fold must be below --folds" ./more eval --model "$t/r" --eval "$t/a.test.jsonl" --folds 3 --fold 3
+    refused 64 "--hidden_size must be a multiple of 4 x --num_attention_heads" ./more train lm $new --train "$t/text.jsonl" \
+        --out "$t/x" --num_attention_heads 3
+    refused 64 "the model has 2048 positions" ./more score --model "$t/r" --max_length 4096
+    refused 64 "leaves no room for an answer" ./more score --model "$t/r" --max_length 64 --max_prompt_length 63
+    refused 64 "--model: " ./more score --model "$t/r" "$t/lm"
+    refused 64 "--model: " ./more train reward $pairs --model "$t/r" --train $abc --out "$t/x"
+    refused 64 "more than" ./more train lm --train $(awk 'BEGIN { for (i = 0; i < 65; i++) print "x" }')
+    proves "what_a_command_cannot_do_without_is_asked_for"
+    works ./more inspect --model_name_or_path "$t/lm"
+    works ./more train lm $new --train "$t/text.jsonl" --output-dir="$t/x" --max-steps 1 --num_layers 1 --num-heads 4 --quiet
+    proves "dashes_equal_signs_and_other_names_of_options_are_understood"
+fi
+
+# -------------------------------------------------------------------------------------------------------- training
+
+if part train; then
+    holds "$t/lm.err" '^more train lm$'
+    holds "$t/lm.err" 'hidden_size=32'
+    holds "$t/lm.err" 'seed=42'
+    holds "$t/lm.err" '^text: 30 rows of kind text, 30 kept, 0 dropped (too long), 0 ties, 0 truncated'
+    holds "$t/lm.err" '^[0-9]* parameters, [0-9]* steps, [0-9.]* GiB needed, [0-9]* threads, '
+    holds "$t/lm.err" '^step [0-9]*/[0-9]*  loss [0-9.]*  [0-9]* tokens/s  [0-9]*:[0-9][0-9] left'
+    holds "$t/lm.err" '^other: [0-9.]* bits per byte$'
+    proves "a_run_says_its_settings_its_memory_its_progress_and_what_it_learned"
+    works ./more inspect --model "$t/lm"
+    [ "$(sha)" = "$lm_sha" ] || fault "inspect: $(sha)"
+    if command -v sha256sum > "$t/x.out"; then
+        [ "$(sha256sum < "$t/lm/model.safetensors")" = "$lm_sha  -" ] || fault "sha256sum"
+    fi
+    holds "$t/lm/log.jsonl" "\"weights_sha256\":\"$lm_sha\""
+    proves "the_hash_printed_logged_and_shown_is_that_of_the_file"
+    for f in config.json model.safetensors tokenizer.json tokenizer_config.json special_tokens_map.json log.jsonl; do
+        [ -s "$t/r/$f" ] || fault "no $f"
+    done
+    [ -z "$(find "$t" -name '*.tmp')" ] || fault "$(find "$t" -name '*.tmp')"
+    same "$t/lm/tokenizer.json" "$t/r/tokenizer.json"
+    holds "$t/r/config.json" GPTNeoXForSequenceClassification
+    proves "a_model_folder_is_whole_and_leaves_no_temporary_files"
+    for m in release paper uniform; do
+        works ./more train more --more $m $pairs --train $abc --out "$t/m-$m"
+        for k in a b c; do
+            holds "$t/m-$m/log.jsonl" "\"lambda/$k\":0.[0-9]*,\"loss/$k\":[0-9.]*,\"grad_norm/$k\":[0-9.]*"
+        done
+        grep '"event":"train"' "$t/m-$m/log.jsonl" | awk -F'"lambda/[abc]":' '
+            { s = $2 + $3 + $4; if (s < .99999 || s > 1.00001) bad = 1 } END { exit bad || NR != 4 }' || fault "$m: lambda"
+    done
+    grep -c '"lambda/a":0.333333,' "$t/m-uniform/log.jsonl" | grep -q '^4$' || fault "uniform is not uniform"
+    proves "more_logs_lambda_loss_and_gradient_norm_of_each_set_and_lambda_sums_to_1"
+    works ./more train lm $new --train "$t/text.jsonl" --then "$t/other.jsonl" --out "$t/x" --dtype f16
+    [ $(($(wc -c < "$t/x/model.safetensors") * 19 / 10)) -lt $(wc -c < "$t/lm/model.safetensors") ] || fault "f16 is not smaller"
+    works ./more train reward $recipe --train "$t/c.train.jsonl" --model "$t/x" --out "$t/x" --dtype bf16
+    from "$t/c.train.jsonl" works ./more score --model "$t/x"
+    proves "weights_are_stored_in_16_bits_when_asked"
+    works ./more train reward $pairs --train "$t/a.train.jsonl" --eval "$t/a.test.jsonl" --eval_steps 2 --save_steps 3 --out "$t/x"
+    [ "$(grep -c '"event":"eval","step":[23],"eval_a_loss":' "$t/x/log.jsonl")" = 2 ] || fault "$(cat "$t/x/log.jsonl")"
+    cmp -s "$t/x/model.safetensors" "$t/s-a/model.safetensors" || fault "evaluating and saving change the result"
+    proves "evaluating_and_saving_on_the_way_changes_nothing"
+    works ./more train reward $pairs --train $abc --random_weights --out "$t/x"
+    [ "$(sha)" != "$r_sha" ] || fault "the same as without"
+    proves "random_weights_starts_from_others"
+    for seed in 3 4; do works ./more train reward $pairs --train $abc --raw_head $seed --out "$t/raw-$seed"; done
+    cmp -s "$t/raw-3/model.safetensors" "$t/r/model.safetensors" && fault "the same as from a zero head"
+    cmp -s "$t/raw-3/model.safetensors" "$t/raw-4/model.safetensors" && fault "one head for two seeds"
+    proves "raw_head_starts_from_a_random_head_of_that_seed"
+    for f in 0 1; do works ./more train reward $pairs --train $abc --folds 2 --fold $f --out "$t/f-$f"; done
+    cmp -s "$t/f-0/model.safetensors" "$t/f-1/model.safetensors" && fault "two folds, one model"
+    refused 65 "no pairs to train on" ./more train reward $pairs --train "$t/one.jsonl" $(
+        head -n 1 "$t/a.train.jsonl" > "$t/one.jsonl"
+        for f in 0 1; do ./more eval $cut --model "$t/r" --eval "$t/one.jsonl" --folds 2 --fold $f > "$t/x.out" 2>&1 && echo --folds 2 --fold $f; done) \
+        --out "$t/x"
+    proves "training_leaves_a_fold_out"
+    works ./more train reward $pairs --seed 7 --train $abc --out "$t/x"
+    [ "$(sha)" != "$r_sha" ] || fault "the same pairs in the same order"
+    works ./more train lm $new --seed 7 --train "$t/text.jsonl" --out "$t/x"
+    [ "$(sha)" != "$lm_sha" ] || fault "the same weights"
+    proves "the_seed_changes_the_result"
+fi
+
+# ------------------------------------------------------------------------------------------------------ evaluating
+
+if part eval; then
+    works ./more eval $cut --model All=$t/r "$t/s-a" "Mean=$t/s-a+$t/s-b" "Own=$t/s-%s" --eval "$t/a.test.jsonl" "$t/b.test.jsonl:b" \
+        --out "$t/e.jsonl"
+    cp "$t/1" "$t/table"
+    holds "$t/table" '^a: 16 pairs, 16 prompts; the longer answer wins [0-9.]* %$'
+    holds "$t/table" '^b: 8 pairs, 8 prompts;'
+    holds "$t/table" '^mean of the 2 sets;'
+    for m in All s-a Mean Own; do
+        [ "$(grep -c "^$m  *[0-9.]* *[0-9.-]* \.\. " "$t/table")" = 3 ] || fault "rows of $m: $(cat "$t/table")"
+    done
+    [ "$(grep -c '^longer answer wins' "$t/table")" = 2 ] || fault "longer answer wins"
+    [ "$(grep -c '"event":"pair"' "$t/e.jsonl")" = 96 ] || fault "$(wc -l < "$t/e.jsonl") lines"
+    [ "$(grep -c '"event":"metrics"' "$t/e.jsonl")" = 8 ] || fault "metrics"
+    for k in accuracy accuracy_95 accuracy_strict tie_rate nll brier margin ece_5 ece_10 ece_20 ace_more_10 mce_10 confidence_ece_10 \
+             quantiles histogram correct wrong; do
+        [ "$(grep -c "\"event\":\"metrics\".*\"$k\":" "$t/e.jsonl")" = 8 ] || fault "no $k"
+    done
+    proves "eval_prints_a_table_of_models_by_sets_and_writes_pairs_and_metrics"
+    deltas() { sed -n "s/.*\"model\":\"$1\",\"eval\":\"$2\".*\"delta\":\([^,]*\),.*/\1/p" "$t/e.jsonl" > "$t/delta.$3"; }
+    works ./more eval $cut --model A=$t/s-a B=$t/s-b --eval "$t/a.test.jsonl" "$t/b.test.jsonl" --out "$t/e2.jsonl"
+    cat "$t/e2.jsonl" >> "$t/e.jsonl"
+    deltas s-a a 1; deltas B a 2; deltas Mean a 3
+    paste "$t/delta.1" "$t/delta.2" "$t/delta.3" | awk '
+        { d = ($1 + $2) / 2 - $3; if (d > 1e-7 || d < -1e-7) bad = 1 } END { exit bad || NR != 16 }' || fault "not the mean"
+    proves "a_model_of_several_folders_has_their_mean_reward"
+    deltas Own a 1; deltas A a 2; same "$t/delta.1" "$t/delta.2"
+    deltas Own b 1; deltas B b 2; same "$t/delta.1" "$t/delta.2"
+    proves "a_folder_with_a_percent_sign_is_each_sets_own"
+    grep -v '"model":"[AB]"' "$t/e.jsonl" > "$t/e3.jsonl"
+    works ./more eval --from "$t/e3.jsonl"; same "$t/1" "$t/table"
+    works ./more eval $cut --model All=$t/r "$t/s-a" --eval "$t/a.test.jsonl" "$t/b.test.jsonl" --out "$t/x1.jsonl"
+    works ./more eval $cut --model "Mean=$t/s-a+$t/s-b" "Own=$t/s-%s" --eval "$t/a.test.jsonl" "$t/b.test.jsonl" --from "$t/x1.jsonl"
+    same "$t/1" "$t/table"
+    proves "results_read_back_make_the_same_table"
+    for f in 0 1 2; do works ./more eval $cut --model R=$t/r --eval "$t/a.test.jsonl" --folds 3 --fold $f --out "$t/fold.$f"; done
+    cat "$t"/fold.? | sed -n 's/"event":"pair"/&/p' | sort > "$t/x1"
+    works ./more eval $cut --model R=$t/r --eval "$t/a.test.jsonl" --out "$t/x.jsonl"
+    grep '"event":"pair"' "$t/x.jsonl" | sort > "$t/x2"
+    same "$t/x1" "$t/x2"
+    proves "the_folds_of_a_file_are_its_pairs_each_once"
+    works ./more eval $cut --model Raw=$t/lm --raw_head 1 --eval "$t/a.test.jsonl" --out "$t/x1.jsonl"
+    works ./more eval $cut --model Raw=$t/lm --raw_head 2 --eval "$t/a.test.jsonl" --out "$t/x2.jsonl"
+    cmp -s "$t/x1.jsonl" "$t/x2.jsonl" && fault "one head for two seeds"
+    proves "a_raw_head_is_a_function_of_its_seed"
+    cp "$t/e3.jsonl" "$t/keep.jsonl"
+    works ./more eval $cut --from "$t/keep.jsonl" --model New=$t/r --eval "$t/a.test.jsonl" --out "$t/keep.jsonl"
+    holds "$t/1" '^Own  '
+    refused 66 "No such file" ./more eval $cut --model New=$t/r --eval "$t/no-such.jsonl" --out "$t/e3.jsonl"
+    [ -s "$t/e3.jsonl" ] || fault "the old results are gone"
+    proves "results_that_are_there_are_not_lost_to_a_run_that_fails_or_reads_them"
+    works ./more tokenize --learn 258 --train "$t/text.jsonl" --out "$t/tok"
+    works ./more train lm $new --train "$t/text.jsonl" --tokenizer "$t/tok/tokenizer.json" --max_steps 1 --out "$t/lm2" --quiet
+    works ./more train reward $recipe --model "$t/lm2" --train "$t/a.train.jsonl" --max_steps 1 --out "$t/r2"
+    works ./more eval $cut --model "Mean=$t/r+$t/r2" --eval "$t/a.test.jsonl"
+    refused 65 "" ./more eval --max_length 40 --max_prompt_length 20 --over_length drop --model "Mean=$t/r+$t/r2" --eval "$t/a.test.jsonl"
+    proves "models_of_other_tokenizers_are_averaged_but_only_on_the_same_rows"
+    mkdir -p "$t/other"; cp "$t/b.test.jsonl" "$t/other/a.test.jsonl"
+    refused 64 "a" ./more eval $cut --model "$t/r" --eval "$t/a.test.jsonl" "$t/other/a.test.jsonl"
+    refused 64 "r" ./more eval $cut --model "$t/r" "$t/other/../r" --eval "$t/a.test.jsonl"
+    refused 64 "" ./more eval $cut --model "R=" --eval "$t/a.test.jsonl"
+    proves "two_sets_or_two_models_of_one_name_are_refused"
+fi
+
+# --------------------------------------------------------------------------------------------------------- scoring
+
+score() { rows=$1; shift; from "$rows" works ./more score $cut --model "$t/r" --quiet "$@"; }
+if part score; then
+    score "$t/a.test.jsonl"; cp "$t/1" "$t/pairs"
+    sed 's/,"scores_chosen":[^}]*}$/}/' "$t/pairs" > "$t/y"; same "$t/y" "$t/a.test.jsonl"
+    sed 's/.*"scores_chosen":\([^,]*\),"scores_rejected":\([^,]*\),"results":\([^,]*\)}$/\1 \2 \3/' "$t/pairs" > "$t/numbers"
+    awk '{ r = $1 > $2 ? 1 : $1 < $2 ? 0 : .5; if (NF != 3 || r != $3) bad = 1 } END { exit bad || NR != 16 }' "$t/numbers" || fault "results"
+    awk '{ for (i = 1; i < 3; i++) { s = $i; sub(/e.*/, "", s); gsub(/[-.]/, "", s); sub(/^0*/, "", s); n = length(s)
+           if (n > most) most = n; if (n > 9) bad = 1 } } END { exit bad || most != 9 }' "$t/numbers" || fault "not 9 significant digits"
+    proves "a_pair_is_its_row_with_both_scores_and_the_result_added"
+    works ./more eval $cut --model R=$t/r --eval "$t/a.test.jsonl" --out "$t/x.jsonl"
+    sed -n 's/.*"delta":\([^,]*\),.*/\1/p' "$t/x.jsonl" | paste "$t/numbers" - | awk '
+        { d = $1 - $2 - $4; if (d > 1e-8 || d < -1e-8) bad = 1 } END { exit bad || NR != 16 }' || fault "eval says something else"
+    proves "score_and_eval_agree"
+    sed 's/"chosen":\(.*\),"rejected":.*/"completion":\1,"label":true}/' "$t/a.test.jsonl" > "$t/points.jsonl"
+    score "$t/points.jsonl"; cp "$t/1" "$t/points"
+    sed 's/,"reward":[^}]*}$/}/' "$t/points" > "$t/y"; same "$t/y" "$t/points.jsonl"
+    sed 's/.*"reward":\(.*\)}$/\1/' "$t/points" > "$t/x1"; cut -d ' ' -f 1 "$t/numbers" > "$t/x2"; same "$t/x1" "$t/x2"
+    proves "a_point_has_one_reward_and_an_answer_scores_the_same_alone_and_in_a_pair"
+    sed 's/"chosen":\(.*\),"rejected":\(.*\)}$/"completions":[\2,\1," maybe"],"ranks":[3,1,2]}/' "$t/a.test.jsonl" > "$t/ranks.jsonl"
+    score "$t/ranks.jsonl"; cp "$t/1" "$t/ranks"
+    sed 's/,"rewards":[^}]*}$/}/' "$t/ranks" > "$t/y"; same "$t/y" "$t/ranks.jsonl"
+    sed 's/.*"rewards":\[\([^,]*\),\([^,]*\),\([^,]*\)\]}$/\2 \1/' "$t/ranks" > "$t/x1"; cut -d ' ' -f 1,2 "$t/numbers" > "$t/x2"; same "$t/x1" "$t/x2"
+    proves "a_ranking_has_its_rewards_in_the_order_of_the_row"
+    {   sed 's/,"ranks".*/}/; s/," maybe"//' "$t/ranks.jsonl"
+        echo '{"prompt":"P","completions":[" a"," a"],"ranks":[1,1]}'; } > "$t/two.jsonl"
+    score "$t/two.jsonl"
+    [ "$(wc -l < "$t/1")" -eq 17 ] || fault "$(wc -l < "$t/1") rows of 17"
+    [ "$(grep -c '"rewards":\[[^,]*,[^,]*\]}$' "$t/1")" = 17 ] || fault "$(tail -n 1 "$t/1")"
+    {   cat "$t/b.test.jsonl"; echo '{"prompt":"P","chosen":" a","rejected":" a"}'; } > "$t/tie.jsonl"
+    score "$t/tie.jsonl"
+    [ "$(wc -l < "$t/1")" -eq 9 ] || fault "$(wc -l < "$t/1") rows of 9"
+    tail -n 1 "$t/1" | grep -q '"results":0.5}$' || fault "$(tail -n 1 "$t/1")"
+    proves "every_row_comes_back_ties_too"
+    score "$t/other.jsonl"
+    sed 's/,"reward":[^}]*}$/}/' "$t/1" > "$t/y"; same "$t/y" "$t/other.jsonl"
+    proves "texts_are_scored"
+    printf '\357\273\277\r\n{"text":"a","id":1}\r\n\n  {"text":"b"}' > "$t/odd.jsonl"
+    score "$t/odd.jsonl"
+    [ "$(sed 's/"reward":[^}]*/R/' "$t/1" | tr -d '\n')" = '{"text":"a","id":1,R}{"text":"b",R}' ] || fault "$(cat "$t/1")"
+    printf '[ {"text": "a",\n   "id": 1}\n , {"text": "b"}]\n' > "$t/array.json"
+    score "$t/array.json"
+    [ "$(wc -l < "$t/1")" -eq 2 ] && [ "$(grep -c '^{.*"reward":.*}$' "$t/1")" = 2 ] || fault "$(cat "$t/1")"
+    proves "rows_of_any_layout_come_back_one_a_line"
+    awk '{ row[NR] = $0 } END { for (i = NR; i; i--) print row[i] }' "$t/a.test.jsonl" > "$t/back.jsonl"
+    score "$t/back.jsonl"
+    awk '{ row[NR] = $0 } END { for (i = NR; i; i--) print row[i] }' "$t/1" > "$t/y"; same "$t/y" "$t/pairs"
+    score "$t/a.test.jsonl" --micro_batch_tokens 1; same "$t/1" "$t/pairs"
+    score "$t/a.test.jsonl" --micro_batch_tokens 150 --threads 3; same "$t/1" "$t/pairs"
+    for i in 1 7 16; do
+        sed -n ${i}p "$t/a.test.jsonl" > "$t/one.jsonl"; sed -n ${i}p "$t/pairs" > "$t/y"
+        score "$t/one.jsonl"; same "$t/1" "$t/y"
+    done
+    proves "a_text_scores_the_same_whatever_its_neighbours"
+    from "$t/a.test.jsonl" works ./more score $cut --model "$t/r"
+    holds "$t/2" '^stdin: 16 rows of kind pair, 16 kept'
+    proves "what_was_read_is_reported_apart_from_the_data"
+fi
+
+# --------------------------------------------------------------------------------------------------------- looking
+
+if part look; then
+    printf 'the sky, \303\244 sea\n\000\377' > "$t/bytes"
+    from "$t/bytes" works ./more tokenize --model "$t/lm"
+    awk -F '\t' '{ if (NF != 2 || $1 !~ /^[0-9]+$/ || $2 !~ /^".*"$/) bad = 1 } END { exit bad }' "$t/1" || fault "$(cat "$t/1")"
+    printf 'the sky over the sea' > "$t/words"
+    from "$t/words" works ./more tokenize --tokenizer "$t/lm/tokenizer.json"
+    [ "$(cut -f 2 "$t/1" | tr -d '"\n')" = "the sky over the sea" ] || fault "$(cat "$t/1")"
+    [ "$(wc -l < "$t/1")" -lt 15 ] || fault "nothing was learned"
+    proves "tokenize_shows_the_pieces_of_a_text"
+    works ./more tokenize --learn 300 --train "$t/text.jsonl" --out "$t/v/w"
+    same "$t/v/w/tokenizer.json" "$t/lm/tokenizer.json"
+    proves "a_vocabulary_learned_apart_is_the_one_that_training_learns"
+    works ./more inspect --model "$t/lm"
+    holds "$t/1" '^GPT-NeoX, language model: [0-9]* parameters$'
+    works ./more inspect --model "$t/s-b"
+    holds "$t/1" '^GPT-NeoX, reward model: '
+    holds "$t/1" 'channels 32, layers 2, heads 2'
+    holds "$t/1" 'a score head, pooling mean'
+    proves "inspect_shows_what_a_folder_holds"
+    works ./more selftest
+    holds "$t/1" '^this machine keeps the contract$'
+    works ./more gradcheck --model "$t/lm"
+    works ./more gradcheck --model "$t/s-b"
+    proves "the_machine_and_the_gradients_of_a_model_can_be_checked"
+fi
+
+# ----------------------------------------------------------------------------------------------------- what is bad
+
+if part bad; then
+    refused 66 "$t/no-such.jsonl: No such file" ./more train lm $new --train "$t/no-such.jsonl" --out "$t/x"
+    refused 66 "$t/no-such.jsonl: No such file" ./more eval $cut --model "$t/r" --eval "$t/no-such.jsonl"
+    refused 66 "$t/no-such.jsonl: No such file" ./more eval --from "$t/no-such.jsonl"
+    refused 66 "no-such-folder" ./more score --model "$t/no-such-folder"
+    refused 66 "no-such-folder" ./more train reward $recipe --train $abc --model "$t/no-such-folder" --out "$t/x"
+    refused 66 "no-such.json" ./more tokenize --tokenizer "$t/no-such.json"
+    refused 66 "$t: not a regular file" ./more train lm $new --train "$t" --out "$t/x"
+    proves "a_file_that_is_not_there_is_named"
+    { cat "$t/a.train.jsonl"; echo '{"prompt":"P","chosen":"a","rejected":'; } > "$t/cut.jsonl"
+    { cat "$t/a.train.jsonl"; echo; echo '{"prompt":"P","chosen":"a","answer":"b"}'; } > "$t/half.jsonl"
+    refused 65 "$t/cut.jsonl:19:" ./more train reward $pairs --train "$t/b.train.jsonl" "$t/cut.jsonl" --out "$t/x"
+    refused 65 "$t/half.jsonl:20: no \"rejected\" beside \"chosen\"" ./more eval $cut --model "$t/r" --eval "$t/half.jsonl"
+    from "$t/cut.jsonl" refused 65 ":19:" ./more score $cut --model "$t/r"
+    [ -s "$t/1" ] && fault "rows before a bad one were written"
+    refused 65 ": no rows" ./more score --model "$t/r"
+    echo '{"prompt":"P"}' > "$t/prompt.jsonl"
+    from "$t/prompt.jsonl" refused 65 "prompts without answers have no reward" ./more score --model "$t/r"
+    echo '{"event":"pair","model":"R"}' > "$t/x.jsonl"
+    refused 65 "$t/x.jsonl:1: not a line that eval --out wrote" ./more eval --from "$t/x.jsonl"
+    echo '{"event":"train"}' > "$t/x.jsonl"
+    refused 65 "$t/x.jsonl: no pairs in it" ./more eval --from "$t/x.jsonl"
+    proves "a_bad_line_is_named_by_file_and_line"
+    refused 65 "text data; pairs are needed" ./more train reward $pairs --train "$t/text.jsonl" --out "$t/x"
+    refused 65 "text data; pairs are needed" ./more eval $cut --model "$t/r" --eval "$t/text.jsonl"
+    refused 65 "pair data; texts or prompts with completions are needed" ./more train lm $new --train "$t/a.train.jsonl" --out "$t/x"
+    refused 65 "too little data for a single step" ./more train reward $pairs --per_step_pairs 60 --train "$t/a.train.jsonl" --out "$t/x"
+    proves "data_of_another_kind_and_too_little_data_are_refused"
+    echo '{"prompt":"P","chosen":"a","rejected":"a"}' > "$t/ties.jsonl"
+    refused 65 "ties" ./more train reward $pairs --train "$t/a.train.jsonl" --eval "$t/ties.jsonl" --out "$t/new"
+    [ -f "$t/new/log.jsonl" ] && fault "it was noticed after training only"
+    proves "a_file_to_evaluate_on_without_pairs_is_refused_before_training"
+    refused 65 "$t/lm: a language model without a reward head; train one, or give --raw_head SEED" ./more score --model "$t/lm"
+    refused 65 "$t/lm: a language model without a reward head" ./more eval $cut --model "$t/lm" --eval "$t/a.test.jsonl"
+    refused 65 "a reward model, which predicts no tokens" ./more train lm $new --model "$t/r" --train "$t/text.jsonl" --out "$t/x"
+    proves "a_language_model_has_no_rewards_and_the_remedy_is_named"
+
+    # hostile FILE CODE TEXT: the folder of a reward model with $t/evil in place of the file
+    hostile() {
+        rm -rf "$t/h"; cp -r "$t/r" "$t/h"; cp "$t/evil" "$t/h/$1"
+        from "$t/a.test.jsonl" refused "$2" "$3" ./more score $cut --model "$t/h"
+    }
+    good=$t/r/model.safetensors size=$(wc -c < "$t/r/model.safetensors")
+    for n in 0 7 8 100 $((size / 2)) $((size - 1)); do head -c $n "$good" > "$t/evil"; hostile model.safetensors 65 model.safetensors; done
+    { cat "$good"; echo; } > "$t/evil";                                         hostile model.safetensors 65 model.safetensors
+    printf '\377\377\377\377\377\377\377\377{}' > "$t/evil";                    hostile model.safetensors 65 model.safetensors
+    printf '\022\000\000\000\000\000\000\000{"a":{"dtype":1}}' > "$t/evil";     hostile model.safetensors 65 model.safetensors
+    { printf '\377\000\000\000\000\000\000\000'; tail -c +9 "$good"; } > "$t/evil"; hostile model.safetensors 65 model.safetensors
+    for f in config.json tokenizer.json; do
+        : > "$t/evil";                       hostile $f 65 $f
+        head -c 100 "$t/r/$f" > "$t/evil";   hostile $f 65 $f
+        echo '[]' > "$t/evil";               hostile $f 65 $f
+    done
+    changed() { sed "s/\"$1\": *-*[0-9]*/\"$1\": $2/" "$t/r/config.json" > "$t/evil"; hostile config.json "$3" "$4"; }
+    changed hidden_size 64 65 shape
+    changed hidden_size -32 65 hidden_size
+    changed num_hidden_layers 3 65 missing
+    changed num_hidden_layers 1 65 model.safetensors
+    changed vocab_size 2000000000 65 ""
+    rm -rf "$t/h"; cp -r "$t/r" "$t/h"; rm "$t/h/model.safetensors"
+    refused 66 "model.safetensors" ./more score --model "$t/h"
+    mkdir "$t/h/model.safetensors"
+    refused 66 "model.safetensors" ./more score --model "$t/h"
+    proves "a_truncated_or_hostile_model_folder_is_refused_and_the_file_named"
+
+    refused 73 "$t/text.jsonl" ./more train lm $new --train "$t/text.jsonl" --out "$t/text.jsonl/x"
+    refused 73 "$t/text.jsonl" ./more train reward $pairs --train $abc --out "$t/text.jsonl"
+    refused 73 "$t/text.jsonl" ./more tokenize --learn 300 --train "$t/text.jsonl" --out "$t/text.jsonl/x"
+    refused 73 "$t/no/such" ./more eval $cut --model "$t/r" --eval "$t/a.test.jsonl" --out "$t/no/such"
+    rm -rf "$t/x"; mkdir -p "$t/x/model.safetensors"
+    refused 73 "model.safetensors" ./more train reward $pairs --train $abc --out "$t/x"
+    rm -rf "$t/x"; mkdir -p "$t/x"; ln -s "$t/text.jsonl" "$t/x/model.safetensors.tmp"
+    refused 73 "symbolic link" ./more train reward $pairs --train $abc --out "$t/x"
+    rm -rf "$t/x"
+    proves "a_place_that_cannot_be_written_is_named"
+    if [ -c /dev/full ]; then
+        full() { "$@" > /dev/full 2> "$t/2" < "${in:-/dev/null}"; code=$?; [ $code = 74 ] || fault "exit $code, not 74: $*"; }
+        from "$t/a.test.jsonl" full ./more score $cut --model "$t/r"
+        holds "$t/2" "^more: standard output: "
+        from "$t/text.jsonl" full ./more tokenize --model "$t/lm"
+        full ./more eval $cut --model "$t/r" --eval "$t/a.test.jsonl"
+        full ./more inspect --model "$t/r"
+        full ./more --help
+        proves "a_full_disk_behind_standard_output_is_an_error"
+    fi
+fi
+
+# -------------------------------------------------------------------------------------------------------- stopping
+
+if part stop; then
+    awk 'NR % 2 { sub("chosen", "kept"); sub("rejected", "chosen"); sub("kept", "rejected") } { print }' "$t/b.train.jsonl" > "$t/mixed.jsonl"
+    rm -rf "$t/x"; cp -r "$t/r" "$t/x"
+    refused 65 "is not finite" ./more train reward $pairs --train "$t/mixed.jsonl" --learning_rate 1e30 --out "$t/x"
+    holds "$t/2" "a lower --learning_rate may help; nothing was written"
+    for f in config.json model.safetensors tokenizer.json; do same "$t/x/$f" "$t/r/$f"; done
+    rm -rf "$t/x"
+    refused 65 "is not finite" ./more train more $pairs --train $abc "$t/mixed.jsonl" --learning_rate 1e30 --out "$t/x"
+    [ -f "$t/x/model.safetensors" ] && fault "a broken model was written"
+    proves "a_loss_that_is_not_finite_stops_the_run_and_leaves_the_old_model"
+    rm -rf "$t/x"
+    ./more train reward $pairs --max_steps 0 --num_train_epochs 1000 --train $abc --out "$t/x" > "$t/1" 2> "$t/2" &
+    pid=$! i=0
+    while [ $i -lt 100 ] && ! grep -q '"step":2,' "$t/x/log.jsonl" 2> "$t/x.out"; do sleep 0.1; i=$((i + 1)); done
+    kill -TERM $pid
+    wait $pid; code=$?
+    [ $code = 75 ] || fault "exit $code"
+    holds "$t/2" "^more: stopped after step [0-9]* of [0-9]*; the weights so far are in $t/x"
+    from "$t/a.test.jsonl" works ./more score $cut --model "$t/x"
+    proves "a_run_that_is_asked_to_stop_saves_and_says_so"
+fi
+
+# ------------------------------------------------------------------------------------------------------ the same bits
+
+if part bits; then
+    isas=
+    for isa in scalar avx2 avx512 neon; do
+        MORE_ISA=$isa ./more inspect --model "$t/lm" > "$t/1" 2> "$t/2" && isas="$isas $isa"
+    done
+    # bits NAME COMMAND...: one hash for any number of threads, instruction set and micro-batch
+    bits() {
+        name=$1; shift
+        works ./more "$@" --out "$t/x" --threads 1; one=$(sha)
+        for v in "--threads 2" "--threads 3" "--micro_batch_tokens 1" "--micro_batch_tokens 100000 --threads 2" "--micro_batch_tokens 130"; do
+            works ./more "$@" --out "$t/x" $v
+            [ "$(sha)" = "$one" ] || fault "another hash with $v"
+        done
+        for isa in $isas; do
+            works env MORE_ISA=$isa ./more "$@" --out "$t/x" --threads 2
+            [ "$(sha)" = "$one" ] || fault "another hash with MORE_ISA=$isa"
+        done
+        [ ${#one} = 64 ] || fault "no hash"
+        proves "$name"
+    }
+    bits train_lm_has_one_hash_for_all_threads_instruction_sets_and_micro_batches \
+        train lm $new --max_steps 3 --train "$t/text.jsonl" --quiet
+    bits train_reward_has_one_hash_for_all_threads_instruction_sets_and_micro_batches \
+        train reward $pairs --max_steps 3 --train $abc
+    for m in release paper uniform; do
+        bits train_more_${m}_has_one_hash_for_all_threads_instruction_sets_and_micro_batches \
+            train more --more $m $pairs --max_steps 3 --train $abc
+    done
+    bits pooling_at_the_end_has_one_hash_too train more --more paper --pooling eos $pairs --max_steps 2 --train $abc
+    echo "    instruction sets:$isas"
+fi
+
+echo "$passed passed, $failed failed"
+[ $failed -eq 0 ]
