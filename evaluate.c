@@ -66,7 +66,9 @@ static int cells_read(Cells *cells, const char *path) {
                 group = json_get(&j, 0, "group"), line = json_get(&j, 0, "line");
             Cell *c = NULL;
             if (model < 0 || data < 0 || delta < 0 || chosen < 0 || rejected < 0 || group < 0 || line < 0
-                || json_type(&j, model) != JSON_STRING || json_type(&j, data) != JSON_STRING || json_type(&j, group) != JSON_STRING)
+                || json_type(&j, model) != JSON_STRING || json_type(&j, data) != JSON_STRING || json_type(&j, group) != JSON_STRING
+                || json_type(&j, delta) != JSON_NUMBER || !(fabs(json_number(&j, chosen)) < 1e9)
+                || !(fabs(json_number(&j, rejected)) < 1e9) || !(fabs(json_number(&j, line)) < 1e15))
                 ok = fail(EX_DATAERR, "%s:%zu: not a line that eval --out wrote", path, number) == 0;
             else ok = (c = cell_of(cells, json_string(&j, model), json_string(&j, data))) != NULL
                 && cell_add(c, json_number(&j, delta), (int)json_number(&j, chosen), (int)json_number(&j, rejected),
@@ -169,7 +171,7 @@ static int print_table(Cells *cells) {
     int models = names_of(cells, 0, model, MAX_NAMES), sets = names_of(cells, 1, data, MAX_NAMES), ok = 1;
     for (size_t i = 0; ok && i < cells->n; i++) {
         Cell *c = &cells->cell[i];
-        ok = metrics_compute(&c->metrics, c->delta, c->chosen, c->rejected, c->group, c->n, 1) == 0;
+        ok = metrics_compute(&c->metrics, c->delta, c->chosen, c->rejected, c->group, c->n, (uint64_t)opt.seed) == 0;
     }
     static const char *const head = "%-18s %6s   %-15s %5s %7s %7s %8s %7s  %s\n";
     for (int s = 0; ok && s < sets; s++) {

@@ -87,7 +87,7 @@ static const struct Option {
     {"logging_steps",      TRAIN, INT, &opt.logging_steps, 10, 1, INT_MAX, 0, 0, "a line every so many steps where there is no terminal"},
     {"eval_steps",         TRAIN, INT, &opt.eval_steps, 0, 0, INT_MAX, 0, 0, "0: at the end only"},
     {"save_steps",         TRAIN, INT, &opt.save_steps, 0, 0, INT_MAX, 0, 0, "0: at the end only"},
-    {"seed",               TRAIN | EVAL, REAL, &opt.seed, 42, 0, 9007199254740992.0, 0, 0, "of order, fresh weights and resampling"},
+    {"seed",               TRAIN | EVAL, INT, &opt.seed, 42, 0, INT_MAX, 0, 0, "of order, fresh weights and resampling"},
     {"folds",              REWARD | MORE | EVAL, INT, &opt.folds, 0, 0, 1000, 0, 0, "cut the data by prompt into so many folds:"},
     {"fold",               REWARD | MORE | EVAL, INT, &opt.fold, 0, 0, 999, 0, 0, "training leaves this one out, eval takes it alone"},
     {"raw_head",           EVAL | SCORE | REWARD | MORE, INT, &opt.raw_head, -1, -1, INT_MAX, 0, 0, "seed of a N(0, 0.02) head for models that have none (training: zero)"},

@@ -15,12 +15,12 @@ typedef struct { int n; const char *item[MAX_FILES]; } List;
 // What the command line sets; the defaults stand in the options table of more.c.
 typedef struct {
     List model, train, then, eval, from;
-    const char *out, *tokenizer, *dtype, *template_, *prompt_key, *chosen_key, *rejected_key, *architecture, *precision;
-    int vocab_size, hidden_size, num_layers, num_heads, intermediate_size, max_positions;
+    const char *out, *tokenizer, *dtype, *template_, *prompt_key, *chosen_key, *rejected_key;
+    int vocab_size, hidden_size, num_layers, num_heads;
     int max_length, max_prompt_length, over_length, pooling, more, normalize, scheduler;
     int max_steps, logging_steps, eval_steps, save_steps, per_step_tokens, per_step_pairs, micro_batch_tokens;
-    int threads, folds, fold, limit, learn, raw_head, help, quiet, random_weights, small;
-    double learning_rate, beta1, beta2, eps, weight_decay, warmup_ratio, max_grad_norm, head_rate, alpha, epochs, seed;
+    int threads, folds, fold, learn, raw_head, help, quiet, random_weights, seed;
+    double learning_rate, beta1, beta2, eps, weight_decay, warmup_ratio, max_grad_norm, head_rate, alpha, epochs;
 } Settings;
 static Settings opt;
 
@@ -181,16 +181,17 @@ static int step_lm(Run *run, size_t at, size_t end, double *loss) {
     return 0;
 }
 
-/* A micro-batch of pairs: texts 2j and 2j+1 are chosen and rejected.  Forward, the weights' share of the loss,
- * backward; weight[j] multiplies -log sigma(Delta_j).                                                     */
+/* A micro-batch of pairs after its forward: texts 2j and 2j+1 are chosen and rejected.  Adds the loss, runs backward;
+ * weight[j], times the row's own weight, multiplies -log sigma(Delta_j).                                  */
 static int pairs_backward(Run *run, const Batch *b, const float *weight, const Item *item, double *loss) {
     const float *reward = run->value;
     float *dreward = run->coef;
     for (int j = 0; j < b->B / 2; j++) {
         const float *r = reward + 2*j;
-        float margin = run->data[item[j].set].record[item[j].record].margin, one = 1, d[2] = {0, 0};
+        const Record *row = &run->data[item[j].set].record[item[j].record];
+        float margin = row->margin, w = weight[j] * row->weight, one = 1, d[2] = {0, 0};
         dreward[2*j] = dreward[2*j+1] = 0;
-        *loss += reward_bt_loss(dreward + 2*j, dreward + 2*j+1, r, r + 1, weight + j, &margin, 1);
+        *loss += reward_bt_loss(dreward + 2*j, dreward + 2*j+1, r, r + 1, &w, &margin, 1);
         run->set_loss[item[j].set] += reward_bt_loss(d, d + 1, r, r + 1, &one, &margin, 1);
         run->correct += r[0] > r[1] ? 1 : r[0] == r[1] ? 0.5 : 0;
         run->margin += (double)r[0] - r[1];
@@ -212,8 +213,7 @@ static int step_reward(Run *run, size_t at, size_t end, double *loss) {
         size_t begin = at;
         if (!(at = next_micro_batch(run, at, end, 0))) return -1;
         Batch b = pack_batch(&run->pack);
-        for (size_t j = begin; j < at; j++)
-            weight[j - begin] = (float)(run->data[run->item[j].set].record[run->item[j].record].weight / n);
+        for (size_t j = begin; j < at; j++) weight[j - begin] = (float)(1 / n);
         model_forward(&run->model, &b);
         model_rewards(&run->model, &b, run->value, NULL);
         if (pairs_backward(run, &b, weight, run->item + begin, loss) < 0) return -1;
@@ -225,7 +225,8 @@ static int step_reward(Run *run, size_t at, size_t end, double *loss) {
 // The head gradient of pair j of the micro-batch, added to g with the factor 1/n.
 static double pair_head_gradient(const Run *run, float *g, int j, const Item *item, double n) {
     const int C = run->model.config.channels;
-    float dchosen = 0, drejected = 0, weight = (float)(1 / n), margin = run->data[item->set].record[item->record].margin;
+    const Record *row = &run->data[item->set].record[item->record];
+    float dchosen = 0, drejected = 0, weight = (float)(1 / n) * row->weight, margin = row->margin;
     const float *r = run->value + 2*j, *h = run->pooled + (size_t)(2*j)*(size_t)C;
     double loss = reward_bt_loss(&dchosen, &drejected, r, r + 1, &weight, &margin, 1);
     more_head_gradient(g, h, h + C, dchosen, C);
@@ -488,7 +489,7 @@ int train(Run *run, const Objective *o) {
         double norm = model_grad_norm(&run->model);
         if (!isfinite(loss) || !isfinite(norm))
             return fail(EX_DATAERR, "step %d: the loss or a gradient is not finite (loss %g, gradient norm %g); "
-                        "a lower --learning_rate may help; nothing was written", s + 1, loss, norm);
+                        "a lower --learning_rate may help; this step is not saved", s + 1, loss, norm);
         AdamW adamw = {lr, opt.beta1, opt.beta2, opt.eps, opt.weight_decay, opt.head_rate, 1, s + 1};
         if (opt.max_grad_norm > 0 && opt.max_grad_norm < norm + 1e-6) adamw.scale = opt.max_grad_norm / (norm + 1e-6);
         model_update(&run->model, &adamw);

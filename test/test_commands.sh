@@ -487,7 +487,7 @@ if part stop; then
     awk 'NR % 2 { sub("chosen", "kept"); sub("rejected", "chosen"); sub("kept", "rejected") } { print }' "$t/b.train.jsonl" > "$t/mixed.jsonl"
     rm -rf "$t/x"; cp -r "$t/r" "$t/x"
     refused 65 "is not finite" ./more train reward $pairs --train "$t/mixed.jsonl" --learning_rate 1e30 --out "$t/x"
-    holds "$t/2" "a lower --learning_rate may help; nothing was written"
+    holds "$t/2" "a lower --learning_rate may help; this step is not saved"
     for f in config.json model.safetensors tokenizer.json; do same "$t/x/$f" "$t/r/$f"; done
     rm -rf "$t/x"
     refused 65 "is not finite" ./more train more $pairs --train $abc "$t/mixed.jsonl" --learning_rate 1e30 --out "$t/x"

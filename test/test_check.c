@@ -1,0 +1,143 @@
+/* test_check.c - the self-test passes here and notices each kind of damage; the gradient check passes. */
+#include "test.h"
+#include <fenv.h>
+#define gated_backward right_gated_backward
+#include "../kernels.c"
+#undef gated_backward
+
+static int damage;
+void gated_backward(real *dinp, const real *dout, const real *inp, Activation kind, int T, int F) {
+    right_gated_backward(dinp, dout, inp, kind, T, F);
+    for (int i = 0; damage && i < 2*T*F; i++) dinp[i] *= 1.05f;
+}
+#include "../check.c"
+
+static int (*volatile start)(void) = selftest_start;                  // so that nothing is computed beforehand
+
+static int says(int result, const char *words) {
+    int ok = result < 0 && error_code == EX_OSERR && strstr(error_text, words) != NULL;
+    if (!ok) printf("    %s, not \"%s\"\n", result < 0 ? error_text : "no error", words);
+    return ok;
+}
+
+static void test_this_build_keeps_the_contract_with_every_instruction_set(void) {
+    for (int i = 0; i < NUM_TILES; i++) {
+        if (!isa_supported(tiles[i].isa)) continue;
+        CHECK(kernels_init(tiles[i].name) == 0);
+        CHECK(start() == 0);
+    }
+    CHECK(kernels_init(NULL) == 0);
+}
+
+static void test_every_probe_names_its_own_damage(void) {
+    float got[NUM_PROBES];
+    for (int p = 0; p < NUM_PROBES; p++) {
+        probe_all(got);
+        got[p] += 1;
+        CHECK(says(probe_verdict(got), probes[p].wrong));
+    }
+}
+
+static void test_the_right_results_are_libms_and_two_roundings_miss_them(void) {
+    int missed_separate = 0, missed_double = 0;
+    for (int p = 0; p < NUM_PROBES; p++) {
+        volatile float a = probes[p].a, b = probes[p].b, c = probes[p].c, product = a * b, sum = product + c;
+        volatile double once = (double)a * b + c;
+        if (probes[p].op == PROBE_FMA) {
+            CHECK(fmaf(a, b, c) == probes[p].right);
+            missed_separate += sum != probes[p].right;
+            missed_double += (float)once != probes[p].right;
+        }
+        if (probes[p].op == PROBE_MULTIPLY_ADD) CHECK(sum == probes[p].right && fmaf(a, b, c) != sum);
+        if (probes[p].op == PROBE_DIVIDE) CHECK(fabs(probes[p].right - 5.0 / 3) < fabs(5 * (1 / 3.0f) - 5.0 / 3));
+    }
+    CHECK(missed_separate > 0);
+    CHECK(missed_double > 0);
+}
+
+static void test_a_changed_rounding_mode_is_named(void) {
+    static const struct { int mode; const char *words; } modes[] = {
+        {FE_TONEAREST, ""},
+#ifdef FE_UPWARD
+        {FE_UPWARD, "rounded upward"},
+#endif
+#ifdef FE_DOWNWARD
+        {FE_DOWNWARD, "rounded downward"},
+#endif
+#ifdef FE_TOWARDZERO
+        {FE_TOWARDZERO, "rounded toward zero"},
+#endif
+    };
+    for (size_t i = 1; i < sizeof modes / sizeof *modes; i++)
+        for (int k = 0; k < NUM_TILES; k++) {
+            if (!isa_supported(tiles[k].isa) || kernels_init(tiles[k].name) < 0 || fesetround(modes[i].mode)) continue;
+            int result = start();
+            uint64_t digest = selftest_digest();
+            fesetround(FE_TONEAREST);
+            CHECK(says(result, modes[i].words));
+            CHECK(digest != right_digest);
+        }
+    CHECK(kernels_init(NULL) == 0);
+}
+
+static void test_flushed_subnormals_are_named(void) {
+#ifdef X86
+    unsigned before = _mm_getcsr();
+    _mm_setcsr(before | 0x8000);
+    int result = start();
+    uint64_t digest = selftest_digest();
+    _mm_setcsr(before);
+    CHECK(says(result, "subnormal results are flushed to zero"));
+    CHECK(digest != right_digest);
+    _mm_setcsr(before | 0x0040);
+    result = start();
+    digest = selftest_digest();
+    _mm_setcsr(before);
+    CHECK(says(result, "subnormal numbers are read as zero"));
+    CHECK(digest != right_digest);
+#elif defined __aarch64__
+    uint64_t before;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(before));
+    __asm__ volatile("msr fpcr, %0" : : "r"(before | 1 << 24));
+    int result = start();
+    __asm__ volatile("msr fpcr, %0" : : "r"(before));
+    CHECK(says(result, "subnormal results are flushed to zero"));
+#endif
+    CHECK(start() == 0);
+}
+
+static void test_five_steps_have_the_same_bits_on_every_instruction_set_and_thread_count(void) {
+    const char *name = kernels_name();
+    int threads = thread_count();
+    CHECK(selftest_report() == 0);
+    CHECK(!strcmp(kernels_name(), name) && thread_count() == threads);
+}
+
+static void test_backward_is_the_derivative_as_far_as_floats_can_tell(void) {
+    CHECK(gradcheck_report(NULL) == 0);
+    Config c = small_config(FAMILY_LLAMA, 0);
+    c.num_layers = 1, c.vocab_size = 300;
+    CHECK(gradcheck_report(&c) == 0);
+    c.max_positions = 8;
+    CHECK(gradcheck_report(&c) < 0 && error_code == EX_DATAERR && strstr(error_text, "16 positions"));
+}
+
+static void test_a_gradient_wrong_by_a_twentieth_is_noticed(void) {
+    Config c = small_config(FAMILY_LLAMA, 1);
+    damage = 1;
+    CHECK(gradcheck_report(&c) < 0 && error_code == EX_DATAERR && strstr(error_text, "gradcheck"));
+    damage = 0;
+}
+
+int main(void) {
+    if (kernels_init(NULL) < 0) return fprintf(stderr, "%s\n", error_text), 1;
+    RUN(test_this_build_keeps_the_contract_with_every_instruction_set);
+    RUN(test_every_probe_names_its_own_damage);
+    RUN(test_the_right_results_are_libms_and_two_roundings_miss_them);
+    RUN(test_a_changed_rounding_mode_is_named);
+    RUN(test_flushed_subnormals_are_named);
+    RUN(test_five_steps_have_the_same_bits_on_every_instruction_set_and_thread_count);
+    RUN(test_backward_is_the_derivative_as_far_as_floats_can_tell);
+    RUN(test_a_gradient_wrong_by_a_twentieth_is_noticed);
+    return test_summary();
+}
