@@ -331,7 +331,7 @@ static int command_train(int bit) {
     run.num_train = opt.train.n, run.num_then = opt.then.n, run.num_eval = opt.eval.n;
     int files = run.num_train + run.num_then + run.num_eval;
     if (!(run.data = allocate((size_t)files, sizeof *run.data))) return -1;
-    if (o->grouped && run.num_train > MORE_MAX_SETS) return fail(EX_USAGE, "--train: more than %d files", MORE_MAX_SETS);
+    if (o->reward && run.num_train > MORE_MAX_SETS) return fail(EX_USAGE, "--train: more than %d files", MORE_MAX_SETS);
     DataOptions d = data_options();
     if (!o->reward) d.max_length = d.max_prompt_length = 0;           // texts are cut into windows instead
     for (int i = 0; i < files; i++) {

@@ -9,7 +9,7 @@
 #include "batch.c"
 #include "checkpoint.c"
 
-enum { MAX_FILES = 64 };
+enum { MAX_FILES = 1024 };
 typedef struct { int n; const char *item[MAX_FILES]; } List;
 
 // What the command line sets; the defaults stand in the options table of more.c.

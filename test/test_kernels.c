@@ -449,7 +449,7 @@ static void test_attention_scores_of_a_thousand_do_not_overflow(void) {
     static float qkv[T*W], out[T*HD], dout[T*HD], dqkv[T*W], lse[T];
     const Segment whole = {0, T, -1};
     int finite = 0;
-    for (int i = 0; i < T*W; i++)                                     // each key scores higher than those before
+    for (int i = 0; i < T*W; i++)                                    // each key scores higher than the last
         qkv[i] = i % W < HD ? 30 : i % W < 2*HD ? (float)(i / W) : (float)(i * i % 7 - 3);
     for (int i = 0; i < T*HD; i++) dout[i] = 1;
     attention_forward(out, lse, qkv, &whole, 1, T, 1, 1, HD);
@@ -747,7 +747,7 @@ static void test_tensors_are_zeroed_copied_and_refused_when_too_large(void) {
     CHECK(x[7] == 1 && x[8] == 0 && x[10] == 0 && x[11] == 5);
     kernels_write(NULL, NULL, 0), kernels_read(NULL, NULL, 0), kernels_zero(NULL, 0), kernels_free(NULL);
     kernels_free(x);
-    for (int k = 0; k < 2; k++) {                                     // the second from memory that was in use
+    for (int k = 0; k < 2; k++) {                                     // the second from used memory
         x = kernels_alloc(1000), sum = 0;
         for (int i = 0; i < 1000; i++) sum += fabsf(x[i]), x[i] = 7;
         CHECK(sum == 0);
