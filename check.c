@@ -123,7 +123,7 @@ static uint64_t selftest_digest(void) {
     for (int i = 0; i < M*OC; i++) d = digest_add(d, c[i]);
     return d;
 }
-static const uint64_t right_digest = 0x5fff2a4498643017, right_training = 0x15235edb699feaa7;
+static const uint64_t right_digest = 0x5fff2a4498643017, right_training = 0xff18209c6edeb7bb;
 
 // The self-test of every start, far below a millisecond. 0, or -1 after fail() with what is wrong and what to do.
 int selftest_start(void) {

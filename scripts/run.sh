@@ -2,7 +2,7 @@
 # make run: reward models on five real preference sets from the shipped base, four ways to weigh the sets; one table.
 # Usage: sh scripts/run.sh [STEPS [OUT]]      STEPS steps of 20 pairs (4 groups of one pair from each set)
 set -e
-steps=${1:-100} out=${2:-run}
+steps=${1:-60} out=${2:-run}
 sets="hh_harmless oasst1_en opinpref pandalm tulu_human"
 train= test=
 for s in $sets; do train="$train data/$s.train.jsonl"; test="$test data/$s.test.jsonl"; done

@@ -167,7 +167,7 @@ if part usage; then
     refused 64 "leaves no room for an answer" ./more score --model "$t/r" --max_length 64 --max_prompt_length 63
     refused 64 "--model: " ./more score --model "$t/r" "$t/lm"
     refused 64 "--model: " ./more train reward $pairs --model "$t/r" --train $abc --out "$t/x"
-    refused 64 "more than" ./more train lm --train $(awk 'BEGIN { for (i = 0; i < 65; i++) print "x" }')
+    refused 64 "more than" ./more train lm --train $(awk 'BEGIN { for (i = 0; i < 1025; i++) print "x" }')
     proves "what_a_command_cannot_do_without_is_asked_for"
     works ./more inspect --model_name_or_path "$t/lm"
     works ./more train lm $new --train "$t/text.jsonl" --output-dir="$t/x" --max-steps 1 --num_layers 1 --num-heads 4 --quiet

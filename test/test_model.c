@@ -665,7 +665,7 @@ static double train(Model *m, Config c) {
             float r[2], dr[2], logp[16], dlogp[16];
             for (uint64_t i = 0, at = 8 * (uint64_t)micro; i < 8; i++)  // half the vocabulary
                 drawn[i] = 1 + (int)random_below(24, 42, STREAM_TEST, (uint64_t)step, at + i);
-            drawn[3] = 25, drawn[6] = 26;                            // how a chosen and a rejected answer begin
+            drawn[3] = 25, drawn[6] = 26;                             // how either answer begins
             pack_clear(&p);
             int packed = c.reward ? pack_record(&p, &d, &pair, c.pooling, 0)
                                   : pack_window(&p, &d, &text, 0, 8, 0);
