@@ -176,6 +176,7 @@ int checkpoint_config(Config *c, const char *dir) {
 
 // The shortest decimal that reads back as x (a float or a double); Python wants a float to look like one.
 static const char *shortest(char text[40], double x, int is_float) {
+    assert(text);
     for (int digits = 1; digits <= 17; digits++) {
         snprintf(text, 36, "%.*g", digits, x);
         double back = strtod(text, NULL);
