@@ -10,7 +10,7 @@
 typedef struct {
     int T, S, B;
     size_t row_capacity, seg_capacity, text_capacity;
-    int *token, *position, *target;                                   // target is the third part of one block
+    int *token, *position, *target;                                   // (T) each
     Segment *seg;
     Text *text;
 } Pack;

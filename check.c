@@ -1,5 +1,5 @@
 /* check.c - does this machine keep the contract (more selftest, and its short part whenever the program starts), are
- * the gradients right (more gradcheck), how fast is it (more bench).  kernels_init comes first.                 */
+ * the gradients right (more gradcheck)?  kernels_init comes first.                 */
 #ifndef CHECK_C
 #define CHECK_C
 #include "loss.c"

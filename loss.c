@@ -60,8 +60,7 @@ double reward_bt_loss(float *dchosen, float *drejected, const float *chosen, con
 enum { MORE_MAX_SETS = 64 };
 typedef enum { MORE_RELEASE, MORE_PAPER, MORE_MODES } MoreMode;
 typedef enum { NORMALIZE_NONE, NORMALIZE_L2, NORMALIZE_LOSS, NORMALIZE_LOSS_PLUS, NORMALIZERS } Normalizer;
-const char *const more_modes[MORE_MODES] = {"release", "paper"};
-const char *const more_normalizers[NORMALIZERS] = {"none", "l2", "loss", "loss+"};
+const char *const more_normalizers[] = {"none", "l2", "loss", "loss+", NULL};
 
 /* One pair's part of the head gradient g (C), the closed form of eq. (1) derived by w:
  *

@@ -100,9 +100,13 @@ static size_t fc_width(const Config *c)  { return (size_t)c->hidden * (c->gated 
 static size_t att_width(const Config *c) { return (size_t)c->num_heads * (size_t)c->head_dim; }
 static size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
 
-/* Calls visit for every tensor in order with its size and whether weight decay applies (matrices, not norms and
- * biases).  The same walk lays out, initialises, updates and counts.                                      */
-typedef struct { size_t offset, size; int decay, fan_in; enum { KIND_EMBED, KIND_MATRIX, KIND_OUT, KIND_ONE, KIND_ZERO, KIND_HEAD } kind; } Tensor;
+/* Every tensor in order: where it is, its size, whether weight decay applies (to matrices and the reward head, not to
+ * norms and biases), how it starts.  The one walk below lays out, initialises, updates and counts.         */
+typedef struct {
+    size_t offset, size;
+    int decay, fan_in;                                                // fan_in: of matrices
+    enum { KIND_EMBED, KIND_MATRIX, KIND_OUT, KIND_ONE, KIND_ZERO, KIND_HEAD } kind;
+} Tensor;
 
 static size_t params_layout(Params *p, const Config *c, real *memory, Tensor *list, int *count) {
     size_t n = 0, C = (size_t)c->channels, V = (size_t)c->vocab_size, HD = (size_t)c->head_dim;
@@ -110,7 +114,7 @@ static size_t params_layout(Params *p, const Config *c, real *memory, Tensor *li
     memset(p, 0, sizeof *p);
 #define TENSOR(field, present, size_, kind_, fan)                                                            \
     do { if (present) {                                                                                      \
-        if (list) list[k] = (Tensor){n, (size_), (kind_) < KIND_ONE || (kind_) == KIND_HEAD, (int)(fan), (kind_)};                     \
+        if (list) list[k] = (Tensor){n, (size_), (kind_) < KIND_ONE || (kind_) == KIND_HEAD, (int)(fan), (kind_)}; \
         (field) = carve(memory, &n, (size_));                                                                \
         k++;                                                                                                 \
     } } while (0)

@@ -1,4 +1,4 @@
-/* more.c - reward models, point-wise DPO and MORE from scratch, in plain C: the commands and their options.
+/* more.c - language models, reward models and MORE from scratch, in plain C: the commands and their options.
  *
  *     cc -O2 more.c -o more -lm                                                                            */
 #include "common.h"
@@ -10,11 +10,9 @@
 enum { LM = 1, REWARD = 2, MORE = 4, TRAIN = 7, EVAL = 8, SCORE = 16, TOKENIZE = 32, INSPECT = 64, GRADCHECK = 128,
        SELFTEST = 256, BENCH = 512, DATA = TRAIN | EVAL | SCORE, ALL = 1023 };
 
-static const Objective objectives[] = {
-    {"lm",     "language modelling on texts",                                      0, 0, step_lm},
-    {"reward", "Bradley-Terry reward model (several --train files: MultiTask)",    1, 0, step_reward},
-    {"more",   "reward model on groups of one pair of each file, weighted by MORE", 1, 1, step_more_release},
-};
+// what a step of each objective is; more_by is in the order of --more
+static const Objective objective_lm = {0, 0, step_lm}, objective_reward = {1, 0, step_reward},
+    more_by[] = {{1, 1, step_more_release}, {1, 1, step_more_paper}, {1, 1, step_reward}};
 
 static int command_train(int which), command_eval(int which), command_score(int which), command_tokenize(int which),
            command_inspect(int which), command_selftest(int which), command_gradcheck(int which), command_bench(int which);
@@ -37,8 +35,7 @@ enum { NUM_COMMANDS = sizeof commands / sizeof *commands };
 
 enum Kind { INT, REAL, TEXT, LIST, FLAG, CHOICE };
 static const char *const over_lengths[] = {"drop", "truncate", "raise", NULL}, *const poolings[] = {"last", "eos", "mean", NULL},
-    *const schedules[] = {"linear", "cosine", "constant", NULL}, *const more_ways[] = {"release", "paper", "uniform", NULL},
-    *const normalizers[] = {"none", "l2", "loss", "loss+", NULL};
+    *const schedules[] = {"linear", "cosine", "constant", NULL}, *const more_ways[] = {"release", "paper", "uniform", NULL};
 
 // One line an option: parser, help, defaults, ranges and the run's header all come from here.
 static const struct Option {
@@ -58,7 +55,7 @@ static const struct Option {
     {"out",                TRAIN | EVAL | TOKENIZE, TEXT, &opt.out, 0, 0, 0, 0, NULL, "folder to write (eval: file of results, JSON lines)"},
     {"tokenizer",          ALL, TEXT, &opt.tokenizer, 0, 0, 0, 0, NULL, "tokenizer.json, if not the model folder's"},
     {"dtype",              TRAIN, TEXT, &opt.dtype, 0, 0, 0, 0, "f32", "how weights are stored: f32, f16 or bf16"},
-    {"vocab_size",         LM, INT, &opt.vocab_size, 4096, 258, 1 << 20, 0, 0, "new model without --tokenizer: learn this many pieces from --train"},
+    {"vocab_size",         LM, INT, &opt.vocab_size, 4096, 258, 1 << 20, 0, 0, "new model without --tokenizer: learn this many pieces from the training files"},
     {"hidden_size",        LM, INT, &opt.hidden_size, 256, 8, 65536, 0, 0, "new model: channels"},
     {"num_hidden_layers",  LM, INT, &opt.num_layers, 4, 1, MAX_LAYERS, 0, 0, "new model: layers"},
     {"num_attention_heads", LM, INT, &opt.num_heads, 4, 1, 1024, 0, 0, "new model: heads"},
@@ -72,22 +69,23 @@ static const struct Option {
     {"max_length",         DATA, INT, &opt.max_length, 512, 2, 1 << 20, 0, 0, "prompt + answer + end (lm: window) in tokens"},
     {"max_prompt_length",  DATA, INT, &opt.max_prompt_length, 256, 0, 1 << 20, 0, 0, "prompts are cut from the left to this, 0: not"},
     {"over_length",        DATA, CHOICE, &opt.over_length, 1, 0, 0, over_lengths, 0, "what to do with longer answers"},
-    {"pooling",            REWARD | MORE, CHOICE, &opt.pooling, 0, 0, 0, poolings, 0, "where the reward is read: last token, end token, mean"},
+    {"pooling",            REWARD | MORE | EVAL | SCORE, CHOICE, &opt.pooling, -1, 0, 0, poolings, 0,
+     "of a model without a head, where the reward is read: last token (standard), end token, mean"},
     {"more",               MORE, CHOICE, &opt.more, 0, 0, 0, more_ways, 0, "weights as in the released code, as in the paper, or 1/K"},
-    {"normalize",          MORE, CHOICE, &opt.normalize, -1, 0, 0, normalizers, 0, "of head gradients; standard: l2 (release), none (paper)"},
+    {"normalize",          MORE, CHOICE, &opt.normalize, -1, 0, 0, more_normalizers, 0, "of head gradients; standard: l2 (release), none (paper)"},
     {"alpha",              MORE, REAL, &opt.alpha, 0.99, 0, 1, 0, 0, "momentum of release: weight of the new gradient"},
     {"random_weights",     REWARD | MORE, FLAG, &opt.random_weights, 0, 0, 0, 0, 0, "start from fresh weights of the model's shape: a control"},
-    {"weight_decay",       TRAIN, REAL, &opt.weight_decay, 0, 0, 10, 0, 0, "decoupled, on matrices"},
+    {"weight_decay",       TRAIN, REAL, &opt.weight_decay, 0, 0, 10, 0, 0, "decoupled, on matrices and the reward head"},
     {"adam_beta1",         TRAIN, REAL, &opt.beta1, 0.9, 0, 0.99999, 0, 0, ""},
     {"adam_beta2",         TRAIN, REAL, &opt.beta2, 0.999, 0, 0.99999, 0, 0, ""},
-    {"adam_epsilon",       TRAIN, REAL, &opt.eps, 1e-8, 0, 1, 0, 0, ""},
+    {"adam_epsilon",       TRAIN, REAL, &opt.eps, 1e-8, 1e-30, 1, 0, 0, ""},
     {"max_grad_norm",      TRAIN, REAL, &opt.max_grad_norm, 1, 0, 1e30, 0, 0, "clipping, 0: none"},
     {"warmup_ratio",       TRAIN, REAL, &opt.warmup_ratio, 0, 0, 1, 0, 0, "part of the steps"},
     {"lr_scheduler_type",  TRAIN, CHOICE, &opt.scheduler, 0, 0, 0, schedules, 0, ""},
     {"logging_steps",      TRAIN, INT, &opt.logging_steps, 10, 1, INT_MAX, 0, 0, "a line every so many steps where there is no terminal"},
     {"eval_steps",         TRAIN, INT, &opt.eval_steps, 0, 0, INT_MAX, 0, 0, "0: at the end only"},
     {"save_steps",         TRAIN, INT, &opt.save_steps, 0, 0, INT_MAX, 0, 0, "0: at the end only"},
-    {"seed",               TRAIN | EVAL, INT, &opt.seed, 42, 0, INT_MAX, 0, 0, "of order, fresh weights and resampling"},
+    {"seed",               TRAIN | EVAL, INT, &opt.seed, 42, 0, INT_MAX, 0, 0, "of order, fresh weights and resampling; eval: of the bootstrap"},
     {"folds",              REWARD | MORE | EVAL, INT, &opt.folds, 0, 0, 1000, 0, 0, "cut the data by prompt into so many folds:"},
     {"fold",               REWARD | MORE | EVAL, INT, &opt.fold, 0, 0, 999, 0, 0, "training leaves this one out, eval takes it alone"},
     {"raw_head",           EVAL | SCORE | REWARD | MORE, INT, &opt.raw_head, -1, -1, INT_MAX, 0, 0, "seed of a N(0, 0.02) head for models that have none (training: zero)"},
@@ -205,22 +203,24 @@ static int parse_options(const struct Command *c, int argc, char **argv) {
         while (!equals && o->kind == LIST && i + 1 < argc && strncmp(argv[i+1], "--", 2))
             if (set_option(o, argv[++i]) < 0) return -1;
     }
+    if (opt.normalize < 0) opt.normalize = opt.more == MORE_RELEASE ? NORMALIZE_L2 : NORMALIZE_NONE;
     return 0;
 }
 
 static void print_header(const struct Command *c) {
     fprintf(stderr, "more %s%s%s\n", c->name, c->object ? " " : "", c->object ? c->object : "");
-    for (int i = 0, column = 0; i < NUM_OPTIONS; i++) {
+    int column = 0;
+    for (int i = 0; i < NUM_OPTIONS; i++) {
         const struct Option *o = &options[i];
-        if (!(o->commands & c->bit) || o->kind == FLAG || (o->kind == TEXT && !*(const char **)o->to)
+        if (!(o->commands & c->bit) || o->to == &opt.help || o->to == &opt.quiet || (o->kind == TEXT && !*(const char **)o->to)
             || (o->kind == LIST && !((List *)o->to)->n)) continue;
         int wide = o->kind == LIST;
         fprintf(stderr, "%s%s=", column == 0 ? "  " : wide ? "\n  " : "  ", o->name);
         print_value(stderr, o);
         column = wide ? 0 : (column + 1) % 6;
         if (!column) fprintf(stderr, "\n");
-        if (i + 1 == NUM_OPTIONS - 2 && column) fprintf(stderr, "\n");
     }
+    if (column) fprintf(stderr, "\n");
 }
 
 // -------------------------------------------------------------------------------------------------- loading
@@ -300,8 +300,7 @@ static Config new_config(int vocab_size) {
 
 static int command_train(int bit) {
     static Run run;
-    const Objective *o = &objectives[bit == LM ? 0 : bit == REWARD ? 1 : 2];
-    Objective chosen = *o;
+    const Objective *o = bit == LM ? &objective_lm : bit == REWARD ? &objective_reward : &more_by[opt.more];
     const char *dir = opt.model.n ? opt.model.item[0] : NULL;
     if (!opt.train.n) return fail(EX_USAGE, "--train is needed");
     if (!opt.out) return fail(EX_USAGE, "--out is needed");
@@ -323,7 +322,7 @@ static int command_train(int bit) {
             return fail(EX_DATAERR, "%s: the tokenizer has %d pieces, the model %d", dir, run.tokenizer.vocab_size, run.model.config.vocab_size);
     } else if (model_init(&run.model, new_config(run.tokenizer.vocab_size)) < 0) return -1;
     if ((!dir || opt.random_weights) && model_random(&run.model, (uint64_t)opt.seed) < 0) return -1;
-    if (o->reward) run.model.config.pooling = (Pooling)opt.pooling;
+    if (o->reward && opt.pooling >= 0) run.model.config.pooling = (Pooling)opt.pooling;
     if (o->reward && opt.raw_head >= 0 && model_random_head(&run.model, (uint64_t)opt.raw_head) < 0) return -1;
     if (opt.max_length > run.model.config.max_positions)
         return fail(EX_USAGE, "--max_length %d: the model has %d positions", opt.max_length, run.model.config.max_positions);
@@ -344,17 +343,11 @@ static int command_train(int bit) {
     if (o->reward ? plan_pairs(&run, o->grouped) < 0
                   : plan_windows(&run, 0, run.num_train, opt.epochs, &tokens) < 0
                  || plan_windows(&run, run.num_train, run.num_train + run.num_then, 1, &tokens) < 0) return -1;
-    if (o->grouped) {
-        if (opt.normalize < 0) opt.normalize = opt.more == MORE_RELEASE ? NORMALIZE_L2 : NORMALIZE_NONE;
-        if (opt.more == MORE_PAPER) chosen.step = step_more_paper;
-        if (opt.more == MORE_UNIFORM) chosen.step = step_reward;
-    }
     char path[4096];
     snprintf(path, sizeof path, "%s/log.jsonl", opt.out);
     if (!(run.log = fopen(path, "w"))) return fail(EX_CANTCREAT, "%s: %s", path, strerror(errno));
-    int result = train(&run, &chosen);
-    fclose(run.log);
-    return result;
+    int result = train(&run, o), bad = ferror(run.log) | fclose(run.log);
+    return result == 0 && bad ? fail(EX_IOERR, "%s: could not be written", path) : result;
 }
 
 // ------------------------------------------------------------------------------------------ evaluating models
@@ -380,7 +373,9 @@ static int load_reward_model(Model *m, Tokenizer *t, const char *dir) {
         return fail(EX_DATAERR, "%s: the tokenizer has %d pieces, the model %d", dir, t->vocab_size, m->config.vocab_size);
     if (opt.max_length > m->config.max_positions)
         return fail(EX_USAGE, "--max_length %d: the model has %d positions", opt.max_length, m->config.max_positions);
-    return c.reward ? 0 : model_random_head(m, (uint64_t)opt.raw_head);
+    if (c.reward) return 0;
+    if (opt.pooling >= 0) m->config.pooling = (Pooling)opt.pooling;
+    return model_random_head(m, (uint64_t)opt.raw_head);
 }
 
 // dir with %s replaced by the data set's name

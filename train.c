@@ -307,9 +307,8 @@ static int step_more_paper(Run *run, size_t at, size_t end, double *loss) {
     return ok ? 0 : -1;
 }
 
-// One line per objective; a step runs forward, loss and backward for item[at..end).
+// A step runs forward, loss and backward for item[at..end).
 typedef struct {
-    const char *name, *help;
     int reward, grouped;                                              // has a reward head; steps of groups
     int (*step)(Run *run, size_t at, size_t end, double *loss);
 } Objective;
@@ -408,8 +407,10 @@ static void log_step(Run *run, const Objective *o, int step, int steps, double l
                     run->correct / n, run->margin / n, run->reward_min, run->reward_sum / (2*n), run->reward_max);
         }
         for (int k = 0; o->grouped && k < run->num_train; k++)
-            fprintf(run->log, ",\"lambda/%s\":%.6g,\"loss/%s\":%.6g,\"grad_norm/%s\":%.6g", run->data[k].name, run->lambda[k],
-                    run->data[k].name, run->set_loss[k] * run->num_train / (double)run->pairs, run->data[k].name, run->set_norm[k]);
+            fprintf(run->log, ",\"lambda/%s\":%.6g,\"loss/%s\":%.6g", run->data[k].name, run->lambda[k], run->data[k].name,
+                    run->set_loss[k] * run->num_train / (double)run->pairs);
+        for (int k = 0; o->step != step_reward && o->grouped && k < run->num_train; k++)
+            fprintf(run->log, ",\"grad_norm/%s\":%.6g", run->data[k].name, run->set_norm[k]);
         fprintf(run->log, ",\"learning_rate\":%.9g,\"grad_norm\":%.9g,\"num_tokens\":%zu,\"tokens_per_s\":%.0f,"
                 "\"rss_gib\":%.3f,\"wall_s\":%.2f}\n", lr, norm, tokens, speed, memory_gib(), wall);
         fflush(run->log);
@@ -457,11 +458,11 @@ static int evaluate_all(Run *run, const Objective *o, int step) {
  * 0, or -1 after fail().                                                                                  */
 int train(Run *run, const Objective *o) {
     const int C = run->model.config.channels, K = run->num_train;
-    int steps = (int)run->num_steps, eos = run->tokenizer.eos, largest = 0;
+    int steps = (int)run->num_steps, largest = 0;
     char sha256[65];
     if (opt.max_steps > 0 && opt.max_steps < steps) steps = opt.max_steps;
     if (steps < 1) return fail(EX_DATAERR, "too little data for a single step; lower --per_step_pairs or --per_step_tokens");
-    if (eos < 0) return fail(EX_DATAERR, "the tokenizer has no end-of-text token");
+    if (run->tokenizer.eos < 0) return fail(EX_DATAERR, "the tokenizer has no end-of-text token");
     for (size_t i = 0; i + (size_t)run->unit <= run->step_end[steps-1]; i += (size_t)run->unit) {
         int rows = 0;
         for (int u = 0; u < run->unit; u++) rows += item_rows(run, &run->item[i + (size_t)u], !o->reward);
@@ -502,7 +503,6 @@ int train(Run *run, const Objective *o) {
         if (opt.eval_steps > 0 && (s + 1) % opt.eval_steps == 0 && s + 1 < steps && evaluate_all(run, o, s + 1) < 0) return -1;
         if (opt.save_steps > 0 && (s + 1) % opt.save_steps == 0 && s + 1 < steps && checkpoint_save(&run->model, opt.out, &run->tokenizer_text, opt.dtype, sha256) < 0) return -1;
     }
-    (void)eos;
     if (checkpoint_save(&run->model, opt.out, &run->tokenizer_text, opt.dtype, sha256) < 0 || evaluate_all(run, o, steps) < 0) return -1;
     fprintf(stderr, "%s: %zu tokens in %.1f s\n", opt.out, tokens, now() - start);
     if (run->log) fprintf(run->log, "{\"event\":\"end\",\"weights_sha256\":\"%s\",\"wall_s\":%.2f}\n", sha256, now() - start);

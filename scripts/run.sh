@@ -16,4 +16,4 @@ mkdir -p "$out"
 ./more eval --max_length 193 --max_prompt_length 64 --eval $test --out "$out/results.jsonl" \
     --model "MultiTask=$out/multitask" "Uniform=$out/uniform" "MORE (release)=$out/more" "MORE (paper)=$out/more-paper"
 echo
-echo "The MORE model is in $out/more:  ./more score --model $out/more < your.jsonl"
+echo "The MORE model is in $out/more:  ./more score --model $out/more --max_length 193 --max_prompt_length 64 < your.jsonl"

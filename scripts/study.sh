@@ -44,18 +44,21 @@ for seed in 1 2 3; do
 ./more eval $cut --threads 1 --eval $test --model '$name=$out/models/$way-$seed' --out \$result"
     done
     # Single trains one model a set; Top is the model of the set itself, Averaging the mean of the five
-    single=; average=
-    for s in $sets $extra; do
+    single= average=
+    for s in $sets; do
         single="$single
 ./more train reward --seed $seed $recipe --per_step_pairs 16 --train $(file $s train) --out $out/models/single-$seed-$s"
+        average="$average+$out/models/single-$seed-$s"
     done
-    for s in $sets; do average="$average+$out/models/single-$seed-$s"; done
-    alltest=$test; for s in $extra; do alltest="$alltest $(file $s test)"; done
     cell test-single-$seed "$single
-./more eval $cut --threads 1 --eval $alltest --model 'Single=$out/models/single-$seed-%s' --out \$result.single
+./more eval $cut --threads 1 --eval $test --model 'Single=$out/models/single-$seed-%s' --out \$result.single
 ./more eval $cut --threads 1 --eval $test --model 'Averaging=${average#+}' --out \$result.average
-./more eval $cut --threads 1 --eval $test --model Raw=data/base --raw_head $seed --out \$result.raw
+./more eval $cut --threads 1 --eval $test --model Raw=data/base --raw_head $seed --pooling mean --out \$result.raw
 cat \$result.single \$result.average \$result.raw > \$result"
+    for s in $extra; do
+        cell extra-single-$seed-$s "./more train reward --seed $seed $recipe --per_step_pairs 16 --train $(file $s train) --out $out/models/extra-single-$seed-$s
+./more eval $cut --threads 1 --eval $(file $s test) --model 'Single=$out/models/extra-single-$seed-$s' --out \$result"
+    done
 done
 
 # every cell that has no result yet, JOBS at a time
@@ -66,13 +69,14 @@ xargs -n 1 -P "$jobs" sh -ec '
     export result
     sh -e "$out/cells/$0.sh" > "$out/cells/$0.log" 2>&1 || { echo "$0 failed:"; tail -n 2 "$out/cells/$0.log"; exit 1; }
     mv "$result" "$out/cells/$0.jsonl"
-    rm -f "$result".* ; rm -rf "$out/models/${0#test-}" "$out/models/$0"
+    rm -rf "$result".* "$out/models/$0" "$out/models/${0#test-}" "$out/models/${0#test-}"-*
     echo "$0 done"' < "$list"
 
+table() { ./more eval --quiet --from $2 > "$out/$1.txt"; cat "$out/$1.txt"; }
 echo
 echo "Test files, three seeds (each pair counts once a seed; intervals and errors are clustered by prompt)"
-./more eval --from "$out"/cells/test-multitask-*.jsonl "$out"/cells/test-single-*.jsonl "$out"/cells/test-uniform-*.jsonl \
-    "$out"/cells/test-release-*.jsonl "$out"/cells/test-paper-*.jsonl | tee "$out/test.txt"
+table test "$(for way in multitask uniform release paper single; do echo "$out"/cells/test-$way-?.jsonl; done)"
+if [ -n "$extra" ]; then table extra "$(echo "$out"/cells/extra-single-*.jsonl)"; fi
 echo
 echo "5-fold cross-validation over the training prompts, one seed"
-./more eval --from "$out"/cells/fold-*-Single-*.jsonl "$out"/cells/fold-*-Random-*.jsonl | tee "$out/folds.txt"
+table folds "$(echo "$out"/cells/fold-*-Single-*.jsonl "$out"/cells/fold-*-Random-*.jsonl)"
