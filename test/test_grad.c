@@ -113,6 +113,9 @@ static void test_reward_head_backward_is_the_derivative_with_every_pooling(void)
 }
 
 int main(void) {
+#ifdef _OPENMP
+    omp_set_num_threads(1);                                           // thousands of tiny forwards
+#endif
     if (kernels_init(NULL) < 0) return fprintf(stderr, "%s\n", error_text), 1;
     RUN(test_gpt_neox_backward_is_the_derivative_of_forward);
     RUN(test_llama_backward_is_the_derivative_of_forward);
