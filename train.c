@@ -406,11 +406,11 @@ static void log_step(Run *run, const Objective *o, int step, int steps, double l
             fprintf(run->log, ",\"accuracy\":%.6g,\"margin\":%.9g,\"min_reward\":%.9g,\"mean_reward\":%.9g,\"max_reward\":%.9g",
                     run->correct / n, run->margin / n, run->reward_min, run->reward_sum / (2*n), run->reward_max);
         }
-        for (int k = 0; o->grouped && k < run->num_train; k++)
+        for (int k = 0; o->grouped && k < run->num_train; k++) {
             fprintf(run->log, ",\"lambda/%s\":%.6g,\"loss/%s\":%.6g", run->data[k].name, run->lambda[k], run->data[k].name,
                     run->set_loss[k] * run->num_train / (double)run->pairs);
-        for (int k = 0; o->step != step_reward && o->grouped && k < run->num_train; k++)
-            fprintf(run->log, ",\"grad_norm/%s\":%.6g", run->data[k].name, run->set_norm[k]);
+            if (o->step != step_reward) fprintf(run->log, ",\"grad_norm/%s\":%.6g", run->data[k].name, run->set_norm[k]);
+        }
         fprintf(run->log, ",\"learning_rate\":%.9g,\"grad_norm\":%.9g,\"num_tokens\":%zu,\"tokens_per_s\":%.0f,"
                 "\"rss_gib\":%.3f,\"wall_s\":%.2f}\n", lr, norm, tokens, speed, memory_gib(), wall);
         fflush(run->log);
