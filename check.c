@@ -119,7 +119,7 @@ static uint64_t selftest_digest(void) {
     }
     for (unsigned i = 0; i < M*K; i++)  a[i] = digest_input(5, 2*i + 1);
     for (unsigned i = 0; i < K*OC; i++) b[i] = digest_input(6, 4*i + 2);
-    matmul_one(c, OC, a, K, 1, b, OC, 1, M, OC, K, 0, matmul_work());
+    matmul_one(c, OC, a, K, 1, b, OC, 1, NULL, M, OC, K, 0, matmul_work());
     for (int i = 0; i < M*OC; i++) d = digest_add(d, c[i]);
     return d;
 }

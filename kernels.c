@@ -1,27 +1,13 @@
 /* kernels.c - the layers on a CPU: adjacent forward/backward pairs.  Read kernels.h first for shapes.
  *
  * Threads divide outputs; each output is summed in order by one thread (NUMERICS.md).  A loop over a row is written
- * once as name_body(hw, ...) and compiled for each instruction set by VARIANTS.                               */
+ * once as name_body(hw, ...) and compiled for each instruction set by VARIANTS of matmul.c.                   */
 #ifndef KERNELS_C
 #define KERNELS_C
 #include "kernels.h"
 #include "matmul.c"
 #ifdef __linux__
 #include <sys/mman.h>
-#endif
-
-#ifdef X86
-#define VARIANTS(name, params, ...)                                                              \
-    AVX512 static void name##_avx512 params { name##_body(1, __VA_ARGS__); }                     \
-    AVX2   static void name##_avx2   params { name##_body(1, __VA_ARGS__); }                     \
-    static void name##_plain params         { name##_body(HW, __VA_ARGS__); }                    \
-    static void name params {                                                                    \
-        if (isa == ISA_AVX512)    name##_avx512(__VA_ARGS__);                                    \
-        else if (isa == ISA_AVX2) name##_avx2(__VA_ARGS__);                                      \
-        else                      name##_plain(__VA_ARGS__);                                     \
-    }
-#else
-#define VARIANTS(name, params, ...) static void name params { name##_body(HW, __VA_ARGS__); }
 #endif
 
 // what a row needs of common.h, in the precision of `real`
@@ -275,17 +261,14 @@ void head_norm_backward(real *drows, real *dw, const real *pre, const real *rstd
 
 // out = inp w^T + b
 void matmul_forward(real *out, const real *inp, const real *w, const real *b, int T, int C, int OC) {
-    matmul(out, (size_t)OC, inp, (size_t)C, 1, w, 1, (size_t)C, T, OC, C, 0);
-    if (!b) return;
-    PARALLEL_FOR
-    for (int t = 0; t < T; t++) plus_piece(out + (size_t)t*OC, out + (size_t)t*OC, b, (size_t)OC);
+    matmul(out, (size_t)OC, inp, (size_t)C, 1, w, 1, (size_t)C, b, T, OC, C, 0);
 }
 
 // dinp = dout w;  dw += dout^T inp;  db += sum over rows of dout
 void matmul_backward(real *dinp, real *dw, real *db, const real *dout, const real *inp, const real *w,
                      int T, int C, int OC) {
-    if (dinp) matmul(dinp, (size_t)C, dout, (size_t)OC, 1, w, (size_t)C, 1, T, C, OC, 0);
-    matmul(dw, (size_t)C, dout, 1, (size_t)OC, inp, (size_t)C, 1, OC, C, T, 1);
+    if (dinp) matmul(dinp, (size_t)C, dout, (size_t)OC, 1, w, (size_t)C, 1, NULL, T, C, OC, 0);
+    matmul(dw, (size_t)C, dout, 1, (size_t)OC, inp, (size_t)C, 1, NULL, OC, C, T, 1);
     if (!db) return;
     PARALLEL_FOR
     for (int c = 0; c < OC; c += STRIP) column_sum(db + c, dout + c, T, OC, OC - c < STRIP ? OC - c : STRIP);
@@ -414,11 +397,11 @@ void attention_forward(real *out, real *lse, const real *qkv, const Segment *seg
             size_t r = (size_t)(seg[s].start + i0);
             path[pieces-1].len = i0 + rows;
             for (int i = 0, p = 0; i < pieces; p += path[i++].len)
-                matmul_one(x + p, (size_t)keys, q + r*W, W, 1, k + (size_t)path[i].start*W, 1, W,
+                matmul_one(x + p, (size_t)keys, q + r*W, W, 1, k + (size_t)path[i].start*W, 1, W, NULL,
                            rows, path[i].len, HD, 0, matmul_work());
             softmax_rows(x, inverse, lse + r*NH + h, (size_t)NH, scale, rows, before + i0 + 1, keys);
             for (int i = 0, p = 0; i < pieces; p += path[i++].len)
-                matmul_one(out + r*OW + (size_t)h*HD, OW, x + p, (size_t)keys, 1, v + (size_t)path[i].start*W, W, 1,
+                matmul_one(out + r*OW + (size_t)h*HD, OW, x + p, (size_t)keys, 1, v + (size_t)path[i].start*W, W, 1, NULL,
                            rows, HD, path[i].len, i > 0, matmul_work());
             scale_rows(out + r*OW + (size_t)h*HD, OW, inverse, rows, HD);
         }
@@ -450,16 +433,16 @@ void attention_backward(real *dqkv, const real *dout, const real *out, const rea
                 path[pieces-1].len = i0 + rows;
                 for (int i = 0, p = 0; i < pieces; p += path[i++].len) {
                     const real *row = qkv + (size_t)path[i].start*W;
-                    matmul_one(x + p, (size_t)keys, q, W, 1, row + ko, 1, W, rows, path[i].len, HD, 0, work);
-                    matmul_one(g + p, (size_t)keys, d, OW, 1, row + vo, 1, W, rows, path[i].len, HD, 0, work);
+                    matmul_one(x + p, (size_t)keys, q, W, 1, row + ko, 1, W, NULL, rows, path[i].len, HD, 0, work);
+                    matmul_one(g + p, (size_t)keys, d, OW, 1, row + vo, 1, W, NULL, rows, path[i].len, HD, 0, work);
                 }
                 softmax_rows_back(x, g, d, o, OW, lse + r*NH + h, (size_t)NH, scale, rows, before + i0 + 1, keys, HD);
                 for (int i = 0, p = 0; i < pieces; p += path[i++].len) {
                     const size_t row = (size_t)path[i].start*W;
-                    matmul_one(dqkv + r*W + (size_t)h*HD, W, g + p, (size_t)keys, 1, qkv + row + ko, W, 1,
+                    matmul_one(dqkv + r*W + (size_t)h*HD, W, g + p, (size_t)keys, 1, qkv + row + ko, W, 1, NULL,
                                rows, HD, path[i].len, i > 0, work);
-                    matmul_one(dqkv + row + ko, W, g + p, 1, (size_t)keys, q, W, 1, path[i].len, HD, rows, 1, work);
-                    matmul_one(dqkv + row + vo, W, x + p, 1, (size_t)keys, d, OW, 1, path[i].len, HD, rows, 1, work);
+                    matmul_one(dqkv + row + ko, W, g + p, 1, (size_t)keys, q, W, 1, NULL, path[i].len, HD, rows, 1, work);
+                    matmul_one(dqkv + row + vo, W, x + p, 1, (size_t)keys, d, OW, 1, NULL, path[i].len, HD, rows, 1, work);
                 }
             }
         }

@@ -3,14 +3,15 @@
 #include "../bench.c"
 
 static double counted;
-static void tile_counting(real *c, size_t ldc, const real *a, const real *b, int K) {
-    counted += 2.0 * 4 * 8 * K;
-    tile_scalar(c, ldc, a, b, K);
+static void tile_counting(real *c, size_t ldc, int add, const real *a, const real *b, size_t ldb, int K, int height,
+                          int width) {
+    counted += 2.0 * height * width * K;
+    tile_scalar(c, ldc, add, a, b, ldb, K, height, width);
 }
 
 // all sizes are multiples of the tile's, so that nothing is counted that only fills an edge
 static void test_step_flops_counts_every_product_of_forward_and_backward(void) {
-    static const struct Tile counting = {"counting", ISA_SCALAR, 4, 8, tile_counting};
+    static const struct Tile counting = {"counting", ISA_SCALAR, 4, 8, tile_counting, 1, 4, transpose_scalar};
     for (int k = 0; k < NUM_SMALL; k++) {
         Model m;
         Sample s;

@@ -78,9 +78,9 @@ static int as_defined(const Product *p, int one_thread) {
     size_t brs = p->b_transposed ? 1 : ldb, bcs = p->b_transposed ? ldb : 1;
     memcpy(c_memory, start_memory, used * sizeof *c_memory);
     if (one_thread)
-        matmul_one(c_memory + FRONT, ldc, a, ars, acs, b, brs, bcs, p->M, p->N, p->K, p->add, work);
+        matmul_one(c_memory + FRONT, ldc, a, ars, acs, b, brs, bcs, NULL, p->M, p->N, p->K, p->add, work);
     else
-        matmul(c_memory + FRONT, ldc, a, ars, acs, b, brs, bcs, p->M, p->N, p->K, p->add);
+        matmul(c_memory + FRONT, ldc, a, ars, acs, b, brs, bcs, NULL, p->M, p->N, p->K, p->add);
     if (!memcmp(c_memory, want_memory, used * sizeof *c_memory) && bits_of(*behind) == 0x7fc0beef) return 1;
     printf("    %s, %d threads: M %d, N %d, K %d, add %d, a %s, b %s, pad %d\n", tile->name, thread_count(),
            p->M, p->N, p->K, p->add, p->a_transposed ? "transposed" : "plain",
@@ -167,7 +167,7 @@ static void test_nan_and_infinity_reach_their_row_and_column_only(void) {
         int wrong = 0;
         CHECK(matmul_init(tiles[i].name) == 0);
         memset(c_memory, 0, sizeof c_memory);
-        matmul_one(c_memory, 40, a_memory + FRONT, 10, 1, b_memory + FRONT, 40, 1, 20, 40, 10, 0,
+        matmul_one(c_memory, 40, a_memory + FRONT, 10, 1, b_memory + FRONT, 40, 1, NULL, 20, 40, 10, 0,
                    matmul_work_memory);
         for (int m = 0; m < 20; m++)
             for (int n = 0; n < 40; n++) {
