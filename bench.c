@@ -40,14 +40,14 @@ static double seconds(void) {
 
 // GFLOP/s of all threads in one burst of 96 or 128 chains, or for 0 of the tile on panels that stay in the first cache
 static double burst(const Bench *b, int chains) {
-    int threads = thread_count(), work = tile->MR * tile->NR * PANEL, reps = chains ? b->reps : b->reps * 128 / work + 1;
+    int threads = thread_count(), work = tile->fp32.MR * tile->fp32.NR * PANEL, reps = chains ? b->reps : b->reps * 128 / work + 1;
     double start = seconds();
     PARALLEL_FOR
     for (int t = 0; t < threads; t++) {
         float out[MAX_MR*MAX_NR] = {0}, *panel = b->memory[0] + (size_t)t * (MAX_MR*LDA + MAX_NR*PANEL);
         if (chains == 96) fma_chains_96(out, 0.5f, 0.25f, reps);
         if (chains == 128) fma_chains_128(out, 0.5f, 0.25f, reps);
-        for (int r = 0; !chains && r < reps; r++) tile->run(out, (size_t)tile->NR, 1, panel, panel + MAX_MR*LDA, (size_t)tile->NR, PANEL, tile->MR, tile->NR);
+        for (int r = 0; !chains && r < reps; r++) tile->fp32.run(out, (size_t)tile->fp32.NR, 1, panel, panel + MAX_MR*LDA, (size_t)tile->fp32.NR, PANEL, tile->fp32.MR, tile->fp32.NR);
         b->memory[1][64 * t] = out[0];                                // or the compiler would leave the loop out
     }
     return 2.0 * threads * reps * (chains ? chains : work) / (seconds() - start) * 1e-9;
@@ -87,9 +87,9 @@ static double measure(Bench *b, int k) {
     } else {
         int i = (k - BENCH_PRODUCT) / 3, which = (k - BENCH_PRODUCT) % 3;
         int T = shapes[i].T / b->slow, C = shapes[i].C, OC = shapes[i].OC;
-        if (which == 0) matmul(out, (size_t)OC, x, (size_t)C, 1, w, 1, (size_t)C, NULL, T, OC, C, 0);    // as in kernels.c
-        if (which == 1) matmul(out, (size_t)C, dy, (size_t)OC, 1, w, (size_t)C, 1, NULL, T, C, OC, 0);
-        if (which == 2) matmul(out, (size_t)C, dy, 1, (size_t)OC, x, (size_t)C, 1, NULL, OC, C, T, 1);
+        if (which == 0) matmul_forward(out, x, w, NULL, T, C, OC);
+        if (which == 1) matmul(&(Product){out, (size_t)C, dy, (size_t)OC, 1, w, (size_t)C, 1, T, C, OC, 0, NULL, 0, NULL});
+        if (which == 2) matmul(&(Product){out, (size_t)C, dy, 1, (size_t)OC, x, (size_t)C, 1, OC, C, T, 1, NULL, 0, NULL});
         work = 2.0 * T * C * OC;
     }
     return work / (seconds() - start) * 1e-9;

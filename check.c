@@ -98,7 +98,7 @@ INLINE void digest_rows_body(const int hw, float *out, const float *x, const flo
 }
 VARIANTS(digest_rows, (float *out, const float *x, const float *y, const float *z, int n), out, x, y, z, n)
 
-// One number for 2048 results in float, 48 sums along rows, 448 results in double and a small matrix product.
+// One number for 2048 results in float, 48 sums along rows, 448 results in double and two small matrix products.
 static uint64_t selftest_digest(void) {
     enum { N = 256, M = 15, OC = 35, K = 20 };
     float x[N], y[N], z[N], out[8*N], a[M*K], b[K*OC], c[M*OC];
@@ -119,11 +119,13 @@ static uint64_t selftest_digest(void) {
     }
     for (unsigned i = 0; i < M*K; i++)  a[i] = digest_input(5, 2*i + 1);
     for (unsigned i = 0; i < K*OC; i++) b[i] = digest_input(6, 4*i + 2);
-    matmul_one(c, OC, a, K, 1, b, OC, 1, NULL, M, OC, K, 0, matmul_work());
+    matmul_one(&(Product){c, OC, a, K, 1, b, OC, 1, .M = M, .N = OC, .K = K}, matmul_work());
     for (int i = 0; i < M*OC; i++) d = digest_add(d, c[i]);
+    matmul_one(&(Product){c, 14, a, 50, 1, b, 14, 1, .M = 6, .N = 14, .K = 50, .bf16 = 1}, matmul_work());
+    for (int i = 0; i < 6*14; i++) d = digest_add(d, c[i]);
     return d;
 }
-static const uint64_t right_digest = 0x5fff2a4498643017, right_training = 0xff18209c6edeb7bb;
+static const uint64_t right_digest = 0xdcf0f0c6302ac1cd, right_training = 0xff18209c6edeb7bb;
 
 // The self-test of every start, far below a millisecond. 0, or -1 after fail() with what is wrong and what to do.
 int selftest_start(void) {

@@ -259,16 +259,19 @@ void head_norm_backward(real *drows, real *dw, const real *pre, const real *rstd
 
 // ------------------------------------------------------------------------------------------ linear layers
 
+static int bf16;                                                      // precision of the linear layers' operands
+void kernels_precision(int is_bf16) { bf16 = is_bf16; }
+
 // out = inp w^T + b
 void matmul_forward(real *out, const real *inp, const real *w, const real *b, int T, int C, int OC) {
-    matmul(out, (size_t)OC, inp, (size_t)C, 1, w, 1, (size_t)C, b, T, OC, C, 0);
+    matmul(&(Product){out, (size_t)OC, inp, (size_t)C, 1, w, 1, (size_t)C, T, OC, C, 0, b, bf16, NULL});
 }
 
 // dinp = dout w;  dw += dout^T inp;  db += sum over rows of dout
 void matmul_backward(real *dinp, real *dw, real *db, const real *dout, const real *inp, const real *w,
-                     int T, int C, int OC) {
-    if (dinp) matmul(dinp, (size_t)C, dout, (size_t)OC, 1, w, (size_t)C, 1, NULL, T, C, OC, 0);
-    matmul(dw, (size_t)C, dout, 1, (size_t)OC, inp, (size_t)C, 1, NULL, OC, C, T, 1);
+                     int T, int C, int OC, const RowBlocks *blocks) {
+    if (dinp) matmul(&(Product){dinp, (size_t)C, dout, (size_t)OC, 1, w, (size_t)C, 1, T, C, OC, 0, NULL, bf16, NULL});
+    matmul(&(Product){dw, (size_t)C, dout, 1, (size_t)OC, inp, (size_t)C, 1, OC, C, T, 1, NULL, bf16, blocks});
     if (!db) return;
     PARALLEL_FOR
     for (int c = 0; c < OC; c += STRIP) column_sum(db + c, dout + c, T, OC, OC - c < STRIP ? OC - c : STRIP);
@@ -397,12 +400,12 @@ void attention_forward(real *out, real *lse, const real *qkv, const Segment *seg
             size_t r = (size_t)(seg[s].start + i0);
             path[pieces-1].len = i0 + rows;
             for (int i = 0, p = 0; i < pieces; p += path[i++].len)
-                matmul_one(x + p, (size_t)keys, q + r*W, W, 1, k + (size_t)path[i].start*W, 1, W, NULL,
-                           rows, path[i].len, HD, 0, matmul_work());
+                matmul_one(&(Product){x + p, (size_t)keys, q + r*W, W, 1, k + (size_t)path[i].start*W, 1, W,
+                                      .M = rows, .N = path[i].len, .K = HD}, matmul_work());
             softmax_rows(x, inverse, lse + r*NH + h, (size_t)NH, scale, rows, before + i0 + 1, keys);
             for (int i = 0, p = 0; i < pieces; p += path[i++].len)
-                matmul_one(out + r*OW + (size_t)h*HD, OW, x + p, (size_t)keys, 1, v + (size_t)path[i].start*W, W, 1, NULL,
-                           rows, HD, path[i].len, i > 0, matmul_work());
+                matmul_one(&(Product){out + r*OW + (size_t)h*HD, OW, x + p, (size_t)keys, 1, v + (size_t)path[i].start*W, W, 1,
+                                      .M = rows, .N = HD, .K = path[i].len, .add = i > 0}, matmul_work());
             scale_rows(out + r*OW + (size_t)h*HD, OW, inverse, rows, HD);
         }
     }
@@ -433,16 +436,18 @@ void attention_backward(real *dqkv, const real *dout, const real *out, const rea
                 path[pieces-1].len = i0 + rows;
                 for (int i = 0, p = 0; i < pieces; p += path[i++].len) {
                     const real *row = qkv + (size_t)path[i].start*W;
-                    matmul_one(x + p, (size_t)keys, q, W, 1, row + ko, 1, W, NULL, rows, path[i].len, HD, 0, work);
-                    matmul_one(g + p, (size_t)keys, d, OW, 1, row + vo, 1, W, NULL, rows, path[i].len, HD, 0, work);
+                    matmul_one(&(Product){x + p, (size_t)keys, q, W, 1, row + ko, 1, W, .M = rows, .N = path[i].len, .K = HD}, work);
+                    matmul_one(&(Product){g + p, (size_t)keys, d, OW, 1, row + vo, 1, W, .M = rows, .N = path[i].len, .K = HD}, work);
                 }
                 softmax_rows_back(x, g, d, o, OW, lse + r*NH + h, (size_t)NH, scale, rows, before + i0 + 1, keys, HD);
                 for (int i = 0, p = 0; i < pieces; p += path[i++].len) {
                     const size_t row = (size_t)path[i].start*W;
-                    matmul_one(dqkv + r*W + (size_t)h*HD, W, g + p, (size_t)keys, 1, qkv + row + ko, W, 1, NULL,
-                               rows, HD, path[i].len, i > 0, work);
-                    matmul_one(dqkv + row + ko, W, g + p, 1, (size_t)keys, q, W, 1, NULL, path[i].len, HD, rows, 1, work);
-                    matmul_one(dqkv + row + vo, W, x + p, 1, (size_t)keys, d, OW, 1, NULL, path[i].len, HD, rows, 1, work);
+                    matmul_one(&(Product){dqkv + r*W + (size_t)h*HD, W, g + p, (size_t)keys, 1, qkv + row + ko, W, 1,
+                                          .M = rows, .N = HD, .K = path[i].len, .add = i > 0}, work);
+                    matmul_one(&(Product){dqkv + row + ko, W, g + p, 1, (size_t)keys, q, W, 1,
+                                          .M = path[i].len, .N = HD, .K = rows, .add = 1}, work);
+                    matmul_one(&(Product){dqkv + row + vo, W, x + p, 1, (size_t)keys, d, OW, 1,
+                                          .M = path[i].len, .N = HD, .K = rows, .add = 1}, work);
                 }
             }
         }
@@ -601,10 +606,16 @@ void logp_forward(real *logp, const real *inp, const real *w, const int *row, co
     }
 }
 void logp_backward(real *dinp, real *dw, real *logp, const real *dlogp, const real *inp, const real *w,
-                   const int *row, const int *target, int n, int C, int V, real *work, int chunk) {
+                   const int *row, const int *target, int n, int C, int V, real *work, int chunk, const RowBlocks *blocks) {
     real *logits = work, *rows = work + (size_t)chunk*V, *drows = rows + (size_t)chunk*C;
-    for (int i0 = 0; i0 < n; i0 += chunk) {
-        int m = n - i0 < chunk ? n - i0 : chunk;
+    for (int i0 = 0, m, b = 0; i0 < n; i0 += m) {
+        RowBlocks part = {NULL, 0};
+        m = n - i0 < chunk ? n - i0 : chunk;
+        if (blocks) {                                                 // whole blocks that fit
+            part.start = blocks->start + b;
+            while (b < blocks->count && blocks->start[b+1] - i0 <= chunk) b++, part.count++;
+            m = blocks->start[b] - i0;
+        }
         logits_of_rows(logits, rows, inp, w, row + i0, m, C, V);
         PARALLEL_FOR
         for (int i = 0; i < m; i++) {
@@ -613,7 +624,7 @@ void logp_backward(real *dinp, real *dw, real *logp, const real *dlogp, const re
             logp_row_back(x, xt - lp, dlogp[i0 + i], target[i0 + i], V);
             if (logp) logp[i0 + i] = lp;
         }
-        matmul_backward(drows, dw, NULL, logits, rows, w, m, C, V);
+        matmul_backward(drows, dw, NULL, logits, rows, w, m, C, V, blocks ? &part : NULL);
         PARALLEL_FOR
         for (int i = 0; i < m; i++) {
             real *d = dinp + (size_t)row[i0 + i]*C;

@@ -18,8 +18,13 @@ typedef enum { POOL_LAST, POOL_EOS, POOL_MEAN } Pooling;
 typedef struct { int start, len, parent; } Segment;
 typedef struct { int first, len, pooled; } Text;                      // an answer's content rows; the row scored
 
+/* With bf16 operands a weight gradient sums its rows in blocks: block i of `count` holds rows start[i] .. start[i+1]-1, at most
+ * 32.  They start again with every group, so that they do not depend on the micro-batch.  NULL: 32 each, from row 0. */
+typedef struct { const int *start; int count; } RowBlocks;
+
 int    kernels_init(const char *isa_name);                            // NULL: the fastest; -1 after fail()
 const char *kernels_name(void);                                       // which one it is
+void   kernels_precision(int is_bf16);                                // of the operands of matmul_ and logp_; fp32 at first
 real  *kernels_alloc(size_t n);                                       // zeroed; NULL after fail()
 void   kernels_free(real *tensor);
 void   kernels_zero(real *tensor, size_t n);
@@ -46,7 +51,7 @@ void head_norm_backward(real *drows, real *dw, const real *pre, const real *rstd
 void matmul_forward(real *out, const real *inp, const real *w, const real *b, int T, int C, int OC);
 // WRITES dinp(T,C); adds dw(OC,C), db(OC)
 void matmul_backward(real *dinp, real *dw, real *db, const real *dout, const real *inp, const real *w,
-                     int T, int C, int OC);
+                     int T, int C, int OC, const RowBlocks *blocks);
 
 // turns the first `dims` of each of `heads` heads of HD in rows of `stride` by the row's position;
 // cosine, sine (P, dims/2); sign +1 forward, -1 backward
@@ -78,9 +83,9 @@ void head_backward(real *dinp, real *dw, const real *dreward, const real *pooled
 // logp[i] = log softmax(inp[row[i]] w^T)[target[i]] for n scored rows;  inp(T,C), w(V,C); work(chunk, V + C)
 void logp_forward(real *logp, const real *inp, const real *w, const int *row, const int *target, int n, int C,
                   int V, real *work, int chunk);
-// the same, and adds the gradient of sum_i dlogp[i] logp[i] to dinp and dw; logp may be NULL
+// the same, and adds the gradient of sum_i dlogp[i] logp[i] to dinp and dw; logp may be NULL; chunk >= 32; blocks of n
 void logp_backward(real *dinp, real *dw, real *logp, const real *dlogp, const real *inp, const real *w,
-                   const int *row, const int *target, int n, int C, int V, real *work, int chunk);
+                   const int *row, const int *target, int n, int C, int V, real *work, int chunk, const RowBlocks *blocks);
 
 // sum of squares in double, by blocks of 4096 numbers, 16 lanes each; NaN or infinity shows in the result
 double sum_of_squares(const real *x, size_t n);

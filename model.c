@@ -85,7 +85,8 @@ typedef struct {
     int T, B;                                                         // room in acts
     Acts acts;
     real *acts_memory, *rope_memory;                                  // rope: cosine, sine, (P, dims/2) each
-    int *row_memory;                                                  // (2, T) scored rows and their targets
+    int *row_memory;                                                  // (2, T) scored rows, their targets; (2, T + 1)
+    RowBlocks blocks, scored_blocks;                                  // of the micro-batch's rows, and of the scored ones
 } Model;
 
 // ---------------------------------------------------------------------------------------------- layout
@@ -205,7 +206,7 @@ size_t model_bytes(const Config *c, int T, int B, int training) {
     Acts a;
     size_t n = model_num_params(c) * (training ? 4 : 1) + rope_size(c) + acts_layout(&a, c, NULL, (size_t)T, (size_t)B, training);
     if (training && c->tied && !c->reward) n += (size_t)c->vocab_size * (size_t)c->channels;
-    return n * sizeof(real) + 2 * (size_t)T * sizeof(int);
+    return n * sizeof(real) + (4 * (size_t)T + 2) * sizeof(int);
 }
 
 // ------------------------------------------------------------------------------------- start and end
@@ -283,7 +284,7 @@ int model_reserve(Model *m, int T, int B) {
     int training = m->grads_memory != NULL;
     m->T = m->B = 0;
     m->acts_memory = kernels_alloc(acts_layout(&m->acts, &m->config, NULL, (size_t)T, (size_t)B, training));
-    m->row_memory = allocate(2 * (size_t)T, sizeof(int));
+    m->row_memory = allocate(4 * (size_t)T + 2, sizeof(int));
     if (!m->acts_memory || !m->row_memory || attention_reserve(m->config.max_positions) < 0) return -1;
     acts_layout(&m->acts, &m->config, m->acts_memory, (size_t)T, (size_t)B, training);
     m->T = T, m->B = B;
@@ -386,6 +387,17 @@ static int scored_rows(Model *m, const Batch *s) {
     return n;
 }
 
+/* Blocks of at most 32 of the n rows (row NULL: all), anew with each group, into start(n + 1).             */
+static RowBlocks row_blocks(int *start, const Batch *s, const int *row, int n) {
+    int count = 0, next = 0, anew = 1;
+    for (int i = 0; i < n; i++) {
+        for (int r = row ? row[i] : i; next < s->S && s->seg[next].start <= r; next++) anew |= s->seg[next].parent < 0;
+        if (anew || i - start[count-1] == 32) start[count++] = i, anew = 0;
+    }
+    start[count] = n;
+    return (RowBlocks){start, count};
+}
+
 // After forward: logp(T) = log p(target | rows before), 0 where the row is not scored.
 int model_logp(Model *m, const Batch *s, real *logp) {
     int n = scored_rows(m, s);
@@ -419,13 +431,13 @@ static void block_backward(const Model *m, const Batch *s, int l) {
         dz = m->acts.a;
         kernels_zero(dz, (size_t)T*C);
     }
-    matmul_backward(dact, g->projw, g->projb, dy, a->act, p->projw, T, F, C);
+    matmul_backward(dact, g->projw, g->projb, dy, a->act, p->projw, T, F, C, &m->blocks);
     if (c->gated) gated_backward(dwide, dact, a->fc, c->activation, T, F);
     else activation_backward(dwide, dact, a->fc, c->activation, T, F);
-    matmul_backward(dnorm, g->fcw, g->fcb, dwide, a->ln2, p->fcw, T, C, (int)fc_width(c));
+    matmul_backward(dnorm, g->fcw, g->fcb, dwide, a->ln2, p->fcw, T, C, (int)fc_width(c), &m->blocks);
     norm_backward(dz, g->ln2w, g->ln2b, dnorm, a->res2, a->mean2, a->rstd2, p->ln2w, c->rms_norm, T, C);
 
-    matmul_backward(dact, g->attw, g->attb, dy, a->att, p->attw, T, NH*HD, C);
+    matmul_backward(dact, g->attw, g->attb, dy, a->att, p->attw, T, NH*HD, C, &m->blocks);
     attention_backward(dwide, dact, a->att, a->lse, a->qkv, s->seg, s->S, T, NH, NKV, HD);
     if (half) rotary(dwide, m->rope_memory, m->rope_memory + (size_t)c->max_positions*half, s->position, -1,
                      T, NH + NKV, HD, c->rotary_dims, QO);
@@ -433,7 +445,7 @@ static void block_backward(const Model *m, const Batch *s, int l) {
         head_norm_backward(dwide, g->qnormw, a->pre, a->rstdq, p->qnormw, T, NH, HD, QO);
         head_norm_backward(dwide + NH*HD, g->knormw, a->pre + NH*HD, a->rstdk, p->knormw, T, NKV, HD, QO);
     }
-    matmul_backward(dnorm, g->qkvw, g->qkvb, dwide, a->ln1, p->qkvw, T, C, QO);
+    matmul_backward(dnorm, g->qkvw, g->qkvb, dwide, a->ln1, p->qkvw, T, C, QO, &m->blocks);
     norm_backward(dz, g->ln1w, g->ln1b, dnorm, a->res, a->mean1, a->rstd1, p->ln1w, c->rms_norm, T, C);
     if (c->parallel_residual) add_forward(dy, dy, dz, (size_t)T*C);
 }
@@ -446,14 +458,16 @@ int model_backward(Model *m, const Batch *s, const real *dreward, const real *dl
     Acts *a = &m->acts;
     const int T = s->T, C = c->channels;
     real *dlnf = a->b;
+    m->blocks = row_blocks(m->row_memory + 2*m->T, s, NULL, T);
     kernels_zero(dlnf, (size_t)T*C);
     if (dlogp) {
         int n = scored_rows(m, s);
+        m->scored_blocks = row_blocks(m->row_memory + 3*m->T + 1, s, m->row_memory, n);
         real *packed = allocate(2 * (size_t)n, sizeof *packed);
         if (!packed) return -1;
         for (int i = 0; i < n; i++) packed[i] = dlogp[m->row_memory[i]];
         logp_backward(dlnf, c->tied ? m->tied_memory : m->grads.unembed, packed + n, packed, a->lnf, output_matrix(m),
-                      m->row_memory, m->row_memory + m->T, n, C, c->vocab_size, a->logits, LOGITS_ROWS);
+                      m->row_memory, m->row_memory + m->T, n, C, c->vocab_size, a->logits, LOGITS_ROWS, &m->scored_blocks);
         if (logp) {
             memset(logp, 0, (size_t)T * sizeof *logp);
             for (int i = 0; i < n; i++) logp[m->row_memory[i]] = packed[n + i];

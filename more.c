@@ -35,7 +35,8 @@ enum { NUM_COMMANDS = sizeof commands / sizeof *commands };
 
 enum Kind { INT, REAL, TEXT, LIST, FLAG, CHOICE };
 static const char *const over_lengths[] = {"drop", "truncate", "raise", NULL}, *const poolings[] = {"last", "eos", "mean", NULL},
-    *const schedules[] = {"linear", "cosine", "constant", NULL}, *const more_ways[] = {"release", "paper", "uniform", NULL};
+    *const schedules[] = {"linear", "cosine", "constant", NULL}, *const more_ways[] = {"release", "paper", "uniform", NULL},
+    *const precisions[] = {"fp32", "bf16", NULL};
 
 // One line an option: parser, help, defaults, ranges and the run's header all come from here.
 static const struct Option {
@@ -94,6 +95,7 @@ static const struct Option {
     {"prompt_key",         DATA, TEXT, &opt.prompt_key, 0, 0, 0, 0, NULL, "name of the prompt in JSON lines, if not prompt"},
     {"chosen_key",         DATA, TEXT, &opt.chosen_key, 0, 0, 0, 0, NULL, ""},
     {"rejected_key",       DATA, TEXT, &opt.rejected_key, 0, 0, 0, 0, NULL, ""},
+    {"precision",          TRAIN | EVAL | SCORE | BENCH, CHOICE, &opt.precision, 0, 0, 0, precisions, 0, "operands of weight products; the rest is float"},
     {"threads",            ALL, INT, &opt.threads, 0, 0, 4096, 0, 0, "0: OMP_NUM_THREADS, else all cores; results do not depend on it"},
     {"quiet",              ALL, FLAG, &opt.quiet, 0, 0, 0, 0, 0, "no progress"},
     {"help",               ALL, FLAG, &opt.help, 0, 0, 0, 0, 0, "this text"},
@@ -623,6 +625,7 @@ int main(int argc, char **argv) {
         fail(EX_USAGE, "--model: one folder is enough, not %d", opt.model.n);
         goto failed;
     }
+    kernels_precision(opt.precision);
     if (c->bit & TRAIN) print_header(c);
     if (c->run(c->bit) < 0) goto failed;
 done:

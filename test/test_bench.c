@@ -11,7 +11,7 @@ static void tile_counting(real *c, size_t ldc, int add, const real *a, const rea
 
 // all sizes are multiples of the tile's, so that nothing is counted that only fills an edge
 static void test_step_flops_counts_every_product_of_forward_and_backward(void) {
-    static const struct Tile counting = {"counting", ISA_SCALAR, 4, 8, tile_counting, 1, 4, transpose_scalar};
+    static const struct Tile counting = {"counting", ISA_SCALAR, {4, 8, tile_counting}, {4, 8, NULL}, 1, 4, transpose_scalar};
     for (int k = 0; k < NUM_SMALL; k++) {
         Model m;
         Sample s;

@@ -75,7 +75,7 @@ proves "a_language_model_and_reward_models_are_trained_from_small_files"
 # ------------------------------------------------------------------------------------------------ help and usage
 
 all="model tokenizer threads quiet help"
-data="micro_batch_tokens max_length max_prompt_length over_length template prompt_key chosen_key rejected_key"
+data="precision micro_batch_tokens max_length max_prompt_length over_length template prompt_key chosen_key rejected_key"
 training="$data train eval out dtype learning_rate num_train_epochs max_steps weight_decay adam_beta1 adam_beta2 adam_epsilon
           max_grad_norm warmup_ratio lr_scheduler_type logging_steps eval_steps save_steps seed"
 rewards="$training head_rate per_step_pairs pooling random_weights raw_head folds fold"
@@ -87,6 +87,7 @@ options_of() {
     eval)           echo $data eval from out seed folds fold raw_head pooling ;;
     score)          echo $data raw_head pooling ;;
     tokenize)       echo train out learn ;;
+    bench)          echo precision ;;
     esac
 }
 commands=$(./more --help | awk '/^    more [a-z]/ { print $2 == "train" ? $2 "_" $3 : $2 }')
@@ -510,7 +511,7 @@ fi
 
 if part bits; then
     isas=
-    for isa in scalar avx2 avx512 neon; do
+    for isa in scalar avx2 avx512 avx512_bf16 neon; do
         MORE_ISA=$isa ./more inspect --model "$t/lm" > "$t/1" 2> "$t/2" && isas="$isas $isa"
     done
     # bits NAME COMMAND...: one hash for any number of threads, instruction set and micro-batch
@@ -537,6 +538,12 @@ if part bits; then
             train more --more $m $pairs --max_steps 3 --train $abc
     done
     bits pooling_at_the_end_has_one_hash_too train more --more paper --pooling eos $pairs --max_steps 2 --train $abc
+    for what in "lm $new --train $t/text.jsonl --quiet" "reward $pairs --train $abc"; do
+        works ./more train $what --max_steps 3 --out "$t/x"; float=$(sha)
+        bits bf16_has_one_hash_of_its_own_for_train_${what%% *} train $what --max_steps 3 --precision bf16
+        [ "$one" != "$float" ] || fault "bf16 made no difference"
+    done
+    proves bf16_is_not_float
     echo "    instruction sets:$isas"
 fi
 

@@ -120,8 +120,8 @@ static void linear(int T, int C, int OC, int bias) {
     float *out = blank(TO), *dinp = blank(TC), *dw = numbers(CO, 1), *db = bias ? numbers(O, 1) : NULL;
     float *dw0 = copy(dw, CO), *dw1 = copy(dw, CO), *db0 = bias ? copy(db, O) : NULL;
     matmul_forward(out, inp, w, b, T, C, OC);
-    matmul_backward(dinp, dw, db, dout, inp, w, T, C, OC);
-    matmul_backward(NULL, dw1, NULL, dout, inp, w, T, C, OC);
+    matmul_backward(dinp, dw, db, dout, inp, w, T, C, OC, NULL);
+    matmul_backward(NULL, dw1, NULL, dout, inp, w, T, C, OC, NULL);
     BITS(out, TO);
     BITS(dinp, TC);
     BITS(dw, CO);
@@ -577,7 +577,7 @@ static void log_probabilities(int C, int V, int chunk) {
     dh = numbers(TC, 1), dw = numbers(VC, 1);
     double *L = doubles(N), *dH = as_doubles(dh, TC), *dW = as_doubles(dw, VC), *x = doubles((size_t)V);
     logp_forward(logp, h, w, row, target, N, C, V, work, chunk);
-    logp_backward(dh, dw, logp2, dlogp, h, w, row, target, N, C, V, work, chunk);
+    logp_backward(dh, dw, logp2, dlogp, h, w, row, target, N, C, V, work, chunk, NULL);
     BITS(logp, N);
     BITS(dh, TC);
     BITS(dw, VC);
@@ -624,7 +624,7 @@ static void test_chunks_change_no_bit_of_a_log_probability_or_gradient(void) {
         int k = chunk > 1;
         memset(dh[k], 0, sizeof dh[k]);
         memset(dw[k], 0, sizeof dw[k]);
-        logp_backward(dh[k], dw[k], logp[k], d, h, w, row, target, T, C, V, work, chunk);
+        logp_backward(dh[k], dw[k], logp[k], d, h, w, row, target, T, C, V, work, chunk, NULL);
         if (!k) continue;
         CHECK(!memcmp(logp[0], logp[1], sizeof *logp));
         CHECK(!memcmp(dh[0], dh[1], sizeof *dh) && !memcmp(dw[0], dw[1], sizeof *dw));

@@ -1,5 +1,5 @@
-/* test_matmul.c - every tile this machine has, on every number of threads, against the definition
- * c = fma(a[k], b[k], c), k ascending: the same bits, and nothing written or read beyond the matrices.   */
+/* test_matmul.c - every tile this machine has, on every number of threads, against the definitions of both precisions
+ * (NUMERICS.md): the same bits, and nothing written or read beyond the matrices.                         */
 #include "test.h"
 #include <unistd.h>
 #include "../matmul.c"
@@ -28,7 +28,8 @@ typedef struct {
     int a_transposed, b_transposed;                                   // stored (K, M), (N, K)
     int pad;                                                          // numbers between rows, not ours
     float scale;
-} Product;
+    int bf16, cuts;                                                   // cuts: blocks start anew at random rows
+} Case;
 
 /* The product with a guard of NaN around and between the rows of a, b and c.  want_memory receives c as
  * defined, guard and all; start_memory what c holds before.                                                */
@@ -48,8 +49,28 @@ static void guarded(float *x, size_t rows, size_t cols, size_t ld, float scale, 
     used = n;
 }
 
-static void define(const Product *p) {
+// the bf16 number nearest to x, of two equally near the even one; +0 below 2^-55
+static float nearest_bf16(float x) {
+    if (fabsf(x) < 0x1p-55f) return 0;
+    float below = float_of(bits_of(x) & 0xffff0000u), above = float_of((bits_of(x) & 0xffff0000u) + 0x10000u);
+    double to_below = fabs((double)x - below), to_above = fabs((double)above - x);
+    if (to_below != to_above) return to_below < to_above ? below : above;
+    return bits_of(below) >> 16 & 1 ? above : below;
+}
+static int block_starts[MAX_NUMBERS / 32];
+static RowBlocks cut_blocks(const Case *p) {
+    RowBlocks blocks = {block_starts, 0};
+    for (int k = 0, n; k < p->K; k += n, blocks.count++) {
+        n = p->cuts ? 1 + (int)random_below(32, 2, STREAM_TEST, (uint64_t)p->K, (uint64_t)k) : 32;
+        n = n < p->K - k ? n : p->K - k;
+        block_starts[blocks.count] = k, block_starts[blocks.count + 1] = k + n;
+    }
+    return blocks;
+}
+
+static void define(const Case *p) {
     size_t M = (size_t)p->M, N = (size_t)p->N, K = (size_t)p->K;
+    RowBlocks blocks = cut_blocks(p);
     lda = (p->a_transposed ? M : K) + (size_t)p->pad;
     ldb = (p->b_transposed ? K : N) + (size_t)p->pad;
     ldc = N + (size_t)p->pad;
@@ -58,52 +79,66 @@ static void define(const Product *p) {
     guarded(start_memory, M, N, ldc, p->scale * p->scale, 200000);
     memcpy(want_memory, start_memory, used * sizeof *want_memory);
     for (size_t m = 0; m < M; m++) {
+        static float chain[2][4096];
         float *c = want_memory + FRONT + m*ldc;
         if (!p->add) for (size_t n = 0; n < N; n++) c[n] = 0;
-        for (size_t k = 0; k < K; k++) {
+        for (size_t k = 0, block = 0; k < K; k++) {
             float a = a_memory[FRONT + (p->a_transposed ? k*lda + m : m*lda + k)];
             const float *b = b_memory + FRONT + (p->b_transposed ? k : k*ldb);
-            if (p->b_transposed) for (size_t n = 0; n < N; n++) c[n] = exact_fmaf(a, b[n*ldb], c[n]);
-            else                 for (size_t n = 0; n < N; n++) c[n] = exact_fmaf(a, b[n], c[n]);
+            const size_t step = p->b_transposed ? ldb : 1;
+            if (!p->bf16) for (size_t n = 0; n < N; n++) c[n] = exact_fmaf(a, b[n*step], c[n]);
+            if (!p->bf16) continue;
+            float *sum = chain[((int)k - blocks.start[block]) % 2], near_a = nearest_bf16(a);
+            if ((int)k == blocks.start[block]) memset(chain, 0, sizeof chain);
+            for (size_t n = 0; n < N; n++) sum[n] += near_a * nearest_bf16(b[n*step]);           // the product is exact
+            if ((int)k + 1 < blocks.start[block + 1]) continue;
+            for (size_t n = 0; n < N; n++) c[n] += chain[0][n] + chain[1][n];
+            block++;
         }
     }
 }
 
 // 1 if the product has the definition's bits and no guard is touched, nor the one behind the work memory
-static int as_defined(const Product *p, int one_thread) {
+static int as_defined(const Case *p, int one_thread) {
     float *work = matmul_work_memory + (size_t)(MAX_THREADS - 1) * WORK_PER_THREAD,
         *behind = work + WORK_PER_THREAD;
     const float *a = a_memory + FRONT, *b = b_memory + FRONT;
     size_t ars = p->a_transposed ? 1 : lda, acs = p->a_transposed ? lda : 1;
     size_t brs = p->b_transposed ? 1 : ldb, bcs = p->b_transposed ? ldb : 1;
     memcpy(c_memory, start_memory, used * sizeof *c_memory);
-    if (one_thread)
-        matmul_one(c_memory + FRONT, ldc, a, ars, acs, b, brs, bcs, NULL, p->M, p->N, p->K, p->add, work);
-    else
-        matmul(c_memory + FRONT, ldc, a, ars, acs, b, brs, bcs, NULL, p->M, p->N, p->K, p->add);
+    RowBlocks blocks = cut_blocks(p);
+    Product product = {c_memory + FRONT, ldc, a, ars, acs, b, brs, bcs, p->M, p->N, p->K, p->add, NULL, p->bf16,
+                       p->cuts ? &blocks : NULL};
+    if (one_thread) matmul_one(&product, work);
+    else            matmul(&product);
     if (!memcmp(c_memory, want_memory, used * sizeof *c_memory) && bits_of(*behind) == 0x7fc0beef) return 1;
-    printf("    %s, %d threads: M %d, N %d, K %d, add %d, a %s, b %s, pad %d\n", tile->name, thread_count(),
-           p->M, p->N, p->K, p->add, p->a_transposed ? "transposed" : "plain",
+    printf("    %s %s, %d threads: M %d, N %d, K %d, add %d, a %s, b %s, pad %d\n", tile->name,
+           p->bf16 ? "bf16" : "fp32", thread_count(), p->M, p->N, p->K, p->add, p->a_transposed ? "transposed" : "plain",
            p->b_transposed ? "transposed" : "plain", p->pad);
     return 0;
 }
 
-// with all tiles that this machine has, on one thread
-static void check_tiles(const Product *p) {
-    define(p);
-    for (int i = 0; i < NUM_TILES; i++)
-        if (isa_supported(tiles[i].isa)) {
-            CHECK(matmul_init(tiles[i].name) == 0);
-            CHECK(as_defined(p, 1));
-        }
+// with all tiles that this machine has, in both precisions, on one thread
+static void check_tiles(const Case *fp32) {
+    Case bf16 = *fp32;
+    bf16.bf16 = 1, bf16.cuts = fp32->a_transposed && !fp32->b_transposed;                // only then k is a row of both
+    for (int precision = 1; precision >= 0; precision--) {
+        const Case *p = precision ? &bf16 : fp32;
+        define(p);
+        for (int i = 0; i < NUM_TILES; i++)
+            if (isa_supported(tiles[i].isa)) {
+                CHECK(matmul_init(tiles[i].name) == 0);
+                CHECK(as_defined(p, 1));
+            }
+    }
 }
 
 static void test_every_tile_has_the_definitions_bits_for_small_and_odd_sizes(void) {
     static const int size[] = {1, 2, 3, 4, 5, 7, 8, 13, 14, 15, 16, 17, 28, 31, 32, 33, 43, 64, 65, 70};
     enum { N = sizeof size / sizeof *size };
     for (int i = 0, layout = 0; i < N*N*N && test_bad < 5; i += 3, layout++)
-        check_tiles(&(Product){size[i % N], size[i/N % N], size[i/N/N], layout & 1, layout >> 1 & 1,
-                               layout >> 2 & 1, layout % 11, 1});
+        check_tiles(&(Case){size[i % N], size[i/N % N], size[i/N/N], layout & 1, layout >> 1 & 1,
+                               layout >> 2 & 1, layout % 11, 1, 0, 0});
 }
 
 static void test_every_tile_has_the_definitions_bits_at_the_edges_of_blocks(void) {
@@ -114,13 +149,13 @@ static void test_every_tile_has_the_definitions_bits_at_the_edges_of_blocks(void
     int layout = 0;
     for (size_t i = 0; i < sizeof size / sizeof *size; i++)
         for (int k = 0; k < (size[i][0] * size[i][1] * size[i][2] > 10000000 ? 1 : 4); k++, layout += 3)
-            check_tiles(&(Product){size[i][0], size[i][1], size[i][2], layout & 1, layout >> 1 & 1,
-                                   layout >> 2 & 1, k ? 5 : 0, 1});
+            check_tiles(&(Case){size[i][0], size[i][1], size[i][2], layout & 1, layout >> 1 & 1,
+                                   layout >> 2 & 1, k ? 5 : 0, 1, 0, 0});
 }
 
 static void test_every_tile_keeps_subnormal_products_and_sums(void) {
     for (int layout = 0; layout < 8; layout++) {
-        check_tiles(&(Product){31, 37, 20, layout & 1, layout >> 1 & 1, layout >> 2 & 1, 1, 0x1p-70f});
+        check_tiles(&(Case){31, 37, 20, layout & 1, layout >> 1 & 1, layout >> 2 & 1, 1, 0x1p-70f, 0, 0});
         int subnormal = 0;
         for (size_t i = 0; i < used; i++)
             subnormal += fabsf(want_memory[i]) > 0 && fabsf(want_memory[i]) < FLT_MIN;
@@ -135,7 +170,7 @@ static void test_the_number_of_threads_does_not_change_a_bit(void) {
     static const int threads[] = {1, 2, 3, MAX_THREADS};
     for (int i = 0; i < 2 * (int)(sizeof size / sizeof *size); i++) {
         const int *s = size[i/2];
-        Product p = {s[0], s[1], s[2], i & 1, i/2 & 1, (i + i/2) & 1, i % 3, 1};
+        Case p = {s[0], s[1], s[2], i & 1, i/2 & 1, (i + i/2) & 1, i % 3, 1, i/4 & 1, 0};
         define(&p);
         for (int k = 0; k < NUM_TILES; k++)
             for (size_t t = 0; t < sizeof threads / sizeof *threads; t++) {
@@ -149,25 +184,25 @@ static void test_the_number_of_threads_does_not_change_a_bit(void) {
 }
 
 static void test_a_product_over_nothing_is_zero_and_an_empty_one_touches_nothing(void) {
-    check_tiles(&(Product){5, 7, 0, 0, 0, 0, 2, 1});
+    check_tiles(&(Case){5, 7, 0, 0, 0, 0, 2, 1, 0, 0});
     CHECK(want_memory[FRONT] == 0 && want_memory[FRONT + 6] == 0
           && want_memory[FRONT + 7] != want_memory[FRONT + 7]);
-    check_tiles(&(Product){5, 7, 0, 1, 0, 0, 2, 1});
-    check_tiles(&(Product){0, 7, 3, 0, 0, 0, 2, 1});
-    check_tiles(&(Product){5, 0, 3, 0, 0, 0, 2, 1});
+    check_tiles(&(Case){5, 7, 0, 1, 0, 0, 2, 1, 0, 0});
+    check_tiles(&(Case){0, 7, 3, 0, 0, 0, 2, 1, 0, 0});
+    check_tiles(&(Case){5, 0, 3, 0, 0, 0, 2, 1, 0, 0});
 }
 
 static void test_nan_and_infinity_reach_their_row_and_column_only(void) {
-    Product p = {20, 40, 10, 0, 0, 0, 0, 1};
-    define(&p);
-    a_memory[FRONT + 3*10 + 4] = NAN;                                                  // row 3
-    b_memory[FRONT + 5*40 + 37] = HUGE_VALF;                                           // column 37
-    for (int i = 0; i < NUM_TILES; i++) {
-        if (!isa_supported(tiles[i].isa)) continue;
+    for (int i = 0; i < 2*NUM_TILES; i++) {
+        Case p = {20, 40, 10, 0, 0, 0, 0, 1, i % 2, 0};
+        if (!isa_supported(tiles[i/2].isa)) continue;
         int wrong = 0;
-        CHECK(matmul_init(tiles[i].name) == 0);
+        define(&p);
+        a_memory[FRONT + 3*10 + 4] = float_of(i % 4 < 2 ? 0x7fffffff : 0x7f800001);   // NaN in row 3
+        b_memory[FRONT + 5*40 + 37] = HUGE_VALF;                                       // column 37
+        CHECK(matmul_init(tiles[i/2].name) == 0);
         memset(c_memory, 0, sizeof c_memory);
-        matmul_one(c_memory, 40, a_memory + FRONT, 10, 1, b_memory + FRONT, 40, 1, NULL, 20, 40, 10, 0,
+        matmul_one(&(Product){c_memory, 40, a_memory + FRONT, 10, 1, b_memory + FRONT, 40, 1, 20, 40, 10, 0, NULL, p.bf16, NULL},
                    matmul_work_memory);
         for (int m = 0; m < 20; m++)
             for (int n = 0; n < 40; n++) {
@@ -187,7 +222,7 @@ static void test_the_fastest_instruction_set_is_chosen_and_an_unknown_one_refuse
     CHECK(matmul_init(NULL) == 0 && tile == &tiles[first] && isa == tiles[first].isa);
     for (int i = 0; i < NUM_TILES; i++) {
         int supported = isa_supported(tiles[i].isa);
-        CHECK(tiles[i].MR <= MAX_MR && tiles[i].NR <= MAX_NR);
+        CHECK(tiles[i].fp32.MR <= MAX_MR && tiles[i].fp32.NR <= MAX_NR);
         CHECK(matmul_init(tiles[i].name) == (supported ? 0 : -1));
         if (!supported) CHECK(strstr(error_text, "this machine does not have it"));
     }

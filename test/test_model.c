@@ -160,8 +160,9 @@ static void test_a_text_scores_the_same_bits_alone_and_among_any_neighbours_in_a
     static const int reversed[RECORDS] = {6, 5, 4, 3, 2, 1, 0};
     for (int f = 0; f < FAMILIES; f++)
         for (int reward = 0; reward < 2; reward++)
-            for (int order = 0; order < 2; order++) {
-                const int *list = order ? reversed : in_order;
+            for (int way = 0; way < 4; way++) {
+                const int *list = way & 1 ? reversed : in_order;
+                kernels_precision(way >> 1);
                 Model m;
                 Pack p = {0}, alone = {0};
                 int row = 0, text = 0;
@@ -181,6 +182,7 @@ static void test_a_text_scores_the_same_bits_alone_and_among_any_neighbours_in_a
                 for (int i = 1; i < TEXTS && reward; i++) CHECK(all.reward[i] != all.reward[i-1]);
                 pack_free(&p), pack_free(&alone), model_free(&m);
             }
+    kernels_precision(0);
 }
 
 // gradients of sum_b c_b reward_b, or of sum_t c_t logp_t, from micro-batches of `size` records
@@ -205,17 +207,26 @@ static void test_gradients_are_the_same_bits_for_every_size_of_micro_batch(void)
         for (int reward = 0; reward < 2; reward++) {
             Model m;
             start(&m, family[f](reward, f == 1 ? POOL_MEAN : POOL_EOS), 1);
-            gradients(&m, RECORDS);
-            float *want = allocate(m.num_params, sizeof *want);
-            int nonzero = 0;
-            memcpy(want, m.grads_memory, m.num_params * sizeof *want);
-            for (size_t i = 0; i < m.num_params; i++) nonzero += want[i] != 0;
-            CHECK(nonzero > (int)m.num_params / 2);
-            for (int size = 1; size < RECORDS; size += size) {
-                gradients(&m, size);
-                CHECK(same_bits(m.grads_memory, want, m.num_params));
+            float *want = allocate(m.num_params, sizeof *want), *fp32 = allocate(m.num_params, sizeof *fp32);
+            for (int bf16 = 0; bf16 < 2; bf16++) {
+                double nonzero = 0, square = 0, error = 0;
+                kernels_precision(bf16);
+                gradients(&m, RECORDS);
+                memcpy(bf16 ? want : fp32, m.grads_memory, m.num_params * sizeof *want);
+                if (!bf16) memcpy(want, fp32, m.num_params * sizeof *want);
+                for (size_t i = 0; i < m.num_params; i++) {
+                    double d = (double)want[i] - fp32[i];
+                    nonzero += want[i] != 0, square += (double)fp32[i] * fp32[i], error += d * d;
+                }
+                CHECK(nonzero > (double)m.num_params / 2);
+                CHECK(!bf16 || (error > 1e-8 * square && error < 1e-3 * square));    // a relative error of 2^-9 an operand
+                for (int size = 1; size < RECORDS; size += size) {
+                    gradients(&m, size);
+                    CHECK(same_bits(m.grads_memory, want, m.num_params));
+                }
             }
-            free(want), model_free(&m);
+            kernels_precision(0);
+            free(want), free(fp32), model_free(&m);
         }
 }
 
@@ -701,7 +712,8 @@ static Config small(Config c) {
     return c;
 }
 
-static void twenty_steps(Config c, const char *want) {
+static void twenty_steps(Config c, int bf16, const char *want) {
+    kernels_precision(bf16);
     for (int k = 0; k < NUM_TILES; k++)
         for (int threads = 1; threads <= 3; threads++) {
             Model m;
@@ -717,14 +729,19 @@ static void twenty_steps(Config c, const char *want) {
             model_free(&m);
         }
     set_threads(1);
+    kernels_precision(0);
     if (kernels_init(NULL) < 0) exit(1);
 }
 static void test_twenty_steps_of_language_modelling_give_the_recorded_bits(void) {
-    twenty_steps(neox(0, POOL_LAST), "5ce2dd65cbe3e71d2850ceabdff872de2db9dfb58b30b6af5efab9ed76d162fc");
-    twenty_steps(gpt2(0, POOL_LAST), "c42aff321b75bf418c233fcba073439a7aede95342e67229feb2f794d7950a34");
+    twenty_steps(neox(0, POOL_LAST), 0, "5ce2dd65cbe3e71d2850ceabdff872de2db9dfb58b30b6af5efab9ed76d162fc");
+    twenty_steps(gpt2(0, POOL_LAST), 0, "c42aff321b75bf418c233fcba073439a7aede95342e67229feb2f794d7950a34");
 }
 static void test_twenty_steps_of_a_reward_model_give_the_recorded_bits(void) {
-    twenty_steps(llama(1, POOL_LAST), "7f4d6696586401e5f3ec5e41b6dfd250a603b35bb0216932a7863375c00c9419");
+    twenty_steps(llama(1, POOL_LAST), 0, "7f4d6696586401e5f3ec5e41b6dfd250a603b35bb0216932a7863375c00c9419");
+}
+static void test_twenty_steps_with_bf16_operands_give_the_recorded_bits(void) {
+    twenty_steps(neox(0, POOL_LAST), 1, "585bfee5dd4b4e83bd6525c59932d08fd3078953169802cbb9114ef517713fc6");
+    twenty_steps(llama(1, POOL_LAST), 1, "6d6e752f865f3c2c748c028f0bbdcab611a3879393b352c79f361444fb753e98");
 }
 
 int main(int argc, char **argv) {
@@ -755,6 +772,7 @@ int main(int argc, char **argv) {
     RUN(test_stories260k_tells_the_story_that_llama2c_tells);
     RUN(test_twenty_steps_of_language_modelling_give_the_recorded_bits);
     RUN(test_twenty_steps_of_a_reward_model_give_the_recorded_bits);
+    RUN(test_twenty_steps_with_bf16_operands_give_the_recorded_bits);
     json_free(&json);
     kernels_free(attention_work_memory), kernels_free(matmul_work_memory);
     return test_summary();
