@@ -19,7 +19,7 @@ typedef struct {
     int vocab_size, hidden_size, num_layers, num_heads;
     int max_length, max_prompt_length, over_length, pooling, more, normalize, scheduler;
     int max_steps, logging_steps, eval_steps, save_steps, per_step_tokens, per_step_pairs, micro_batch_tokens;
-    int threads, folds, fold, learn, raw_head, help, quiet, random_weights, seed;
+    int threads, folds, fold, learn, raw_head, recompute, help, quiet, random_weights, seed;
     double learning_rate, beta1, beta2, eps, weight_decay, warmup_ratio, max_grad_norm, head_rate, alpha, epochs;
 } Settings;
 static Settings opt;
@@ -468,10 +468,12 @@ int train(Run *run, const Objective *o) {
         for (int u = 0; u < run->unit; u++) rows += item_rows(run, &run->item[i + (size_t)u], !o->reward);
         if (rows > largest) largest = rows;
     }
-    int T = largest > opt.micro_batch_tokens ? largest : opt.micro_batch_tokens;
+    int T = largest > opt.micro_batch_tokens ? largest : opt.micro_batch_tokens, B = o->reward ? T : 1;
+    run->model.recompute = opt.recompute;
     fprintf(stderr, "%zu parameters, %d steps, %.2f GiB needed, %d threads, %s\n", run->model.num_params, steps,
-            (double)model_bytes(&run->model.config, T, T, 1) / 1073741824.0, thread_count(), kernels_name());
-    if (model_init_training(&run->model) < 0 || model_reserve(&run->model, T, o->reward ? T : 1) < 0) return -1;
+            (double)model_bytes(&run->model.config, T, B, opt.recompute ? RECOMPUTING : TRAINING) / 1073741824.0,
+            thread_count(), kernels_name());
+    if (model_init_training(&run->model) < 0 || model_reserve(&run->model, T, B) < 0) return -1;
     if (o->grouped && !(run->momentum = allocate((size_t)K * (size_t)C, sizeof *run->momentum))) return -1;
 
     signal(SIGINT, ask_to_stop), signal(SIGTERM, ask_to_stop);
