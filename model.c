@@ -82,6 +82,7 @@ typedef struct {
     Params params, grads, unembed_grads;                              // tied: the output's gradient is separate
     real *params_memory, *grads_memory, *moments_memory;              // moments: m, then v
     real *tied_memory;                                                // (V, C) gradient of the output's role
+    int recompute;                                                    // keep each block's input alone: set at the start
     int T, B;                                                         // room in acts
     Acts acts;
     real *acts_memory, *rope_memory;                                  // rope: cosine, sine, (P, dims/2) each
@@ -148,14 +149,20 @@ static size_t params_layout(Params *p, const Config *c, real *memory, Tensor *li
 }
 enum { MAX_TENSORS = 14*MAX_LAYERS + 6 };
 
-static size_t acts_layout(Acts *a, const Config *c, real *memory, size_t T, size_t B, int training) {
+/* What is kept from forward: SCORING nothing, a block writes over its input; TRAINING all that backward reads;
+ * RECOMPUTING each block's input, from which backward computes the rest again.                             */
+typedef enum { SCORING, TRAINING, RECOMPUTING } Purpose;
+
+static size_t acts_layout(Acts *a, const Config *c, real *memory, size_t T, size_t B, Purpose purpose) {
     size_t n = 0, C = (size_t)c->channels, NH = (size_t)c->num_heads;
     memset(a, 0, sizeof *a);
     for (int l = 0; l < c->num_layers; l++) {
         BlockActs *b = &a->block[l];
-        if (l && !training) {                                         // without backward all layers share one
+        if (l && purpose != TRAINING) {                               // one set of activations for all blocks
             *b = a->block[0];
-            continue;                                                 // and a block writes over its input
+            if (purpose == RECOMPUTING) b->res = carve(memory, &n, T*C);
+            if (c->parallel_residual) b->res2 = b->res;
+            continue;
         }
         b->res   = carve(memory, &n, T*C);
         b->res2  = c->parallel_residual ? b->res : carve(memory, &n, T*C);
@@ -176,7 +183,7 @@ static size_t acts_layout(Acts *a, const Config *c, real *memory, size_t T, size
         b->fc    = carve(memory, &n, T*fc_width(c));
         b->act   = carve(memory, &n, T*(size_t)c->hidden);
     }
-    a->res    = training ? carve(memory, &n, T*C) : a->block[0].res;
+    a->res    = purpose ? carve(memory, &n, T*C) : a->block[0].res;
     a->lnf    = carve(memory, &n, T*C);
     a->meanf  = carve(memory, &n, T);
     a->rstdf  = carve(memory, &n, T);
@@ -184,7 +191,7 @@ static size_t acts_layout(Acts *a, const Config *c, real *memory, size_t T, size
     a->reward = carve(memory, &n, B);
     a->a      = carve(memory, &n, T*max_size(C, att_width(c)));
     a->b      = carve(memory, &n, T*C);
-    if (training) {
+    if (purpose) {
         a->dres  = carve(memory, &n, T*C);
         a->dwide = carve(memory, &n, T*max_size(qkv_width(c), fc_width(c)));
         a->dact  = carve(memory, &n, T*max_size((size_t)c->hidden, att_width(c)));
@@ -202,10 +209,11 @@ size_t model_num_params(const Config *c) {
 }
 
 // Bytes that a model with room for T rows and B texts takes; training adds gradients, moments and activations.
-size_t model_bytes(const Config *c, int T, int B, int training) {
+size_t model_bytes(const Config *c, int T, int B, Purpose purpose) {
     Acts a;
-    size_t n = model_num_params(c) * (training ? 4 : 1) + rope_size(c) + acts_layout(&a, c, NULL, (size_t)T, (size_t)B, training);
-    if (training && c->tied && !c->reward) n += (size_t)c->vocab_size * (size_t)c->channels;
+    size_t n = model_num_params(c) * (purpose ? 4 : 1) + rope_size(c)
+             + acts_layout(&a, c, NULL, (size_t)T, (size_t)B, purpose);
+    if (purpose && c->tied && !c->reward) n += (size_t)c->vocab_size * (size_t)c->channels;
     return n * sizeof(real) + (4 * (size_t)T + 2) * sizeof(int);
 }
 
@@ -281,12 +289,12 @@ int model_reserve(Model *m, int T, int B) {
     B = B > m->B ? B : m->B;
     kernels_free(m->acts_memory);
     free(m->row_memory);
-    int training = m->grads_memory != NULL;
+    Purpose purpose = !m->grads_memory ? SCORING : m->recompute ? RECOMPUTING : TRAINING;
     m->T = m->B = 0;
-    m->acts_memory = kernels_alloc(acts_layout(&m->acts, &m->config, NULL, (size_t)T, (size_t)B, training));
+    m->acts_memory = kernels_alloc(acts_layout(&m->acts, &m->config, NULL, (size_t)T, (size_t)B, purpose));
     m->row_memory = allocate(4 * (size_t)T + 2, sizeof(int));
     if (!m->acts_memory || !m->row_memory || attention_reserve(m->config.max_positions) < 0) return -1;
-    acts_layout(&m->acts, &m->config, m->acts_memory, (size_t)T, (size_t)B, training);
+    acts_layout(&m->acts, &m->config, m->acts_memory, (size_t)T, (size_t)B, purpose);
     m->T = T, m->B = B;
     return 0;
 }
@@ -326,8 +334,9 @@ int model_random_head(Model *m, uint64_t seed) {
 // --------------------------------------------------------------------------------------------- forward
 
 /* h = norm1(x);  a = attention(h);  parallel:   y = (x + a) + mlp(norm2(x))                 GPT-NeoX-20B, sec. 2.1
- *                                   sequential: z = x + a;  y = z + mlp(norm2(z))                           */
-static void block_forward(const Model *m, const Batch *s, int l) {
+ *                                   sequential: z = x + a;  y = z + mlp(norm2(z))
+ * With `again`, only what backward reads: y is known.                                                      */
+static void block_forward(const Model *m, const Batch *s, int l, int again) {
     const Config *c = &m->config;
     const Block *p = &m->params.block[l];
     const BlockActs *a = &m->acts.block[l];
@@ -345,13 +354,14 @@ static void block_forward(const Model *m, const Batch *s, int l) {
     if (half) rotary(a->qkv, m->rope_memory, m->rope_memory + (size_t)c->max_positions*half, s->position, 1,
                      T, NH + NKV, HD, c->rotary_dims, QO);
     attention_forward(a->att, a->lse, a->qkv, s->seg, s->S, T, NH, NKV, HD);
-    matmul_forward(att_out, a->att, p->attw, p->attb, T, NH*HD, C);
+    if (!again || !c->parallel_residual) matmul_forward(att_out, a->att, p->attw, p->attb, T, NH*HD, C);
     if (!c->parallel_residual) add_forward(a->res2, a->res, att_out, (size_t)T*C);
 
     norm_forward(a->ln2, a->mean2, a->rstd2, a->res2, p->ln2w, p->ln2b, c->norm_eps, c->rms_norm, T, C);
     matmul_forward(a->fc, a->ln2, p->fcw, p->fcb, T, C, (int)fc_width(c));
     if (c->gated) gated_forward(a->act, a->fc, c->activation, T, F);
     else activation_forward(a->act, a->fc, c->activation, T, F);
+    if (again) return;
     matmul_forward(mlp_out, a->act, p->projw, p->projb, T, F, C);
     if (c->parallel_residual) add3_forward(y, a->res, att_out, mlp_out, (size_t)T*C);
     else add_forward(y, a->res2, mlp_out, (size_t)T*C);
@@ -363,7 +373,7 @@ void model_forward(Model *m, const Batch *s) {
     Acts *a = &m->acts;
     assert(s->T <= m->T && s->B <= m->B);
     embed_forward(a->block[0].res, s->token, s->position, m->params.wte, m->params.wpe, s->T, c->channels);
-    for (int l = 0; l < c->num_layers; l++) block_forward(m, s, l);
+    for (int l = 0; l < c->num_layers; l++) block_forward(m, s, l, 0);
     norm_forward(a->lnf, a->meanf, a->rstdf, a->res, m->params.lnfw, m->params.lnfb, c->norm_eps, c->rms_norm,
                  s->T, c->channels);
 }
@@ -481,7 +491,10 @@ int model_backward(Model *m, const Batch *s, const real *dreward, const real *dl
     }
     kernels_zero(a->dres, (size_t)T*C);
     norm_backward(a->dres, m->grads.lnfw, m->grads.lnfb, dlnf, a->res, a->meanf, a->rstdf, m->params.lnfw, c->rms_norm, T, C);
-    for (int l = c->num_layers - 1; l >= 0; l--) block_backward(m, s, l);
+    for (int l = c->num_layers - 1; l >= 0; l--) {
+        if (m->recompute && l + 1 < c->num_layers) block_forward(m, s, l, 1);
+        block_backward(m, s, l);
+    }
     embed_backward(m->grads.wte, m->grads.wpe, a->dres, s->token, s->position, T, C);
     return 0;
 }

@@ -67,6 +67,8 @@ static const struct Option {
     {"per_step_tokens",    LM, INT, &opt.per_step_tokens, 4096, 1, 1 << 30, 0, 0, "an update when this many tokens are seen"},
     {"per_step_pairs",     REWARD | MORE, INT, &opt.per_step_pairs, 20, 1, 1 << 20, 0, 0, "pairs an update (more: whole groups)"},
     {"micro_batch_tokens", DATA, INT, &opt.micro_batch_tokens, 4096, 1, 1 << 24, 0, 0, "rows computed at a time; changes memory, not results"},
+    {"recompute",          TRAIN, FLAG, &opt.recompute, 0, 0, 0, 0, 0,
+     "compute activations again in backward instead of keeping them: less memory, slower"},
     {"max_length",         DATA, INT, &opt.max_length, 512, 2, 1 << 20, 0, 0, "prompt + answer + end (lm: window) in tokens"},
     {"max_prompt_length",  DATA, INT, &opt.max_prompt_length, 256, 0, 1 << 20, 0, 0, "prompts are cut from the left to this, 0: not"},
     {"over_length",        DATA, CHOICE, &opt.over_length, 1, 0, 0, over_lengths, 0, "what to do with longer answers"},
@@ -560,7 +562,9 @@ static int command_inspect(int bit) {
     printf("%s, %s residual, %s, rotary on %d, output %s%s%s\n", c->rms_norm ? "RMS norm" : "layer norm",
            c->parallel_residual ? "parallel" : "sequential", act[c->activation], c->rotary_dims,
            c->reward ? "a score head, pooling " : c->tied ? "tied" : "separate", c->reward ? poolings[c->pooling] : "", "");
-    printf("training 4096 rows at a time takes %.2f GiB\n", (double)model_bytes(c, 4096, 4096, 1) / 1073741824.0);
+    printf("training 4096 rows at a time takes %.2f GiB, with --recompute %.2f\n",
+           (double)model_bytes(c, 4096, 4096, TRAINING) / 1073741824.0,
+           (double)model_bytes(c, 4096, 4096, RECOMPUTING) / 1073741824.0);
     params_layout(&p, c, NULL, list, &count);
     for (int k = 0; k < count; k++) {
         float *host = allocate(list[k].size, sizeof *host), low, high;

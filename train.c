@@ -19,7 +19,7 @@ typedef struct {
     int vocab_size, hidden_size, num_layers, num_heads;
     int max_length, max_prompt_length, over_length, pooling, more, normalize, scheduler;
     int max_steps, logging_steps, eval_steps, save_steps, per_step_tokens, per_step_pairs, micro_batch_tokens;
-    int threads, precision, folds, fold, learn, raw_head, help, quiet, random_weights, seed;
+    int threads, precision, folds, fold, learn, raw_head, recompute, help, quiet, random_weights, seed;
     double learning_rate, beta1, beta2, eps, weight_decay, warmup_ratio, max_grad_norm, head_rate, alpha, epochs;
 } Settings;
 static Settings opt;
@@ -46,7 +46,7 @@ typedef struct Run {
     size_t num_items, item_capacity;
     size_t *step_end;                                                 // step s is item[step_end[s-1] .. step_end[s])
     size_t num_steps, step_capacity;
-    int unit;                                                         // items that must share a micro-batch
+    int unit, limit;                                                  // items that must share a micro-batch; its rows
     Pack pack;
     float *coef, *value, *pooled, *momentum;                          // per text or row of a micro-batch; MORE's (K, C)
     size_t coef_capacity, value_capacity, pooled_capacity;
@@ -84,7 +84,7 @@ static int in_fold(const Record *r) {
 }
 
 // The windows of data[first..end), shuffled, once an epoch; a step is full when it holds per_step_tokens.
-static int plan_windows(Run *run, int first, int end, double epochs, size_t *tokens) {
+int plan_windows(Run *run, int first, int end, double epochs, size_t *tokens) {
     size_t begin = run->num_items;
     for (int s = first; s < end; s++)
         for (size_t r = 0; r < run->data[s].num_records; r++)
@@ -111,7 +111,7 @@ static int plan_windows(Run *run, int first, int end, double epochs, size_t *tok
 
 /* The pairs of K sets, brought to one size by the sampler of loss.c.  grouped: step after step of G groups, one pair
  * of each set; otherwise (MultiTask) the same pairs in one shuffled list.                                  */
-static int plan_pairs(Run *run, int grouped) {
+int plan_pairs(Run *run, int grouped) {
     int K = run->num_train, ok = 1;
     uint32_t size[MAX_FILES], N = 0, *kept[MAX_FILES] = {0}, *index = NULL, *order = NULL;
     for (int k = 0; k < K && ok; k++) {
@@ -142,21 +142,45 @@ static int plan_pairs(Run *run, int grouped) {
 
 // --------------------------------------------------------------------------------------- a step's micro-batches
 
-// Packs items from `at` on until the budget is full (at least one unit); returns the end, or 0 after fail().
+// The end of the micro-batch that starts at item `at`: as many whole units as `limit` rows hold, at least one.
+static size_t micro_batch_end(const Run *run, size_t at, size_t end, int limit, int language_model) {
+    size_t i = at;
+    for (int total = 0; i < end; i += (size_t)run->unit) {
+        int rows = 0;
+        for (int u = 0; u < run->unit; u++) rows += item_rows(run, &run->item[i + (size_t)u], language_model);
+        if (i > at && (rows > limit - total || i - at + (size_t)run->unit > MAX_PAIRS)) break;
+        total += rows;
+    }
+    return i;
+}
+static size_t count_micro_batches(const Run *run, size_t at, size_t end, int limit, int language_model) {
+    size_t n = 0;
+    for (; at < end; n++) at = micro_batch_end(run, at, end, limit, language_model);
+    return n;
+}
+// Equal shares: the smallest limit under which the step takes no more micro-batches than the budget asks for.
+static int micro_batch_limit(const Run *run, size_t at, size_t end, int language_model) {
+    int low = 0, high = opt.micro_batch_tokens;
+    size_t n = count_micro_batches(run, at, end, high, language_model);
+    while (high - low > 1) {                                          // high is enough, low is not
+        int middle = low + (high - low) / 2;
+        if (count_micro_batches(run, at, end, middle, language_model) > n) low = middle;
+        else high = middle;
+    }
+    return high;
+}
+
+// Packs the micro-batch that starts at `at`; returns its end, or 0 after fail().
 static size_t next_micro_batch(Run *run, size_t at, size_t end, int language_model) {
     pack_clear(&run->pack);
-    while (at < end) {
-        int rows = 0, ok = 1;
-        for (int u = 0; u < run->unit; u++) rows += item_rows(run, &run->item[at + (size_t)u], language_model);
-        if (run->pack.T && (run->pack.T + rows > opt.micro_batch_tokens || run->pack.B / 2 + run->unit > MAX_PAIRS)) break;
-        for (int u = 0; u < run->unit && ok; u++, at++) {
-            const Item *i = &run->item[at];
-            const Dataset *d = &run->data[i->set];
-            const Record *r = &d->record[i->record];
-            ok = (language_model ? pack_window(&run->pack, d, r, i->first, opt.max_length, run->tokenizer.eos)
-                                 : pack_record(&run->pack, d, r, run->model.config.pooling, run->tokenizer.eos)) == 0;
-        }
-        if (!ok) return 0;
+    end = micro_batch_end(run, at, end, run->limit, language_model);
+    for (; at < end; at++) {
+        const Item *i = &run->item[at];
+        const Dataset *d = &run->data[i->set];
+        const Record *r = &d->record[i->record];
+        if ((language_model ? pack_window(&run->pack, d, r, i->first, opt.max_length, run->tokenizer.eos)
+                            : pack_record(&run->pack, d, r, run->model.config.pooling, run->tokenizer.eos)) < 0)
+            return 0;
     }
     run->tokens += (size_t)run->pack.T;
     size_t rows = (size_t)run->pack.T, pooled = (size_t)run->pack.B * (size_t)run->model.config.channels;
@@ -167,7 +191,7 @@ static size_t next_micro_batch(Run *run, size_t at, size_t end, int language_mod
 }
 
 // Language modelling: L = -1/N sum_t log p(x_t | x_<t), N the step's scored tokens.
-static int step_lm(Run *run, size_t at, size_t end, double *loss) {
+int step_lm(Run *run, size_t at, size_t end, double *loss) {
     double N = 0;
     for (size_t i = at; i < end; i++) N += item_rows(run, &run->item[i], 1);
     while (at < end) {
@@ -206,7 +230,7 @@ static int pairs_backward(Run *run, const Batch *b, const float *weight, const I
 }
 
 // MultiTask, Single and the uniform control: the mean over the step's pairs, times the rows' own weights.
-static int step_reward(Run *run, size_t at, size_t end, double *loss) {
+int step_reward(Run *run, size_t at, size_t end, double *loss) {
     const double n = (double)(end - at);
     float weight[MAX_PAIRS];
     while (at < end) {
@@ -241,7 +265,7 @@ static double norm_of(const float *g, int C) {
 
 /* MORE as released: for each group, in order, the K pairs' head gradients, momentum (from zero), normaliser,
  * Frank-Wolfe; the step's loss is the mean over its groups of sum_i lambda_i l_i.                        */
-static int step_more_release(Run *run, size_t at, size_t end, double *loss) {
+int step_more_release(Run *run, size_t at, size_t end, double *loss) {
     const int K = run->num_train, C = run->model.config.channels;
     const double G = (double)(end - at) / K;
     float weight[MAX_PAIRS], *g = allocate((size_t)C, sizeof *g);
@@ -272,7 +296,7 @@ static int step_more_release(Run *run, size_t at, size_t end, double *loss) {
 /* MORE as in the paper: one gradient g_i for each data set over all its pairs of the step, the exact min-norm point,
  * L = sum_i lambda_i L_i.  Every forward comes before the first backward: when the step has several micro-batches
  * they are run forward a second time, so that no whole step's activations are kept.                      */
-static int step_more_paper(Run *run, size_t at, size_t end, double *loss) {
+int step_more_paper(Run *run, size_t at, size_t end, double *loss) {
     const int K = run->num_train, C = run->model.config.channels;
     const double n = (double)(end - at) / K;
     float weight[MAX_PAIRS], *g = allocate((size_t)K * (size_t)C, sizeof *g);
@@ -468,10 +492,12 @@ int train(Run *run, const Objective *o) {
         for (int u = 0; u < run->unit; u++) rows += item_rows(run, &run->item[i + (size_t)u], !o->reward);
         if (rows > largest) largest = rows;
     }
-    int T = largest > opt.micro_batch_tokens ? largest : opt.micro_batch_tokens;
+    int T = largest > opt.micro_batch_tokens ? largest : opt.micro_batch_tokens, B = o->reward ? T : 1;
+    run->model.recompute = opt.recompute;
     fprintf(stderr, "%zu parameters, %d steps, %.2f GiB needed, %d threads, %s\n", run->model.num_params, steps,
-            (double)model_bytes(&run->model.config, T, T, 1) / 1073741824.0, thread_count(), kernels_name());
-    if (model_init_training(&run->model) < 0 || model_reserve(&run->model, T, o->reward ? T : 1) < 0) return -1;
+            (double)model_bytes(&run->model.config, T, B, opt.recompute ? RECOMPUTING : TRAINING) / 1073741824.0,
+            thread_count(), kernels_name());
+    if (model_init_training(&run->model) < 0 || model_reserve(&run->model, T, B) < 0) return -1;
     if (o->grouped && !(run->momentum = allocate((size_t)K * (size_t)C, sizeof *run->momentum))) return -1;
 
     signal(SIGINT, ask_to_stop), signal(SIGTERM, ask_to_stop);
@@ -485,7 +511,9 @@ int train(Run *run, const Objective *o) {
         memset(run->set_loss, 0, sizeof run->set_loss), memset(run->lambda, 0, sizeof run->lambda);
         memset(run->set_norm, 0, sizeof run->set_norm);
         model_zero_grads(&run->model);
-        if (o->step(run, s ? run->step_end[s-1] : 0, run->step_end[s], &loss) < 0) return -1;
+        size_t begin = s ? run->step_end[s-1] : 0, end = run->step_end[s];
+        run->limit = micro_batch_limit(run, begin, end, !o->reward);
+        if (o->step(run, begin, end, &loss) < 0) return -1;
         model_finish_grads(&run->model);
         double norm = model_grad_norm(&run->model);
         if (!isfinite(loss) || !isfinite(norm))

@@ -77,7 +77,7 @@ proves "a_language_model_and_reward_models_are_trained_from_small_files"
 all="model tokenizer threads quiet help"
 data="precision micro_batch_tokens max_length max_prompt_length over_length template prompt_key chosen_key rejected_key"
 training="$data train eval out dtype learning_rate num_train_epochs max_steps weight_decay adam_beta1 adam_beta2 adam_epsilon
-          max_grad_norm warmup_ratio lr_scheduler_type logging_steps eval_steps save_steps seed"
+          max_grad_norm warmup_ratio lr_scheduler_type logging_steps eval_steps save_steps seed recompute"
 rewards="$training head_rate per_step_pairs pooling random_weights raw_head folds fold"
 options_of() {
     echo $all; case "$1" in
@@ -186,6 +186,13 @@ if part train; then
     holds "$t/lm.err" '^step [0-9]*/[0-9]*  loss [0-9.]*  [0-9]* tokens/s  [0-9]*:[0-9][0-9] left'
     holds "$t/lm.err" '^other: [0-9.]* bits per byte$'
     proves "a_run_says_its_settings_its_memory_its_progress_and_what_it_learned"
+    needed() { works ./more train lm $new --max_steps 1 --train "$t/text.jsonl" --out "$t/x" "$@"
+               sed -n 's/.* steps, \([0-9.]*\) GiB needed.*/\1/p' "$t/2"; }
+    big="--micro_batch_tokens 8000 --num_hidden_layers 6"
+    echo "$(needed $big) $(needed $big --recompute)" | awk '{ exit !($2 > 0 && $2 < $1 / 2) }' || fault "memory"
+    works ./more inspect --model "$t/lm"
+    holds "$t/1" '^training 4096 rows at a time takes [0-9.]* GiB, with --recompute [0-9.]*$'
+    proves "recompute_takes_less_memory"
     works ./more inspect --model "$t/lm"
     [ "$(sha)" = "$lm_sha" ] || fault "inspect: $(sha)"
     if command -v sha256sum > "$t/x.out"; then
@@ -518,7 +525,8 @@ if part bits; then
     bits() {
         name=$1; shift
         works ./more "$@" --out "$t/x" --threads 1; one=$(sha)
-        for v in "--threads 2" "--threads 3" "--micro_batch_tokens 1" "--micro_batch_tokens 100000 --threads 2" "--micro_batch_tokens 130"; do
+        for v in "--threads 2" "--threads 3" "--micro_batch_tokens 1" "--micro_batch_tokens 100000 --threads 2" \
+                 "--micro_batch_tokens 130" "--recompute --micro_batch_tokens 150"; do
             works ./more "$@" --out "$t/x" $v
             [ "$(sha)" = "$one" ] || fault "another hash with $v"
         done

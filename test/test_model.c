@@ -230,6 +230,27 @@ static void test_gradients_are_the_same_bits_for_every_size_of_micro_batch(void)
         }
 }
 
+static void test_recomputed_activations_give_the_same_gradients_in_less_memory(void) {
+    for (int f = 0; f < FAMILIES; f++)
+        for (int reward = 0; reward < 2; reward++) {
+            Config c = family[f](reward, POOL_MEAN);
+            Model kept, again = {0};
+            c.num_layers = 3;
+            start(&kept, c, 1), gradients(&kept, 2);
+            if (model_init(&again, c) < 0) exit(1);
+            again.recompute = 1;
+            if (model_init_training(&again) < 0 || model_reserve(&again, MAX_ROWS, MAX_TEXTS) < 0) exit(1);
+            set_weights(&again, 0.2), gradients(&again, 2);
+            CHECK(model_grad_norm(&again) > 0 && same_bits(again.grads_memory, kept.grads_memory, kept.num_params));
+            // a layer more costs its parameters, and of the rows' activations the input only
+            size_t layer = model_num_params(&c), bytes = model_bytes(&c, 1000, 8, RECOMPUTING);
+            CHECK(bytes < model_bytes(&c, 1000, 8, TRAINING));
+            c.num_layers = 4, layer = model_num_params(&c) - layer;
+            CHECK(model_bytes(&c, 1000, 8, RECOMPUTING) - bytes == sizeof(real) * (4*layer + 1000 * (size_t)c.channels));
+            model_free(&kept), model_free(&again);
+        }
+}
+
 /* Record r in three ways: its prompt shared; repeated for each answer; and each text as one segment.       */
 static void flat(Pack *p, const Record *r, int k) {                   // one segment: prompt and answer k
     Pack alone = {0};
@@ -755,6 +776,7 @@ int main(int argc, char **argv) {
     RUN(test_a_document_is_cut_into_windows_in_which_every_token_is_a_target_once);
     RUN(test_a_text_scores_the_same_bits_alone_and_among_any_neighbours_in_any_order);
     RUN(test_gradients_are_the_same_bits_for_every_size_of_micro_batch);
+    RUN(test_recomputed_activations_give_the_same_gradients_in_less_memory);
     RUN(test_a_shared_prompt_and_a_repeated_one_score_the_same_bits);
     RUN(test_a_shared_prompt_and_a_repeated_one_have_the_same_gradient_to_rounding);
     RUN(test_tokens_after_the_scored_row_and_padding_change_no_score);
