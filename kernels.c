@@ -25,7 +25,7 @@
 #endif
 
 #ifdef __GNUC__
-__attribute__((const)) float sqrtf(float);                            // no errno, so that loops become vectors
+__attribute__((const)) float sqrtf(float);                            // no errno: loops can become vectors
 #endif
 
 // what a row needs of common.h, in the precision of `real`

@@ -82,7 +82,7 @@ typedef struct {
     Params params, grads, unembed_grads;                              // tied: the output's gradient is separate
     real *params_memory, *grads_memory, *moments_memory;              // moments: m, then v
     real *tied_memory;                                                // (V, C) gradient of the output's role
-    int recompute;                                                    // before model_reserve: keep blocks' inputs only
+    int recompute;                                                    // yes: keep blocks' inputs only
     int T, B;                                                         // room in acts
     Acts acts;
     real *acts_memory, *rope_memory;                                  // rope: cosine, sine, (P, dims/2) each

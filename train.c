@@ -46,7 +46,7 @@ typedef struct Run {
     size_t num_items, item_capacity;
     size_t *step_end;                                                 // step s is item[step_end[s-1] .. step_end[s])
     size_t num_steps, step_capacity;
-    int unit, limit;                                                  // of a micro-batch: items not to part; rows
+    int unit, limit;                                                  // items that stay together; rows at a time
     Pack pack;
     float *coef, *value, *pooled, *momentum;                          // per text or row of a micro-batch; MORE's (K, C)
     size_t coef_capacity, value_capacity, pooled_capacity;
@@ -496,7 +496,8 @@ int train(Run *run, const Objective *o) {
     Purpose purpose = opt.recompute ? RECOMPUTING : TRAINING;
     run->model.recompute = opt.recompute;
     fprintf(stderr, "%zu parameters, %d steps, %.2f GiB needed, %d threads, %s\n", run->model.num_params, steps,
-            (double)model_bytes(&run->model.config, T, B, purpose) / 1073741824.0, thread_count(), kernels_name());
+            (double)model_bytes(&run->model.config, T, B, purpose) / 1073741824.0, thread_count(),
+            kernels_name());
     if (model_init_training(&run->model) < 0 || model_reserve(&run->model, T, B) < 0) return -1;
     if (o->grouped && !(run->momentum = allocate((size_t)K * (size_t)C, sizeof *run->momentum))) return -1;
 
