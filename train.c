@@ -46,7 +46,7 @@ typedef struct Run {
     size_t num_items, item_capacity;
     size_t *step_end;                                                 // step s is item[step_end[s-1] .. step_end[s])
     size_t num_steps, step_capacity;
-    int unit, limit;                                                  // items that stay together; rows at a time
+    int unit, limit;                                                  // items kept together; rows at a time
     Pack pack;
     float *coef, *value, *pooled, *momentum;                          // per text or row of a micro-batch; MORE's (K, C)
     size_t coef_capacity, value_capacity, pooled_capacity;
