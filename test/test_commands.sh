@@ -189,7 +189,7 @@ if part train; then
     needed() { works ./more train lm $new --max_steps 1 --train "$t/text.jsonl" --out "$t/x" "$@"
                sed -n 's/.* steps, \([0-9.]*\) GiB needed.*/\1/p' "$t/2"; }
     big="--micro_batch_tokens 8000 --num_hidden_layers 6"
-    echo "$(needed $big) $(needed $big --recompute)" | awk '{ exit !($2 > 0 && $2 < $1 / 2) }' || fault "memory"
+    echo "$(needed $big) $(needed $big --recompute)" | awk '{ exit !($2 > 0 && $2 < $1 / 2) }' || fault memory
     works ./more inspect --model "$t/lm"
     holds "$t/1" '^training 4096 rows at a time takes [0-9.]* GiB, with --recompute [0-9.]*$'
     proves "recompute_takes_less_memory"
@@ -525,8 +525,8 @@ if part bits; then
     bits() {
         name=$1; shift
         works ./more "$@" --out "$t/x" --threads 1; one=$(sha)
-        for v in "--threads 2" "--threads 3" "--micro_batch_tokens 1" "--micro_batch_tokens 100000 --threads 2" \
-                 "--micro_batch_tokens 130" "--recompute --micro_batch_tokens 150"; do
+        for v in "--threads 2" "--threads 3" "--micro_batch_tokens 1" "--micro_batch_tokens 130" \
+                 "--micro_batch_tokens 100000 --threads 2" "--micro_batch_tokens 150 --recompute"; do
             works ./more "$@" --out "$t/x" $v
             [ "$(sha)" = "$one" ] || fault "another hash with $v"
         done
