@@ -473,13 +473,14 @@ static void pack_rows_bf16(float *out, const float *x, size_t rs, size_t ks, int
 static void pack_panels_bf16(int R, float *out, const float *x, size_t rs, size_t ks, int n, const RowBlocks *blocks, int b0, int b1,
                              int K) {
     float words[MAX_NR * BLOCK_WORDS];
-    for (int p = 0; p < n; p += R)
-        for (int i = b0; i < b1; i++, out += R*BLOCK_WORDS) {
+    for (int i = b0; i < b1; i++)                                     // rows of x, read in order
+        for (int p = 0; p < n; p += R) {
             const int k0 = block_start(blocks, i, K), k1 = block_start(blocks, i + 1, K), r1 = n - p < R ? n - p : R;
+            float *to = out + (size_t)p*(size_t)((b1 - b0)*BLOCK_WORDS) + (i - b0)*BLOCK_WORDS*R;
             if (ks == 1) {
                 words_of_rows(words, BLOCK_WORDS, x + (size_t)p*rs + k0, rs, r1, k1 - k0);
-                transpose_words(out, (size_t)R, words, BLOCK_WORDS, round_up(r1, tile->square), BLOCK_WORDS);
-            } else words_of_columns(out, (size_t)R, x + p + (size_t)k0*ks, ks, r1, k1 - k0);
+                transpose_words(to, (size_t)R, words, BLOCK_WORDS, round_up(r1, tile->square), BLOCK_WORDS);
+            } else words_of_columns(to, (size_t)R, x + p + (size_t)k0*ks, ks, r1, k1 - k0);
         }
 }
 #endif
