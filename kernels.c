@@ -280,8 +280,9 @@ void matmul_backward(real *dinp, real *dw, real *db, const real *dout, const rea
     if (dinp) matmul(&(Product){dinp, (size_t)C, dout, (size_t)OC, 1, w, (size_t)C, 1, T, C, OC, 0, NULL, bf16, NULL});
     matmul(&(Product){dw, (size_t)C, dout, 1, (size_t)OC, inp, (size_t)C, 1, OC, C, T, 1, NULL, bf16, blocks});
     if (!db) return;
+    const int strip = strip_width(OC);
     PARALLEL_FOR
-    for (int c = 0; c < OC; c += STRIP) column_sum(db + c, dout + c, T, OC, OC - c < STRIP ? OC - c : STRIP);
+    for (int c = 0; c < OC; c += strip) column_sum(db + c, dout + c, T, OC, OC - c < strip ? OC - c : strip);
 }
 
 // ----------------------------------------------------------------------------------------------- rotary
@@ -582,10 +583,7 @@ void head_backward(real *dinp, real *dw, const real *dreward, const real *pooled
 // x(V) logits: m = max, l = sum exp(x - m);  log p(target) = x_target - (m + log l).  A chunk holds few rows.
 INLINE void logp_row_body(const int hw, real *logp, real *x, int target, int V) {
     real m = row_max(x, V), lane[16] = {0};
-    int i = 0;
-    for (; i + 16 <= V; i += 16)
-        for (int j = 0; j < 16; j++) lane[j] += R_EXP(x[i+j] - m);
-    for (int j = 0; j < V - i; j++) lane[j] += R_EXP(x[i+j] - m);
+    FOR_LANES(V, lane[j] += R_EXP(x[i] - m));
     *logp = x[target] - (m + (real)more_log(fold(lane)));
 }
 VARIANTS(logp_row, (real *logp, real *x, int target, int V), logp, x, target, V)
