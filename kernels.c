@@ -278,7 +278,7 @@ void matmul_forward(real *out, const real *inp, const real *w, const real *b, in
 void matmul_backward(real *dinp, real *dw, real *db, const real *dout, const real *inp, const real *w,
                      int T, int C, int OC, const RowBlocks *blocks) {
     if (dinp) matmul(&(Product){dinp, (size_t)C, dout, (size_t)OC, 1, w, (size_t)C, 1, T, C, OC, 0, NULL, bf16, NULL});
-    matmul(&(Product){dw, (size_t)C, dout, 1, (size_t)OC, inp, (size_t)C, 1, OC, C, T, 1, NULL, bf16, blocks});
+    if (dw) matmul(&(Product){dw, (size_t)C, dout, 1, (size_t)OC, inp, (size_t)C, 1, OC, C, T, 1, NULL, bf16, blocks});
     if (!db) return;
     const int strip = strip_width(OC);
     PARALLEL_FOR
