@@ -258,6 +258,7 @@ static int step_run(Bench *b, const Measure *x) {
         double loss = 0;
         size_t at = s ? run->step_end[s-1] : 0, end = run->step_end[s];
         model_zero_grads(&run->model);
+        run->limit = micro_batch_limit(run, at, end, !run->model.config.reward);
         if ((run->model.config.reward ? step_reward : step_lm)(run, at, end, &loss) < 0) return -1;
         model_finish_grads(&run->model);
         o.scale = fmin(1, 1 / (model_grad_norm(&run->model) + 1e-6));
@@ -272,13 +273,16 @@ static Measure *add_steps(Bench *b, const char *name, size_t first, size_t end) 
     const Config *c = &run->model.config;
     Measure x = {.run = step_run, .first = first, .end = end};
     run->tokens = 0;
-    for (size_t s = first; s < end; s++)
-        for (size_t at = s ? run->step_end[s-1] : 0; at < run->step_end[s]; ) {
+    for (size_t s = first; s < end; s++) {
+        size_t at = s ? run->step_end[s-1] : 0;
+        run->limit = micro_batch_limit(run, at, run->step_end[s], !c->reward);
+        while (at < run->step_end[s]) {
             if (!(at = next_micro_batch(run, at, run->step_end[s], !c->reward))) return NULL;
             Batch batch = pack_batch(&run->pack);
             x.work += step_flops(c, &batch), x.pairs += batch.B / 2;
             if (batch.T > x.T) x.T = batch.T;
         }
+    }
     x.tokens = (int)run->tokens;
     return measure_add(b, x, "%s", name);
 }
