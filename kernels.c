@@ -10,6 +10,10 @@
 #include <sys/mman.h>
 #endif
 
+#ifdef __GNUC__
+__attribute__((const)) float sqrtf(float);                            // no errno: loops can become vectors
+#endif
+
 // what a row needs of common.h, in the precision of `real`
 #ifdef MORE_DOUBLE
 #define R_FMA(a, b, c) ((void)hw, (a) * (b) + (c))
@@ -53,7 +57,12 @@ real *kernels_alloc(size_t n) {
     return p;
 }
 void kernels_free(real *tensor)                                     { free(tensor); }
-void kernels_zero(real *tensor, size_t n)                           { if (n) memset(tensor, 0, n * sizeof *tensor); }
+void kernels_zero(real *tensor, size_t n) {
+    size_t share = n / (size_t)thread_count() + 1024;                 // memset is faster on large pieces
+    PARALLEL_FOR
+    for (size_t at = 0; at < n; at += share)
+        memset(tensor + at, 0, (n - at < share ? n - at : share) * sizeof *tensor);
+}
 void kernels_write(real *tensor, const real *host, size_t n)        { if (n) memcpy(tensor, host, n * sizeof *host); }
 void kernels_read(real *host, const real *tensor, size_t n)         { if (n) memcpy(host, tensor, n * sizeof *host); }
 
@@ -65,20 +74,21 @@ INLINE real fold(real *lane) {
         for (int j = 0; j < h; j++) lane[j] += lane[j+h];
     return lane[0];
 }
+// element i = 0.. of n goes to lane j = i mod 16; written so that gcc makes a vector of the lanes
+#define FOR_LANES(n, ...)                                                                                \
+    do {                                                                                                 \
+        for (int row = 0; row < (n) / 16; row++)                                                         \
+            for (int j = 0; j < 16; j++) { const int i = 16*row + j; __VA_ARGS__; }                      \
+        for (int j = 0; j < (n) % 16; j++) { const int i = (n) / 16 * 16 + j; __VA_ARGS__; }             \
+    } while (0)
 INLINE real row_sum(const real *x, int n) {
     real lane[16] = {0};
-    int i = 0;
-    for (; i + 16 <= n; i += 16)
-        for (int j = 0; j < 16; j++) lane[j] += x[i+j];
-    for (int j = 0; j < n - i; j++) lane[j] += x[i+j];
+    FOR_LANES(n, lane[j] += x[i]);
     return fold(lane);
 }
 INLINE real row_dot(const int hw, const real *x, const real *y, int n) {
     real lane[16] = {0};
-    int i = 0;
-    for (; i + 16 <= n; i += 16)
-        for (int j = 0; j < 16; j++) lane[j] = R_FMA(x[i+j], y[i+j], lane[j]);
-    for (int j = 0; j < n - i; j++) lane[j] = R_FMA(x[i+j], y[i+j], lane[j]);
+    FOR_LANES(n, lane[j] = R_FMA(x[i], y[i], lane[j]));
     return fold(lane);
 }
 INLINE real row_max(const real *x, int n) {                           // n >= 1; the order does not matter
@@ -93,10 +103,15 @@ INLINE real row_max(const real *x, int n) {                           // n >= 1;
     return m;
 }
 
-// Elementwise work is shared out in pieces of this many numbers; columns in strips of this many.
+// Elementwise work is shared out in pieces of this many numbers; columns in strips of at least this many.
 enum { PIECE = 8192, STRIP = 64 };
 #define FOR_PIECES(n) PARALLEL_FOR for (size_t at = 0; at < (n); at += PIECE)
 #define PIECE_LEN(n)  ((n) - at < PIECE ? (n) - at : PIECE)
+// a thread's share of C columns: the wider, the longer the runs of memory
+static int strip_width(int C) {
+    int least = thread_count() * STRIP;
+    return (C + least - 1) / least * STRIP;
+}
 
 INLINE void plus_piece_body(const int hw, real *out, const real *a, const real *b, size_t n) {
     (void)hw;
@@ -134,9 +149,10 @@ void embed_forward(real *out, const int *token, const int *position, const real 
     }
 }
 void embed_backward(real *dwte, real *dwpe, const real *dout, const int *token, const int *position, int T, int C) {
+    const int strip = strip_width(C);
     PARALLEL_FOR
-    for (int c = 0; c < C; c += STRIP) {
-        size_t n = (size_t)(C - c < STRIP ? C - c : STRIP);
+    for (int c = 0; c < C; c += strip) {
+        size_t n = (size_t)(C - c < strip ? C - c : strip);
         for (int t = 0; t < T; t++) {
             const real *d = dout + (size_t)t*C + c;
             real *e = dwte + (size_t)token[t]*C + c, *p = dwpe ? dwpe + (size_t)position[t]*C + c : NULL;
@@ -153,10 +169,7 @@ void embed_backward(real *dwte, real *dwpe, const real *dout, const int *token, 
 INLINE void norm_row_body(const int hw, real *out, real *mean, real *rstd, const real *x, const real *w,
                           const real *b, real eps, int rms, int C) {
     real lane[16] = {0}, m = rms ? 0 : row_sum(x, C) / (real)C;
-    int i = 0;
-    for (; i + 16 <= C; i += 16)
-        for (int j = 0; j < 16; j++) lane[j] = R_FMA(x[i+j] - m, x[i+j] - m, lane[j]);
-    for (int j = 0; j < C - i; j++) lane[j] = R_FMA(x[i+j] - m, x[i+j] - m, lane[j]);
+    FOR_LANES(C, lane[j] = R_FMA(x[i] - m, x[i] - m, lane[j]));
     real r = 1 / R_SQRT(fold(lane) / (real)C + eps);
     *mean = m;
     *rstd = r;
@@ -177,18 +190,9 @@ void norm_forward(real *out, real *mean, real *rstd, const real *inp, const real
 INLINE void norm_row_back_body(const int hw, real *dx, const real *dy, const real *x, real m, real r, const real *w,
                                int rms, int C) {
     real sum[16] = {0}, dot[16] = {0};
-    int i = 0;
-    for (; i + 16 <= C; i += 16)
-        for (int j = 0; j < 16; j++) {
-            real u = dy[i+j] * w[i+j];
-            sum[j] += u;
-            dot[j] = R_FMA(u, (x[i+j] - m) * r, dot[j]);
-        }
-    for (int j = 0; j < C - i; j++) {
-        real u = dy[i+j] * w[i+j];
-        sum[j] += u;
-        dot[j] = R_FMA(u, (x[i+j] - m) * r, dot[j]);
-    }
+    FOR_LANES(C, const real u = dy[i] * w[i];
+                 sum[j] += u;
+                 dot[j] = R_FMA(u, (x[i] - m) * r, dot[j]));
     real s1 = rms ? 0 : fold(sum) / (real)C, s2 = fold(dot) / (real)C;
     for (int c = 0; c < C; c++) dx[c] += r * ((dy[c] * w[c] - s1) - (x[c] - m) * r * s2);
 }
@@ -209,24 +213,27 @@ VARIANTS(norm_columns_back, (real *dw, real *db, const real *dy, const real *x, 
 
 void norm_backward(real *dinp, real *dw, real *db, const real *dout, const real *inp, const real *mean,
                    const real *rstd, const real *w, int rms, int T, int C) {
+    const int strip = strip_width(C);
     PARALLEL_FOR
     for (int t = 0; t < T; t++)
         norm_row_back(dinp + (size_t)t*C, dout + (size_t)t*C, inp + (size_t)t*C, mean[t], rstd[t], w, rms, C);
     PARALLEL_FOR
-    for (int c = 0; c < C; c += STRIP)
-        norm_columns_back(dw + c, rms ? NULL : db + c, dout + c, inp + c, mean, rstd, T, C, C - c < STRIP ? C - c : STRIP);
+    for (int c = 0; c < C; c += strip)
+        norm_columns_back(dw + c, rms ? NULL : db + c, dout + c, inp + c, mean, rstd, T, C,
+                          C - c < strip ? C - c : strip);
 }
 
 // Qwen3's query/key norm: the RMS norm above on each head
 void head_norm_forward(real *rows, real *pre, real *rstd, const real *w, real eps, int T, int heads, int HD, int stride) {
     PARALLEL_FOR
-    for (int t = 0; t < T; t++)
+    for (int t = 0; t < T; t++) {
+        memcpy(pre + (size_t)t*stride, rows + (size_t)t*stride, (size_t)(heads*HD) * sizeof *pre);
         for (int h = 0; h < heads; h++) {
             size_t at = (size_t)t*stride + (size_t)h*HD;
             real mean;
-            memcpy(pre + at, rows + at, (size_t)HD * sizeof *pre);
             norm_row(rows + at, &mean, rstd + (size_t)t*heads + h, pre + at, w, NULL, eps, 1, HD);
         }
+    }
 }
 // dw = sum over rows, and in a row over heads, of dy xh
 INLINE void head_columns_back_body(const int hw, real *dw, const real *dy, const real *x, const real *rstd, int T, int heads,
@@ -239,7 +246,7 @@ VARIANTS(head_columns_back, (real *dw, const real *dy, const real *x, const real
          int n), dw, dy, x, rstd, T, heads, HD, stride, n)
 INLINE void head_row_back_body(const int hw, real *dx, const real *x, real r, const real *w, int n) {
     real lane[16] = {0};
-    for (int i = 0; i < n; i++) lane[i % 16] = R_FMA(dx[i] * w[i], x[i] * r, lane[i % 16]);
+    FOR_LANES(n, lane[j] = R_FMA(dx[i] * w[i], x[i] * r, lane[j]));
     real s = fold(lane) / (real)n;
     for (int i = 0; i < n; i++) dx[i] = r * (dx[i] * w[i] - x[i] * r * s);
 }
@@ -271,10 +278,11 @@ void matmul_forward(real *out, const real *inp, const real *w, const real *b, in
 void matmul_backward(real *dinp, real *dw, real *db, const real *dout, const real *inp, const real *w,
                      int T, int C, int OC, const RowBlocks *blocks) {
     if (dinp) matmul(&(Product){dinp, (size_t)C, dout, (size_t)OC, 1, w, (size_t)C, 1, T, C, OC, 0, NULL, bf16, NULL});
-    matmul(&(Product){dw, (size_t)C, dout, 1, (size_t)OC, inp, (size_t)C, 1, OC, C, T, 1, NULL, bf16, blocks});
+    if (dw) matmul(&(Product){dw, (size_t)C, dout, 1, (size_t)OC, inp, (size_t)C, 1, OC, C, T, 1, NULL, bf16, blocks});
     if (!db) return;
+    const int strip = strip_width(OC);
     PARALLEL_FOR
-    for (int c = 0; c < OC; c += STRIP) column_sum(db + c, dout + c, T, OC, OC - c < STRIP ? OC - c : STRIP);
+    for (int c = 0; c < OC; c += strip) column_sum(db + c, dout + c, T, OC, OC - c < strip ? OC - c : strip);
 }
 
 // ----------------------------------------------------------------------------------------------- rotary
@@ -575,10 +583,7 @@ void head_backward(real *dinp, real *dw, const real *dreward, const real *pooled
 // x(V) logits: m = max, l = sum exp(x - m);  log p(target) = x_target - (m + log l).  A chunk holds few rows.
 INLINE void logp_row_body(const int hw, real *logp, real *x, int target, int V) {
     real m = row_max(x, V), lane[16] = {0};
-    int i = 0;
-    for (; i + 16 <= V; i += 16)
-        for (int j = 0; j < 16; j++) lane[j] += R_EXP(x[i+j] - m);
-    for (int j = 0; j < V - i; j++) lane[j] += R_EXP(x[i+j] - m);
+    FOR_LANES(V, lane[j] += R_EXP(x[i] - m));
     *logp = x[target] - (m + (real)more_log(fold(lane)));
 }
 VARIANTS(logp_row, (real *logp, real *x, int target, int V), logp, x, target, V)
@@ -636,16 +641,15 @@ void logp_backward(real *dinp, real *dw, real *logp, const real *dlogp, const re
 // ------------------------------------------------------------------------------------------------ update
 
 enum { NORM_BLOCK = 4096 };
-static double block_sum_of_squares(const real *x, size_t n) {
+INLINE void squares_body(const int hw, double *sum, const real *x, int n) {
     double lane[16] = {0};
-    size_t i = 0;
-    for (; i + 16 <= n; i += 16)
-        for (int j = 0; j < 16; j++) lane[j] += (double)x[i+j] * (double)x[i+j];
-    for (size_t j = 0; j < n - i; j++) lane[j] += (double)x[i+j] * (double)x[i+j];
+    (void)hw;
+    FOR_LANES(n, lane[j] += (double)x[i] * (double)x[i]);
     for (int h = 8; h; h >>= 1)
         for (int j = 0; j < h; j++) lane[j] += lane[j+h];
-    return lane[0];
+    *sum = lane[0];
 }
+VARIANTS(squares, (double *sum, const real *x, int n), sum, x, n)
 double sum_of_squares(const real *x, size_t n) {
     enum { BATCH = 256 };                                             // blocks summed side by side, added in order
     double total = 0, part[BATCH];
@@ -653,7 +657,8 @@ double sum_of_squares(const real *x, size_t n) {
         PARALLEL_FOR
         for (int i = 0; i < BATCH; i++) {
             size_t b = b0 + (size_t)i * NORM_BLOCK;
-            part[i] = b < n ? block_sum_of_squares(x + b, n - b < NORM_BLOCK ? n - b : NORM_BLOCK) : 0;
+            part[i] = 0;
+            if (b < n) squares(part + i, x + b, n - b < NORM_BLOCK ? (int)(n - b) : NORM_BLOCK);
         }
         for (int i = 0; i < BATCH; i++) total += part[i];
     }

@@ -82,7 +82,7 @@ typedef struct {
     Params params, grads, unembed_grads;                              // tied: the output's gradient is separate
     real *params_memory, *grads_memory, *moments_memory;              // moments: m, then v
     real *tied_memory;                                                // (V, C) gradient of the output's role
-    int recompute;                                                    // keep each block's input alone: set at the start
+    int recompute;                                                    // yes: keep blocks' inputs only
     int T, B;                                                         // room in acts
     Acts acts;
     real *acts_memory, *rope_memory;                                  // rope: cosine, sine, (P, dims/2) each
@@ -149,8 +149,8 @@ static size_t params_layout(Params *p, const Config *c, real *memory, Tensor *li
 }
 enum { MAX_TENSORS = 14*MAX_LAYERS + 6 };
 
-/* What is kept from forward: SCORING nothing, a block writes over its input; TRAINING all that backward reads;
- * RECOMPUTING each block's input, from which backward computes the rest again.                             */
+/* What is kept from forward: SCORING nothing, a block writes over its input; TRAINING all that backward
+ * reads; RECOMPUTING each block's input, from which backward computes the rest again.                      */
 typedef enum { SCORING, TRAINING, RECOMPUTING } Purpose;
 
 static size_t acts_layout(Acts *a, const Config *c, real *memory, size_t T, size_t B, Purpose purpose) {

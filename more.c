@@ -68,14 +68,18 @@ static const struct Option {
     const char *text, *help;                                          // standard of a text
 } options[] = {
     {"model",              ALL, LIST, &opt.model, 0, 0, 0, 0, 0, "model folder (eval: several, as NAME=FOLDER; see below)"},
-    {"train",              TRAIN | TOKENIZE, LIST, &opt.train, 0, 0, 0, 0, 0, "training files, FILE or FILE:NAME"},
+    {"train",              TRAIN | TOKENIZE | BENCH, LIST, &opt.train, 0, 0, 0, 0, 0, "training files, FILE or FILE:NAME (bench: real pairs, one file)"},
     {"then",               LM, LIST, &opt.then, 0, 0, 0, 0, 0, "files to go on with when the others are used up, in the same schedule"},
     {"demo",               ULMA, LIST, &opt.demo, 0, 0, 0, 0, 0, "files of demonstrations: completions, pairs (chosen), true points"},
     {"eval",               TRAIN | EVAL, LIST, &opt.eval, 0, 0, 0, 0, 0, "files to evaluate on, FILE or FILE:NAME"},
     {"from",               EVAL, LIST, &opt.from, 0, 0, 0, 0, 0, "results of earlier runs of eval (their --out files)"},
-    {"out",                TRAIN | EVAL | TOKENIZE, TEXT, &opt.out, 0, 0, 0, 0, NULL, "folder to write (eval: file of results, JSON lines)"},
     {"reference",          EVAL, TEXT, &opt.reference, 0, 0, 0, 0, NULL, "folder of the model that policies started from; then --model are policies"},
     {"reference_cache",    REFERENCE, TEXT, &opt.reference_cache, 0, 0, 0, 0, NULL, "where the reference's log-probabilities are kept, if not in --out"},
+    {"out",                TRAIN | EVAL | TOKENIZE | BENCH, TEXT, &opt.out, 0, 0, 0, 0, NULL, "folder to write (eval, bench: file of results, JSON lines)"},
+    {"shape",              BENCH, LIST, &opt.shape, 0, 0, 0, 0, 0, "base (standard), pythia-70m, pythia-160m, pythia-410m, gpt2-124m, qwen3-0.6b; random weights"},
+    {"precision",          BENCH, CHOICE, &opt.precision, -1, 0, 0, precisions, 0, "one instead of both"},
+    {"only",               BENCH, LIST, &opt.only, 0, 0, 0, 0, 0, "measurements whose names start so: machine, product, step, layer, \"step reward\""},
+    {"rounds",             BENCH, INT, &opt.rounds, 0, 0, MAX_ROUNDS, 0, 0, "of all measurements, 0: at least 3, more where they are short"},
     {"tokenizer",          ALL, TEXT, &opt.tokenizer, 0, 0, 0, 0, NULL, "tokenizer.json, if not the model folder's"},
     {"dtype",              TRAIN, TEXT, &opt.dtype, 0, 0, 0, 0, "f32", "how weights are stored: f32, f16 or bf16"},
     {"vocab_size",         LM, INT, &opt.vocab_size, 4096, 258, 1 << 20, 0, 0, "new model without --tokenizer: learn this many pieces from the training files"},
@@ -90,7 +94,7 @@ static const struct Option {
     {"desirable_weight",   KTO, REAL, &opt.desirable_weight, 1, 0, 1e6, 0, 0, "of texts with the label true"},
     {"undesirable_weight", KTO, REAL, &opt.undesirable_weight, 1, 0, 1e6, 0, 0, "of texts with the label false"},
     {"log_z",              POINTWISE | ULMA, REAL, &opt.log_z, 0, -1e6, 1e6, 0, 0, "the whole constant beta log Z added to an implicit reward"},
-    {"logp",               POLICY | EVAL, CHOICE, &opt.logp, LOGP_SUM, 0, 0, logps, 0, "a text's log-probability over its tokens"},
+    {"logp",               (POLICY | EVAL) & ~(ORPO | SIMPO), CHOICE, &opt.logp, LOGP_SUM, 0, 0, logps, 0, "a text's log-probability over its tokens"},
     {"logp",               ORPO | SIMPO, CHOICE, &opt.logp, LOGP_MEAN, 0, 0, logps, 0, "a text's log-probability over its tokens"},
     {"reduction",          BY_POINTS, CHOICE, &opt.reduction, REDUCE_JOINT, 0, 0, reductions, 0, "a step's loss: mean of all texts, or a mean for each class added, or over tokens"},
     {"reduction",          SFT, CHOICE, &opt.reduction, REDUCE_TOKENS, 0, 0, reductions, 0, "a step's loss: mean of texts, or of all their tokens"},
@@ -110,6 +114,8 @@ static const struct Option {
     {"micro_batch_tokens", DATA, INT, &opt.micro_batch_tokens, 4096, 1, 1 << 24, 0, 0, "rows computed at a time; changes memory, not results"},
     {"recompute",          TRAIN, FLAG, &opt.recompute, 0, 0, 0, 0, 0,
      "compute activations again in backward instead of keeping them: less memory, slower"},
+    {"max_length",         BENCH, INT, &opt.max_length, 1024, 2, 1 << 20, 0, 0, "prompt + answer + end in tokens"},
+    {"max_prompt_length",  BENCH, INT, &opt.max_prompt_length, 512, 0, 1 << 20, 0, 0, "prompts are cut from the left to this, 0: not"},
     {"max_length",         DATA, INT, &opt.max_length, 512, 2, 1 << 20, 0, 0, "prompt + answer + end (lm: window) in tokens"},
     {"max_prompt_length",  DATA, INT, &opt.max_prompt_length, 256, 0, 1 << 20, 0, 0, "prompts are cut from the left to this, 0: not"},
     {"over_length",        DATA & ~POLICY, CHOICE, &opt.over_length, 1, 0, 0, over_lengths, 0, "what to do with longer answers"},
@@ -139,7 +145,7 @@ static const struct Option {
     {"prompt_key",         DATA, TEXT, &opt.prompt_key, 0, 0, 0, 0, NULL, "name of the prompt in JSON lines, if not prompt"},
     {"chosen_key",         DATA, TEXT, &opt.chosen_key, 0, 0, 0, 0, NULL, ""},
     {"rejected_key",       DATA, TEXT, &opt.rejected_key, 0, 0, 0, 0, NULL, ""},
-    {"precision",          TRAIN | EVAL | SCORE | BENCH, CHOICE, &opt.precision, 0, 0, 0, precisions, 0, "operands of weight products; the rest is float"},
+    {"precision",          TRAIN | EVAL | SCORE, CHOICE, &opt.precision, 0, 0, 0, precisions, 0, "operands of weight products; the rest is float"},
     {"threads",            ALL, INT, &opt.threads, 0, 0, 4096, 0, 0, "0: OMP_NUM_THREADS, else all cores; results do not depend on it"},
     {"quiet",              ALL, FLAG, &opt.quiet, 0, 0, 0, 0, 0, "no progress"},
     {"help",               ALL, FLAG, &opt.help, 0, 0, 0, 0, 0, "this text"},
@@ -149,10 +155,10 @@ static const struct { const char *other, *name; } aliases[] = {
     {"model_name_or_path", "model"}, {"output_dir", "out"}, {"num_layers", "num_hidden_layers"}, {"num_heads", "num_attention_heads"},
 };
 
-static void set_defaults(const struct Command *c) {                   // those of the command stand above the others'
-    for (int k = 0; k < 2 * NUM_OPTIONS; k++) {
-        const struct Option *o = &options[k % NUM_OPTIONS];
-        if (k >= NUM_OPTIONS && !(c && (o->commands & c->bit))) continue;
+static void set_defaults(int bit) {
+    for (int i = 0; i < 2*NUM_OPTIONS; i++) {                         // the command's own last: bench has other lengths
+        const struct Option *o = &options[i % NUM_OPTIONS];
+        if (((o->commands & bit) != 0) != (i >= NUM_OPTIONS)) continue;
         if (o->kind == INT || o->kind == FLAG || o->kind == CHOICE) *(int *)o->to = (int)o->standard;
         if (o->kind == REAL) *(double *)o->to = o->standard;
         if (o->kind == TEXT) *(const char **)o->to = o->text;
@@ -169,12 +175,13 @@ static void print_value(FILE *f, const struct Option *o) {
 }
 
 static const char *const eval_help =
-    "\neval compares rows of models on columns of data.  --model is FOLDER or NAME=FOLDER; NAME=A+B+C means the mean of the\n"
+    "\neval compares rows of reward models, or with --reference of policies, on columns of data.  --model is FOLDER or NAME=FOLDER; NAME=A+B+C means the mean of the\n"
     "three rewards; a %s in FOLDER becomes the name of the evaluation file, so that each file has its own model.  --out keeps\n"
-    "every pair's reward difference; --from reads such files back, so that cells, seeds and folds computed apart make one table.\n";
+    "every pair's reward difference; --from reads such files back, so that cells, seeds and folds computed apart make one table.\n"
+    "A policy's reward is beta (log pi - log ref); points give the area under its curve, all data the perplexity of good answers.\n";
 
 static void print_help(const struct Command *c) {
-    set_defaults(c);
+    set_defaults(c ? c->bit : 0);
     if (!c) {
         printf("more - reward models and policies from preferences, in plain C\n\n");
         for (int i = 0; i < NUM_COMMANDS; i++)
@@ -227,7 +234,7 @@ static int set_option(const struct Option *o, const char *value) {
 }
 
 static int parse_options(const struct Command *c, int argc, char **argv) {
-    set_defaults(c);
+    set_defaults(c->bit);
     for (int i = 0; i < argc; i++) {
         char name[64] = {0};
         const char *equals = strchr(argv[i], '='), *value = equals ? equals + 1 : NULL;
@@ -413,19 +420,19 @@ static void split_model(const char *spec, char name[64], const char **folders) {
     else snprintf(name, 64, "%s", *slash ? slash : spec);
 }
 
-// a reward model and its tokenizer; --raw_head gives a model without a head one
-static int load_reward_model(Model *m, Tokenizer *t, const char *dir) {
+// A reward model, or a policy, and its tokenizer; --raw_head gives a reward model without a head one.
+static int load_model(Model *m, Tokenizer *t, const char *dir, int kind) {
     Config c;
     if (checkpoint_config(&c, dir) < 0) return -1;
-    if (!c.reward && opt.raw_head < 0)
-        return fail(EX_DATAERR, "%s: a language model without a reward head; train one, or give --raw_head SEED for a random head", dir);
-    if (load_tokenizer(t, dir) < 0 || checkpoint_load(m, dir, LOAD_REWARD_MODEL) < 0) return -1;
+    if (!c.reward && kind == LOAD_REWARD_MODEL && opt.raw_head < 0)
+        return fail(EX_DATAERR, "%s: a language model without a reward head; train one, give --raw_head SEED for a random head, or --reference for a policy", dir);
+    if (load_tokenizer(t, dir) < 0 || checkpoint_load(m, dir, kind) < 0) return -1;
     if (t->eos < 0) return fail(EX_DATAERR, "%s: the tokenizer has no end-of-text token", dir);
     if (t->vocab_size > m->config.vocab_size)
         return fail(EX_DATAERR, "%s: the tokenizer has %d pieces, the model %d", dir, t->vocab_size, m->config.vocab_size);
     if (opt.max_length > m->config.max_positions)
         return fail(EX_USAGE, "--max_length %d: the model has %d positions", opt.max_length, m->config.max_positions);
-    if (c.reward) return 0;
+    if (c.reward || kind != LOAD_REWARD_MODEL) return 0;
     if (opt.pooling >= 0) m->config.pooling = (Pooling)opt.pooling;
     return model_random_head(m, (uint64_t)opt.raw_head);
 }
@@ -463,7 +470,7 @@ static int evaluate_cell(Cells *cells, const char *spec, const char *file, FILE 
         char set[64];
         dataset_name(set, file);
         folder_for(path, dir, n, set);
-        ok = load_reward_model(&m, &t, path) == 0;
+        ok = load_model(&m, &t, path, LOAD_REWARD_MODEL) == 0;
         ok = ok && dataset_load(&own, file, &t, &o) == 0;
         if (ok && own.kind != DATA_PAIR)
             ok = fail(EX_DATAERR, "%s: %s data; pairs are needed", own.path, data_kind_name[own.kind]) == 0;
@@ -493,6 +500,63 @@ static int evaluate_cell(Cells *cells, const char *spec, const char *file, FILE 
     return ok ? 0 : -1;
 }
 
+// dir's log-probabilities of a file's answers: d, logp(num_answers); the model is gone when it returns.
+static int policy_logps(Dataset *d, double **logp, const char *dir, const char *file) {
+    Model m = {0};
+    Tokenizer t = {0};
+    DataOptions o = data_options();
+    int ok = load_model(&m, &t, dir, LOAD_LANGUAGE_MODEL) == 0 && dataset_load(d, file, &t, &o) == 0;
+    if (ok && d->kind != DATA_PAIR && d->kind != DATA_POINT && d->kind != DATA_COMPLETION)
+        ok = needs(d, "pairs, points or completions are needed") == 0;
+    ok = ok && (*logp = allocate(d->num_answers, sizeof **logp)) && evaluate_logps(&m, t.eos, d, *logp) == 0;
+    model_free(&m), tokenizer_free(&t);
+    return ok ? 0 : -1;
+}
+
+// One policy against the reference's log-probabilities ref of d: pairs go into a cell, all else is printed.
+static int evaluate_policy(Cells *cells, const char *spec, const char *file, const Dataset *d, const double *ref, FILE *out) {
+    char name[64];
+    const char *dir;
+    Dataset own = {0};                                                // each model has its own tokenizer
+    double *logp = NULL, *reward = NULL;
+    Held x;
+    Cell *c = NULL;
+    split_model(spec, name, &dir);
+    if (!*dir) return fail(EX_USAGE, "--model %s: the folder is missing", spec);
+    int ok = policy_logps(&own, &logp, dir, file) == 0;
+    if (ok && !same_rows(d, &own))
+        ok = fail(EX_DATAERR, "%s: --over_length drop leaves other rows to %s than to the reference", own.path, name) == 0;
+    ok = ok && (reward = allocate(own.num_answers, sizeof *reward)) && (own.kind != DATA_PAIR || (c = cell_of(cells, name, own.name)));
+    if (ok) implicit_rewards(reward, &own, logp, ref, opt.beta);
+    int from = c ? c->n : 0;
+    for (size_t i = 0; ok && c && i < own.num_records; i++) {
+        const Record *r = &own.record[i];
+        const Answer *a = &own.answer[r->first];
+        if (opt.folds <= 1 || in_fold(r))
+            ok = cell_add(c, reward[r->first] - reward[r->first + 1], a[0].chars, a[1].chars, r->group, r->line) == 0;
+    }
+    if (ok && c && out) ok = write_pairs(out, c, from) == 0;
+    ok = ok && held_out(&x, &own, logp, reward) == 0;
+    if (ok) printf("%s on ", name), print_held(stdout, own.name, &own, &x);
+    if (ok && out) {
+        fprintf(out, "{\"event\":\"policy\",\"model\":\"%s\",\"eval\":\"%s\",\"n\":%d", name, own.name, x.n);
+        write_held(out, "", "", &x);
+        fprintf(out, "}\n");
+    }
+    dataset_free(&own), free(logp), free(reward);
+    return ok ? 0 : -1;
+}
+
+// The reference, then each policy: never two models at a time.
+static int evaluate_policies(Cells *cells, const char *file, FILE *out) {
+    Dataset d = {0};
+    double *ref = NULL;
+    int ok = policy_logps(&d, &ref, opt.reference, file) == 0;
+    for (int i = 0; ok && i < opt.model.n; i++) ok = evaluate_policy(cells, opt.model.item[i], file, &d, ref, out) == 0;
+    dataset_free(&d), free(ref);
+    return ok ? 0 : -1;
+}
+
 static int command_eval(int bit) {
     Cells cells = {0};
     Output file = {.fd = -1};
@@ -516,10 +580,11 @@ static int command_eval(int bit) {
         return error_code ? -1 : fail(EX_CANTCREAT, "%s: %s", opt.out, strerror(errno));
     }
     for (int i = 0; ok && i < opt.from.n; i++) ok = cells_read(&cells, opt.from.item[i]) == 0;
-    for (int i = 0; ok && i < opt.model.n; i++)
+    for (int k = 0; ok && opt.reference && k < opt.eval.n; k++) ok = evaluate_policies(&cells, opt.eval.item[k], out) == 0;
+    for (int i = 0; ok && !opt.reference && i < opt.model.n; i++)
         for (int k = 0; ok && k < opt.eval.n; k++) ok = evaluate_cell(&cells, opt.model.item[i], opt.eval.item[k], out) == 0;
-    if (ok && !cells.n) ok = fail(EX_DATAERR, "%s: no pairs in it", opt.from.item[0]) == 0;
-    ok = ok && print_table(&cells) == 0;
+    if (ok && !cells.n && opt.from.n) ok = fail(EX_DATAERR, "%s: no pairs in it", opt.from.item[0]) == 0;
+    ok = ok && (!cells.n || print_table(&cells) == 0);
     for (size_t i = 0; ok && out && i < cells.n; i++) ok = write_metrics(out, &cells.cell[i]) == 0;
     if (out && (ferror(out) | fclose(out)) && ok) ok = fail(EX_IOERR, "%s: could not be written", opt.out) == 0;
     ok = ok && (!out || (output_close(&file) == 0 && output_rename(&file) == 0));
@@ -540,7 +605,7 @@ static int command_score(int bit) {
     (void)bit;
     o.as_given = 1;
     if (!opt.model.n) return fail(EX_USAGE, "--model is needed");
-    int ok = load_reward_model(&m, &t, opt.model.item[0]) == 0 && dataset_load(&d, "-", &t, &o) == 0
+    int ok = load_model(&m, &t, opt.model.item[0], LOAD_REWARD_MODEL) == 0 && dataset_load(&d, "-", &t, &o) == 0
           && dataset_report(&d, &report) == 0;
     if (ok && !opt.quiet) fprintf(stderr, "%s", report.data);
     if (ok && d.kind == DATA_PROMPT) ok = fail(EX_DATAERR, "standard input: prompts without answers have no reward") == 0;
@@ -635,7 +700,19 @@ static int command_inspect(int bit) {
 }
 
 static int command_selftest(int bit) { (void)bit; return selftest_report(); }
-static int command_bench(int bit)    { (void)bit; return bench_report(); }
+static int command_bench(int bit) {
+    Tokenizer t = {0};
+    Dataset real = {0};
+    DataOptions o = data_options();
+    int ok = 1;
+    (void)bit;
+    if (opt.train.n > 1) return fail(EX_USAGE, "--train: one file is enough, not %d", opt.train.n);
+    if (opt.train.n)
+        ok = load_tokenizer(&t, opt.model.n ? opt.model.item[0] : NULL) == 0 && load_data(&real, opt.train.item[0], &t, &o, &objective_reward) == 0;
+    ok = ok && bench_report(opt.train.n ? &real : NULL, t.vocab_size) == 0;
+    tokenizer_free(&t), dataset_free(&real);
+    return ok ? 0 : -1;
+}
 static int command_gradcheck(int bit) {
     Config c;
     (void)bit;
@@ -677,7 +754,7 @@ int main(int argc, char **argv) {
         fail(EX_USAGE, "--model: one folder is enough, not %d", opt.model.n);
         goto failed;
     }
-    kernels_precision(opt.precision);
+    kernels_precision(opt.precision == 1);
     if (c->bit & TRAIN) print_header(c);
     if (c->run(c->bit) < 0) goto failed;
 done:

@@ -14,13 +14,13 @@ typedef struct { int n; const char *item[MAX_FILES]; } List;
 
 // What the command line sets; the defaults stand in the options table of more.c.
 typedef struct {
-    List model, train, then, demo, eval, from;
+    List model, train, then, demo, eval, from, shape, only;
     const char *out, *reference, *reference_cache, *tokenizer, *dtype, *template_, *prompt_key, *chosen_key, *rejected_key;
     int vocab_size, hidden_size, num_layers, num_heads;
     int max_length, max_prompt_length, over_length, pooling, more, normalize, scheduler;
     int max_steps, logging_steps, eval_steps, save_steps, per_step_tokens, per_step_pairs, micro_batch_tokens;
     int logp, reduction, labels, score_scale, demos, sft_on, compat;
-    int threads, precision, folds, fold, learn, raw_head, recompute, help, quiet, random_weights, seed;
+    int threads, precision, folds, fold, learn, raw_head, recompute, help, quiet, random_weights, seed, rounds;
     double learning_rate, beta1, beta2, eps, weight_decay, warmup_ratio, max_grad_norm, head_rate, alpha, epochs;
     double beta, label_smoothing, log_z, desirable_weight, undesirable_weight, orpo_lambda, simpo_gamma;
 } Settings;
@@ -50,7 +50,7 @@ typedef struct Run {
     size_t num_items, item_capacity;
     size_t *step_end;                                                 // step s is item[step_end[s-1] .. step_end[s])
     size_t num_steps, step_capacity;
-    int unit, limit;                                                  // items that must share a micro-batch; its rows
+    int unit, limit;                                                  // items kept together; rows at a time
     Pack pack;
     float *coef, *value, *pooled, *momentum;                          // per text or row of a micro-batch; MORE's (K, C)
     size_t coef_capacity, value_capacity, pooled_capacity;
@@ -146,7 +146,7 @@ int plan_pairs(Run *run, int grouped) {
 
 // --------------------------------------------------------------------------------------- a step's micro-batches
 
-// The end of the micro-batch that starts at item `at`: as many whole units as `limit` rows hold, at least one.
+// The end of the micro-batch that starts at item `at`: the whole units that `limit` rows hold, at least one.
 static size_t micro_batch_end(const Run *run, size_t at, size_t end, int limit, int language_model) {
     size_t i = at;
     for (int total = 0; i < end; i += (size_t)run->unit) {
@@ -182,9 +182,9 @@ static size_t next_micro_batch(Run *run, size_t at, size_t end, int language_mod
         const Item *i = &run->item[at];
         const Dataset *d = &run->data[i->set];
         const Record *r = &d->record[i->record];
-        if ((language_model ? pack_window(&run->pack, d, r, i->first, opt.max_length, run->tokenizer.eos)
-                            : pack_record(&run->pack, d, r, run->model.config.pooling, run->tokenizer.eos)) < 0)
-            return 0;
+        const int eos = run->tokenizer.eos;
+        if ((language_model ? pack_window(&run->pack, d, r, i->first, opt.max_length, eos)
+                            : pack_record(&run->pack, d, r, run->model.config.pooling, eos)) < 0) return 0;
     }
     run->tokens += (size_t)run->pack.T;
     size_t rows = (size_t)run->pack.T, pooled = (size_t)run->pack.B * (size_t)run->model.config.channels;
@@ -518,10 +518,11 @@ int train(Run *run, const Objective *o) {
         if (rows > largest) largest = rows;
     }
     int T = largest > opt.micro_batch_tokens ? largest : opt.micro_batch_tokens, B = o->windows ? 1 : T;
+    Purpose purpose = opt.recompute ? RECOMPUTING : TRAINING;
     run->model.recompute = opt.recompute;
     fprintf(stderr, "%zu parameters, %d steps, %.2f GiB needed, %d threads, %s\n", run->model.num_params, steps,
-            (double)model_bytes(&run->model.config, T, B, opt.recompute ? RECOMPUTING : TRAINING) / 1073741824.0,
-            thread_count(), kernels_name());
+            (double)model_bytes(&run->model.config, T, B, purpose) / 1073741824.0, thread_count(),
+            kernels_name());
     if (model_init_training(&run->model) < 0 || model_reserve(&run->model, T, B) < 0) return -1;
     if (o->grouped && !(run->momentum = allocate((size_t)K * (size_t)C, sizeof *run->momentum))) return -1;
 

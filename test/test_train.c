@@ -22,13 +22,14 @@ static void test_a_step_is_cut_into_the_fewest_micro_batches_with_the_smallest_l
     }
     for (run.unit = 1; run.unit <= 3; run.unit += 2)
         for (opt.micro_batch_tokens = 1; opt.micro_batch_tokens < 100000; opt.micro_batch_tokens *= 3) {
-            size_t budget = (size_t)opt.micro_batch_tokens, all = rows_of(0, TEXTS), n = 0, full = 0, rows = 0, unit;
-            for (size_t i = 0; i < TEXTS; i += (size_t)run.unit) {    // filled to the budget, one after the other
+            size_t budget = (size_t)opt.micro_batch_tokens, all = rows_of(0, TEXTS), n = 0, full = 0;
+            size_t rows = 0, largest = 0;
+            for (size_t i = 0, unit; i < TEXTS; i += (size_t)run.unit) {  // filled to the budget one by one
                 unit = rows_of(i, i + (size_t)run.unit);
                 if (!i || rows + unit > budget) full++, rows = 0;
                 rows += unit;
             }
-            size_t limit = (size_t)(run.limit = micro_batch_limit(&run, 0, TEXTS, 1)), largest = 0;
+            size_t limit = (size_t)(run.limit = micro_batch_limit(&run, 0, TEXTS, 1));
             for (size_t at = 0, end; at < TEXTS; at = end, n++) {
                 end = micro_batch_end(&run, at, TEXTS, run.limit, 1);
                 CHECK(end > at && (end - at) % (size_t)run.unit == 0);
@@ -48,7 +49,7 @@ static void test_micro_batches_hold_no_more_pairs_than_there_is_room_for(void) {
     record[0].prompt.len = 0;
     for (int i = 0; i < 2 * MAX_PAIRS + 3; i++) many[i] = (Item){0, 0, 0};
     opt.micro_batch_tokens = 1 << 24;
-    CHECK(count_micro_batches(&r, 0, 2 * MAX_PAIRS + 1, 1 << 24, 1) == 3);     // 4095, 4095 and 3 of whole groups
+    CHECK(count_micro_batches(&r, 0, 2 * MAX_PAIRS + 1, 1 << 24, 1) == 3);  // whole groups: 4095, 4095 and 3
     CHECK(micro_batch_end(&r, 0, 2 * MAX_PAIRS + 1, 1 << 24, 1) == MAX_PAIRS / 3 * 3);
 }
 
