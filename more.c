@@ -175,10 +175,11 @@ static void print_value(FILE *f, const struct Option *o) {
 }
 
 static const char *const eval_help =
-    "\neval compares rows of reward models, or with --reference of policies, on columns of data.  --model is FOLDER or NAME=FOLDER; NAME=A+B+C means the mean of the\n"
-    "three rewards; a %s in FOLDER becomes the name of the evaluation file, so that each file has its own model.  --out keeps\n"
-    "every pair's reward difference; --from reads such files back, so that cells, seeds and folds computed apart make one table.\n"
-    "A policy's reward is beta (log pi - log ref); points give the area under its curve, all data the perplexity of good answers.\n";
+    "\neval compares rows of reward models, or with --reference of policies, on columns of data.  --model is FOLDER or\n"
+    "NAME=FOLDER.  Of reward models NAME=A+B+C means the mean of the three rewards, and a %s in FOLDER becomes the name of the\n"
+    "evaluation file, so that each file has its own model.  A policy's reward is beta (log pi - log ref); points give the area\n"
+    "under its curve, all data the perplexity of the good answers.  --out keeps every pair's reward difference; --from reads\n"
+    "such files back, so that cells, seeds and folds computed apart make one table.\n";
 
 static void print_help(const struct Command *c) {
     set_defaults(c ? c->bit : 0);
@@ -517,15 +518,17 @@ static int policy_logps(Dataset *d, double **logp, const char *dir, const char *
 static int evaluate_policy(Cells *cells, const char *spec, const char *file, const Dataset *d, const double *ref, FILE *out) {
     char name[64];
     const char *dir;
-    Dataset own = {0};                                                // each model has its own tokenizer
+    Dataset own = {0};
+    Buffer quoted = {0};
     double *logp = NULL, *reward = NULL;
     Held x;
     Cell *c = NULL;
     split_model(spec, name, &dir);
     if (!*dir) return fail(EX_USAGE, "--model %s: the folder is missing", spec);
     int ok = policy_logps(&own, &logp, dir, file) == 0;
-    if (ok && !same_rows(d, &own))
-        ok = fail(EX_DATAERR, "%s: --over_length drop leaves other rows to %s than to the reference", own.path, name) == 0;
+    if (ok && (own.num_tokens != d->num_tokens || memcmp(own.token, d->token, d->num_tokens * sizeof *d->token)))
+        ok = fail(EX_DATAERR, "%s: %s has another tokenizer than the reference; log-probabilities of other tokens do not compare",
+                  own.path, name) == 0;
     ok = ok && (reward = allocate(own.num_answers, sizeof *reward)) && (own.kind != DATA_PAIR || (c = cell_of(cells, name, own.name)));
     if (ok) implicit_rewards(reward, &own, logp, ref, opt.beta);
     int from = c ? c->n : 0;
@@ -538,12 +541,12 @@ static int evaluate_policy(Cells *cells, const char *spec, const char *file, con
     if (ok && c && out) ok = write_pairs(out, c, from) == 0;
     ok = ok && held_out(&x, &own, logp, reward) == 0;
     if (ok) printf("%s on ", name), print_held(stdout, own.name, &own, &x);
-    if (ok && out) {
-        fprintf(out, "{\"event\":\"policy\",\"model\":\"%s\",\"eval\":\"%s\",\"n\":%d", name, own.name, x.n);
+    if (ok && out && (ok = json_quote(&quoted, name, strlen(name)) == 0)) {
+        fprintf(out, "{\"event\":\"policy\",\"model\":%s,\"eval\":\"%s\",\"n\":%d", quoted.data, own.name, x.n);
         write_held(out, "", "", &x);
         fprintf(out, "}\n");
     }
-    dataset_free(&own), free(logp), free(reward);
+    dataset_free(&own), free(logp), free(reward), buffer_free(&quoted);
     return ok ? 0 : -1;
 }
 
