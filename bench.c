@@ -88,8 +88,8 @@ static double measure(Bench *b, int k) {
         int i = (k - BENCH_PRODUCT) / 3, which = (k - BENCH_PRODUCT) % 3;
         int T = shapes[i].T / b->slow, C = shapes[i].C, OC = shapes[i].OC;
         if (which == 0) matmul_forward(out, x, w, NULL, T, C, OC);
-        if (which == 1) matmul(&(Product){out, (size_t)C, dy, (size_t)OC, 1, w, (size_t)C, 1, T, C, OC, 0, NULL, 0, NULL});
-        if (which == 2) matmul(&(Product){out, (size_t)C, dy, 1, (size_t)OC, x, (size_t)C, 1, OC, C, T, 1, NULL, 0, NULL});
+        if (which == 1) matmul(&(Product){out, (size_t)C, dy, (size_t)OC, 1, w, (size_t)C, 1, T, C, OC, 0, NULL, 0, NULL, 0});
+        if (which == 2) matmul(&(Product){out, (size_t)C, dy, 1, (size_t)OC, x, (size_t)C, 1, OC, C, T, 1, NULL, 0, NULL, 0});
         work = 2.0 * T * C * OC;
     }
     return work / (seconds() - start) * 1e-9;
