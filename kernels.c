@@ -297,10 +297,11 @@ void matmul_packed_forward(real *out, const real *inp, const real *packed, const
 void matmul_backward(real *dinp, real *dw, real *db, const real *dout, const real *inp, const real *w,
                      int T, int C, int OC, const RowBlocks *blocks) {
     if (dinp) matmul(&(Product){dinp, (size_t)C, dout, (size_t)OC, 1, w, (size_t)C, 1, T, C, OC, 0, NULL, bf16, NULL, 0});
-    matmul(&(Product){dw, (size_t)C, dout, 1, (size_t)OC, inp, (size_t)C, 1, OC, C, T, 1, NULL, bf16, blocks, 0});
+    if (dw) matmul(&(Product){dw, (size_t)C, dout, 1, (size_t)OC, inp, (size_t)C, 1, OC, C, T, 1, NULL, bf16, blocks, 0});
     if (!db) return;
+    const int strip = strip_width(OC);
     PARALLEL_FOR
-    for (int c = 0; c < OC; c += STRIP) column_sum(db + c, dout + c, T, OC, OC - c < STRIP ? OC - c : STRIP);
+    for (int c = 0; c < OC; c += strip) column_sum(db + c, dout + c, T, OC, OC - c < strip ? OC - c : strip);
 }
 
 // ----------------------------------------------------------------------------------------------- rotary
@@ -676,10 +677,7 @@ void head_backward(real *dinp, real *dw, const real *dreward, const real *pooled
 // x(V) logits: m = max, l = sum exp(x - m), lse = m + log l;  log p(target) = x_target - lse.  A chunk holds few rows.
 INLINE void lse_row_body(const int hw, real *lse, const real *x, int V) {
     real m = row_max(x, V), lane[16] = {0};
-    int i = 0;
-    for (; i + 16 <= V; i += 16)
-        for (int j = 0; j < 16; j++) lane[j] += R_EXP(x[i+j] - m);
-    for (int j = 0; j < V - i; j++) lane[j] += R_EXP(x[i+j] - m);
+    FOR_LANES(V, lane[j] += R_EXP(x[i] - m));
     *lse = m + (real)more_log(fold(lane));
 }
 VARIANTS(lse_row, (real *lse, const real *x, int V), lse, x, V)

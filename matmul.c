@@ -8,6 +8,10 @@
 #ifndef MATMUL_C
 #define MATMUL_C
 #include "kernels.h"
+#ifdef __linux__
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #ifdef _OPENMP
 #include <omp.h>
 #define PRAGMA(text)                _Pragma(#text)
@@ -28,6 +32,7 @@
 #define AVX512 __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")))
 #define AVX2   __attribute__((target("avx2,fma")))
 #define AVX512_BF16 __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx512bf16,avx2,fma")))
+#define AMX    __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,amx-tile,amx-bf16")))
 #endif
 #if defined __aarch64__ && !defined MORE_DOUBLE
 #define NEON 1
@@ -41,7 +46,7 @@
 #define UNROLL
 #endif
 
-typedef enum { ISA_SCALAR, ISA_NEON, ISA_AVX2, ISA_AVX512, ISA_AVX512_BF16 } Isa;
+typedef enum { ISA_SCALAR, ISA_NEON, ISA_AVX2, ISA_AVX512, ISA_AVX512_BF16, ISA_AMX } Isa;
 static Isa isa;                                                       // set once by matmul_init
 
 /* A loop over a row or a panel is written once as name_body(hw, ...) and compiled for each instruction set; hw says
@@ -62,7 +67,7 @@ static Isa isa;                                                       // set onc
 
 /* Block sizes: a block of a and panels of b in the second cache, a tile's rows of a in the first.  A packed row of a has
  * LDA numbers, so that rows do not meet in the same lines of a cache.                                        */
-enum { KC = 512, MC = 14*8, NC = 512, LDA = KC + 16 };
+enum { KC = 512, MC = 14*16, NC = 512, LDA = KC + 16 };
 
 /* ---- tiles: c(height,width) = or += a(height,K) b(K,width), height <= MR, width <= NR; c has rows ldc apart, a is
  * packed as rows LDA apart, b as (K,NR).  Nothing of c beyond height and width is read or written.           */
@@ -211,9 +216,10 @@ static void transpose_scalar(real *out, size_t ldo, const real *x, size_t ldx) {
         for (int k = 0; k < 4; k++) out[(size_t)k*ldo + r] = x[(size_t)r*ldx + k];
 }
 
-/* ---- bf16 tiles.  Operands are packed in words of two numbers that are neighbours in their chain, the earlier one in the
- * upper half: a block of 32 is 16 words, of k = (0,2) (1,3) (4,6) (5,7) (8,10) .., even and odd chain in turn.  K counts
- * words.  The product of two bf16 is exact in float, so a fused and a plain multiply-add are the same.        */
+/* ---- bf16 tiles.  Operands are packed in words of two numbers, K counts words, a block of 32 is 16 of them.  In a word are
+ * neighbours of one chain, the earlier one in the upper half: k = (0,2) (1,3) (4,6) (5,7) (8,10) .., even and odd chain in
+ * turn; for AMX neighbours in k, the earlier one in the lower half: k = (0,1) (2,3) ..  The product of two bf16 is exact in
+ * float, so a fused and a plain multiply-add are the same.                                                   */
 enum { BLOCK = 32, BLOCK_WORDS = 16 };
 
 #ifndef MORE_DOUBLE
@@ -288,6 +294,68 @@ AVX512_BF16 static void tile_words(float *c, size_t ldc, int add, const float *a
     if (width > 16) tile_words_body(2, c, ldc, add, a, b, ldb, K, height, width);
     else            tile_words_body(1, c, ldc, add, a, b, ldb, K, height, width);
 }
+#ifdef __x86_64__
+/* AMX: one instruction adds to a tile of 16 x 16 floats the products of 16 rows and 16 columns of words: for every output an
+ * even and an odd chain from +0, their sum added to what was there, which is the contract.  Written after Intel's manual and
+ * tested against its arithmetic in software (test_amx.c); the self-test of every start does without a unit that differs. */
+#ifndef AMX_INTRINSICS
+#define AMX_INTRINSICS
+static int amx_permitted(void) {
+    unsigned a, b, c, d = 0;
+    __asm__ volatile("cpuid" : "=a"(a), "=b"(b), "=c"(c), "=d"(d) : "a"(0), "c"(0));
+    if (a < 7) return 0;
+    __asm__ volatile("cpuid" : "=a"(a), "=b"(b), "=c"(c), "=d"(d) : "a"(7), "c"(0));
+#ifdef __linux__
+    return (d >> 22 & 1) && (d >> 24 & 1) && syscall(SYS_arch_prctl, 0x1023, 18) == 0;  // ARCH_REQ_XCOMP_PERM, tile data
+#else
+    return 0;
+#endif
+}
+#endif
+AMX static void tile_amx(float *c, size_t ldc, int add, const float *a, const float *b, size_t ldb, int K, int height, int width) {
+    static const struct { uint8_t palette, row, zero[14]; uint16_t bytes[16]; uint8_t rows[16]; } config = {
+        1, 0, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
+    static __thread int configured;
+    const int whole = height == 32 && width == 32;
+    float edge[32*32], *to = whole ? c : edge;
+    const size_t ld = (whole ? ldc : 32) * sizeof *c, lda = LDA * sizeof *a, step = ldb * sizeof *b;
+    if (!configured) {
+        __asm__ volatile("" ::: "memory");
+        _tile_loadconfig(&config);
+        configured = 1;
+    }
+    if (!whole && add) {
+        memset(edge, 0, sizeof edge);
+        for (int i = 0; i < height; i++) memcpy(edge + 32*i, c + (size_t)i*ldc, (size_t)width * sizeof *c);
+    }
+    if (add) {
+        _tile_loadd(0, to, ld);
+        _tile_loadd(1, to + 16, ld);
+        _tile_loadd(2, (char *)to + 16*ld, ld);
+        _tile_loadd(3, (char *)to + 16*ld + 64, ld);
+    } else {
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+    }
+    for (int k = 0; k < K; k += BLOCK_WORDS, a += BLOCK_WORDS, b += BLOCK_WORDS*ldb) {
+        _tile_loadd(4, a, lda);
+        _tile_loadd(6, b, step);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_loadd(5, a + 16*LDA, lda);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_loadd(7, b + 16, step);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_stored(0, to, ld);
+    _tile_stored(1, to + 16, ld);
+    _tile_stored(2, (char *)to + 16*ld, ld);
+    _tile_stored(3, (char *)to + 16*ld + 64, ld);
+    if (!whole) for (int i = 0; i < height; i++) memcpy(c + (size_t)i*ldc, edge + 32*i, (size_t)width * sizeof *c);
+}
+#endif
 #endif
 
 // One line per instruction set, fastest first.
@@ -301,6 +369,9 @@ static const struct Tile {
     void (*transpose)(real *out, size_t ldo, const real *x, size_t ldx);
 } tiles[] = {
 #ifdef X86
+#ifdef __x86_64__
+    {"amx",         ISA_AMX,         {14, 32, tile_avx512}, {32, 32, tile_amx},        1, 16, transpose_avx512},
+#endif
     {"avx512_bf16", ISA_AVX512_BF16, {14, 32, tile_avx512}, {7, 32, tile_words},       1, 16, transpose_avx512},
     {"avx512",      ISA_AVX512,      {14, 32, tile_avx512}, {4, 32, tile_bf16_avx512}, 1, 16, transpose_avx512},
     {"avx2",        ISA_AVX2,        { 6, 16, tile_avx2},   {2, 16, tile_bf16_avx2},   0,  8, transpose_avx2},
@@ -314,7 +385,7 @@ static const struct Tile {
     {"scalar",      ISA_SCALAR,      { 4,  8, tile_scalar}, {4,  8, tile_bf16_plain},  1,  4, transpose_scalar},
 #endif
 };
-enum { NUM_TILES = sizeof tiles / sizeof *tiles, MAX_MR = 14, MAX_NR = 32 };
+enum { NUM_TILES = sizeof tiles / sizeof *tiles, MAX_MR = 32, MAX_NR = 32 };
 static const struct Tile *tile = &tiles[NUM_TILES - 1];
 
 static int isa_supported(Isa wanted) {
@@ -322,7 +393,11 @@ static int isa_supported(Isa wanted) {
     __builtin_cpu_init();
     if (wanted >= ISA_AVX512) return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")
                                   && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")
-                                  && (wanted == ISA_AVX512 || __builtin_cpu_supports("avx512bf16"));
+                                  && (wanted != ISA_AVX512_BF16 || __builtin_cpu_supports("avx512bf16"))
+#ifdef __x86_64__
+                                  && (wanted != ISA_AMX || amx_permitted())
+#endif
+                                  ;
     if (wanted == ISA_AVX2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 #endif
     (void)wanted;
@@ -421,7 +496,7 @@ INLINE uint32_t round_bf16(float x) {
     r = size > 0x7f800000u ? u | 0x400000u : r;
     return size < 0x24000000u ? 0 : r;
 }
-INLINE float word_of(uint32_t first, uint32_t second) { return float_of((first & 0xffff0000u) | second >> 16); }
+INLINE float word_of(uint32_t upper, uint32_t lower) { return float_of((upper & 0xffff0000u) | lower >> 16); }
 
 // out[r LDO + w] = words of the row x[r rs ..], K numbers and zeros to a whole block
 INLINE void words_of_rows_body(const int hw, float *out, size_t ldo, const float *x, size_t rs, int n, int K) {
@@ -431,7 +506,8 @@ INLINE void words_of_rows_body(const int hw, float *out, size_t ldo, const float
             uint32_t u[BLOCK];
             if (k0 + BLOCK <= K) for (int k = 0; k < BLOCK; k++) u[k] = round_bf16(x[k0 + k]);
             else for (int k = 0; k < BLOCK; k++) u[k] = k0 + k < K ? round_bf16(x[k0 + k]) : 0;
-            for (int k = 0; k < BLOCK/4; k++) {                       // two words at once, in the halves of 64 bits
+            if (isa == ISA_AMX) for (int w = 0; w < BLOCK_WORDS; w++) out[k0/2 + w] = word_of(u[2*w + 1], u[2*w]);
+            else for (int k = 0; k < BLOCK/4; k++) {                  // two words at once, in the halves of 64 bits
                 uint64_t first, second;
                 memcpy(&first, u + 4*k, 8), memcpy(&second, u + 4*k + 2, 8);
                 first = (first & 0xffff0000ffff0000u) | (second >> 16 & 0x0000ffff0000ffffu);
@@ -446,9 +522,9 @@ INLINE void words_of_columns_body(const int hw, float *out, size_t ldo, const fl
     static const float zeros[NC];
     (void)hw;
     for (int w = 0; w < BLOCK_WORDS; w++, out += ldo) {
-        const int k = w/2*4 + w%2;
-        const float *first = k < K ? x + (size_t)k*ks : zeros, *second = k + 2 < K ? x + (size_t)(k + 2)*ks : zeros;
-        for (int i = 0; i < n; i++) out[i] = word_of(round_bf16(first[i]), round_bf16(second[i]));
+        const int upper = isa == ISA_AMX ? 2*w + 1 : w/2*4 + w%2, lower = isa == ISA_AMX ? 2*w : upper + 2;
+        const float *u = upper < K ? x + (size_t)upper*ks : zeros, *l = lower < K ? x + (size_t)lower*ks : zeros;
+        for (int i = 0; i < n; i++) out[i] = word_of(round_bf16(u[i]), round_bf16(l[i]));
     }
 }
 VARIANTS(words_of_columns, (float *out, size_t ldo, const float *x, size_t ks, int n, int K), out, ldo, x, ks, n, K)

@@ -372,7 +372,7 @@ int model_pack(Model *m) {
     return m->packed_memory ? 0 : -1;
 }
 
-static void linear(real *out, const real *inp, const real *w, const real *packed, const real *b, int T, int C, int OC) {
+static void linear_forward(real *out, const real *inp, const real *w, const real *packed, const real *b, int T, int C, int OC) {
     if (packed) matmul_packed_forward(out, inp, packed, b, T, C, OC);
     else matmul_forward(out, inp, w, b, T, C, OC);
 }
@@ -390,7 +390,7 @@ static void block_forward(const Model *m, const Batch *s, int l, int again) {
     real *att_out = m->acts.a, *mlp_out = m->acts.b;
 
     norm_forward(a->ln1, a->mean1, a->rstd1, a->res, p->ln1w, p->ln1b, c->norm_eps, c->rms_norm, T, C);
-    linear(a->qkv, a->ln1, p->qkvw, k->qkvw, p->qkvb, T, C, QO);
+    linear_forward(a->qkv, a->ln1, p->qkvw, k->qkvw, p->qkvb, T, C, QO);
     if (c->qk_norm) {
         head_norm_forward(a->qkv, a->pre, a->rstdq, p->qnormw, c->norm_eps, T, NH, HD, QO);
         head_norm_forward(a->qkv + NH*HD, a->pre + NH*HD, a->rstdk, p->knormw, c->norm_eps, T, NKV, HD, QO);
@@ -400,15 +400,15 @@ static void block_forward(const Model *m, const Batch *s, int l, int again) {
     if (s->cache) cache_append(s->cache, a->qkv, s->seg, s->S, l, NH, NKV, HD);
     if (s->decode) attention_decode(a->att, a->qkv, s->cache, l, T, NH, NKV, HD);
     else attention_forward(a->att, a->lse, a->qkv, s->seg, s->S, T, NH, NKV, HD);
-    if (!again || !c->parallel_residual) linear(att_out, a->att, p->attw, k->attw, p->attb, T, NH*HD, C);
+    if (!again || !c->parallel_residual) linear_forward(att_out, a->att, p->attw, k->attw, p->attb, T, NH*HD, C);
     if (!c->parallel_residual) add_forward(a->res2, a->res, att_out, (size_t)T*C);
 
     norm_forward(a->ln2, a->mean2, a->rstd2, a->res2, p->ln2w, p->ln2b, c->norm_eps, c->rms_norm, T, C);
-    linear(a->fc, a->ln2, p->fcw, k->fcw, p->fcb, T, C, (int)fc_width(c));
+    linear_forward(a->fc, a->ln2, p->fcw, k->fcw, p->fcb, T, C, (int)fc_width(c));
     if (c->gated) gated_forward(a->act, a->fc, c->activation, T, F);
     else activation_forward(a->act, a->fc, c->activation, T, F);
     if (again) return;
-    linear(mlp_out, a->act, p->projw, k->projw, p->projb, T, F, C);
+    linear_forward(mlp_out, a->act, p->projw, k->projw, p->projb, T, F, C);
     if (c->parallel_residual) add3_forward(y, a->res, att_out, mlp_out, (size_t)T*C);
     else add_forward(y, a->res2, mlp_out, (size_t)T*C);
 }
@@ -438,7 +438,7 @@ void model_logits(Model *m, const int *row, int n, real *logits, real *lse) {
     const int C = m->config.channels, V = m->config.vocab_size;
     real *x = m->acts.logits, *rows = x + (size_t)LOGITS_ROWS*(size_t)V, *sums = rows + (size_t)LOGITS_ROWS*(size_t)C;
     if (row) embed_forward(rows, row, NULL, m->acts.lnf, NULL, n, C);  // a row is looked up as a token is
-    linear(x, row ? rows : m->acts.lnf, output_matrix(m), m->packed.unembed, NULL, n, C, V);
+    linear_forward(x, row ? rows : m->acts.lnf, output_matrix(m), m->packed.unembed, NULL, n, C, V);
     lse_forward(sums, x, n, V);
     kernels_read(logits, x, (size_t)n * (size_t)V);
     kernels_read(lse, sums, (size_t)n);

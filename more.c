@@ -51,11 +51,15 @@ static const struct Option {
     const char *text, *help;                                          // standard of a text
 } options[] = {
     {"model",              ALL, LIST, &opt.model, 0, 0, 0, 0, 0, "model folder (eval: several, as NAME=FOLDER; see below)"},
-    {"train",              TRAIN | TOKENIZE, LIST, &opt.train, 0, 0, 0, 0, 0, "training files, FILE or FILE:NAME"},
+    {"train",              TRAIN | TOKENIZE | BENCH, LIST, &opt.train, 0, 0, 0, 0, 0, "training files, FILE or FILE:NAME (bench: real pairs, one file)"},
     {"then",               LM, LIST, &opt.then, 0, 0, 0, 0, 0, "files to go on with when the others are used up, in the same schedule"},
     {"eval",               TRAIN | EVAL, LIST, &opt.eval, 0, 0, 0, 0, 0, "files to evaluate on, FILE or FILE:NAME"},
     {"from",               EVAL, LIST, &opt.from, 0, 0, 0, 0, 0, "results of earlier runs of eval (their --out files)"},
-    {"out",                TRAIN | EVAL | TOKENIZE, TEXT, &opt.out, 0, 0, 0, 0, NULL, "folder to write (eval: file of results, JSON lines)"},
+    {"out",                TRAIN | EVAL | TOKENIZE | BENCH, TEXT, &opt.out, 0, 0, 0, 0, NULL, "folder to write (eval, bench: file of results, JSON lines)"},
+    {"shape",              BENCH, LIST, &opt.shape, 0, 0, 0, 0, 0, "base (standard), pythia-70m, pythia-160m, pythia-410m, gpt2-124m, qwen3-0.6b; random weights"},
+    {"precision",          BENCH, CHOICE, &opt.precision, -1, 0, 0, precisions, 0, "one instead of both"},
+    {"only",               BENCH, LIST, &opt.only, 0, 0, 0, 0, 0, "measurements whose names start so: machine, product, step, layer, \"step reward\""},
+    {"rounds",             BENCH, INT, &opt.rounds, 0, 0, MAX_ROUNDS, 0, 0, "of all measurements, 0: at least 3, more where they are short"},
     {"tokenizer",          ALL, TEXT, &opt.tokenizer, 0, 0, 0, 0, NULL, "tokenizer.json, if not the model folder's"},
     {"dtype",              TRAIN, TEXT, &opt.dtype, 0, 0, 0, 0, "f32", "how weights are stored: f32, f16 or bf16"},
     {"vocab_size",         LM, INT, &opt.vocab_size, 4096, 258, 1 << 20, 0, 0, "new model without --tokenizer: learn this many pieces from the training files"},
@@ -71,6 +75,8 @@ static const struct Option {
     {"micro_batch_tokens", DATA, INT, &opt.micro_batch_tokens, 4096, 1, 1 << 24, 0, 0, "rows computed at a time; changes memory, not results"},
     {"recompute",          TRAIN, FLAG, &opt.recompute, 0, 0, 0, 0, 0,
      "compute activations again in backward instead of keeping them: less memory, slower"},
+    {"max_length",         BENCH, INT, &opt.max_length, 1024, 2, 1 << 20, 0, 0, "prompt + answer + end in tokens"},
+    {"max_prompt_length",  BENCH, INT, &opt.max_prompt_length, 512, 0, 1 << 20, 0, 0, "prompts are cut from the left to this, 0: not"},
     {"max_length",         DATA, INT, &opt.max_length, 512, 2, 1 << 20, 0, 0, "prompt + answer + end (lm: window) in tokens"},
     {"max_prompt_length",  DATA | SAMPLE, INT, &opt.max_prompt_length, 256, 0, 1 << 20, 0, 0, "prompts are cut from the left to this, 0: not"},
     {"over_length",        DATA, CHOICE, &opt.over_length, 1, 0, 0, over_lengths, 0, "what to do with longer answers"},
@@ -110,7 +116,7 @@ static const struct Option {
     {"prompt_key",         DATA | SAMPLE, TEXT, &opt.prompt_key, 0, 0, 0, 0, NULL, "name of the prompt in JSON lines, if not prompt"},
     {"chosen_key",         DATA | SAMPLE, TEXT, &opt.chosen_key, 0, 0, 0, 0, NULL, ""},
     {"rejected_key",       DATA | SAMPLE, TEXT, &opt.rejected_key, 0, 0, 0, 0, NULL, ""},
-    {"precision",          TRAIN | EVAL | SCORE | SAMPLE | BENCH, CHOICE, &opt.precision, 0, 0, 0, precisions, 0, "operands of weight products; the rest is float"},
+    {"precision",          TRAIN | EVAL | SCORE | SAMPLE, CHOICE, &opt.precision, 0, 0, 0, precisions, 0, "operands of weight products; the rest is float"},
     {"threads",            ALL, INT, &opt.threads, 0, 0, 4096, 0, 0, "0: OMP_NUM_THREADS, else all cores; results do not depend on it"},
     {"quiet",              ALL, FLAG, &opt.quiet, 0, 0, 0, 0, 0, "no progress"},
     {"help",               ALL, FLAG, &opt.help, 0, 0, 0, 0, 0, "this text"},
@@ -120,9 +126,10 @@ static const struct { const char *other, *name; } aliases[] = {
     {"model_name_or_path", "model"}, {"output_dir", "out"}, {"num_layers", "num_hidden_layers"}, {"num_heads", "num_attention_heads"},
 };
 
-static void set_defaults(void) {
-    for (int i = 0; i < NUM_OPTIONS; i++) {
-        const struct Option *o = &options[i];
+static void set_defaults(int bit) {
+    for (int i = 0; i < 2*NUM_OPTIONS; i++) {                         // the command's own last: bench has other lengths
+        const struct Option *o = &options[i % NUM_OPTIONS];
+        if (((o->commands & bit) != 0) != (i >= NUM_OPTIONS)) continue;
         if (o->kind == INT || o->kind == FLAG || o->kind == CHOICE) *(int *)o->to = (int)o->standard;
         if (o->kind == REAL) *(double *)o->to = o->standard;
         if (o->kind == TEXT) *(const char **)o->to = o->text;
@@ -144,7 +151,7 @@ static const char *const eval_help =
     "every pair's reward difference; --from reads such files back, so that cells, seeds and folds computed apart make one table.\n";
 
 static void print_help(const struct Command *c) {
-    set_defaults();
+    set_defaults(c ? c->bit : 0);
     if (!c) {
         printf("more - reward models from diverse preferences, in plain C\n\n");
         for (int i = 0; i < NUM_COMMANDS; i++)
@@ -197,7 +204,7 @@ static int set_option(const struct Option *o, const char *value) {
 }
 
 static int parse_options(const struct Command *c, int argc, char **argv) {
-    set_defaults();
+    set_defaults(c->bit);
     for (int i = 0; i < argc; i++) {
         char name[64] = {0};
         const char *equals = strchr(argv[i], '='), *value = equals ? equals + 1 : NULL;
@@ -681,7 +688,19 @@ static int command_inspect(int bit) {
 }
 
 static int command_selftest(int bit) { (void)bit; return selftest_report(); }
-static int command_bench(int bit)    { (void)bit; return bench_report(); }
+static int command_bench(int bit) {
+    Tokenizer t = {0};
+    Dataset real = {0};
+    DataOptions o = data_options();
+    int ok = 1;
+    (void)bit;
+    if (opt.train.n > 1) return fail(EX_USAGE, "--train: one file is enough, not %d", opt.train.n);
+    if (opt.train.n)
+        ok = load_tokenizer(&t, opt.model.n ? opt.model.item[0] : NULL) == 0 && load_data(&real, opt.train.item[0], &t, &o, 1) == 0;
+    ok = ok && bench_report(opt.train.n ? &real : NULL, t.vocab_size) == 0;
+    tokenizer_free(&t), dataset_free(&real);
+    return ok ? 0 : -1;
+}
 static int command_gradcheck(int bit) {
     Config c;
     (void)bit;
@@ -723,7 +742,7 @@ int main(int argc, char **argv) {
         fail(EX_USAGE, "--model: one folder is enough, not %d", opt.model.n);
         goto failed;
     }
-    kernels_precision(opt.precision);
+    kernels_precision(opt.precision == 1);
     if (c->bit & TRAIN) print_header(c);
     if (c->run(c->bit) < 0) goto failed;
 done:

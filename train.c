@@ -14,12 +14,12 @@ typedef struct { int n; const char *item[MAX_FILES]; } List;
 
 // What the command line sets; the defaults stand in the options table of more.c.
 typedef struct {
-    List model, train, then, eval, from;
+    List model, train, then, eval, from, shape, only;
     const char *out, *tokenizer, *dtype, *template_, *prompt_key, *chosen_key, *rejected_key;
     int vocab_size, hidden_size, num_layers, num_heads;
     int max_length, max_prompt_length, over_length, pooling, more, normalize, scheduler;
     int max_steps, logging_steps, eval_steps, save_steps, per_step_tokens, per_step_pairs, micro_batch_tokens;
-    int threads, precision, folds, fold, learn, raw_head, recompute, help, quiet, random_weights, seed;
+    int threads, precision, folds, fold, learn, raw_head, recompute, help, quiet, random_weights, seed, rounds;
     List stop;                                                        // of sample
     const char *prompts;
     int n, top_k, max_new_tokens, batch, unique;

@@ -1,7 +1,7 @@
 #!/bin/sh
 # The commands from end to end: ./more on a tiny model and small files that are made here.  Run from the repository
 # root; a test's name is the sentence it proves; the last line is "N passed, N failed".
-#   sh test/test_commands.sh [PART...]      only these parts: help usage train eval score look bad stop bits
+#   sh test/test_commands.sh [PART...]      only these parts: help usage train eval score look bench bad stop bits
 t=$(mktemp -d "${TMPDIR:-/tmp}/more-commands-XXXXXX") || exit 1
 trap 'rm -rf "$t"' EXIT
 trap 'exit 1' HUP INT TERM
@@ -87,7 +87,7 @@ options_of() {
     eval)           echo $data eval from out seed folds fold raw_head pooling ;;
     score)          echo $data raw_head pooling ;;
     tokenize)       echo train out learn ;;
-    bench)          echo precision ;;
+    bench)          echo train out shape precision only rounds max_length max_prompt_length ;;
     esac
 }
 commands=$(./more --help | awk '/^    more [a-z]/ { print $2 == "train" ? $2 "_" $3 : $2 }')
@@ -399,6 +399,37 @@ if part look; then
     works ./more gradcheck --model "$t/lm"
     works ./more gradcheck --model "$t/s-b"
     proves "the_machine_and_the_gradients_of_a_model_can_be_checked"
+fi
+
+# ------------------------------------------------------------------------------------------------------- measuring
+
+if part bench; then
+    works ./more bench --rounds 1 --threads 2 --only machine "product 7x" "product 33x" --out "$t/bench.jsonl"
+    [ "$(grep -c '^    machine' "$t/1")" = 6 ] && [ "$(grep -c '^    product' "$t/1")" = 12 ] || fault "$(cat "$t/1")"
+    for n in 1 2; do
+        [ "$(grep -c "^{\"name\":\"[a-zA-Z0-9 ]*\",\"isa\":\"[a-z0-9]*\",\"threads\":$n,\"precision\":\"fp32\",\"rounds\":1,\"value\":[0-9.e+-]*,\"unit\":\"G[A-Z/a-z]*\",\"share\":[0-9.e+-]*[,}]" "$t/bench.jsonl")" = 9 ] || fault "$(cat "$t/bench.jsonl")"
+    done
+    holds "$t/bench.jsonl" '"name":"product 33x65x129 forward".*"M":33,"N":129,"K":65[,}]'
+    holds "$t/bench.jsonl" '"name":"product 33x65x129 dX".*"M":33,"N":65,"K":129[,}]'
+    holds "$t/bench.jsonl" '"name":"product 33x65x129 dW".*"M":129,"N":65,"K":33[,}]'
+    proves "bench_measures_with_one_and_all_threads_what_is_asked_for_and_writes_lines_of_json"
+    real="--train $t/a.train.jsonl --tokenizer $t/lm/tokenizer.json"
+    works ./more bench --rounds 1 --threads 1 --only "step reward real padded" $real --out "$t/bench.jsonl"
+    [ "$(wc -l < "$t/bench.jsonl")" = 2 ] || fault "$(cat "$t/bench.jsonl")"
+    holds "$t/bench.jsonl" '"name":"step reward real","shape":"base",.*"pairs":16,"pairs_per_s":[0-9.e+]*}$'
+    holds "$t/bench.jsonl" '"name":"step reward real padded",.*"pairs":16,.*"than":"step reward real","time_ratio":[0-9.e+]*}$'
+    proves "bench_takes_steps_of_real_pairs_packed_and_padded"
+    refused 64 "--shape gpt2: unknown; see --help for the choices" ./more bench --shape gpt2
+    refused 64 "--only: no measurement's name starts like that" ./more bench --rounds 1 --only gpt2
+    refused 64 "--precision fp8: unknown" ./more bench --precision fp8
+    refused 64 "--tokenizer or --model is needed" ./more bench --train "$t/a.train.jsonl"
+    refused 64 "--train: one file is enough, not 2" ./more bench --train "$t/a.train.jsonl" "$t/b.train.jsonl"
+    refused 64 "--max_length 4096: base has 2048 positions" ./more bench --max_length 4096 $real
+    refused 65 "text data; pairs are needed" ./more bench --train "$t/text.jsonl" --tokenizer "$t/lm/tokenizer.json"
+    head -n 7 "$t/a.train.jsonl" > "$t/seven.jsonl"
+    refused 65 "seven.jsonl: fewer than 8 pairs" ./more bench --rounds 1 --only step --train "$t/seven.jsonl" --tokenizer "$t/lm/tokenizer.json"
+    refused 73 "$t/no/such" ./more bench --rounds 1 --only machine --out "$t/no/such"
+    proves "bench_refuses_what_it_cannot_measure"
 fi
 
 # ----------------------------------------------------------------------------------------------------- what is bad
