@@ -404,7 +404,7 @@ fi
 # ------------------------------------------------------------------------------------------------------- measuring
 
 if part bench; then
-    works ./more bench --rounds 1 --threads 2 --only machine "product 7x" "product 33x" --out "$t/bench.jsonl"
+    works env OMP_NUM_THREADS=2 ./more bench --rounds 1 --only machine "product 7x" "product 33x" --out "$t/bench.jsonl"
     [ "$(grep -c '^    machine' "$t/1")" = 6 ] && [ "$(grep -c '^    product' "$t/1")" = 12 ] || fault "$(cat "$t/1")"
     for n in 1 2; do
         [ "$(grep -c "^{\"name\":\"[a-zA-Z0-9 ]*\",\"isa\":\"[a-z0-9]*\",\"threads\":$n,\"precision\":\"fp32\",\"rounds\":1,\"value\":[0-9.e+-]*,\"unit\":\"G[A-Z/a-z]*\",\"share\":[0-9.e+-]*[,}]" "$t/bench.jsonl")" = 9 ] || fault "$(cat "$t/bench.jsonl")"
@@ -414,7 +414,7 @@ if part bench; then
     holds "$t/bench.jsonl" '"name":"product 33x65x129 dW".*"M":129,"N":65,"K":33[,}]'
     proves "bench_measures_with_one_and_all_threads_what_is_asked_for_and_writes_lines_of_json"
     real="--train $t/a.train.jsonl --tokenizer $t/lm/tokenizer.json"
-    works ./more bench --rounds 1 --threads 1 --only "step reward real padded" $real --out "$t/bench.jsonl"
+    works ./more bench --rounds 1 --threads 1 --precision fp32 --only "step reward real padded" $real --out "$t/bench.jsonl"
     [ "$(wc -l < "$t/bench.jsonl")" = 2 ] || fault "$(cat "$t/bench.jsonl")"
     holds "$t/bench.jsonl" '"name":"step reward real","shape":"base",.*"pairs":16,"pairs_per_s":[0-9.e+]*}$'
     holds "$t/bench.jsonl" '"name":"step reward real padded",.*"pairs":16,.*"than":"step reward real","time_ratio":[0-9.e+]*}$'
