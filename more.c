@@ -4,23 +4,26 @@
 #include "common.h"
 #include "evaluate.c"
 #include "bench.c"
+#include "doctor.c"
 
 // ---------------------------------------------------------------------------------------------- the commands
 
 enum { LM = 1, REWARD = 2, MORE = 4, TRAIN = 7, EVAL = 8, SCORE = 16, TOKENIZE = 32, INSPECT = 64, GRADCHECK = 128,
-       SELFTEST = 256, BENCH = 512, DATA = TRAIN | EVAL | SCORE, ALL = 1023 };
+       SELFTEST = 256, BENCH = 512, DOCTOR = 1024, DATA = TRAIN | EVAL | SCORE | DOCTOR, ALL = 2047 };
 
 // what a step of each objective is; more_by is in the order of --more
 static const Objective objective_lm = {0, 0, step_lm}, objective_reward = {1, 0, step_reward},
     more_by[] = {{1, 1, step_more_release}, {1, 1, step_more_paper}, {1, 1, step_reward}};
 
 static int command_train(int which), command_eval(int which), command_score(int which), command_tokenize(int which),
-           command_inspect(int which), command_selftest(int which), command_gradcheck(int which), command_bench(int which);
+           command_inspect(int which), command_selftest(int which), command_gradcheck(int which), command_bench(int which),
+           command_doctor(int which);
 
 static const struct Command { const char *name, *object, *help; int bit; int (*run)(int bit); } commands[] = {
     {"train", "lm",     "train a language model",                                      LM,     command_train},
     {"train", "reward", "train a reward model on one file, or on several mixed",       REWARD, command_train},
     {"train", "more",   "train one reward model on several files with MORE's weights", MORE,   command_train},
+    {"doctor",   NULL,  "what training would see of your data, and the traps in it",   DOCTOR, command_doctor},
     {"eval",     NULL,  "accuracy, calibration and margins of reward models on pairs", EVAL,   command_eval},
     {"score",    NULL,  "rewards for JSON lines from standard input",                  SCORE,  command_score},
     {"tokenize", NULL,  "show tokens, or learn a vocabulary",                          TOKENIZE, command_tokenize},
@@ -49,11 +52,14 @@ static const struct Option {
     const char *text, *help;                                          // standard of a text
 } options[] = {
     {"model",              ALL, LIST, &opt.model, 0, 0, 0, 0, 0, "model folder (eval: several, as NAME=FOLDER; see below)"},
-    {"train",              TRAIN | TOKENIZE | BENCH, LIST, &opt.train, 0, 0, 0, 0, 0, "training files, FILE or FILE:NAME (bench: real pairs, one file)"},
+    {"train",              TRAIN | TOKENIZE | BENCH | DOCTOR, LIST, &opt.train, 0, 0, 0, 0, 0, "training files, FILE or FILE:NAME (bench: real pairs, one file)"},
     {"then",               LM, LIST, &opt.then, 0, 0, 0, 0, 0, "files to go on with when the others are used up, in the same schedule"},
-    {"eval",               TRAIN | EVAL, LIST, &opt.eval, 0, 0, 0, 0, 0, "files to evaluate on, FILE or FILE:NAME"},
+    {"eval",               TRAIN | EVAL | DOCTOR, LIST, &opt.eval, 0, 0, 0, 0, 0, "files to evaluate on, FILE or FILE:NAME"},
     {"from",               EVAL, LIST, &opt.from, 0, 0, 0, 0, 0, "results of earlier runs of eval (their --out files)"},
     {"out",                TRAIN | EVAL | TOKENIZE | BENCH, TEXT, &opt.out, 0, 0, 0, 0, NULL, "folder to write (eval, bench: file of results, JSON lines)"},
+    {"objective",          DOCTOR, CHOICE, &opt.objective, -1, 0, 0, doctor_objectives, 0,
+     "what the data is for; standard: by its kind"},
+    {"rows",               DOCTOR, INT, &opt.rows, 3, 0, 1000000, 0, 0, "of each file whose tokens are shown"},
     {"shape",              BENCH, LIST, &opt.shape, 0, 0, 0, 0, 0, "base (standard), pythia-70m, pythia-160m, pythia-410m, gpt2-124m, qwen3-0.6b; random weights"},
     {"precision",          BENCH, CHOICE, &opt.precision, -1, 0, 0, precisions, 0, "one instead of both"},
     {"only",               BENCH, LIST, &opt.only, 0, 0, 0, 0, 0, "measurements whose names start so: machine, product, step, layer, \"step reward\""},
@@ -71,14 +77,14 @@ static const struct Option {
     {"per_step_tokens",    LM, INT, &opt.per_step_tokens, 4096, 1, 1 << 30, 0, 0, "an update when this many tokens are seen"},
     {"per_step_pairs",     REWARD | MORE, INT, &opt.per_step_pairs, 20, 1, 1 << 20, 0, 0, "pairs an update (more: whole groups)"},
     {"micro_batch_tokens", DATA, INT, &opt.micro_batch_tokens, 4096, 1, 1 << 24, 0, 0, "rows computed at a time; changes memory, not results"},
-    {"recompute",          TRAIN, FLAG, &opt.recompute, 0, 0, 0, 0, 0,
+    {"recompute",          TRAIN | DOCTOR, FLAG, &opt.recompute, 0, 0, 0, 0, 0,
      "compute activations again in backward instead of keeping them: less memory, slower"},
     {"max_length",         BENCH, INT, &opt.max_length, 1024, 2, 1 << 20, 0, 0, "prompt + answer + end in tokens"},
     {"max_prompt_length",  BENCH, INT, &opt.max_prompt_length, 512, 0, 1 << 20, 0, 0, "prompts are cut from the left to this, 0: not"},
     {"max_length",         DATA, INT, &opt.max_length, 512, 2, 1 << 20, 0, 0, "prompt + answer + end (lm: window) in tokens"},
     {"max_prompt_length",  DATA, INT, &opt.max_prompt_length, 256, 0, 1 << 20, 0, 0, "prompts are cut from the left to this, 0: not"},
     {"over_length",        DATA, CHOICE, &opt.over_length, 1, 0, 0, over_lengths, 0, "what to do with longer answers"},
-    {"pooling",            REWARD | MORE | EVAL | SCORE, CHOICE, &opt.pooling, -1, 0, 0, poolings, 0,
+    {"pooling",            REWARD | MORE | EVAL | SCORE | DOCTOR, CHOICE, &opt.pooling, -1, 0, 0, poolings, 0,
      "of a model without a head, where the reward is read: last token (standard), end token, mean"},
     {"more",               MORE, CHOICE, &opt.more, 0, 0, 0, more_ways, 0, "weights as in the released code, as in the paper, or 1/K"},
     {"normalize",          MORE, CHOICE, &opt.normalize, -1, 0, 0, more_normalizers, 0, "of head gradients; standard: l2 (release), none (paper)"},
@@ -103,7 +109,7 @@ static const struct Option {
     {"prompt_key",         DATA, TEXT, &opt.prompt_key, 0, 0, 0, 0, NULL, "name of the prompt in JSON lines, if not prompt"},
     {"chosen_key",         DATA, TEXT, &opt.chosen_key, 0, 0, 0, 0, NULL, ""},
     {"rejected_key",       DATA, TEXT, &opt.rejected_key, 0, 0, 0, 0, NULL, ""},
-    {"precision",          TRAIN | EVAL | SCORE, CHOICE, &opt.precision, 0, 0, 0, precisions, 0, "operands of weight products; the rest is float"},
+    {"precision",          TRAIN | EVAL | SCORE | DOCTOR, CHOICE, &opt.precision, 0, 0, 0, precisions, 0, "operands of weight products; the rest is float"},
     {"threads",            ALL, INT, &opt.threads, 0, 0, 4096, 0, 0, "0: OMP_NUM_THREADS, else all cores; results do not depend on it"},
     {"quiet",              ALL, FLAG, &opt.quiet, 0, 0, 0, 0, 0, "no progress"},
     {"help",               ALL, FLAG, &opt.help, 0, 0, 0, 0, 0, "this text"},
@@ -606,6 +612,13 @@ static int command_bench(int bit) {
     ok = ok && bench_report(opt.train.n ? &real : NULL, t.vocab_size) == 0;
     tokenizer_free(&t), dataset_free(&real);
     return ok ? 0 : -1;
+}
+static int command_doctor(int bit) {
+    DataOptions o = data_options();
+    (void)bit;
+    if (!opt.model.n) return fail(EX_USAGE, "--model is needed");
+    if (!opt.train.n) return fail(EX_USAGE, "--train is needed");
+    return doctor_report(opt.model.item[0], tokenizer_path(opt.model.item[0]), &o, opt.objective);
 }
 static int command_gradcheck(int bit) {
     Config c;

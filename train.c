@@ -19,7 +19,8 @@ typedef struct {
     int vocab_size, hidden_size, num_layers, num_heads;
     int max_length, max_prompt_length, over_length, pooling, more, normalize, scheduler;
     int max_steps, logging_steps, eval_steps, save_steps, per_step_tokens, per_step_pairs, micro_batch_tokens;
-    int threads, precision, folds, fold, learn, raw_head, recompute, help, quiet, random_weights, seed, rounds;
+    int threads, precision, folds, fold, learn, raw_head, recompute, help, quiet, random_weights, seed, rounds,
+        objective, rows;
     double learning_rate, beta1, beta2, eps, weight_decay, warmup_ratio, max_grad_norm, head_rate, alpha, epochs;
 } Settings;
 static Settings opt;

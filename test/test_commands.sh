@@ -1,7 +1,7 @@
 #!/bin/sh
 # The commands from end to end: ./more on a tiny model and small files that are made here.  Run from the repository
 # root; a test's name is the sentence it proves; the last line is "N passed, N failed".
-#   sh test/test_commands.sh [PART...]      only these parts: help usage train eval score look bench bad stop bits
+#   sh test/test_commands.sh [PART...]      only these parts: help usage train eval score look doctor bench bad stop bits
 t=$(mktemp -d "${TMPDIR:-/tmp}/more-commands-XXXXXX") || exit 1
 trap 'rm -rf "$t"' EXIT
 trap 'exit 1' HUP INT TERM
@@ -87,6 +87,7 @@ options_of() {
     eval)           echo $data eval from out seed folds fold raw_head pooling ;;
     score)          echo $data raw_head pooling ;;
     tokenize)       echo train out learn ;;
+    doctor)         echo $data train eval objective rows pooling recompute ;;
     bench)          echo train out shape precision only rounds max_length max_prompt_length ;;
     esac
 }
@@ -95,7 +96,7 @@ commands=$(./more --help | awk '/^    more [a-z]/ { print $2 == "train" ? $2 "_"
 if part help; then
     works ./more --help
     works ./more train --help
-    for c in train_lm train_reward train_more eval score tokenize inspect; do
+    for c in train_lm train_reward train_more doctor eval score tokenize inspect; do
         case " $(echo $commands) " in *" $c "*) ;; *) fault "no $c" ;; esac
     done
     proves "help_lists_the_commands"
@@ -157,6 +158,10 @@ if part usage; then
     refused 64 "--model and --eval are needed, or --from" ./more eval --model "$t/r"
     refused 64 "--model is needed" ./more score
     refused 64 "--model is needed" ./more inspect
+    refused 64 "--model is needed" ./more doctor --train "$t/text.jsonl"
+    refused 64 "--train is needed" ./more doctor --model "$t/lm"
+    refused 64 "standard input" ./more doctor --model "$t/lm" --train -
+    refused 64 "the model has 2048 positions" ./more doctor --model "$t/lm" --train "$t/text.jsonl" --max_length 4096
     refused 64 "--tokenizer or --model is needed" ./more tokenize
     refused 64 "--learn needs --train and --out" ./more tokenize --learn 300
     refused 64 "at least 258 pieces are needed" ./more tokenize --learn 257 --train "$t/text.jsonl" --out "$t/x"
@@ -399,6 +404,153 @@ if part look; then
     works ./more gradcheck --model "$t/lm"
     works ./more gradcheck --model "$t/s-b"
     proves "the_machine_and_the_gradients_of_a_model_can_be_checked"
+fi
+
+# ------------------------------------------------------------------------------------------------- before training
+
+# doctor FILE [OPTION...]: of a file to train on; trap TEXT FILE [OPTION...]: it exits with 1 and has this one trap
+doctor() { file=$1; shift; run ./more doctor --model "$t/lm" $cut --train "$file" "$@"; }
+trap_() {
+    text=$1; shift
+    doctor "$@"
+    [ $code = 1 ] || fault "exit $code, not 1: $text"
+    [ "$(grep -c '^trap: ' "$t/1")" = 1 ] || fault "not one trap: $(grep '^trap: ' "$t/1")"
+    grep '^trap: ' "$t/1" | grep -qF -e "$text" || fault "$(grep '^trap: ' "$t/1"), not ...$text..."
+    holds "$t/2" '^more: traps: 1; see the lines'
+}
+warning() {
+    text=$1; shift
+    doctor "$@"
+    [ $code = 0 ] || fault "exit $code, not 0: $text: $(grep '^trap: ' "$t/1")"
+    grep '^warning: ' "$t/1" | grep -qF -e "$text" || fault "$(grep '^warning: ' "$t/1"), not ...$text..."
+}
+# name N: the tokens of the N-th shown text called so, one a line, id and piece, with their marks
+shown() {
+    awk -v name="$1" -v n="$2" '/^    [a-z]/ { on = $1 == name && /"/ && ++i == n } /^[^ ]|^  [^ ]/ { on = 0 } on' "$t/1" |
+        grep -o '[0-9][0-9]*"\([^"\\]\|\\.\)*"[*^]*' | sed 's/"/\t"/'
+}
+# tokens KEY FILE LINE: what tokenize says of a row's string
+tokens() {
+    sed -n "$3p" "$2" | sed "s/.*\"$1\":\"\([^\"]*\)\".*/\1/" > "$t/string"
+    printf "$(cat "$t/string")" > "$t/string.txt"
+    ./more tokenize --model "$t/lm" < "$t/string.txt"
+}
+if part doctor; then
+    doctor "$t/a.train.jsonl" --eval "$t/a.test.jsonl" --rows 2
+    [ $code = 0 ] || fault "exit $code: $(grep '^trap: ' "$t/1")"
+    holds "$t/1" '^traps: 0, warnings: '
+    holds "$t/1" '^    18 rows: 18 kept, of which 0 cut (0 prompts, 0 answers); left out: 0 too long, 0 ties, 0 bad$'
+    holds "$t/1" '^    the longer answer is chosen in [0-9.]* % of pairs$'
+    for n in training "training with --recompute" scoring; do holds "$t/1" "^    $n  *[0-9.]*  *[0-9.]*  *[0-9.]*$"; done
+    holds "$t/1" '^    one epoch is [0-9]* rows of tokens$'
+    holds "$t/1" '^    [0-9]* tokens/s, .* an epoch; the loss there is 0.6931 '
+    [ "$(grep -c '^  line [12]$' "$t/1")" = 4 ] || fault "rows shown: $(grep '^  line' "$t/1")"
+    awk -v t="$t" 'length > 100 && index($0, t) == 0 { bad = 1 } END { exit bad }' "$t/1" || fault "a line is wider than 100"
+    proves "doctor_finds_no_trap_in_clean_files_and_shows_lengths_memory_and_time"
+
+    for k in prompt chosen rejected; do
+        for n in 1 2; do
+            shown $k $n | sed 's/^\(.*\)^$/\1/' > "$t/x1"; tokens $k "$t/a.train.jsonl" $n > "$t/x2"
+            [ -s "$t/x2" ] || fault "no tokens"
+            same "$t/x1" "$t/x2"
+        done
+    done
+    shown chosen 1 > "$t/x1"; [ "$(grep -c '\^$' "$t/x1")" = 1 ] && tail -n 1 "$t/x1" | grep -q '\^$' || fault "$(cat "$t/x1")"
+    shown prompt 1 | grep -q '[*^]$' && fault "a prompt's token is marked"
+    doctor "$t/a.train.jsonl" --pooling eos
+    shown chosen 1 | tail -n 1 | grep -qF '0	"<|endoftext|>"^' || fault "eos: $(shown chosen 1)"
+    doctor "$t/a.train.jsonl" --pooling mean
+    shown chosen 1 | grep -qv '\^$' && fault "mean: $(shown chosen 1)"
+    proves "the_tokens_shown_are_those_of_tokenize_and_the_one_that_is_scored_is_marked"
+    doctor "$t/a.train.jsonl" --objective dpo
+    { tokens chosen "$t/a.train.jsonl" 1; echo '0	"<|endoftext|>"'; } | sed 's/$/*/' > "$t/x2"
+    shown chosen 1 > "$t/x1"; same "$t/x1" "$t/x2"
+    doctor "$t/text.jsonl"
+    { echo '0	"<|endoftext|>"'; tokens text "$t/text.jsonl" 1 | sed 's/$/*/'; echo '0	"<|endoftext|>"*'; } > "$t/x2"
+    shown document 1 > "$t/x1"; same "$t/x1" "$t/x2"
+    proves "tokens_that_are_trained_are_marked_and_the_end_is_among_them"
+    doctor "$t/a.train.jsonl" --max_length 18 --max_prompt_length 10
+    holds "$t/1" '^  line 1; the first [0-9]* of [0-9]* prompt tokens are cut; chosen: the last 1 of 8 are cut$'
+    tokens prompt "$t/a.train.jsonl" 1 | tail -n 10 > "$t/x2"
+    shown prompt 1 > "$t/x1"; same "$t/x1" "$t/x2"
+    tokens chosen "$t/a.train.jsonl" 1 | head -n 7 > "$t/x2"
+    shown chosen 1 | sed 's/^\(.*\)^$/\1/' > "$t/x1"; same "$t/x1" "$t/x2"
+    proves "doctor_shows_what_the_cut_leaves"
+
+    d=$t/doctor.jsonl
+    third() { awk -v from="$1" -v to="$2" 'NR == 3 { i = index($0, from); $0 = substr($0, 1, i - 1) to substr($0, i + length(from)) } 1' \
+              "$t/a.train.jsonl" > "$d"; }
+    row() { { cat "$t/a.train.jsonl"; printf '%s\n' "$@"; } > "$d"; }
+    sed '3s/"chosen":"[^"]*"/"chosen":""/' "$t/a.train.jsonl" > "$d"
+    trap_ "$d:3: an answer is empty; remove the row or complete it" "$d"
+    sed '3s/"chosen":"[^"]*"/"chosen":" "/' "$t/a.train.jsonl" > "$d"
+    trap_ "$d:3: an answer is only white space, here and in 0 more; remove such rows or complete them" "$d"
+    proves "doctor_traps_an_empty_side"
+    row '{"prompt":[{"role":"tool","content":"x"}],"chosen":[{"role":"assistant","content":"a"}],"rejected":[{"role":"assistant","content":"b"}]}'
+    trap_ "$d:19: unknown role \"tool\": use system, user or assistant" "$d"
+    row '{"prompt":'
+    trap_ "$d:19:11: a value is expected, not the end; repair or remove the row" "$d"
+    row '{"prompt":' '{' '{' '{' '{' '{'
+    doctor "$d"; holds "$t/1" "$d: 1 more bad rows; repair or remove them"
+    printf '[{"text":1},\n{"text":"a b"},\n{"text":"c"}]\n' > "$d"
+    trap_ "$d:1: \"text\" must be" "$d"
+    proves "doctor_traps_rows_that_cannot_be_read_and_goes_on"
+    third '"prompt":"' '"prompt":"<|endoftext|><|endoftext|>'
+    trap_ "$d:3: two BOS: the text begins with \"<|endoftext|>\", twice, here and in 0 more; remove it from the texts" "$d"
+    third '"chosen":"' '"chosen":"<|endoftext|>'
+    trap_ "$d:3: two BOS: an answer after a prompt begins with \"<|endoftext|>\", here and in 0 more; remove it from the answers" "$d"
+    third '"prompt":"' '"prompt":"<|endoftext|>'
+    warning "$d:3: \"<|endoftext|>\" stands in texts 1 times; it is read as plain text, by other programs as token 0: remove it" "$d"
+    echo '{"text":"<|endoftext|>the sky"}' > "$d"
+    trap_ "$d:1: two BOS: the text begins with \"<|endoftext|>\", and training puts one before it" "$d"
+    proves "doctor_traps_two_bos_and_warns_of_special_tokens_in_texts"
+    printf '{"prompt":"P","completion":" %s","label":true}\n' a b c > "$d"
+    trap_ "$d: all 3 rows have the label 1; add rows of the other class, or train sft on the good ones" "$d"
+    printf '{"prompt":"P","completion":" %s","label":%s}\n' a true b false a false > "$d"
+    trap_ "$d:3: the same text as on line 1 has another label, and 0 more such rows; decide for one label" "$d"
+    holds "$t/1" '^    labels: 1 true, 2 false$'
+    printf '{"prompt":"P","completion":" %s","score":%s}\n' a 0.5 b 0.25 a 0.75 > "$d"
+    warning "$d:3: the same text as on line 1 has another label" "$d"
+    holds "$t/1" '^    scores: from 0.25 to 0.75, mean 0.5$'
+    proves "doctor_traps_labels_of_one_class_and_texts_of_two_labels"
+    row "$(sed -n 2p "$t/a.train.jsonl" | sed 's/chosen/kept/; s/rejected/chosen/; s/kept/rejected/')"
+    trap_ "$d:19: the reverse of the pair on line 2, and 0 more such rows; decide for one of the two, or remove both" "$d"
+    row "$(sed -n 2p "$t/a.train.jsonl")"
+    warning "$d:19: the same row as line 2, and 0 more rows that stand twice; remove what was not meant twice" "$d"
+    warning "$t/a.train.jsonl:1: the row, or its reverse, also stands in another training file, and 17 more" "$d" "$t/a.train.jsonl"
+    proves "doctor_traps_contradictory_pairs_and_warns_of_repeated_rows"
+    sed -n 5p "$t/a.train.jsonl" > "$d"
+    trap_ "$d:1: the prompt is trained on ($t/a.train.jsonl:5), as in 1 of 1 rows; remove these prompts from one of the two files" \
+        "$t/a.train.jsonl" --eval "$d"
+    proves "doctor_traps_prompts_that_are_trained_and_evaluated_on"
+    row '{"prompt":"P","chosen":" the sky is red and the tree is big the sky","rejected":" the sky is red and the tree is big the cat"}'
+    trap_ "$d:19: chosen and rejected are the same after the cut, here and in 0 more of 19 pairs; raise --max_length or use" "$d" \
+        --max_length 30 --max_prompt_length 20
+    row '{"prompt":"the sky the sky the sky the sky the sky the sky the sky the sky the sky the sky the sky the sky the sky the sky the sky the sky the sky the sky the sky the sky the sky the sky the sky the sky the sky the sky","chosen":"a cat","rejected":"no dog"}'
+    trap_ "$d:19: of an answer only one token is left, here and in 0 more rows; raise --max_length or lower --max_prompt_length" "$d" \
+        --max_length 50 --max_prompt_length 0
+    trap_ "nothing is left of 18 rows (18 too long, 0 ties, 0 bad); raise --max_length or use --over_length truncate" \
+        "$t/a.train.jsonl" --max_length 4 --max_prompt_length 2 --over_length drop
+    proves "doctor_traps_answers_that_the_cut_takes_away_or_makes_equal"
+    trap_ "pair data, but sft needs prompts with completions; convert it, or choose another --objective" "$t/a.train.jsonl" --objective sft
+    cp -r "$t/lm" "$t/lm.keep"
+    sed 's/"pad_token_id": 1/"pad_token_id": 0/' "$t/lm.keep/config.json" > "$t/lm/config.json"
+    trap_ "$t/lm/config.json: pad is the eos, 0 \"<|endoftext|>\", which is trained" "$t/a.train.jsonl" --objective dpo
+    trap_ "from which the reward is read: programs that skip pad read another token; set \"pad_token_id\" to a token" "$t/a.train.jsonl" --pooling eos
+    warning "pad is the eos, 0 \"<|endoftext|>\", which is harmless with this pooling" "$t/a.train.jsonl"
+    sed 's/"pad_token_id": 1/"pad_token_id": null/' "$t/lm.keep/config.json" > "$t/lm/config.json"
+    warning "no \"pad_token_id\", which other programs need for batches; set it to a token that never occurs in a text, such as \"<|padding|>\"" \
+        "$t/a.train.jsonl"
+    sed 's/"vocab_size": 300/"vocab_size": 290/' "$t/lm.keep/config.json" > "$t/lm/config.json"
+    trap_ "300 pieces, but the model has 290; take the tokenizer the model was trained with" "$t/a.train.jsonl"
+    cp "$t/lm.keep/config.json" "$t/lm/config.json"
+    sed 's/{/{"add_bos_token": true, "chat_template": "x",/' "$t/lm.keep/tokenizer_config.json" > "$t/lm/tokenizer_config.json"
+    warning "the folder's chat template is not applied: messages become Human: and Assistant: turns" "$t/a.train.jsonl"
+    warning "other programs put \"<|endoftext|>\" before a text, training here does not" "$t/a.train.jsonl"
+    third '"prompt":"' '"prompt":"<|endoftext|>'
+    trap_ "$d:3: two BOS: the text begins with \"<|endoftext|>\", and other programs put one before it" "$d"
+    rm -rf "$t/lm"; mv "$t/lm.keep" "$t/lm"
+    proves "doctor_traps_a_pad_that_is_the_eos_and_tokenizers_that_do_not_fit"
 fi
 
 # ------------------------------------------------------------------------------------------------------- measuring
