@@ -464,11 +464,11 @@ static void examine_repeats(Doctor *d, Repeats *repeats) {
                  "that stand twice; remove what was not meant twice", r->again.of, r->again.count - 1);
         if (r->against.count && data->kind == DATA_PAIR)
             note(d, &d->traps, data->path, r->against.line, "the reverse of the pair on line %zu, and %zu "
-                 "more such rows; decide for one of the two, or remove both", r->against.of,
+                 "more such pairs; decide for one of the two, or remove both", r->against.of,
                  r->against.count - 1);
         if (r->against.count && data->kind == DATA_POINT)
             note(d, is_binary(data) ? &d->traps : &d->warnings, data->path, r->against.line, "the same "
-                 "text as on line %zu has another label, and %zu more such rows; decide for one label, or "
+                 "text as on line %zu has another label, and %zu more such texts; decide for one label, or "
                  "remove both", r->against.of, r->against.count - 1);
     }
     if (shared.count)
@@ -658,6 +658,7 @@ static int time_batch(const Doctor *d, Model *m, const Dataset *data, int *rows,
                                    : pack_record(&p, data, r, pooling, eos)) == 0;
     }
     Batch b = pack_batch(&p);
+    assert(b.B >= 0 && b.B <= b.T);
     m->recompute = opt.recompute;
     ok = ok && model_init_training(m) == 0 && model_reserve(m, b.T, b.B ? b.B : 1) == 0
       && (coef = allocate((size_t)b.T, sizeof *coef)) && (value = allocate((size_t)b.T, sizeof *value));

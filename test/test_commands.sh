@@ -470,7 +470,7 @@ if part doctor; then
     shown document 1 > "$t/x1"; same "$t/x1" "$t/x2"
     proves "tokens_that_are_trained_are_marked_and_the_end_is_among_them"
     doctor "$t/a.train.jsonl" --max_length 18 --max_prompt_length 10
-    holds "$t/1" '^  line 1; the first [0-9]* of [0-9]* prompt tokens are cut; chosen: the last 1 of 8 are cut$'
+    holds "$t/1" '^  line 1; the first [0-9]* of [0-9]* prompt tokens are cut; chosen: the last 2 of 9 are cut$'
     tokens prompt "$t/a.train.jsonl" 1 | tail -n 10 > "$t/x2"
     shown prompt 1 > "$t/x1"; same "$t/x1" "$t/x2"
     tokens chosen "$t/a.train.jsonl" 1 | head -n 7 > "$t/x2"
@@ -507,14 +507,14 @@ if part doctor; then
     printf '{"prompt":"P","completion":" %s","label":true}\n' a b c > "$d"
     trap_ "$d: all 3 rows have the label 1; add rows of the other class, or train sft on the good ones" "$d"
     printf '{"prompt":"P","completion":" %s","label":%s}\n' a true b false a false > "$d"
-    trap_ "$d:3: the same text as on line 1 has another label, and 0 more such rows; decide for one label" "$d"
+    trap_ "$d:3: the same text as on line 1 has another label, and 0 more such texts; decide for one label" "$d"
     holds "$t/1" '^    labels: 1 true, 2 false$'
     printf '{"prompt":"P","completion":" %s","score":%s}\n' a 0.5 b 0.25 a 0.75 > "$d"
     warning "$d:3: the same text as on line 1 has another label" "$d"
     holds "$t/1" '^    scores: from 0.25 to 0.75, mean 0.5$'
     proves "doctor_traps_labels_of_one_class_and_texts_of_two_labels"
     row "$(sed -n 2p "$t/a.train.jsonl" | sed 's/chosen/kept/; s/rejected/chosen/; s/kept/rejected/')"
-    trap_ "$d:19: the reverse of the pair on line 2, and 0 more such rows; decide for one of the two, or remove both" "$d"
+    trap_ "$d:19: the reverse of the pair on line 2, and 0 more such pairs; decide for one of the two, or remove both" "$d"
     row "$(sed -n 2p "$t/a.train.jsonl")"
     warning "$d:19: the same row as line 2, and 0 more rows that stand twice; remove what was not meant twice" "$d"
     warning "$t/a.train.jsonl:1: the row, or its reverse, also stands in another training file, and 17 more" "$d" "$t/a.train.jsonl"
