@@ -137,7 +137,7 @@ static inline uint64_t random_mix(uint64_t x) {
     x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
     return x ^ (x >> 31);
 }
-enum { STREAM_INIT, STREAM_HEAD, STREAM_ORDER, STREAM_RESAMPLE, STREAM_BOOTSTRAP, STREAM_FOLD, STREAM_TEST };
+enum { STREAM_INIT, STREAM_HEAD, STREAM_ORDER, STREAM_RESAMPLE, STREAM_BOOTSTRAP, STREAM_FOLD, STREAM_TEST, STREAM_SAMPLE };
 static inline uint64_t random_u64(uint64_t seed, uint64_t stream, uint64_t step, uint64_t index) {
     return random_mix(random_mix(random_mix(random_mix(seed) ^ stream) ^ step) ^ index);
 }
@@ -291,6 +291,12 @@ static inline double more_log(double x) {
 static inline double more_log1p(double x) {
     double u = 1 + x;
     return u == 1 || u > DBL_MAX ? x : more_log(u) * (x / (u - 1));
+}
+
+// exp(x) - 1 = (u - 1) x / log(u), u = exp(x) rounded                    (Kahan, in Higham 2002, sec. 1.14.1)
+static inline double more_expm1(double x) {
+    double u = more_exp(x);
+    return u == 1 ? x : u - 1 == -1 || u > DBL_MAX ? u - 1 : (u - 1) * (x / more_log(u));
 }
 
 // sin and cos: x = n pi/2 + r, |r| <= pi/4, Taylor's series to r^21; for |x| < 1e6, the angles of rotary positions
