@@ -88,6 +88,8 @@ options_of() {
     score)          echo $data raw_head pooling ;;
     tokenize)       echo train out learn ;;
     doctor)         echo $data train eval objective rows pooling recompute ;;
+    sample)         echo precision prompts n batch unique stop seed temperature top_k top_p min_p repetition_penalty
+                    echo max_new_tokens max_prompt_length template prompt_key chosen_key rejected_key ;;
     bench)          echo train out shape precision only rounds max_length max_prompt_length ;;
     esac
 }
