@@ -293,6 +293,12 @@ static inline double more_log1p(double x) {
     return u == 1 || u > DBL_MAX ? x : more_log(u) * (x / (u - 1));
 }
 
+// exp(x) - 1 = (u - 1) x / log(u), u = exp(x) rounded                    (Kahan, in Higham 2002, sec. 1.14.1)
+static inline double more_expm1(double x) {
+    double u = more_exp(x);
+    return u == 1 ? x : u - 1 == -1 || u > DBL_MAX ? u - 1 : (u - 1) * (x / more_log(u));
+}
+
 // sin and cos: x = n pi/2 + r, |r| <= pi/4, Taylor's series to r^21; for |x| < 1e6, the angles of rotary positions
 static inline void more_sincos(double x, double *sine, double *cosine) {
     double n = x * 0x1.45f306dc9c883p-1 + 0x1.8p52 - 0x1.8p52;

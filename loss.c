@@ -12,6 +12,23 @@
 static double log_sigmoid(double x) { return (x < 0 ? x : 0) - more_log1p(more_exp(-fabs(x))); }
 static double sigmoid(double x)     { double e = more_exp(-fabs(x)); return (x < 0 ? e : 1) / (1 + e); }
 
+// The cross-entropy -[z log sigma(x) + (1-z) log sigma(-x)] of a logit x with a label z in [0,1], and its
+// slope sigma(x) - z, without cancellation at either end.
+static double cross_entropy(double *slope, double x, double z) {
+    *slope = (1 - z) * sigmoid(x) - z * sigmoid(-x);
+    return -(z * log_sigmoid(x) + (1 - z) * log_sigmoid(-x));
+}
+
+// Every objective weighs its rows; weight NULL means ones, a mean has weight 1/n.
+static double weight_of(const float *weight, int j) { return weight ? weight[j] : 1; }
+
+// Adds the gradients of a loss of chosen - rejected: rounded once, so that they are exact opposites.
+static void pair_add(float *dchosen, float *drejected, double gradient) {
+    float g = (float)gradient;
+    *dchosen   += g;
+    *drejected -= g;
+}
+
 // ------------------------------------------------------------------------------------------ objectives
 
 /* Language modelling: L = -1/N sum_t log p(target_t | what came before); rows with target -1 are not scored.
@@ -37,14 +54,182 @@ double reward_bt_loss(float *dchosen, float *drejected, const float *chosen, con
                       const float *weight, const float *margin, int n) {
     double loss = 0;
     for (int j = 0; j < n; j++) {
-        double w = weight ? weight[j] : 1;
-        double d = (double)chosen[j] - rejected[j] - (margin ? margin[j] : 0);
-        float gradient = (float)(w * sigmoid(-d));
-        loss -= w * log_sigmoid(d);
-        dchosen[j]   -= gradient;
-        drejected[j] += gradient;
+        double w = weight_of(weight, j), slope;
+        loss += w * cross_entropy(&slope, (double)chosen[j] - rejected[j] - (margin ? margin[j] : 0), 1);
+        pair_add(dchosen + j, drejected + j, w * slope);
     }
     return loss;
+}
+
+/* -------------------------------------------------------------------------------------------- policies
+ * logp, chosen, rejected: log pi(y|x) of whole answers under the policy; ref: under the frozen reference it
+ * started from.  They are sums over an answer's tokens in the papers; ORPO and SimPO take means, and so does
+ * ULMA's release.  All arrays are (n), L is a sum over j with weight_j, and each function returns L and adds
+ * dL/dlogp.  A class mean, as in ULMA's release, is the weight 1/(size of the class).                    */
+
+// r = beta (log pi(y|x) - log pi_ref(y|x)): Rafailov et al. 2023 (arXiv:2305.18290) eq. (5) without log Z(x)
+double implicit_reward(float logp, float ref, double beta) { return beta * ((double)logp - ref); }
+
+/* DPO: Rafailov et al. 2023 eq. (7); with e = label_smoothing the conservative DPO of Mitchell 2023, "A note
+ * on DPO with noisy preferences", for labels that are wrong with probability e:
+ *
+ *     u = beta ((chosen - ref_chosen) - (rejected - ref_rejected))
+ *     L = sum_j weight_j [-(1-e) log sigma(u_j) - e log sigma(-u_j)]
+ *
+ * dL/dchosen_j = weight_j beta (sigma(u_j) - (1-e)) = -dL/drejected_j.                                   */
+double dpo_loss(float *dchosen, float *drejected, const float *chosen, const float *rejected,
+                const float *ref_chosen, const float *ref_rejected, const float *weight, double beta,
+                double label_smoothing, int n) {
+    double loss = 0;
+    for (int j = 0; j < n; j++) {
+        double w = weight_of(weight, j), slope;
+        double u = implicit_reward(chosen[j], ref_chosen[j], beta)
+                 - implicit_reward(rejected[j], ref_rejected[j], beta);
+        loss += w * cross_entropy(&slope, u, 1 - label_smoothing);
+        pair_add(dchosen + j, drejected + j, w * beta * slope);
+    }
+    return loss;
+}
+
+/* IPO: Azar et al. 2023 (arXiv:2310.12036) eq. (17), its tau named beta; h is u of DPO without beta:
+ *
+ *     L = sum_j weight_j (h_j - 1/(2 beta))^2         dL/dchosen_j = 2 weight_j (h_j - 1/(2 beta))       */
+double ipo_loss(float *dchosen, float *drejected, const float *chosen, const float *rejected,
+                const float *ref_chosen, const float *ref_rejected, const float *weight, double beta, int n) {
+    double loss = 0;
+    for (int j = 0; j < n; j++) {
+        double h = implicit_reward(chosen[j], ref_chosen[j], 1)
+                 - implicit_reward(rejected[j], ref_rejected[j], 1);
+        double w = weight_of(weight, j), gap = h - 1 / (2 * beta);
+        loss += w * gap * gap;
+        pair_add(dchosen + j, drejected + j, 2 * w * gap);
+    }
+    return loss;
+}
+
+/* SimPO: Meng et al. 2024 (arXiv:2405.14734) eq. (6), of mean log-probabilities and without a reference:
+ *
+ *     x = beta (chosen - rejected) - gamma            L = sum_j weight_j * -log sigma(x_j)               */
+double simpo_loss(float *dchosen, float *drejected, const float *chosen, const float *rejected,
+                  const float *weight, double beta, double gamma, int n) {
+    double loss = 0;
+    for (int j = 0; j < n; j++) {
+        double w = weight_of(weight, j), slope;
+        loss += w * cross_entropy(&slope, beta * ((double)chosen[j] - rejected[j]) - gamma, 1);
+        pair_add(dchosen + j, drejected + j, w * beta * slope);
+    }
+    return loss;
+}
+
+// log(p/(1-p)) of log p, and its slope 1/(1-p).  A p that a float cannot tell from 1 counts as 1 - 2^-24.
+static double log_odds(double *slope, double logp) {
+    if (logp > -0x1p-24) logp = -0x1p-24;
+    double rest = -more_expm1(logp);
+    *slope = 1 / rest;
+    return logp - more_log(rest);
+}
+
+/* ORPO: Hong et al. 2024 (arXiv:2403.07691) eqs. (6) and (7), of mean log-probabilities, no reference:
+ *
+ *     x = log odds(chosen) - log odds(rejected),      odds = p / (1-p),   p = e^chosen, e^rejected
+ *     L = sum_j weight_j [-chosen_j - lambda log sigma(x_j)]
+ *
+ * dL/dchosen_j   = -weight_j (1 + lambda sigma(-x_j) / (1 - e^chosen_j))
+ * dL/drejected_j =  weight_j lambda sigma(-x_j) / (1 - e^rejected_j)                                     */
+double orpo_loss(float *dchosen, float *drejected, const float *chosen, const float *rejected,
+                 const float *weight, double lambda, int n) {
+    double loss = 0;
+    for (int j = 0; j < n; j++) {
+        double w = weight_of(weight, j), slope, up, down;
+        double x = log_odds(&up, chosen[j]) - log_odds(&down, rejected[j]);
+        loss += w * (lambda * cross_entropy(&slope, x, 1) - chosen[j]);
+        dchosen[j]   += (float)(w * (lambda * slope * up - 1));
+        drejected[j] -= (float)(w * lambda * slope * down);
+    }
+    return loss;
+}
+
+// one text's point-wise loss of its implicit reward, and the slope in logp
+static double pointwise(double *slope, float logp, float ref, double z, double beta, double log_z,
+                        int continuous) {
+    double s = implicit_reward(logp, ref, beta) + log_z;
+    double loss = continuous ? (z - s) * (z - s) : cross_entropy(slope, s, z);
+    if (continuous) *slope = 2 * (s - z);
+    *slope *= beta;
+    return loss;
+}
+
+/* ULMA: Cai et al. 2023 (arXiv:2312.02554), eq. (9) of its ICLR 2024 submission.  A demonstration is imitated
+ * without regard to the reference; any other text keeps the point-wise DPO loss:
+ *
+ *     L = sum_j weight_j * -logp_j                                             where is_demo_j
+ *                          -[label_j log sigma(s_j) + (1 - label_j) log sigma(-s_j)]     otherwise, binary
+ *                          (label_j - s_j)^2                                     otherwise, continuous
+ *     s = beta (logp - ref) + log_z
+ *
+ * log_z is the whole constant beta log Z(x), which the authors take as 0.  dL/dlogp_j = weight_j times
+ * -1, beta (sigma(s_j) - label_j), 2 beta (s_j - label_j).  is_demo NULL: none are.  The release regards the
+ * score 1 as a demonstration, the others as label 0 or as a continuous score.                            */
+double ulma_loss(float *dlogp, const float *logp, const float *ref, const float *label,
+                 const unsigned char *is_demo, const float *weight, double beta, double log_z, int continuous,
+                 int n) {
+    double loss = 0;
+    for (int j = 0; j < n; j++) {
+        double w = weight_of(weight, j), slope = -1;
+        loss += w * (is_demo && is_demo[j] ? -(double)logp[j]
+                     : pointwise(&slope, logp[j], ref[j], label[j], beta, log_z, continuous));
+        dlogp[j] += (float)(w * slope);
+    }
+    return loss;
+}
+
+// Point-wise DPO, Cai et al. 2023: ULMA without demonstrations.  label is in [0,1]; soft labels are allowed.
+double pointwise_dpo_loss(float *dlogp, const float *logp, const float *ref, const float *label,
+                          const float *weight, double beta, double log_z, int n) {
+    return ulma_loss(dlogp, logp, ref, label, NULL, weight, beta, log_z, 0, n);
+}
+// s starts at log_z for every text, so that scores should be centred
+double pointwise_dpo_continuous_loss(float *dlogp, const float *logp, const float *ref, const float *score,
+                                     const float *weight, double beta, double log_z, int n) {
+    return ulma_loss(dlogp, logp, ref, score, NULL, weight, beta, log_z, 1, n);
+}
+
+/* The baseline that ULMA's release calls unlikelihood, label z in [0,1]; unbounded below, and not the
+ * log(1-p) of Welleck et al. 2019:
+ *
+ *     L = sum_j weight_j (-z_j logp_j + (1 - z_j) logp_j)                                                */
+double unlikelihood_loss(float *dlogp, const float *logp, const float *label, const float *weight, int n) {
+    double loss = 0;
+    for (int j = 0; j < n; j++) {
+        double slope = weight_of(weight, j) * (1 - 2 * (double)label[j]);
+        loss += slope * logp[j];
+        dlogp[j] += (float)slope;
+    }
+    return loss;
+}
+
+/* KTO: Ethayarajh et al. 2024 (arXiv:2402.01306).  label 1 is desirable, 0 undesirable:
+ *
+ *     x = beta (logp - ref - kl)
+ *     L = sum_j weight_j (label_j desirable_weight sigma(-x_j) + (1 - label_j) undesirable_weight sigma(x_j))
+ *
+ * as 1 - sigma(x) = sigma(-x); kl >= 0 is a constant for the gradient.                                   */
+double kto_loss(float *dlogp, const float *logp, const float *ref, const float *label, const float *weight,
+                double beta, double kl, double desirable_weight, double undesirable_weight, int n) {
+    double loss = 0;
+    for (int j = 0; j < n; j++) {
+        double w = weight_of(weight, j), x = implicit_reward(logp[j], ref[j], beta) - beta * kl;
+        double desirable = label[j] * desirable_weight, undesirable = (1 - label[j]) * undesirable_weight;
+        loss += w * (desirable * sigmoid(-x) + undesirable * sigmoid(x));
+        dlogp[j] += (float)(w * beta * sigmoid(x) * sigmoid(-x) * (undesirable - desirable));
+    }
+    return loss;
+}
+// kl = max(0, mean of logp - ref), of answers that belong to other prompts; logp and ref are (n)
+double kto_kl(const float *logp, const float *ref, int n) {
+    double sum = 0;
+    for (int j = 0; j < n; j++) sum += implicit_reward(logp[j], ref[j], 1);
+    return sum > 0 ? sum / n : 0;
 }
 
 /* ------------------------------------------------------------------------------------------------ MORE
@@ -425,9 +610,15 @@ static int cluster_pairs(Member *member, int *start, const uint64_t *group, int 
     return count;
 }
 
-/* 95 % percentile intervals (Efron and Tibshirani 1993, ch. 13) of the accuracy and of the symmetric ECE of
- * M bins.  Prompts are drawn with replacement, each with all its pairs, which are not independent.  delta
- * and group are (n); group NULL: every pair has its own prompt.  Returns the number of prompts, or -1.   */
+// the 95 % percentile interval (Efron and Tibshirani 1993, ch. 13) of x (n), which it sorts
+static Interval percentile_interval(double *x, int n) {
+    qsort(x, (size_t)n, sizeof *x, compare_double);
+    return (Interval){quantile(x, n, .025), quantile(x, n, .975)};
+}
+
+/* 95 % intervals by bootstrap of the accuracy and of the symmetric ECE of M bins.  Prompts are drawn with
+ * replacement, each with all its pairs, which are not independent.  delta and group are (n); group NULL:
+ * every pair has its own prompt.  Returns the number of prompts, or -1.                                  */
 int bootstrap(Interval *accuracy, Interval *ece_m, const double *delta, const uint64_t *group, int n, int M,
               uint64_t seed) {
     Member *member = allocate((size_t)n, sizeof *member);
@@ -456,11 +647,8 @@ int bootstrap(Interval *accuracy, Interval *ece_m, const double *delta, const ui
         replicate[r] = right / total;
         replicate[REPLICATES + r] = error / (2 * total);
     }
-    for (int k = 0; k < 2; k++) {
-        double *x = replicate + k * REPLICATES;
-        qsort(x, REPLICATES, sizeof *x, compare_double);
-        *(k ? ece_m : accuracy) = (Interval){quantile(x, REPLICATES, .025), quantile(x, REPLICATES, .975)};
-    }
+    *accuracy = percentile_interval(replicate, REPLICATES);
+    *ece_m = percentile_interval(replicate + REPLICATES, REPLICATES);
 done:
     free(member), free(start), free(bin), free(p), free(replicate);
     return clusters;
@@ -495,6 +683,84 @@ int paired_difference(double *difference, double *standard_error, const double *
     }
     free(member), free(start);
     return ok ? 0 : -1;
+}
+
+typedef struct { double score; int text; } Scored;
+
+static int compare_scored(const void *a, const void *b) {
+    return compare_double(&((const Scored *)a)->score, &((const Scored *)b)->score);
+}
+
+// level[j]: how many different scores are below score[j]; both (n).  Returns the number of levels, or -1.
+static int score_levels(int *level, const double *score, int n) {
+    int count = 0;
+    for (int j = 0; j < n; j++)
+        if (!isfinite(score[j])) return fail(EX_DATAERR, "text %d: its score is not finite", j + 1);
+    Scored *sorted = allocate((size_t)n, sizeof *sorted);
+    if (!sorted) return -1;
+    for (int j = 0; j < n; j++) sorted[j] = (Scored){score[j], j};
+    qsort(sorted, (size_t)n, sizeof *sorted, compare_scored);
+    for (int k = 0; k < n; k++) {
+        count += k == 0 || sorted[k].score > sorted[k-1].score;
+        level[sorted[k].text] = count - 1;
+    }
+    free(sorted);
+    return count;
+}
+
+// tally (levels, 2): the negative and the positive texts of each level.  Whole numbers and halves: exact.
+static double auc_of(const double *tally, int levels) {
+    double negative = 0, positive = 0, wins = 0;
+    for (int l = 0; l < levels; l++) {
+        wins += tally[2*l+1] * (negative + tally[2*l] / 2);
+        negative += tally[2*l], positive += tally[2*l+1];
+    }
+    return negative > 0 && positive > 0 ? wins / (negative * positive) : -1;
+}
+
+/* Area under the ROC curve, the Mann-Whitney statistic (Hanley and McNeil 1982): how often a positive text
+ * scores above a negative one, over all such pairs, ties one half.  score and positive are (n).  -1 if one
+ * class is missing; also after fail(), if a score is not finite.                                         */
+double auc(const double *score, const unsigned char *positive, int n) {
+    int *level = allocate((size_t)n, sizeof *level);
+    double *tally = allocate((size_t)n, 2 * sizeof *tally), area = -1;
+    int levels = level && tally ? score_levels(level, score, n) : -1;
+    if (levels > 0) {
+        for (int j = 0; j < n; j++) tally[2*level[j] + !!positive[j]]++;
+        area = auc_of(tally, levels);
+    }
+    free(level), free(tally);
+    return area;
+}
+
+/* Its 95 % interval by bootstrap over prompts, as above; group (n) NULL: every text has its own.  A replicate
+ * that misses a class is left out; {-1, -1} if all do.  Returns the number of prompts, or -1.            */
+int auc_interval(Interval *interval, const double *score, const unsigned char *positive,
+                 const uint64_t *group, int n, uint64_t seed) {
+    Member *member = allocate((size_t)n, sizeof *member);
+    int *start = allocate((size_t)n + 1, sizeof *start), *level = allocate((size_t)n, sizeof *level);
+    double *tally = allocate((size_t)n, 2 * sizeof *tally);
+    double *replicate = allocate(REPLICATES, sizeof *replicate);
+    int clusters = -1, kept = 0, levels;
+    if (!member || !start || !level || !tally || !replicate) goto done;
+    if ((levels = score_levels(level, score, n)) < 0) goto done;
+    clusters = cluster_pairs(member, start, group, n);
+    for (unsigned r = 0; r < REPLICATES; r++) {
+        memset(tally, 0, (size_t)levels * 2 * sizeof *tally);
+        for (unsigned draw = 0; draw < (unsigned)clusters; draw++) {
+            uint32_t c = random_below((uint32_t)clusters, seed, STREAM_BOOTSTRAP, r, draw);
+            for (int k = start[c]; k < start[c+1]; k++) {
+                int j = member[k].pair;
+                tally[2*level[j] + !!positive[j]]++;
+            }
+        }
+        replicate[kept] = auc_of(tally, levels);
+        kept += replicate[kept] >= 0;
+    }
+    *interval = kept ? percentile_interval(replicate, kept) : (Interval){-1, -1};
+done:
+    free(member), free(start), free(level), free(tally), free(replicate);
+    return clusters;
 }
 
 /* Everything of Metrics for delta (n).  The answers' lengths (n) and the prompts' ids group (n) may be NULL.

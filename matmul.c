@@ -436,6 +436,8 @@ static int thread_index(void) {
 #endif
 }
 
+static int round_up(int n, int to) { return (n + to - 1) / to * to; }
+
 // ---- packing and blocking
 
 enum { PACK_A = (MC + MAX_MR) * LDA, PACK_B = (NC + MAX_NR) * KC, WORK_PER_THREAD = PACK_A + PACK_B };
@@ -531,7 +533,6 @@ INLINE void words_of_columns_body(const int hw, float *out, size_t ldo, const fl
 }
 VARIANTS(words_of_columns, (float *out, size_t ldo, const float *x, size_t ks, int n, int K), out, ldo, x, ks, n, K)
 
-static int round_up(int n, int to) { return (n + to - 1) / to * to; }
 static int block_start(const RowBlocks *blocks, int i, int K) {
     return blocks ? blocks->start[i] - blocks->start[0] : i*BLOCK < K ? i*BLOCK : K;
 }

@@ -1,11 +1,18 @@
-"""Golden numbers for test/test_loss.c, from the definitions alone: python3 scripts/golden_loss.py
+"""Golden numbers for test/test_loss.c, from the definitions alone.
+
+    pip install torch==2.13.0 numpy
+    python3 scripts/golden_loss.py test/golden        # prints some, writes policy_losses.json
 
 Metrics of the made-up differences `delta` in plain Python; minimum-norm weights in exact fractions, by trying
-every subset of the vectors."""
+every subset of the vectors; policy objectives as their papers write them, in float64, with the gradients of
+PyTorch's autograd; the area under the ROC curve by counting pairs."""
+import json, sys
 from fractions import Fraction
 from itertools import combinations
 from math import exp, log
 from statistics import quantiles
+import numpy, torch
+from torch.nn.functional import logsigmoid
 
 n = 61
 delta = [((37 * j) % 101 - 40) / 48 for j in range(n)]
@@ -93,3 +100,96 @@ for K, C, shift in (6, 4, 4), (6, 6, 2), (7, 5, 3), (8, 8, 5):
     g = [[(7 * i + 5 * c + 3 * i * i * c) % 13 - shift for c in range(C)] for i in range(K)]
     value, lam = min_norm(g)
     print("min norm", K, C, shift, float(value), [round(float(x), 9) for x in lam])
+
+# ------------------------------------------------------------------------------------------------- policies
+rng = numpy.random.default_rng(12)
+N = 5
+
+
+def numbers(low, high, n, unit):                             # multiples of unit: exact in float32
+    return torch.tensor(rng.integers(low, high, n) * unit, dtype=torch.float64)
+
+
+def log_odds(logp):
+    return logp - torch.log(-torch.expm1(logp))
+
+
+def dpo(x, c, beta, smoothing):
+    u = beta * ((x[:N] - c["ref"][:N]) - (x[N:] - c["ref"][N:]))
+    return -(1 - smoothing) * logsigmoid(u) - smoothing * logsigmoid(-u)
+
+
+def ipo(x, c, beta):
+    return ((x[:N] - c["ref"][:N]) - (x[N:] - c["ref"][N:]) - 1 / (2 * beta)) ** 2
+
+
+def simpo(x, c, beta, gamma):
+    return -logsigmoid(beta * x[:N] - beta * x[N:] - gamma)
+
+
+def orpo(x, c, lam):
+    return -x[:N] - lam * logsigmoid(log_odds(x[:N]) - log_odds(x[N:]))
+
+
+def pointwise_dpo(x, c, beta, log_z):
+    s = beta * (x - c["ref"]) + log_z
+    return -c["label"] * logsigmoid(s) - (1 - c["label"]) * logsigmoid(-s)
+
+
+def pointwise_dpo_continuous(x, c, beta, log_z):
+    return (c["label"] - beta * (x - c["ref"]) - log_z) ** 2
+
+
+def ulma(x, c, beta, log_z, continuous):
+    rest = pointwise_dpo_continuous if continuous else pointwise_dpo
+    return torch.where(c["is_demo"] == 1, -x, rest(x, c, beta, log_z))
+
+
+def unlikelihood(x, c):
+    return -c["label"] * x + (1 - c["label"]) * x
+
+
+def kto(x, c, beta, kl, desirable, undesirable):
+    ratio = x - c["ref"]
+    return torch.where(c["label"] == 1, desirable * (1 - torch.sigmoid(beta * (ratio - kl))),
+                       undesirable * (1 - torch.sigmoid(beta * (kl - ratio))))
+
+
+def inputs(pairs, mean=False, labels="binary"):
+    n = 2 * N if pairs else N
+    logp = numbers(-300, -1, n, 1 / 64) if mean else numbers(-6000, -500, n, 1 / 64)
+    low, high, unit = {"binary": (0, 2, 1), "soft": (0, 9, 1 / 8), "score": (-16, 17, 1 / 8)}[labels]
+    return {"logp": logp, "ref": logp + numbers(-400, 401, n, 1 / 64), "label": numbers(low, high, N, unit),
+            "is_demo": numbers(0, 2, N, 1), "weight": numbers(1, 33, N, 1 / 16)}
+
+
+cases = []
+for loss, parameters, c in [
+        (dpo, [0.1, 0.0], inputs(True)), (dpo, [0.5, 0.1], inputs(True)),
+        (dpo, [2.0, 0.25], inputs(True, True)),
+        (ipo, [0.1], inputs(True)), (ipo, [1.0], inputs(True, True)),
+        (simpo, [2.0, 1.0], inputs(True, True)), (simpo, [10.0, 3.0], inputs(True, True)),
+        (orpo, [0.1], inputs(True, True)), (orpo, [1.0], inputs(True, True)),
+        (orpo, [0.5], inputs(True, True)),
+        (pointwise_dpo, [0.1, 0.0], inputs(False)),
+        (pointwise_dpo, [0.5, -0.75], inputs(False, labels="soft")),
+        (pointwise_dpo_continuous, [0.1, 0.0], inputs(False, labels="score")),
+        (pointwise_dpo_continuous, [0.25, 0.5], inputs(False, labels="score")),
+        (ulma, [0.1, 0.0, 0], inputs(False)), (ulma, [0.5, 0.25, 0], inputs(False, labels="soft")),
+        (ulma, [0.1, -0.5, 1], inputs(False, labels="score")),
+        (unlikelihood, [], inputs(False)), (unlikelihood, [], inputs(False, labels="soft")),
+        (kto, [0.1, 0.0, 1.0, 1.0], inputs(False)), (kto, [0.5, 1.25, 1.0, 1.5], inputs(False))]:
+    if loss is orpo and parameters == [0.5]:                 # nearly certain answers, and hopeless ones
+        c["logp"] = torch.tensor([-2.0**-22, -2.0**-10, -90, -2.0**-16, -700, -2.0**-3, -2.0**-20, -800,
+                                  -2.0**-12, -30], dtype=torch.float64)
+    x = c["logp"].clone().requires_grad_()
+    total = (c["weight"] * loss(x, c, *parameters)).sum()
+    total.backward()
+    cases.append({"objective": loss.__name__, "parameters": parameters,
+                  **{k: v.tolist() for k, v in c.items()}, "loss": total.item(), "gradient": x.grad.tolist()})
+with open((sys.argv[1] if len(sys.argv) > 1 else "test/golden") + "/policy_losses.json", "w") as f:
+    f.write("[\n" + ",\n".join(json.dumps(c) for c in cases) + "\n]\n")
+
+score, positive = [29 * j % 71 // 8 for j in range(90)], [j * j % 7 < 2 for j in range(90)]
+wins = [half(score[i] - score[j]) for i in range(90) for j in range(90) if positive[i] and not positive[j]]
+print("auc", sum(wins) / len(wins), "of", sum(positive), "positive")

@@ -404,17 +404,19 @@ fi
 # ------------------------------------------------------------------------------------------------------- measuring
 
 if part bench; then
-    works ./more bench --rounds 1 --threads 2 --only machine "product 7x" "product 33x" --out "$t/bench.jsonl"
-    [ "$(grep -c '^    machine' "$t/1")" = 6 ] && [ "$(grep -c '^    product' "$t/1")" = 12 ] || fault "$(cat "$t/1")"
-    for n in 1 2; do
-        [ "$(grep -c "^{\"name\":\"[a-zA-Z0-9 ]*\",\"isa\":\"[a-z0-9]*\",\"threads\":$n,\"precision\":\"fp32\",\"rounds\":1,\"value\":[0-9.e+-]*,\"unit\":\"G[A-Z/a-z]*\",\"share\":[0-9.e+-]*[,}]" "$t/bench.jsonl")" = 9 ] || fault "$(cat "$t/bench.jsonl")"
+    works env OMP_NUM_THREADS=2 ./more bench --rounds 1 --only machine "product 7x" "product 33x" --out "$t/bench.jsonl"
+    [ "$(grep -c '^    machine' "$t/1")" = 10 ] && [ "$(grep -c '^    product' "$t/1")" = 24 ] || fault "$(cat "$t/1")"
+    for kind in '1,"precision":"fp32" 9' '2,"precision":"fp32" 9' '1,"precision":"bf16" 8' '2,"precision":"bf16" 8'; do
+        line="^{\"name\":\"[a-zA-Z0-9 ]*\",\"isa\":\"[a-z0-9_]*\",\"threads\":${kind% *},\"rounds\":1,"
+        line="$line\"value\":[0-9.e+-]*,\"unit\":\"G[A-Z/a-z]*\",\"share\":[0-9.e+-]*[,}]"
+        [ "$(grep -c "$line" "$t/bench.jsonl")" = ${kind#* } ] || fault "$(cat "$t/bench.jsonl")"
     done
     holds "$t/bench.jsonl" '"name":"product 33x65x129 forward".*"M":33,"N":129,"K":65[,}]'
     holds "$t/bench.jsonl" '"name":"product 33x65x129 dX".*"M":33,"N":65,"K":129[,}]'
     holds "$t/bench.jsonl" '"name":"product 33x65x129 dW".*"M":129,"N":65,"K":33[,}]'
     proves "bench_measures_with_one_and_all_threads_what_is_asked_for_and_writes_lines_of_json"
     real="--train $t/a.train.jsonl --tokenizer $t/lm/tokenizer.json"
-    works ./more bench --rounds 1 --threads 1 --only "step reward real padded" $real --out "$t/bench.jsonl"
+    works ./more bench --rounds 1 --threads 1 --precision fp32 --only "step reward real padded" $real --out "$t/bench.jsonl"
     [ "$(wc -l < "$t/bench.jsonl")" = 2 ] || fault "$(cat "$t/bench.jsonl")"
     holds "$t/bench.jsonl" '"name":"step reward real","shape":"base",.*"pairs":16,"pairs_per_s":[0-9.e+]*}$'
     holds "$t/bench.jsonl" '"name":"step reward real padded",.*"pairs":16,.*"than":"step reward real","time_ratio":[0-9.e+]*}$'

@@ -157,9 +157,9 @@ static void test_float_functions_at_their_ends(void) {
 // --------------------------------------------------------------------------------------------- in double
 
 static void test_double_functions_are_libms_to_a_relative_1e15th(void) {
-    double worst[6] = {0};
+    double worst[7] = {0};
     for (uint64_t i = 0; i < 200000; i++) {
-        double x[5], s, c, a, y = 4 * uniform(5*i + 3) - 2, e[6];
+        double x[5], s, c, a, y = 4 * uniform(5*i + 3) - 2, e[7];
         uint64_t u = random_bits(5*i) >> 1;
         memcpy(&a, &u, 8);  // all magnitudes, subnormal ones too
         x[0] = -708 + 1417.7 * uniform(5*i);
@@ -175,9 +175,10 @@ static void test_double_functions_are_libms_to_a_relative_1e15th(void) {
         e[4] = fmax(relative(s, sin(x[4])), relative(c, cos(x[4])));
         // its exponent is rounded
         e[5] = relative(more_pow(x[2], y), pow(x[2], y)) / (1 + fabs(y * log(x[2])));
-        for (int k = 0; k < 6; k++) if (!(e[k] <= worst[k])) worst[k] = e[k];
+        e[6] = relative(more_expm1(x[i & 2 ? 0 : 3] / 2), expm1(x[i & 2 ? 0 : 3] / 2));
+        for (int k = 0; k < 7; k++) if (!(e[k] <= worst[k])) worst[k] = e[k];
     }
-    for (int k = 0; k < 6; k++) CHECK_NEAR(worst[k], 0, 1e-15);
+    for (int k = 0; k < 7; k++) CHECK_NEAR(worst[k], 0, 1e-15);
 }
 
 static void test_double_functions_at_their_ends(void) {
@@ -194,6 +195,8 @@ static void test_double_functions_at_their_ends(void) {
     CHECK(more_log1p(0) == 0 && more_log1p(1e-300) == 1e-300 && more_log1p(-1) == -HUGE_VAL
           && more_log1p(HUGE_VAL) == HUGE_VAL);
     CHECK(isnan(more_log1p(-2)) && isnan(more_log1p(NAN)));
+    CHECK(more_expm1(0) == 0 && more_expm1(-1e-300) == -1e-300 && more_expm1(-HUGE_VAL) == -1);
+    CHECK(more_expm1(HUGE_VAL) == HUGE_VAL && more_expm1(-40) == -1 && isnan(more_expm1(NAN)));
     more_sincos(0, &s, &c);
     CHECK(s == 0 && c == 1);
     more_sincos(-0x1.921fb54442d18p+0, &s, &c);

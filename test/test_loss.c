@@ -1,6 +1,8 @@
 // Objectives, MORE's weights, the group sampler and the metrics.  Numbers come from closed forms, finite
 // differences, or scripts/golden_loss.py.
 #include "test.h"
+#include "../file.c"
+#include "../json.c"
 #include "../loss.c"
 
 static double normal(int test, int i) { return random_normal(1, STREAM_TEST, (uint64_t)test, (uint64_t)i); }
@@ -125,6 +127,350 @@ static void test_lm_loss_is_the_mean_over_scored_rows(void) {
     lm_coefficients(dlogp, target, 4, 3);
     CHECK(dlogp[0] == -1/3.0f && dlogp[1] == 0 && dlogp[2] == -1/3.0f && dlogp[3] == -1/3.0f);
     CHECK_NEAR(lm_loss(logp, 4, 3), 2.5, 1e-15);
+}
+
+// ---------------------------------------------------------------------------------------------- policies
+
+// What one objective is given: n pairs, the chosen texts before the rejected ones, or n texts; its numbers
+// in the order of its arguments.
+enum { MAX_PAIRS = 8 };
+typedef struct {
+    int n;
+    double p[4];
+    float logp[2*MAX_PAIRS], ref[2*MAX_PAIRS], label[MAX_PAIRS], weights[MAX_PAIRS], *weight;
+    unsigned char is_demo[MAX_PAIRS];
+} Case;
+
+static double dpo(float *d, const Case *c) {
+    return dpo_loss(d, d + c->n, c->logp, c->logp + c->n, c->ref, c->ref + c->n, c->weight, c->p[0], c->p[1],
+                    c->n);
+}
+static double ipo(float *d, const Case *c) {
+    return ipo_loss(d, d + c->n, c->logp, c->logp + c->n, c->ref, c->ref + c->n, c->weight, c->p[0], c->n);
+}
+static double simpo(float *d, const Case *c) {
+    return simpo_loss(d, d + c->n, c->logp, c->logp + c->n, c->weight, c->p[0], c->p[1], c->n);
+}
+static double orpo(float *d, const Case *c) {
+    return orpo_loss(d, d + c->n, c->logp, c->logp + c->n, c->weight, c->p[0], c->n);
+}
+static double pointwise_dpo(float *d, const Case *c) {
+    return pointwise_dpo_loss(d, c->logp, c->ref, c->label, c->weight, c->p[0], c->p[1], c->n);
+}
+static double pointwise_dpo_continuous(float *d, const Case *c) {
+    return pointwise_dpo_continuous_loss(d, c->logp, c->ref, c->label, c->weight, c->p[0], c->p[1], c->n);
+}
+static double ulma(float *d, const Case *c) {
+    return ulma_loss(d, c->logp, c->ref, c->label, c->is_demo, c->weight, c->p[0], c->p[1], c->p[2] != 0,
+                     c->n);
+}
+static double unlikelihood(float *d, const Case *c) {
+    return unlikelihood_loss(d, c->logp, c->label, c->weight, c->n);
+}
+static double kto(float *d, const Case *c) {
+    return kto_loss(d, c->logp, c->ref, c->label, c->weight, c->p[0], c->p[1], c->p[2], c->p[3], c->n);
+}
+
+static const struct Policy {
+    const char *name;
+    double (*loss)(float *d, const Case *c);
+    int pairs;
+    double p[4];
+} policies[] = {
+    {"dpo",                      dpo,                      1, {.5, .1}},
+    {"ipo",                      ipo,                      1, {.25}},
+    {"simpo",                    simpo,                    1, {2, 1}},
+    {"orpo",                     orpo,                     1, {.5}},
+    {"pointwise_dpo",            pointwise_dpo,            0, {.5, -.25}},
+    {"pointwise_dpo_continuous", pointwise_dpo_continuous, 0, {.5, .25}},
+    {"ulma",                     ulma,                     0, {.5, .5}},
+    {"ulma",                     ulma,                     0, {.5, 0, 1}},
+    {"unlikelihood",             unlikelihood,             0, {0}},
+    {"kto",                      kto,                      0, {.5, .75, 1, 1.25}},
+};
+enum { POLICIES = sizeof policies / sizeof *policies };
+
+// soft labels, log-probabilities below -1/4, all in multiples of 2^-16 so that steps of 2^-14 are exact
+static void random_case(Case *c, const struct Policy *policy, int test) {
+    *c = (Case){.n = MAX_PAIRS};
+    c->weight = c->weights;
+    memcpy(c->p, policy->p, sizeof c->p);
+    for (int k = 0; k < 2*c->n; k++) {
+        c->logp[k] = (float)(-.25 - rint(fabs(normal(test, k)) * 0x1p17) * 0x1p-16);
+        c->ref[k] = (float)(-.25 - rint(fabs(normal(test + 1, k)) * 0x1p17) * 0x1p-16);
+    }
+    for (int j = 0; j < c->n; j++) {
+        c->label[j] = (float)j / (MAX_PAIRS - 1);
+        c->weights[j] = (float)fabs(normal(test + 2, j));
+        c->is_demo[j] = j % 3 == 0;
+    }
+}
+
+static void test_every_policy_gradient_is_the_finite_difference(void) {
+    for (int i = 0; i < POLICIES; i++)
+        for (int n = 0; n < 20; n++) {
+            Case c;
+            float d[2*MAX_PAIRS] = {0}, none[2*MAX_PAIRS], h = 0x1p-14f;
+            random_case(&c, &policies[i], 10000 + 100*i + 4*n);
+            policies[i].loss(d, &c);
+            for (int k = 0; k < (policies[i].pairs ? 2 : 1) * c.n; k++) {
+                float at = c.logp[k];
+                c.logp[k] = at + h;
+                double up = policies[i].loss(none, &c);
+                c.logp[k] = at - h;
+                double down = policies[i].loss(none, &c);
+                c.logp[k] = at;
+                CHECK_NEAR(d[k], (up - down) / (2*h), 1e-7 * (1 + fabs(d[k])));
+            }
+        }
+}
+
+static void test_without_weights_they_are_one_and_gradients_are_added(void) {
+    for (int i = 0; i < POLICIES; i++) {
+        Case c;
+        float once[2*MAX_PAIRS] = {0}, twice[2*MAX_PAIRS] = {0};
+        random_case(&c, &policies[i], 11000 + 10*i);
+        for (int j = 0; j < c.n; j++) c.weights[j] = 1;
+        double loss = policies[i].loss(once, &c);
+        c.weight = NULL;
+        for (int n = 0; n < 2; n++) CHECK(policies[i].loss(twice, &c) == loss);
+        for (int k = 0; k < 2*c.n; k++) CHECK(twice[k] == 2*once[k]);
+    }
+}
+
+static void test_no_texts_and_weight_0_cost_nothing(void) {    // so an empty class is no NaN
+    for (int i = 0; i < POLICIES; i++) {
+        Case c;
+        float d[2*MAX_PAIRS] = {0};
+        random_case(&c, &policies[i], 11500 + 10*i);
+        memset(c.weights, 0, sizeof c.weights);
+        CHECK(policies[i].loss(d, &c) == 0);
+        c.n = 0;
+        CHECK(policies[i].loss(d, &c) == 0);
+        for (int k = 0; k < 2*MAX_PAIRS; k++) CHECK(d[k] == 0);
+    }
+}
+
+static void test_extremes_do_not_overflow(void) {
+    float extreme[5] = {-1e4f, -1, -1e-7f, -1e-30f, 0};
+    for (int i = 0; i < POLICIES; i++)
+        for (int k = 0; k < 625; k++)
+            for (int z = 0; z < 3; z++) {
+                float d[2] = {0};
+                Case c = {.n = 1, .label = {z / 2.0f}, .logp = {extreme[k % 5], extreme[k/5 % 5]},
+                          .ref = {extreme[k/25 % 5], extreme[k/125]}};
+                memcpy(c.p, policies[i].p, sizeof c.p);
+                CHECK(isfinite(policies[i].loss(d, &c)) && isfinite(d[0]) && isfinite(d[1]));
+            }
+    float large[2] = {0, -1e4f}, ref[2] = {-1e4f, 0}, label[2] = {1, 0}, other[2] = {0, 1}, d[4] = {0};
+    CHECK(pointwise_dpo_loss(d, large, ref, label, NULL, 1, 0, 2) == 0 && d[0] == 0 && d[1] == 0);
+    CHECK(pointwise_dpo_loss(d, large, ref, other, NULL, 1, 0, 2) == 2e4 && d[0] == 1 && d[1] == -1);
+    CHECK(dpo_loss(d, d + 1, large, large + 1, ref, ref + 1, NULL, .5, 0, 1) == 0);
+    CHECK(dpo_loss(d + 2, d + 3, large + 1, large, ref + 1, ref, NULL, .5, 0, 1) == 1e4);
+    CHECK(d[0] == 1 && d[1] == -1 && d[2] == -.5f && d[3] == .5f);
+}
+
+static void numbers(double *out, const Json *json, int object, const char *key) {
+    for (int i = json_first(json, json_get(json, object, key)); i >= 0; i = json_next(json, i))
+        *out++ = json_number(json, i);
+}
+
+static void test_policy_losses_agree_with_an_independent_program(void) {
+    const char *path = "test/golden/policy_losses.json";
+    Json json = {0};
+    Buffer b = {0};
+    int cases = 0;
+    CHECK(file_read(&b, path) == 0 && json_parse(&json, b.data, b.len, path) == 0);
+    for (int at = test_bad ? -1 : json_first(&json, 0); at >= 0; at = json_next(&json, at), cases++) {
+        enum { LOGP, REF, LABEL, IS_DEMO, WEIGHT, GRADIENT, ARRAYS };
+        const char *key[ARRAYS] = {"logp", "ref", "label", "is_demo", "weight", "gradient"};
+        double x[ARRAYS][2*MAX_PAIRS] = {{0}}, want = json_number(&json, json_get(&json, at, "loss"));
+        float d[2*MAX_PAIRS] = {0};
+        Case c = {.n = json_count(&json, json_get(&json, at, "weight"))};
+        const struct Policy *policy = policies;
+        int name = json_get(&json, at, "objective");
+        while (policy < policies + POLICIES - 1 && !json_equal(&json, name, policy->name)) policy++;
+        for (int k = 0; k < ARRAYS; k++) numbers(x[k], &json, at, key[k]);
+        numbers(c.p, &json, at, "parameters");
+        for (int k = 0; k < 2*c.n; k++) c.logp[k] = (float)x[LOGP][k], c.ref[k] = (float)x[REF][k];
+        for (int j = 0; j < c.n; j++) {
+            c.label[j] = (float)x[LABEL][j], c.weights[j] = (float)x[WEIGHT][j];
+            c.is_demo[j] = x[IS_DEMO][j] != 0;
+        }
+        c.weight = c.weights;
+        CHECK_NEAR(policy->loss(d, &c), want, 1e-13 * fabs(want));
+        for (int k = 0; k < 2*c.n; k++) CHECK_NEAR(d[k], x[GRADIENT][k], 6e-8 * fabs(x[GRADIENT][k]) + 1e-40);
+    }
+    CHECK(cases == 21);
+    json_free(&json), free(b.data);
+}
+
+static void test_a_policy_that_is_its_reference_costs_log_2(void) {
+    float logp[4] = {-3, -40, -.5f, -7}, label[4] = {1, 0, 1, 0}, d[4] = {0}, half[4] = {.5f, .5f, .5f, .5f};
+    CHECK_NEAR(pointwise_dpo_loss(d, logp, logp, label, NULL, .1, 0, 4), 4 * log(2), 1e-14);
+    for (int j = 0; j < 4; j++) CHECK_NEAR(d[j], label[j] ? -.05 : .05, 1e-9);       // -+beta/2
+    CHECK_NEAR(pointwise_dpo_loss(d, logp, logp, label, half, .1, 0, 4), 2 * log(2), 1e-14);  // class means
+    float quarter[4] = {.25f, .25f, .25f, .25f};
+    for (int e = 0; e < 3; e++)
+        CHECK_NEAR(dpo_loss(d, d + 2, logp, logp + 2, logp, logp + 2, half, .1, e / 4.0, 2), log(2), 1e-15);
+    unsigned char is_demo[4] = {1, 0, 1, 0};
+    CHECK_NEAR(ulma_loss(d, logp, logp, label, is_demo, half, .1, 0, 0, 4), 1.75 + log(2), 1e-14);
+    float score[4] = {.5f, -1, 2, .25f};
+    CHECK_NEAR(pointwise_dpo_continuous_loss(d, logp, logp, score, quarter, .1, 0, 4),
+               (.25 + 1 + 4 + .0625) / 4, 1e-14);                                     // the mean of z^2
+    CHECK_NEAR(ipo_loss(d, d + 2, logp, logp + 2, logp, logp + 2, half, .1, 2), 25, 1e-13);
+    CHECK_NEAR(kto_loss(d, logp, logp, label, quarter, .1, 0, 1, 1, 4), .5, 1e-15);
+    CHECK(kto_kl(logp, logp, 4) == 0);
+}
+
+static void test_policy_losses_of_the_specifications_texts(void) {
+    float logp[2] = {-40, -60}, ref[2] = {-42, -50}, label[2] = {1, 0};
+    double want[2][2] = {{.798139, .598139}, {.313262, 1.313262}};                    // by text, by label
+    double gradient[2][2] = {{.054983, -.045017}, {.026894, -.073106}};
+    for (int j = 0; j < 2; j++)
+        for (int z = 0; z < 2; z++) {
+            float d = 0;
+            double loss = pointwise_dpo_loss(&d, logp + j, ref + j, label + !z, NULL, .1, 0, 1);
+            CHECK_NEAR(loss, want[j][z], 1e-6);
+            CHECK_NEAR(d, gradient[j][z], 1e-6);
+        }
+    CHECK_NEAR(implicit_reward(-40, -42, .1), .2, 1e-15);
+    CHECK_NEAR(implicit_reward(-60, -50, .1), -1, 1e-15);
+
+    float chosen = -20, rejected = -25, ref_w = -22, ref_l = -24, d[2] = {0};
+    CHECK_NEAR(dpo_loss(d, d + 1, &chosen, &rejected, &ref_w, &ref_l, NULL, .1, 0, 1), .554355, 1e-6);
+    CHECK_NEAR(d[0], -.1 / (1 + exp(.3)), 1e-8);                                      // -beta sigma(-u)
+    CHECK_NEAR(ipo_loss(d, d + 1, &chosen, &rejected, &ref_w, &ref_l, NULL, .1, 1), 4, 1e-13);
+    CHECK_NEAR(kto_loss(d, &chosen, &ref_w, label, NULL, .1, .5, 1, 1, 1), .462570, 1e-6);
+    CHECK_NEAR(kto_loss(d, &rejected, &ref_l, label + 1, NULL, .1, .5, 1, 1, 1), .462570, 1e-6);
+    chosen /= 10, rejected /= 12;                                                     // means over the tokens
+    CHECK_NEAR(orpo_loss(d, d + 1, &chosen, &rejected, NULL, .1, 1), 2.064641, 1e-6);
+    CHECK_NEAR(simpo_loss(d, d + 1, &chosen, &rejected, NULL, 2, 1, 1), 1.194218, 1e-6);
+}
+
+static void test_labels_1_and_0_are_mirror_images(void) {
+    for (int n = 0; n < 50; n++) {
+        float logp = (float)normal(12000, n) - 3, ref = (float)normal(12001, n) - 3;
+        float one = 1, zero = 0, d[3] = {0};
+        double s = implicit_reward(logp, ref, .5);
+        double positive = pointwise_dpo_loss(d, &logp, &ref, &one, NULL, .5, 0, 1);
+        double mirrored = pointwise_dpo_loss(d + 1, &ref, &logp, &zero, NULL, .5, 0, 1);
+        double negative = pointwise_dpo_loss(d + 2, &logp, &ref, &zero, NULL, .5, 0, 1);
+        CHECK(positive == mirrored && d[0] == -d[1] && d[0] < 0 && d[2] > 0);
+        CHECK_NEAR(negative - positive, s, 1e-14);
+        CHECK_NEAR(d[2] - d[0], .5, 1e-7);                                            // beta
+        float soft = .25f, between = 0;
+        double loss = pointwise_dpo_loss(&between, &logp, &ref, &soft, NULL, .5, 0, 1);
+        CHECK_NEAR(loss, .25 * positive + .75 * negative, 1e-14);
+        CHECK_NEAR(between, .25 * d[0] + .75 * d[2], 1e-7);
+    }
+}
+
+// the table of gradients in s: imitation does not fade, the others stop where sigma(s) says so
+static void test_gradients_have_the_limits_of_their_table(void) {
+    float s[3] = {-60, 0, 60}, ref[3] = {0}, one[3] = {1, 1, 1}, zero[3] = {0}, d[3][3] = {{0}};
+    unsigned char is_demo[3] = {1, 1, 1};
+    pointwise_dpo_loss(d[0], s, ref, one, NULL, .5, 0, 3);
+    pointwise_dpo_loss(d[1], s, ref, zero, NULL, .5, 0, 3);
+    ulma_loss(d[2], s, ref, one, is_demo, NULL, .5, 0, 0, 3);
+    for (int k = 0; k < 3; k++) {
+        CHECK_NEAR(d[0][k], (k - 2) / 4.0, 1e-12);                                    // -beta sigma(-s)
+        CHECK_NEAR(d[1][k], k / 4.0, 1e-12);                                          //  beta sigma(s)
+        CHECK(d[2][k] == -1);
+    }
+    CHECK_NEAR(d[0][2], -exp(-30) / 2, exp(-30) * 1e-7);                              // and nothing cancels
+    CHECK_NEAR(d[1][0],  exp(-30) / 2, exp(-30) * 1e-7);
+    memset(d, 0, sizeof d);
+    unlikelihood_loss(d[0], s, one, NULL, 3);
+    unlikelihood_loss(d[1], s, zero, NULL, 3);
+    for (int k = 0; k < 3; k++) CHECK(d[0][k] == -1 && d[1][k] == 1);
+}
+
+static void test_ulma_is_imitation_of_demonstrations_and_pointwise_dpo_of_the_rest(void) {
+    enum { n = 3 };
+    float logp[n] = {-3, -11, -2.5f}, ref[n] = {-4, -9, -2}, label[n] = {1, 0, .5f}, weight[n];
+    float d[4][n] = {{0}};
+    unsigned char all[n] = {1, 1, 1}, none[n] = {0};
+    int target[n] = {0, 0, 0};
+    for (int j = 0; j < n; j++) weight[j] = 1.0f / n;
+    lm_coefficients(d[0], target, n, n);
+    CHECK_NEAR(ulma_loss(d[1], logp, ref, label, all, weight, .1, .5, 0, n), lm_loss(logp, n, n), 1e-6);
+    CHECK(!memcmp(d[0], d[1], sizeof *d));
+    for (int continuous = 0; continuous < 2; continuous++) {
+        memset(d, 0, sizeof d);
+        double loss = ulma_loss(d[0], logp, ref, label, none, weight, .1, .5, continuous, n);
+        CHECK(loss == (continuous ? pointwise_dpo_continuous_loss : pointwise_dpo_loss)
+                      (d[1], logp, ref, label, weight, .1, .5, n));
+        CHECK(!memcmp(d[0], d[1], sizeof *d));
+        unsigned char mixed[n] = {1, 0, 0};                                           // the two, side by side
+        loss = ulma_loss(d[2], logp, ref, label, mixed, NULL, .1, .5, continuous, n);
+        CHECK_NEAR(loss, 3 + ulma_loss(d[3] + 1, logp + 1, ref + 1, label + 1, NULL, NULL, .1, .5, continuous,
+                                       n - 1), 1e-14);
+        CHECK(d[2][0] == -1 && d[2][1] == d[3][1] && d[2][2] == d[3][2]);
+    }
+}
+
+static void test_a_continuous_score_is_reached_where_s_equals_it(void) {
+    float ref = -7, score[3] = {-.5f, 0, .75f};
+    for (int k = 0; k < 3; k++) {
+        float d[3] = {0};
+        for (int side = -1; side <= 1; side++) {
+            float logp = ref + 4 * (score[k] - .25f) + (float)side;                   // beta 1/4, log_z 1/4
+            double loss = pointwise_dpo_continuous_loss(&d[side+1], &logp, &ref, &score[k], NULL, .25, .25,
+                                                        1);
+            CHECK(loss == side * side / 16.0 && d[side+1] == (float)side / 8);        // 2 beta (s - z)
+        }
+    }
+}
+
+static void test_pairs_do_not_see_the_normaliser_and_single_texts_do(void) {
+    float logp[2] = {-3, -5}, ref[2] = {-4, -4.5f}, shifted[2] = {-6, -6.5f}, label[2] = {1, 0}, d[8] = {0};
+    CHECK(dpo_loss(d, d + 1, logp, logp + 1, ref, ref + 1, NULL, .5, .1, 1) ==
+          dpo_loss(d + 2, d + 3, logp, logp + 1, shifted, shifted + 1, NULL, .5, .1, 1));
+    CHECK(d[0] == d[2] && d[1] == -d[0] && d[3] == -d[0]);
+    double plain = pointwise_dpo_loss(d, logp, ref, label, NULL, .5, 0, 2);
+    CHECK(plain != pointwise_dpo_loss(d, logp, shifted, label, NULL, .5, 0, 2));
+    CHECK(plain == pointwise_dpo_loss(d, logp, shifted, label, NULL, .5, -1, 2));     // not times beta
+}
+
+static void test_a_mean_over_tokens_with_beta_times_their_number_is_the_sum(void) {
+    float sum = -48, ref = -40, mean = -6, mean_ref = -5, label = 0, d[2] = {0};
+    CHECK(pointwise_dpo_loss(d, &sum, &ref, &label, NULL, .125, 0, 1) ==
+          pointwise_dpo_loss(d + 1, &mean, &mean_ref, &label, NULL, 1, 0, 1));
+    CHECK(d[1] == 8 * d[0]);
+}
+
+static void test_conservative_dpo_stops_where_the_policy_is_as_sure_as_the_labels(void) {
+    float chosen = (float)log(9), rejected = 0, ref = 0, d[2] = {0};                  // sigma(u) = 1 - 0.1
+    dpo_loss(d, d + 1, &chosen, &rejected, &ref, &ref, NULL, 1, .1, 1);
+    CHECK_NEAR(d[0], 0, 1e-8);
+    chosen = 1, rejected = -4;                                                        // and IPO at 1/(2 beta)
+    CHECK(ipo_loss(d, d + 1, &chosen, &rejected, &ref, &ref, NULL, .1, 1) == 0);
+}
+
+static void test_kto_weighs_the_two_kinds_and_takes_the_kl_as_a_constant(void) {
+    float logp[2] = {-2, -2}, ref[2] = {-3, -3}, label[2] = {1, 0}, d[2] = {0};
+    CHECK_NEAR(kto_kl(logp, ref, 2), 1, 0);
+    CHECK(kto_kl(ref, logp, 2) == 0 && kto_kl(logp, ref, 0) == 0);
+    CHECK_NEAR(kto_loss(d, logp, ref, label, NULL, .2, 1, 3, 5, 2), 3*.5 + 5*.5, 1e-15);
+    CHECK_NEAR(d[0], -3 * .2 / 4, 1e-8);
+    CHECK_NEAR(d[1],  5 * .2 / 4, 1e-8);
+}
+
+static void test_orpo_stays_finite_where_an_answer_is_certain(void) {
+    float logp[4] = {0, -0x1p-30f, -1e-3f, -800}, d[2];
+    for (int k = 0; k < 16; k++) {
+        memset(d, 0, sizeof d);
+        double loss = orpo_loss(d, d + 1, logp + k % 4, logp + k / 4, NULL, .1, 1);
+        CHECK(isfinite(loss) && loss >= 0 && d[0] <= -1 && d[1] >= 0 && isfinite(d[0]) && isfinite(d[1]));
+        if (k % 4 == k / 4) CHECK_NEAR(loss, .1 * log(2) - logp[k % 4], 1e-12);
+    }
+    double slope;                                          // p = 1/2, 1 - 10^-6, 10^-6
+    CHECK_NEAR(log_odds(&slope, -log(2)), 0, 1e-15);
+    CHECK_NEAR(slope, 2, 1e-14);
+    CHECK_NEAR(log_odds(&slope, log1p(-1e-6)), log(1e6 - 1), 1e-9);
+    CHECK_NEAR(slope, 1e6, 1e-3);
+    CHECK_NEAR(log_odds(&slope, -log(1e6)), -log(1e6 - 1), 1e-13);
 }
 
 // -------------------------------------------------------------------------------------------------- MORE
@@ -735,6 +1081,80 @@ static void test_the_paired_standard_error_has_its_closed_forms(void) {
     CHECK(paired_difference(&difference, &other, a, NULL, NULL, n) == 0 && other < se / 3);
 }
 
+static void test_the_area_under_the_curve_counts_the_pairs(void) {
+    enum { n = 90 };
+    double score[n], permuted[n];
+    unsigned char positive[n], moved[n];
+    uint32_t p[n];
+    for (int j = 0; j < n; j++) score[j] = 29*j % 71 / 8, positive[j] = j*j % 7 < 2;
+    CHECK_NEAR(auc(score, positive, n), 0.4506578947368421, 1e-16);
+    random_permutation(p, n, 7, STREAM_TEST, 0);
+    for (int j = 0; j < n; j++) permuted[j] = exp(score[p[j]]), moved[j] = positive[p[j]];
+    CHECK(auc(permuted, moved, n) == auc(score, positive, n));                        // nor does scale matter
+    for (int j = 0; j < n; j++) permuted[j] = -score[j], moved[j] = !positive[j];
+    CHECK_NEAR(auc(permuted, positive, n), 1 - auc(score, positive, n), 1e-15);
+    CHECK(auc(permuted, moved, n) == auc(score, positive, n));
+    double four[4] = {-1, 0, 0, 2};
+    CHECK(auc(four, (unsigned char[]){0, 0, 1, 1}, 4) == .875);
+    CHECK(auc(four, (unsigned char[]){0, 0, 0, 9}, 4) == 1);
+    CHECK(auc(four, (unsigned char[]){1, 0, 0, 0}, 4) == 0);
+    CHECK(auc(four + 1, (unsigned char[]){0, 1}, 2) == .5);
+}
+
+static void test_the_area_under_the_curve_of_one_class_is_none(void) {
+    double score[3] = {1, 2, NAN};
+    unsigned char same[3] = {1, 1, 1}, other[3] = {0, 0, 0}, both[3] = {0, 1, 1};
+    Interval i;
+    CHECK(auc(score, same, 2) == -1 && auc(score, other, 2) == -1 && auc(score, same, 0) == -1);
+    CHECK(auc_interval(&i, score, same, NULL, 2, 1) == 2 && i.low == -1 && i.high == -1);
+    CHECK(auc_interval(&i, score, same, NULL, 0, 1) == 0 && i.low == -1);
+    CHECK(auc_interval(&i, score, both, NULL, 2, 1) == 2 && i.low == 1 && i.high == 1);  // half the draws
+    CHECK(auc_interval(&i, score, both, NULL, 3, 1) == -1 && strstr(error_text, "text 3"));
+    CHECK(auc(score, both, 3) == -1);
+}
+
+// DeLong et al. 1988: the variance of the area from each text's share of the pairs it wins
+static double auc_standard_error(const double *score, const unsigned char *positive, int n) {
+    double square[2] = {0}, sum[2] = {0}, count[2] = {0}, variance = 0;
+    for (int j = 0; j < n; j++) count[positive[j]]++;
+    for (int j = 0; j < n; j++) {
+        double wins = 0;
+        for (int k = 0; k < n; k++)
+            if (positive[k] != positive[j]) wins += correctness(score[j] - score[k]) / count[positive[k]];
+        sum[positive[j]] += wins, square[positive[j]] += wins * wins;
+    }
+    for (int z = 0; z < 2; z++)
+        variance += (square[z] - sum[z] * sum[z] / count[z]) / (count[z] - 1) / count[z];
+    return sqrt(variance);
+}
+
+static void test_the_interval_of_the_area_has_its_closed_form_and_widens_with_clusters(void) {
+    enum { n = 1200 };
+    static double score[n], once[n / 4];
+    static unsigned char positive[n], label[n / 4];
+    static uint64_t group[n];
+    Interval a[4];
+    for (int j = 0; j < n; j++) {                                      // four copies of each of 300 texts
+        positive[j] = label[j / 4] = j / 4 % 3 == 0;
+        score[j] = once[j / 4] = floor(4 * (normal(13000, j / 4) + positive[j])) / 4;
+        group[j] = random_mix((uint64_t)j / 4);
+    }
+    double area = auc(score, positive, n);
+    CHECK_NEAR(area, auc(once, label, n / 4), 1e-15);
+    CHECK(auc_interval(&a[0], score, positive, NULL, n, 1) == n);
+    CHECK(auc_interval(&a[1], score, positive, group, n, 1) == n / 4);
+    CHECK(auc_interval(&a[2], score, positive, group, n, 1) == n / 4);
+    CHECK(auc_interval(&a[3], score, positive, group, n, 2) == n / 4);
+    CHECK(!memcmp(&a[1], &a[2], sizeof *a) && memcmp(&a[1], &a[3], sizeof *a));
+    for (int k = 0; k < 4; k++) {
+        double half = 1.96 * auc_standard_error(k ? once : score, k ? label : positive, k ? n / 4 : n);
+        CHECK_NEAR(a[k].low,  area - half, .15 * half);
+        CHECK_NEAR(a[k].high, area + half, .15 * half);
+    }
+    memset(group, 0, sizeof group);                                    // one prompt: nothing varies
+    CHECK(auc_interval(&a[0], score, positive, group, n, 1) == 1 && a[0].low == area && a[0].high == area);
+}
+
 int main(void) {
     RUN(test_equal_rewards_cost_log_2);
     RUN(test_a_pairs_gradients_are_exact_opposites_and_are_added);
@@ -744,6 +1164,22 @@ int main(void) {
     RUN(test_a_margin_asks_for_a_larger_difference);
     RUN(test_huge_differences_cost_their_size_or_nothing);
     RUN(test_lm_loss_is_the_mean_over_scored_rows);
+    RUN(test_every_policy_gradient_is_the_finite_difference);
+    RUN(test_without_weights_they_are_one_and_gradients_are_added);
+    RUN(test_no_texts_and_weight_0_cost_nothing);
+    RUN(test_extremes_do_not_overflow);
+    RUN(test_policy_losses_agree_with_an_independent_program);
+    RUN(test_a_policy_that_is_its_reference_costs_log_2);
+    RUN(test_policy_losses_of_the_specifications_texts);
+    RUN(test_labels_1_and_0_are_mirror_images);
+    RUN(test_gradients_have_the_limits_of_their_table);
+    RUN(test_ulma_is_imitation_of_demonstrations_and_pointwise_dpo_of_the_rest);
+    RUN(test_a_continuous_score_is_reached_where_s_equals_it);
+    RUN(test_pairs_do_not_see_the_normaliser_and_single_texts_do);
+    RUN(test_a_mean_over_tokens_with_beta_times_their_number_is_the_sum);
+    RUN(test_conservative_dpo_stops_where_the_policy_is_as_sure_as_the_labels);
+    RUN(test_kto_weighs_the_two_kinds_and_takes_the_kl_as_a_constant);
+    RUN(test_orpo_stays_finite_where_an_answer_is_certain);
     RUN(test_head_gradient_has_the_papers_closed_form);
     RUN(test_head_gradient_is_the_finite_difference_of_the_weighted_loss_with_lambda_frozen);
     RUN(test_one_data_set_has_lambda_exactly_1);
@@ -778,5 +1214,8 @@ int main(void) {
     RUN(test_no_pairs_and_infinite_rewards_are_errors);
     RUN(test_the_bootstrap_is_a_function_of_its_seed_and_widens_with_clusters);
     RUN(test_the_paired_standard_error_has_its_closed_forms);
+    RUN(test_the_area_under_the_curve_counts_the_pairs);
+    RUN(test_the_area_under_the_curve_of_one_class_is_none);
+    RUN(test_the_interval_of_the_area_has_its_closed_form_and_widens_with_clusters);
     return test_summary();
 }
