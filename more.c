@@ -6,15 +6,16 @@
 #include "policy.c"
 #include "generate.c"
 #include "bench.c"
+#include "doctor.c"
 
 // ---------------------------------------------------------------------------------------------- the commands
 
 enum { LM = 1, REWARD = 1 << 1, MORE = 1 << 2, SFT = 1 << 3, DPO = 1 << 4, IPO = 1 << 5, POINTWISE = 1 << 6, ULMA = 1 << 7,
        UNLIKELIHOOD = 1 << 8, KTO = 1 << 9, ORPO = 1 << 10, SIMPO = 1 << 11, EVAL = 1 << 12, SCORE = 1 << 13, SAMPLE = 1 << 14,
-       TOKENIZE = 1 << 15, INSPECT = 1 << 16, GRADCHECK = 1 << 17, SELFTEST = 1 << 18, BENCH = 1 << 19, ALL = (1 << 20) - 1,
-       HEADS = REWARD | MORE, BY_PAIRS = DPO | IPO | ORPO | SIMPO, BY_POINTS = POINTWISE | ULMA | UNLIKELIHOOD | KTO,
+       TOKENIZE = 1 << 15, INSPECT = 1 << 16, GRADCHECK = 1 << 17, SELFTEST = 1 << 18, BENCH = 1 << 19, DOCTOR = 1 << 20,
+       ALL = (1 << 21) - 1, HEADS = REWARD | MORE, BY_PAIRS = DPO | IPO | ORPO | SIMPO, BY_POINTS = POINTWISE | ULMA | UNLIKELIHOOD | KTO,
        REFERENCE = DPO | IPO | POINTWISE | ULMA | KTO, POLICY = SFT | BY_PAIRS | BY_POINTS, TRAIN = LM | HEADS | POLICY,
-       DATA = TRAIN | EVAL | SCORE };
+       DATA = TRAIN | EVAL | SCORE | DOCTOR };
 
 // what a step of each objective is; more_by is in the order of --more
 static const Objective objective_lm = {.windows = 1, .step = step_lm}, objective_reward = {.reward = 1, .step = step_reward},
@@ -23,7 +24,7 @@ static const Objective objective_lm = {.windows = 1, .step = step_lm}, objective
 
 static int command_train(int which), command_eval(int which), command_score(int which), command_tokenize(int which),
            command_inspect(int which), command_selftest(int which), command_gradcheck(int which), command_bench(int which),
-           command_sample(int which);
+           command_sample(int which), command_doctor(int which);
 
 static const struct Command { const char *name, *object, *help; int bit; int (*run)(int bit); const Objective *objective; } commands[] = {
     {"train", "lm",     "train a language model",                                      LM,     command_train, &objective_lm},
@@ -38,6 +39,7 @@ static const struct Command { const char *name, *object, *help; int bit; int (*r
     {"train", "kto",    "with labelled answers: Ethayarajh et al. 2024", KTO, command_train, &policies[POLICY_KTO]},
     {"train", "orpo",   "with pairs, no reference: Hong et al. 2024", ORPO, command_train, &policies[POLICY_ORPO]},
     {"train", "simpo",  "with pairs, no reference: Meng et al. 2024", SIMPO, command_train, &policies[POLICY_SIMPO]},
+    {"doctor",   NULL,  "what training would see of your data, and the traps in it",   DOCTOR, command_doctor, NULL},
     {"eval",     NULL,  "held-out numbers: accuracy, calibration, margins; of policies too", EVAL,  command_eval, NULL},
     {"score",    NULL,  "rewards for JSON lines from standard input",                  SCORE,  command_score, NULL},
     {"sample",   NULL,  "texts of a language model, to prompts from standard input",   SAMPLE, command_sample, NULL},
@@ -72,14 +74,17 @@ static const struct Option {
     const char *text, *help;                                          // standard of a text
 } options[] = {
     {"model",              ALL, LIST, &opt.model, 0, 0, 0, 0, 0, "model folder (eval: several, as NAME=FOLDER; see below)"},
-    {"train",              TRAIN | TOKENIZE | BENCH, LIST, &opt.train, 0, 0, 0, 0, 0, "training files, FILE or FILE:NAME (bench: real pairs, one file)"},
+    {"train",              TRAIN | TOKENIZE | BENCH | DOCTOR, LIST, &opt.train, 0, 0, 0, 0, 0, "training files, FILE or FILE:NAME (bench: real pairs, one file)"},
     {"then",               LM, LIST, &opt.then, 0, 0, 0, 0, 0, "files to go on with when the others are used up, in the same schedule"},
     {"demo",               ULMA, LIST, &opt.demo, 0, 0, 0, 0, 0, "files of demonstrations: completions, pairs (chosen), true points"},
-    {"eval",               TRAIN | EVAL, LIST, &opt.eval, 0, 0, 0, 0, 0, "files to evaluate on, FILE or FILE:NAME"},
+    {"eval",               TRAIN | EVAL | DOCTOR, LIST, &opt.eval, 0, 0, 0, 0, 0, "files to evaluate on, FILE or FILE:NAME"},
     {"from",               EVAL, LIST, &opt.from, 0, 0, 0, 0, 0, "results of earlier runs of eval (their --out files)"},
     {"reference",          EVAL, TEXT, &opt.reference, 0, 0, 0, 0, NULL, "folder of the model that policies started from; then --model are policies"},
     {"reference_cache",    REFERENCE, TEXT, &opt.reference_cache, 0, 0, 0, 0, NULL, "where the reference's log-probabilities are kept, if not in --out"},
     {"out",                TRAIN | EVAL | TOKENIZE | BENCH, TEXT, &opt.out, 0, 0, 0, 0, NULL, "folder to write (eval, bench: file of results, JSON lines)"},
+    {"objective",          DOCTOR, CHOICE, &opt.objective, -1, 0, 0, doctor_objectives, 0,
+     "what the data is for; standard: by its kind"},
+    {"rows",               DOCTOR, INT, &opt.rows, 3, 0, 1000000, 0, 0, "of each file whose tokens are shown"},
     {"shape",              BENCH, LIST, &opt.shape, 0, 0, 0, 0, 0, "base (standard), pythia-70m, pythia-160m, pythia-410m, gpt2-124m, qwen3-0.6b; random weights"},
     {"precision",          BENCH, CHOICE, &opt.precision, -1, 0, 0, precisions, 0, "one instead of both"},
     {"only",               BENCH, LIST, &opt.only, 0, 0, 0, 0, 0, "measurements whose names start so: machine, product, step, layer, \"step reward\""},
@@ -116,7 +121,7 @@ static const struct Option {
     {"per_step_pairs",     REWARD | MORE, INT, &opt.per_step_pairs, 20, 1, 1 << 20, 0, 0, "pairs an update (more: whole groups)"},
     {"per_step_rows",      POLICY, INT, &opt.per_step_pairs, 20, 1, 1 << 20, 0, 0, "rows of the files an update: pairs, points or completions"},
     {"micro_batch_tokens", DATA, INT, &opt.micro_batch_tokens, 4096, 1, 1 << 24, 0, 0, "rows computed at a time; changes memory, not results"},
-    {"recompute",          TRAIN, FLAG, &opt.recompute, 0, 0, 0, 0, 0,
+    {"recompute",          TRAIN | DOCTOR, FLAG, &opt.recompute, 0, 0, 0, 0, 0,
      "compute activations again in backward instead of keeping them: less memory, slower"},
     {"max_length",         BENCH, INT, &opt.max_length, 1024, 2, 1 << 20, 0, 0, "prompt + answer + end in tokens"},
     {"max_prompt_length",  BENCH, INT, &opt.max_prompt_length, 512, 0, 1 << 20, 0, 0, "prompts are cut from the left to this, 0: not"},
@@ -124,7 +129,7 @@ static const struct Option {
     {"max_prompt_length",  DATA | SAMPLE, INT, &opt.max_prompt_length, 256, 0, 1 << 20, 0, 0, "prompts are cut from the left to this, 0: not"},
     {"over_length",        DATA & ~POLICY, CHOICE, &opt.over_length, 1, 0, 0, over_lengths, 0, "what to do with longer answers"},
     {"over_length",        POLICY, CHOICE, &opt.over_length, 0, 0, 0, over_lengths, 0, "what to do with longer answers (the end of a cut one is not scored)"},
-    {"pooling",            REWARD | MORE | EVAL | SCORE, CHOICE, &opt.pooling, -1, 0, 0, poolings, 0,
+    {"pooling",            REWARD | MORE | EVAL | SCORE | DOCTOR, CHOICE, &opt.pooling, -1, 0, 0, poolings, 0,
      "of a model without a head, where the reward is read: last token (standard), end token, mean"},
     {"more",               MORE, CHOICE, &opt.more, 0, 0, 0, more_ways, 0, "weights as in the released code, as in the paper, or 1/K"},
     {"normalize",          MORE, CHOICE, &opt.normalize, -1, 0, 0, more_normalizers, 0, "of head gradients; standard: l2 (release), none (paper)"},
@@ -160,7 +165,7 @@ static const struct Option {
     {"prompt_key",         DATA | SAMPLE, TEXT, &opt.prompt_key, 0, 0, 0, 0, NULL, "name of the prompt in JSON lines, if not prompt"},
     {"chosen_key",         DATA | SAMPLE, TEXT, &opt.chosen_key, 0, 0, 0, 0, NULL, ""},
     {"rejected_key",       DATA | SAMPLE, TEXT, &opt.rejected_key, 0, 0, 0, 0, NULL, ""},
-    {"precision",          TRAIN | EVAL | SCORE | SAMPLE, CHOICE, &opt.precision, 0, 0, 0, precisions, 0, "operands of weight products; the rest is float"},
+    {"precision",          TRAIN | EVAL | SCORE | SAMPLE | DOCTOR, CHOICE, &opt.precision, 0, 0, 0, precisions, 0, "operands of weight products; the rest is float"},
     {"threads",            ALL, INT, &opt.threads, 0, 0, 4096, 0, 0, "0: OMP_NUM_THREADS, else all cores; results do not depend on it"},
     {"quiet",              ALL, FLAG, &opt.quiet, 0, 0, 0, 0, 0, "no progress"},
     {"help",               ALL, FLAG, &opt.help, 0, 0, 0, 0, 0, "this text"},
@@ -811,6 +816,13 @@ static int command_bench(int bit) {
     ok = ok && bench_report(opt.train.n ? &real : NULL, t.vocab_size) == 0;
     tokenizer_free(&t), dataset_free(&real);
     return ok ? 0 : -1;
+}
+static int command_doctor(int bit) {
+    DataOptions o = data_options();
+    (void)bit;
+    if (!opt.model.n) return fail(EX_USAGE, "--model is needed");
+    if (!opt.train.n) return fail(EX_USAGE, "--train is needed");
+    return doctor_report(opt.model.item[0], tokenizer_path(opt.model.item[0]), &o, opt.objective);
 }
 static int command_gradcheck(int bit) {
     Config c;

@@ -20,7 +20,8 @@ typedef struct {
     int max_length, max_prompt_length, over_length, pooling, more, normalize, scheduler;
     int max_steps, logging_steps, eval_steps, save_steps, per_step_tokens, per_step_pairs, micro_batch_tokens;
     int logp, reduction, labels, score_scale, demos, sft_on, compat;
-    int threads, precision, folds, fold, learn, raw_head, recompute, help, quiet, random_weights, seed, rounds;
+    int threads, precision, folds, fold, learn, raw_head, recompute, help, quiet, random_weights, seed, rounds,
+        objective, rows;
     List stop;                                                        // of sample
     const char *prompts;
     int n, top_k, max_new_tokens, batch, unique;
