@@ -2,8 +2,8 @@
  *
  * One step serves them all: forward, the texts' log-probabilities, a loss of loss.c on one number a text, its
  * gradient spread over the texts' rows, backward.  The reference is the model before the first step: its
- * log-probabilities are computed once, kept on disk, and never need a second model.  A new objective is a loss
- * in loss.c, a wrapper and a line of policies[] here, a command in more.c.                                  */
+ * log-probabilities are computed once, kept on disk, and never need a second model.  A new objective is a
+ * loss in loss.c, a wrapper and a line of policies[] here, a command in more.c.                          */
 #ifndef POLICY_C
 #define POLICY_C
 #include "train.c"
@@ -21,14 +21,14 @@ typedef struct Response {                                               // one t
     int tokens;                                                       // scored: the answer's, and the end
     int good;                                                         // chosen, or its label is true
     unsigned char demo;
-    float logp, ref, label, weight, dlogp;                            // logp, ref: sum or mean, as --logp says
+    float logp, ref, label, weight, dlogp;                            // logp, ref: as --logp wants them
 } Response;
 
 static int continuous, positives_are_demos;                           // of the labels of the training files
 static Response response[2 * MAX_PAIRS];                              // of the micro-batch
-static struct {                                                       // of the running step; [1]: good, [0]: the rest
+static struct {                                                       // of the running step; [1]: good
     double n[2], reward[2], logp[2], ratio[2];                        // sums
-    double difference, tokens, correct, margin, kl;                   // difference: of sum - reference; kl: KTO's
+    double difference, tokens, correct, margin, kl;                   // of sum - reference; KTO's kl
 } sums;
 
 // ------------------------------------------------------------------------------------------- the objectives
@@ -64,8 +64,8 @@ static double unlikelihood(Response *x) {
     return unlikelihood_loss(&x->dlogp, &x->logp, &x->label, &x->weight, 1);
 }
 static double kto(Response *x) {
-    return kto_loss(&x->dlogp, &x->logp, &x->ref, &x->label, &x->weight, opt.beta, sums.kl, opt.desirable_weight,
-                    opt.undesirable_weight, 1);
+    return kto_loss(&x->dlogp, &x->logp, &x->ref, &x->label, &x->weight, opt.beta, sums.kl,
+                    opt.desirable_weight, opt.undesirable_weight, 1);
 }
 
 // -------------------------------------------------------------------------------- log-probabilities of texts
@@ -87,7 +87,7 @@ static void text_sums(double *sum, const Batch *b, const float *logp) {
             if (b->target[t] >= 0) sum[i] += logp[t];
 }
 
-// Log-probabilities of d's answers, logp(num_answers); one that no record has stays as it is. 0 or -1 after fail().
+// Log-probabilities of d's answers, logp(num_answers); one without a record stays as it is. 0 or -1.
 int evaluate_logps(Model *m, int eos, const Dataset *d, double *logp) {
     Pack pack = {0};
     float *row = NULL;
@@ -180,7 +180,8 @@ static int settle_labels(Run *run) {
                     from, to);
     if (continuous && run->objective->loss != ulma && run->objective->loss != pointwise_dpo)
         return fail(EX_DATAERR, "scores from %g to %g where labels are needed (true, false); --labels "
-                    "binary takes scores in [0,1] as soft labels, --score_scale unit brings them there", from, to);
+                    "binary takes scores in [0,1] as soft labels, --score_scale unit brings them there",
+                    from, to);
     for (int s = 0; scale && s < run->num_train; s++)
         for (size_t i = 0; i < run->data[s].num_answers; i++) {
             float *z = &run->data[s].answer[i].score;
@@ -237,7 +238,7 @@ int policy_data(Run *run) {
     if (o->data == POINTS && settle_labels(run) < 0) return -1;
     if (!o->mismatched) return 0;
     if (!opt.max_prompt_length)
-        return fail(EX_USAGE, "--max_prompt_length is needed: kto's KL joins prompts and other prompts' answers");
+        return fail(EX_USAGE, "--max_prompt_length is needed: kto's KL joins prompts and others' answers");
     for (int i = 0; i < run->num_train; i++, run->num_mismatched++)
         if (mismatch(&run->data[files + i], &run->data[i]) < 0) return -1;
     return 0;
@@ -267,7 +268,7 @@ int plan_rows(Run *run) {
 
 // ------------------------------------------------------------------------------------------------- the step
 
-static double (*history)[2];                                          // a step's mean log-ratio: good, the rest
+static double (*history)[2];                                          // mean log-ratios: good, rest
 static size_t steps_done, history_capacity;
 
 static int is_demo(const Run *run, const Item *i, float score) {
@@ -414,7 +415,7 @@ static int step_policy(Run *run, size_t at, size_t end, double *loss) {
     return 0;
 }
 
-// ---------------------------------------------------------------------------------------------- the reference
+// --------------------------------------------------------------------------------------------- the reference
 
 static const char *reference_path(void) {
     static char path[PATH_SIZE];
@@ -470,7 +471,7 @@ static size_t copy_references(Run *run, int files, double *memory, int direction
     return n;
 }
 
-enum { KEY_LINE = 80 };                                               // "more reference KEY\n", doubles, SHA-256
+enum { KEY_LINE = 80 };                                               // more reference KEY; doubles; SHA-256
 // 1 if the file at path has the references of this key, 0 if it has not.
 static int references_read(Run *run, int files, const char *path, const char *line) {
     Buffer b = {0};
@@ -522,13 +523,14 @@ static int check_start(Run *run, const char *path, int cached) {
         const Record *r = &d->record[run->item[i].record];
         for (int k = 0; k < r->count; k++, j++)
             if (response[j].sum != d->answer[r->first + k].reference)
-                return fail(EX_DATAERR, "%s:%zu: before the first step the policy gives answer %d the log-probability "
-                            "%.17g, the reference %.17g: %s%s", d->path, r->line, k + 1, response[j].sum,
-                            d->answer[r->first + k].reference,
-                            cached ? path : "this machine does not compute the same bits twice; see more selftest",
+                return fail(EX_DATAERR, "%s:%zu: before the first step the policy gives answer %d the "
+                            "log-probability %.17g, the reference %.17g: %s%s", d->path, r->line, k + 1,
+                            response[j].sum, d->answer[r->first + k].reference,
+                            cached ? path : "this machine's bits vary; see more selftest",
                             cached ? " is not of these weights; remove it" : "");
     }
-    fprintf(stderr, "the policy is the reference: %d texts agree to the last bit; the loss starts at %.6f%s\n",
+    fprintf(stderr, "the policy is the reference: %d texts agree to the last bit; "
+            "the loss starts at %.6f%s\n",
             texts, loss, fabs(loss - 0.6931471805599453) < 1e-6 ? " = log 2" : "");
     return 0;
 }
@@ -609,22 +611,23 @@ static void explain_trend(const Run *run) {
             mean[1][k] += history[steps_done - 1 - s][k] / (double)tenth;
         }
     if (steps_done < 2 || mean[1][0] >= mean[0][0]) return;
-    fprintf(stderr, "chosen answers became less likely: their mean log-probability%s went from %.3f in the first\n"
-            "tenth of the steps to %.3f in the last, that of rejected ones from %.3f to %.3f.  The loss asks for the\n"
-            "difference alone, so that both may fall.  Where chosen answers are to stay likely: a lower\n"
+    fprintf(stderr, "chosen answers became less likely: their mean log-probability%s went from %.3f in the\n"
+            "first tenth of the steps to %.3f in the last, that of rejected ones from %.3f to %.3f.  The loss\n"
+            "asks for the difference alone: both may fall.  Where chosen answers are to stay likely: a lower\n"
             "--learning_rate, a higher --beta, fewer steps, or train orpo or ulma, which imitate them.\n",
-            run->objective->reference ? " against the reference" : "", mean[0][0], mean[1][0], mean[0][1], mean[1][1]);
+            run->objective->reference ? " against the reference" : "", mean[0][0], mean[1][0],
+            mean[0][1], mean[1][1]);
 }
 
 typedef struct {                                                      // held-out numbers of one file
     int n, good, prompts;                                             // texts; the good ones: chosen, true
-    double perplexity, item_perplexity;                               // of the good: all tokens; the texts' mean
+    double perplexity, item_perplexity;                               // of all good tokens; texts' mean
     double auc;                                                       // of points: of their implicit rewards
     Interval auc_95;                                                  // bootstrap, clustered by prompt
 } Held;
 
-/* d, its log-probabilities and implicit rewards (num_answers).  Good are completions, the chosen of pairs, and
- * points whose label is true or whose score is above the mean of d. 0, or -1 after fail().                */
+/* d, its log-probabilities and implicit rewards (num_answers).  Good are completions, the chosen of pairs,
+ * and points whose label is true or whose score is above the mean of d. 0, or -1 after fail().           */
 static int held_out(Held *x, const Dataset *d, const double *logp, const double *reward) {
     double mean = 0, sum = 0, tokens = 0;
     double *score = allocate(d->num_answers, sizeof *score);
@@ -640,7 +643,8 @@ static int held_out(Held *x, const Dataset *d, const double *logp, const double 
             int a = r->first + k, n = scored_tokens(d, r, k);
             double z = d->answer[a].score;
             score[x->n] = reward[a], group[x->n] = r->group;
-            good[x->n] = d->kind == DATA_PAIR ? k == 0 : d->kind == DATA_COMPLETION || z > mean || (z == 1 && mean == 1);
+            good[x->n] = d->kind == DATA_PAIR ? k == 0
+                       : d->kind == DATA_COMPLETION || z > mean || (z == 1 && mean == 1);
             if (!good[x->n] || !n) continue;
             x->good++, sum -= logp[a], tokens += n;
             x->item_perplexity += more_exp(-logp[a] / n);
@@ -660,16 +664,19 @@ static void print_held(FILE *f, const char *name, const Dataset *d, const Held *
         fprintf(f, "AUC %.4f (95 %% %.4f .. %.4f, %d prompts) of %d good texts above %d others  ", x->auc,
                 x->auc_95.low, x->auc_95.high, x->prompts, x->good, x->n - x->good);
     const char *whose = d->kind == DATA_COMPLETION ? "the" : d->kind == DATA_PAIR ? "chosen" : "good";
-    if (x->good) fprintf(f, "perplexity of %s answers %.4f, mean over texts %.4f", whose, x->perplexity, x->item_perplexity);
+    if (x->good) fprintf(f, "perplexity of %s answers %.4f, mean over texts %.4f", whose, x->perplexity,
+                         x->item_perplexity);
     fprintf(f, "\n");
 }
 
 // The same as JSON: keys with a prefix.
 static void write_held(FILE *f, const char *prefix, const Held *x) {
-    if (x->auc >= 0) fprintf(f, ",\"%sauc\":%.9g,\"%sauc_95\":[%.9g,%.9g]", prefix, x->auc, prefix, x->auc_95.low,
-                             x->auc_95.high);
-    if (x->good) fprintf(f, ",\"%sperplexity\":%.9g,\"%sitem_perplexity\":%.9g", prefix, x->perplexity, prefix,
-                         x->item_perplexity);
+    if (x->auc >= 0)
+        fprintf(f, ",\"%sauc\":%.9g,\"%sauc_95\":[%.9g,%.9g]", prefix, x->auc, prefix, x->auc_95.low,
+                x->auc_95.high);
+    if (x->good)
+        fprintf(f, ",\"%sperplexity\":%.9g,\"%sitem_perplexity\":%.9g", prefix, x->perplexity, prefix,
+                x->item_perplexity);
 }
 
 static int policy_evaluate(Run *run, const Dataset *d, int step) {
@@ -698,7 +705,7 @@ static int policy_evaluate(Run *run, const Dataset *d, int step) {
     return ok ? 0 : -1;
 }
 
-/* ---------------------------------------------------------------------------------------- the objectives' table
+/* ------------------------------------------------------------------------------------ the objectives' table
  * What each is trained on, what it needs, its loss.  Whether log-probabilities are sums or means, and every
  * other standard, is a line of the options table.                                                          */
 enum { POLICY_SFT, POLICY_DPO, POLICY_IPO, POLICY_POINTWISE_DPO, POLICY_ULMA, POLICY_UNLIKELIHOOD,
@@ -712,7 +719,8 @@ const Objective policies[POLICIES] = {
     [POLICY_POINTWISE_DPO] = {POLICY(POINTS), .loss = pointwise_dpo, .log = log_points_kl, .reference = 1},
     [POLICY_ULMA]          = {POLICY(POINTS), .loss = ulma, .log = log_points_kl, .reference = 1},
     [POLICY_UNLIKELIHOOD]  = {POLICY(POINTS), .loss = unlikelihood, .log = log_points, .linear = 1},
-    [POLICY_KTO]           = {POLICY(POINTS), .loss = kto, .log = log_points_kl, .reference = 1, .mismatched = 1},
+    [POLICY_KTO]           = {POLICY(POINTS), .loss = kto, .log = log_points_kl, .reference = 1,
+                              .mismatched = 1},
     [POLICY_ORPO]          = {BY_PAIRS, .loss = orpo, .log = log_pairs},
     [POLICY_SIMPO]         = {BY_PAIRS, .loss = simpo, .log = log_pairs},
 };
