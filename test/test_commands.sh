@@ -1,7 +1,7 @@
 #!/bin/sh
 # The commands from end to end: ./more on a tiny model and small files that are made here.  Run from the repository
 # root; a test's name is the sentence it proves; the last line is "N passed, N failed".
-#   sh test/test_commands.sh [PART...]      only these parts: help usage train eval score look doctor bench bad stop bits
+#   sh test/test_commands.sh [PART...]      only these parts: help usage train policy eval score look doctor bench bad stop bits
 t=$(mktemp -d "${TMPDIR:-/tmp}/more-commands-XXXXXX") || exit 1
 trap 'rm -rf "$t"' EXIT
 trap 'exit 1' HUP INT TERM
@@ -79,12 +79,23 @@ data="precision micro_batch_tokens max_length max_prompt_length over_length temp
 training="$data train eval out dtype learning_rate num_train_epochs max_steps weight_decay adam_beta1 adam_beta2 adam_epsilon
           max_grad_norm warmup_ratio lr_scheduler_type logging_steps eval_steps save_steps seed recompute"
 rewards="$training head_rate per_step_pairs pooling random_weights raw_head folds fold"
+policies="$training per_step_rows"
+points="logp reduction labels score_scale"
 options_of() {
     echo $all; case "$1" in
     "train lm")     echo $training then vocab_size hidden_size num_hidden_layers num_attention_heads per_step_tokens ;;
     "train reward") echo $rewards ;;
     "train more")   echo $rewards more normalize alpha ;;
-    eval)           echo $data eval from out seed folds fold raw_head pooling ;;
+    "train sft")    echo $policies logp reduction sft_on ;;
+    "train dpo")    echo $policies logp beta reference_cache label_smoothing ;;
+    "train ipo")    echo $policies logp beta reference_cache ;;
+    "train pointwise-dpo") echo $policies $points beta reference_cache log_z ;;
+    "train ulma")   echo $policies $points beta reference_cache log_z demo demos sft_on compat ;;
+    "train unlikelihood") echo $policies $points ;;
+    "train kto")    echo $policies $points beta reference_cache desirable_weight undesirable_weight ;;
+    "train orpo")   echo $policies logp orpo_lambda ;;
+    "train simpo")  echo $policies logp beta simpo_gamma ;;
+    eval)           echo $data eval from out seed folds fold raw_head pooling reference beta logp ;;
     score)          echo $data raw_head pooling ;;
     tokenize)       echo train out learn ;;
     doctor)         echo $data train eval objective rows pooling recompute ;;
@@ -98,7 +109,7 @@ commands=$(./more --help | awk '/^    more [a-z]/ { print $2 == "train" ? $2 "_"
 if part help; then
     works ./more --help
     works ./more train --help
-    for c in train_lm train_reward train_more doctor eval score tokenize inspect; do
+    for c in train_lm train_reward train_more train_sft train_dpo train_ulma doctor eval score tokenize inspect; do
         case " $(echo $commands) " in *" $c "*) ;; *) fault "no $c" ;; esac
     done
     proves "help_lists_the_commands"
@@ -253,6 +264,158 @@ if part train; then
     works ./more train lm $new --seed 7 --train "$t/text.jsonl" --out "$t/x"
     [ "$(sha)" != "$lm_sha" ] || fault "the same weights"
     proves "the_seed_changes_the_result"
+fi
+
+# -------------------------------------------------------------------------------------------------------- policies
+
+# the pairs of a file as points: each row the chosen answer with the label true, or the rejected one with false
+as_points() { awk '{ p = $0; sub(/"chosen":/, "\"completion\":", p)
+    if (NR % 2) sub(/,"rejected":.*/, ",\"label\":true}", p)
+    else { p = $0; sub(/"chosen":.*,"rejected":/, "\"completion\":", p); sub(/}$/, ",\"label\":false}", p) }
+    print p }' "$1"; }
+as_points "$t/a.train.jsonl" > "$t/points.jsonl"
+grep true "$t/points.jsonl" | sed 's/,"label":true//' > "$t/demos.jsonl"
+sed 's/"label":true/"score":4.5/; s/"label":false/"score":1.5/' "$t/points.jsonl" > "$t/scores.jsonl"
+sed 's/"label":true/"score":1.0/; s/"label":false/"score":0/' "$t/points.jsonl" > "$t/ones.jsonl"
+policy="--model $t/lm $cut --learning_rate 1e-3 --per_step_rows 6"
+rows_of() { case $1 in dpo | ipo | orpo | simpo) echo "$t/a.train.jsonl" ;; *) echo "$t/points.jsonl" ;; esac; }
+keys() { for k in $2; do
+             [ "$(grep -c "\"event\":\"train\".*\"$k\":" "$1/log.jsonl")" = "$(grep -c '"event":"train"' "$1/log.jsonl")" ] || fault "$1: no $k"
+         done; }
+
+if part policy; then
+    for o in sft dpo ipo pointwise-dpo ulma unlikelihood kto orpo simpo; do
+        works ./more train $o $policy --num_train_epochs 8 --train "$(rows_of $o)" --eval "$t/a.test.jsonl" --out "$t/p-$o"
+        cp "$t/2" "$t/p-$o.err"
+        sed -n 's/.*"event":"train".*"loss":\([^,]*\),.*/\1/p' "$t/p-$o/log.jsonl" | awk '{ n++; x[n] = $1 } END {
+            for (i = 1; i <= 4; i++) a += x[i], b += x[n + 1 - i]; exit !(n > 20 && b < a) }' || fault "$o: the loss did not go down"
+        holds "$t/p-$o.err" '^a: accuracy [0-9.]*  margin '
+        holds "$t/p-$o/config.json" GPTNeoXForCausalLM
+        holds "$t/p-$o/log.jsonl" '"eval_a_accuracy":'
+        holds "$t/p-$o/log.jsonl" '"eval_a_perplexity":'
+    done
+    proves "every_policys_loss_goes_down_and_its_folder_is_a_language_model"
+    for o in dpo ipo; do keys "$t/p-$o" "rewards/chosen rewards/rejected rewards/margins rewards/accuracies logps/chosen logps/rejected kl kl_per_token"; done
+    for o in orpo simpo; do keys "$t/p-$o" "rewards/chosen rewards/margins rewards/accuracies logps/chosen logps/rejected"; done
+    for o in pointwise-dpo ulma kto; do keys "$t/p-$o" "kl kl_per_token"; done
+    for o in pointwise-dpo ulma unlikelihood kto; do
+        for k in rewards/positive rewards/negative logps/positive logps/negative; do holds "$t/p-$o/log.jsonl" "\"$k\":"; done
+    done
+    holds "$t/p-kto/log.jsonl" '"kl_mismatched":'
+    holds "$t/p-dpo.err" '^step [0-9]*/[0-9]*  loss [0-9.]*  accuracy [0-9.]*  margin [-0-9.]*  chosen [-0-9.]*  rejected [-0-9.]*  [0-9]* tokens/s'
+    holds "$t/p-kto.err" '^labels: 9 true, 9 false$'
+    holds "$t/p-sft.err" '^points: 9 of 18 rows have the label true and are imitated$'
+    proves "policies_log_rewards_log_probabilities_and_the_distance_from_the_start"
+    for o in dpo pointwise-dpo; do
+        holds "$t/p-$o.err" '^the policy is the reference: [0-9]* texts agree to the last bit; the loss starts at 0.693147 = log 2$'
+    done
+    grep '"step":1,' "$t/p-dpo/log.jsonl" | grep -q '"loss":0.69314718.*"rewards/accuracies":0.5,.*"kl":0,' || fault "$(head -n 1 "$t/p-dpo/log.jsonl")"
+    proves "a_policy_starts_as_its_reference_and_says_so"
+
+    again() { works ./more train dpo $policy --max_steps 2 --out "$t/p-again" "$@"; }
+    again --train "$t/a.train.jsonl"; one=$(sha)
+    holds "$t/2" "^reference: 36 log-probabilities in [0-9.]* s, kept in $t/p-again/reference.bin$"
+    again --train "$t/a.train.jsonl" --beta 0.3 --seed 5
+    holds "$t/2" "^reference: 36 log-probabilities of the same weights and texts from $t/p-again/reference.bin$"
+    again --train "$t/a.train.jsonl" --micro_batch_tokens 100
+    holds "$t/2" "of the same weights and texts"
+    [ "$(sha)" = "$one" ] || fault "another hash from the cache"
+    works ./more train dpo $policy --max_steps 1 --train "$t/a.train.jsonl" --out "$t/x" --reference_cache "$t/p-again/reference.bin"
+    holds "$t/2" "of the same weights and texts from $t/p-again/reference.bin"
+    proves "the_references_log_probabilities_are_computed_once"
+    for other in "--train $t/b.train.jsonl" "--train $t/a.train.jsonl --eval $t/a.test.jsonl" \
+                 "--train $t/a.train.jsonl --max_prompt_length 10" "--train $t/a.train.jsonl --precision bf16" \
+                 "--train $t/a.train.jsonl --model $t/p-sft"; do
+        again --train "$t/a.train.jsonl"
+        case $other in *--model*) works ./more train dpo --model "$t/p-sft" $cut --per_step_rows 6 --max_steps 1 --out "$t/p-again" --train "$t/a.train.jsonl" ;;
+        *) again $other ;; esac
+        holds "$t/2" "reference.bin: of other weights, texts or options; computed again"
+    done
+    head -c 300 "$t/p-again/reference.bin" > "$t/x.bin"; cp "$t/x.bin" "$t/p-again/reference.bin"
+    works ./more train dpo --model "$t/p-sft" $cut --per_step_rows 6 --max_steps 1 --out "$t/p-again" --train "$t/a.train.jsonl"
+    holds "$t/2" "reference.bin: damaged; computed again"
+    proves "other_weights_texts_or_options_and_damage_make_the_reference_anew"
+
+    works ./more train sft $policy --train "$t/demos.jsonl" --logp mean --reduction joint --out "$t/x"; one=$(sha)
+    works ./more train ulma $policy --train "$t/points.jsonl" --logp mean --out "$t/x"; [ "$(sha)" != "$one" ] || fault "labels made no difference"
+    grep true "$t/points.jsonl" > "$t/true.jsonl"
+    works ./more train ulma $policy --train "$t/true.jsonl" --logp mean --out "$t/x"; [ "$(sha)" = "$one" ] || fault "ulma is not sft"
+    works ./more train sft $policy --train "$t/true.jsonl" --logp mean --reduction joint --out "$t/x"; [ "$(sha)" = "$one" ] || fault "true points are not demonstrations"
+    works ./more train ulma $policy --demos none --train "$t/points.jsonl" --out "$t/x"; one=$(sha)
+    works ./more train pointwise-dpo $policy --train "$t/points.jsonl" --out "$t/x"; [ "$(sha)" = "$one" ] || fault "ulma without demonstrations is not pointwise-dpo"
+    proves "ulma_with_demonstrations_alone_is_sft_and_without_any_is_pointwise_dpo"
+    works ./more train ulma $policy --train "$t/scores.jsonl" --score_scale symmetric --demo "$t/demos.jsonl" --out "$t/x"
+    holds "$t/2" '^scores from 1.5 to 4.5, mapped to \[-1, 1\], as numbers to reach$'
+    holds "$t/x/log.jsonl" '"rewards/demos":'; holds "$t/x/log.jsonl" '"rewards/scored":'
+    works ./more train kto $policy --train "$t/scores.jsonl" --score_scale unit --labels binary --out "$t/x"; one=$(sha)
+    holds "$t/2" '^scores from 1.5 to 4.5, mapped to \[0, 1\], as soft labels$'
+    works ./more train kto $policy --train "$t/points.jsonl" --out "$t/x"; [ "$(sha)" = "$one" ] || fault "the ends of the scale are not the labels"
+    works ./more train kto $policy --train "$t/a.train.jsonl" --out "$t/x"
+    holds "$t/2" '^labels: 18 true, 18 false$'
+    proves "scores_are_scaled_as_asked_and_pairs_are_two_points"
+    works ./more train ulma $policy --compat ulma-release --train "$t/ones.jsonl" --out "$t/x"; one=$(sha)
+    holds "$t/2" 'logp=mean  reduction=class-means'
+    works ./more train ulma $policy --logp mean --reduction class-means --train "$t/points.jsonl" --out "$t/x"
+    [ "$(sha)" = "$one" ] || fault "its parts make something else"
+    works ./more train ulma $policy --logp mean --train "$t/points.jsonl" --out "$t/x"; [ "$(sha)" != "$one" ] || fault "class means made no difference"
+    proves "compat_ulma_release_is_what_its_help_says"
+    works ./more train sft $policy --train "$t/a.train.jsonl" --out "$t/x"; one=$(sha)
+    sed 's/,"rejected":.*/}/; s/"chosen"/"completion"/' "$t/a.train.jsonl" > "$t/chosen.jsonl"
+    works ./more train sft $policy --train "$t/chosen.jsonl" --out "$t/x"; [ "$(sha)" = "$one" ] || fault "not the chosen answers"
+    for side in rejected both; do
+        works ./more train sft $policy --sft_on $side --train "$t/a.train.jsonl" --out "$t/x"; [ "$(sha)" != "$one" ] || fault "$side is chosen"
+    done
+    echo '{"messages":[{"role":"user","content":"sky"},{"role":"assistant","content":"blue"}]}' > "$t/chat.jsonl"
+    works ./more train sft $policy --per_step_rows 1 --train "$t/chat.jsonl" --eval "$t/chat.jsonl" --out "$t/x"
+    holds "$t/2" '^chat: perplexity of the answers [0-9.]*, mean over texts [0-9.]*$'
+    proves "sft_imitates_completions_conversations_and_a_side_of_pairs"
+
+    works ./more eval $cut --reference "$t/lm" --model DPO=$t/p-dpo SimPO=$t/p-simpo --eval "$t/a.test.jsonl" "$t/points.jsonl" "$t/chat.jsonl" --out "$t/p.jsonl"
+    holds "$t/1" '^a: 16 pairs, 16 prompts;'
+    [ "$(grep -c '^DPO  \|^SimPO  ' "$t/1")" = 2 ] || fault "$(cat "$t/1")"
+    holds "$t/1" '^DPO on points: AUC 1*0*\.[0-9]* (95 % [0-9.]* \.\. [0-9.]*, [0-9]* prompts) of 9 good texts above 9 others  perplexity of good answers '
+    [ "$(grep -c '"event":"policy"' "$t/p.jsonl")" = 6 ] || fault "$(grep policy "$t/p.jsonl")"
+    in_eval=$(sed -n 's/.*"event":"metrics","model":"DPO".*"margin":\([^,]*\),.*/\1/p' "$t/p.jsonl")
+    in_training=$(sed -n 's/.*"eval_a_margin":\([^,]*\),.*/\1/p' "$t/p-dpo/log.jsonl")
+    [ -n "$in_eval" ] && [ "$in_eval" = "$in_training" ] || fault "$in_eval, in training $in_training"
+    works ./more eval $cut --reference "$t/lm" --model Start=$t/lm --eval "$t/a.test.jsonl"
+    holds "$t/1" '^Start  *50.00 .* 1.000 '
+    proves "eval_of_policies_prints_what_training_printed_and_a_reference_has_no_reward"
+
+    awk '{ sub(/"chosen":" yes/, "\"chosen\":\" no"); print }' "$t/a.train.jsonl" > "$t/alike.jsonl"
+    works ./more train dpo $policy --learning_rate 3e-3 --num_train_epochs 20 --beta 0.01 --train "$t/alike.jsonl" --out "$t/x"
+    holds "$t/2" '^chosen answers became less likely: their mean log-probability against the reference went from '
+    proves "chosen_answers_that_become_less_likely_are_explained"
+
+    refused 65 "points.jsonl: point data; pairs are needed (chosen and rejected)" ./more train dpo $policy --train "$t/points.jsonl" --out "$t/x"
+    refused 65 "demos.jsonl: completion data; points (a completion with label or score) or pairs are needed" ./more train kto $policy --train "$t/demos.jsonl" --out "$t/x"
+    refused 65 "text.jsonl: text data; completions, pairs or points are needed (train lm takes texts)" ./more train sft $policy --train "$t/text.jsonl" --out "$t/x"
+    refused 65 "text.jsonl: text data; pairs, points or completions are needed" ./more train dpo $policy --train "$t/a.train.jsonl" --eval "$t/text.jsonl" --out "$t/x"
+    refused 65 "text.jsonl: text data; pairs, points or completions are needed" ./more eval $cut --reference "$t/lm" --model "$t/p-dpo" --eval "$t/text.jsonl"
+    refused 65 "scores.jsonl:1: the score 4.5 does not say whether to imitate" ./more train sft $policy --train "$t/scores.jsonl" --out "$t/x"
+    refused 65 "no row has the label true: nothing to imitate" ./more train sft $policy --train "$t/false.jsonl" --out "$t/x" $(grep false "$t/points.jsonl" > "$t/false.jsonl")
+    refused 65 "scores from 1.5 to 4.5 where labels are needed" ./more train kto $policy --train "$t/scores.jsonl" --out "$t/x"
+    refused 65 "scores from 1.5 to 4.5 are no labels; --score_scale unit" ./more train ulma $policy --labels binary --train "$t/scores.jsonl" --out "$t/x"
+    refused 65 "--score_scale: every score is 1" ./more train ulma $policy --score_scale unit --train "$t/true.jsonl" --out "$t/x"
+    refused 64 "--demos positives: scores have no positives" ./more train ulma $policy --demos positives --train "$t/scores.jsonl" --out "$t/x"
+    refused 65 "all rows have one prompt; kto's KL needs answers to other prompts" ./more train kto $policy --per_step_rows 1 --train "$t/one.jsonl" --out "$t/x" \
+        $(head -n 1 "$t/points.jsonl" > "$t/one.jsonl")
+    refused 64 "--max_prompt_length is needed" ./more train kto $policy --max_prompt_length 0 --train "$t/points.jsonl" --out "$t/x"
+    refused 65 "too little data for a single step; lower --per_step_pairs, --per_step_rows" ./more train dpo $policy --per_step_rows 60 --train "$t/a.train.jsonl" --out "$t/x"
+    refused 64 "--model is needed: the folder to start from" ./more train sft $cut --train "$t/demos.jsonl" --out "$t/x"
+    refused 65 "a reward model, which predicts no tokens" ./more train dpo --model "$t/r" $cut --train "$t/a.train.jsonl" --out "$t/x"
+    refused 66 "no-such" ./more eval $cut --reference "$t/no-such" --model "$t/p-dpo" --eval "$t/a.test.jsonl"
+    works ./more tokenize --learn 258 --train "$t/text.jsonl" --out "$t/tok"
+    works ./more train lm $new --train "$t/text.jsonl" --tokenizer "$t/tok/tokenizer.json" --max_steps 1 --out "$t/lm2" --quiet
+    refused 65 "has another tokenizer than the reference" ./more eval $cut --reference "$t/lm2" --model "$t/p-dpo" --eval "$t/a.test.jsonl"
+    refused 64 "--label_smoothing 0.6: a number" ./more train dpo $policy --label_smoothing 0.6
+    if command -v sha256sum > "$t/x.out"; then                        # a cache of the right key with other numbers
+        again --train "$t/a.train.jsonl"
+        { head -c 80 "$t/p-again/reference.bin"; head -c 288 /dev/zero; } > "$t/x.bin"
+        { cat "$t/x.bin"; sha256sum < "$t/x.bin" | head -c 64; } > "$t/p-again/reference.bin"
+        refused 65 "p-again/reference.bin is not of these weights; remove it" ./more train dpo $policy --train "$t/a.train.jsonl" --out "$t/p-again"
+    fi
+    proves "what_a_policy_cannot_be_trained_on_is_refused_and_the_remedy_named"
 fi
 
 # ------------------------------------------------------------------------------------------------------ evaluating
@@ -733,6 +896,9 @@ if part bits; then
             train more --more $m $pairs --max_steps 3 --train $abc
     done
     bits pooling_at_the_end_has_one_hash_too train more --more paper --pooling eos $pairs --max_steps 2 --train $abc
+    for o in sft dpo ipo pointwise-dpo ulma unlikelihood kto orpo simpo; do
+        bits train_${o}_has_one_hash_for_all_threads_instruction_sets_and_micro_batches train $o $policy --max_steps 3 --train "$(rows_of $o)"
+    done
     for what in "lm $new --train $t/text.jsonl --quiet" "reward $pairs --train $abc"; do
         works ./more train $what --max_steps 3 --out "$t/x"; float=$(sha)
         bits bf16_has_one_hash_of_its_own_for_train_${what%% *} train $what --max_steps 3 --precision bf16
