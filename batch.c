@@ -16,7 +16,7 @@ typedef struct {
 } Pack;
 
 static Batch pack_batch(const Pack *p) {
-    return (Batch){p->T, p->token, p->position, p->target, p->S, p->seg, p->B, p->text};
+    return (Batch){p->T, p->token, p->position, p->target, p->S, p->seg, p->B, p->text, NULL, 0};
 }
 void pack_clear(Pack *p) { p->T = p->S = p->B = 0; }
 void pack_free(Pack *p) {

@@ -164,7 +164,7 @@ static int sample_init(Sample *s, SampleShape n, int vocab_size) {
                 target[t] = a < 0 && n.answers ? -1 : (int)((u >> 32) % (uint32_t)vocab_size);
             }
         }
-    s->batch = (Batch){T, token, position, target, segs, s->seg_memory, texts, s->text_memory};
+    s->batch = (Batch){T, token, position, target, segs, s->seg_memory, texts, s->text_memory, NULL, 0};
     return 0;
 }
 

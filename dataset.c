@@ -72,6 +72,7 @@ typedef struct {
     const char *template_;                         // "plain" (also NULL) or "none"
     const char *prompt_key, *chosen_key, *rejected_key;                 // NULL = the names above
     int as_given;                                  // for scoring: ties and rankings stay, in the row's order
+    int plain_text;                                // a file without rows is one prompt as it stands
 } DataOptions;
 
 // --------------------------------------------------------------------------------- a row in its normal form
@@ -582,11 +583,29 @@ static int check_options(const DataOptions *o) {
     return 0;
 }
 
+// Does a text begin as JSON lines or an array of rows do?
+static int looks_like_rows(const char *s) {
+    s += strspn(s, " \t\r\n");
+    char first = *s, next = first ? s[1 + strspn(s + 1, " \t\r\n")] : 0;
+    return (first == '{' && (next == '"' || next == '}')) || (first == '[' && next == '{');
+}
+static int read_plain_text(Reader *r) {
+    const Buffer *b = &r->d->text;
+    size_t n = b->len - r->at;
+    if (n && b->data[b->len - 1] == '\n') n--;               // the last line's end
+    r->kind = r->d->kind = DATA_PROMPT;
+    r->d->rows = 1;
+    if (buffer_append(&r->text, b->data + r->at, n) < 0) return -1;
+    r->prompt = (Piece){0, n, 0};
+    return keep_row(r);
+}
+
 static int read_rows(Reader *r) {
     Dataset *d = r->d;
     int more;
     if (read_all(d) < 0) return -1;
     if (d->text.len >= 3 && !memcmp(d->text.data, "\xef\xbb\xbf", 3)) r->at = 3;      // a byte order mark
+    if (r->o->plain_text && !looks_like_rows(d->text.data + r->at)) return read_plain_text(r);
     skip_blank(r);
     if (r->at < d->text.len && d->text.data[r->at] == '[') r->array = 1, r->at++;
     while ((more = next_row(r)) > 0) {

@@ -105,7 +105,7 @@ INLINE real row_max(const real *x, int n) {                           // n >= 1;
 
 // Elementwise work is shared out in pieces of this many numbers; columns in strips of at least this many.
 enum { PIECE = 8192, STRIP = 64 };
-#define FOR_PIECES(n) PARALLEL_FOR for (size_t at = 0; at < (n); at += PIECE)
+#define FOR_PIECES(n) PARALLEL_FOR_IF(n) for (size_t at = 0; at < (n); at += PIECE)
 #define PIECE_LEN(n)  ((n) - at < PIECE ? (n) - at : PIECE)
 // a thread's share of C columns: the wider, the longer the runs of memory
 static int strip_width(int C) {
@@ -141,7 +141,7 @@ VARIANTS(column_sum, (real *out, const real *x, int T, int C, int n), out, x, T,
 // ------------------------------------------------------------------------------------------- embeddings
 
 void embed_forward(real *out, const int *token, const int *position, const real *wte, const real *wpe, int T, int C) {
-    PARALLEL_FOR
+    PARALLEL_FOR_IF((size_t)T*C)
     for (int t = 0; t < T; t++) {
         const real *e = wte + (size_t)token[t]*C;
         if (wpe) plus_piece(out + (size_t)t*C, e, wpe + (size_t)position[t]*C, (size_t)C);
@@ -181,7 +181,7 @@ VARIANTS(norm_row, (real *out, real *mean, real *rstd, const real *x, const real
 
 void norm_forward(real *out, real *mean, real *rstd, const real *inp, const real *w, const real *b, real eps,
                   int rms, int T, int C) {
-    PARALLEL_FOR
+    PARALLEL_FOR_IF((size_t)T*C)
     for (int t = 0; t < T; t++)
         norm_row(out + (size_t)t*C, mean + t, rstd + t, inp + (size_t)t*C, w, b, eps, rms, C);
 }
@@ -225,7 +225,7 @@ void norm_backward(real *dinp, real *dw, real *db, const real *dout, const real 
 
 // Qwen3's query/key norm: the RMS norm above on each head
 void head_norm_forward(real *rows, real *pre, real *rstd, const real *w, real eps, int T, int heads, int HD, int stride) {
-    PARALLEL_FOR
+    PARALLEL_FOR_IF((size_t)T*heads*HD)
     for (int t = 0; t < T; t++) {
         memcpy(pre + (size_t)t*stride, rows + (size_t)t*stride, (size_t)(heads*HD) * sizeof *pre);
         for (int h = 0; h < heads; h++) {
@@ -271,14 +271,33 @@ void kernels_precision(int is_bf16) { bf16 = is_bf16; }
 
 // out = inp w^T + b
 void matmul_forward(real *out, const real *inp, const real *w, const real *b, int T, int C, int OC) {
-    matmul(&(Product){out, (size_t)OC, inp, (size_t)C, 1, w, 1, (size_t)C, T, OC, C, 0, b, bf16, NULL});
+    matmul(&(Product){out, (size_t)OC, inp, (size_t)C, 1, w, 1, (size_t)C, T, OC, C, 0, b, bf16, NULL, 0});
+}
+
+// b of these products as one weight matrix
+static Product weights(const real *w, int C, int OC) {
+    return (Product){.b = w, .brs = 1, .bcs = (size_t)C, .N = OC, .K = C, .bf16 = bf16};
+}
+size_t matmul_packed_size(int C, int OC) {
+    Product p = weights(NULL, C, OC);
+    return matmul_pack_size(&p);
+}
+void matmul_pack_weights(real *packed, const real *w, int C, int OC) {
+    Product p = weights(w, C, OC);
+    matmul_pack(packed, &p);
+}
+void matmul_packed_forward(real *out, const real *inp, const real *packed, const real *b, int T, int C, int OC) {
+    Product p = weights(packed, C, OC);
+    p.c = out, p.ldc = (size_t)OC, p.a = inp, p.ars = (size_t)C, p.acs = 1, p.M = T, p.bias = b;
+    p.panel = matmul_panel(&p);
+    matmul(&p);
 }
 
 // dinp = dout w;  dw += dout^T inp;  db += sum over rows of dout
 void matmul_backward(real *dinp, real *dw, real *db, const real *dout, const real *inp, const real *w,
                      int T, int C, int OC, const RowBlocks *blocks) {
-    if (dinp) matmul(&(Product){dinp, (size_t)C, dout, (size_t)OC, 1, w, (size_t)C, 1, T, C, OC, 0, NULL, bf16, NULL});
-    if (dw) matmul(&(Product){dw, (size_t)C, dout, 1, (size_t)OC, inp, (size_t)C, 1, OC, C, T, 1, NULL, bf16, blocks});
+    if (dinp) matmul(&(Product){dinp, (size_t)C, dout, (size_t)OC, 1, w, (size_t)C, 1, T, C, OC, 0, NULL, bf16, NULL, 0});
+    if (dw) matmul(&(Product){dw, (size_t)C, dout, 1, (size_t)OC, inp, (size_t)C, 1, OC, C, T, 1, NULL, bf16, blocks, 0});
     if (!db) return;
     const int strip = strip_width(OC);
     PARALLEL_FOR
@@ -300,7 +319,7 @@ VARIANTS(rotary_head, (real *x, const real *cosine, const real *sine, real sign,
 void rotary(real *rows, const real *cosine, const real *sine, const int *position, int sign, int T, int heads,
             int HD, int dims, int stride) {
     int half = dims / 2;
-    PARALLEL_FOR
+    PARALLEL_FOR_IF((size_t)T*heads*HD)
     for (int t = 0; t < T; t++)
         for (int h = 0; h < heads; h++)
             rotary_head(rows + (size_t)t*stride + (size_t)h*HD, cosine + (size_t)position[t]*half,
@@ -462,6 +481,81 @@ void attention_backward(real *dqkv, const real *dout, const real *out, const rea
     }
 }
 
+// --------------------------------------------------------------------------- attention, one token after the other
+
+/* A cache holds for each layer and key/value head what the products take as b: the keys packed as (HD, rows), the
+ * values as (rows, HD), in panels of NR columns.                                                             */
+static size_t cache_keys(const KeyCache *c, int HD)   { return (size_t)c->capacity * (size_t)HD; }
+static size_t cache_values(const KeyCache *c, int HD) { return (size_t)c->capacity * (size_t)round_up(HD, MAX_NR); }
+static real *cache_head(const KeyCache *c, int layer, int kv, int NKV, int HD) {
+    return c->memory + (size_t)(layer*NKV + kv) * (cache_keys(c, HD) + cache_values(c, HD));
+}
+int cache_reserve(KeyCache *c, int rows, int layers, int NKV, int HD) {
+    c->len = 0;
+    if (rows <= c->capacity) return 0;
+    kernels_free(c->memory);
+    c->capacity = round_up(rows, MAX_NR);
+    c->memory = kernels_alloc((size_t)(layers*NKV) * (cache_keys(c, HD) + cache_values(c, HD)));
+    if (!c->memory) c->capacity = 0;
+    return c->memory ? 0 : -1;
+}
+void cache_free(KeyCache *c) {
+    kernels_free(c->memory);
+    memset(c, 0, sizeof *c);
+}
+
+void cache_append(const CachePath *path, const real *qkv, const Segment *seg, int S, int layer, int NH, int NKV, int HD) {
+    const size_t W = (size_t)(NH + 2*NKV) * HD, NR = (size_t)tile->fp32.NR;
+    PARALLEL_FOR_IF((size_t)(seg[S-1].start + seg[S-1].len)*W)
+    for (int task = 0; task < S * NKV; task++) {
+        const int s = task / NKV, kv = task % NKV;
+        const KeyCache *c = path[s].own;
+        real *keys = cache_head(c, layer, kv, NKV, HD), *values = keys + cache_keys(c, HD);
+        assert(c->len + seg[s].len <= c->capacity);
+        for (int i = 0; i < seg[s].len; i++) {
+            const real *k = qkv + (size_t)(seg[s].start + i)*W + (size_t)(NH + kv)*HD, *v = k + (size_t)NKV*HD;
+            const size_t p = (size_t)(c->len + i);
+            for (size_t d = 0; d < (size_t)HD; d++) keys[p/NR*NR*(size_t)HD + d*NR + p%NR] = k[d];
+            for (size_t d = 0; d < (size_t)HD; d++) values[d/NR*NR*(size_t)c->capacity + p*NR + d%NR] = v[d];
+        }
+    }
+}
+
+// Rows that share the cache before their own go through it together, at most ROWS of them.
+void attention_decode(real *out, const real *qkv, const CachePath *path, int layer, int T, int NH, int NKV, int HD) {
+    const size_t W = (size_t)(NH + 2*NKV) * HD, OW = (size_t)NH * HD, NR = (size_t)tile->fp32.NR;
+    const real scale = 1 / R_SQRT((real)HD);
+    PARALLEL_TASKS_IF((size_t)T*OW*(size_t)path[0].before->len)
+    for (int task = 0; task < T * NH; task++) {
+        const int t = task / NH, h = task % NH, kv = h / (NH / NKV);
+        if (t % ROWS && path[t].before == path[t-1].before) continue;  // an earlier row's task has it
+        int rows = 1, longest = path[t].own->len;
+        for (; t + rows < T && (t + rows) % ROWS && path[t + rows].before == path[t].before; rows++)
+            if (path[t + rows].own->len > longest) longest = path[t + rows].own->len;
+        const KeyCache *before = path[t].before;
+        const int n = before->len;
+        const size_t ld = (size_t)(n + longest + 1), capacity = (size_t)before->capacity;
+        const real *q = qkv + (size_t)t*W + (size_t)h*HD, *k = cache_head(before, layer, kv, NKV, HD);
+        real *x = attention_work_memory + (size_t)thread_index() * 2*ROWS * (size_t)attention_work_keys;
+        real *o = out + (size_t)t*OW + (size_t)h*HD, *work = matmul_work(), inverse[ROWS], lse;
+        matmul_one(&(Product){x, ld, q, W, 1, k, .M = rows, .N = n, .K = HD, .panel = NR*(size_t)HD}, work);
+        for (int i = 0; i < rows; i++) {
+            const KeyCache *own = path[t+i].own;
+            const int keys = n + own->len + 1;
+            matmul_one(&(Product){x + (size_t)i*ld + n, ld, q + (size_t)i*W, W, 1, cache_head(own, layer, kv, NKV, HD),
+                                  .M = 1, .N = keys - n, .K = HD, .panel = NR*(size_t)HD}, work);
+            softmax_rows(x + (size_t)i*ld, inverse + i, &lse, 1, scale, 1, keys, keys);
+        }
+        matmul_one(&(Product){o, OW, x, ld, 1, k + cache_keys(before, HD), .M = rows, .N = HD, .K = n, .panel = NR*capacity}, work);
+        for (int i = 0; i < rows; i++) {
+            const KeyCache *own = path[t+i].own;
+            matmul_one(&(Product){o + (size_t)i*OW, OW, x + (size_t)i*ld + n, ld, 1, cache_head(own, layer, kv, NKV, HD) + cache_keys(own, HD),
+                                  .M = 1, .N = HD, .K = own->len + 1, .add = 1, .panel = NR*(size_t)own->capacity}, work);
+        }
+        scale_rows(o, OW, inverse, rows, HD);
+    }
+}
+
 // ------------------------------------------------------------------------------------------ activations
 
 /* gelu(x) = x/2 (1 + erf(x/sqrt 2));  gelu' = (1 + erf(x/sqrt 2))/2 + x phi(x)     Hendrycks and Gimpel 2016, sec. 2
@@ -520,7 +614,7 @@ INLINE void multiply_piece_body(const int hw, real *out, const real *a, const re
 }
 VARIANTS(multiply_piece, (real *out, const real *a, const real *b, size_t n), out, a, b, n)
 void gated_forward(real *out, const real *inp, Activation kind, int T, int F) {
-    PARALLEL_FOR
+    PARALLEL_FOR_IF((size_t)T*F)
     for (int t = 0; t < T; t++) {
         const real *gate = inp + (size_t)t*2*F;
         act_piece(out + (size_t)t*F, gate, kind, (size_t)F);
@@ -580,13 +674,17 @@ void head_backward(real *dinp, real *dw, const real *dreward, const real *pooled
 
 // ----------------------------------------------------------------------------------- token log-probability
 
-// x(V) logits: m = max, l = sum exp(x - m);  log p(target) = x_target - (m + log l).  A chunk holds few rows.
-INLINE void logp_row_body(const int hw, real *logp, real *x, int target, int V) {
+// x(V) logits: m = max, l = sum exp(x - m), lse = m + log l;  log p(target) = x_target - lse.  A chunk holds few rows.
+INLINE void lse_row_body(const int hw, real *lse, const real *x, int V) {
     real m = row_max(x, V), lane[16] = {0};
     FOR_LANES(V, lane[j] += R_EXP(x[i] - m));
-    *logp = x[target] - (m + (real)more_log(fold(lane)));
+    *lse = m + (real)more_log(fold(lane));
 }
-VARIANTS(logp_row, (real *logp, real *x, int target, int V), logp, x, target, V)
+VARIANTS(lse_row, (real *lse, const real *x, int V), lse, x, V)
+void lse_forward(real *lse, const real *logits, int T, int V) {
+    PARALLEL_FOR_IF((size_t)T*V)
+    for (int t = 0; t < T; t++) lse_row(lse + t, logits + (size_t)t*V, V);
+}
 // d logp / dx_v = [v = target] - exp(x_v - lse), times d; in place
 INLINE void logp_row_back_body(const int hw, real *x, real lse, real d, int target, int V) {
     for (int v = 0; v < V; v++) x[v] = -d * R_EXP(x[v] - lse);
@@ -607,7 +705,11 @@ void logp_forward(real *logp, const real *inp, const real *w, const int *row, co
         int m = n - i0 < chunk ? n - i0 : chunk;
         logits_of_rows(logits, rows, inp, w, row + i0, m, C, V);
         PARALLEL_FOR
-        for (int i = 0; i < m; i++) logp_row(logp + i0 + i, logits + (size_t)i*V, target[i0 + i], V);
+        for (int i = 0; i < m; i++) {
+            real lse;
+            lse_row(&lse, logits + (size_t)i*V, V);
+            logp[i0 + i] = logits[(size_t)i*V + target[i0 + i]] - lse;
+        }
     }
 }
 void logp_backward(real *dinp, real *dw, real *logp, const real *dlogp, const real *inp, const real *w,
@@ -624,8 +726,9 @@ void logp_backward(real *dinp, real *dw, real *logp, const real *dlogp, const re
         logits_of_rows(logits, rows, inp, w, row + i0, m, C, V);
         PARALLEL_FOR
         for (int i = 0; i < m; i++) {
-            real *x = logits + (size_t)i*V, lp, xt = x[target[i0 + i]];
-            logp_row(&lp, x, target[i0 + i], V);
+            real *x = logits + (size_t)i*V, lse, xt = x[target[i0 + i]], lp;
+            lse_row(&lse, x, V);
+            lp = xt - lse;
             logp_row_back(x, xt - lp, dlogp[i0 + i], target[i0 + i], V);
             if (logp) logp[i0 + i] = lp;
         }

@@ -53,6 +53,12 @@ void matmul_forward(real *out, const real *inp, const real *w, const real *b, in
 void matmul_backward(real *dinp, real *dw, real *db, const real *dout, const real *inp, const real *w,
                      int T, int C, int OC, const RowBlocks *blocks);
 
+// the same bits from weights packed once, which is faster for few rows; packed(matmul_packed_size) is zero before.
+// For the instruction set and precision of that moment.
+size_t matmul_packed_size(int C, int OC);
+void matmul_pack_weights(real *packed, const real *w, int C, int OC);
+void matmul_packed_forward(real *out, const real *inp, const real *packed, const real *b, int T, int C, int OC);
+
 // turns the first `dims` of each of `heads` heads of HD in rows of `stride` by the row's position;
 // cosine, sine (P, dims/2); sign +1 forward, -1 backward
 void rotary(real *rows, const real *cosine, const real *sine, const int *position, int sign, int T, int heads,
@@ -64,6 +70,16 @@ void attention_forward(real *out, real *lse, const real *qkv, const Segment *seg
 // WRITES dqkv
 void attention_backward(real *dqkv, const real *dout, const real *out, const real *lse, const real *qkv,
                         const Segment *seg, int S, int T, int NH, int NKV, int HD);
+
+/* Keys and values of a text's rows 0 .. len-1, of all layers.  Appending does not change len: it is raised by the caller,
+ * when the rows have been through every layer.                                                               */
+typedef struct { real *memory; int len, capacity; } KeyCache;
+typedef struct { const KeyCache *before, *own; } CachePath;           // of a segment: its parent's cache, its own
+int  cache_reserve(KeyCache *c, int rows, int layers, int NKV, int HD);                 // and empties it; -1 after fail()
+void cache_free(KeyCache *c);
+void cache_append(const CachePath *path, const real *qkv, const Segment *seg, int S, int layer, int NH, int NKV, int HD);
+// attention_forward's bits for segments of one row: row t attends to path[t].before, path[t].own and itself, appended
+void attention_decode(real *out, const real *qkv, const CachePath *path, int layer, int T, int NH, int NKV, int HD);
 
 void activation_forward(real *out, const real *inp, Activation kind, int T, int F);                // (T,F)
 void activation_backward(real *dinp, const real *dout, const real *inp, Activation kind, int T, int F);  // WRITES
@@ -80,6 +96,7 @@ void head_forward(real *reward, const real *pooled, const real *w, int B, int C)
 void head_backward(real *dinp, real *dw, const real *dreward, const real *pooled, const real *w, const Text *text,
                    Pooling pooling, int B, int C);                    // dinp(T,C)
 
+void lse_forward(real *lse, const real *logits, int T, int V);                          // log sum exp of each row
 // logp[i] = log softmax(inp[row[i]] w^T)[target[i]] for n scored rows;  inp(T,C), w(V,C); work(chunk, V + C)
 void logp_forward(real *logp, const real *inp, const real *w, const int *row, const int *target, int n, int C,
                   int V, real *work, int chunk);

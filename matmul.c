@@ -14,11 +14,16 @@
 #endif
 #ifdef _OPENMP
 #include <omp.h>
-#define PARALLEL_FOR       _Pragma("omp parallel for schedule(static)")
-#define PARALLEL_FOR_TASKS _Pragma("omp parallel for schedule(dynamic, 1)")
+#define PRAGMA(text)                _Pragma(#text)
+#define PARALLEL_FOR                PRAGMA(omp parallel for schedule(static))
+#define PARALLEL_FOR_IF(numbers)    PRAGMA(omp parallel for schedule(static) if ((numbers) > 20000))    // else not worth it
+#define PARALLEL_FOR_TASKS          PRAGMA(omp parallel for schedule(dynamic, 1))
+#define PARALLEL_TASKS_IF(numbers)  PRAGMA(omp parallel for schedule(dynamic, 1) if ((numbers) > 20000))
 #else
 #define PARALLEL_FOR
+#define PARALLEL_FOR_IF(numbers)
 #define PARALLEL_FOR_TASKS
+#define PARALLEL_TASKS_IF(numbers)
 #endif
 
 #if (defined __x86_64__ || defined __i386__) && defined __GNUC__ && !defined __TINYC__ && !defined MORE_DOUBLE
@@ -577,27 +582,35 @@ typedef struct {
     const real *bias;
     int bf16;                                                         // operands are rounded to bf16
     const RowBlocks *blocks;                                          // of k, for bf16
+    size_t panel;                                                     // not 0: b is packed, in panels so far apart
 } Product;
+
+static int product_words(const Product *p) {                          // along k, as packed
+    int blocks = p->blocks ? p->blocks->count : p->K ? (p->K + BLOCK - 1) / BLOCK : 1;
+    return p->bf16 ? blocks*BLOCK_WORDS : p->K;
+}
 
 // One thread; work holds WORK_PER_THREAD numbers.
 void matmul_one(const Product *p, real *work) {
     const int M = p->M, N = p->N, MR = p->bf16 ? tile->bf16.MR : tile->fp32.MR, NR = p->bf16 ? tile->bf16.NR : tile->fp32.NR;
-    const int blocks = p->blocks ? p->blocks->count : p->K ? (p->K + BLOCK - 1) / BLOCK : 1, K = p->bf16 ? blocks*BLOCK_WORDS : p->K;
-    const int direct = tile->direct && !p->bf16 && p->bcs == 1 && M <= 4*MR;  // too few rows to pay for packing b
+    const int K = product_words(p);
+    const int direct = tile->direct && !p->bf16 && p->bcs == 1 && M <= 4*MR && !p->panel;  // too few rows to pay for packing b
     const size_t ldb = direct ? p->brs : (size_t)NR;
     TileFunction *run = p->bf16 ? tile->bf16.run : tile->fp32.run;
     real *packed_a = work, *packed_b = work + PACK_A;
-    assert((p->ars == 1 || p->acs == 1) && (p->brs == 1 || p->bcs == 1));
+    assert((p->ars == 1 || p->acs == 1) && (p->brs == 1 || p->bcs == 1 || p->panel));
     for (int n0 = 0; n0 < N; n0 += NC)
     for (int k0 = 0; k0 == 0 || k0 < K; k0 += KC) {                   // once for K = 0
         const int n1 = N - n0 < NC ? N - n0 : NC, k1 = K - k0 < KC ? K - k0 : KC;
-        const real *b = p->b + (size_t)n0*p->bcs, *panels = direct ? b + (size_t)k0*p->brs : packed_b;
+        const real *b = p->b + (p->panel ? (size_t)(n0/NR)*p->panel + (size_t)k0*(size_t)NR : (size_t)n0*p->bcs);
+        const real *panels = p->panel ? b : direct ? b + (size_t)k0*p->brs : packed_b;
+        const size_t panel = p->panel ? p->panel : (size_t)NR * (size_t)(direct ? 1 : k1);
 #ifndef MORE_DOUBLE
         const int b0 = k0 / BLOCK_WORDS, b1 = (k0 + k1) / BLOCK_WORDS;
-        if (p->bf16) pack_panels_bf16(NR, packed_b, b, p->bcs, p->brs, n1, p->blocks, b0, b1, p->K);
+        if (p->bf16 && !p->panel) pack_panels_bf16(NR, packed_b, b, p->bcs, p->brs, n1, p->blocks, b0, b1, p->K);
         else
 #endif
-        if (!direct) pack_panels(NR, packed_b, b + (size_t)k0*p->brs, p->bcs, p->brs, n1, k1);
+        if (!direct && !p->panel) pack_panels(NR, packed_b, b + (size_t)k0*p->brs, p->bcs, p->brs, n1, k1);
         for (int m0 = 0; m0 < M; m0 += MC) {
             const int m1 = M - m0 < MC ? M - m0 : MC;
             const real *a = p->a + (size_t)m0*p->ars;
@@ -610,10 +623,33 @@ void matmul_one(const Product *p, real *work) {
             for (int n = 0; n < n1; n += NR)
                 for (int m = 0; m < m1; m += MR)
                     run(c + (size_t)m*p->ldc + n, p->ldc, p->add || k0, packed_a + (size_t)m*LDA,
-                        panels + (size_t)n * (size_t)(direct ? 1 : k1), ldb, k1, m1 - m < MR ? m1 - m : MR,
+                        panels + (size_t)(n/NR) * panel, ldb, k1, m1 - m < MR ? m1 - m : MR,
                         n1 - n < NR ? n1 - n : NR);
             if (p->bias && k0 + k1 == K) add_bias(c, p->ldc, p->bias + n0, m1, n1);
         }
+    }
+}
+
+// b packed once for many products: panels of NR columns, in each all of k (bf16: words); what lies beyond N is left
+size_t matmul_panel(const Product *p) {
+    return (size_t)(p->bf16 ? tile->bf16.NR : tile->fp32.NR) * (size_t)product_words(p);
+}
+size_t matmul_pack_size(const Product *p) {
+    const int NR = p->bf16 ? tile->bf16.NR : tile->fp32.NR;
+    return (size_t)((p->N + NR - 1) / NR) * matmul_panel(p);
+}
+void matmul_pack(real *packed, const Product *p) {
+    const int NR = p->bf16 ? tile->bf16.NR : tile->fp32.NR;
+    const size_t panel = matmul_panel(p);
+    PARALLEL_FOR
+    for (int n = 0; n < p->N; n += NR) {
+        const int n1 = p->N - n < NR ? p->N - n : NR;
+        real *to = packed + (size_t)(n/NR)*panel;
+#ifndef MORE_DOUBLE
+        if (p->bf16) pack_panels_bf16(NR, to, p->b + (size_t)n*p->bcs, p->bcs, p->brs, n1, p->blocks, 0, product_words(p)/BLOCK_WORDS, p->K);
+        else
+#endif
+        pack_panels(NR, to, p->b + (size_t)n*p->bcs, p->bcs, p->brs, n1, p->K);
     }
 }
 
@@ -640,7 +676,7 @@ void matmul(const Product *p) {
         int n0 = (int)(column_tiles * j / tn) * NR, n1 = (int)(column_tiles * (j+1) / tn) * NR;
         Product part = *p;
         part.M = (m1 < M ? m1 : M) - m0, part.N = (n1 < N ? n1 : N) - n0;
-        part.c += (size_t)m0*p->ldc + n0, part.a += (size_t)m0*p->ars, part.b += (size_t)n0*p->bcs;
+        part.c += (size_t)m0*p->ldc + n0, part.a += (size_t)m0*p->ars, part.b += p->panel ? (size_t)(n0/NR)*p->panel : (size_t)n0*p->bcs;
         if (p->bias) part.bias += n0;
         if (part.M > 0 && part.N > 0) matmul_one(&part, matmul_work());
     }

@@ -74,6 +74,8 @@ typedef struct {                                                      // a packe
     int T; const int *token, *position, *target;                      // (T) target: the next token, or -1: not scored
     int S; const Segment *seg;                                        // (S)
     int B; const Text *text;                                          // (B)
+    const CachePath *cache;                                           // (S): keep keys and values; NULL: do not
+    int decode;                                                       // yes: segments of one row, after their caches
 } Batch;
 
 typedef struct {
@@ -85,6 +87,7 @@ typedef struct {
     int recompute;                                                    // yes: keep blocks' inputs only
     int T, B;                                                         // room in acts
     Acts acts;
+    Params packed; real *packed_memory;                               // between model_pack and model_unpack
     real *acts_memory, *rope_memory;                                  // rope: cosine, sine, (P, dims/2) each
     int *row_memory;                                                  // (2, T) scored rows, their targets; (2, T + 1)
     RowBlocks blocks, scored_blocks;                                  // of the micro-batch's rows, and of the scored ones
@@ -220,7 +223,8 @@ size_t model_bytes(const Config *c, int T, int B, Purpose purpose) {
 // ------------------------------------------------------------------------------------- start and end
 
 void model_free(Model *m) {
-    real *owned[] = {m->params_memory, m->grads_memory, m->moments_memory, m->tied_memory, m->acts_memory, m->rope_memory};
+    real *owned[] = {m->params_memory, m->grads_memory, m->moments_memory, m->tied_memory, m->acts_memory, m->rope_memory,
+                     m->packed_memory};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) kernels_free(owned[i]);
     free(m->row_memory);
     memset(m, 0, sizeof *m);
@@ -333,12 +337,52 @@ int model_random_head(Model *m, uint64_t seed) {
 
 // --------------------------------------------------------------------------------------------- forward
 
+static real *output_matrix(const Model *m) { return m->config.tied ? m->params.wte : m->params.unembed; }
+
+static real *packed_copy(const real *w, real *memory, size_t *used, size_t C, size_t OC) {
+    real *packed = carve(memory, used, matmul_packed_size((int)C, (int)OC));
+    if (memory) matmul_pack_weights(packed, w, (int)C, (int)OC);
+    return packed;
+}
+static size_t pack_matrices(Model *m, real *memory) {
+    const Config *c = &m->config;
+    const size_t C = (size_t)c->channels, F = (size_t)c->hidden;
+    size_t n = 0;
+    for (int l = 0; l < c->num_layers; l++) {
+        const Block *b = &m->params.block[l];
+        m->packed.block[l].qkvw  = packed_copy(b->qkvw, memory, &n, C, qkv_width(c));
+        m->packed.block[l].attw  = packed_copy(b->attw, memory, &n, att_width(c), C);
+        m->packed.block[l].fcw   = packed_copy(b->fcw, memory, &n, C, fc_width(c));
+        m->packed.block[l].projw = packed_copy(b->projw, memory, &n, F, C);
+    }
+    if (!c->reward) m->packed.unembed = packed_copy(output_matrix(m), memory, &n, C, (size_t)c->vocab_size);
+    return n;
+}
+void model_unpack(Model *m) {
+    kernels_free(m->packed_memory);
+    m->packed_memory = NULL;
+    memset(&m->packed, 0, sizeof m->packed);
+}
+/* Packed copies of the weight matrices: until model_unpack forward reads them instead, much faster where rows are few.
+ * 0, or -1 after fail().                                                                                   */
+int model_pack(Model *m) {
+    model_unpack(m);
+    m->packed_memory = kernels_alloc(pack_matrices(m, NULL));
+    if (m->packed_memory) pack_matrices(m, m->packed_memory);
+    return m->packed_memory ? 0 : -1;
+}
+
+static void linear_forward(real *out, const real *inp, const real *w, const real *packed, const real *b, int T, int C, int OC) {
+    if (packed) matmul_packed_forward(out, inp, packed, b, T, C, OC);
+    else matmul_forward(out, inp, w, b, T, C, OC);
+}
+
 /* h = norm1(x);  a = attention(h);  parallel:   y = (x + a) + mlp(norm2(x))                 GPT-NeoX-20B, sec. 2.1
  *                                   sequential: z = x + a;  y = z + mlp(norm2(z))
  * With `again`, only what backward reads: y is known.                                                      */
 static void block_forward(const Model *m, const Batch *s, int l, int again) {
     const Config *c = &m->config;
-    const Block *p = &m->params.block[l];
+    const Block *p = &m->params.block[l], *k = &m->packed.block[l];
     const BlockActs *a = &m->acts.block[l];
     const int T = s->T, C = c->channels, NH = c->num_heads, NKV = c->num_kv_heads, HD = c->head_dim, F = c->hidden;
     const int QO = (int)qkv_width(c), half = c->rotary_dims / 2;
@@ -346,23 +390,25 @@ static void block_forward(const Model *m, const Batch *s, int l, int again) {
     real *att_out = m->acts.a, *mlp_out = m->acts.b;
 
     norm_forward(a->ln1, a->mean1, a->rstd1, a->res, p->ln1w, p->ln1b, c->norm_eps, c->rms_norm, T, C);
-    matmul_forward(a->qkv, a->ln1, p->qkvw, p->qkvb, T, C, QO);
+    linear_forward(a->qkv, a->ln1, p->qkvw, k->qkvw, p->qkvb, T, C, QO);
     if (c->qk_norm) {
         head_norm_forward(a->qkv, a->pre, a->rstdq, p->qnormw, c->norm_eps, T, NH, HD, QO);
         head_norm_forward(a->qkv + NH*HD, a->pre + NH*HD, a->rstdk, p->knormw, c->norm_eps, T, NKV, HD, QO);
     }
     if (half) rotary(a->qkv, m->rope_memory, m->rope_memory + (size_t)c->max_positions*half, s->position, 1,
                      T, NH + NKV, HD, c->rotary_dims, QO);
-    attention_forward(a->att, a->lse, a->qkv, s->seg, s->S, T, NH, NKV, HD);
-    if (!again || !c->parallel_residual) matmul_forward(att_out, a->att, p->attw, p->attb, T, NH*HD, C);
+    if (s->cache) cache_append(s->cache, a->qkv, s->seg, s->S, l, NH, NKV, HD);
+    if (s->decode) attention_decode(a->att, a->qkv, s->cache, l, T, NH, NKV, HD);
+    else attention_forward(a->att, a->lse, a->qkv, s->seg, s->S, T, NH, NKV, HD);
+    if (!again || !c->parallel_residual) linear_forward(att_out, a->att, p->attw, k->attw, p->attb, T, NH*HD, C);
     if (!c->parallel_residual) add_forward(a->res2, a->res, att_out, (size_t)T*C);
 
     norm_forward(a->ln2, a->mean2, a->rstd2, a->res2, p->ln2w, p->ln2b, c->norm_eps, c->rms_norm, T, C);
-    matmul_forward(a->fc, a->ln2, p->fcw, p->fcb, T, C, (int)fc_width(c));
+    linear_forward(a->fc, a->ln2, p->fcw, k->fcw, p->fcb, T, C, (int)fc_width(c));
     if (c->gated) gated_forward(a->act, a->fc, c->activation, T, F);
     else activation_forward(a->act, a->fc, c->activation, T, F);
     if (again) return;
-    matmul_forward(mlp_out, a->act, p->projw, p->projb, T, F, C);
+    linear_forward(mlp_out, a->act, p->projw, k->projw, p->projb, T, F, C);
     if (c->parallel_residual) add3_forward(y, a->res, att_out, mlp_out, (size_t)T*C);
     else add_forward(y, a->res2, mlp_out, (size_t)T*C);
 }
@@ -387,7 +433,16 @@ void model_rewards(Model *m, const Batch *s, real *reward, real *pooled) {
     if (pooled) kernels_read(pooled, m->acts.pooled, (size_t)s->B * (size_t)C);
 }
 
-static real *output_matrix(const Model *m) { return m->config.tied ? m->params.wte : m->params.unembed; }
+/* After forward: logits (n, V) of the rows, or of the first n if row is NULL, and their log-sum-exp (n); n <= LOGITS_ROWS.  */
+void model_logits(Model *m, const int *row, int n, real *logits, real *lse) {
+    const int C = m->config.channels, V = m->config.vocab_size;
+    real *x = m->acts.logits, *rows = x + (size_t)LOGITS_ROWS*(size_t)V, *sums = rows + (size_t)LOGITS_ROWS*(size_t)C;
+    if (row) embed_forward(rows, row, NULL, m->acts.lnf, NULL, n, C);  // a row is looked up as a token is
+    linear_forward(x, row ? rows : m->acts.lnf, output_matrix(m), m->packed.unembed, NULL, n, C, V);
+    lse_forward(sums, x, n, V);
+    kernels_read(logits, x, (size_t)n * (size_t)V);
+    kernels_read(lse, sums, (size_t)n);
+}
 
 // the scored rows and their targets, in row_memory; returns how many
 static int scored_rows(Model *m, const Batch *s) {

@@ -3,19 +3,20 @@
  *     cc -O2 more.c -o more -lm                                                                            */
 #include "common.h"
 #include "evaluate.c"
+#include "generate.c"
 #include "bench.c"
 
 // ---------------------------------------------------------------------------------------------- the commands
 
 enum { LM = 1, REWARD = 2, MORE = 4, TRAIN = 7, EVAL = 8, SCORE = 16, TOKENIZE = 32, INSPECT = 64, GRADCHECK = 128,
-       SELFTEST = 256, BENCH = 512, DATA = TRAIN | EVAL | SCORE, ALL = 1023 };
+       SELFTEST = 256, BENCH = 512, SAMPLE = 1024, DATA = TRAIN | EVAL | SCORE, ALL = 2047 };
 
 // what a step of each objective is; more_by is in the order of --more
 static const Objective objective_lm = {0, 0, step_lm}, objective_reward = {1, 0, step_reward},
     more_by[] = {{1, 1, step_more_release}, {1, 1, step_more_paper}, {1, 1, step_reward}};
 
 static int command_train(int which), command_eval(int which), command_score(int which), command_tokenize(int which),
-           command_inspect(int which), command_selftest(int which), command_gradcheck(int which), command_bench(int which);
+           command_inspect(int which), command_selftest(int which), command_gradcheck(int which), command_bench(int which), command_sample(int which);
 
 static const struct Command { const char *name, *object, *help; int bit; int (*run)(int bit); } commands[] = {
     {"train", "lm",     "train a language model",                                      LM,     command_train},
@@ -23,6 +24,7 @@ static const struct Command { const char *name, *object, *help; int bit; int (*r
     {"train", "more",   "train one reward model on several files with MORE's weights", MORE,   command_train},
     {"eval",     NULL,  "accuracy, calibration and margins of reward models on pairs", EVAL,   command_eval},
     {"score",    NULL,  "rewards for JSON lines from standard input",                  SCORE,  command_score},
+    {"sample",   NULL,  "texts of a language model, to prompts from standard input",   SAMPLE, command_sample},
     {"tokenize", NULL,  "show tokens, or learn a vocabulary",                          TOKENIZE, command_tokenize},
     {"inspect",  NULL,  "show a model folder",                                         INSPECT, command_inspect},
     {"selftest", NULL,  "does this machine compute the right bits?",                   SELFTEST, command_selftest},
@@ -76,7 +78,7 @@ static const struct Option {
     {"max_length",         BENCH, INT, &opt.max_length, 1024, 2, 1 << 20, 0, 0, "prompt + answer + end in tokens"},
     {"max_prompt_length",  BENCH, INT, &opt.max_prompt_length, 512, 0, 1 << 20, 0, 0, "prompts are cut from the left to this, 0: not"},
     {"max_length",         DATA, INT, &opt.max_length, 512, 2, 1 << 20, 0, 0, "prompt + answer + end (lm: window) in tokens"},
-    {"max_prompt_length",  DATA, INT, &opt.max_prompt_length, 256, 0, 1 << 20, 0, 0, "prompts are cut from the left to this, 0: not"},
+    {"max_prompt_length",  DATA | SAMPLE, INT, &opt.max_prompt_length, 256, 0, 1 << 20, 0, 0, "prompts are cut from the left to this, 0: not"},
     {"over_length",        DATA, CHOICE, &opt.over_length, 1, 0, 0, over_lengths, 0, "what to do with longer answers"},
     {"pooling",            REWARD | MORE | EVAL | SCORE, CHOICE, &opt.pooling, -1, 0, 0, poolings, 0,
      "of a model without a head, where the reward is read: last token (standard), end token, mean"},
@@ -84,6 +86,17 @@ static const struct Option {
     {"normalize",          MORE, CHOICE, &opt.normalize, -1, 0, 0, more_normalizers, 0, "of head gradients; standard: l2 (release), none (paper)"},
     {"alpha",              MORE, REAL, &opt.alpha, 0.99, 0, 1, 0, 0, "momentum of release: weight of the new gradient"},
     {"random_weights",     REWARD | MORE, FLAG, &opt.random_weights, 0, 0, 0, 0, 0, "start from fresh weights of the model's shape: a control"},
+    {"prompts",            SAMPLE, TEXT, &opt.prompts, 0, 0, 0, 0, NULL, "file of rows with prompts; else standard input: rows, or any text as one prompt"},
+    {"n",                  SAMPLE, INT, &opt.n, 1, 1, 1 << 20, 0, 0, "completions of each prompt"},
+    {"unique",             SAMPLE, FLAG, &opt.unique, 0, 0, 0, 0, 0, "a prompt that stands in several rows once"},
+    {"temperature",        SAMPLE, REAL, &opt.temperature, 1, 0, 1e6, 0, 0, "divides the logits; 0: always the most probable token"},
+    {"top_k",              SAMPLE, INT, &opt.top_k, 0, 0, INT_MAX, 0, 0, "only the k most probable tokens, 0: all"},
+    {"top_p",              SAMPLE, REAL, &opt.top_p, 1, 1e-9, 1, 0, 0, "only the most probable tokens that together have this probability"},
+    {"min_p",              SAMPLE, REAL, &opt.min_p, 0, 0, 1, 0, 0, "only tokens with this part of the largest probability"},
+    {"repetition_penalty", SAMPLE, REAL, &opt.repetition_penalty, 1, 0.01, 100, 0, 0, "divides positive logits of tokens that were there, multiplies negative ones"},
+    {"max_new_tokens",     SAMPLE, INT, &opt.max_new_tokens, 128, 1, 1 << 20, 0, 0, "of a completion"},
+    {"stop",               SAMPLE, LIST, &opt.stop, 0, 0, 0, 0, 0, "strings that end a completion, which is cut before them"},
+    {"batch",              SAMPLE, INT, &opt.batch, 16, 1, LOGITS_ROWS, 0, 0, "completions computed at a time; changes memory and speed, not results"},
     {"weight_decay",       TRAIN, REAL, &opt.weight_decay, 0, 0, 10, 0, 0, "decoupled, on matrices and the reward head"},
     {"adam_beta1",         TRAIN, REAL, &opt.beta1, 0.9, 0, 0.99999, 0, 0, ""},
     {"adam_beta2",         TRAIN, REAL, &opt.beta2, 0.999, 0, 0.99999, 0, 0, ""},
@@ -94,16 +107,16 @@ static const struct Option {
     {"logging_steps",      TRAIN, INT, &opt.logging_steps, 10, 1, INT_MAX, 0, 0, "a line every so many steps where there is no terminal"},
     {"eval_steps",         TRAIN, INT, &opt.eval_steps, 0, 0, INT_MAX, 0, 0, "0: at the end only"},
     {"save_steps",         TRAIN, INT, &opt.save_steps, 0, 0, INT_MAX, 0, 0, "0: at the end only"},
-    {"seed",               TRAIN | EVAL, INT, &opt.seed, 42, 0, INT_MAX, 0, 0, "of order, fresh weights and resampling; eval: of the bootstrap"},
+    {"seed",               TRAIN | EVAL | SAMPLE, INT, &opt.seed, 42, 0, INT_MAX, 0, 0, "of order, fresh weights, resampling, sampling; eval: of the bootstrap"},
     {"folds",              REWARD | MORE | EVAL, INT, &opt.folds, 0, 0, 1000, 0, 0, "cut the data by prompt into so many folds:"},
     {"fold",               REWARD | MORE | EVAL, INT, &opt.fold, 0, 0, 999, 0, 0, "training leaves this one out, eval takes it alone"},
     {"raw_head",           EVAL | SCORE | REWARD | MORE, INT, &opt.raw_head, -1, -1, INT_MAX, 0, 0, "seed of a N(0, 0.02) head for models that have none (training: zero)"},
     {"learn",              TOKENIZE, INT, &opt.learn, 0, 0, 1 << 20, 0, 0, "learn so many pieces from --train, write --out/tokenizer.json"},
-    {"template",           DATA, TEXT, &opt.template_, 0, 0, 0, 0, "plain", "of messages: plain or none"},
-    {"prompt_key",         DATA, TEXT, &opt.prompt_key, 0, 0, 0, 0, NULL, "name of the prompt in JSON lines, if not prompt"},
-    {"chosen_key",         DATA, TEXT, &opt.chosen_key, 0, 0, 0, 0, NULL, ""},
-    {"rejected_key",       DATA, TEXT, &opt.rejected_key, 0, 0, 0, 0, NULL, ""},
-    {"precision",          TRAIN | EVAL | SCORE, CHOICE, &opt.precision, 0, 0, 0, precisions, 0, "operands of weight products; the rest is float"},
+    {"template",           DATA | SAMPLE, TEXT, &opt.template_, 0, 0, 0, 0, "plain", "of messages: plain or none"},
+    {"prompt_key",         DATA | SAMPLE, TEXT, &opt.prompt_key, 0, 0, 0, 0, NULL, "name of the prompt in JSON lines, if not prompt"},
+    {"chosen_key",         DATA | SAMPLE, TEXT, &opt.chosen_key, 0, 0, 0, 0, NULL, ""},
+    {"rejected_key",       DATA | SAMPLE, TEXT, &opt.rejected_key, 0, 0, 0, 0, NULL, ""},
+    {"precision",          TRAIN | EVAL | SCORE | SAMPLE, CHOICE, &opt.precision, 0, 0, 0, precisions, 0, "operands of weight products; the rest is float"},
     {"threads",            ALL, INT, &opt.threads, 0, 0, 4096, 0, 0, "0: OMP_NUM_THREADS, else all cores; results do not depend on it"},
     {"quiet",              ALL, FLAG, &opt.quiet, 0, 0, 0, 0, 0, "no progress"},
     {"help",               ALL, FLAG, &opt.help, 0, 0, 0, 0, 0, "this text"},
@@ -519,6 +532,87 @@ static int command_score(int bit) {
     }
     if (ok && (fflush(stdout) || ferror(stdout))) ok = fail(EX_IOERR, "standard output: could not be written") == 0;
     model_free(&m), tokenizer_free(&t), dataset_free(&d), buffer_free(&report), free(reward);
+    return ok ? 0 : -1;
+}
+
+// --------------------------------------------------------------------------------------------------- sampling
+
+typedef struct {
+    const Tokenizer *t; const Dataset *d;
+    const Span *whole;                                                // (prompts) before they are cut
+    int terminal, begun;                                              // the one that is going on: has it begun, how much
+    size_t shown, texts, tokens;                                      // of it is shown; of all
+} Samples;
+
+// A completion as a line of JSON, on a terminal as it comes.
+static int print_sample(void *context, const Completion *c) {
+    Samples *s = context;
+    const Span *p = &s->whole[c->prompt];
+    Buffer prompt = {0}, line = {0};
+    int ok = 1, begun = s->begun;
+    s->tokens += c->finish ? (size_t)c->n : 0, s->texts += c->finish != GOING;
+    if (!s->terminal && !c->finish) return 0;
+    if (!begun) ok = tokenizer_decode(s->t, s->d->token + p->start, (size_t)p->len, &prompt) == 0;
+    if (ok && s->terminal) {
+        printf("%s%.*s%s", prompt.data ? prompt.data : "", (int)(c->len - s->shown), c->text + s->shown, c->finish ? "\n" : "");
+        s->begun = !c->finish, s->shown = c->finish ? 0 : c->len;
+    } else if (ok) {
+        ok = buffer_append(&line, "{\"prompt\":", 10) == 0 && json_quote(&line, prompt.data, prompt.len) == 0
+          && buffer_append(&line, ",\"completion\":", 14) == 0 && json_quote(&line, c->text, c->len) == 0;
+        if (ok) printf("%s,\"sample\":%d,\"tokens\":%d,\"finish\":\"%s\",\"logp\":%.9g}\n", line.data, c->sample, c->n,
+                       finish_name[c->finish], c->logp);
+    }
+    buffer_free(&prompt), buffer_free(&line);
+    if (ok && (fflush(stdout) || ferror(stdout))) ok = fail(EX_IOERR, "standard output: could not be written") == 0;
+    return ok ? 0 : -1;
+}
+
+/* The prompts of d, cut from the left; a row of kind text is itself one, an empty one is the token that begins texts.
+ * whole(rows) and prompt(rows) are filled; returns how many, -1 after fail().                               */
+static int sample_prompts(const Dataset *d, const int *begin, Span *whole, Prompt *prompt) {
+    int n = 0;
+    for (size_t i = 0, k; i < d->num_records; i++) {
+        const Record *r = &d->record[i];
+        const Span p = d->kind == DATA_TEXT ? d->answer[r->first].tokens : r->prompt;
+        for (k = 0; opt.unique && k < (size_t)n; k++)
+            if (whole[k].len == p.len && !memcmp(d->token + whole[k].start, d->token + p.start, (size_t)p.len * sizeof(int))) break;
+        if (opt.unique && k < (size_t)n) continue;
+        int len = opt.max_prompt_length && p.len > opt.max_prompt_length ? opt.max_prompt_length : p.len;
+        whole[n] = p;
+        prompt[n++] = len ? (Prompt){i, d->token + p.start + (p.len - len), len} : (Prompt){i, begin, 1};
+        if (!len && *begin < 0) return fail(EX_DATAERR, "%s:%zu: the prompt is empty, and the tokenizer has no token that begins a text",
+                                            d->path, r->line);
+    }
+    return n;
+}
+
+static int command_sample(int bit) {
+    static Model m;
+    Tokenizer t = {0};
+    Dataset d = {0};
+    DataOptions o = data_options();
+    Prompt *prompt = NULL;
+    Span *whole = NULL;
+    int n = 0;
+    (void)bit;
+    if (!opt.model.n) return fail(EX_USAGE, "--model is needed");
+    o.max_length = o.max_prompt_length = 0, o.as_given = 1, o.plain_text = !opt.prompts;
+    int ok = load_tokenizer(&t, opt.model.item[0]) == 0 && checkpoint_load(&m, opt.model.item[0], LOAD_LANGUAGE_MODEL) == 0
+          && dataset_load(&d, opt.prompts ? opt.prompts : "-", &t, &o) == 0
+          && (whole = allocate(d.num_records, sizeof *whole)) && (prompt = allocate(d.num_records, sizeof *prompt));
+    int begin = t.bos >= 0 ? t.bos : t.eos;
+    const Sampling s = {.temperature = opt.temperature, .top_k = opt.top_k, .top_p = opt.top_p, .min_p = opt.min_p,
+                        .repetition_penalty = opt.repetition_penalty, .seed = (uint64_t)opt.seed, .n = opt.n,
+                        .max_new_tokens = opt.max_new_tokens, .batch = opt.batch, .eos = {t.eos, m.config.eos},
+                        .num_stop = opt.stop.n, .stop = opt.stop.item};
+    Samples out = {.t = &t, .d = &d, .whole = whole, .terminal = isatty(STDOUT_FILENO)};
+    ok = ok && (n = sample_prompts(&d, &begin, whole, prompt)) >= 0;
+    double start = now();
+    ok = ok && generate(&m, &t, prompt, n, &s, print_sample, &out) == 0;
+    double wall = now() - start;
+    if (ok && !opt.quiet) fprintf(stderr, "%zu completions of %d prompts: %zu tokens in %.2f s, %.0f tokens/s\n", out.texts, n, out.tokens,
+                                  wall, (double)out.tokens / wall);
+    model_free(&m), tokenizer_free(&t), dataset_free(&d), free(whole), free(prompt);
     return ok ? 0 : -1;
 }
 

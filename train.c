@@ -20,6 +20,10 @@ typedef struct {
     int max_length, max_prompt_length, over_length, pooling, more, normalize, scheduler;
     int max_steps, logging_steps, eval_steps, save_steps, per_step_tokens, per_step_pairs, micro_batch_tokens;
     int threads, precision, folds, fold, learn, raw_head, recompute, help, quiet, random_weights, seed, rounds;
+    List stop;                                                        // of sample
+    const char *prompts;
+    int n, top_k, max_new_tokens, batch, unique;
+    double temperature, top_p, min_p, repetition_penalty;
     double learning_rate, beta1, beta2, eps, weight_decay, warmup_ratio, max_grad_norm, head_rate, alpha, epochs;
 } Settings;
 static Settings opt;

@@ -202,7 +202,7 @@ static void test_nan_and_infinity_reach_their_row_and_column_only(void) {
         b_memory[FRONT + 5*40 + 37] = HUGE_VALF;                                       // column 37
         CHECK(matmul_init(tiles[i/2].name) == 0);
         memset(c_memory, 0, sizeof c_memory);
-        matmul_one(&(Product){c_memory, 40, a_memory + FRONT, 10, 1, b_memory + FRONT, 40, 1, 20, 40, 10, 0, NULL, p.bf16, NULL},
+        matmul_one(&(Product){c_memory, 40, a_memory + FRONT, 10, 1, b_memory + FRONT, 40, 1, 20, 40, 10, 0, NULL, p.bf16, NULL, 0},
                    matmul_work_memory);
         for (int m = 0; m < 20; m++)
             for (int n = 0; n < 40; n++) {
