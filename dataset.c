@@ -41,6 +41,8 @@ typedef struct {
     Span tokens;                                   // no end-of-text token appended
     int chars;                                     // code points before any cut
     float score;                                   // label, score or rank as given; a pair has 1 and 0
+    int cut;                                       // yes: its end was cut off
+    double reference;                              // log-probability under the starting model, set by policy.c
 } Answer;
 
 typedef struct {
@@ -457,7 +459,7 @@ static int keep_row(Reader *r) {
     int room = o->max_length ? o->max_length - beside - 1 : INT_MAX;   // at least 1, by check_options
     for (int i = 0; i < r->n; i++) {
         Answer *a = &d->answer[d->num_answers + (size_t)i];
-        a->score = r->answer[i].score;
+        *a = (Answer){.score = r->answer[i].score};
         a->chars = code_points(r->text.data + r->answer[i].start, r->answer[i].len);
         if (tokenize_piece(r, &r->answer[i], &a->tokens) < 0) return -1;
         if (a->tokens.len <= room) continue;
@@ -465,7 +467,7 @@ static int keep_row(Reader *r) {
             return bad_row(r, "an answer has %d tokens, the limit is %d; raise --max_length or choose "
                            "--over_length", a->tokens.len, room);
         if (o->over_length == OVER_DROP) return d->num_tokens = tokens, d->dropped++, 0;
-        a->tokens.len = room, cut_answer = 1;
+        a->tokens.len = room, a->cut = cut_answer = 1;
     }
     d->num_answers += (size_t)r->n;
     d->record[d->num_records++] = x;

@@ -3,33 +3,47 @@
  *     cc -O2 more.c -o more -lm                                                                            */
 #include "common.h"
 #include "evaluate.c"
+#include "policy.c"
 #include "generate.c"
 #include "bench.c"
 
 // ---------------------------------------------------------------------------------------------- the commands
 
-enum { LM = 1, REWARD = 2, MORE = 4, TRAIN = 7, EVAL = 8, SCORE = 16, TOKENIZE = 32, INSPECT = 64, GRADCHECK = 128,
-       SELFTEST = 256, BENCH = 512, SAMPLE = 1024, DATA = TRAIN | EVAL | SCORE, ALL = 2047 };
+enum { LM = 1, REWARD = 2, MORE = 4, EVAL = 8, SCORE = 16, TOKENIZE = 32, INSPECT = 64, GRADCHECK = 128, SELFTEST = 256,
+       BENCH = 512, SFT = 1024, DPO = 2048, IPO = 4096, POINTWISE = 8192, ULMA = 16384, UNLIKELIHOOD = 32768, KTO = 65536,
+       ORPO = 131072, SIMPO = 262144, SAMPLE = 524288, ALL = 1048575, HEADS = REWARD | MORE, BY_PAIRS = DPO | IPO | ORPO | SIMPO,
+       BY_POINTS = POINTWISE | ULMA | UNLIKELIHOOD | KTO, REFERENCE = DPO | IPO | POINTWISE | ULMA | KTO,
+       POLICY = SFT | BY_PAIRS | BY_POINTS, TRAIN = LM | HEADS | POLICY, DATA = TRAIN | EVAL | SCORE };
 
 // what a step of each objective is; more_by is in the order of --more
-static const Objective objective_lm = {0, 0, step_lm}, objective_reward = {1, 0, step_reward},
-    more_by[] = {{1, 1, step_more_release}, {1, 1, step_more_paper}, {1, 1, step_reward}};
+static const Objective objective_lm = {.windows = 1, .step = step_lm}, objective_reward = {.reward = 1, .step = step_reward},
+    more_by[] = {{.reward = 1, .grouped = 1, .step = step_more_release}, {.reward = 1, .grouped = 1, .step = step_more_paper},
+                 {.reward = 1, .grouped = 1, .step = step_reward}};
 
 static int command_train(int which), command_eval(int which), command_score(int which), command_tokenize(int which),
            command_inspect(int which), command_selftest(int which), command_gradcheck(int which), command_bench(int which), command_sample(int which);
 
-static const struct Command { const char *name, *object, *help; int bit; int (*run)(int bit); } commands[] = {
-    {"train", "lm",     "train a language model",                                      LM,     command_train},
-    {"train", "reward", "train a reward model on one file, or on several mixed",       REWARD, command_train},
-    {"train", "more",   "train one reward model on several files with MORE's weights", MORE,   command_train},
-    {"eval",     NULL,  "accuracy, calibration and margins of reward models on pairs", EVAL,   command_eval},
-    {"score",    NULL,  "rewards for JSON lines from standard input",                  SCORE,  command_score},
-    {"sample",   NULL,  "texts of a language model, to prompts from standard input",   SAMPLE, command_sample},
-    {"tokenize", NULL,  "show tokens, or learn a vocabulary",                          TOKENIZE, command_tokenize},
-    {"inspect",  NULL,  "show a model folder",                                         INSPECT, command_inspect},
-    {"selftest", NULL,  "does this machine compute the right bits?",                   SELFTEST, command_selftest},
-    {"gradcheck", NULL, "backward against finite differences, of --model or of small models", GRADCHECK, command_gradcheck},
-    {"bench",    NULL,  "this machine's speed, and ours as a share of its limits",     BENCH,  command_bench},
+static const struct Command { const char *name, *object, *help; int bit; int (*run)(int bit); const Objective *objective; } commands[] = {
+    {"train", "lm",     "train a language model",                                      LM,     command_train, &objective_lm},
+    {"train", "reward", "train a reward model on one file, or on several mixed",       REWARD, command_train, &objective_reward},
+    {"train", "more",   "train one reward model on several files with MORE's weights", MORE,   command_train, &more_by[0]},
+    {"train", "sft",    "imitate completions, chosen answers, or points with a true label", SFT, command_train, &policies[POLICY_SFT]},
+    {"train", "dpo",    "align a policy with pairs: Rafailov et al. 2023", DPO, command_train, &policies[POLICY_DPO]},
+    {"train", "ipo",    "with pairs: Azar et al. 2023", IPO, command_train, &policies[POLICY_IPO]},
+    {"train", "pointwise-dpo", "with labelled or scored answers: Cai et al. 2023", POINTWISE, command_train, &policies[POLICY_POINTWISE_DPO]},
+    {"train", "ulma",   "the same, with demonstrations imitated: Cai et al. 2023", ULMA, command_train, &policies[POLICY_ULMA]},
+    {"train", "unlikelihood", "with labelled answers: up the true, down the false", UNLIKELIHOOD, command_train, &policies[POLICY_UNLIKELIHOOD]},
+    {"train", "kto",    "with labelled answers: Ethayarajh et al. 2024", KTO, command_train, &policies[POLICY_KTO]},
+    {"train", "orpo",   "with pairs, no reference: Hong et al. 2024", ORPO, command_train, &policies[POLICY_ORPO]},
+    {"train", "simpo",  "with pairs, no reference: Meng et al. 2024", SIMPO, command_train, &policies[POLICY_SIMPO]},
+    {"eval",     NULL,  "held-out numbers: accuracy, calibration, margins; of policies too", EVAL,  command_eval, NULL},
+    {"score",    NULL,  "rewards for JSON lines from standard input",                  SCORE,  command_score, NULL},
+    {"sample",   NULL,  "texts of a language model, to prompts from standard input",   SAMPLE, command_sample, NULL},
+    {"tokenize", NULL,  "show tokens, or learn a vocabulary",                          TOKENIZE, command_tokenize, NULL},
+    {"inspect",  NULL,  "show a model folder",                                         INSPECT, command_inspect, NULL},
+    {"selftest", NULL,  "does this machine compute the right bits?",                   SELFTEST, command_selftest, NULL},
+    {"gradcheck", NULL, "backward against finite differences, of --model or of small models", GRADCHECK, command_gradcheck, NULL},
+    {"bench",    NULL,  "this machine's speed, and ours as a share of its limits",     BENCH,  command_bench, NULL},
 };
 enum { NUM_COMMANDS = sizeof commands / sizeof *commands };
 
@@ -38,9 +52,14 @@ enum { NUM_COMMANDS = sizeof commands / sizeof *commands };
 enum Kind { INT, REAL, TEXT, LIST, FLAG, CHOICE };
 static const char *const over_lengths[] = {"drop", "truncate", "raise", NULL}, *const poolings[] = {"last", "eos", "mean", NULL},
     *const schedules[] = {"linear", "cosine", "constant", NULL}, *const more_ways[] = {"release", "paper", "uniform", NULL},
-    *const precisions[] = {"fp32", "bf16", NULL};
+    *const precisions[] = {"fp32", "bf16", NULL},
+    *const reductions[] = {"joint", "class-means", "tokens", NULL}, *const logps[] = {"sum", "mean", NULL},
+    *const label_kinds[] = {"auto", "binary", "continuous", NULL}, *const score_scales[] = {"none", "unit", "symmetric", NULL},
+    *const demo_kinds[] = {"auto", "positives", "none", NULL}, *const sft_sides[] = {"chosen", "rejected", "both", NULL},
+    *const compats[] = {"none", "ulma-release", NULL};
 
-// One line an option: parser, help, defaults, ranges and the run's header all come from here.
+// One line an option: parser, help, defaults, ranges and the run's header all come from here.  An option may have several
+// lines, for commands with other defaults.
 static const struct Option {
     const char *name;
     int commands;
@@ -53,8 +72,11 @@ static const struct Option {
     {"model",              ALL, LIST, &opt.model, 0, 0, 0, 0, 0, "model folder (eval: several, as NAME=FOLDER; see below)"},
     {"train",              TRAIN | TOKENIZE | BENCH, LIST, &opt.train, 0, 0, 0, 0, 0, "training files, FILE or FILE:NAME (bench: real pairs, one file)"},
     {"then",               LM, LIST, &opt.then, 0, 0, 0, 0, 0, "files to go on with when the others are used up, in the same schedule"},
+    {"demo",               ULMA, LIST, &opt.demo, 0, 0, 0, 0, 0, "files of demonstrations: completions, pairs (chosen), true points"},
     {"eval",               TRAIN | EVAL, LIST, &opt.eval, 0, 0, 0, 0, 0, "files to evaluate on, FILE or FILE:NAME"},
     {"from",               EVAL, LIST, &opt.from, 0, 0, 0, 0, 0, "results of earlier runs of eval (their --out files)"},
+    {"reference",          EVAL, TEXT, &opt.reference, 0, 0, 0, 0, NULL, "folder of the model that policies started from; then --model are policies"},
+    {"reference_cache",    REFERENCE, TEXT, &opt.reference_cache, 0, 0, 0, 0, NULL, "where the reference's log-probabilities are kept, if not in --out"},
     {"out",                TRAIN | EVAL | TOKENIZE | BENCH, TEXT, &opt.out, 0, 0, 0, 0, NULL, "folder to write (eval, bench: file of results, JSON lines)"},
     {"shape",              BENCH, LIST, &opt.shape, 0, 0, 0, 0, 0, "base (standard), pythia-70m, pythia-160m, pythia-410m, gpt2-124m, qwen3-0.6b; random weights"},
     {"precision",          BENCH, CHOICE, &opt.precision, -1, 0, 0, precisions, 0, "one instead of both"},
@@ -66,12 +88,31 @@ static const struct Option {
     {"hidden_size",        LM, INT, &opt.hidden_size, 256, 8, 65536, 0, 0, "new model: channels"},
     {"num_hidden_layers",  LM, INT, &opt.num_layers, 4, 1, MAX_LAYERS, 0, 0, "new model: layers"},
     {"num_attention_heads", LM, INT, &opt.num_heads, 4, 1, 1024, 0, 0, "new model: heads"},
-    {"learning_rate",      TRAIN, REAL, &opt.learning_rate, 1e-4, 0, 1e30, 0, 0, "peak of the schedule"},
-    {"head_rate",          REWARD | MORE, REAL, &opt.head_rate, 1, 0, 1e6, 0, 0, "factor of the rate for the reward head"},
+    {"beta",               REFERENCE | EVAL, REAL, &opt.beta, 0.1, 0, 1e6, 0, 0, "of implicit rewards beta (log pi - log ref)"},
+    {"beta",               SIMPO, REAL, &opt.beta, 2, 0, 1e6, 0, 0, "scale of mean log-probabilities"},
+    {"label_smoothing",    DPO, REAL, &opt.label_smoothing, 0, 0, 0.5, 0, 0, "part of the pairs that are taken to be the wrong way round"},
+    {"orpo_lambda",        ORPO, REAL, &opt.orpo_lambda, 0.1, 0, 1e6, 0, 0, "weight of the odds ratio beside imitation"},
+    {"simpo_gamma",        SIMPO, REAL, &opt.simpo_gamma, 0.5, -1e6, 1e6, 0, 0, "margin"},
+    {"desirable_weight",   KTO, REAL, &opt.desirable_weight, 1, 0, 1e6, 0, 0, "of texts with the label true"},
+    {"undesirable_weight", KTO, REAL, &opt.undesirable_weight, 1, 0, 1e6, 0, 0, "of texts with the label false"},
+    {"log_z",              POINTWISE | ULMA, REAL, &opt.log_z, 0, -1e6, 1e6, 0, 0, "the whole constant beta log Z added to an implicit reward"},
+    {"logp",               (POLICY | EVAL) & ~(ORPO | SIMPO), CHOICE, &opt.logp, LOGP_SUM, 0, 0, logps, 0, "a text's log-probability over its tokens"},
+    {"logp",               ORPO | SIMPO, CHOICE, &opt.logp, LOGP_MEAN, 0, 0, logps, 0, "a text's log-probability over its tokens"},
+    {"reduction",          BY_POINTS, CHOICE, &opt.reduction, REDUCE_JOINT, 0, 0, reductions, 0, "a step's loss: mean of all texts, or a mean for each class added, or over tokens"},
+    {"reduction",          SFT, CHOICE, &opt.reduction, REDUCE_TOKENS, 0, 0, reductions, 0, "a step's loss: mean of texts, or of all their tokens"},
+    {"labels",             BY_POINTS, CHOICE, &opt.labels, 0, 0, 0, label_kinds, 0, "numbers other than 0 and 1 are scores (auto); binary: soft labels in [0,1]"},
+    {"score_scale",        BY_POINTS, CHOICE, &opt.score_scale, 0, 0, 0, score_scales, 0, "scores as they are, or the files' range to [0,1] or [-1,1]"},
+    {"demos",              ULMA, CHOICE, &opt.demos, 0, 0, 0, demo_kinds, 0, "points that are demonstrations: those with the label true (auto: and with scores none)"},
+    {"sft_on",             SFT | ULMA, CHOICE, &opt.sft_on, 0, 0, 0, sft_sides, 0, "which answers of pairs are imitated"},
+    {"compat",             ULMA, CHOICE, &opt.compat, 0, 0, 0, compats, 0, "the authors' program: --logp mean, --reduction class-means, the score 1 exactly is a demonstration, all else false or a score"},
+    {"learning_rate",      LM | HEADS | SFT, REAL, &opt.learning_rate, 1e-4, 0, 1e30, 0, 0, "peak of the schedule"},
+    {"learning_rate",      POLICY & ~SFT, REAL, &opt.learning_rate, 1e-5, 0, 1e30, 0, 0, "peak of the schedule"},
+    {"head_rate",          HEADS, REAL, &opt.head_rate, 1, 0, 1e6, 0, 0, "factor of the rate for the reward head"},
     {"num_train_epochs",   TRAIN, REAL, &opt.epochs, 1, 0.001, 1000, 0, 0, "passes over the data"},
     {"max_steps",          TRAIN, INT, &opt.max_steps, 0, 0, INT_MAX, 0, 0, "stop the plan after this many steps, 0: all"},
     {"per_step_tokens",    LM, INT, &opt.per_step_tokens, 4096, 1, 1 << 30, 0, 0, "an update when this many tokens are seen"},
     {"per_step_pairs",     REWARD | MORE, INT, &opt.per_step_pairs, 20, 1, 1 << 20, 0, 0, "pairs an update (more: whole groups)"},
+    {"per_step_rows",      POLICY, INT, &opt.per_step_pairs, 20, 1, 1 << 20, 0, 0, "rows of the files an update: pairs, points or completions"},
     {"micro_batch_tokens", DATA, INT, &opt.micro_batch_tokens, 4096, 1, 1 << 24, 0, 0, "rows computed at a time; changes memory, not results"},
     {"recompute",          TRAIN, FLAG, &opt.recompute, 0, 0, 0, 0, 0,
      "compute activations again in backward instead of keeping them: less memory, slower"},
@@ -79,7 +120,8 @@ static const struct Option {
     {"max_prompt_length",  BENCH, INT, &opt.max_prompt_length, 512, 0, 1 << 20, 0, 0, "prompts are cut from the left to this, 0: not"},
     {"max_length",         DATA, INT, &opt.max_length, 512, 2, 1 << 20, 0, 0, "prompt + answer + end (lm: window) in tokens"},
     {"max_prompt_length",  DATA | SAMPLE, INT, &opt.max_prompt_length, 256, 0, 1 << 20, 0, 0, "prompts are cut from the left to this, 0: not"},
-    {"over_length",        DATA, CHOICE, &opt.over_length, 1, 0, 0, over_lengths, 0, "what to do with longer answers"},
+    {"over_length",        DATA & ~POLICY, CHOICE, &opt.over_length, 1, 0, 0, over_lengths, 0, "what to do with longer answers"},
+    {"over_length",        POLICY, CHOICE, &opt.over_length, 0, 0, 0, over_lengths, 0, "what to do with longer answers (the end of a cut one is not scored)"},
     {"pooling",            REWARD | MORE | EVAL | SCORE, CHOICE, &opt.pooling, -1, 0, 0, poolings, 0,
      "of a model without a head, where the reward is read: last token (standard), end token, mean"},
     {"more",               MORE, CHOICE, &opt.more, 0, 0, 0, more_ways, 0, "weights as in the released code, as in the paper, or 1/K"},
@@ -146,16 +188,17 @@ static void print_value(FILE *f, const struct Option *o) {
 }
 
 static const char *const eval_help =
-    "\neval compares rows of models on columns of data.  --model is FOLDER or NAME=FOLDER; NAME=A+B+C means the mean of the\n"
+    "\neval compares rows of reward models, or with --reference of policies, on columns of data.  --model is FOLDER or NAME=FOLDER; NAME=A+B+C means the mean of the\n"
     "three rewards; a %s in FOLDER becomes the name of the evaluation file, so that each file has its own model.  --out keeps\n"
-    "every pair's reward difference; --from reads such files back, so that cells, seeds and folds computed apart make one table.\n";
+    "every pair's reward difference; --from reads such files back, so that cells, seeds and folds computed apart make one table.\n"
+    "A policy's reward is beta (log pi - log ref); points give the area under its curve, all data the perplexity of good answers.\n";
 
 static void print_help(const struct Command *c) {
     set_defaults(c ? c->bit : 0);
     if (!c) {
-        printf("more - reward models from diverse preferences, in plain C\n\n");
+        printf("more - reward models and policies from preferences, in plain C\n\n");
         for (int i = 0; i < NUM_COMMANDS; i++)
-            printf("    more %-9s%-8s %s\n", commands[i].name, commands[i].object ? commands[i].object : "", commands[i].help);
+            printf("    more %-9s%-14s %s\n", commands[i].name, commands[i].object ? commands[i].object : "", commands[i].help);
         printf("\nmore COMMAND --help lists a command's options.  MORE_ISA=scalar|avx2|avx512|neon forces an instruction set.\n");
         return;
     }
@@ -227,6 +270,7 @@ static int parse_options(const struct Command *c, int argc, char **argv) {
         while (!equals && o->kind == LIST && i + 1 < argc && strncmp(argv[i+1], "--", 2))
             if (set_option(o, argv[++i]) < 0) return -1;
     }
+    if (opt.compat == COMPAT_ULMA_RELEASE) opt.logp = LOGP_MEAN, opt.reduction = REDUCE_CLASS_MEANS;
     if (opt.normalize < 0) opt.normalize = opt.more == MORE_RELEASE ? NORMALIZE_L2 : NORMALIZE_NONE;
     return 0;
 }
@@ -258,12 +302,12 @@ static DataOptions data_options(void) {
     return o;
 }
 
-static int load_data(Dataset *d, const char *spec, const Tokenizer *t, const DataOptions *o, int pairs) {
+static int load_data(Dataset *d, const char *spec, const Tokenizer *t, const DataOptions *o, const Objective *objective) {
     Buffer line = {0};
     if (dataset_load(d, spec, t, o) < 0) return -1;
-    if (pairs && d->kind != DATA_PAIR)
+    if (objective->reward && d->kind != DATA_PAIR)
         return fail(EX_DATAERR, "%s: %s data; pairs are needed (chosen and rejected)", d->path, data_kind_name[d->kind]);
-    if (!pairs && d->kind != DATA_TEXT && d->kind != DATA_COMPLETION)
+    if (objective->windows && d->kind != DATA_TEXT && d->kind != DATA_COMPLETION)
         return fail(EX_DATAERR, "%s: %s data; texts or prompts with completions are needed", d->path, data_kind_name[d->kind]);
     if (!d->num_records)
         return fail(EX_DATAERR, "%s: nothing is left of %zu rows: %zu ties, %zu too long", d->path, d->rows, d->tied, d->dropped);
@@ -324,11 +368,12 @@ static Config new_config(int vocab_size) {
 
 static int command_train(int bit) {
     static Run run;
-    const Objective *o = bit == LM ? &objective_lm : bit == REWARD ? &objective_reward : &more_by[opt.more];
+    const Objective *o = bit == MORE ? &more_by[opt.more] : NULL;
+    for (int i = 0; !o; i++) if (commands[i].bit == bit) o = commands[i].objective;
     const char *dir = opt.model.n ? opt.model.item[0] : NULL;
     if (!opt.train.n) return fail(EX_USAGE, "--train is needed");
     if (!opt.out) return fail(EX_USAGE, "--out is needed");
-    if (o->reward && !dir) return fail(EX_USAGE, "--model is needed: the folder to start from");
+    if (!o->windows && !dir) return fail(EX_USAGE, "--model is needed: the folder to start from");
     if (strcmp(opt.dtype, "f32") && strcmp(opt.dtype, "f16") && strcmp(opt.dtype, "bf16"))
         return fail(EX_USAGE, "--dtype %s: not a format of weights: f32, f16 or bf16", opt.dtype);
     if (opt.hidden_size % opt.num_heads || opt.hidden_size / opt.num_heads % 4)
@@ -351,20 +396,23 @@ static int command_train(int bit) {
     if (opt.max_length > run.model.config.max_positions)
         return fail(EX_USAGE, "--max_length %d: the model has %d positions", opt.max_length, run.model.config.max_positions);
 
-    run.num_train = opt.train.n, run.num_then = opt.then.n, run.num_eval = opt.eval.n;
+    const List *then = bit == ULMA ? &opt.demo : &opt.then;
+    run.objective = o;
+    run.num_train = opt.train.n, run.num_then = then->n, run.num_eval = opt.eval.n;
     int files = run.num_train + run.num_then + run.num_eval;
-    if (!(run.data = allocate((size_t)files, sizeof *run.data))) return -1;
+    if (!(run.data = allocate((size_t)files + (size_t)run.num_train, sizeof *run.data))) return -1;
     if (o->reward && run.num_train > MORE_MAX_SETS) return fail(EX_USAGE, "--train: more than %d files", MORE_MAX_SETS);
     DataOptions d = data_options();
-    if (!o->reward) d.max_length = d.max_prompt_length = 0;           // texts are cut into windows instead
+    if (o->windows) d.max_length = d.max_prompt_length = 0;           // texts are cut into windows instead
     for (int i = 0; i < files; i++) {
-        const char *spec = i < opt.train.n ? opt.train.item[i] : i < opt.train.n + opt.then.n ? opt.then.item[i - opt.train.n]
-                         : opt.eval.item[i - opt.train.n - opt.then.n];
-        if (load_data(&run.data[i], spec, &run.tokenizer, &d, o->reward) < 0) return -1;
+        const char *spec = i < opt.train.n ? opt.train.item[i] : i < opt.train.n + then->n ? then->item[i - opt.train.n]
+                         : opt.eval.item[i - opt.train.n - then->n];
+        if (load_data(&run.data[i], spec, &run.tokenizer, &d, o) < 0) return -1;
     }
     size_t tokens = 0;
     run.unit = o->grouped ? run.num_train : 1;
-    if (o->reward ? plan_pairs(&run, o->grouped) < 0
+    if (o->data ? policy_data(&run) < 0 || plan_rows(&run) < 0
+        : o->reward ? plan_pairs(&run, o->grouped) < 0
                   : plan_windows(&run, 0, run.num_train, opt.epochs, &tokens) < 0
                  || plan_windows(&run, run.num_train, run.num_train + run.num_then, 1, &tokens) < 0) return -1;
     char path[4096];
@@ -385,19 +433,19 @@ static void split_model(const char *spec, char name[64], const char **folders) {
     else snprintf(name, 64, "%s", *slash ? slash : spec);
 }
 
-// a reward model and its tokenizer; --raw_head gives a model without a head one
-static int load_reward_model(Model *m, Tokenizer *t, const char *dir) {
+// A reward model, or a policy, and its tokenizer; --raw_head gives a reward model without a head one.
+static int load_model(Model *m, Tokenizer *t, const char *dir, int kind) {
     Config c;
     if (checkpoint_config(&c, dir) < 0) return -1;
-    if (!c.reward && opt.raw_head < 0)
-        return fail(EX_DATAERR, "%s: a language model without a reward head; train one, or give --raw_head SEED for a random head", dir);
-    if (load_tokenizer(t, dir) < 0 || checkpoint_load(m, dir, LOAD_REWARD_MODEL) < 0) return -1;
+    if (!c.reward && kind == LOAD_REWARD_MODEL && opt.raw_head < 0)
+        return fail(EX_DATAERR, "%s: a language model without a reward head; train one, give --raw_head SEED for a random head, or --reference for a policy", dir);
+    if (load_tokenizer(t, dir) < 0 || checkpoint_load(m, dir, kind) < 0) return -1;
     if (t->eos < 0) return fail(EX_DATAERR, "%s: the tokenizer has no end-of-text token", dir);
     if (t->vocab_size > m->config.vocab_size)
         return fail(EX_DATAERR, "%s: the tokenizer has %d pieces, the model %d", dir, t->vocab_size, m->config.vocab_size);
     if (opt.max_length > m->config.max_positions)
         return fail(EX_USAGE, "--max_length %d: the model has %d positions", opt.max_length, m->config.max_positions);
-    if (c.reward) return 0;
+    if (c.reward || kind != LOAD_REWARD_MODEL) return 0;
     if (opt.pooling >= 0) m->config.pooling = (Pooling)opt.pooling;
     return model_random_head(m, (uint64_t)opt.raw_head);
 }
@@ -435,7 +483,7 @@ static int evaluate_cell(Cells *cells, const char *spec, const char *file, FILE 
         char set[64];
         dataset_name(set, file);
         folder_for(path, dir, n, set);
-        ok = load_reward_model(&m, &t, path) == 0;
+        ok = load_model(&m, &t, path, LOAD_REWARD_MODEL) == 0;
         ok = ok && dataset_load(&own, file, &t, &o) == 0;
         if (ok && own.kind != DATA_PAIR)
             ok = fail(EX_DATAERR, "%s: %s data; pairs are needed", own.path, data_kind_name[own.kind]) == 0;
@@ -465,6 +513,63 @@ static int evaluate_cell(Cells *cells, const char *spec, const char *file, FILE 
     return ok ? 0 : -1;
 }
 
+// dir's log-probabilities of a file's answers: d, logp(num_answers); the model is gone when it returns.
+static int policy_logps(Dataset *d, double **logp, const char *dir, const char *file) {
+    Model m = {0};
+    Tokenizer t = {0};
+    DataOptions o = data_options();
+    int ok = load_model(&m, &t, dir, LOAD_LANGUAGE_MODEL) == 0 && dataset_load(d, file, &t, &o) == 0;
+    if (ok && d->kind != DATA_PAIR && d->kind != DATA_POINT && d->kind != DATA_COMPLETION)
+        ok = needs(d, "pairs, points or completions are needed") == 0;
+    ok = ok && (*logp = allocate(d->num_answers, sizeof **logp)) && evaluate_logps(&m, t.eos, d, *logp) == 0;
+    model_free(&m), tokenizer_free(&t);
+    return ok ? 0 : -1;
+}
+
+// One policy against the reference's log-probabilities ref of d: pairs go into a cell, all else is printed.
+static int evaluate_policy(Cells *cells, const char *spec, const char *file, const Dataset *d, const double *ref, FILE *out) {
+    char name[64];
+    const char *dir;
+    Dataset own = {0};                                                // each model has its own tokenizer
+    double *logp = NULL, *reward = NULL;
+    Held x;
+    Cell *c = NULL;
+    split_model(spec, name, &dir);
+    if (!*dir) return fail(EX_USAGE, "--model %s: the folder is missing", spec);
+    int ok = policy_logps(&own, &logp, dir, file) == 0;
+    if (ok && !same_rows(d, &own))
+        ok = fail(EX_DATAERR, "%s: --over_length drop leaves other rows to %s than to the reference", own.path, name) == 0;
+    ok = ok && (reward = allocate(own.num_answers, sizeof *reward)) && (own.kind != DATA_PAIR || (c = cell_of(cells, name, own.name)));
+    if (ok) implicit_rewards(reward, &own, logp, ref, opt.beta);
+    int from = c ? c->n : 0;
+    for (size_t i = 0; ok && c && i < own.num_records; i++) {
+        const Record *r = &own.record[i];
+        const Answer *a = &own.answer[r->first];
+        if (opt.folds <= 1 || in_fold(r))
+            ok = cell_add(c, reward[r->first] - reward[r->first + 1], a[0].chars, a[1].chars, r->group, r->line) == 0;
+    }
+    if (ok && c && out) ok = write_pairs(out, c, from) == 0;
+    ok = ok && held_out(&x, &own, logp, reward) == 0;
+    if (ok) printf("%s on ", name), print_held(stdout, own.name, &own, &x);
+    if (ok && out) {
+        fprintf(out, "{\"event\":\"policy\",\"model\":\"%s\",\"eval\":\"%s\",\"n\":%d", name, own.name, x.n);
+        write_held(out, "", "", &x);
+        fprintf(out, "}\n");
+    }
+    dataset_free(&own), free(logp), free(reward);
+    return ok ? 0 : -1;
+}
+
+// The reference, then each policy: never two models at a time.
+static int evaluate_policies(Cells *cells, const char *file, FILE *out) {
+    Dataset d = {0};
+    double *ref = NULL;
+    int ok = policy_logps(&d, &ref, opt.reference, file) == 0;
+    for (int i = 0; ok && i < opt.model.n; i++) ok = evaluate_policy(cells, opt.model.item[i], file, &d, ref, out) == 0;
+    dataset_free(&d), free(ref);
+    return ok ? 0 : -1;
+}
+
 static int command_eval(int bit) {
     Cells cells = {0};
     Output file = {.fd = -1};
@@ -488,10 +593,11 @@ static int command_eval(int bit) {
         return error_code ? -1 : fail(EX_CANTCREAT, "%s: %s", opt.out, strerror(errno));
     }
     for (int i = 0; ok && i < opt.from.n; i++) ok = cells_read(&cells, opt.from.item[i]) == 0;
-    for (int i = 0; ok && i < opt.model.n; i++)
+    for (int k = 0; ok && opt.reference && k < opt.eval.n; k++) ok = evaluate_policies(&cells, opt.eval.item[k], out) == 0;
+    for (int i = 0; ok && !opt.reference && i < opt.model.n; i++)
         for (int k = 0; ok && k < opt.eval.n; k++) ok = evaluate_cell(&cells, opt.model.item[i], opt.eval.item[k], out) == 0;
-    if (ok && !cells.n) ok = fail(EX_DATAERR, "%s: no pairs in it", opt.from.item[0]) == 0;
-    ok = ok && print_table(&cells) == 0;
+    if (ok && !cells.n && opt.from.n) ok = fail(EX_DATAERR, "%s: no pairs in it", opt.from.item[0]) == 0;
+    ok = ok && (!cells.n || print_table(&cells) == 0);
     for (size_t i = 0; ok && out && i < cells.n; i++) ok = write_metrics(out, &cells.cell[i]) == 0;
     if (out && (ferror(out) | fclose(out)) && ok) ok = fail(EX_IOERR, "%s: could not be written", opt.out) == 0;
     ok = ok && (!out || (output_close(&file) == 0 && output_rename(&file) == 0));
@@ -512,7 +618,7 @@ static int command_score(int bit) {
     (void)bit;
     o.as_given = 1;
     if (!opt.model.n) return fail(EX_USAGE, "--model is needed");
-    int ok = load_reward_model(&m, &t, opt.model.item[0]) == 0 && dataset_load(&d, "-", &t, &o) == 0
+    int ok = load_model(&m, &t, opt.model.item[0], LOAD_REWARD_MODEL) == 0 && dataset_load(&d, "-", &t, &o) == 0
           && dataset_report(&d, &report) == 0;
     if (ok && !opt.quiet) fprintf(stderr, "%s", report.data);
     if (ok && d.kind == DATA_PROMPT) ok = fail(EX_DATAERR, "standard input: prompts without answers have no reward") == 0;
@@ -696,7 +802,7 @@ static int command_bench(int bit) {
     (void)bit;
     if (opt.train.n > 1) return fail(EX_USAGE, "--train: one file is enough, not %d", opt.train.n);
     if (opt.train.n)
-        ok = load_tokenizer(&t, opt.model.n ? opt.model.item[0] : NULL) == 0 && load_data(&real, opt.train.item[0], &t, &o, 1) == 0;
+        ok = load_tokenizer(&t, opt.model.n ? opt.model.item[0] : NULL) == 0 && load_data(&real, opt.train.item[0], &t, &o, &objective_reward) == 0;
     ok = ok && bench_report(opt.train.n ? &real : NULL, t.vocab_size) == 0;
     tokenizer_free(&t), dataset_free(&real);
     return ok ? 0 : -1;
