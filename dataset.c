@@ -75,6 +75,7 @@ typedef struct {
     const char *prompt_key, *chosen_key, *rejected_key;                 // NULL = the names above
     int as_given;                                  // for scoring: ties and rankings stay, in the row's order
     int plain_text;                                // a file without rows is one prompt as it stands
+    const Buffer *rows;                            // what the file would hold, or NULL: it is read
 } DataOptions;
 
 // --------------------------------------------------------------------------------- a row in its normal form
@@ -605,7 +606,7 @@ static int read_plain_text(Reader *r) {
 static int read_rows(Reader *r) {
     Dataset *d = r->d;
     int more;
-    if (read_all(d) < 0) return -1;
+    if (r->o->rows ? buffer_append(&d->text, r->o->rows->data, r->o->rows->len) < 0 : read_all(d) < 0) return -1;
     if (d->text.len >= 3 && !memcmp(d->text.data, "\xef\xbb\xbf", 3)) r->at = 3;      // a byte order mark
     if (r->o->plain_text && !looks_like_rows(d->text.data + r->at)) return read_plain_text(r);
     skip_blank(r);
