@@ -242,7 +242,7 @@ static int measure_policy(Policy *p, const Policy *first, int reference, uint64_
 typedef struct { int which, width, digits; double scale; enum { ALONE, INTERVAL, ERROR } with; const char *head; } Column;
 static const Column panel[][5] = {
     {{REWARD_MEAN, 27, 3, 1, INTERVAL, "reward (95 %)"}, {WINS, 21, 1, 100, INTERVAL, "win % (95 %)"},
-     {TIES, 21, 1, 100, INTERVAL, "tie % (95 %)"}, {LOSSES, 21, 1, 100, INTERVAL, "lose % (95 %)"}},
+     {TIES, 22, 1, 100, INTERVAL, "tie % (95 %)"}, {LOSSES, 21, 1, 100, INTERVAL, "lose % (95 %)"}},
     {{REWARD_DIFFERENCE, 19, 3, 1, ERROR, "reward - first"}, {PERPLEXITY, 25, 2, 1, INTERVAL, "perplexity (95 %)"},
      {ITEM_PERPLEXITY, 27, 2, 1, INTERVAL, "mean of texts' (95 %)"}, {LOG_PERPLEXITY_DIFFERENCE, 20, 4, 1, ERROR, "log ppl - first"}},
     {{KL, 25, 2, 1, INTERVAL, "KL a text (95 %)"}, {KL_PER_TOKEN, 27, 4, 1, INTERVAL, "KL a token (95 %)"},

@@ -530,7 +530,7 @@ static int policy_logps(Dataset *d, double **logp, const char *dir, const char *
     int ok = load_model(&m, &t, dir, LOAD_LANGUAGE_MODEL) == 0 && dataset_load(d, file, &t, &o) == 0;
     if (ok && d->kind != DATA_PAIR && d->kind != DATA_POINT && d->kind != DATA_COMPLETION)
         ok = needs(d, "pairs, points or completions are needed") == 0;
-    ok = ok && (*logp = allocate(d->num_answers, sizeof **logp)) && evaluate_logps(&m, t.eos, d, *logp) == 0;
+    ok = ok && keep_fold(d, 1) == 0 && (*logp = allocate(d->num_answers, sizeof **logp)) && evaluate_logps(&m, t.eos, d, *logp) == 0;
     model_free(&m), tokenizer_free(&t);
     return ok ? 0 : -1;
 }
@@ -554,8 +554,7 @@ static int evaluate_policy(Cells *cells, const char *spec, const char *file, con
     for (size_t i = 0; ok && c && i < own.num_records; i++) {
         const Record *r = &own.record[i];
         const Answer *a = &own.answer[r->first];
-        if (opt.folds <= 1 || in_fold(r))
-            ok = cell_add(c, reward[r->first] - reward[r->first + 1], a[0].chars, a[1].chars, r->group, r->line) == 0;
+        ok = cell_add(c, reward[r->first] - reward[r->first + 1], a[0].chars, a[1].chars, r->group, r->line) == 0;
     }
     if (ok && c && out) ok = write_pairs(out, c, from) == 0;
     ok = ok && held_out(&x, &own, logp, reward) == 0;
@@ -756,8 +755,7 @@ static int write_completions(Policy *p, const char *dir, int n, int inside) {
     ok = ok && (p->num_prompts = sample_prompts(&p->file, &begin, p->whole, p->prompt)) >= 0
       && generate(&m, &t, p->prompt, p->num_prompts, &s, keep_completion, p) == 0;
     if (ok && !opt.quiet)
-        fprintf(stderr, "%s: %zu completions of %d prompts, %zu tokens in %.1f s\n", p->name, p->n, p->num_prompts,
-                p->drawn.num_tokens, now() - start);
+        fprintf(stderr, "%s: %zu completions of %d prompts in %.1f s\n", p->name, p->n, p->num_prompts, now() - start);
     ok = ok && (!inside || read_answers(p, &m, &t, opt.prompts, &o) == 0);
     model_free(&m), tokenizer_free(&t);
     return ok ? 0 : -1;
