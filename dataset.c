@@ -78,6 +78,7 @@ typedef struct {
     void (*bad_row)(void *to);                     // NULL: a bad row is an error; else it is told (error_text
     void *to;                                      // says file, line and why), and the row is left out
     int plain_text;                                // a file without rows is one prompt as it stands
+    const Buffer *rows;                            // what the file would hold, or NULL: it is read
 } DataOptions;
 
 // --------------------------------------------------------------------------------- a row in its normal form
@@ -622,7 +623,7 @@ static int read_plain_text(Reader *r) {
 static int read_rows(Reader *r) {
     Dataset *d = r->d;
     int more;
-    if (read_all(d) < 0) return -1;
+    if (r->o->rows ? buffer_append(&d->text, r->o->rows->data, r->o->rows->len) < 0 : read_all(d) < 0) return -1;
     if (d->text.len >= 3 && !memcmp(d->text.data, "\xef\xbb\xbf", 3)) r->at = 3;      // a byte order mark
     if (r->o->plain_text && !looks_like_rows(d->text.data + r->at)) return read_plain_text(r);
     skip_blank(r);

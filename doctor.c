@@ -684,7 +684,7 @@ static int time_batch(const Doctor *d, Model *m, const Dataset *data, int *rows,
     return ok ? 0 : -1;
 }
 
-static int estimate(Doctor *d) {
+static int doctor_estimate(Doctor *d) {
     const Dataset *data = NULL;
     Config c = d->config;
     Model m = {0};
@@ -775,7 +775,7 @@ static int diagnose(Doctor *d, const char *tokenizer_file, const DataOptions *o,
     printf("objective %s; in rows: id\"piece\", %s\n", d->objective, legend(d->regimen, d->config.pooling));
     if (examine_tokenizer(d, tokenizer_file) < 0) return -1;
     for (int i = 0; i < d->num_files; i++) if (examine_file(d, &d->file[i]) < 0) return -1;
-    return examine_across(d) < 0 || estimate(d) < 0 || d->failed ? -1 : 0;
+    return examine_across(d) < 0 || doctor_estimate(d) < 0 || d->failed ? -1 : 0;
 }
 
 // The whole report on standard output. 0, or -1 after fail(): exit code 1 if there is a trap.

@@ -3,19 +3,19 @@
  *     cc -O2 more.c -o more -lm                                                                            */
 #include "common.h"
 #include "evaluate.c"
-#include "policy.c"
-#include "generate.c"
+#include "align.c"
 #include "bench.c"
 #include "doctor.c"
 
 // ---------------------------------------------------------------------------------------------- the commands
 
 enum { LM = 1, REWARD = 1 << 1, MORE = 1 << 2, SFT = 1 << 3, DPO = 1 << 4, IPO = 1 << 5, POINTWISE = 1 << 6, ULMA = 1 << 7,
-       UNLIKELIHOOD = 1 << 8, KTO = 1 << 9, ORPO = 1 << 10, SIMPO = 1 << 11, EVAL = 1 << 12, SCORE = 1 << 13, SAMPLE = 1 << 14,
-       TOKENIZE = 1 << 15, INSPECT = 1 << 16, GRADCHECK = 1 << 17, SELFTEST = 1 << 18, BENCH = 1 << 19, DOCTOR = 1 << 20,
-       ALL = (1 << 21) - 1, HEADS = REWARD | MORE, BY_PAIRS = DPO | IPO | ORPO | SIMPO, BY_POINTS = POINTWISE | ULMA | UNLIKELIHOOD | KTO,
-       REFERENCE = DPO | IPO | POINTWISE | ULMA | KTO, POLICY = SFT | BY_PAIRS | BY_POINTS, TRAIN = LM | HEADS | POLICY,
-       DATA = TRAIN | EVAL | SCORE | DOCTOR };
+       UNLIKELIHOOD = 1 << 8, KTO = 1 << 9, ORPO = 1 << 10, SIMPO = 1 << 11, EVAL = 1 << 12, SCORE = 1 << 13,
+       SAMPLE = 1 << 14, TOKENIZE = 1 << 15, INSPECT = 1 << 16, GRADCHECK = 1 << 17, SELFTEST = 1 << 18, BENCH = 1 << 19,
+       DOCTOR = 1 << 20, BESTOF = 1 << 21, COMPARE = 1 << 22, ALL = (1 << 23) - 1,
+       WRITE = SAMPLE | BESTOF | COMPARE, JUDGE = BESTOF | COMPARE, HEADS = REWARD | MORE, BY_PAIRS = DPO | IPO | ORPO | SIMPO,
+       BY_POINTS = POINTWISE | ULMA | UNLIKELIHOOD | KTO, REFERENCE = DPO | IPO | POINTWISE | ULMA | KTO,
+       POLICY = SFT | BY_PAIRS | BY_POINTS, TRAIN = LM | HEADS | POLICY, DATA = TRAIN | EVAL | SCORE | DOCTOR };
 
 // what a step of each objective is; more_by is in the order of --more
 static const Objective objective_lm = {.windows = 1, .step = step_lm}, objective_reward = {.reward = 1, .step = step_reward},
@@ -23,8 +23,8 @@ static const Objective objective_lm = {.windows = 1, .step = step_lm}, objective
                  {.reward = 1, .grouped = 1, .step = step_reward}};
 
 static int command_train(int which), command_eval(int which), command_score(int which), command_tokenize(int which),
-           command_inspect(int which), command_selftest(int which), command_gradcheck(int which), command_bench(int which),
-           command_sample(int which), command_doctor(int which);
+           command_inspect(int which), command_selftest(int which), command_gradcheck(int which), command_bench(int which), command_sample(int which),
+           command_bestof(int which), command_compare(int which), command_doctor(int which);
 
 static const struct Command { const char *name, *object, *help; int bit; int (*run)(int bit); const Objective *objective; } commands[] = {
     {"train", "lm",     "train a language model",                                      LM,     command_train, &objective_lm},
@@ -43,6 +43,8 @@ static const struct Command { const char *name, *object, *help; int bit; int (*r
     {"eval",     NULL,  "held-out numbers: accuracy, calibration, margins; of policies too", EVAL,  command_eval, NULL},
     {"score",    NULL,  "rewards for JSON lines from standard input",                  SCORE,  command_score, NULL},
     {"sample",   NULL,  "texts of a language model, to prompts from standard input",   SAMPLE, command_sample, NULL},
+    {"bestof",   NULL,  "the best of n completions by a reward model: rows for train sft",  BESTOF, command_bestof, NULL},
+    {"compare",  NULL,  "policies on prompts: reward, wins, perplexity, KL, with intervals", COMPARE, command_compare, NULL},
     {"tokenize", NULL,  "show tokens, or learn a vocabulary",                          TOKENIZE, command_tokenize, NULL},
     {"inspect",  NULL,  "show a model folder",                                         INSPECT, command_inspect, NULL},
     {"selftest", NULL,  "does this machine compute the right bits?",                   SELFTEST, command_selftest, NULL},
@@ -73,15 +75,16 @@ static const struct Option {
     const char *const *choices;
     const char *text, *help;                                          // standard of a text
 } options[] = {
-    {"model",              ALL, LIST, &opt.model, 0, 0, 0, 0, 0, "model folder (eval: several, as NAME=FOLDER; see below)"},
+    {"model",              ALL, LIST, &opt.model, 0, 0, 0, 0, 0, "model folder (eval, compare: several, as NAME=FOLDER)"},
     {"train",              TRAIN | TOKENIZE | BENCH | DOCTOR, LIST, &opt.train, 0, 0, 0, 0, 0, "training files, FILE or FILE:NAME (bench: real pairs, one file)"},
     {"then",               LM, LIST, &opt.then, 0, 0, 0, 0, 0, "files to go on with when the others are used up, in the same schedule"},
     {"demo",               ULMA, LIST, &opt.demo, 0, 0, 0, 0, 0, "files of demonstrations: completions, pairs (chosen), true points"},
     {"eval",               TRAIN | EVAL | DOCTOR, LIST, &opt.eval, 0, 0, 0, 0, 0, "files to evaluate on, FILE or FILE:NAME"},
     {"from",               EVAL, LIST, &opt.from, 0, 0, 0, 0, 0, "results of earlier runs of eval (their --out files)"},
     {"reference",          EVAL, TEXT, &opt.reference, 0, 0, 0, 0, NULL, "folder of the model that policies started from; then --model are policies"},
+    {"reference",          COMPARE, TEXT, &opt.reference, 0, 0, 0, 0, NULL, "folder of the model that KL is measured to, if not the first policy"},
     {"reference_cache",    REFERENCE, TEXT, &opt.reference_cache, 0, 0, 0, 0, NULL, "where the reference's log-probabilities are kept, if not in --out"},
-    {"out",                TRAIN | EVAL | TOKENIZE | BENCH, TEXT, &opt.out, 0, 0, 0, 0, NULL, "folder to write (eval, bench: file of results, JSON lines)"},
+    {"out",                TRAIN | EVAL | TOKENIZE | BENCH | JUDGE, TEXT, &opt.out, 0, 0, 0, 0, NULL, "folder to write (eval, bench, bestof, compare: file of JSON lines)"},
     {"objective",          DOCTOR, CHOICE, &opt.objective, -1, 0, 0, doctor_objectives, 0,
      "what the data is for; standard: by its kind"},
     {"rows",               DOCTOR, INT, &opt.rows, 3, 0, 1000000, 0, 0, "of each file whose tokens are shown"},
@@ -120,13 +123,17 @@ static const struct Option {
     {"per_step_tokens",    LM, INT, &opt.per_step_tokens, 4096, 1, 1 << 30, 0, 0, "an update when this many tokens are seen"},
     {"per_step_pairs",     REWARD | MORE, INT, &opt.per_step_pairs, 20, 1, 1 << 20, 0, 0, "pairs an update (more: whole groups)"},
     {"per_step_rows",      POLICY, INT, &opt.per_step_pairs, 20, 1, 1 << 20, 0, 0, "rows of the files an update: pairs, points or completions"},
-    {"micro_batch_tokens", DATA, INT, &opt.micro_batch_tokens, 4096, 1, 1 << 24, 0, 0, "rows computed at a time; changes memory, not results"},
+    {"micro_batch_tokens", DATA | JUDGE, INT, &opt.micro_batch_tokens, 4096, 1, 1 << 24, 0, 0, "rows computed at a time; changes memory, not results"},
     {"recompute",          TRAIN | DOCTOR, FLAG, &opt.recompute, 0, 0, 0, 0, 0,
      "compute activations again in backward instead of keeping them: less memory, slower"},
     {"max_length",         BENCH, INT, &opt.max_length, 1024, 2, 1 << 20, 0, 0, "prompt + answer + end in tokens"},
     {"max_prompt_length",  BENCH, INT, &opt.max_prompt_length, 512, 0, 1 << 20, 0, 0, "prompts are cut from the left to this, 0: not"},
-    {"max_length",         DATA, INT, &opt.max_length, 512, 2, 1 << 20, 0, 0, "prompt + answer + end (lm: window) in tokens"},
-    {"max_prompt_length",  DATA | SAMPLE, INT, &opt.max_prompt_length, 256, 0, 1 << 20, 0, 0, "prompts are cut from the left to this, 0: not"},
+    {"max_length",         DATA | JUDGE, INT, &opt.max_length, 512, 2, 1 << 20, 0, 0, "prompt + answer + end (lm: window) in tokens"},
+    {"max_prompt_length",  DATA | WRITE, INT, &opt.max_prompt_length, 256, 0, 1 << 20, 0, 0, "prompts are cut from the left to this, 0: not"},
+    {"judge",              JUDGE, TEXT, &opt.judge, 0, 0, 0, 0, NULL, "folder of the reward model"},
+    {"judge_max_length",   JUDGE, INT, &opt.judge_max_length, 0, 0, 1 << 20, 0, 0, "the judge's --max_length, 0: the same"},
+    {"judge_max_prompt_length", JUDGE, INT, &opt.judge_max_prompt_length, 0, 0, 1 << 20, 0, 0, "likewise"},
+    {"all",                BESTOF, TEXT, &opt.all, 0, 0, 0, 0, NULL, "file for every completion with its reward"},
     {"over_length",        DATA & ~POLICY, CHOICE, &opt.over_length, 1, 0, 0, over_lengths, 0, "what to do with longer answers"},
     {"over_length",        POLICY, CHOICE, &opt.over_length, 0, 0, 0, over_lengths, 0, "what to do with longer answers (the end of a cut one is not scored)"},
     {"pooling",            REWARD | MORE | EVAL | SCORE | DOCTOR, CHOICE, &opt.pooling, -1, 0, 0, poolings, 0,
@@ -135,17 +142,18 @@ static const struct Option {
     {"normalize",          MORE, CHOICE, &opt.normalize, -1, 0, 0, more_normalizers, 0, "of head gradients; standard: l2 (release), none (paper)"},
     {"alpha",              MORE, REAL, &opt.alpha, 0.99, 0, 1, 0, 0, "momentum of release: weight of the new gradient"},
     {"random_weights",     REWARD | MORE, FLAG, &opt.random_weights, 0, 0, 0, 0, 0, "start from fresh weights of the model's shape: a control"},
-    {"prompts",            SAMPLE, TEXT, &opt.prompts, 0, 0, 0, 0, NULL, "file of rows with prompts; else standard input: rows, or any text as one prompt"},
+    {"prompts",            WRITE, TEXT, &opt.prompts, 0, 0, 0, 0, NULL, "file of rows with prompts (sample: else standard input: rows, or any text as one prompt)"},
     {"n",                  SAMPLE, INT, &opt.n, 1, 1, 1 << 20, 0, 0, "completions of each prompt"},
+    {"n",                  BESTOF, INT, &opt.n, 4, 1, 1 << 20, 0, 0, "completions of each prompt"},
     {"unique",             SAMPLE, FLAG, &opt.unique, 0, 0, 0, 0, 0, "a prompt that stands in several rows once"},
-    {"temperature",        SAMPLE, REAL, &opt.temperature, 1, 0, 1e6, 0, 0, "divides the logits; 0: always the most probable token"},
-    {"top_k",              SAMPLE, INT, &opt.top_k, 0, 0, INT_MAX, 0, 0, "only the k most probable tokens, 0: all"},
-    {"top_p",              SAMPLE, REAL, &opt.top_p, 1, 1e-9, 1, 0, 0, "only the most probable tokens that together have this probability"},
-    {"min_p",              SAMPLE, REAL, &opt.min_p, 0, 0, 1, 0, 0, "only tokens with this part of the largest probability"},
-    {"repetition_penalty", SAMPLE, REAL, &opt.repetition_penalty, 1, 0.01, 100, 0, 0, "divides positive logits of tokens that were there, multiplies negative ones"},
-    {"max_new_tokens",     SAMPLE, INT, &opt.max_new_tokens, 128, 1, 1 << 20, 0, 0, "of a completion"},
-    {"stop",               SAMPLE, LIST, &opt.stop, 0, 0, 0, 0, 0, "strings that end a completion, which is cut before them"},
-    {"batch",              SAMPLE, INT, &opt.batch, 16, 1, LOGITS_ROWS, 0, 0, "completions computed at a time; changes memory and speed, not results"},
+    {"temperature",        WRITE, REAL, &opt.temperature, 1, 0, 1e6, 0, 0, "divides the logits; 0: always the most probable token"},
+    {"top_k",              WRITE, INT, &opt.top_k, 0, 0, INT_MAX, 0, 0, "only the k most probable tokens, 0: all"},
+    {"top_p",              WRITE, REAL, &opt.top_p, 1, 1e-9, 1, 0, 0, "only the most probable tokens that together have this probability"},
+    {"min_p",              WRITE, REAL, &opt.min_p, 0, 0, 1, 0, 0, "only tokens with this part of the largest probability"},
+    {"repetition_penalty", WRITE, REAL, &opt.repetition_penalty, 1, 0.01, 100, 0, 0, "divides positive logits of tokens that were there, multiplies negative ones"},
+    {"max_new_tokens",     WRITE, INT, &opt.max_new_tokens, 128, 1, 1 << 20, 0, 0, "of a completion"},
+    {"stop",               WRITE, LIST, &opt.stop, 0, 0, 0, 0, 0, "strings that end a completion, which is cut before them"},
+    {"batch",              WRITE, INT, &opt.batch, 16, 1, LOGITS_ROWS, 0, 0, "completions computed at a time; changes memory and speed, not results"},
     {"weight_decay",       TRAIN, REAL, &opt.weight_decay, 0, 0, 10, 0, 0, "decoupled, on matrices and the reward head"},
     {"adam_beta1",         TRAIN, REAL, &opt.beta1, 0.9, 0, 0.99999, 0, 0, ""},
     {"adam_beta2",         TRAIN, REAL, &opt.beta2, 0.999, 0, 0.99999, 0, 0, ""},
@@ -156,16 +164,16 @@ static const struct Option {
     {"logging_steps",      TRAIN, INT, &opt.logging_steps, 10, 1, INT_MAX, 0, 0, "a line every so many steps where there is no terminal"},
     {"eval_steps",         TRAIN, INT, &opt.eval_steps, 0, 0, INT_MAX, 0, 0, "0: at the end only"},
     {"save_steps",         TRAIN, INT, &opt.save_steps, 0, 0, INT_MAX, 0, 0, "0: at the end only"},
-    {"seed",               TRAIN | EVAL | SAMPLE, INT, &opt.seed, 42, 0, INT_MAX, 0, 0, "of order, fresh weights, resampling, sampling; eval: of the bootstrap"},
-    {"folds",              REWARD | MORE | EVAL, INT, &opt.folds, 0, 0, 1000, 0, 0, "cut the data by prompt into so many folds:"},
-    {"fold",               REWARD | MORE | EVAL, INT, &opt.fold, 0, 0, 999, 0, 0, "training leaves this one out, eval takes it alone"},
+    {"seed",               TRAIN | EVAL | WRITE, INT, &opt.seed, 42, 0, INT_MAX, 0, 0, "of order, fresh weights, resampling, sampling; eval: of the bootstrap"},
+    {"folds",              HEADS | POLICY | EVAL | JUDGE, INT, &opt.folds, 0, 0, 1000, 0, 0, "cut the data by prompt into so many folds:"},
+    {"fold",               HEADS | POLICY | EVAL | JUDGE, INT, &opt.fold, 0, 0, 999, 0, 0, "training and bestof leave this one out, eval and compare take it alone"},
     {"raw_head",           EVAL | SCORE | REWARD | MORE, INT, &opt.raw_head, -1, -1, INT_MAX, 0, 0, "seed of a N(0, 0.02) head for models that have none (training: zero)"},
     {"learn",              TOKENIZE, INT, &opt.learn, 0, 0, 1 << 20, 0, 0, "learn so many pieces from --train, write --out/tokenizer.json"},
-    {"template",           DATA | SAMPLE, TEXT, &opt.template_, 0, 0, 0, 0, "plain", "of messages: plain or none"},
-    {"prompt_key",         DATA | SAMPLE, TEXT, &opt.prompt_key, 0, 0, 0, 0, NULL, "name of the prompt in JSON lines, if not prompt"},
-    {"chosen_key",         DATA | SAMPLE, TEXT, &opt.chosen_key, 0, 0, 0, 0, NULL, ""},
-    {"rejected_key",       DATA | SAMPLE, TEXT, &opt.rejected_key, 0, 0, 0, 0, NULL, ""},
-    {"precision",          TRAIN | EVAL | SCORE | SAMPLE | DOCTOR, CHOICE, &opt.precision, 0, 0, 0, precisions, 0, "operands of weight products; the rest is float"},
+    {"template",           DATA | WRITE, TEXT, &opt.template_, 0, 0, 0, 0, "plain", "of messages: plain or none"},
+    {"prompt_key",         DATA | WRITE, TEXT, &opt.prompt_key, 0, 0, 0, 0, NULL, "name of the prompt in JSON lines, if not prompt"},
+    {"chosen_key",         DATA | WRITE, TEXT, &opt.chosen_key, 0, 0, 0, 0, NULL, ""},
+    {"rejected_key",       DATA | WRITE, TEXT, &opt.rejected_key, 0, 0, 0, 0, NULL, ""},
+    {"precision",          TRAIN | EVAL | SCORE | WRITE | DOCTOR, CHOICE, &opt.precision, 0, 0, 0, precisions, 0, "operands of weight products; the rest is float"},
     {"threads",            ALL, INT, &opt.threads, 0, 0, 4096, 0, 0, "0: OMP_NUM_THREADS, else all cores; results do not depend on it"},
     {"quiet",              ALL, FLAG, &opt.quiet, 0, 0, 0, 0, 0, "no progress"},
     {"help",               ALL, FLAG, &opt.help, 0, 0, 0, 0, 0, "this text"},
@@ -529,7 +537,7 @@ static int policy_logps(Dataset *d, double **logp, const char *dir, const char *
     int ok = load_model(&m, &t, dir, LOAD_LANGUAGE_MODEL) == 0 && dataset_load(d, file, &t, &o) == 0;
     if (ok && d->kind != DATA_PAIR && d->kind != DATA_POINT && d->kind != DATA_COMPLETION)
         ok = needs(d, "pairs, points or completions are needed") == 0;
-    ok = ok && (*logp = allocate(d->num_answers, sizeof **logp)) && evaluate_logps(&m, t.eos, d, *logp) == 0;
+    ok = ok && keep_fold(d, 1) == 0 && (*logp = allocate(d->num_answers, sizeof **logp)) && evaluate_logps(&m, t.eos, d, *logp) == 0;
     model_free(&m), tokenizer_free(&t);
     return ok ? 0 : -1;
 }
@@ -555,8 +563,7 @@ static int evaluate_policy(Cells *cells, const char *spec, const char *file, con
     for (size_t i = 0; ok && c && i < own.num_records; i++) {
         const Record *r = &own.record[i];
         const Answer *a = &own.answer[r->first];
-        if (opt.folds <= 1 || in_fold(r))
-            ok = cell_add(c, reward[r->first] - reward[r->first + 1], a[0].chars, a[1].chars, r->group, r->line) == 0;
+        ok = cell_add(c, reward[r->first] - reward[r->first + 1], a[0].chars, a[1].chars, r->group, r->line) == 0;
     }
     if (ok && c && out) ok = write_pairs(out, c, from) == 0;
     ok = ok && held_out(&x, &own, logp, reward) == 0;
@@ -683,6 +690,13 @@ static int print_sample(void *context, const Completion *c) {
     return ok ? 0 : -1;
 }
 
+static Sampling sampling(const Tokenizer *t, const Model *m, int n) {
+    return (Sampling){.temperature = opt.temperature, .top_k = opt.top_k, .top_p = opt.top_p, .min_p = opt.min_p,
+                      .repetition_penalty = opt.repetition_penalty, .seed = (uint64_t)opt.seed, .n = n,
+                      .max_new_tokens = opt.max_new_tokens, .batch = opt.batch, .eos = {t->eos, m->config.eos},
+                      .num_stop = opt.stop.n, .stop = opt.stop.item};
+}
+
 /* The prompts of d, cut from the left; a row of kind text is itself one, an empty one is the token that begins texts.
  * whole(rows) and prompt(rows) are filled; returns how many, -1 after fail().                               */
 static int sample_prompts(const Dataset *d, const int *begin, Span *whole, Prompt *prompt) {
@@ -717,10 +731,7 @@ static int command_sample(int bit) {
           && dataset_load(&d, opt.prompts ? opt.prompts : "-", &t, &o) == 0
           && (whole = allocate(d.num_records, sizeof *whole)) && (prompt = allocate(d.num_records, sizeof *prompt));
     int begin = t.bos >= 0 ? t.bos : t.eos;
-    const Sampling s = {.temperature = opt.temperature, .top_k = opt.top_k, .top_p = opt.top_p, .min_p = opt.min_p,
-                        .repetition_penalty = opt.repetition_penalty, .seed = (uint64_t)opt.seed, .n = opt.n,
-                        .max_new_tokens = opt.max_new_tokens, .batch = opt.batch, .eos = {t.eos, m.config.eos},
-                        .num_stop = opt.stop.n, .stop = opt.stop.item};
+    const Sampling s = sampling(&t, &m, opt.n);
     Samples out = {.t = &t, .d = &d, .whole = whole, .terminal = isatty(STDOUT_FILENO)};
     ok = ok && (n = sample_prompts(&d, &begin, whole, prompt)) >= 0;
     double start = now();
@@ -729,6 +740,114 @@ static int command_sample(int bit) {
     if (ok && !opt.quiet) fprintf(stderr, "%zu completions of %d prompts: %zu tokens in %.2f s, %.0f tokens/s\n", out.texts, n, out.tokens,
                                   wall, (double)out.tokens / wall);
     model_free(&m), tokenizer_free(&t), dataset_free(&d), free(whole), free(prompt);
+    return ok ? 0 : -1;
+}
+
+// -------------------------------------------------------------------------------------------- best of n, comparing
+
+// p: n completions of every prompt of the file, each prompt once, by the model in dir; the model is gone when it returns.
+static int write_completions(Policy *p, const char *dir, int n, int inside) {
+    Model m = {0};
+    Tokenizer t = {0};
+    DataOptions o = data_options(), whole = o;
+    const double start = now();
+    o.over_length = OVER_TRUNCATE;
+    whole.max_length = whole.max_prompt_length = 0, whole.as_given = 1;
+    int ok = load_model(&m, &t, dir, LOAD_LANGUAGE_MODEL) == 0 && sha256_file(p->tokenizer, tokenizer_path(dir)) == 0
+          && dataset_load(&p->file, opt.prompts, &t, &whole) == 0 && keep_fold(&p->file, inside) == 0
+          && (p->whole = allocate(p->file.num_records, sizeof *p->whole))
+          && (p->prompt = allocate(p->file.num_records, sizeof *p->prompt));
+    const int begin = t.bos >= 0 ? t.bos : t.eos;
+    const Sampling s = sampling(&t, &m, n);
+    opt.unique = 1;
+    p->t = &t;
+    ok = ok && (p->num_prompts = sample_prompts(&p->file, &begin, p->whole, p->prompt)) >= 0
+      && generate(&m, &t, p->prompt, p->num_prompts, &s, keep_completion, p) == 0;
+    if (ok && !opt.quiet)
+        fprintf(stderr, "%s: %zu completions of %d prompts in %.1f s\n", p->name, p->n, p->num_prompts, now() - start);
+    ok = ok && (!inside || read_answers(p, &m, &t, opt.prompts, &o) == 0);
+    model_free(&m), tokenizer_free(&t);
+    return ok ? 0 : -1;
+}
+
+// The policies are gone: from here on the lengths are the judge's.
+static int judge(Policy *policy, int policies) {
+    Model m = {0};
+    Tokenizer t = {0};
+    if (opt.judge_max_length) opt.max_length = opt.judge_max_length;
+    if (opt.judge_max_prompt_length) opt.max_prompt_length = opt.judge_max_prompt_length;
+    int ok = load_model(&m, &t, opt.judge, LOAD_REWARD_MODEL) == 0
+          && judge_policies(policy, policies, &m, &t, data_options()) == 0;
+    model_free(&m), tokenizer_free(&t);
+    return ok ? 0 : -1;
+}
+
+// What both commands need, before anything is computed.
+static int check_judging(void) {
+    Config c;
+    if (!opt.model.n || !opt.judge || !opt.prompts) return fail(EX_USAGE, "--model, --judge and --prompts are needed");
+    if (opt.folds > 1 && opt.fold >= opt.folds) return fail(EX_USAGE, "--fold must be below --folds");
+    if (checkpoint_config(&c, opt.judge) < 0) return -1;
+    return c.reward ? 0 : fail(EX_DATAERR, "--judge %s: a language model; a reward model is needed", opt.judge);
+}
+
+static int command_bestof(int bit) {
+    Policy p = {0};
+    Buffer best = {0}, all = {0};
+    const char *dir;
+    (void)bit;
+    if (check_judging() < 0) return -1;
+    if (!opt.out) return fail(EX_USAGE, "--out is needed");
+    split_model(opt.model.item[0], p.name, &dir);
+    int ok = write_completions(&p, dir, opt.n, 0) == 0 && judge(&p, 1) == 0 && best_of_n(&p, &best, &all) == 0
+          && file_write(opt.out, best.data, best.len) == 0 && (!opt.all || file_write(opt.all, all.data, all.len) == 0);
+    policy_free(&p), buffer_free(&best), buffer_free(&all);
+    return ok ? 0 : -1;
+}
+
+static int command_compare(int bit) {
+    const int n = opt.model.n;
+    Policy *policy = allocate((size_t)n + 1, sizeof *policy);
+    Model m = {0};
+    Tokenizer t = {0};
+    Buffer out = {0};
+    const char *dir;
+    char sha[65];
+    (void)bit;
+    int ok = policy && check_judging() == 0;
+    for (int i = 0; ok && i < n; i++) {
+        split_model(opt.model.item[i], policy[i].name, &dir);
+        for (int k = 0; ok && k < i; k++)
+            if (!strcmp(policy[i].name, policy[k].name))
+                ok = fail(EX_USAGE, "--model: two models are called %s; give one another name: NAME=FOLDER", policy[i].name) == 0;
+    }
+    for (int i = 0; ok && i < n; i++) {
+        split_model(opt.model.item[i], policy[i].name, &dir);
+        ok = write_completions(&policy[i], dir, 1, 1) == 0;
+        if (ok && policy[i].num_prompts != policy->num_prompts)
+            ok = fail(EX_DATAERR, "%s: other prompts than of %s", policy[i].name, policy->name) == 0;
+        if (!i && !opt.reference) opt.reference = dir;
+    }
+    ok = ok && load_model(&m, &t, opt.reference, LOAD_LANGUAGE_MODEL) == 0 && sha256_file(sha, tokenizer_path(opt.reference)) == 0;
+    for (int i = 0; ok && i < n; i++) if (!strcmp(sha, policy[i].tokenizer)) ok = read_references(&policy[i], &m, t.eos) == 0;
+    model_free(&m), tokenizer_free(&t);
+    ok = ok && judge(policy, n) == 0;
+    for (int i = 0; ok && i < n; i++) {
+        const int reference = !strcmp(sha, policy[i].tokenizer);
+        ok = measure_policy(&policy[i], policy, reference, (uint64_t)opt.seed) == 0
+          && (!opt.out || write_comparison(&out, &policy[i], policy, reference) == 0);
+    }
+    if (ok) {
+        printf("%d prompts of %s, one completion each, rewards by %s; first is %s, KL is to %s\n", policy->num_prompts, opt.prompts,
+               opt.judge, policy->name, opt.reference);
+        if (policy->good) printf("perplexity of %d %s of the file\n", policy->good,
+                                 policy->file.kind == DATA_COMPLETION ? "answers" : policy->file.kind == DATA_PAIR
+                                 ? "chosen answers" : "answers with the label true, or a score above the mean,");
+        print_comparison(policy, n);
+    }
+    ok = ok && (!opt.out || file_write(opt.out, out.data, out.len) == 0);
+    for (int i = 0; policy && i < n; i++) policy_free(&policy[i]);
+    free(policy), buffer_free(&out);
     return ok ? 0 : -1;
 }
 
@@ -861,7 +980,7 @@ int main(int argc, char **argv) {
     if (opt.threads) omp_set_num_threads(opt.threads);
 #endif
     if (kernels_init(getenv("MORE_ISA")) < 0 || selftest_start() < 0) goto failed;
-    if (opt.model.n > 1 && c->bit != EVAL) {
+    if (opt.model.n > 1 && c->bit != EVAL && c->bit != COMPARE) {
         fail(EX_USAGE, "--model: one folder is enough, not %d", opt.model.n);
         goto failed;
     }

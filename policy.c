@@ -125,6 +125,16 @@ static void implicit_rewards(double *reward, const Dataset *d, const double *log
 
 // ------------------------------------------------------------------------------------------------- the data
 
+// Keeps the rows of d that are in the fold, or the others; all, where there are no folds. 0 or -1.
+static int keep_fold(Dataset *d, int inside) {
+    size_t kept = 0;
+    for (size_t i = 0; i < d->num_records; i++)
+        if (opt.folds <= 1 || in_fold(&d->record[i]) == inside) d->record[kept++] = d->record[i];
+    d->num_records = kept;
+    return kept ? 0 : fail(EX_DATAERR, "%s: no rows %s fold %d of %d", d->path, inside ? "in" : "outside",
+                           opt.fold, opt.folds);
+}
+
 static int needs(const Dataset *d, const char *what) {
     return fail(EX_DATAERR, "%s: %s data; %s", d->path, data_kind_name[d->kind], what);
 }
@@ -164,8 +174,10 @@ static int settle_labels(Run *run) {
     size_t count[2] = {0};
     continuous = 0;
     for (int s = 0; s < run->num_train; s++)
-        for (size_t i = 0; i < run->data[s].num_answers; i++) {
-            float z = run->data[s].answer[i].score;
+        for (size_t i = 0; i < run->data[s].num_records * 2; i++) {
+            const Record *r = &run->data[s].record[i / 2];
+            if ((int)(i % 2) >= r->count) continue;
+            float z = run->data[s].answer[r->first + (int)(i % 2)].score;
             low = z < low ? z : low, high = z > high ? z : high;
             if (is_label(z)) count[z == 1]++;
             else continuous = 1;
@@ -225,6 +237,7 @@ int policy_data(Run *run) {
     const int trained = run->num_train + run->num_then, files = trained + run->num_eval;
     for (int i = 0; i < files; i++) {
         Dataset *d = &run->data[i];
+        if (i < trained && keep_fold(d, 0) < 0) return -1;
         if (i >= trained || (i < run->num_train && o->data == POINTS)) {
             if (d->kind == DATA_PAIR || d->kind == DATA_POINT) continue;
             if (i >= trained && d->kind == DATA_COMPLETION) continue;
@@ -612,9 +625,9 @@ static void explain_trend(const Run *run) {
         }
     if (steps_done < 2 || mean[1][0] >= mean[0][0]) return;
     fprintf(stderr, "chosen answers became less likely: their mean log-probability%s went from %.3f in the\n"
-            "first tenth of the steps to %.3f in the last, that of rejected ones from %.3f to %.3f.  The loss\n"
-            "asks for the difference alone: both may fall.  Where chosen answers are to stay likely: a lower\n"
-            "--learning_rate, a higher --beta, fewer steps, or train orpo or ulma, which imitate them.\n",
+            "first tenth of the steps to %.3f in the last, that of rejected ones from %.3f to %.3f.  The\n"
+            "loss asks for the difference alone: both may fall.  Where chosen answers are to stay likely: a\n"
+            "lower --learning_rate, a higher --beta, fewer steps, or orpo or ulma, which imitate them.\n",
             run->objective->reference ? " against the reference" : "", mean[0][0], mean[1][0],
             mean[0][1], mean[1][1]);
 }
@@ -626,25 +639,33 @@ typedef struct {                                                      // held-ou
     Interval auc_95;                                                  // bootstrap, clustered by prompt
 } Held;
 
-/* d, its log-probabilities and implicit rewards (num_answers).  Good are completions, the chosen of pairs,
- * and points whose label is true or whose score is above the mean of d. 0, or -1 after fail().           */
+static double mean_score(const Dataset *d) {                          // of the first answers
+    double mean = 0;
+    for (size_t i = 0; i < d->num_records; i++)
+        mean += d->answer[d->record[i].first].score / (double)d->num_records;
+    return mean;
+}
+
+// Good are completions, the chosen of pairs, points whose label is true or whose score is above the mean.
+static int is_good(const Dataset *d, const Record *r, int k, double mean) {
+    double z = d->answer[r->first + k].score;
+    return d->kind == DATA_COMPLETION || (d->kind == DATA_PAIR ? k == 0 : z > mean || (z == 1 && mean == 1));
+}
+
+// d, its log-probabilities and implicit rewards (num_answers). 0, or -1 after fail().
 static int held_out(Held *x, const Dataset *d, const double *logp, const double *reward) {
-    double mean = 0, sum = 0, tokens = 0;
+    double mean = mean_score(d), sum = 0, tokens = 0;
     double *score = allocate(d->num_answers, sizeof *score);
     unsigned char *good = allocate(d->num_answers, sizeof *good);
     uint64_t *group = allocate(d->num_answers, sizeof *group);
     int ok = score && good && group;
     *x = (Held){.auc = -1};
-    for (size_t i = 0; i < d->num_records; i++)
-        mean += d->answer[d->record[i].first].score / (double)d->num_records;
     for (size_t i = 0; ok && i < d->num_records; i++)
         for (int k = 0; k < d->record[i].count; k++, x->n++) {
             const Record *r = &d->record[i];
             int a = r->first + k, n = scored_tokens(d, r, k);
-            double z = d->answer[a].score;
             score[x->n] = reward[a], group[x->n] = r->group;
-            good[x->n] = d->kind == DATA_PAIR ? k == 0
-                       : d->kind == DATA_COMPLETION || z > mean || (z == 1 && mean == 1);
+            good[x->n] = (unsigned char)is_good(d, r, k, mean);
             if (!good[x->n] || !n) continue;
             x->good++, sum -= logp[a], tokens += n;
             x->item_perplexity += more_exp(-logp[a] / n);

@@ -23,7 +23,8 @@ typedef struct {
     int threads, precision, folds, fold, learn, raw_head, recompute, help, quiet, random_weights, seed, rounds,
         objective, rows;
     List stop;                                                        // of sample
-    const char *prompts;
+    const char *prompts, *judge, *all;                                // of bestof and compare
+    int judge_max_length, judge_max_prompt_length;
     int n, top_k, max_new_tokens, batch, unique;
     double temperature, top_p, min_p, repetition_penalty;
     double learning_rate, beta1, beta2, eps, weight_decay, warmup_ratio, max_grad_norm, head_rate, alpha, epochs;

@@ -1,7 +1,8 @@
 #!/bin/sh
 # The commands from end to end: ./more on a tiny model and small files that are made here.  Run from the repository
 # root; a test's name is the sentence it proves; the last line is "N passed, N failed".
-#   sh test/test_commands.sh [PART...]      only these parts: help usage train policy eval score look doctor bench bad stop bits
+#   sh test/test_commands.sh [PART...]      only these parts: help usage train policy eval score bestof compare look doctor
+#                                           bench bad stop bits
 t=$(mktemp -d "${TMPDIR:-/tmp}/more-commands-XXXXXX") || exit 1
 trap 'rm -rf "$t"' EXIT
 trap 'exit 1' HUP INT TERM
@@ -79,8 +80,10 @@ data="precision micro_batch_tokens max_length max_prompt_length over_length temp
 training="$data train eval out dtype learning_rate num_train_epochs max_steps weight_decay adam_beta1 adam_beta2 adam_epsilon
           max_grad_norm warmup_ratio lr_scheduler_type logging_steps eval_steps save_steps seed recompute"
 rewards="$training head_rate per_step_pairs pooling random_weights raw_head folds fold"
-policies="$training per_step_rows"
+policies="$training per_step_rows folds fold"
 points="logp reduction labels score_scale"
+writing="precision max_prompt_length template prompt_key chosen_key rejected_key prompts temperature top_k top_p min_p
+         repetition_penalty max_new_tokens stop batch seed"
 options_of() {
     echo $all; case "$1" in
     "train lm")     echo $training then vocab_size hidden_size num_hidden_layers num_attention_heads per_step_tokens ;;
@@ -101,6 +104,8 @@ options_of() {
     doctor)         echo $data train eval objective rows pooling recompute ;;
     sample)         echo precision prompts n batch unique stop seed temperature top_k top_p min_p repetition_penalty
                     echo max_new_tokens max_prompt_length template prompt_key chosen_key rejected_key ;;
+    bestof|compare) echo $writing judge judge_max_length judge_max_prompt_length micro_batch_tokens max_length out folds fold
+                    if [ "$1" = bestof ]; then echo n all; else echo reference; fi ;;
     bench)          echo train out shape precision only rounds max_length max_prompt_length ;;
     esac
 }
@@ -541,6 +546,107 @@ if part score; then
     from "$t/a.test.jsonl" works ./more score $cut --model "$t/r"
     holds "$t/2" '^stdin: 16 rows of kind pair, 16 kept'
     proves "what_was_read_is_reported_apart_from_the_data"
+fi
+
+# -------------------------------------------------------------------------------- the best of n, policies compared
+
+write="$cut --max_new_tokens 12 --seed 3 --quiet"
+judged="--model $t/lm --judge $t/r --prompts $t/a.test.jsonl $write"
+field() { sed "s/.*\"$2\":\(\[[^]]*\]\|\"[^\"]*\"\|[^,}]*\).*/\1/" "$1"; }    # of each line
+
+if part bestof; then
+    works ./more bestof $judged --n 3 --out "$t/best" --all "$t/all"
+    [ "$(wc -l < "$t/best") $(wc -l < "$t/all")" = "16 48" ] || fault "$(wc -l "$t/best" "$t/all")"
+    field "$t/all" reward > "$t/w.x"; field "$t/all" sample > "$t/w.y"; grep -n '"completion":""' "$t/all" | cut -d: -f1 > "$t/w.z"
+    awk 'FILENAME == ARGV[1] { empty[$1] = 1; next } FILENAME == ARGV[2] { r[FNR] = $1; next }
+        { g = int((FNR - 1) / 3); if (!(FNR in empty) && (!(g in b) || r[FNR] > b[g])) { b[g] = r[FNR]; s[g] = $1 } }
+        END { for (g = 0; g < 16; g++) if (g in b) print s[g], b[g] }' "$t/w.z" "$t/w.x" "$t/w.y" > "$t/want"
+    field "$t/best" reward > "$t/w.x"; field "$t/best" sample | paste -d ' ' - "$t/w.x" > "$t/have"
+    same "$t/want" "$t/have"
+    proves "the_best_of_n_is_the_first_sample_with_the_largest_reward"
+    grep -v '"completion":""' "$t/all" > "$t/rows"
+    from "$t/rows" works ./more score --model "$t/r" $cut
+    sed 's/.*"reward":\([^,]*\),.*"reward":\([^}]*\)}$/\1 \2/' "$t/1" | awk '$1 != $2 { bad = 1 } END { exit bad || !NR }' || fault "$(cat "$t/1")"
+    proves "the_rewards_are_those_of_score_for_the_same_rows"
+    works ./more train sft --model "$t/lm" --train "$t/best" $cut --per_step_rows 4 --max_steps 2 --quiet --out "$t/sft"
+    proves "the_best_completions_train_a_policy"
+    cat "$t/a.test.jsonl" "$t/a.test.jsonl" > "$t/twice"
+    works ./more bestof --model "$t/lm" --judge "$t/r" --prompts "$t/twice" $write --n 3 --out "$t/w.x"
+    same "$t/best" "$t/w.x"
+    for f in 0 1; do works ./more bestof $judged --folds 2 --fold $f --out "$t/best-$f"; done
+    [ $(cat "$t/best-0" "$t/best-1" | wc -l) = 16 ] || fault "folds"
+    proves "each_prompt_is_taken_once_and_a_fold_is_left_out"
+    for o in "--threads 2" "--batch 1" "--batch 5 --threads 3 --micro_batch_tokens 60"; do
+        works ./more bestof $judged --n 3 $o --out "$t/w.x"
+        same "$t/best" "$t/w.x"
+    done
+    proves "threads_and_batches_do_not_change_the_best"
+    refused 64 "--model, --judge and --prompts are needed" ./more bestof --model "$t/lm" --judge "$t/r" --out "$t/w.x"
+    refused 64 "--out is needed" ./more bestof $judged
+    refused 64 "--fold must be below --folds" ./more bestof $judged --folds 2 --fold 2 --out "$t/w.x"
+    refused 65 "a language model; a reward model is needed" ./more bestof $judged --judge "$t/lm" --out "$t/w.x"
+    refused 64 "--model: one folder is enough, not 2" ./more bestof $judged --model "$t/r" --out "$t/w.x"
+    refused 65 "a reward model" ./more bestof --model "$t/r" --judge "$t/r" --prompts "$t/a.test.jsonl" $write --out "$t/w.x"
+    refused 66 "no-such" ./more bestof $judged --judge "$t/no-such" --out "$t/w.x"
+    refused 66 "no-such" ./more bestof $judged --prompts "$t/no-such" --out "$t/w.x"
+    refused 64 "the model has 2048 positions" ./more bestof $judged --judge_max_length 4096 --out "$t/w.x"
+    refused 65 "outside fold 0 of 2" ./more bestof $judged --folds 2 --fold 0 --prompts "$t/one-fold" --out "$t/w.x" $(
+        for f in 0 1; do
+            head -n 1 "$t/best-$f" | sed 's/,"reward".*/}/' > "$t/fold-$f"
+        done; cp "$t/fold-1" "$t/one-fold")
+    refused 65 "every completion is empty" ./more bestof $judged --out "$t/w.x" --stop " " \
+        a b c d e f g h i j k l m n o p q r s t u v w x y z . , '"' '{' '}' : ! "$(printf '\357\277\275')" --top_k 1
+    proves "what_bestof_cannot_do_without_is_asked_for"
+fi
+
+if part compare; then
+    works ./more train sft --model "$t/lm" --train "$t/a.train.jsonl" $cut --learning_rate 1e-3 --per_step_rows 5 --max_steps 3 --quiet --out "$t/sft"
+    compared="--judge $t/r --prompts $t/a.test.jsonl $write"
+    works ./more compare --model base="$t/lm" "$t/lm" sft="$t/sft" $compared --out "$t/results"
+    cp "$t/1" "$t/table"
+    awk 'FNR > 1 && length > 110 { exit 1 }' "$t/table" || fault "a line of more than 110 columns"
+    for m in base lm sft; do grep -q "^$m " "$t/table" || fault "no $m"; done
+    grep '"event":"compare","model":"lm"' "$t/results" > "$t/w.x"
+    for k in tie:1 win:0 lose:0 reward_difference:0 kl:0 log_perplexity_difference:0; do
+        [ "$(field "$t/w.x" ${k%:*})" = ${k#*:} ] || fault "$k: $(cat "$t/w.x")"
+    done
+    proves "a_policy_ties_with_itself_and_has_no_divergence_from_itself_to_the_last_bit"
+    grep '"event":"completion","model":"sft"' "$t/results" > "$t/rows"
+    grep '"event":"compare","model":"sft"' "$t/results" > "$t/w.x"
+    for k in reward tokens logp ref_logp win finish; do field "$t/rows" $k > "$t/w.k.$k"; done
+    paste -d ' ' "$t/w.k.reward" "$t/w.k.tokens" "$t/w.k.logp" "$t/w.k.ref_logp" "$t/w.k.win" "$t/w.k.finish" | awk -v want="$(for k in reward \
+        kl kl_per_token tokens win tie lose ended; do field "$t/w.x" $k; done | tr '\n' ' ')" '
+        function off(i, x) { if (w[i] - x > 1e-5 || x - w[i] > 1e-5) { print i, w[i], x; bad = 1 } }
+        { r += $1; n += $2; kl += $3 - $4; win += $5 == 1; tie += $5 == 0.5; lose += $5 == 0; ended += $6 != "\"length\"" }
+        END { split(want, w, " "); off(1, r / NR); off(2, kl / NR); off(3, kl / n); off(4, n / NR); off(5, win / NR); off(6, tie / NR)
+              off(7, lose / NR); off(8, ended / NR); exit bad || NR != 16 }' > "$t/w.y" || fault "$(cat "$t/w.y")"
+    proves "the_numbers_are_means_over_the_completions"
+    works ./more eval $cut --reference "$t/lm" --model sft="$t/sft" --eval "$t/a.test.jsonl"
+    holds "$t/1" "perplexity of chosen answers $(field "$t/w.x" perplexity | awk '{ printf "%.4f", $1 }'), mean over texts $(
+        field "$t/w.x" item_perplexity | awk '{ printf "%.4f", $1 }')"
+    proves "the_perplexities_are_those_of_eval"
+    for o in "--threads 2" "--batch 3" "--micro_batch_tokens 100"; do
+        works ./more compare --model base="$t/lm" "$t/lm" sft="$t/sft" $compared $o --out "$t/w.x"
+        same "$t/1" "$t/table"; same "$t/results" "$t/w.x"
+    done
+    proves "threads_and_batches_change_no_number"
+    works ./more bestof --model "$t/sft" $compared --n 1 --out "$t/w.x" --all "$t/all"
+    field "$t/all" reward > "$t/w.y"
+    same "$t/w.k.reward" "$t/w.y"
+    proves "compare_and_bestof_draw_the_same_completions"
+    sed 's/,"chosen".*/}/' "$t/a.test.jsonl" > "$t/alone"
+    works ./more compare --model "$t/lm" "$t/sft" --judge "$t/r" --prompts "$t/alone" $write --reference "$t/sft"
+    grep -q perplexity "$t/1" && grep -q 'perplexity of' "$t/1" && fault "of what answers?"
+    proves "prompts_alone_have_no_perplexity_and_any_model_is_the_reference"
+    refused 64 "--model, --judge and --prompts are needed" ./more compare --model "$t/lm"
+    refused 64 "two models are called lm" ./more compare --model "$t/lm" "$t/lm" $compared
+    refused 65 "a language model; a reward model is needed" ./more compare --model "$t/lm" $compared --judge "$t/lm"
+    refused 65 "in fold 0 of 2" ./more compare --model "$t/lm" $compared --folds 2 --fold 0 --prompts "$t/other-fold" $(
+        for f in 0 1; do ./more bestof $judged --folds 2 --fold $f --n 1 --all "$t/all-$f" --out "$t/w.x" 2> "$t/2"; done
+        head -n 1 "$t/all-0" | sed 's/,"reward".*/}/' > "$t/other-fold")
+    refused 66 "no-such" ./more compare --model "$t/lm" $compared --reference "$t/no-such"
+    refused 73 "is a folder" ./more compare --model "$t/lm" $compared --out "$t"
+    proves "what_compare_cannot_do_without_is_asked_for"
 fi
 
 # --------------------------------------------------------------------------------------------------------- looking
