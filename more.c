@@ -570,7 +570,7 @@ static int evaluate_policy(Cells *cells, const char *spec, const char *file, con
     if (ok) printf("%s on ", name), print_held(stdout, own.name, &own, &x);
     if (ok && out && (ok = json_quote(&quoted, name, strlen(name)) == 0)) {
         fprintf(out, "{\"event\":\"policy\",\"model\":%s,\"eval\":\"%s\",\"n\":%d", quoted.data, own.name, x.n);
-        write_held(out, "", "", &x);
+        write_held(out, "", &x);
         fprintf(out, "}\n");
     }
     dataset_free(&own), free(logp), free(reward), buffer_free(&quoted);

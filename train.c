@@ -352,7 +352,7 @@ typedef struct Objective {
     void (*log)(FILE *f, int json), (*finish)(const Run *run);        // the step's numbers; the last words
     enum { NO_POLICY, DEMONSTRATIONS, POINTS, PAIRS } data;
     int reference, linear, mismatched;                                // needs: logp of the start, no logp, KTO's answers
-    double (*loss)(struct Response *x, double kl);                      // of a text, or of chosen and rejected
+    double (*loss)(struct Response *x);                               // of a text, or of chosen and rejected
 } Objective;
 
 // ---------------------------------------------------------------------------------------------- the schedule

@@ -291,10 +291,10 @@ keys() { for k in $2; do
 
 if part policy; then
     for o in sft dpo ipo pointwise-dpo ulma unlikelihood kto orpo simpo; do
-        works ./more train $o $policy --num_train_epochs 8 --train "$(rows_of $o)" --eval "$t/a.test.jsonl" --out "$t/p-$o"
+        rows=18; [ $o != sft ] || rows=9                              # all rows a step
+        works ./more train $o $policy --per_step_rows $rows --num_train_epochs 8 --train "$(rows_of $o)" --eval "$t/a.test.jsonl" --out "$t/p-$o"
         cp "$t/2" "$t/p-$o.err"
-        sed -n 's/.*"event":"train".*"loss":\([^,]*\),.*/\1/p' "$t/p-$o/log.jsonl" | awk '{ n++; x[n] = $1 } END {
-            for (i = 1; i <= 4; i++) a += x[i], b += x[n + 1 - i]; exit !(n > 20 && b < a) }' || fault "$o: the loss did not go down"
+        sed -n 's/.*"event":"train".*"loss":\([^,]*\),.*/\1/p' "$t/p-$o/log.jsonl" | awk '{ n++; x[n] = $1 } END { exit !(n == 8 && x[8] < x[1]) }' || fault "$o: the loss did not go down"
         holds "$t/p-$o.err" '^a: accuracy [0-9.]*  margin '
         holds "$t/p-$o/config.json" GPTNeoXForCausalLM
         holds "$t/p-$o/log.jsonl" '"eval_a_accuracy":'
@@ -315,7 +315,7 @@ if part policy; then
     for o in dpo pointwise-dpo; do
         holds "$t/p-$o.err" '^the policy is the reference: [0-9]* texts agree to the last bit; the loss starts at 0.693147 = log 2$'
     done
-    grep '"step":1,' "$t/p-dpo/log.jsonl" | grep -q '"loss":0.69314718.*"rewards/accuracies":0.5,.*"kl":0,' || fault "$(head -n 1 "$t/p-dpo/log.jsonl")"
+    grep '"step":1,' "$t/p-dpo/log.jsonl" | grep -q '"loss":0.69314.*"rewards/accuracies":0.5,.*"kl":0,' || fault "$(head -n 1 "$t/p-dpo/log.jsonl")"
     proves "a_policy_starts_as_its_reference_and_says_so"
 
     again() { works ./more train dpo $policy --max_steps 2 --out "$t/p-again" "$@"; }
@@ -389,8 +389,8 @@ if part policy; then
     proves "eval_of_policies_prints_what_training_printed_and_a_reference_has_no_reward"
 
     awk '{ sub(/"chosen":" yes/, "\"chosen\":\" no"); print }' "$t/a.train.jsonl" > "$t/alike.jsonl"
-    works ./more train dpo $policy --learning_rate 3e-3 --num_train_epochs 20 --beta 0.01 --train "$t/alike.jsonl" --out "$t/x"
-    holds "$t/2" '^chosen answers became less likely: their mean log-probability against the reference went from '
+    works ./more train dpo $policy --learning_rate 3e-2 --max_grad_norm 0 --num_train_epochs 20 --train "$t/alike.jsonl" --out "$t/x"
+    holds "$t/2" '^chosen answers became less likely: their mean log-probability against the reference went from [-0-9.]* in the first$'
     proves "chosen_answers_that_become_less_likely_are_explained"
 
     refused 65 "points.jsonl: point data; pairs are needed (chosen and rejected)" ./more train dpo $policy --train "$t/points.jsonl" --out "$t/x"
@@ -648,6 +648,8 @@ if part compare; then
     refused 66 "no-such" ./more compare --model "$t/lm" $compared --reference "$t/no-such"
     refused 73 "is a folder" ./more compare --model "$t/lm" $compared --out "$t"
     proves "what_compare_cannot_do_without_is_asked_for"
+fi
+
 # -------------------------------------------------------------------------------------------------------- sampling
 
 if part sample; then

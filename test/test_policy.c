@@ -8,9 +8,10 @@ static Run run;
 
 // A model of two layers, and data of prompts with one or two answers; the starting model is the reference.
 static Config small(void) {
-    return (Config){.family = FAMILY_NEOX, .vocab_size = V, .channels = 16, .num_layers = 2, .num_heads = 2, .num_kv_heads = 2,
-                    .head_dim = 8, .hidden = 64, .max_positions = 64, .parallel_residual = 1, .tied = 1, .rotary_dims = 4,
-                    .qkv_bias = 1, .out_bias = 1, .mlp_bias = 1, .norm_eps = 1e-5f, .rope_theta = 10000, .eos = EOS};
+    return (Config){.family = FAMILY_NEOX, .vocab_size = V, .channels = 16, .num_layers = 2, .num_heads = 2,
+                    .num_kv_heads = 2, .head_dim = 8, .hidden = 64, .max_positions = 64,
+                    .parallel_residual = 1, .tied = 1, .rotary_dims = 4, .qkv_bias = 1, .out_bias = 1, .mlp_bias = 1,
+                    .norm_eps = 1e-5f, .rope_theta = 10000, .eos = EOS};
 }
 static void refer(Dataset *d) {
     double logp[64];
@@ -24,8 +25,8 @@ static void begin(const Objective *o, Dataset *d, Item *item, size_t n) {
     continuous = positives_are_demos = 0;
     run.objective = o, run.data = d, run.num_train = 1, run.unit = 1, run.limit = 1000;
     run.item = item, run.num_items = n, run.tokenizer.eos = EOS;
-    if (model_init(&run.model, small()) < 0 || model_random(&run.model, 5) < 0 || model_init_training(&run.model) < 0
-        || model_reserve(&run.model, 100, 8) < 0) exit(1);
+    if (model_init(&run.model, small()) < 0 || model_random(&run.model, 5) < 0
+        || model_init_training(&run.model) < 0 || model_reserve(&run.model, 100, 8) < 0) exit(1);
     for (int i = 0; i < TOKENS; i++) token[i] = (int)random_below(V, 3, STREAM_TEST, 0, (uint64_t)i);
     refer(d);
 }
@@ -44,12 +45,13 @@ static Dataset pairs_of(int twins) {
     static Record record[4];
     static Answer answer[8];
     for (int i = 0; i < 4; i++) {
-        record[i] = (Record){.prompt = {(size_t)(20*i), i}, .first = 2*i, .count = 2, .weight = 1, .line = (size_t)i + 1,
-                             .group = (unsigned)i};
+        record[i] = (Record){.prompt = {(size_t)(20*i), i}, .first = 2*i,
+                             .count = 2, .weight = 1, .line = (size_t)i + 1, .group = (unsigned)i};
         for (int k = 0; k < 2; k++)
-            answer[2*i + k] = (Answer){.tokens = {(size_t)(20*i + 4 + (twins ? 0 : 6*k)), twins ? 5 : 3 + 2*k}, .score = 1 - k};
+            answer[2*i + k] = (Answer){.tokens = {(size_t)(20*i + 4 + (twins ? 0 : 6*k)), twins ? 5 : 3 + 2*k}};
     }
-    return (Dataset){.path = "p", .kind = DATA_PAIR, .token = token, .record = record, .num_records = 4, .answer = answer, .num_answers = 8};
+    return (Dataset){.path = "p", .kind = DATA_PAIR, .token = token, .record = record, .num_records = 4,
+                     .answer = answer, .num_answers = 8};
 }
 
 // ------------------------------------------------------------------------------------------------ the tests
@@ -59,7 +61,8 @@ static void test_a_texts_log_probability_is_the_sum_over_its_answer_and_end_and_
     double logp[8], whole;
     float row[100];
     begin(&policies[POLICY_DPO], &d, four, 4);
-    CHECK(scored_tokens(&d, &d.record[0], 0) == 3 && scored_tokens(&d, &d.record[1], 0) == 4);      // without and with a prompt
+    CHECK(scored_tokens(&d, &d.record[0], 0) == 3);                   // it has no prompt
+    CHECK(scored_tokens(&d, &d.record[1], 0) == 4);
     for (int cut = 0; cut < 2; cut++) {
         for (int i = 0; i < 8; i++) d.answer[i].cut = cut;
         CHECK(evaluate_logps(&run.model, EOS, &d, logp) == 0);
@@ -103,7 +106,7 @@ static void test_two_answers_that_are_the_same_text_have_no_gradient(void) {
     for (int i = 0; i < 3; i++) {
         begin(&policies[pairwise[i]], &d, four, 4);
         step(4);
-        CHECK(model_grad_norm(&run.model) < 1e-5);                    // rounding where the two meet; test_loss.c has exact opposites
+        CHECK(model_grad_norm(&run.model) < 1e-5);                    // rounding where the two meet
         CHECK(sums.correct == 2 && sums.margin == 0);
     }
 }
@@ -130,7 +133,7 @@ static void test_every_objective_has_the_same_bits_in_one_micro_batch_and_in_man
             d[0].record = one_each;
         }
         opt.logp = o % 2, opt.reduction = o % 3;
-        model_update(&run.model, &(AdamW){1e-2, 0.9, 0.999, 1e-8, 0.1, 1, 1, 1});         // so that the KL is not 0
+        model_update(&run.model, &(AdamW){1e-2, 0.9, 0.999, 1e-8, 0.1, 1, 1, 1});  // so that the KL is not 0
         run.limit = 1000;
         double loss = step(4);
         float *g = gradients();
@@ -168,7 +171,7 @@ static void test_kto_meets_every_prompt_with_an_answer_to_another(void) {
     d.record[1].group = 0;                                            // two rows of one prompt
     CHECK(mismatch(&m, &d) == 0 && m.num_records == 4 && m.num_answers == 4);
     for (int i = 0; i < 4; i++) {
-        int from = (int)(m.answer[m.record[i].first].tokens.start / 20);          // the row that the answer comes from
+        int from = (int)(m.answer[m.record[i].first].tokens.start / 20);           // the answer's row
         CHECK(m.record[i].count == 1 && m.record[i].prompt.start == d.record[i].prompt.start);
         CHECK(d.record[from].group != d.record[i].group);
     }
@@ -201,7 +204,7 @@ static void test_references_come_back_from_their_file_unless_it_is_damaged_or_of
     CHECK(reference_key(&run, 1, other) == 0 && strcmp(key, other));
     token[20]--, d.answer[3].tokens.len--;
     CHECK(reference_key(&run, 1, other) == 0 && strcmp(key, other));
-    d.answer[3].tokens.len++, d.answer[3].score = 5;                  // a score says nothing about log-probabilities
+    d.answer[3].tokens.len++, d.answer[3].score = 5;                  // a score does not matter
     CHECK(reference_key(&run, 1, other) == 0 && !strcmp(key, other));
     opt.precision = 1;
     CHECK(reference_key(&run, 1, other) == 0 && strcmp(key, other));
@@ -217,7 +220,8 @@ static void test_a_reference_that_is_not_the_policy_is_noticed_before_the_first_
     run.step_end = end;
     CHECK(check_start(&run, "x", 1) == 0);
     d.answer[3].reference += 1e-6;
-    CHECK(check_start(&run, "x", 1) < 0 && error_code == EX_DATAERR && strstr(error_text, "p:2") && strstr(error_text, "remove it"));
+    CHECK(check_start(&run, "x", 1) < 0 && error_code == EX_DATAERR);
+    CHECK(strstr(error_text, "p:2") && strstr(error_text, "remove it"));
     CHECK(check_start(&run, "x", 0) < 0 && strstr(error_text, "more selftest"));
 }
 
@@ -226,8 +230,8 @@ static void test_perplexity_and_area_of_held_out_points(void) {
     Held x;
     double logp[8], reward[8];
     d.kind = DATA_POINT;
-    for (int i = 0; i < 4; i++) d.record[i].count = 1, d.answer[2*i].score = i < 2;       // 3, 4 | 4, 4 scored tokens
-    for (int i = 0; i < 8; i++) logp[i] = -log(2) * (i < 2 ? 3 : 8), reward[i] = 8 - i;   // 1 and 2 bits a token
+    for (int i = 0; i < 4; i++) d.record[i].count = 1, d.answer[2*i].score = i < 2;   // 3, 4, 4, 4 tokens
+    for (int i = 0; i < 8; i++) logp[i] = -log(2) * (i < 2 ? 3 : 8), reward[i] = 8 - i;
     CHECK(held_out(&x, &d, logp, reward) == 0 && x.n == 4 && x.good == 2 && x.prompts == 4);
     CHECK_NEAR(x.perplexity, pow(2, 11.0 / 7), 1e-9);
     CHECK_NEAR(x.item_perplexity, 3, 1e-9);
