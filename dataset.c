@@ -64,6 +64,7 @@ typedef struct {
     Answer *answer;
     size_t num_answers, answer_capacity;
     size_t rows, dropped, tied;                    // dropped: too long; tied: equal in text or score
+    size_t bad;                                    // rows left out by DataOptions.bad_row; not in rows
     size_t truncated, cut_prompts, cut_answers;    // records that lost tokens; of the prompt; of an answer
 } Dataset;
 
@@ -74,6 +75,8 @@ typedef struct {
     const char *template_;                         // "plain" (also NULL) or "none"
     const char *prompt_key, *chosen_key, *rejected_key;                 // NULL = the names above
     int as_given;                                  // for scoring: ties and rankings stay, in the row's order
+    void (*bad_row)(void *to);                     // NULL: a bad row is an error; else it is told (error_text
+    void *to;                                      // says file, line and why), and the row is left out
     int plain_text;                                // a file without rows is one prompt as it stands
     const Buffer *rows;                            // what the file would hold, or NULL: it is read
 } DataOptions;
@@ -509,7 +512,7 @@ static int next_row(Reader *r) {
         r->at++, skip_blank(r);
         return r->at < n ? bad_row(r, "more text after the array of rows") : 0;
     }
-    if (r->array && r->d->rows) {
+    if (r->array && r->d->rows + r->d->bad) {
         if (r->at == n || s[r->at] != ',') return bad_row(r, "',' or ']' is expected after a row");
         r->at++, skip_blank(r);
     }
@@ -586,6 +589,20 @@ static int check_options(const DataOptions *o) {
     return 0;
 }
 
+static int take_row(Reader *r) {
+    Dataset *d = r->d;
+    r->json.first_line = r->line;
+    if (json_parse(&r->json, d->text.data + r->line_start, r->line_len, d->path) < 0) return -1;
+    if (read_row(r) < 0) return -1;
+    if (!d->rows) d->kind = r->kind;
+    if (r->kind != d->kind)
+        return bad_row(r, "a %s row in a file of %s rows; one kind a file", data_kind_name[r->kind],
+                       data_kind_name[d->kind]);
+    if (keep_row(r) < 0) return -1;
+    d->rows++;
+    return 0;
+}
+
 // Does a text begin as JSON lines or an array of rows do?
 static int looks_like_rows(const char *s) {
     s += strspn(s, " \t\r\n");
@@ -612,16 +629,13 @@ static int read_rows(Reader *r) {
     skip_blank(r);
     if (r->at < d->text.len && d->text.data[r->at] == '[') r->array = 1, r->at++;
     while ((more = next_row(r)) > 0) {
-        r->json.first_line = r->line;
-        if (json_parse(&r->json, d->text.data + r->line_start, r->line_len, d->path) < 0) return -1;
-        if (read_row(r) < 0) return -1;
-        if (!d->rows++) d->kind = r->kind;
-        if (r->kind != d->kind)
-            return bad_row(r, "a %s row in a file of %s rows; one kind a file", data_kind_name[r->kind],
-                           data_kind_name[d->kind]);
-        if (keep_row(r) < 0) return -1;
+        size_t tokens = d->num_tokens;
+        if (take_row(r) == 0) continue;
+        if (!r->o->bad_row || error_code != EX_DATAERR) return -1;
+        d->num_tokens = tokens, d->bad++;
+        r->o->bad_row(r->o->to);
     }
-    if (more == 0 && !d->rows) return fail(EX_DATAERR, "%s: no rows", d->path);
+    if (more == 0 && !d->rows && !d->bad) return fail(EX_DATAERR, "%s: no rows", d->path);
     return more;
 }
 

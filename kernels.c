@@ -275,19 +275,19 @@ void matmul_forward(real *out, const real *inp, const real *w, const real *b, in
 }
 
 // b of these products as one weight matrix
-static Product weights(const real *w, int C, int OC) {
+static Product weights_product(const real *w, int C, int OC) {
     return (Product){.b = w, .brs = 1, .bcs = (size_t)C, .N = OC, .K = C, .bf16 = bf16};
 }
 size_t matmul_packed_size(int C, int OC) {
-    Product p = weights(NULL, C, OC);
+    Product p = weights_product(NULL, C, OC);
     return matmul_pack_size(&p);
 }
 void matmul_pack_weights(real *packed, const real *w, int C, int OC) {
-    Product p = weights(w, C, OC);
+    Product p = weights_product(w, C, OC);
     matmul_pack(packed, &p);
 }
 void matmul_packed_forward(real *out, const real *inp, const real *packed, const real *b, int T, int C, int OC) {
-    Product p = weights(packed, C, OC);
+    Product p = weights_product(packed, C, OC);
     p.c = out, p.ldc = (size_t)OC, p.a = inp, p.ars = (size_t)C, p.acs = 1, p.M = T, p.bias = b;
     p.panel = matmul_panel(&p);
     matmul(&p);

@@ -83,6 +83,8 @@ AVX512 INLINE void tile_avx512_body(const int MR, const int vectors, float *c, s
     UNROLL for (int i = 0; i < MR; i++)                               // the tile below comes next
         UNROLL for (int j = 0; j < vectors; j++) _mm_prefetch((const char *)(c + (size_t)(MR + i)*ldc + 16*j), _MM_HINT_T0);
     for (int k = 0; k < K; k++, a++, b += ldb) {
+        _mm_prefetch((const char *)(b + 64*ldb), _MM_HINT_T0);   // weights packed before lie far away
+        if (vectors > 1) _mm_prefetch((const char *)(b + 64*ldb + 16), _MM_HINT_T0);
         __m512 b0 = _mm512_maskz_loadu_ps(mask[0], b), b1 = vectors > 1 ? _mm512_maskz_loadu_ps(last, b + 16) : b0;
         UNROLL for (int i = 0; i < MR; i++) {
             __m512 ai = _mm512_set1_ps(a[i*LDA]);
@@ -434,6 +436,8 @@ static int thread_index(void) {
 #endif
 }
 
+static int round_up(int n, int to) { return (n + to - 1) / to * to; }
+
 // ---- packing and blocking
 
 enum { PACK_A = (MC + MAX_MR) * LDA, PACK_B = (NC + MAX_NR) * KC, WORK_PER_THREAD = PACK_A + PACK_B };
@@ -529,7 +533,6 @@ INLINE void words_of_columns_body(const int hw, float *out, size_t ldo, const fl
 }
 VARIANTS(words_of_columns, (float *out, size_t ldo, const float *x, size_t ks, int n, int K), out, ldo, x, ks, n, K)
 
-static int round_up(int n, int to) { return (n + to - 1) / to * to; }
 static int block_start(const RowBlocks *blocks, int i, int K) {
     return blocks ? blocks->start[i] - blocks->start[0] : i*BLOCK < K ? i*BLOCK : K;
 }

@@ -5,15 +5,17 @@
 #include "evaluate.c"
 #include "align.c"
 #include "bench.c"
+#include "doctor.c"
 
 // ---------------------------------------------------------------------------------------------- the commands
 
-enum { LM = 1, REWARD = 2, MORE = 4, EVAL = 8, SCORE = 16, TOKENIZE = 32, INSPECT = 64, GRADCHECK = 128, SELFTEST = 256,
-       BENCH = 512, SFT = 1024, DPO = 2048, IPO = 4096, POINTWISE = 8192, ULMA = 16384, UNLIKELIHOOD = 32768, KTO = 65536,
-       ORPO = 131072, SIMPO = 262144, SAMPLE = 524288, BESTOF = 1048576, COMPARE = 2097152, ALL = 4194303,
+enum { LM = 1, REWARD = 1 << 1, MORE = 1 << 2, SFT = 1 << 3, DPO = 1 << 4, IPO = 1 << 5, POINTWISE = 1 << 6, ULMA = 1 << 7,
+       UNLIKELIHOOD = 1 << 8, KTO = 1 << 9, ORPO = 1 << 10, SIMPO = 1 << 11, EVAL = 1 << 12, SCORE = 1 << 13,
+       SAMPLE = 1 << 14, TOKENIZE = 1 << 15, INSPECT = 1 << 16, GRADCHECK = 1 << 17, SELFTEST = 1 << 18, BENCH = 1 << 19,
+       DOCTOR = 1 << 20, BESTOF = 1 << 21, COMPARE = 1 << 22, ALL = (1 << 23) - 1,
        WRITE = SAMPLE | BESTOF | COMPARE, JUDGE = BESTOF | COMPARE, HEADS = REWARD | MORE, BY_PAIRS = DPO | IPO | ORPO | SIMPO,
        BY_POINTS = POINTWISE | ULMA | UNLIKELIHOOD | KTO, REFERENCE = DPO | IPO | POINTWISE | ULMA | KTO,
-       POLICY = SFT | BY_PAIRS | BY_POINTS, TRAIN = LM | HEADS | POLICY, DATA = TRAIN | EVAL | SCORE };
+       POLICY = SFT | BY_PAIRS | BY_POINTS, TRAIN = LM | HEADS | POLICY, DATA = TRAIN | EVAL | SCORE | DOCTOR };
 
 // what a step of each objective is; more_by is in the order of --more
 static const Objective objective_lm = {.windows = 1, .step = step_lm}, objective_reward = {.reward = 1, .step = step_reward},
@@ -22,7 +24,7 @@ static const Objective objective_lm = {.windows = 1, .step = step_lm}, objective
 
 static int command_train(int which), command_eval(int which), command_score(int which), command_tokenize(int which),
            command_inspect(int which), command_selftest(int which), command_gradcheck(int which), command_bench(int which), command_sample(int which),
-           command_bestof(int which), command_compare(int which);
+           command_bestof(int which), command_compare(int which), command_doctor(int which);
 
 static const struct Command { const char *name, *object, *help; int bit; int (*run)(int bit); const Objective *objective; } commands[] = {
     {"train", "lm",     "train a language model",                                      LM,     command_train, &objective_lm},
@@ -37,6 +39,7 @@ static const struct Command { const char *name, *object, *help; int bit; int (*r
     {"train", "kto",    "with labelled answers: Ethayarajh et al. 2024", KTO, command_train, &policies[POLICY_KTO]},
     {"train", "orpo",   "with pairs, no reference: Hong et al. 2024", ORPO, command_train, &policies[POLICY_ORPO]},
     {"train", "simpo",  "with pairs, no reference: Meng et al. 2024", SIMPO, command_train, &policies[POLICY_SIMPO]},
+    {"doctor",   NULL,  "what training would see of your data, and the traps in it",   DOCTOR, command_doctor, NULL},
     {"eval",     NULL,  "held-out numbers: accuracy, calibration, margins; of policies too", EVAL,  command_eval, NULL},
     {"score",    NULL,  "rewards for JSON lines from standard input",                  SCORE,  command_score, NULL},
     {"sample",   NULL,  "texts of a language model, to prompts from standard input",   SAMPLE, command_sample, NULL},
@@ -73,15 +76,18 @@ static const struct Option {
     const char *text, *help;                                          // standard of a text
 } options[] = {
     {"model",              ALL, LIST, &opt.model, 0, 0, 0, 0, 0, "model folder (eval, compare: several, as NAME=FOLDER)"},
-    {"train",              TRAIN | TOKENIZE | BENCH, LIST, &opt.train, 0, 0, 0, 0, 0, "training files, FILE or FILE:NAME (bench: real pairs, one file)"},
+    {"train",              TRAIN | TOKENIZE | BENCH | DOCTOR, LIST, &opt.train, 0, 0, 0, 0, 0, "training files, FILE or FILE:NAME (bench: real pairs, one file)"},
     {"then",               LM, LIST, &opt.then, 0, 0, 0, 0, 0, "files to go on with when the others are used up, in the same schedule"},
     {"demo",               ULMA, LIST, &opt.demo, 0, 0, 0, 0, 0, "files of demonstrations: completions, pairs (chosen), true points"},
-    {"eval",               TRAIN | EVAL, LIST, &opt.eval, 0, 0, 0, 0, 0, "files to evaluate on, FILE or FILE:NAME"},
+    {"eval",               TRAIN | EVAL | DOCTOR, LIST, &opt.eval, 0, 0, 0, 0, 0, "files to evaluate on, FILE or FILE:NAME"},
     {"from",               EVAL, LIST, &opt.from, 0, 0, 0, 0, 0, "results of earlier runs of eval (their --out files)"},
     {"reference",          EVAL, TEXT, &opt.reference, 0, 0, 0, 0, NULL, "folder of the model that policies started from; then --model are policies"},
     {"reference",          COMPARE, TEXT, &opt.reference, 0, 0, 0, 0, NULL, "folder of the model that KL is measured to, if not the first policy"},
     {"reference_cache",    REFERENCE, TEXT, &opt.reference_cache, 0, 0, 0, 0, NULL, "where the reference's log-probabilities are kept, if not in --out"},
     {"out",                TRAIN | EVAL | TOKENIZE | BENCH | JUDGE, TEXT, &opt.out, 0, 0, 0, 0, NULL, "folder to write (eval, bench, bestof, compare: file of JSON lines)"},
+    {"objective",          DOCTOR, CHOICE, &opt.objective, -1, 0, 0, doctor_objectives, 0,
+     "what the data is for; standard: by its kind"},
+    {"rows",               DOCTOR, INT, &opt.rows, 3, 0, 1000000, 0, 0, "of each file whose tokens are shown"},
     {"shape",              BENCH, LIST, &opt.shape, 0, 0, 0, 0, 0, "base (standard), pythia-70m, pythia-160m, pythia-410m, gpt2-124m, qwen3-0.6b; random weights"},
     {"precision",          BENCH, CHOICE, &opt.precision, -1, 0, 0, precisions, 0, "one instead of both"},
     {"only",               BENCH, LIST, &opt.only, 0, 0, 0, 0, 0, "measurements whose names start so: machine, product, step, layer, \"step reward\""},
@@ -118,7 +124,7 @@ static const struct Option {
     {"per_step_pairs",     REWARD | MORE, INT, &opt.per_step_pairs, 20, 1, 1 << 20, 0, 0, "pairs an update (more: whole groups)"},
     {"per_step_rows",      POLICY, INT, &opt.per_step_pairs, 20, 1, 1 << 20, 0, 0, "rows of the files an update: pairs, points or completions"},
     {"micro_batch_tokens", DATA | JUDGE, INT, &opt.micro_batch_tokens, 4096, 1, 1 << 24, 0, 0, "rows computed at a time; changes memory, not results"},
-    {"recompute",          TRAIN, FLAG, &opt.recompute, 0, 0, 0, 0, 0,
+    {"recompute",          TRAIN | DOCTOR, FLAG, &opt.recompute, 0, 0, 0, 0, 0,
      "compute activations again in backward instead of keeping them: less memory, slower"},
     {"max_length",         BENCH, INT, &opt.max_length, 1024, 2, 1 << 20, 0, 0, "prompt + answer + end in tokens"},
     {"max_prompt_length",  BENCH, INT, &opt.max_prompt_length, 512, 0, 1 << 20, 0, 0, "prompts are cut from the left to this, 0: not"},
@@ -130,7 +136,7 @@ static const struct Option {
     {"all",                BESTOF, TEXT, &opt.all, 0, 0, 0, 0, NULL, "file for every completion with its reward"},
     {"over_length",        DATA & ~POLICY, CHOICE, &opt.over_length, 1, 0, 0, over_lengths, 0, "what to do with longer answers"},
     {"over_length",        POLICY, CHOICE, &opt.over_length, 0, 0, 0, over_lengths, 0, "what to do with longer answers (the end of a cut one is not scored)"},
-    {"pooling",            REWARD | MORE | EVAL | SCORE, CHOICE, &opt.pooling, -1, 0, 0, poolings, 0,
+    {"pooling",            REWARD | MORE | EVAL | SCORE | DOCTOR, CHOICE, &opt.pooling, -1, 0, 0, poolings, 0,
      "of a model without a head, where the reward is read: last token (standard), end token, mean"},
     {"more",               MORE, CHOICE, &opt.more, 0, 0, 0, more_ways, 0, "weights as in the released code, as in the paper, or 1/K"},
     {"normalize",          MORE, CHOICE, &opt.normalize, -1, 0, 0, more_normalizers, 0, "of head gradients; standard: l2 (release), none (paper)"},
@@ -167,7 +173,7 @@ static const struct Option {
     {"prompt_key",         DATA | WRITE, TEXT, &opt.prompt_key, 0, 0, 0, 0, NULL, "name of the prompt in JSON lines, if not prompt"},
     {"chosen_key",         DATA | WRITE, TEXT, &opt.chosen_key, 0, 0, 0, 0, NULL, ""},
     {"rejected_key",       DATA | WRITE, TEXT, &opt.rejected_key, 0, 0, 0, 0, NULL, ""},
-    {"precision",          TRAIN | EVAL | SCORE | WRITE, CHOICE, &opt.precision, 0, 0, 0, precisions, 0, "operands of weight products; the rest is float"},
+    {"precision",          TRAIN | EVAL | SCORE | WRITE | DOCTOR, CHOICE, &opt.precision, 0, 0, 0, precisions, 0, "operands of weight products; the rest is float"},
     {"threads",            ALL, INT, &opt.threads, 0, 0, 4096, 0, 0, "0: OMP_NUM_THREADS, else all cores; results do not depend on it"},
     {"quiet",              ALL, FLAG, &opt.quiet, 0, 0, 0, 0, 0, "no progress"},
     {"help",               ALL, FLAG, &opt.help, 0, 0, 0, 0, 0, "this text"},
@@ -197,10 +203,11 @@ static void print_value(FILE *f, const struct Option *o) {
 }
 
 static const char *const eval_help =
-    "\neval compares rows of reward models, or with --reference of policies, on columns of data.  --model is FOLDER or NAME=FOLDER; NAME=A+B+C means the mean of the\n"
-    "three rewards; a %s in FOLDER becomes the name of the evaluation file, so that each file has its own model.  --out keeps\n"
-    "every pair's reward difference; --from reads such files back, so that cells, seeds and folds computed apart make one table.\n"
-    "A policy's reward is beta (log pi - log ref); points give the area under its curve, all data the perplexity of good answers.\n";
+    "\neval compares rows of reward models, or with --reference of policies, on columns of data.  --model is FOLDER or\n"
+    "NAME=FOLDER.  Of reward models NAME=A+B+C means the mean of the three rewards, and a %s in FOLDER becomes the name of the\n"
+    "evaluation file, so that each file has its own model.  A policy's reward is beta (log pi - log ref); points give the area\n"
+    "under its curve, all data the perplexity of the good answers.  --out keeps every pair's reward difference; --from reads\n"
+    "such files back, so that cells, seeds and folds computed apart make one table.\n";
 
 static void print_help(const struct Command *c) {
     set_defaults(c ? c->bit : 0);
@@ -539,15 +546,17 @@ static int policy_logps(Dataset *d, double **logp, const char *dir, const char *
 static int evaluate_policy(Cells *cells, const char *spec, const char *file, const Dataset *d, const double *ref, FILE *out) {
     char name[64];
     const char *dir;
-    Dataset own = {0};                                                // each model has its own tokenizer
+    Dataset own = {0};
+    Buffer quoted = {0};
     double *logp = NULL, *reward = NULL;
     Held x;
     Cell *c = NULL;
     split_model(spec, name, &dir);
     if (!*dir) return fail(EX_USAGE, "--model %s: the folder is missing", spec);
     int ok = policy_logps(&own, &logp, dir, file) == 0;
-    if (ok && !same_rows(d, &own))
-        ok = fail(EX_DATAERR, "%s: --over_length drop leaves other rows to %s than to the reference", own.path, name) == 0;
+    if (ok && (own.num_tokens != d->num_tokens || memcmp(own.token, d->token, d->num_tokens * sizeof *d->token)))
+        ok = fail(EX_DATAERR, "%s: %s has another tokenizer than the reference; log-probabilities of other tokens do not compare",
+                  own.path, name) == 0;
     ok = ok && (reward = allocate(own.num_answers, sizeof *reward)) && (own.kind != DATA_PAIR || (c = cell_of(cells, name, own.name)));
     if (ok) implicit_rewards(reward, &own, logp, ref, opt.beta);
     int from = c ? c->n : 0;
@@ -559,12 +568,12 @@ static int evaluate_policy(Cells *cells, const char *spec, const char *file, con
     if (ok && c && out) ok = write_pairs(out, c, from) == 0;
     ok = ok && held_out(&x, &own, logp, reward) == 0;
     if (ok) printf("%s on ", name), print_held(stdout, own.name, &own, &x);
-    if (ok && out) {
-        fprintf(out, "{\"event\":\"policy\",\"model\":\"%s\",\"eval\":\"%s\",\"n\":%d", name, own.name, x.n);
-        write_held(out, "", "", &x);
+    if (ok && out && (ok = json_quote(&quoted, name, strlen(name)) == 0)) {
+        fprintf(out, "{\"event\":\"policy\",\"model\":%s,\"eval\":\"%s\",\"n\":%d", quoted.data, own.name, x.n);
+        write_held(out, "", &x);
         fprintf(out, "}\n");
     }
-    dataset_free(&own), free(logp), free(reward);
+    dataset_free(&own), free(logp), free(reward), buffer_free(&quoted);
     return ok ? 0 : -1;
 }
 
@@ -934,6 +943,13 @@ static int command_bench(int bit) {
     ok = ok && bench_report(opt.train.n ? &real : NULL, t.vocab_size) == 0;
     tokenizer_free(&t), dataset_free(&real);
     return ok ? 0 : -1;
+}
+static int command_doctor(int bit) {
+    DataOptions o = data_options();
+    (void)bit;
+    if (!opt.model.n) return fail(EX_USAGE, "--model is needed");
+    if (!opt.train.n) return fail(EX_USAGE, "--train is needed");
+    return doctor_report(opt.model.item[0], tokenizer_path(opt.model.item[0]), &o, opt.objective);
 }
 static int command_gradcheck(int bit) {
     Config c;

@@ -1,9 +1,9 @@
 /* policy.c - policies: SFT, DPO, IPO, point-wise DPO, ULMA, unlikelihood, KTO, ORPO, SimPO.
  *
- * One step serves them all: forward, the texts' log-probabilities, a loss of loss.c on one number a text, its gradient
- * spread over the texts' rows, backward.  The reference is the model before the first step: its log-probabilities
- * are computed once, kept on disk, and never need a second model.  A new objective is a loss in loss.c, a wrapper
- * and a line of policies[] here, a command in more.c.                                                       */
+ * One step serves them all: forward, the texts' log-probabilities, a loss of loss.c on one number a text, its
+ * gradient spread over the texts' rows, backward.  The reference is the model before the first step: its
+ * log-probabilities are computed once, kept on disk, and never need a second model.  A new objective is a
+ * loss in loss.c, a wrapper and a line of policies[] here, a command in more.c.                          */
 #ifndef POLICY_C
 #define POLICY_C
 #include "train.c"
@@ -21,61 +21,60 @@ typedef struct Response {                                               // one t
     int tokens;                                                       // scored: the answer's, and the end
     int good;                                                         // chosen, or its label is true
     unsigned char demo;
-    float logp, ref, label, weight, dlogp;                            // logp, ref: sum or mean, as --logp says
+    float logp, ref, label, weight, dlogp;                            // logp, ref: as --logp wants them
 } Response;
 
 static int continuous, positives_are_demos;                           // of the labels of the training files
-static Response response[2 * MAX_PAIRS];
+static Response response[2 * MAX_PAIRS];                              // of the micro-batch
+static struct {                                                       // of the running step; [1]: good
+    double n[2], reward[2], logp[2], ratio[2];                        // sums
+    double difference, tokens, correct, margin, kl;                   // of sum - reference; KTO's kl
+} sums;
 
 // ------------------------------------------------------------------------------------------- the objectives
 
-static double sft(Response *x, double kl) {
+static double sft(Response *x) {
     const float one = 1;
-    (void)kl;
     return unlikelihood_loss(&x->dlogp, &x->logp, &one, &x->weight, 1);
 }
-static double dpo(Response *x, double kl) {
-    (void)kl;
-    return dpo_loss(&x[0].dlogp, &x[1].dlogp, &x[0].logp, &x[1].logp, &x[0].ref, &x[1].ref, &x->weight, opt.beta,
-                    opt.label_smoothing, 1);
+static double dpo(Response *x) {
+    return dpo_loss(&x[0].dlogp, &x[1].dlogp, &x[0].logp, &x[1].logp, &x[0].ref, &x[1].ref, &x->weight,
+                    opt.beta, opt.label_smoothing, 1);
 }
-static double ipo(Response *x, double kl) {
-    (void)kl;
-    return ipo_loss(&x[0].dlogp, &x[1].dlogp, &x[0].logp, &x[1].logp, &x[0].ref, &x[1].ref, &x->weight, opt.beta, 1);
+static double ipo(Response *x) {
+    return ipo_loss(&x[0].dlogp, &x[1].dlogp, &x[0].logp, &x[1].logp, &x[0].ref, &x[1].ref, &x->weight,
+                    opt.beta, 1);
 }
-static double orpo(Response *x, double kl) {
-    (void)kl;
+static double orpo(Response *x) {
     return orpo_loss(&x[0].dlogp, &x[1].dlogp, &x[0].logp, &x[1].logp, &x->weight, opt.orpo_lambda, 1);
 }
-static double simpo(Response *x, double kl) {
-    (void)kl;
-    return simpo_loss(&x[0].dlogp, &x[1].dlogp, &x[0].logp, &x[1].logp, &x->weight, opt.beta, opt.simpo_gamma, 1);
+static double simpo(Response *x) {
+    return simpo_loss(&x[0].dlogp, &x[1].dlogp, &x[0].logp, &x[1].logp, &x->weight, opt.beta,
+                      opt.simpo_gamma, 1);
 }
-static double ulma(Response *x, double kl) {
-    (void)kl;
-    return ulma_loss(&x->dlogp, &x->logp, &x->ref, &x->label, &x->demo, &x->weight, opt.beta, opt.log_z, continuous, 1);
+static double ulma(Response *x) {
+    return ulma_loss(&x->dlogp, &x->logp, &x->ref, &x->label, &x->demo, &x->weight, opt.beta, opt.log_z,
+                     continuous, 1);
 }
-static double pointwise_dpo(Response *x, double kl) {
-    (void)kl;
+static double pointwise_dpo(Response *x) {
     return (continuous ? pointwise_dpo_continuous_loss : pointwise_dpo_loss)
         (&x->dlogp, &x->logp, &x->ref, &x->label, &x->weight, opt.beta, opt.log_z, 1);
 }
-static double unlikelihood(Response *x, double kl) {
-    (void)kl;
+static double unlikelihood(Response *x) {
     return unlikelihood_loss(&x->dlogp, &x->logp, &x->label, &x->weight, 1);
 }
-static double kto(Response *x, double kl) {
-    return kto_loss(&x->dlogp, &x->logp, &x->ref, &x->label, &x->weight, opt.beta, kl, opt.desirable_weight,
-                    opt.undesirable_weight, 1);
+static double kto(Response *x) {
+    return kto_loss(&x->dlogp, &x->logp, &x->ref, &x->label, &x->weight, opt.beta, sums.kl,
+                    opt.desirable_weight, opt.undesirable_weight, 1);
 }
 
-// ---------------------------------------------------------------------------------- log-probabilities of texts
+// -------------------------------------------------------------------------------- log-probabilities of texts
 
 static float as_asked(double sum, int tokens) {
     return (float)(opt.logp == LOGP_MEAN && tokens ? sum / tokens : sum);
 }
 
-// The tokens of answer k that have a log-probability: its own, the first one only after a prompt, and the end.
+// The tokens of answer k that have a log-probability: its own, the first only after a prompt, and the end.
 static int scored_tokens(const Dataset *d, const Record *r, int k) {
     const Answer *a = &d->answer[r->first + k];
     return a->tokens.len - (r->prompt.len == 0) + !a->cut;
@@ -88,7 +87,7 @@ static void text_sums(double *sum, const Batch *b, const float *logp) {
             if (b->target[t] >= 0) sum[i] += logp[t];
 }
 
-// Log-probabilities of d's answers, logp(num_answers); an answer that no record has stays as it is. 0, or -1 after fail().
+// Log-probabilities of d's answers, logp(num_answers); one without a record stays as it is. 0 or -1.
 int evaluate_logps(Model *m, int eos, const Dataset *d, double *logp) {
     Pack pack = {0};
     float *row = NULL;
@@ -115,7 +114,8 @@ int evaluate_logps(Model *m, int eos, const Dataset *d, double *logp) {
 }
 
 // beta (log pi - log ref) of every answer: reward(num_answers); ref NULL: of log pi alone
-static void implicit_rewards(double *reward, const Dataset *d, const double *logp, const double *ref, double beta) {
+static void implicit_rewards(double *reward, const Dataset *d, const double *logp, const double *ref,
+                             double beta) {
     for (size_t i = 0; i < d->num_records; i++)
         for (int k = 0; k < d->record[i].count; k++) {
             int a = d->record[i].first + k, n = scored_tokens(d, &d->record[i], k);
@@ -149,8 +149,8 @@ static int keep_demonstrations(Dataset *d) {
         Record *r = &d->record[i];
         float score = d->answer[r->first].score;
         if (d->kind == DATA_POINT && !is_label(score))
-            return fail(EX_DATAERR, "%s:%zu: the score %g does not say whether to imitate; labels are needed (true, false, 1 or 0)",
-                        d->path, r->line, (double)score);
+            return fail(EX_DATAERR, "%s:%zu: the score %g does not say whether to imitate; labels are needed "
+                        "(true, false, 1 or 0)", d->path, r->line, (double)score);
         if (d->kind == DATA_POINT && score == 0) continue;
         if (d->kind == DATA_PAIR && opt.sft_on == ON_REJECTED) r->first++;
         if (d->kind == DATA_PAIR && opt.sft_on != ON_BOTH) r->count = 1;
@@ -158,10 +158,12 @@ static int keep_demonstrations(Dataset *d) {
     }
     d->num_records = kept;
     if (!kept) return fail(EX_DATAERR, "%s: no row has the label true: nothing to imitate", d->path);
-    if (d->kind == DATA_POINT) fprintf(stderr, "%s: %zu of %zu rows have the label true and are imitated\n", d->name, kept, rows);
+    if (d->kind == DATA_POINT)
+        fprintf(stderr, "%s: %zu of %zu rows have the label true and are imitated\n", d->name, kept, rows);
     if (d->kind == DATA_PAIR)
         fprintf(stderr, "%s: %s answers of %zu pairs are imitated\n", d->name,
-                opt.sft_on == ON_BOTH ? "both" : opt.sft_on == ON_REJECTED ? "the rejected" : "the chosen", kept);
+                opt.sft_on == ON_BOTH ? "both" : opt.sft_on == ON_REJECTED ? "the rejected" : "the chosen",
+                kept);
     return 0;
 }
 
@@ -181,13 +183,16 @@ static int settle_labels(Run *run) {
         }
     int given = continuous, scale = opt.score_scale;
     if (opt.labels != LABELS_AUTO) continuous = opt.labels == LABELS_CONTINUOUS;
-    if (scale != SCALE_NONE && !(low < high)) return fail(EX_DATAERR, "--score_scale: every score is %g", (double)low);
+    if (scale != SCALE_NONE && !(low < high))
+        return fail(EX_DATAERR, "--score_scale: every score is %g", (double)low);
     double from = scale == SCALE_UNIT ? 0 : scale == SCALE_SYMMETRIC ? -1 : low, to = scale ? 1 : high;
     if (!continuous && (from < 0 || to > 1) && opt.compat == COMPAT_NONE)
-        return fail(EX_DATAERR, "scores from %g to %g are no labels; --score_scale unit brings them to [0,1]", from, to);
+        return fail(EX_DATAERR, "scores from %g to %g are no labels; --score_scale unit brings them to [0,1]",
+                    from, to);
     if (continuous && run->objective->loss != ulma && run->objective->loss != pointwise_dpo)
-        return fail(EX_DATAERR, "scores from %g to %g where labels are needed (true, false); --labels binary takes "
-                    "scores in [0,1] as soft labels, --score_scale unit brings them there", from, to);
+        return fail(EX_DATAERR, "scores from %g to %g where labels are needed (true, false); --labels "
+                    "binary takes scores in [0,1] as soft labels, --score_scale unit brings them there",
+                    from, to);
     for (int s = 0; scale && s < run->num_train; s++)
         for (size_t i = 0; i < run->data[s].num_answers; i++) {
             float *z = &run->data[s].answer[i].score;
@@ -198,7 +203,8 @@ static int settle_labels(Run *run) {
     if (continuous && positives_are_demos && !opt.compat)
         return fail(EX_USAGE, "--demos positives: scores have no positives; give demonstrations with --demo");
     if (given) fprintf(stderr, "scores from %g to %g, %s [%g, %g], as %s\n", (double)low, (double)high,
-                       scale ? "mapped to" : "not scaled:", from, to, continuous ? "numbers to reach" : "soft labels");
+                       scale ? "mapped to" : "not scaled:", from, to,
+                       continuous ? "numbers to reach" : "soft labels");
     else fprintf(stderr, "labels: %zu true, %zu false\n", count[1], count[0]);
     return 0;
 }
@@ -206,7 +212,8 @@ static int settle_labels(Run *run) {
 // KTO's mismatched answers: each prompt of d with an answer to another prompt, of the next row that has one.
 static int mismatch(Dataset *m, const Dataset *d) {
     *m = *d;
-    m->record = allocate(d->num_records, sizeof *m->record), m->answer = allocate(d->num_records, sizeof *m->answer);
+    m->record = allocate(d->num_records, sizeof *m->record);
+    m->answer = allocate(d->num_records, sizeof *m->answer);
     if (!m->record || !m->answer) return -1;
     m->num_answers = d->num_records;
     for (size_t i = 0, j = 0; i < d->num_records; i++) {
@@ -214,7 +221,8 @@ static int mismatch(Dataset *m, const Dataset *d) {
         for (j = i + 1; other = &d->record[j % d->num_records], j < i + d->num_records; j++)
             if (other->group != d->record[i].group) break;
         if (other->group == d->record[i].group)
-            return fail(EX_DATAERR, "%s: all rows have one prompt; kto's KL needs answers to other prompts", d->path);
+            return fail(EX_DATAERR, "%s: all rows have one prompt; kto's KL needs answers to other prompts",
+                        d->path);
         m->record[i] = d->record[i];
         m->record[i].first = (int)i, m->record[i].count = 1;
         m->answer[i] = d->answer[other->first + (int)i % other->count];
@@ -230,17 +238,19 @@ int policy_data(Run *run) {
         Dataset *d = &run->data[i];
         if (i < trained && keep_fold(d, 0) < 0) return -1;
         if (i >= trained || (i < run->num_train && o->data == POINTS)) {
-            if (d->kind == DATA_PAIR || d->kind == DATA_POINT || (i >= trained && d->kind == DATA_COMPLETION)) continue;
+            if (d->kind == DATA_PAIR || d->kind == DATA_POINT) continue;
+            if (i >= trained && d->kind == DATA_COMPLETION) continue;
             return needs(d, i < trained ? "points (a completion with label or score) or pairs are needed"
                                         : "pairs, points or completions are needed");
         }
-        if (o->data == PAIRS && d->kind != DATA_PAIR) return needs(d, "pairs are needed (chosen and rejected)");
+        if (o->data == PAIRS && d->kind != DATA_PAIR)
+            return needs(d, "pairs are needed (chosen and rejected)");
         if (o->data != PAIRS && keep_demonstrations(d) < 0) return -1;
     }
     if (o->data == POINTS && settle_labels(run) < 0) return -1;
     if (!o->mismatched) return 0;
     if (!opt.max_prompt_length)
-        return fail(EX_USAGE, "--max_prompt_length is needed: a prompt meets answers to other prompts in kto's KL");
+        return fail(EX_USAGE, "--max_prompt_length is needed: kto's KL joins prompts and others' answers");
     for (int i = 0; i < run->num_train; i++, run->num_mismatched++)
         if (mismatch(&run->data[files + i], &run->data[i]) < 0) return -1;
     return 0;
@@ -270,10 +280,7 @@ int plan_rows(Run *run) {
 
 // ------------------------------------------------------------------------------------------------- the step
 
-static struct {                                                       // sums of the running step; [1]: good, [0]: the rest
-    double n[2], reward[2], logp[2], ratio[2], difference, tokens, correct, margin, kl;
-} sums;
-static double (*history)[2];                                          // a step's mean log-ratio of the good, and the rest
+static double (*history)[2];                                          // mean log-ratios: good, rest
 static size_t steps_done, history_capacity;
 
 static int is_demo(const Run *run, const Item *i, float score) {
@@ -289,13 +296,14 @@ static Response response_of(const Run *run, const Item *i, int k) {
     if (run->objective->data == POINTS) x.demo = (unsigned char)is_demo(run, i, a->score);
     if (x.demo) x.label = 1;
     else if (opt.compat == COMPAT_ULMA_RELEASE && !continuous) x.label = a->score == 1;
-    x.good = run->objective->data == DEMONSTRATIONS || (run->objective->data == PAIRS ? k == 0 : continuous ? x.demo : x.label > 0.5f);
+    if (run->objective->data == POINTS) x.good = continuous ? x.demo : x.label > 0.5f;
+    else x.good = k == 0 || run->objective->data == DEMONSTRATIONS;
     if (run->objective->reference) x.ref = as_asked(a->reference, x.tokens);
     return x;
 }
 
-/* What a text's weight is a share of: the step's pairs or texts; its texts of the same class, good or not, so that both
- * classes count alike; the step's tokens.  Of the whole step, so that micro-batches do not matter.          */
+/* What a text's weight is a share of: the step's pairs or texts; its texts of the same class, good or not, so
+ * that both classes count alike; the step's tokens.  Of the whole step: micro-batches do not matter.       */
 static void step_sizes(const Run *run, size_t at, size_t end, double n[2]) {
     n[0] = n[1] = 0;
     for (size_t i = at; i < end; i++)
@@ -322,14 +330,15 @@ static int responses_of(const Run *run, size_t begin, size_t end, const double n
 }
 
 // The responses' log-probabilities from those of the rows, then their losses, added to *loss text by text.
-static void responses_loss(const Run *run, const Batch *b, double kl, double *loss) {
+static void responses_loss(const Run *run, const Batch *b, double *loss) {
     double sum[2 * MAX_PAIRS];
     const int texts = run->objective->data == PAIRS ? 2 : 1;
     text_sums(sum, b, run->value);
     for (int j = 0; j < b->B; j += texts) {
         for (int k = j; k < j + texts; k++)
-            response[k].sum = sum[k], response[k].logp = as_asked(sum[k], response[k].tokens), response[k].dlogp = 0;
-        *loss += run->objective->loss(response + j, kl);
+            response[k].sum = sum[k], response[k].dlogp = 0,
+            response[k].logp = as_asked(sum[k], response[k].tokens);
+        *loss += run->objective->loss(response + j);
     }
 }
 
@@ -379,7 +388,8 @@ static int mismatched_kl(Run *run, size_t at, size_t end, double *kl) {
             const Dataset *d = &run->data[run->item[j].set];
             const Record *r = &d->record[run->item[j].record];
             int n = scored_tokens(d, r, 0);
-            logp[j - at] = as_asked(sum[j - begin], n), ref[j - at] = as_asked(d->answer[r->first].reference, n);
+            logp[j - at] = as_asked(sum[j - begin], n);
+            ref[j - at] = as_asked(d->answer[r->first].reference, n);
         }
     }
     for (size_t i = at; i < end; i++) run->item[i].set -= shift;
@@ -405,10 +415,10 @@ static int step_policy(Run *run, size_t at, size_t end, double *loss) {
         model_forward(&run->model, &b);
         if (o->linear) memset(run->value, 0, (size_t)b.T * sizeof *run->value);
         else if (model_logp(&run->model, &b, run->value) < 0) return -1;
-        responses_loss(run, &b, sums.kl, o->linear ? &unused : loss);
+        responses_loss(run, &b, o->linear ? &unused : loss);
         spread(run->coef, &b);
         if (model_backward(&run->model, &b, NULL, run->coef, o->linear ? run->value : NULL) < 0) return -1;
-        if (o->linear) responses_loss(run, &b, sums.kl, loss);
+        if (o->linear) responses_loss(run, &b, loss);
         count_responses(texts, o->data == PAIRS, reward_scale(run));
     }
     if (reserve(&history, &history_capacity, steps_done + 1, sizeof *history) < 0) return -1;
@@ -417,7 +427,7 @@ static int step_policy(Run *run, size_t at, size_t end, double *loss) {
     return 0;
 }
 
-// ----------------------------------------------------------------------------------------------- the reference
+// --------------------------------------------------------------------------------------------- the reference
 
 static const char *reference_path(void) {
     static char path[PATH_SIZE];
@@ -433,7 +443,8 @@ static int reference_key(const Run *run, int files, char key[65]) {
     real *part = allocate(PART, sizeof *part);
     Buffer config = {0};
     Sha256 s;
-    if (!part || config_text(&config, &run->model.config, "float32") < 0) return free(part), buffer_free(&config), -1;
+    if (!part || config_text(&config, &run->model.config, "float32") < 0)
+        return free(part), buffer_free(&config), -1;
     sha256_start(&s);
     sha256_add(&s, head, sizeof head), sha256_add(&s, config.data, config.len);
     for (size_t i = 0; i < run->model.num_params; i += PART) {
@@ -472,7 +483,7 @@ static size_t copy_references(Run *run, int files, double *memory, int direction
     return n;
 }
 
-enum { KEY_LINE = 80 };                                               // "more reference <key>\n", doubles, their SHA-256
+enum { KEY_LINE = 80 };                                               // more reference KEY; doubles; SHA-256
 // 1 if the file at path has the references of this key, 0 if it has not.
 static int references_read(Run *run, int files, const char *path, const char *line) {
     Buffer b = {0};
@@ -485,7 +496,8 @@ static int references_read(Run *run, int files, const char *path, const char *li
     if (whole) sha256_hex(sha, b.data, KEY_LINE + bytes), whole = !memcmp(sha, b.data + KEY_LINE + bytes, 64);
     double *memory = whole ? allocate(n, sizeof *memory) : NULL;
     if (memory) memcpy(memory, b.data + KEY_LINE, bytes), copy_references(run, files, memory, 1);
-    else fprintf(stderr, "%s: %s; computed again\n", path, same ? "damaged" : "of other weights, texts or options");
+    else fprintf(stderr, "%s: %s; computed again\n", path,
+                 same ? "damaged" : "of other weights, texts or options");
     free(memory), buffer_free(&b);
     return memory != NULL;
 }
@@ -504,8 +516,8 @@ static int references_write(Run *run, int files, const char *path, const char *l
     return ok ? 0 : -1;
 }
 
-/* Before the first step the policy is the reference: the first micro-batch must have the same log-probabilities, to
- * the last bit, in the company that it has in training.                                                    */
+/* Before the first step the policy is the reference: the first micro-batch must have the same
+ * log-probabilities, to the last bit, in the company that it has in training.                              */
 static int check_start(Run *run, const char *path, int cached) {
     double n[2], loss = 0;
     size_t step = run->step_end[0];
@@ -517,19 +529,21 @@ static int check_start(Run *run, const char *path, int cached) {
     int texts = responses_of(run, 0, end, n), j = 0;
     model_forward(&run->model, &b);
     if (model_logp(&run->model, &b, run->value) < 0) return -1;
-    responses_loss(run, &b, 0, &loss);
+    responses_loss(run, &b, &loss);
     for (size_t i = 0; i < end; i++) {
         const Dataset *d = &run->data[run->item[i].set];
         const Record *r = &d->record[run->item[i].record];
         for (int k = 0; k < r->count; k++, j++)
             if (response[j].sum != d->answer[r->first + k].reference)
-                return fail(EX_DATAERR, "%s:%zu: before the first step the policy gives answer %d the log-probability %.17g, the "
-                            "reference %.17g: %s%s", d->path, r->line, k + 1, response[j].sum, d->answer[r->first + k].reference,
-                            cached ? path : "this machine does not compute the same bits twice (see more selftest)",
+                return fail(EX_DATAERR, "%s:%zu: before the first step the policy gives answer %d the "
+                            "log-probability %.17g, the reference %.17g: %s%s", d->path, r->line, k + 1,
+                            response[j].sum, d->answer[r->first + k].reference,
+                            cached ? path : "this machine's bits vary; see more selftest",
                             cached ? " is not of these weights; remove it" : "");
     }
-    fprintf(stderr, "the policy is the reference: %d texts agree to the last bit; the loss starts at %.6f%s\n", texts, loss,
-            fabs(loss - 0.6931471805599453) < 1e-6 ? " = log 2" : "");
+    fprintf(stderr, "the policy is the reference: %d texts agree to the last bit; "
+            "the loss starts at %.6f%s\n",
+            texts, loss, fabs(loss - 0.6931471805599453) < 1e-6 ? " = log 2" : "");
     return 0;
 }
 
@@ -553,23 +567,24 @@ static int policy_start(Run *run) {
         if (!ok) return -1;
     }
     if (!cached && references_write(run, files, path, line) < 0) return -1;
-    if (cached) fprintf(stderr, "reference: %zu log-probabilities of the same weights and texts from %s\n", n, path);
+    if (cached)
+        fprintf(stderr, "reference: %zu log-probabilities of the same weights and texts from %s\n", n, path);
     else fprintf(stderr, "reference: %zu log-probabilities in %.1f s, kept in %s\n", n, now() - start, path);
     return check_start(run, path, cached);
 }
 
-// ------------------------------------------------------------------------------------------- what is reported
+// ------------------------------------------------------------------------------------------ what is reported
 
 static void log_pairs(FILE *f, int json) {
     double n = sums.n[1];
     if (!json) {
-        fprintf(f, "  accuracy %.3f  margin %.4f  chosen %.4f  rejected %.4f", sums.correct / n, sums.margin / n,
-                sums.reward[1] / n, sums.reward[0] / n);
+        fprintf(f, "  accuracy %.3f  margin %.4f  chosen %.4f  rejected %.4f", sums.correct / n,
+                sums.margin / n, sums.reward[1] / n, sums.reward[0] / n);
         return;
     }
-    fprintf(f, ",\"rewards/chosen\":%.9g,\"rewards/rejected\":%.9g,\"rewards/margins\":%.9g,\"rewards/accuracies\":%.6g,"
-            "\"logps/chosen\":%.9g,\"logps/rejected\":%.9g", sums.reward[1] / n, sums.reward[0] / n, sums.margin / n,
-            sums.correct / n, sums.logp[1] / n, sums.logp[0] / n);
+    fprintf(f, ",\"rewards/chosen\":%.9g,\"rewards/rejected\":%.9g,\"rewards/margins\":%.9g,"
+            "\"rewards/accuracies\":%.6g,\"logps/chosen\":%.9g,\"logps/rejected\":%.9g", sums.reward[1] / n,
+            sums.reward[0] / n, sums.margin / n, sums.correct / n, sums.logp[1] / n, sums.logp[0] / n);
 }
 
 // TRL's names; where labels are scores the classes are demonstrations and the rest.
@@ -577,9 +592,10 @@ static void log_points(FILE *f, int json) {
     static const char *const names[2][2] = {{"negative", "positive"}, {"scored", "demos"}};
     for (int k = 1; k >= 0; k--) {
         const char *name = names[continuous][k];
-        if (!sums.n[k]) continue;
-        if (!json) fprintf(f, "  %s %.4f", name, sums.reward[k] / sums.n[k]);
-        else fprintf(f, ",\"rewards/%s\":%.9g,\"logps/%s\":%.9g", name, sums.reward[k] / sums.n[k], name, sums.logp[k] / sums.n[k]);
+        double n = sums.n[k], reward = sums.reward[k] / n, logp = sums.logp[k] / n;
+        if (!n) continue;
+        if (!json) fprintf(f, "  %s %.4f", name, reward);
+        else fprintf(f, ",\"rewards/%s\":%.9g,\"logps/%s\":%.9g", name, reward, name, logp);
     }
 }
 
@@ -589,8 +605,10 @@ static void log_demonstrations(FILE *f, int json) {
 
 // KL(policy || reference) is estimated on the data's texts, not on samples of the policy: log pi - log ref.
 static void log_kl(FILE *f, int json) {
-    if (json) fprintf(f, ",\"kl\":%.9g,\"kl_per_token\":%.9g", sums.difference / (sums.n[0] + sums.n[1]), sums.difference / sums.tokens);
-    if (json && sums.kl > 0) fprintf(f, ",\"kl_mismatched\":%.9g", sums.kl);
+    if (!json) return;
+    fprintf(f, ",\"kl\":%.9g,\"kl_per_token\":%.9g", sums.difference / (sums.n[0] + sums.n[1]),
+            sums.difference / sums.tokens);
+    if (sums.kl > 0) fprintf(f, ",\"kl_mismatched\":%.9g", sums.kl);
 }
 static void log_pairs_kl(FILE *f, int json) { log_pairs(f, json), log_kl(f, json); }
 static void log_points_kl(FILE *f, int json) { log_points(f, json), log_kl(f, json); }
@@ -600,18 +618,22 @@ static void explain_trend(const Run *run) {
     double mean[2][2] = {{0}};
     size_t tenth = (steps_done + 9) / 10;
     for (size_t s = 0; s < tenth; s++)
-        for (int k = 0; k < 2; k++) mean[0][k] += history[s][k] / tenth, mean[1][k] += history[steps_done - 1 - s][k] / tenth;
+        for (int k = 0; k < 2; k++) {
+            mean[0][k] += history[s][k] / (double)tenth;
+            mean[1][k] += history[steps_done - 1 - s][k] / (double)tenth;
+        }
     if (steps_done < 2 || mean[1][0] >= mean[0][0]) return;
-    fprintf(stderr, "chosen answers became less likely: their mean log-probability%s went from %.3f in the first tenth of the "
-            "steps to %.3f in the last,\nthat of rejected ones from %.3f to %.3f.  The loss asks for the difference alone, so "
-            "that both may fall.  Where chosen answers\nare to stay likely: a lower --learning_rate, a higher --beta, fewer "
-            "steps, or train orpo or ulma, which imitate them.\n", run->objective->reference ? " against the reference" : "",
-            mean[0][0], mean[1][0], mean[0][1], mean[1][1]);
+    fprintf(stderr, "chosen answers became less likely: their mean log-probability%s went from %.3f in the\n"
+            "first tenth of the steps to %.3f in the last, that of rejected ones from %.3f to %.3f.  The loss\n"
+            "asks for the difference alone: both may fall.  Where chosen answers are to stay likely: a lower\n"
+            "--learning_rate, a higher --beta, fewer steps, or train orpo or ulma, which imitate them.\n",
+            run->objective->reference ? " against the reference" : "", mean[0][0], mean[1][0],
+            mean[0][1], mean[1][1]);
 }
 
 typedef struct {                                                      // held-out numbers of one file
-    int n, good, prompts;                                             // texts; those that are imitated: chosen, true
-    double perplexity, item_perplexity;                               // of the good ones: of all tokens; mean of the texts'
+    int n, good, prompts;                                             // texts; the good ones: chosen, true
+    double perplexity, item_perplexity;                               // of all good tokens; texts' mean
     double auc;                                                       // of points: of their implicit rewards
     Interval auc_95;                                                  // bootstrap, clustered by prompt
 } Held;
@@ -658,23 +680,29 @@ static int held_out(Held *x, const Dataset *d, const double *logp, const double 
 static void print_held(FILE *f, const char *name, const Dataset *d, const Held *x) {
     fprintf(f, "%s: ", name);
     if (d->kind == DATA_POINT && x->auc >= 0)
-        fprintf(f, "AUC %.4f (95 %% %.4f .. %.4f, %d prompts) of %d good texts above %d others  ", x->auc, x->auc_95.low,
-                x->auc_95.high, x->prompts, x->good, x->n - x->good);
-    if (x->good) fprintf(f, "perplexity of %s %.4f, mean over texts %.4f", d->kind == DATA_COMPLETION ? "the answers"
-                         : d->kind == DATA_PAIR ? "chosen answers" : "good answers", x->perplexity, x->item_perplexity);
+        fprintf(f, "AUC %.4f (95 %% %.4f .. %.4f, %d prompts) of %d good texts above %d others  ", x->auc,
+                x->auc_95.low, x->auc_95.high, x->prompts, x->good, x->n - x->good);
+    const char *whose = d->kind == DATA_COMPLETION ? "the" : d->kind == DATA_PAIR ? "chosen" : "good";
+    if (x->good) fprintf(f, "perplexity of %s answers %.4f, mean over texts %.4f", whose, x->perplexity,
+                         x->item_perplexity);
     fprintf(f, "\n");
 }
 
 // The same as JSON: keys with a prefix.
-static void write_held(FILE *f, const char *prefix, const char *name, const Held *x) {
-    if (x->auc >= 0) fprintf(f, ",\"%s%sauc\":%.9g,\"%s%sauc_95\":[%.9g,%.9g]", prefix, name, x->auc, prefix, name, x->auc_95.low, x->auc_95.high);
-    if (x->good) fprintf(f, ",\"%s%sperplexity\":%.9g,\"%s%sitem_perplexity\":%.9g", prefix, name, x->perplexity, prefix, name, x->item_perplexity);
+static void write_held(FILE *f, const char *prefix, const Held *x) {
+    if (x->auc >= 0)
+        fprintf(f, ",\"%sauc\":%.9g,\"%sauc_95\":[%.9g,%.9g]", prefix, x->auc, prefix, x->auc_95.low,
+                x->auc_95.high);
+    if (x->good)
+        fprintf(f, ",\"%sperplexity\":%.9g,\"%sitem_perplexity\":%.9g", prefix, x->perplexity, prefix,
+                x->item_perplexity);
 }
 
 static int policy_evaluate(Run *run, const Dataset *d, int step) {
     double *logp = allocate(d->num_answers, sizeof *logp), *ref = allocate(d->num_answers, sizeof *ref),
-           *reward = allocate(d->num_answers, sizeof *reward), *delta = allocate(d->num_records, sizeof *delta);
-    char name[65];
+           *reward = allocate(d->num_answers, sizeof *reward),
+           *delta = allocate(d->num_records, sizeof *delta);
+    char prefix[72];
     Held x;
     int ok = logp && ref && reward && delta && evaluate_logps(&run->model, run->tokenizer.eos, d, logp) == 0;
     if (ok) {
@@ -682,35 +710,39 @@ static int policy_evaluate(Run *run, const Dataset *d, int step) {
         implicit_rewards(reward, d, logp, run->objective->reference ? ref : NULL, reward_scale(run));
         for (size_t i = 0; d->kind == DATA_PAIR && i < d->num_records; i++)
             delta[i] = reward[d->record[i].first] - reward[d->record[i].first + 1];
-        ok = (d->kind != DATA_PAIR || report_pairs(run, d, delta, step) == 0) && held_out(&x, d, logp, reward) == 0;
+        ok = (d->kind != DATA_PAIR || report_pairs(run, d, delta, step) == 0)
+          && held_out(&x, d, logp, reward) == 0;
     }
     if (ok) print_held(stderr, d->name, d, &x);
-    snprintf(name, sizeof name, "%s_", d->name);
+    snprintf(prefix, sizeof prefix, "eval_%s_", d->name);
     if (ok && run->log) {
         fprintf(run->log, "{\"event\":\"eval\",\"step\":%d", step);
-        write_held(run->log, "eval_", name, &x);
+        write_held(run->log, prefix, &x);
         fprintf(run->log, "}\n");
     }
     free(logp), free(ref), free(reward), free(delta);
     return ok ? 0 : -1;
 }
 
-/* ------------------------------------------------------------------------------------------ the objectives' table
+/* ------------------------------------------------------------------------------------ the objectives' table
  * What each is trained on, what it needs, its loss.  Whether log-probabilities are sums or means, and every
  * other standard, is a line of the options table.                                                          */
-enum { POLICY_SFT, POLICY_DPO, POLICY_IPO, POLICY_POINTWISE_DPO, POLICY_ULMA, POLICY_UNLIKELIHOOD, POLICY_KTO, POLICY_ORPO,
-       POLICY_SIMPO, POLICIES };
-#define POLICY .step = step_policy, .start = policy_start, .evaluate = policy_evaluate
+enum { POLICY_SFT, POLICY_DPO, POLICY_IPO, POLICY_POINTWISE_DPO, POLICY_ULMA, POLICY_UNLIKELIHOOD,
+       POLICY_KTO, POLICY_ORPO, POLICY_SIMPO, POLICIES };
+#define POLICY(kind) .step = step_policy, .start = policy_start, .evaluate = policy_evaluate, .data = kind
+#define BY_PAIRS POLICY(PAIRS), .finish = explain_trend
 const Objective policies[POLICIES] = {
-    [POLICY_SFT]           = {POLICY, .data = DEMONSTRATIONS, .linear = 1, .loss = sft, .log = log_demonstrations},
-    [POLICY_DPO]           = {POLICY, .data = PAIRS, .reference = 1, .loss = dpo, .log = log_pairs_kl, .finish = explain_trend},
-    [POLICY_IPO]           = {POLICY, .data = PAIRS, .reference = 1, .loss = ipo, .log = log_pairs_kl, .finish = explain_trend},
-    [POLICY_POINTWISE_DPO] = {POLICY, .data = POINTS, .reference = 1, .loss = pointwise_dpo, .log = log_points_kl},
-    [POLICY_ULMA]          = {POLICY, .data = POINTS, .reference = 1, .loss = ulma, .log = log_points_kl},
-    [POLICY_UNLIKELIHOOD]  = {POLICY, .data = POINTS, .linear = 1, .loss = unlikelihood, .log = log_points},
-    [POLICY_KTO]           = {POLICY, .data = POINTS, .reference = 1, .mismatched = 1, .loss = kto, .log = log_points_kl},
-    [POLICY_ORPO]          = {POLICY, .data = PAIRS, .loss = orpo, .log = log_pairs, .finish = explain_trend},
-    [POLICY_SIMPO]         = {POLICY, .data = PAIRS, .loss = simpo, .log = log_pairs, .finish = explain_trend},
+    [POLICY_SFT]           = {POLICY(DEMONSTRATIONS), .loss = sft, .log = log_demonstrations, .linear = 1},
+    [POLICY_DPO]           = {BY_PAIRS, .loss = dpo, .log = log_pairs_kl, .reference = 1},
+    [POLICY_IPO]           = {BY_PAIRS, .loss = ipo, .log = log_pairs_kl, .reference = 1},
+    [POLICY_POINTWISE_DPO] = {POLICY(POINTS), .loss = pointwise_dpo, .log = log_points_kl, .reference = 1},
+    [POLICY_ULMA]          = {POLICY(POINTS), .loss = ulma, .log = log_points_kl, .reference = 1},
+    [POLICY_UNLIKELIHOOD]  = {POLICY(POINTS), .loss = unlikelihood, .log = log_points, .linear = 1},
+    [POLICY_KTO]           = {POLICY(POINTS), .loss = kto, .log = log_points_kl, .reference = 1,
+                              .mismatched = 1},
+    [POLICY_ORPO]          = {BY_PAIRS, .loss = orpo, .log = log_pairs},
+    [POLICY_SIMPO]         = {BY_PAIRS, .loss = simpo, .log = log_pairs},
 };
 #undef POLICY
+#undef BY_PAIRS
 #endif

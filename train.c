@@ -20,7 +20,8 @@ typedef struct {
     int max_length, max_prompt_length, over_length, pooling, more, normalize, scheduler;
     int max_steps, logging_steps, eval_steps, save_steps, per_step_tokens, per_step_pairs, micro_batch_tokens;
     int logp, reduction, labels, score_scale, demos, sft_on, compat;
-    int threads, precision, folds, fold, learn, raw_head, recompute, help, quiet, random_weights, seed, rounds;
+    int threads, precision, folds, fold, learn, raw_head, recompute, help, quiet, random_weights, seed, rounds,
+        objective, rows;
     List stop;                                                        // of sample
     const char *prompts, *judge, *all;                                // of bestof and compare
     int judge_max_length, judge_max_prompt_length;
@@ -351,7 +352,7 @@ typedef struct Objective {
     void (*log)(FILE *f, int json), (*finish)(const Run *run);        // the step's numbers; the last words
     enum { NO_POLICY, DEMONSTRATIONS, POINTS, PAIRS } data;
     int reference, linear, mismatched;                                // needs: logp of the start, no logp, KTO's answers
-    double (*loss)(struct Response *x, double kl);                      // of a text, or of chosen and rejected
+    double (*loss)(struct Response *x);                               // of a text, or of chosen and rejected
 } Objective;
 
 // ---------------------------------------------------------------------------------------------- the schedule

@@ -98,8 +98,8 @@ static void define(const Case *p) {
     }
 }
 
-// 1 if the product has the definition's bits and no guard is touched, nor the one behind the work memory
-static int as_defined(const Case *p, int one_thread) {
+// with b as it lies or packed before: 1 if the product has the definition's bits and no guard is touched, nor the one behind the work memory
+static int as_defined(const Case *p, int one_thread, int packed) {
     float *work = matmul_work_memory + (size_t)(MAX_THREADS - 1) * WORK_PER_THREAD,
         *behind = work + WORK_PER_THREAD;
     const float *a = a_memory + FRONT, *b = b_memory + FRONT;
@@ -108,13 +108,20 @@ static int as_defined(const Case *p, int one_thread) {
     memcpy(c_memory, start_memory, used * sizeof *c_memory);
     RowBlocks blocks = cut_blocks(p);
     Product product = {c_memory + FRONT, ldc, a, ars, acs, b, brs, bcs, p->M, p->N, p->K, p->add, NULL, p->bf16,
-                       p->cuts ? &blocks : NULL};
+                       p->cuts ? &blocks : NULL, 0};
+    float *panels = packed ? allocate(matmul_pack_size(&product), sizeof *panels) : NULL;
+    if (packed) {
+        if (!panels) exit(1);
+        matmul_pack(panels, &product);
+        product.b = panels, product.panel = matmul_panel(&product);
+    }
     if (one_thread) matmul_one(&product, work);
     else            matmul(&product);
+    free(panels);
     if (!memcmp(c_memory, want_memory, used * sizeof *c_memory) && bits_of(*behind) == 0x7fc0beef) return 1;
     printf("    %s %s, %d threads: M %d, N %d, K %d, add %d, a %s, b %s, pad %d\n", tile->name,
            p->bf16 ? "bf16" : "fp32", thread_count(), p->M, p->N, p->K, p->add, p->a_transposed ? "transposed" : "plain",
-           p->b_transposed ? "transposed" : "plain", p->pad);
+           packed ? "packed" : p->b_transposed ? "transposed" : "plain", p->pad);
     return 0;
 }
 
@@ -128,7 +135,7 @@ static void check_tiles(const Case *fp32) {
         for (int i = 0; i < NUM_TILES; i++)
             if (isa_supported(tiles[i].isa)) {
                 CHECK(matmul_init(tiles[i].name) == 0);
-                CHECK(as_defined(p, 1));
+                CHECK(as_defined(p, 1, 0) && as_defined(p, 1, 1));
             }
     }
 }
@@ -177,7 +184,7 @@ static void test_the_number_of_threads_does_not_change_a_bit(void) {
                 if (!isa_supported(tiles[k].isa)) continue;
                 CHECK(matmul_init(tiles[k].name) == 0);
                 set_threads(threads[t]);
-                CHECK(as_defined(&p, 0));
+                CHECK(as_defined(&p, 0, 0) && as_defined(&p, 0, 1));
             }
     }
     set_threads(1);
