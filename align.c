@@ -1,33 +1,33 @@
-/* align.c - what policies write: completions of a file of prompts as texts and tokens, their rewards, the best of n for
- * each prompt, and the numbers that compare policies.  One model is in memory at a time: what the policies wrote is
- * kept, and given to the reference and to the judge afterwards.                                            */
+/* align.c - what policies write: completions of a file of prompts as texts and tokens, their rewards, the
+ * best of n for each prompt, and the numbers that compare policies.  One model is in memory at a time: what
+ * the policies wrote is kept, and given to the reference and to the judge afterwards.                  */
 #ifndef ALIGN_C
 #define ALIGN_C
 #include "policy.c"
 #include "generate.c"
 
 typedef struct {                                                      // a completion
-    size_t row, len;                                                  // rows.data[row .. row+len): {"prompt":"","completion":""
+    size_t row, len;                             // {"prompt":"","completion":"" is rows.data[row .. row+len)
     int prompt, sample, tokens, empty;
     Finish finish;
     double logp, ref, reward;
 } Written;
 
 // What estimate() is asked for; wins and differences are against the first policy.
-enum { REWARD_MEAN, REWARD_DIFFERENCE, WINS, TIES, LOSSES, PERPLEXITY, ITEM_PERPLEXITY, LOG_PERPLEXITY_DIFFERENCE, KL, KL_PER_TOKEN,
-       TOKENS, ENDED, ESTIMATES };
-static const char *const estimate_name[ESTIMATES] = {"reward", "reward_difference", "win", "tie", "lose", "perplexity",
-    "item_perplexity", "log_perplexity_difference", "kl", "kl_per_token", "tokens", "ended"};
+enum { REWARD_MEAN, REWARD_DIFFERENCE, WINS, TIES, LOSSES, PERPLEXITY, ITEM_PERPLEXITY,
+       LOG_PERPLEXITY_DIFFERENCE, KL, KL_PER_TOKEN, TOKENS, ENDED, ESTIMATES };
+static const char *const estimate_name[ESTIMATES] = {"reward", "reward_difference", "win", "tie", "lose",
+    "perplexity", "item_perplexity", "log_perplexity_difference", "kl", "kl_per_token", "tokens", "ended"};
 
 typedef struct {
-    char name[64], tokenizer[65];                                     // its SHA-256: do two models have the same tokens?
-    const Tokenizer *t;                                               // while it writes
-    Dataset file, drawn;                                              // its prompts; what it wrote, a record for each prompt
-    Span *whole; Prompt *prompt; int num_prompts;                     // before and after they are cut
+    char name[64], tokenizer[65];                    // its SHA-256: do two models have the same tokens?
+    const Tokenizer *t;                              // while it writes
+    Dataset file, drawn;                             // its prompts; what it wrote, a record for each prompt
+    Span *whole; Prompt *prompt; int num_prompts;    // before and after they are cut
     Buffer rows, quoted;
     Written *written; size_t n, capacity;
-    double *nll, *scored; uint64_t *group; int good;                  // of the file's good answers: -log p, tokens, prompt
-    Estimate estimate[ESTIMATES];                                     // value NAN: there is none
+    double *nll, *scored; uint64_t *group; int good; // of the file's good answers: -log p, tokens, prompt
+    Estimate estimate[ESTIMATES];                    // value NAN: there is none
     double distinct[2];
 } Policy;
 
@@ -49,28 +49,30 @@ static int add_prompt_of(Policy *p, int k) {
     const Span *whole = &p->whole[k];
     Dataset *d = &p->drawn;
     Buffer text = {0};
-    Record r = {.first = (int)d->num_answers, .weight = 1, .group = p->file.record[q->id].group, .line = p->file.record[q->id].line};
+    Record r = p->file.record[q->id];
+    r.first = (int)d->num_answers, r.count = 0;
     p->quoted.len = 0;
     int ok = tokenizer_decode(p->t, p->file.token + whole->start, (size_t)whole->len, &text) == 0
-          && json_quote(&p->quoted, text.data ? text.data : "", text.len) == 0 && add_tokens(d, &r.prompt, q->token, q->len) == 0
+          && json_quote(&p->quoted, text.data ? text.data : "", text.len) == 0
+          && add_tokens(d, &r.prompt, q->token, q->len) == 0
           && reserve(&d->record, &d->record_capacity, d->num_records + 1, sizeof r) == 0;
     if (ok) d->record[d->num_records++] = r;
     buffer_free(&text);
     return ok ? 0 : -1;
 }
 
-// TakeCompletion: all tokens are the answer's, also the one that ended it, so that nothing is to be predicted after them.
+// TakeCompletion.  The token that ended it is the answer's too: nothing is to be predicted after it.
 static int keep_completion(void *context, const Completion *c) {
     Policy *p = context;
     Dataset *d = &p->drawn;
-    Written w = {.row = p->rows.len, .prompt = c->prompt, .sample = c->sample, .tokens = c->n, .empty = !c->len, .finish = c->finish,
-                 .logp = c->logp};
+    Written w = {.prompt = c->prompt, .sample = c->sample, .tokens = c->n, .empty = !c->len,
+                 .finish = c->finish, .logp = c->logp};
     Answer a = {.cut = 1};
     if (c->finish == GOING) return 0;
     if (c->sample == 0 && add_prompt_of(p, c->prompt) < 0) return -1;
     w.row = p->rows.len;
-    if (buffer_printf(&p->rows, "{\"prompt\":%s,\"completion\":", p->quoted.data) < 0 || json_quote(&p->rows, c->text, c->len) < 0
-        || add_tokens(d, &a.tokens, c->token, c->n) < 0
+    if (buffer_printf(&p->rows, "{\"prompt\":%s,\"completion\":", p->quoted.data) < 0
+        || json_quote(&p->rows, c->text, c->len) < 0 || add_tokens(d, &a.tokens, c->token, c->n) < 0
         || reserve(&d->answer, &d->answer_capacity, d->num_answers + 1, sizeof a) < 0
         || reserve(&p->written, &p->capacity, p->n + 1, sizeof w) < 0) return -1;
     w.len = p->rows.len - w.row;
@@ -85,16 +87,19 @@ static int read_answers(Policy *p, Model *m, const Tokenizer *t, const char *fil
     Dataset d = {0};
     double *logp = NULL;
     if (p->file.kind != DATA_COMPLETION && p->file.kind != DATA_PAIR && p->file.kind != DATA_POINT) return 0;
-    int ok = dataset_load(&d, file, t, o) == 0 && keep_fold(&d, 1) == 0 && (logp = allocate(d.num_answers, sizeof *logp))
-          && (p->nll = allocate(d.num_answers, sizeof *logp)) && (p->scored = allocate(d.num_answers, sizeof *logp))
-          && (p->group = allocate(d.num_answers, sizeof *p->group)) && evaluate_logps(m, t->eos, &d, logp) == 0;
+    int ok = dataset_load(&d, file, t, o) == 0 && keep_fold(&d, 1) == 0;
+    const size_t n = d.num_answers;
+    ok = ok && (logp = allocate(n, sizeof *logp)) && (p->nll = allocate(n, sizeof *logp))
+      && (p->scored = allocate(n, sizeof *logp)) && (p->group = allocate(n, sizeof *p->group))
+      && evaluate_logps(m, t->eos, &d, logp) == 0;
     const double mean = ok ? mean_score(&d) : 0;
     for (size_t i = 0; ok && i < d.num_records; i++)
         for (int k = 0; k < d.record[i].count; k++) {
             const Record *r = &d.record[i];
-            const int n = scored_tokens(&d, r, k);
-            if (!is_good(&d, r, k, mean) || !n) continue;
-            p->nll[p->good] = -logp[r->first + k], p->scored[p->good] = n, p->group[p->good++] = r->group;
+            const int tokens = scored_tokens(&d, r, k);
+            if (!is_good(&d, r, k, mean) || !tokens) continue;
+            p->nll[p->good] = -logp[r->first + k], p->scored[p->good] = tokens;
+            p->group[p->good++] = r->group;
         }
     dataset_free(&d), free(logp);
     return ok ? 0 : -1;
@@ -109,8 +114,8 @@ static int read_references(Policy *p, Model *m, int eos) {
     return ok ? 0 : -1;
 }
 
-/* Rewards of all completions as `more score` gives them for the same rows.  An empty completion, which is no row of data,
- * is read as one space. 0, or -1 after fail().                                                             */
+/* Rewards of all completions as `more score` gives them for the same rows.  An empty completion, which is no
+ * row of data, is read as one space. 0, or -1 after fail().                                            */
 static int judge_policies(Policy *policy, int policies, Model *m, const Tokenizer *t, DataOptions o) {
     Buffer rows = {0};
     Dataset d = {0};
@@ -123,26 +128,29 @@ static int judge_policies(Policy *policy, int policies, Model *m, const Tokenize
               && buffer_printf(&rows, w->empty ? " \"}\n" : "}\n") == 0;
         }
     o.as_given = 1, o.over_length = OVER_TRUNCATE, o.rows = &rows, o.prompt_key = NULL;
-    ok = ok && dataset_load(&d, "completions", t, &o) == 0 && (reward = allocate(d.num_answers, sizeof *reward))
-      && evaluate_rewards(m, t->eos, &d, reward) == 0;
+    ok = ok && dataset_load(&d, "completions", t, &o) == 0
+      && (reward = allocate(d.num_answers, sizeof *reward)) && evaluate_rewards(m, t->eos, &d, reward) == 0;
     size_t at = 0;
     for (int i = 0; ok && i < policies; i++)
         for (size_t k = 0; ok && k < policy[i].n; k++, at++) {
+            const char *name = policy[i].name;
             policy[i].written[k].reward = (double)reward[at];
-            if (!isfinite(reward[at])) ok = fail(EX_DATAERR, "completion %zu of %s: the reward is not finite", k + 1, policy[i].name) == 0;
+            if (!isfinite(reward[at]))
+                ok = fail(EX_DATAERR, "completion %zu of %s: the reward is not finite", k + 1, name) == 0;
         }
     dataset_free(&d), buffer_free(&rows), free(reward);
     return ok ? 0 : -1;
 }
 
-// -------------------------------------------------------------------------------------------------- best of n
+// ------------------------------------------------------------------------------------------------ best of n
 
 static int add_row(Buffer *out, const Policy *p, const Written *w) {
-    return buffer_printf(out, "%.*s,\"reward\":%.9g,\"sample\":%d}\n", (int)w->len, p->rows.data + w->row, w->reward, w->sample);
+    return buffer_append(out, p->rows.data + w->row, w->len) < 0
+        || buffer_printf(out, ",\"reward\":%.9g,\"sample\":%d}\n", w->reward, w->sample) < 0 ? -1 : 0;
 }
 
-/* The best completion of each prompt as a line of `best`, every one as a line of `all`; of equal ones the first is the
- * best, and an empty one never is: nothing could be learned from it.                                       */
+/* The best completion of each prompt as a line of `best`, every one as a line of `all`; of equal ones the
+ * first is the best, and an empty one never is: nothing could be learned from it.                      */
 static int best_of_n(const Policy *p, Buffer *best, Buffer *all) {
     double sum[2] = {0};
     size_t empty = 0, chosen = 0;
@@ -160,8 +168,9 @@ static int best_of_n(const Policy *p, Buffer *best, Buffer *all) {
         ok = ok && add_row(best, p, b) == 0;
     }
     if (ok && !chosen) return fail(EX_DATAERR, "%s: every completion is empty", p->name);
-    if (ok) fprintf(stderr, "%d prompts, %zu completions, %zu of them empty; mean reward %.4f, of the best of %zu prompts %.4f\n",
-                    p->num_prompts, p->n, empty, sum[0] / (double)p->n, chosen, sum[1] / (double)chosen);
+    if (ok) fprintf(stderr, "%d prompts, %zu completions, %zu of them empty; mean reward %.4f, of the "
+                    "best of %zu prompts %.4f\n", p->num_prompts, p->n, empty, sum[0] / (double)p->n, chosen,
+                    sum[1] / (double)chosen);
     return ok ? 0 : -1;
 }
 
@@ -171,13 +180,14 @@ static int compare_grams(const void *a, const void *b) {
     const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
     return (x > y) - (x < y);
 }
-// Different n-grams of tokens in all completions as a share of all their n-grams, n 1 or 2      Li et al. 2016 (arXiv:1510.03055)
+// Different n-grams of tokens as a share of all of them, n 1 or 2        Li et al. 2016, arXiv:1510.03055
 static double distinct(const Policy *p, int n, uint64_t *key) {
     size_t count = 0, different = 0;
     for (size_t i = 0; i < p->n; i++) {
         const int *token = p->drawn.token + p->drawn.answer[i].tokens.start;
         const int len = p->written[i].tokens - (p->written[i].finish == FINISH_EOS);
-        for (int k = 0; k + n <= len; k++) key[count++] = (uint64_t)token[k] << 32 | (uint64_t)(n > 1 ? token[k+1] : 0);
+        for (int k = 0; k + n <= len; k++)
+            key[count++] = (uint64_t)token[k] << 32 | (uint64_t)(n > 1 ? token[k+1] : 0);
     }
     if (count) qsort(key, count, sizeof *key, compare_grams);
     for (size_t k = 0; k < count; k++) different += !k || key[k] != key[k-1];
@@ -209,26 +219,31 @@ static double value_of(const Policy *p, const Policy *first, int which, size_t i
     }
 }
 
-/* KL(pi || pi_ref) = E log pi - log pi_ref over texts of pi, estimated on its own samples (of pi itself at temperature 1
- * without filters).  The corpus perplexity is exp(sum of -log p / sum of tokens), that of items the mean of each one's.  */
+/* KL(pi || pi_ref) = E log pi - log pi_ref over texts of pi, estimated on its own samples (of pi itself at
+ * temperature 1 without filters).  Perplexity is exp(sum of -log p / sum of tokens), or the mean of each
+ * text's own.                                                                                          */
 static int measure_policy(Policy *p, const Policy *first, int reference, uint64_t seed) {
     const size_t most = max_size(p->n, (size_t)p->good);
     double *a = allocate(most, sizeof *a), *tokens = allocate(p->n, sizeof *tokens);
     uint64_t *group = allocate(p->n, sizeof *group), *key = allocate(p->drawn.num_tokens + 1, sizeof *key);
     int ok = a && tokens && group && key;
-    for (size_t i = 0; ok && i < p->n; i++) group[i] = p->drawn.record[p->written[i].prompt].group, tokens[i] = p->written[i].tokens;
+    for (size_t i = 0; ok && i < p->n; i++) {
+        const Written *w = &p->written[i];
+        group[i] = p->drawn.record[w->prompt].group, tokens[i] = w->tokens;
+    }
     for (int e = 0; ok && e < ESTIMATES; e++) {
         Estimate *x = &p->estimate[e];
-        const int perplexity = e >= PERPLEXITY && e <= LOG_PERPLEXITY_DIFFERENCE;
+        const int answers = e >= PERPLEXITY && e <= LOG_PERPLEXITY_DIFFERENCE;
+        const int against = (e >= REWARD_DIFFERENCE && e <= LOSSES) || e == LOG_PERPLEXITY_DIFFERENCE;
         x->value = NAN;
-        if ((perplexity && !p->good) || ((e == KL || e == KL_PER_TOKEN) && !reference)
-            || (p == first && (e == REWARD_DIFFERENCE || e == LOG_PERPLEXITY_DIFFERENCE || (e >= WINS && e <= LOSSES)))
+        if ((answers && !p->good) || (against && p == first) || ((e == KL || e == KL_PER_TOKEN) && !reference)
             || (e == LOG_PERPLEXITY_DIFFERENCE && strcmp(p->tokenizer, first->tokenizer))) continue;
-        for (int i = 0; perplexity && i < p->good; i++)
-            a[i] = e == PERPLEXITY ? p->nll[i] : e == ITEM_PERPLEXITY ? more_exp(p->nll[i] / p->scored[i]) : p->nll[i] - first->nll[i];
-        for (size_t i = 0; !perplexity && i < p->n; i++) a[i] = value_of(p, first, e, i);
-        ok = estimate(x, a, e == KL_PER_TOKEN ? tokens : perplexity && e != ITEM_PERPLEXITY ? p->scored : NULL,
-                      perplexity ? p->group : group, perplexity ? p->good : (int)p->n, seed) == 0;
+        for (int i = 0; answers && i < p->good; i++)
+            a[i] = e == PERPLEXITY ? p->nll[i] : e == ITEM_PERPLEXITY ? more_exp(p->nll[i] / p->scored[i])
+                 : p->nll[i] - first->nll[i];
+        for (size_t i = 0; !answers && i < p->n; i++) a[i] = value_of(p, first, e, i);
+        ok = estimate(x, a, e == KL_PER_TOKEN ? tokens : answers && e != ITEM_PERPLEXITY ? p->scored : NULL,
+                      answers ? p->group : group, answers ? p->good : (int)p->n, seed) == 0;
         if (e != PERPLEXITY) continue;
         x->value = more_exp(x->value), x->error *= x->value;
         x->interval = (Interval){more_exp(x->interval.low), more_exp(x->interval.high)};
@@ -239,25 +254,30 @@ static int measure_policy(Policy *p, const Policy *first, int reference, uint64_
 }
 
 // A table in panels, so that a line holds each number's interval, or of a difference its standard error.
-typedef struct { int which, width, digits; double scale; enum { ALONE, INTERVAL, ERROR } with; const char *head; } Column;
+enum { ALONE, INTERVAL, ERROR };
+typedef struct { int which, width, digits; double scale; int with; const char *head; } Column;
 static const Column panel[][5] = {
     {{REWARD_MEAN, 27, 3, 1, INTERVAL, "reward (95 %)"}, {WINS, 21, 1, 100, INTERVAL, "win % (95 %)"},
      {TIES, 22, 1, 100, INTERVAL, "tie % (95 %)"}, {LOSSES, 21, 1, 100, INTERVAL, "lose % (95 %)"}},
-    {{REWARD_DIFFERENCE, 19, 3, 1, ERROR, "reward - first"}, {PERPLEXITY, 25, 2, 1, INTERVAL, "perplexity (95 %)"},
-     {ITEM_PERPLEXITY, 27, 2, 1, INTERVAL, "mean of texts' (95 %)"}, {LOG_PERPLEXITY_DIFFERENCE, 20, 4, 1, ERROR, "log ppl - first"}},
+    {{REWARD_DIFFERENCE, 19, 3, 1, ERROR, "reward - first"},
+     {PERPLEXITY, 25, 2, 1, INTERVAL, "perplexity (95 %)"},
+     {ITEM_PERPLEXITY, 27, 2, 1, INTERVAL, "mean of texts' (95 %)"},
+     {LOG_PERPLEXITY_DIFFERENCE, 20, 4, 1, ERROR, "log ppl - first"}},
     {{KL, 25, 2, 1, INTERVAL, "KL a text (95 %)"}, {KL_PER_TOKEN, 27, 4, 1, INTERVAL, "KL a token (95 %)"},
      {TOKENS, 22, 1, 1, INTERVAL, "tokens (95 %)"}, {ENDED, 8, 1, 100, ALONE, "ended %"}},
 };
 
 static void print_cell(const Policy *p, const Column *c) {
     const Estimate *e = &p->estimate[c->which];
-    const double s = c->scale;
+    const double value = c->scale * e->value;
+    const int n = c->digits;
     char text[96] = "-";
-    if (e->value == e->value && c->with == INTERVAL)
-        snprintf(text, sizeof text, "%.*f (%.*f .. %.*f)", c->digits, s * e->value, c->digits, s * e->interval.low, c->digits, s * e->interval.high);
-    else if (e->value == e->value && c->with == ERROR)
-        snprintf(text, sizeof text, "%+.*f +- %.*f", c->digits, s * e->value, c->digits, s * e->error);
-    else if (e->value == e->value) snprintf(text, sizeof text, "%.*f", c->digits, s * e->value);
+    if (value == value && c->with == INTERVAL)
+        snprintf(text, sizeof text, "%.*f (%.*f .. %.*f)", n, value, n, c->scale * e->interval.low,
+                 n, c->scale * e->interval.high);
+    else if (value == value && c->with == ERROR)
+        snprintf(text, sizeof text, "%+.*f +- %.*f", n, value, n, c->scale * e->error);
+    else if (value == value) snprintf(text, sizeof text, "%.*f", n, value);
     printf("%*s", c->width, text);
 }
 
@@ -280,20 +300,24 @@ static int write_comparison(Buffer *out, const Policy *p, const Policy *first, i
     for (size_t i = 0; ok && i < p->n; i++) {
         const Written *w = &p->written[i];
         empty += w->empty;
-        ok = buffer_printf(out, "%.*s,\"event\":\"completion\",\"model\":%s,\"line\":%zu,\"reward\":%.9g,\"tokens\":%d,\"finish\":\"%s\","
-                           "\"logp\":%.9g", (int)w->len, p->rows.data + w->row, name.data, p->drawn.record[w->prompt].line, w->reward,
-                           w->tokens, finish_name[w->finish], w->logp) == 0
+        ok = buffer_append(out, p->rows.data + w->row, w->len) == 0
+          && buffer_printf(out, ",\"event\":\"completion\",\"model\":%s,\"line\":%zu,\"reward\":%.9g,"
+                           "\"tokens\":%d,\"finish\":\"%s\",\"logp\":%.9g", name.data,
+                           p->drawn.record[w->prompt].line, w->reward, w->tokens, finish_name[w->finish],
+                           w->logp) == 0
           && (!reference || buffer_printf(out, ",\"ref_logp\":%.9g", w->ref) == 0)
-          && (p == first || buffer_printf(out, ",\"win\":%g", wins(p, first, i)) == 0) && buffer_printf(out, "}\n") == 0;
+          && (p == first || buffer_printf(out, ",\"win\":%g", wins(p, first, i)) == 0)
+          && buffer_printf(out, "}\n") == 0;
     }
-    ok = ok && buffer_printf(out, "{\"event\":\"compare\",\"model\":%s,\"first\":%d,\"prompts\":%zu,\"empty\":%d,\"answers\":%d,"
-                             "\"distinct_1\":%.9g,\"distinct_2\":%.9g", name.data, p == first, p->n, empty, p->good, p->distinct[0],
-                             p->distinct[1]) == 0;
+    ok = ok && buffer_printf(out, "{\"event\":\"compare\",\"model\":%s,\"prompts\":%zu,\"empty\":%d,"
+                             "\"answers\":%d,\"distinct_1\":%.9g,\"distinct_2\":%.9g", name.data, p->n, empty,
+                             p->good, p->distinct[0], p->distinct[1]) == 0;
     for (int e = 0; ok && e < ESTIMATES; e++) {
         const Estimate *x = &p->estimate[e];
+        const char *key = estimate_name[e];
         if (x->value == x->value)
-            ok = buffer_printf(out, ",\"%s\":%.9g,\"%s_error\":%.9g,\"%s_95\":[%.9g,%.9g]", estimate_name[e], x->value, estimate_name[e],
-                               x->error, estimate_name[e], x->interval.low, x->interval.high) == 0;
+            ok = buffer_printf(out, ",\"%s\":%.9g,\"%s_error\":%.9g,\"%s_95\":[%.9g,%.9g]", key, x->value,
+                               key, x->error, key, x->interval.low, x->interval.high) == 0;
     }
     ok = ok && buffer_printf(out, "}\n") == 0;
     buffer_free(&name);

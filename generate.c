@@ -1,8 +1,8 @@
-/* generate.c - texts from a language model: many prompts at once, n completions of each that share its keys and
- * values.
+/* generate.c - texts from a language model: many prompts at once, n completions of each that share its cache.
  *
- * A completion is a function of the model, its prompt, the settings and its own number: what else is computed at the
- * time, in which order and by how many threads does not matter, and the cache changes no bit (NUMERICS.md).  */
+ * A completion is a function of the model, its prompt, the settings and its own number: what else is computed
+ * at the time, in which order and by how many threads does not matter, and the cache of keys and values
+ * changes no bit (NUMERICS.md).                                                                            */
 #ifndef GENERATE_C
 #define GENERATE_C
 #include "model.c"
@@ -14,13 +14,13 @@ typedef struct {
     double top_p, min_p;                                              // 1 and 0: all
     double repetition_penalty;                                        // 1: none
     uint64_t seed;
-    int n, max_new_tokens;                                            // completions of a prompt, tokens of each
-    int batch;                                                        // completions at a time, up to LOGITS_ROWS
+    int n, max_new_tokens;                                          // completions of a prompt, tokens of each
+    int batch;                                                     // completions at a time, up to LOGITS_ROWS
     int eos[2];                                                       // tokens that end a text, or -1
     int num_stop; const char *const *stop;                            // strings that end a text before them
 } Sampling;
 
-typedef struct { uint64_t id; const int *token; int len; } Prompt;    // len > 0; id chooses its random numbers
+typedef struct { uint64_t id; const int *token; int len; } Prompt;   // len > 0; id chooses its random numbers
 
 typedef enum { GOING, FINISH_EOS, FINISH_LENGTH, FINISH_STOP } Finish;
 const char *const finish_name[] = {"", "eos", "length", "stop"};
@@ -29,21 +29,22 @@ typedef struct {
     int prompt, sample;
     Finish finish;
     const int *token; int n;                                          // drawn, with the one that ended it
-    const char *text; size_t len;                                     // UTF-8; of one that is going on, what is certain
-    double logp;                                                      // sum of the model's log p of the tokens
+    const char *text; size_t len;                           // UTF-8; of one that is going on, what is certain
+    double logp;                                                     // sum of the model's log p of the tokens
 } Completion;
 
-// Is given every completion in order of prompt and sample, the first of those going on whenever it grows. -1 stops all.
+// Is given every completion in order of prompt and sample, the first of those going on whenever it grows.
+// 0 to go on, -1 after fail().
 typedef int TakeCompletion(void *context, const Completion *c);
 
 // ------------------------------------------------------------------------------------- one token from logits
 
 typedef struct { float *x, *weight; int *heap; char *seen; } SampleWork;                        // (V) each
 
-INLINE void sample_weights_body(const int hw, float *out, const float *x, float max, float temperature, int n) {
-    for (int i = 0; i < n; i++) out[i] = expf_hw(hw, (x[i] - max) / temperature);
+INLINE void sample_weights_body(const int hw, float *out, const float *x, float max, float t, int n) {
+    for (int i = 0; i < n; i++) out[i] = expf_hw(hw, (x[i] - max) / t);
 }
-VARIANTS(sample_weights, (float *out, const float *x, float max, float temperature, int n), out, x, max, temperature, n)
+VARIANTS(sample_weights, (float *out, const float *x, float max, float t, int n), out, x, max, t, n)
 
 // the order of tokens: the larger logit first, of equal ones the smaller id
 static int comes_before(const float *x, int a, int b) { return x[a] > x[b] || (x[a] == x[b] && a < b); }
@@ -65,7 +66,7 @@ static int token_at(int *heap, int *n, int V, int k, const float *x) {
     return heap[V - 1 - k];
 }
 
-// Takes away the weight of tokens that come after `last` (-1: none) or have less than `least`; the sum of the others.
+// Takes away the weight of tokens that come after `last` (-1: none) or weigh less than `least`; the sum.
 static double keep_tokens(float *weight, const float *x, int V, int last, double least) {
     double sum = 0;
     for (int v = 0; v < V; v++) {
@@ -75,7 +76,7 @@ static double keep_tokens(float *weight, const float *x, int V, int last, double
     return sum;
 }
 
-// logits of the tokens that the text has: x/r if positive, else x r                       Keskar et al. 2019, sec. 4.1
+// logits of tokens that the text has: x/r if positive, else x r             Keskar et al. 2019, sec. 4.1
 static void penalise(float *x, char *seen, const int *token, int n, float penalty) {
     for (int i = 0; i < n; i++) {
         if (!seen[token[i]]) x[token[i]] = x[token[i]] > 0 ? x[token[i]] / penalty : x[token[i]] * penalty;
@@ -83,11 +84,11 @@ static void penalise(float *x, char *seen, const int *token, int n, float penalt
     }
 }
 
-/* Token number i of completion `sample` of p, of which `token` are those before it; -1 if a logit is not finite.
- * The filters in order: repetition penalty, temperature, top-k, top-p (the first tokens of the order that have this part
- * of what top-k left, Holtzman et al. 2020), min-p (that part of the largest probability).                   */
-int sample_token(const float *logits, int V, const Sampling *s, const Prompt *p, int sample, const int *token, int i,
-                 const SampleWork *w) {
+/* Token number i of completion `sample` of p, whose tokens before it are `token`; -1 if a logit is no number.
+ * The filters in order: repetition penalty, temperature, top-k, top-p (the first tokens of the order that
+ * have this part of what top-k left, Holtzman et al. 2020), min-p (that part of the largest probability).  */
+int sample_token(const float *logits, int V, const Sampling *s, const Prompt *p, int sample, const int *token,
+                 int i, const SampleWork *w) {
     const float temperature = (float)s->temperature, penalty = (float)s->repetition_penalty;
     const int most = s->top_k && s->top_k < V ? s->top_k : V;
     float *x = w->x, *weight = w->weight;
@@ -110,10 +111,11 @@ int sample_token(const float *logits, int V, const Sampling *s, const Prompt *p,
     if (most < V) last = token_at(w->heap, &n, V, most - 1, x);
     if (s->top_p < 1) {
         double nucleus = s->top_p * keep_tokens(weight, x, V, last, 0), sum = 0;
-        for (int k = 0; k < most && sum < nucleus; k++) sum += (double)weight[last = token_at(w->heap, &n, V, k, x)];
+        for (int k = 0; k < most && sum < nucleus; k++)
+            sum += (double)weight[last = token_at(w->heap, &n, V, k, x)];
     }
-    double sum = 0, uniform = (double)(random_u64(s->seed, STREAM_SAMPLE, (p->id << 20) + (uint64_t)sample, (uint64_t)i) >> 11) * 0x1p-53;
-    double target = uniform * keep_tokens(weight, x, V, last, s->min_p);
+    uint64_t u = random_u64(s->seed, STREAM_SAMPLE, (p->id << 20) + (uint64_t)sample, (uint64_t)i);
+    double target = (double)(u >> 11) * 0x1p-53 * keep_tokens(weight, x, V, last, s->min_p), sum = 0;
     for (int v = 0, choice = best; ; v++) {                           // by inversion, in order of ids
         if (v == V) return choice;
         if (weight[v] > 0) choice = v;
@@ -121,7 +123,7 @@ int sample_token(const float *logits, int V, const Sampling *s, const Prompt *p,
     }
 }
 
-// ---------------------------------------------------------------------------------------------- the generator
+// --------------------------------------------------------------------------------------------- the generator
 
 typedef struct {                                                      // a prompt in the cache
     int prompt, waiting, live;                                        // completions not yet begun; going on
@@ -131,7 +133,7 @@ typedef struct {                                                      // a promp
 typedef struct {
     Completion c;
     int *token;                                                       // (max_new_tokens)
-    Buffer text, bytes;                                               // whole characters; the beginning of the next
+    Buffer text, bytes;                                         // whole characters; the beginning of the next
     int root, slot;                                                   // its prompt, its cache
 } Branch;
 typedef struct { size_t branch; const float *logits; float lse; int token; } Draw;
@@ -144,11 +146,11 @@ typedef struct {
     Root *root; KeyCache *own; int *free_slot, num_free;              // (batch) each
     Draw *draw; float *logits, *lse;                                  // (batch), (batch, V), (batch)
     SampleWork *work;                                                 // (threads)
-    int *token, *position; Segment *seg; CachePath *path;             // of a forward: (T), (T), (batch), (batch)
-    int *row, *begun;                                                 // (batch) the prompts' last rows, their roots
+    int *token, *position; Segment *seg; CachePath *path;          // of a forward: (T), (T), (batch), (batch)
+    int *row, *begun;                                           // (batch) the prompts' last rows, their roots
 } Generator;
 
-enum { PROMPT_ROWS = 4096 };                                          // of prompts computed at one time, if one is not longer
+enum { PROMPT_ROWS = 4096 };                                          // of prompts computed at one time
 
 static void branch_free(Branch *b) { free(b->token), buffer_free(&b->text), buffer_free(&b->bytes); }
 static void generator_free(Generator *g) {
@@ -159,8 +161,9 @@ static void generator_free(Generator *g) {
     }
     for (int i = 0; g->work && i < g->threads; i++)
         free(g->work[i].x), free(g->work[i].weight), free(g->work[i].heap), free(g->work[i].seen);
-    free(g->branch), free(g->root), free(g->own), free(g->free_slot), free(g->draw), free(g->logits), free(g->lse);
-    free(g->work), free(g->token), free(g->position), free(g->row), free(g->begun), free(g->seg), free(g->path);
+    free(g->branch), free(g->root), free(g->own), free(g->free_slot), free(g->draw), free(g->logits);
+    free(g->lse), free(g->work), free(g->token), free(g->position), free(g->row), free(g->begun);
+    free(g->seg), free(g->path);
     model_unpack(g->m);
 }
 
@@ -172,8 +175,9 @@ static int generator_init(Generator *g) {
     if (c->reward) return fail(EX_DATAERR, "a reward model predicts no tokens");
     for (int i = 0; i < g->num_prompts; i++) {
         const int n = g->prompt[i].len;
-        if (n >= c->max_positions) return fail(EX_DATAERR, "prompt %d has %d tokens, the model %d positions; --max_prompt_length cuts prompts",
-                                               i + 1, n, c->max_positions);
+        if (n >= c->max_positions)
+            return fail(EX_DATAERR, "prompt %d has %d tokens, the model %d positions; --max_prompt_length "
+                        "cuts prompts", i + 1, n, c->max_positions);
         longest = n > longest ? n : longest, all += (size_t)n;
     }
     if (g->t && g->t->vocab_size > c->vocab_size)
@@ -183,8 +187,9 @@ static int generator_init(Generator *g) {
     if (!(g->root = allocate(B, sizeof *g->root)) || !(g->own = allocate(B, sizeof *g->own))
         || !(g->free_slot = allocate(B, sizeof(int))) || !(g->draw = allocate(B, sizeof *g->draw))
         || !(g->logits = allocate(B*V, sizeof(float))) || !(g->lse = allocate(B, sizeof(float)))
-        || !(g->work = allocate((size_t)g->threads, sizeof *g->work)) || !(g->token = allocate(rows, sizeof(int)))
-        || !(g->position = allocate(rows, sizeof(int))) || !(g->row = allocate(B, sizeof(int))) || !(g->begun = allocate(B, sizeof(int)))
+        || !(g->work = allocate((size_t)g->threads, sizeof *g->work))
+        || !(g->token = allocate(rows, sizeof(int))) || !(g->position = allocate(rows, sizeof(int)))
+        || !(g->row = allocate(B, sizeof(int))) || !(g->begun = allocate(B, sizeof(int)))
         || !(g->seg = allocate(B, sizeof *g->seg)) || !(g->path = allocate(B, sizeof *g->path))) return -1;
     for (int i = 0; i < g->s->batch; i++) g->free_slot[i] = i;
     for (int i = 0; i < g->threads; i++) {
@@ -195,7 +200,7 @@ static int generator_init(Generator *g) {
     return model_reserve(g->m, (int)rows, 0) < 0 || model_pack(g->m) < 0 ? -1 : 0;
 }
 
-// Whole characters of the bytes so far go to the text; what is no character, and at the end half a one, becomes U+FFFD.
+// Whole characters of the bytes go to the text; what is none, and half a one at the end, becomes U+FFFD.
 static int take_characters(Branch *b, int end) {
     uint32_t code;
     size_t i = 0, n = b->bytes.len;
@@ -204,13 +209,14 @@ static int take_characters(Branch *b, int end) {
         const size_t want = first < 0xc2 || first > 0xf4 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
         len = utf8_decode(b->bytes.data + i, n - i, &code);
         if (!len && want > n - i && !end) break;
-        if (buffer_append(&b->text, len ? b->bytes.data + i : "\xef\xbf\xbd", len ? (size_t)len : 3) < 0) return -1;
+        const char *character = len ? b->bytes.data + i : "\xef\xbf\xbd";
+        if (buffer_append(&b->text, character, len ? (size_t)len : 3) < 0) return -1;
     }
     if (n) memmove(b->bytes.data, b->bytes.data + i, b->bytes.len = n - i);
     return 0;
 }
 
-// Where the first stop string begins that ends after `from`; or the text's length, less the beginning of one at its end.
+// Where the first stop string that ends after `from` begins, else where the text ends with a part of one.
 static size_t find_stop(const Buffer *text, const Sampling *s, size_t from, int *found) {
     size_t at = text->len, certain = text->len;
     for (int i = 0; i < s->num_stop && text->len; i++) {
@@ -218,22 +224,33 @@ static size_t find_stop(const Buffer *text, const Sampling *s, size_t from, int 
         const char *hit = memmem(text->data + start, text->len - start, s->stop[i], n);
         if (hit && (size_t)(hit - text->data) < at) at = (size_t)(hit - text->data);
         for (size_t k = n - 1 < text->len ? n - 1 : text->len; k > 0; k--)
-            if (!memcmp(text->data + text->len - k, s->stop[i], k) && text->len - k < certain) certain = text->len - k;
+            if (!memcmp(text->data + text->len - k, s->stop[i], k)) {
+                certain = text->len - k < certain ? text->len - k : certain;
+                break;
+            }
     }
     *found = at < text->len;
     return *found ? at : certain;
 }
 
+static int room_for(const Generator *g, int prompt) {                  // tokens that a completion may have
+    const int room = g->m->config.max_positions - g->prompt[prompt].len;
+    return room < g->s->max_new_tokens ? room : g->s->max_new_tokens;
+}
+static int make_room(const Generator *g, KeyCache *cache, int rows) {
+    const Config *c = &g->m->config;
+    return cache_reserve(cache, rows, c->num_layers, c->num_kv_heads, c->head_dim);
+}
+
 static int append_token(Generator *g, Branch *b, const Draw *d) {
     Completion *c = &b->c;
-    const Prompt *p = &g->prompt[c->prompt];
     const size_t before = b->text.len;
     int found;
     if (d->token < 0) return fail(EX_DATAERR, "prompt %d: the model's logits are not finite", c->prompt + 1);
     b->token[c->n++] = d->token;
     c->logp += (double)(d->logits[d->token] - d->lse);
     if (d->token == g->s->eos[0] || d->token == g->s->eos[1]) c->finish = FINISH_EOS;
-    else if (c->n == g->s->max_new_tokens || p->len + c->n == g->m->config.max_positions) c->finish = FINISH_LENGTH;
+    else if (c->n == room_for(g, c->prompt)) c->finish = FINISH_LENGTH;
     if (g->t) {
         if ((c->finish != FINISH_EOS && tokenizer_decode(g->t, &d->token, 1, &b->bytes) < 0)
             || take_characters(b, c->finish != GOING) < 0) return -1;
@@ -249,33 +266,34 @@ static int append_token(Generator *g, Branch *b, const Draw *d) {
 
 // The n tokens of g->draw, in parallel, and what follows from them.
 static int draw_tokens(Generator *g, int n) {
-    PARALLEL_TASKS_IF(n > 1 ? (size_t)n * (size_t)g->m->config.vocab_size : 0)
+    const int V = g->t ? g->t->vocab_size : g->m->config.vocab_size;  // only tokens that have a piece
+    PARALLEL_TASKS_IF(n > 1 ? (size_t)n * (size_t)V : 0)
     for (int i = 0; i < n; i++) {
         Draw *d = &g->draw[i];
         const Branch *b = &g->branch[d->branch];
-        d->token = sample_token(d->logits, g->t ? g->t->vocab_size : g->m->config.vocab_size, g->s, &g->prompt[b->c.prompt], b->c.sample, b->token, b->c.n,
+        d->token = sample_token(d->logits, V, g->s, &g->prompt[b->c.prompt], b->c.sample, b->token, b->c.n,
                                 &g->work[thread_index()]);
     }
-    for (int i = 0; i < n; i++) if (append_token(g, &g->branch[g->draw[i].branch], &g->draw[i]) < 0) return -1;
+    for (int i = 0; i < n; i++)
+        if (append_token(g, &g->branch[g->draw[i].branch], &g->draw[i]) < 0) return -1;
     return 0;
 }
 
 static int begin_root(Generator *g, int prompt) {
-    const Config *c = &g->m->config;
     int r = 0;
-    while (g->root[r].live || g->root[r].waiting) r++;                // one of `batch` is free: see begin_completions
+    while (g->root[r].live || g->root[r].waiting) r++;        // one of `batch` is free: see begin_completions
     Root *root = &g->root[r];
     root->prompt = prompt, root->waiting = g->s->n;
-    if (!root->logits && !(root->logits = allocate((size_t)c->vocab_size, sizeof(float)))) return -1;
-    return cache_reserve(&root->cache, g->prompt[prompt].len, c->num_layers, c->num_kv_heads, c->head_dim) < 0 ? -1 : r;
+    if (!root->logits) root->logits = allocate((size_t)g->m->config.vocab_size, sizeof(float));
+    if (!root->logits) return -1;
+    return make_room(g, &root->cache, g->prompt[prompt].len) < 0 ? -1 : r;
 }
 
-/* Fills the free places with the next completions: first the prompts that are new are computed, at most PROMPT_ROWS rows
- * of them at a time, then the first tokens are drawn.  A prompt with completions waiting is the last that has begun, and
- * every other one has a completion going on, so that there are never more than `batch`.                     */
+/* Fills the free places with the next completions: first the prompts that are new are computed, at most
+ * PROMPT_ROWS rows of them at a time, then the first tokens are drawn.  A prompt with completions waiting is
+ * the last that has begun, and every other one has a completion going on: never more than `batch` in all.  */
 static int begin_completions(Generator *g) {
-    const Config *c = &g->m->config;
-    const int n = g->s->n, V = c->vocab_size;
+    const int n = g->s->n, V = g->m->config.vocab_size;
     while (g->num_free && g->next < g->total) {
         long long k = g->next, end = k + g->num_free < g->total ? k + g->num_free : g->total;
         int T = 0, S = 0;
@@ -291,7 +309,8 @@ static int begin_completions(Generator *g) {
             g->begun[S] = r, g->row[S++] = T - 1;
         }
         if (T) {
-            model_forward(g->m, &(Batch){.T = T, .token = g->token, .position = g->position, .S = S, .seg = g->seg, .cache = g->path});
+            model_forward(g->m, &(Batch){.T = T, .token = g->token, .position = g->position, .S = S,
+                                         .seg = g->seg, .cache = g->path});
             model_logits(g->m, g->row, S, g->logits, g->lse);
         }
         for (int i = 0; i < S; i++) {
@@ -309,10 +328,9 @@ static int begin_completions(Generator *g) {
             *b = (Branch){.c = {.prompt = (int)(g->next / n), .sample = (int)(g->next % n)}, .root = r};
             b->slot = g->free_slot[--g->num_free];
             g->root[r].waiting--, g->root[r].live++;
-            int room = c->max_positions - g->prompt[b->c.prompt].len;
-            room = room < g->s->max_new_tokens ? room : g->s->max_new_tokens;
-            if (!(b->token = allocate((size_t)room, sizeof(int)))
-                || cache_reserve(&g->own[b->slot], room, c->num_layers, c->num_kv_heads, c->head_dim) < 0) return -1;
+            const int room = room_for(g, b->c.prompt);
+            b->token = allocate((size_t)room, sizeof(int));
+            if (!b->token || make_room(g, &g->own[b->slot], room) < 0) return -1;
             b->c.token = b->token;
             g->draw[count++] = (Draw){g->num - 1, g->root[r].logits, g->root[r].lse, 0};
         }
@@ -335,7 +353,8 @@ static int step_completions(Generator *g) {
         n++;
     }
     if (!n) return 0;
-    model_forward(g->m, &(Batch){.T = n, .token = g->token, .position = g->position, .S = n, .seg = g->seg, .cache = g->path, .decode = 1});
+    model_forward(g->m, &(Batch){.T = n, .token = g->token, .position = g->position, .S = n, .seg = g->seg,
+                                 .cache = g->path, .decode = 1});
     model_logits(g->m, NULL, n, g->logits, g->lse);
     for (int i = 0; i < n; i++) {
         g->own[g->branch[g->draw[i].branch].slot].len++;
@@ -357,10 +376,10 @@ static int hand_over(Generator *g, TakeCompletion *take, void *context) {
     return ok ? 0 : -1;
 }
 
-/* Completions of all prompts under s, given to `take` in order; without a tokenizer they have tokens and no text.
+/* Completions of all prompts under s, given to `take` in order; without a tokenizer they have no text.
  * 0, or -1 after fail().                                                                                  */
-int generate(Model *m, const Tokenizer *t, const Prompt *prompt, int num_prompts, const Sampling *s, TakeCompletion *take,
-             void *context) {
+int generate(Model *m, const Tokenizer *t, const Prompt *prompt, int num_prompts, const Sampling *s,
+             TakeCompletion *take, void *context) {
     Generator g = {.m = m, .t = t, .prompt = prompt, .num_prompts = num_prompts, .s = s};
     int ok = generator_init(&g) == 0;
     while (ok && (g.next < g.total || g.num))

@@ -687,9 +687,9 @@ int paired_difference(double *difference, double *standard_error, const double *
 
 typedef struct { double value, error; Interval interval; } Estimate;   // standard error; 95 %
 
-/* r = sum a / sum b, both (n), b NULL: the mean of a.  Its standard error is that of the linearised ratio (Cochran 1977,
- * sec. 6.4), clustered by prompt as above with a_j - r b_j for e_j - e and sum b for n; its interval is by bootstrap over
- * prompts.  0, or -1.                                                                                    */
+/* r = sum a / sum b, both (n), b NULL: the mean of a.  Its standard error is that of the linearised ratio
+ * (Cochran 1977, sec. 6.4), clustered by prompt as above with a_j - r b_j for e_j - e and sum b for n; its
+ * interval is by bootstrap over prompts.  0, or -1.                                                      */
 int estimate(Estimate *e, const double *a, const double *b, const uint64_t *group, int n, uint64_t seed) {
     Member *member = allocate((size_t)n, sizeof *member);
     int *start = allocate((size_t)n + 1, sizeof *start), ok = member && start;

@@ -83,7 +83,7 @@ AVX512 INLINE void tile_avx512_body(const int MR, const int vectors, float *c, s
     UNROLL for (int i = 0; i < MR; i++)                               // the tile below comes next
         UNROLL for (int j = 0; j < vectors; j++) _mm_prefetch((const char *)(c + (size_t)(MR + i)*ldc + 16*j), _MM_HINT_T0);
     for (int k = 0; k < K; k++, a++, b += ldb) {
-        _mm_prefetch((const char *)(b + 64*ldb), _MM_HINT_T0);        // weights that were packed before lie far away
+        _mm_prefetch((const char *)(b + 64*ldb), _MM_HINT_T0);   // weights packed before lie far away
         if (vectors > 1) _mm_prefetch((const char *)(b + 64*ldb + 16), _MM_HINT_T0);
         __m512 b0 = _mm512_maskz_loadu_ps(mask[0], b), b1 = vectors > 1 ? _mm512_maskz_loadu_ps(last, b + 16) : b0;
         UNROLL for (int i = 0; i < MR; i++) {

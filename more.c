@@ -745,7 +745,7 @@ static int command_sample(int bit) {
 
 // -------------------------------------------------------------------------------------------- best of n, comparing
 
-// p: n completions of every prompt of the file, each prompt once, by the model in dir; the model is gone when it returns.
+// p: n completions of each prompt of the file by the model in dir; the model is gone when it returns.
 static int write_completions(Policy *p, const char *dir, int n, int inside) {
     Model m = {0};
     Tokenizer t = {0};
@@ -753,7 +753,8 @@ static int write_completions(Policy *p, const char *dir, int n, int inside) {
     const double start = now();
     o.over_length = OVER_TRUNCATE;
     whole.max_length = whole.max_prompt_length = 0, whole.as_given = 1;
-    int ok = load_model(&m, &t, dir, LOAD_LANGUAGE_MODEL) == 0 && sha256_file(p->tokenizer, tokenizer_path(dir)) == 0
+    int ok = load_model(&m, &t, dir, LOAD_LANGUAGE_MODEL) == 0
+          && sha256_file(p->tokenizer, tokenizer_path(dir)) == 0
           && dataset_load(&p->file, opt.prompts, &t, &whole) == 0 && keep_fold(&p->file, inside) == 0
           && (p->whole = allocate(p->file.num_records, sizeof *p->whole))
           && (p->prompt = allocate(p->file.num_records, sizeof *p->prompt));
@@ -764,7 +765,8 @@ static int write_completions(Policy *p, const char *dir, int n, int inside) {
     ok = ok && (p->num_prompts = sample_prompts(&p->file, &begin, p->whole, p->prompt)) >= 0
       && generate(&m, &t, p->prompt, p->num_prompts, &s, keep_completion, p) == 0;
     if (ok && !opt.quiet)
-        fprintf(stderr, "%s: %zu completions of %d prompts in %.1f s\n", p->name, p->n, p->num_prompts, now() - start);
+        fprintf(stderr, "%s: %zu completions of %d prompts in %.1f s\n", p->name, p->n, p->num_prompts,
+                now() - start);
     ok = ok && (!inside || read_answers(p, &m, &t, opt.prompts, &o) == 0);
     model_free(&m), tokenizer_free(&t);
     return ok ? 0 : -1;
@@ -785,7 +787,8 @@ static int judge(Policy *policy, int policies) {
 // What both commands need, before anything is computed.
 static int check_judging(void) {
     Config c;
-    if (!opt.model.n || !opt.judge || !opt.prompts) return fail(EX_USAGE, "--model, --judge and --prompts are needed");
+    if (!opt.model.n || !opt.judge || !opt.prompts)
+        return fail(EX_USAGE, "--model, --judge and --prompts are needed");
     if (opt.folds > 1 && opt.fold >= opt.folds) return fail(EX_USAGE, "--fold must be below --folds");
     if (checkpoint_config(&c, opt.judge) < 0) return -1;
     return c.reward ? 0 : fail(EX_DATAERR, "--judge %s: a language model; a reward model is needed", opt.judge);
@@ -800,7 +803,8 @@ static int command_bestof(int bit) {
     if (!opt.out) return fail(EX_USAGE, "--out is needed");
     split_model(opt.model.item[0], p.name, &dir);
     int ok = write_completions(&p, dir, opt.n, 0) == 0 && judge(&p, 1) == 0 && best_of_n(&p, &best, &all) == 0
-          && file_write(opt.out, best.data, best.len) == 0 && (!opt.all || file_write(opt.all, all.data, all.len) == 0);
+          && file_write(opt.out, best.data, best.len) == 0
+          && (!opt.all || file_write(opt.all, all.data, all.len) == 0);
     policy_free(&p), buffer_free(&best), buffer_free(&all);
     return ok ? 0 : -1;
 }
@@ -819,7 +823,8 @@ static int command_compare(int bit) {
         split_model(opt.model.item[i], policy[i].name, &dir);
         for (int k = 0; ok && k < i; k++)
             if (!strcmp(policy[i].name, policy[k].name))
-                ok = fail(EX_USAGE, "--model: two models are called %s; give one another name: NAME=FOLDER", policy[i].name) == 0;
+                ok = fail(EX_USAGE, "--model: two models are called %s; give one another name: NAME=FOLDER",
+                          policy[i].name) == 0;
     }
     for (int i = 0; ok && i < n; i++) {
         split_model(opt.model.item[i], policy[i].name, &dir);
@@ -828,8 +833,10 @@ static int command_compare(int bit) {
             ok = fail(EX_DATAERR, "%s: other prompts than of %s", policy[i].name, policy->name) == 0;
         if (!i && !opt.reference) opt.reference = dir;
     }
-    ok = ok && load_model(&m, &t, opt.reference, LOAD_LANGUAGE_MODEL) == 0 && sha256_file(sha, tokenizer_path(opt.reference)) == 0;
-    for (int i = 0; ok && i < n; i++) if (!strcmp(sha, policy[i].tokenizer)) ok = read_references(&policy[i], &m, t.eos) == 0;
+    ok = ok && load_model(&m, &t, opt.reference, LOAD_LANGUAGE_MODEL) == 0
+      && sha256_file(sha, tokenizer_path(opt.reference)) == 0;
+    for (int i = 0; ok && i < n; i++)
+        if (!strcmp(sha, policy[i].tokenizer)) ok = read_references(&policy[i], &m, t.eos) == 0;
     model_free(&m), tokenizer_free(&t);
     ok = ok && judge(policy, n) == 0;
     for (int i = 0; ok && i < n; i++) {
@@ -838,11 +845,12 @@ static int command_compare(int bit) {
           && (!opt.out || write_comparison(&out, &policy[i], policy, reference) == 0);
     }
     if (ok) {
-        printf("%d prompts of %s, one completion each, rewards by %s; first is %s, KL is to %s\n", policy->num_prompts, opt.prompts,
-               opt.judge, policy->name, opt.reference);
-        if (policy->good) printf("perplexity of %d %s of the file\n", policy->good,
-                                 policy->file.kind == DATA_COMPLETION ? "answers" : policy->file.kind == DATA_PAIR
-                                 ? "chosen answers" : "answers with the label true, or a score above the mean,");
+        static const char *const answers[] = {[DATA_COMPLETION] = "answers", [DATA_PAIR] = "chosen answers",
+            [DATA_POINT] = "answers with the label true, or a score above the mean,"};
+        printf("%d prompts of %s, one completion each; rewards by %s\n", policy->num_prompts, opt.prompts, opt.judge);
+        printf("first is %s; KL is to %s", policy->name, opt.reference);
+        if (policy->good) printf("; perplexity of %d %s of the file", policy->good, answers[policy->file.kind]);
+        printf("\n");
         print_comparison(policy, n);
     }
     ok = ok && (!opt.out || file_write(opt.out, out.data, out.len) == 0);

@@ -1,8 +1,8 @@
 #!/bin/sh
 # The commands from end to end: ./more on a tiny model and small files that are made here.  Run from the repository
 # root; a test's name is the sentence it proves; the last line is "N passed, N failed".
-#   sh test/test_commands.sh [PART...]      only these parts: help usage train policy eval score bestof compare look doctor
-#                                           bench bad stop bits
+#   sh test/test_commands.sh [PART...]      only these parts: help usage train policy eval score sample bestof compare
+#                                           look doctor bench bad stop bits
 t=$(mktemp -d "${TMPDIR:-/tmp}/more-commands-XXXXXX") || exit 1
 trap 'rm -rf "$t"' EXIT
 trap 'exit 1' HUP INT TERM
@@ -100,10 +100,10 @@ options_of() {
     "train simpo")  echo $policies logp beta simpo_gamma ;;
     eval)           echo $data eval from out seed folds fold raw_head pooling reference beta logp ;;
     score)          echo $data raw_head pooling ;;
+    sample)         echo precision seed max_prompt_length template prompt_key chosen_key rejected_key prompts n unique temperature top_k \
+                         top_p min_p repetition_penalty max_new_tokens stop batch ;;
     tokenize)       echo train out learn ;;
     doctor)         echo $data train eval objective rows pooling recompute ;;
-    sample)         echo precision prompts n batch unique stop seed temperature top_k top_p min_p repetition_penalty
-                    echo max_new_tokens max_prompt_length template prompt_key chosen_key rejected_key ;;
     bestof|compare) echo $writing judge judge_max_length judge_max_prompt_length micro_batch_tokens max_length out folds fold
                     if [ "$1" = bestof ]; then echo n all; else echo reference; fi ;;
     bench)          echo train out shape precision only rounds max_length max_prompt_length ;;
@@ -114,7 +114,7 @@ commands=$(./more --help | awk '/^    more [a-z]/ { print $2 == "train" ? $2 "_"
 if part help; then
     works ./more --help
     works ./more train --help
-    for c in train_lm train_reward train_more train_sft train_dpo train_ulma doctor eval score tokenize inspect; do
+    for c in train_lm train_reward train_more train_sft train_dpo train_ulma doctor eval score sample tokenize inspect; do
         case " $(echo $commands) " in *" $c "*) ;; *) fault "no $c" ;; esac
     done
     proves "help_lists_the_commands"
@@ -139,7 +139,7 @@ if part usage; then
         command=$(echo $c | tr _ ' ')
         refused 64 "--frobnicate: unknown option of more $command; see --help" ./more $command --frobnicate 3
         own=" $(echo $(options_of "$command")) "
-        for o in train eval out dtype then vocab_size seed learning_rate head_rate more pooling folds from raw_head learn max_length; do
+        for o in train eval out dtype then vocab_size seed learning_rate head_rate more pooling folds from raw_head learn max_length top_k; do
             case "$own" in *" $o "*) ;; *)
                 refused 64 "--$o: unknown option of more $command; see --help" ./more $command --$o ;;
             esac
@@ -175,6 +175,7 @@ if part usage; then
     refused 64 "--model is needed" ./more train reward --train $abc --out "$t/x"
     refused 64 "--model and --eval are needed, or --from" ./more eval --model "$t/r"
     refused 64 "--model is needed" ./more score
+    refused 64 "--model is needed" ./more sample
     refused 64 "--model is needed" ./more inspect
     refused 64 "--model is needed" ./more doctor --train "$t/text.jsonl"
     refused 64 "--train is needed" ./more doctor --model "$t/lm"
@@ -604,7 +605,7 @@ if part compare; then
     compared="--judge $t/r --prompts $t/a.test.jsonl $write"
     works ./more compare --model base="$t/lm" "$t/lm" sft="$t/sft" $compared --out "$t/results"
     cp "$t/1" "$t/table"
-    awk 'FNR > 1 && length > 110 { exit 1 }' "$t/table" || fault "a line of more than 110 columns"
+    awk 'FNR > 2 && length > 110 { exit 1 }' "$t/table" || fault "a line of more than 110 columns"
     for m in base lm sft; do grep -q "^$m " "$t/table" || fault "no $m"; done
     grep '"event":"compare","model":"lm"' "$t/results" > "$t/w.x"
     for k in tie:1 win:0 lose:0 reward_difference:0 kl:0 log_perplexity_difference:0; do
@@ -647,6 +648,74 @@ if part compare; then
     refused 66 "no-such" ./more compare --model "$t/lm" $compared --reference "$t/no-such"
     refused 73 "is a folder" ./more compare --model "$t/lm" $compared --out "$t"
     proves "what_compare_cannot_do_without_is_asked_for"
+fi
+
+# -------------------------------------------------------------------------------------------------------- sampling
+
+if part sample; then
+    texts="--model $t/lm --max_new_tokens 12"
+    works ./more sample $texts --prompts "$t/a.test.jsonl" --n 2; cp "$t/1" "$t/drawn"
+    holds "$t/2" '^32 completions of 16 prompts: [0-9]* tokens in [0-9.]* s, [0-9]* tokens/s$'
+    awk '{ if ($0 !~ /^{"prompt":".*","completion":".*","sample":[01],"tokens":[0-9]+,"finish":"(eos|length)","logp":-[0-9.]+}$/) bad = 1
+           if (index($0, "\"sample\":" (NR + 1) % 2 ",") == 0) bad = 1 } END { exit bad || NR != 32 }' "$t/drawn" || fault "$(head -n 3 "$t/drawn")"
+    sed 's/,"completion.*//' "$t/drawn" | uniq > "$t/x1"; sed 's/,"chosen.*//' "$t/a.test.jsonl" > "$t/x2"; same "$t/x1" "$t/x2"
+    proves "sample_writes_a_line_for_every_completion_in_order"
+    for v in "--batch 1" "--batch 7" "--batch 64" "--threads 2" "--threads 3"; do
+        works ./more sample $texts --prompts "$t/a.test.jsonl" --n 2 $v; same "$t/1" "$t/drawn"
+    done
+    for isa in scalar avx2 avx512 avx512_bf16 amx neon; do
+        MORE_ISA=$isa ./more inspect --model "$t/lm" > "$t/1" 2> "$t/2" || continue
+        works env MORE_ISA=$isa ./more sample $texts --prompts "$t/a.test.jsonl" --n 2; same "$t/1" "$t/drawn"
+    done
+    works ./more sample $texts --prompts "$t/a.test.jsonl" --seed 7
+    sed -n 'p;n' "$t/drawn" > "$t/x1"; cmp -s "$t/1" "$t/x1" && fault "one text for two seeds"
+    works ./more sample $texts --prompts "$t/a.test.jsonl"; same "$t/1" "$t/x1"
+    head -n 3 "$t/a.test.jsonl" > "$t/three"; head -n 3 "$t/x1" > "$t/x2"
+    from "$t/three" works ./more sample $texts; same "$t/1" "$t/x2"
+    proves "a_completion_is_a_function_of_model_prompt_number_and_seed"
+    works ./more sample $texts --prompts "$t/a.test.jsonl" --temperature 0; cp "$t/1" "$t/x1"
+    works ./more sample $texts --prompts "$t/a.test.jsonl" --top_k 1 --seed 9; same "$t/1" "$t/x1"
+    works ./more sample $texts --prompts "$t/a.test.jsonl" --top_p 1e-9; same "$t/1" "$t/x1"
+    works ./more sample $texts --prompts "$t/a.test.jsonl" --min_p 1; same "$t/1" "$t/x1"
+    works ./more sample $texts --prompts "$t/a.test.jsonl" --temperature 0 --repetition_penalty 3; cmp -s "$t/1" "$t/x1" && fault "no penalty"
+    works ./more sample $texts --prompts "$t/a.test.jsonl" --temperature 0 --precision bf16
+    proves "the_narrowest_filters_are_the_most_probable_token"
+    from "$t/drawn" works ./more score $cut --model "$t/r"
+    [ "$(grep -c '"logp":-[0-9.]*,"reward":[-0-9.e]*}$' "$t/1")" = 32 ] || fault "$(head -n 2 "$t/1")"
+    works ./more train lm $new --train "$t/drawn" --max_steps 1 --out "$t/x"
+    proves "what_was_drawn_can_be_scored_and_trained_on"
+    printf 'the sky over\nthe sea\n' > "$t/words"
+    from "$t/words" works ./more sample $texts
+    holds "$t/1" '^{"prompt":"the sky over\\nthe sea","completion":".*"}*'
+    works ./more sample $texts; holds "$t/1" '^{"prompt":"","completion":"'
+    from "$t/text.jsonl" works ./more sample $texts; [ "$(wc -l < "$t/1")" = 30 ] || fault "$(wc -l < "$t/1") lines"
+    proves "any_other_text_is_one_prompt_and_nothing_begins_a_text"
+    cat "$t/a.test.jsonl" "$t/a.test.jsonl" > "$t/twice"
+    works ./more sample $texts --prompts "$t/twice"; [ "$(wc -l < "$t/1")" = 32 ] || fault "$(wc -l < "$t/1") lines"
+    works ./more sample $texts --prompts "$t/twice" --unique; sed -n 'p;n' "$t/drawn" > "$t/x1"; same "$t/1" "$t/x1"
+    proves "prompts_that_stand_twice_are_kept_unless_unique"
+    works ./more sample $texts --prompts "$t/a.test.jsonl" --n 4 --max_new_tokens 40 --stop o "never"
+    sed 's/.*"completion":"\(.*\)","sample.*"finish":"\(.*\)",.*/\2 \1/' "$t/1" > "$t/x1"
+    holds "$t/x1" '^stop'
+    grep -q '^[a-z]* .*o' "$t/x1" && fault "$(cat "$t/x1")"
+    proves "a_completion_ends_before_a_stop_string"
+    if script -qec true /dev/null > "$t/x.out" 2>&1; then
+        from "$t/three" works ./more sample $texts --temperature 0
+        sed -n 's/{"prompt":"\(.*\)","completion":"\(.*\)","sample.*/\1\2/p' "$t/1" | awk '{ gsub(/\\n/, "\n"); print }' > "$t/x1"
+        script -qec "./more sample $texts --temperature 0 --prompts $t/three --quiet" /dev/null 2> "$t/2" < /dev/null | tr -d '\r' > "$t/x2"
+        same "$t/x1" "$t/x2"
+        proves "on_a_terminal_prompt_and_completion_are_plain_text"
+    fi
+    refused 66 "$t/no-such.jsonl: No such file" ./more sample $texts --prompts "$t/no-such.jsonl"
+    refused 65 "a reward model, which predicts no tokens" ./more sample --model "$t/r"
+    refused 65 "words:1:" ./more sample $texts --prompts "$t/words"
+    for o in "n 0" "batch 0" "batch 513" "temperature -1" "top_k -1" "top_p 0" "top_p 1.1" "min_p 1.1" "repetition_penalty 0" "max_new_tokens 0"; do
+        refused 64 "--$o: a " ./more sample --${o% *} "${o#* }"
+    done
+    awk 'BEGIN { for (i = 0; i < 2100; i++) printf "\001" }' > "$t/long"
+    from "$t/long" refused 65 "prompt 1 has 2100 tokens, the model 2048 positions; --max_prompt_length cuts prompts" ./more sample $texts --max_prompt_length 0
+    from "$t/long" works ./more sample $texts
+    proves "what_sample_cannot_do_is_said"
 fi
 
 # --------------------------------------------------------------------------------------------------------- looking
@@ -940,6 +1009,7 @@ if part bad; then
         holds "$t/2" "^more: standard output: "
         from "$t/text.jsonl" full ./more tokenize --model "$t/lm"
         full ./more eval $cut --model "$t/r" --eval "$t/a.test.jsonl"
+        from "$t/a.test.jsonl" full ./more sample --model "$t/lm"
         full ./more inspect --model "$t/r"
         full ./more --help
         proves "a_full_disk_behind_standard_output_is_an_error"

@@ -1,5 +1,5 @@
-/* test_generate.c - the sampler against closed forms; completions from the cache against full recomputation, in any
- * batch and order, on any number of threads.  Run from the repository's root.                                */
+/* test_generate.c - the sampler against closed forms; completions from the cache against full recomputation,
+ * in any batch and order, on any number of threads.  Run from the repository's root.                       */
 #include "test.h"
 #include "../checkpoint.c"
 #include "../generate.c"
@@ -29,8 +29,8 @@ static unsigned support(const float *logits, int n, const Sampling *s) {
     return set;
 }
 static Sampling plain(double temperature) {
-    return (Sampling){.temperature = temperature, .top_p = 1, .repetition_penalty = 1, .seed = 5, .n = 1, .max_new_tokens = NEW,
-                      .batch = 16, .eos = {-1, -1}};
+    return (Sampling){.temperature = temperature, .top_p = 1, .repetition_penalty = 1, .seed = 5, .n = 1,
+                      .max_new_tokens = NEW, .batch = 16, .eos = {-1, -1}};
 }
 
 static void test_tokens_have_the_frequencies_of_the_softmax_at_a_temperature(void) {
@@ -56,10 +56,13 @@ static void test_the_filters_leave_exactly_their_tokens(void) {
     float logits[6];
     for (int v = 0; v < 6; v++) logits[v] = (float)log(p[v]);
     static const struct { int top_k; double top_p, min_p; unsigned set; } cases[] = {
-        {0, 1, 0, 077}, {1, 1, 0, 004}, {2, 1, 0, 006}, {3, 1, 0, 046}, {4, 1, 0, 066}, {5, 1, 0, 067}, {6, 1, 0, 077}, {99, 1, 0, 077},
-        {0, 0.3, 0, 004}, {0, 0.41, 0, 006}, {0, 0.61, 0, 046}, {0, 0.85, 0, 066}, {0, 0.92, 0, 067}, {0, 0.96, 0, 077}, {0, 1e-9, 0, 004},
+        {0, 1, 0, 077}, {1, 1, 0, 004}, {2, 1, 0, 006}, {3, 1, 0, 046}, {4, 1, 0, 066}, {5, 1, 0, 067},
+        {6, 1, 0, 077}, {99, 1, 0, 077},
+        {0, 0.3, 0, 004}, {0, 0.41, 0, 006}, {0, 0.61, 0, 046}, {0, 0.85, 0, 066}, {0, 0.92, 0, 067},
+        {0, 0.96, 0, 077}, {0, 1e-9, 0, 004},
         {0, 1, 0.51, 004}, {0, 1, 0.49, 046}, {0, 1, 0.24, 066}, {0, 1, 0.12, 077}, {0, 1, 1, 004},
-        {2, 0.66, 0, 004}, {2, 0.68, 0, 006}, {3, 0.74, 0, 006}, {3, 0.76, 0, 046}, {5, 0.92, 0.24, 066}};     // of what top-k left
+        {2, 0.66, 0, 004}, {2, 0.68, 0, 006}, {3, 0.74, 0, 006}, {3, 0.76, 0, 046},      // of what top-k left
+        {5, 0.92, 0.24, 066}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         Sampling s = plain(1);
         s.top_k = cases[i].top_k, s.top_p = cases[i].top_p, s.min_p = cases[i].min_p;
@@ -110,17 +113,20 @@ static void test_logits_that_are_not_finite_are_refused(void) {
     }
 }
 
-// ------------------------------------------------------------------------------------------------- the models
+// ------------------------------------------------------------------------------------------------ the models
 
 static Config config(Family family) {
-    Config c = {.family = family, .vocab_size = V, .channels = 20, .num_layers = 2, .num_heads = 5, .num_kv_heads = 5, .head_dim = 4,
-                .hidden = 37, .max_positions = POSITIONS, .rotary_dims = 2, .parallel_residual = 1, .qkv_bias = 1, .out_bias = 1,
-                .mlp_bias = 1, .norm_eps = 1e-5f, .activation = ACT_GELU_ERF, .rope_theta = 10000};
-    if (family == FAMILY_GPT2) c.rotary_dims = 0, c.parallel_residual = 0, c.learned_positions = 1, c.tied = 1, c.activation = ACT_GELU_TANH;
+    Config c = {.family = family, .vocab_size = V, .channels = 20, .num_layers = 2, .num_heads = 5,
+                .num_kv_heads = 5, .head_dim = 4, .hidden = 37, .max_positions = POSITIONS, .rotary_dims = 2,
+                .parallel_residual = 1, .qkv_bias = 1, .out_bias = 1, .mlp_bias = 1, .norm_eps = 1e-5f,
+                .activation = ACT_GELU_ERF, .rope_theta = 10000};
+    if (family == FAMILY_GPT2) c.rotary_dims = 0, c.parallel_residual = 0, c.learned_positions = 1;
+    if (family == FAMILY_GPT2) c.tied = 1, c.activation = ACT_GELU_TANH;
     if (family < FAMILY_LLAMA) return c;
-    return (Config){.family = family, .vocab_size = V, .channels = 20, .num_layers = 2, .num_heads = 4, .num_kv_heads = 2, .head_dim = 34,
-                    .hidden = 37, .max_positions = POSITIONS, .rotary_dims = 34, .rms_norm = 1, .gated = 1, .norm_eps = 1e-5f,
-                    .activation = ACT_SILU, .rope_theta = 10000, .qkv_bias = family == FAMILY_QWEN2, .qk_norm = family == FAMILY_QWEN3};
+    return (Config){.family = family, .vocab_size = V, .channels = 20, .num_layers = 2, .num_heads = 4,
+                    .num_kv_heads = 2, .head_dim = 34, .hidden = 37, .max_positions = POSITIONS,
+                    .rotary_dims = 34, .rms_norm = 1, .gated = 1, .norm_eps = 1e-5f, .activation = ACT_SILU,
+                    .rope_theta = 10000, .qkv_bias = family == FAMILY_QWEN2, .qk_norm = family == FAMILY_QWEN3};
 }
 static void start(Model *m, Config c) {
     static Tensor list[MAX_TENSORS];
@@ -136,7 +142,7 @@ static void start(Model *m, Config c) {
 }
 
 static int tokens[POSITIONS];
-static Prompt prompts[PROMPTS];                                       // some longer than a block of rows, one near the end
+static Prompt prompts[PROMPTS];                          // some longer than a block of rows, one near the end
 static void make_prompts(void) {
     static const int len[PROMPTS] = {7, 1, 60, 33, 150, 8};
     for (int i = 0; i < POSITIONS; i++) tokens[i] = (int)random_below(V, 4, STREAM_TEST, 0, (uint64_t)i);
@@ -242,7 +248,8 @@ static void test_a_completion_does_not_depend_on_what_else_is_computed_or_how(vo
         CHECK(kernels_init(NULL) == 0);
         s.n = 1;                                                      // the first of three is the one alone
         one = texts_of(&m, prompts, &s);
-        for (int i = 0; i < PROMPTS; i++) CHECK(!memcmp(&one.text[i*SAMPLES], &want.text[i*SAMPLES], sizeof *one.text));
+        for (int i = 0; i < MAX_TEXTS; i += SAMPLES)
+            CHECK(!memcmp(&one.text[i], &want.text[i], sizeof *one.text));
         s.n = SAMPLES, s.seed++;
         one = texts_of(&m, prompts, &s);
         CHECK(memcmp(one.text, want.text, sizeof one.text));
@@ -268,7 +275,8 @@ static void test_a_trained_model_tells_the_story_of_an_independent_program(void)
     int n = 0;
     golden_memory = allocate(120, sizeof *golden_memory);
     CHECK(golden_memory && file_read(&text, path) == 0 && json_parse(&j, text.data, text.len, path) == 0);
-    for (int i = json_first(&j, json_get(&j, json_get(&j, 0, "greedy_from_bos"), "ids")); i >= 0 && n < 120; i = json_next(&j, i))
+    int ids = json_get(&j, json_get(&j, 0, "greedy_from_bos"), "ids");
+    for (int i = json_first(&j, ids); i >= 0 && n < 120; i = json_next(&j, i))
         golden_memory[n++] = (int)json_number(&j, i);
     CHECK(n == 120 && checkpoint_load(&m, "test/golden/stories260K", LOAD_LANGUAGE_MODEL) == 0);
     Sampling s = plain(0);
@@ -311,14 +319,17 @@ static void test_a_text_grows_by_whole_characters_and_ends_before_a_stop_string(
     start(&m, c);
     Sampling s = plain(1);
     s.max_new_tokens = 150;
-    CHECK(generate(&m, &t, prompts, 1, &s, listen, &all) == 0 && all.finish == FINISH_LENGTH && all.len > 100 && all.calls == 150);
+    CHECK(generate(&m, &t, prompts, 1, &s, listen, &all) == 0 && all.finish == FINISH_LENGTH);
+    CHECK(all.len > 100 && all.calls == 150);
     for (int k = 0; k < 60; k += 4) {
         char stop[3][32] = {"", "never", ""};
         const char *list[3] = {stop[0], stop[1], stop[2]};
-        snprintf(stop[0], 32, "%.*s", (int)(bytes_of(all.text, k + 1 + k % 5) - bytes_of(all.text, k)), all.text + bytes_of(all.text, k));
-        snprintf(stop[2], 32, "%.*s", (int)(bytes_of(all.text, k + 12) - bytes_of(all.text, k + 9)), all.text + bytes_of(all.text, k + 9));
+        const char *from = all.text + bytes_of(all.text, k), *later = from + bytes_of(from, 9);
+        snprintf(stop[0], 32, "%.*s", (int)bytes_of(from, 1 + k % 5), from);
+        snprintf(stop[2], 32, "%.*s", (int)bytes_of(later, 3), later);
         if (!stop[0][0] || !stop[2][0]) continue;
-        const char *hit = memmem(all.text, all.len, stop[0], strlen(stop[0])), *other = memmem(all.text, all.len, stop[2], strlen(stop[2]));
+        const char *hit = memmem(all.text, all.len, stop[0], strlen(stop[0]));
+        const char *other = memmem(all.text, all.len, stop[2], strlen(stop[2]));
         if (other && other < hit) hit = other;
         cut = (Told){.len = 0}, s.stop = list, s.num_stop = 3;
         CHECK(generate(&m, &t, prompts, 1, &s, listen, &cut) == 0 && cut.finish == FINISH_STOP);
@@ -344,20 +355,25 @@ static void test_what_cannot_be_generated_is_an_error(void) {
     start(&m, c);
     c.reward = 1;
     start(&reward, c);
-    CHECK(generate(&reward, NULL, prompts, 1, &s, listen, NULL) == -1 && !strcmp(error_text, "a reward model predicts no tokens"));
+    CHECK(generate(&reward, NULL, prompts, 1, &s, listen, NULL) == -1);
+    CHECK(!strcmp(error_text, "a reward model predicts no tokens"));
     CHECK(generate(&m, NULL, &p, 1, &s, listen, NULL) == -1);
-    CHECK(!strcmp(error_text, "prompt 1 has 160 tokens, the model 160 positions; --max_prompt_length cuts prompts"));
+    CHECK(!strcmp(error_text, "prompt 1 has 160 tokens, the model 160 positions; --max_prompt_length cuts "
+                  "prompts"));
     CHECK(tokenizer_learn(&t, "", &(size_t){0}, 1, 258) == 0);
-    CHECK(generate(&m, &t, prompts, 1, &s, listen, NULL) == -1 && !strcmp(error_text, "the tokenizer has 258 pieces, the model 29"));
+    CHECK(generate(&m, &t, prompts, 1, &s, listen, NULL) == -1);
+    CHECK(!strcmp(error_text, "the tokenizer has 258 pieces, the model 29"));
     CHECK(generate(&m, NULL, prompts, PROMPTS, &s, stop_all, NULL) == -1 && !strcmp(error_text, "enough"));
     m.params.lnfw[3] = NAN;
-    CHECK(generate(&m, NULL, prompts, 2, &s, stop_all, NULL) == -1 && !strcmp(error_text, "prompt 1: the model's logits are not finite"));
+    CHECK(generate(&m, NULL, prompts, 2, &s, stop_all, NULL) == -1);
+    CHECK(!strcmp(error_text, "prompt 1: the model's logits are not finite"));
     model_free(&m), model_free(&reward), tokenizer_free(&t);
 }
 
 int main(void) {
     set_threads(3);                                                   // room for as many
-    if (kernels_init(NULL) < 0 || attention_reserve(POSITIONS) < 0) return fprintf(stderr, "%s\n", error_text), 1;
+    if (kernels_init(NULL) < 0 || attention_reserve(POSITIONS) < 0)
+        return fprintf(stderr, "%s\n", error_text), 1;
     set_threads(1);
     make_prompts();
     RUN(test_tokens_have_the_frequencies_of_the_softmax_at_a_temperature);
