@@ -131,7 +131,7 @@ static int keep_fold(Dataset *d, int inside) {
     for (size_t i = 0; i < d->num_records; i++)
         if (opt.folds <= 1 || in_fold(&d->record[i]) == inside) d->record[kept++] = d->record[i];
     d->num_records = kept;
-    return kept ? 0 : fail(EX_DATAERR, "%s: no rows %s fold %d of %d", d->path, inside ? "in" : "outside",
+    return kept || opt.folds <= 1 ? 0 : fail(EX_DATAERR, "%s: no rows %s fold %d of %d", d->path, inside ? "in" : "outside",
                            opt.fold, opt.folds);
 }
 
