@@ -68,7 +68,7 @@ static int cells_read(Cells *cells, const char *path) {
             if (model < 0 || data < 0 || delta < 0 || chosen < 0 || rejected < 0 || group < 0 || line < 0
                 || json_type(&j, model) != JSON_STRING || json_type(&j, data) != JSON_STRING || json_type(&j, group) != JSON_STRING
                 || json_type(&j, delta) != JSON_NUMBER || !(fabs(json_number(&j, chosen)) < 1e9)
-                || !(fabs(json_number(&j, rejected)) < 1e9) || !(fabs(json_number(&j, line)) < 1e15))
+                || !(fabs(json_number(&j, rejected)) < 1e9) || !(json_number(&j, line) >= 0 && json_number(&j, line) < 1e15))
                 ok = fail(EX_DATAERR, "%s:%zu: not a line that eval --out wrote", path, number) == 0;
             else ok = (c = cell_of(cells, json_string(&j, model), json_string(&j, data))) != NULL
                 && cell_add(c, json_number(&j, delta), (int)json_number(&j, chosen), (int)json_number(&j, rejected),

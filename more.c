@@ -17,11 +17,6 @@ enum { LM = 1, REWARD = 1 << 1, MORE = 1 << 2, SFT = 1 << 3, DPO = 1 << 4, IPO =
        BY_POINTS = POINTWISE | ULMA | UNLIKELIHOOD | KTO, REFERENCE = DPO | IPO | POINTWISE | ULMA | KTO,
        POLICY = SFT | BY_PAIRS | BY_POINTS, TRAIN = LM | HEADS | POLICY, DATA = TRAIN | EVAL | SCORE | DOCTOR };
 
-// what a step of each objective is; more_by is in the order of --more
-static const Objective objective_lm = {.windows = 1, .step = step_lm}, objective_reward = {.reward = 1, .step = step_reward},
-    more_by[] = {{.reward = 1, .grouped = 1, .step = step_more_release}, {.reward = 1, .grouped = 1, .step = step_more_paper},
-                 {.reward = 1, .grouped = 1, .step = step_reward}};
-
 static int command_train(int which), command_eval(int which), command_score(int which), command_tokenize(int which),
            command_inspect(int which), command_selftest(int which), command_gradcheck(int which), command_bench(int which), command_sample(int which),
            command_bestof(int which), command_compare(int which), command_doctor(int which);
@@ -52,6 +47,17 @@ static const struct Command { const char *name, *object, *help; int bit; int (*r
     {"bench",    NULL,  "this machine's speed, and ours as a share of its limits",     BENCH,  command_bench, NULL},
 };
 enum { NUM_COMMANDS = sizeof commands / sizeof *commands };
+
+static const struct Command *command_of(int bit) {
+    const struct Command *c = commands;
+    while (c->bit != bit) c++;
+    return c;
+}
+static const struct Command *command_of_objective(const char *name) {
+    for (int i = 0; i < NUM_COMMANDS; i++)
+        if (commands[i].objective && !strcmp(commands[i].object, name)) return &commands[i];
+    return fail(EX_USAGE, "--objective %s: unknown; more --help lists what can be trained", name), NULL;
+}
 
 // ----------------------------------------------------------------------------------------------- the options
 
@@ -85,8 +91,8 @@ static const struct Option {
     {"reference",          COMPARE, TEXT, &opt.reference, 0, 0, 0, 0, NULL, "folder of the model that KL is measured to, if not the first policy"},
     {"reference_cache",    REFERENCE, TEXT, &opt.reference_cache, 0, 0, 0, 0, NULL, "where the reference's log-probabilities are kept, if not in --out"},
     {"out",                TRAIN | EVAL | TOKENIZE | BENCH | JUDGE, TEXT, &opt.out, 0, 0, 0, 0, NULL, "folder to write (eval, bench, bestof, compare: file of JSON lines)"},
-    {"objective",          DOCTOR, CHOICE, &opt.objective, -1, 0, 0, doctor_objectives, 0,
-     "what the data is for; standard: by its kind"},
+    {"objective",          DOCTOR, TEXT, &opt.objective, 0, 0, 0, 0, NULL,
+     "what the data is for, a word that follows train; standard: by its kind"},
     {"rows",               DOCTOR, INT, &opt.rows, 3, 0, 1000000, 0, 0, "of each file whose tokens are shown"},
     {"shape",              BENCH, LIST, &opt.shape, 0, 0, 0, 0, 0, "base (standard), pythia-70m, pythia-160m, pythia-410m, gpt2-124m, qwen3-0.6b; random weights"},
     {"precision",          BENCH, CHOICE, &opt.precision, -1, 0, 0, precisions, 0, "one instead of both"},
@@ -134,8 +140,12 @@ static const struct Option {
     {"judge_max_length",   JUDGE, INT, &opt.judge_max_length, 0, 0, 1 << 20, 0, 0, "the judge's --max_length, 0: the same"},
     {"judge_max_prompt_length", JUDGE, INT, &opt.judge_max_prompt_length, 0, 0, 1 << 20, 0, 0, "likewise"},
     {"all",                BESTOF, TEXT, &opt.all, 0, 0, 0, 0, NULL, "file for every completion with its reward"},
-    {"over_length",        DATA & ~POLICY, CHOICE, &opt.over_length, 1, 0, 0, over_lengths, 0, "what to do with longer answers"},
-    {"over_length",        POLICY, CHOICE, &opt.over_length, 0, 0, 0, over_lengths, 0, "what to do with longer answers (the end of a cut one is not scored)"},
+    {"over_length",        DATA & ~(POLICY | DOCTOR), CHOICE, &opt.over_length, 1, 0, 0, over_lengths, 0,
+     "what to do with longer answers"},
+    {"over_length",        POLICY, CHOICE, &opt.over_length, 0, 0, 0, over_lengths, 0,
+     "what to do with longer answers (the end of a cut one is not scored)"},
+    {"over_length",        DOCTOR, CHOICE, &opt.over_length, -1, 0, 0, over_lengths, 0,
+     "what to do with longer answers; standard: as training, truncate (policies: drop)"},
     {"pooling",            REWARD | MORE | EVAL | SCORE | DOCTOR, CHOICE, &opt.pooling, -1, 0, 0, poolings, 0,
      "of a model without a head, where the reward is read: last token (standard), end token, mean"},
     {"more",               MORE, CHOICE, &opt.more, 0, 0, 0, more_ways, 0, "weights as in the released code, as in the paper, or 1/K"},
@@ -183,15 +193,25 @@ static const struct { const char *other, *name; } aliases[] = {
     {"model_name_or_path", "model"}, {"output_dir", "out"}, {"num_layers", "num_hidden_layers"}, {"num_heads", "num_attention_heads"},
 };
 
+static void set_default(const struct Option *o) {
+    if (o->kind == INT || o->kind == FLAG || o->kind == CHOICE) *(int *)o->to = (int)o->standard;
+    if (o->kind == REAL) *(double *)o->to = o->standard;
+    if (o->kind == TEXT) *(const char **)o->to = o->text;
+    if (o->kind == LIST) ((List *)o->to)->n = 0;
+}
+static int has_option(int bit, const char *name) {
+    for (int i = 0; i < NUM_OPTIONS; i++)
+        if ((options[i].commands & bit) && !strcmp(options[i].name, name)) return 1;
+    return 0;
+}
+// The standards of a command, but for options that the command `set` has too.
+static void adopt_defaults(int bit, int set) {
+    for (int i = 0; i < NUM_OPTIONS; i++)
+        if ((options[i].commands & bit) && !has_option(set, options[i].name)) set_default(&options[i]);
+}
 static void set_defaults(int bit) {
-    for (int i = 0; i < 2*NUM_OPTIONS; i++) {                         // the command's own last: bench has other lengths
-        const struct Option *o = &options[i % NUM_OPTIONS];
-        if (((o->commands & bit) != 0) != (i >= NUM_OPTIONS)) continue;
-        if (o->kind == INT || o->kind == FLAG || o->kind == CHOICE) *(int *)o->to = (int)o->standard;
-        if (o->kind == REAL) *(double *)o->to = o->standard;
-        if (o->kind == TEXT) *(const char **)o->to = o->text;
-        if (o->kind == LIST) ((List *)o->to)->n = 0;
-    }
+    for (int i = 0; i < NUM_OPTIONS; i++) set_default(&options[i]);
+    adopt_defaults(bit, 0);                                           // of several lines its own: bench has other lengths
 }
 
 static void print_value(FILE *f, const struct Option *o) {
@@ -318,13 +338,11 @@ static DataOptions data_options(void) {
     return o;
 }
 
-static int load_data(Dataset *d, const char *spec, const Tokenizer *t, const DataOptions *o, const Objective *objective) {
+// A file for an objective; use: FOR_TRAIN, FOR_THEN, FOR_EVAL.
+static int load_data(Dataset *d, const char *spec, const Tokenizer *t, const DataOptions *o,
+                     const Objective *objective, int use) {
     Buffer line = {0};
-    if (dataset_load(d, spec, t, o) < 0) return -1;
-    if (objective->reward && d->kind != DATA_PAIR)
-        return fail(EX_DATAERR, "%s: %s data; pairs are needed (chosen and rejected)", d->path, data_kind_name[d->kind]);
-    if (objective->windows && d->kind != DATA_TEXT && d->kind != DATA_COMPLETION)
-        return fail(EX_DATAERR, "%s: %s data; texts or prompts with completions are needed", d->path, data_kind_name[d->kind]);
+    if (dataset_load(d, spec, t, o) < 0 || check_kind(d, objective, use) < 0) return -1;
     if (!d->num_records)
         return fail(EX_DATAERR, "%s: nothing is left of %zu rows: %zu ties, %zu too long", d->path, d->rows, d->tied, d->dropped);
     if (dataset_report(d, &line) < 0) return -1;
@@ -384,8 +402,7 @@ static Config new_config(int vocab_size) {
 
 static int command_train(int bit) {
     static Run run;
-    const Objective *o = bit == MORE ? &more_by[opt.more] : NULL;
-    for (int i = 0; !o; i++) if (commands[i].bit == bit) o = commands[i].objective;
+    const Objective *o = bit == MORE ? &more_by[opt.more] : command_of(bit)->objective;
     const char *dir = opt.model.n ? opt.model.item[0] : NULL;
     if (!opt.train.n) return fail(EX_USAGE, "--train is needed");
     if (!opt.out) return fail(EX_USAGE, "--out is needed");
@@ -421,9 +438,10 @@ static int command_train(int bit) {
     DataOptions d = data_options();
     if (o->windows) d.max_length = d.max_prompt_length = 0;           // texts are cut into windows instead
     for (int i = 0; i < files; i++) {
-        const char *spec = i < opt.train.n ? opt.train.item[i] : i < opt.train.n + then->n ? then->item[i - opt.train.n]
+        const int use = i < opt.train.n ? FOR_TRAIN : i < opt.train.n + then->n ? FOR_THEN : FOR_EVAL;
+        const char *spec = use == FOR_TRAIN ? opt.train.item[i] : use == FOR_THEN ? then->item[i - opt.train.n]
                          : opt.eval.item[i - opt.train.n - then->n];
-        if (load_data(&run.data[i], spec, &run.tokenizer, &d, o) < 0) return -1;
+        if (load_data(&run.data[i], spec, &run.tokenizer, &d, o, use) < 0) return -1;
     }
     size_t tokens = 0;
     run.unit = o->grouped ? run.num_train : 1;
@@ -939,7 +957,8 @@ static int command_bench(int bit) {
     (void)bit;
     if (opt.train.n > 1) return fail(EX_USAGE, "--train: one file is enough, not %d", opt.train.n);
     if (opt.train.n)
-        ok = load_tokenizer(&t, opt.model.n ? opt.model.item[0] : NULL) == 0 && load_data(&real, opt.train.item[0], &t, &o, &objective_reward) == 0;
+        ok = load_tokenizer(&t, opt.model.n ? opt.model.item[0] : NULL) == 0
+          && load_data(&real, opt.train.item[0], &t, &o, &objective_reward, FOR_TRAIN) == 0;
     ok = ok && bench_report(opt.train.n ? &real : NULL, t.vocab_size) == 0;
     tokenizer_free(&t), dataset_free(&real);
     return ok ? 0 : -1;
@@ -949,7 +968,12 @@ static int command_doctor(int bit) {
     (void)bit;
     if (!opt.model.n) return fail(EX_USAGE, "--model is needed");
     if (!opt.train.n) return fail(EX_USAGE, "--train is needed");
-    return doctor_report(opt.model.item[0], tokenizer_path(opt.model.item[0]), &o, opt.objective);
+    const char *dir = opt.model.item[0], *tokenizer = tokenizer_path(dir);
+    const char *name = opt.objective ? opt.objective : doctor_objective(tokenizer, &o);
+    const struct Command *train = name ? command_of_objective(name) : NULL;
+    if (!train) return -1;
+    adopt_defaults(train->bit, DOCTOR);
+    return doctor_report(dir, tokenizer, &o, name, train->objective);
 }
 static int command_gradcheck(int bit) {
     Config c;

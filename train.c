@@ -15,13 +15,13 @@ typedef struct { int n; const char *item[MAX_FILES]; } List;
 // What the command line sets; the defaults stand in the options table of more.c.
 typedef struct {
     List model, train, then, demo, eval, from, shape, only;
-    const char *out, *reference, *reference_cache, *tokenizer, *dtype, *template_, *prompt_key, *chosen_key, *rejected_key;
+    const char *out, *reference, *reference_cache, *tokenizer, *dtype, *template_, *prompt_key, *chosen_key, *rejected_key, *objective;
     int vocab_size, hidden_size, num_layers, num_heads;
     int max_length, max_prompt_length, over_length, pooling, more, normalize, scheduler;
     int max_steps, logging_steps, eval_steps, save_steps, per_step_tokens, per_step_pairs, micro_batch_tokens;
     int logp, reduction, labels, score_scale, demos, sft_on, compat;
     int threads, precision, folds, fold, learn, raw_head, recompute, help, quiet, random_weights, seed, rounds,
-        objective, rows;
+        rows;
     List stop;                                                        // of sample
     const char *prompts, *judge, *all;                                // of bestof and compare
     int judge_max_length, judge_max_prompt_length;
@@ -354,6 +354,13 @@ typedef struct Objective {
     int reference, linear, mismatched;                                // needs: logp of the start, no logp, KTO's answers
     double (*loss)(struct Response *x);                               // of a text, or of chosen and rejected
 } Objective;
+
+// what a step of these is; more_by is in the order of --more
+const Objective objective_lm = {.windows = 1, .step = step_lm},
+    objective_reward = {.reward = 1, .step = step_reward},
+    more_by[] = {{.reward = 1, .grouped = 1, .step = step_more_release},
+                 {.reward = 1, .grouped = 1, .step = step_more_paper},
+                 {.reward = 1, .grouped = 1, .step = step_reward}};
 
 // ---------------------------------------------------------------------------------------------- the schedule
 
