@@ -118,8 +118,8 @@ static int show_document(const Doctor *d, const Dataset *data, const Record *r) 
     return ok ? 0 : -1;
 }
 
-/* A prompt and its answers: the rows before the first answer's are the prompt's, its last token among them.  A
- * token is trained where the row before it has it as target: not the first of a text without a prompt, not
+/* A prompt and its answers: the rows before the first answer's are the prompt's, its last token among them.
+ * A token is trained where the row before it has it as target: not the first of a text without a prompt, not
  * the end after an answer that was cut.                                                                    */
 static int show_record(const Doctor *d, const Dataset *data, const Record *r) {
     const Tokenizer *t = &d->tokenizer;
@@ -564,7 +564,8 @@ static int examine_tokenizer(Doctor *d, const char *tokenizer_file) {
     else if (c->pad == c->eos || c->pad == t->eos)
         note(d, eos_used ? &d->traps : &d->warnings, config, 0, "pad is the eos, %d %s, %s; set "
              "\"pad_token_id\" to a token that never occurs in a text%s%s", c->pad, quoted(t, c->pad),
-             eos_used ? !d->objective->reward ? "which is trained: programs that mask pad never learn to stop" :
+             eos_used ? !d->objective->reward
+                 ? "which is trained: programs that mask pad never learn to stop" :
              "from which the reward is read: programs that skip pad read another token" : "which is "
              "harmless with this pooling", t->pad >= 0 && t->pad != c->pad ? ", such as " : "", t->pad !=
              c->pad ? quoted(t, t->pad) : "");
@@ -720,7 +721,8 @@ static int load_file(Doctor *d, File *f, const DataOptions *options) {
     whole.bad_row = bad_row_known, whole.max_length = whole.max_prompt_length = 0;
     if (dataset_load(&f->whole, f->spec, &d->tokenizer, &whole) < 0) return -1;
     if (dataset_load(&f->seen, f->spec, &d->tokenizer, &o) < 0) return -1;
-    if (!f->seen.rows || check_kind(&f->seen, d->objective, f->train ? FOR_TRAIN : FOR_EVAL) == 0) return 0;
+    if (!f->seen.rows || objective_takes(d->objective, &f->seen, f->train ? FOR_TRAIN : FOR_EVAL) == 0)
+        return 0;
     f->wrong_kind = 1;
     char what[sizeof error_text];
     snprintf(what, sizeof what, "%s", error_text);
@@ -780,9 +782,9 @@ static int refuse_standard_input(const List *files) {
 
 // What the first training file that has a row that can be read is for; NULL after fail().
 const char *doctor_objective(const char *tokenizer_file, const DataOptions *options) {
-    static const char *const by_kind[] = {[DATA_TEXT] = "lm", [DATA_PROMPT] = "reward", [DATA_COMPLETION] = "sft",
-                                          [DATA_PAIR] = "reward", [DATA_RANKING] = "reward",
-                                          [DATA_POINT] = "pointwise-dpo"};
+    static const char *const by_kind[] = {
+        [DATA_TEXT] = "lm", [DATA_PROMPT] = "reward", [DATA_COMPLETION] = "sft", [DATA_PAIR] = "reward",
+        [DATA_RANKING] = "reward", [DATA_POINT] = "pointwise-dpo"};
     const char *name = NULL;
     DataOptions o = *options;
     Tokenizer t = {0};

@@ -131,8 +131,9 @@ static int keep_fold(Dataset *d, int inside) {
     for (size_t i = 0; i < d->num_records; i++)
         if (opt.folds <= 1 || in_fold(&d->record[i]) == inside) d->record[kept++] = d->record[i];
     d->num_records = kept;
-    return kept || opt.folds <= 1 ? 0 : fail(EX_DATAERR, "%s: no rows %s fold %d of %d", d->path, inside ? "in" : "outside",
-                           opt.fold, opt.folds);
+    if (kept || opt.folds <= 1) return 0;
+    return fail(EX_DATAERR, "%s: no rows %s fold %d of %d", d->path, inside ? "in" : "outside", opt.fold,
+                opt.folds);
 }
 
 static int needs(const Dataset *d, const char *what) {
@@ -141,10 +142,11 @@ static int needs(const Dataset *d, const char *what) {
 
 // Which kinds of data an objective takes from --train, from --then or --demo, and from --eval. 0 or -1.
 enum { FOR_TRAIN, FOR_THEN, FOR_EVAL };
-static int check_kind(const Dataset *d, const Objective *o, int use) {
-    const int pair = d->kind == DATA_PAIR, point = d->kind == DATA_POINT, completion = d->kind == DATA_COMPLETION;
+int objective_takes(const Objective *o, const Dataset *d, int use) {
+    const int text = d->kind == DATA_TEXT, completion = d->kind == DATA_COMPLETION;
+    const int pair = d->kind == DATA_PAIR, point = d->kind == DATA_POINT;
     if (o->windows)
-        return completion || d->kind == DATA_TEXT ? 0 : needs(d, "texts or prompts with completions are needed");
+        return text || completion ? 0 : needs(d, "texts or prompts with completions are needed");
     if (o->reward || (o->data == PAIRS && use == FOR_TRAIN))
         return pair ? 0 : needs(d, "pairs are needed (chosen and rejected)");
     if (o->data == POINTS && use == FOR_TRAIN)
@@ -243,7 +245,8 @@ static int mismatch(Dataset *m, const Dataset *d) {
     return 0;
 }
 
-// The loaded files, of kinds that fit, as the objective wants them; KTO's mismatched sets come after them. 0, or -1 after fail().
+// The loaded files, of kinds that fit, as the objective wants them; KTO's mismatched sets come after them.
+// 0, or -1 after fail().
 int policy_data(Run *run) {
     const Objective *o = run->objective;
     const int trained = run->num_train + run->num_then, files = trained + run->num_eval;
@@ -252,7 +255,8 @@ int policy_data(Run *run) {
                     "--reduction joint, or --logp sum");
     for (int i = 0; i < trained; i++) {
         const int imitated = i >= run->num_train || o->data == DEMONSTRATIONS;
-        if (keep_fold(&run->data[i], 0) < 0 || (imitated && keep_demonstrations(&run->data[i]) < 0)) return -1;
+        if (keep_fold(&run->data[i], 0) < 0 || (imitated && keep_demonstrations(&run->data[i]) < 0))
+            return -1;
     }
     if (o->data == POINTS && settle_labels(run) < 0) return -1;
     if (!o->mismatched) return 0;
