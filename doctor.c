@@ -561,14 +561,15 @@ static int examine_tokenizer(Doctor *d, const char *tokenizer_file) {
         note(d, &d->warnings, config, 0, "no \"pad_token_id\", which other programs need for batches; set "
              "it to a token that never occurs in a text%s%s", t->pad >= 0 ? ", such as " : "", quoted(t,
              t->pad));
-    else if (c->pad == c->eos || c->pad == t->eos)
+    else if (c->pad == c->eos || c->pad == t->eos) {
+        const char *harm = !eos_used ? "which is harmless with this pooling"
+            : !d->objective->reward ? "which is trained: programs that mask pad never learn to stop"
+            : "from which the reward is read: programs that skip pad read another token";
+        const int other = t->pad >= 0 && t->pad != c->pad;
         note(d, eos_used ? &d->traps : &d->warnings, config, 0, "pad is the eos, %d %s, %s; set "
-             "\"pad_token_id\" to a token that never occurs in a text%s%s", c->pad, quoted(t, c->pad),
-             eos_used ? !d->objective->reward
-                 ? "which is trained: programs that mask pad never learn to stop" :
-             "from which the reward is read: programs that skip pad read another token" : "which is "
-             "harmless with this pooling", t->pad >= 0 && t->pad != c->pad ? ", such as " : "", t->pad !=
-             c->pad ? quoted(t, t->pad) : "");
+             "\"pad_token_id\" to a token that never occurs in a text%s%s", c->pad, quoted(t, c->pad), harm,
+             other ? ", such as " : "", other ? quoted(t, t->pad) : "");
+    }
     if (c->eos >= 0 && t->eos >= 0 && c->eos != t->eos)
         note(d, &d->warnings, config, 0, "eos is %d %s, but training uses %d %s; make them one where it "
              "matters", c->eos, quoted(t, c->eos), t->eos, quoted(t, t->eos));

@@ -14,17 +14,14 @@ enum { LM = 1, REWARD = 1 << 1, MORE = 1 << 2, SFT = 1 << 3, DPO = 1 << 4, IPO =
        ULMA = 1 << 7, UNLIKELIHOOD = 1 << 8, KTO = 1 << 9, ORPO = 1 << 10, SIMPO = 1 << 11, EVAL = 1 << 12,
        SCORE = 1 << 13, SAMPLE = 1 << 14, TOKENIZE = 1 << 15, INSPECT = 1 << 16, GRADCHECK = 1 << 17,
        SELFTEST = 1 << 18, BENCH = 1 << 19, DOCTOR = 1 << 20, BESTOF = 1 << 21, COMPARE = 1 << 22,
-       ALL = (1 << 23) - 1,
-       HEADS = REWARD | MORE, BY_PAIRS = DPO | IPO | ORPO | SIMPO,
+       ALL = (1 << 23) - 1, HEADS = REWARD | MORE, BY_PAIRS = DPO | IPO | ORPO | SIMPO,
        BY_POINTS = POINTWISE | ULMA | UNLIKELIHOOD | KTO, REFERENCE = DPO | IPO | POINTWISE | ULMA | KTO,
-       POLICY = SFT | BY_PAIRS | BY_POINTS, TRAIN = LM | HEADS | POLICY,
-       DATA = TRAIN | EVAL | SCORE | DOCTOR, WRITE = SAMPLE | BESTOF | COMPARE, JUDGE = BESTOF | COMPARE };
+       POLICY = SFT | BY_PAIRS | BY_POINTS, TRAIN = LM | HEADS | POLICY, DATA = TRAIN | EVAL | SCORE | DOCTOR,
+       WRITE = SAMPLE | BESTOF | COMPARE, JUDGE = BESTOF | COMPARE };
 
 static int command_train(int bit), command_doctor(int bit), command_eval(int bit), command_score(int bit),
-           command_sample(int bit), command_bestof(int bit), command_compare(int bit),
-               command_tokenize(int bit),
-           command_inspect(int bit), command_selftest(int bit), command_gradcheck(int bit),
-           command_bench(int bit);
+    command_sample(int bit), command_bestof(int bit), command_compare(int bit), command_tokenize(int bit),
+    command_inspect(int bit), command_selftest(int bit), command_gradcheck(int bit), command_bench(int bit);
 
 static const struct Command {
     const char *name, *object;
@@ -340,8 +337,8 @@ static const char *const eval_help =
     "is FOLDER or NAME=FOLDER.  Of reward models NAME=A+B+C means the mean of the three rewards, and a %s\n"
     "in FOLDER becomes the name of the evaluation file, so that each file has its own model.  A policy's\n"
     "reward is beta (log pi - log ref); points give the area under its curve, all data the perplexity of\n"
-    "the good answers.  --out keeps every pair's reward difference; --from reads such files back, so that cells,\n"
-    "seeds and folds computed apart make one table.\n";
+    "the good answers.  --out keeps every pair's reward difference; --from reads such files back, so that\n"
+    "cells, seeds and folds computed apart make one table.\n";
 
 static void print_help(const struct Command *c) {
     set_defaults(c ? c->bit : 0);
@@ -716,8 +713,7 @@ static int evaluate_policy(Cells *cells, const char *spec, const char *file, con
                || memcmp(own.token, d->token, d->num_tokens * sizeof *d->token)))
         ok = fail(EX_DATAERR,
                   "%s: %s has another tokenizer than the reference; log-probabilities of other tokens do "
-                  "not compare",
-                  own.path, name) == 0;
+                  "not compare", own.path, name) == 0;
     ok = ok && (reward = allocate(own.num_answers, sizeof *reward))
       && (own.kind != DATA_PAIR || (c = cell_of(cells, name, own.name)));
     if (ok) implicit_rewards(reward, &own, logp, ref, opt.beta);
@@ -862,8 +858,7 @@ static int print_sample(void *context, const Completion *c) {
           && buffer_append(&line, ",\"completion\":", 14) == 0 && json_quote(&line, c->text, c->len) == 0;
         if (ok)
             printf("%s,\"sample\":%d,\"tokens\":%d,\"finish\":\"%s\",\"logp\":%.9g}\n", line.data, c->sample,
-                   c->n,
-                       finish_name[c->finish], c->logp);
+                   c->n, finish_name[c->finish], c->logp);
     }
     buffer_free(&prompt), buffer_free(&line);
     if (ok && (fflush(stdout) || ferror(stdout)))
@@ -1118,8 +1113,7 @@ static int command_inspect(int bit) {
             low = host[i] < low ? host[i] : low, high = host[i] > high ? host[i] : high;
         }
         printf("%10zu numbers  rms %9.6f  from %9.6f to %9.6f  %s\n", list[k].size,
-               sqrt(square / (double)list[k].size), low, high,
-               list[k].decay ? "decays" : "");
+               sqrt(square / (double)list[k].size), low, high, list[k].decay ? "decays" : "");
         free(host);
     }
     model_free(&m);

@@ -555,8 +555,7 @@ int train(Run *run, const Objective *o) {
     Purpose purpose = opt.recompute ? RECOMPUTING : TRAINING;
     run->model.recompute = opt.recompute;
     fprintf(stderr, "%zu parameters, %d steps, %.2f GiB needed, %d threads, %s\n", run->model.num_params,
-            steps,
-            (double)model_bytes(&run->model.config, T, B, purpose) / 1073741824.0, thread_count(),
+            steps, (double)model_bytes(&run->model.config, T, B, purpose) / 1073741824.0, thread_count(),
             kernels_name());
     if (model_init_training(&run->model) < 0 || model_reserve(&run->model, T, B) < 0) return -1;
     if (o->grouped && !(run->momentum = allocate((size_t)K * (size_t)C, sizeof *run->momentum))) return -1;
@@ -581,8 +580,7 @@ int train(Run *run, const Objective *o) {
         double norm = model_grad_norm(&run->model);
         if (!isfinite(loss) || !isfinite(norm))
             return fail(EX_DATAERR, "step %d: the loss or a gradient is not finite (loss %g, gradient norm "
-                        "%g); "
-                        "a lower --learning_rate may help; this step is not saved", s + 1, loss, norm);
+                        "%g); a lower --learning_rate may help; this step is not saved", s + 1, loss, norm);
         AdamW adamw = {lr, opt.beta1, opt.beta2, opt.eps, opt.weight_decay, opt.head_rate, 1, s + 1};
         if (opt.max_grad_norm > 0 && opt.max_grad_norm < norm + 1e-6)
             adamw.scale = opt.max_grad_norm / (norm + 1e-6);
