@@ -113,8 +113,8 @@ static int write_metrics(FILE *f, const Cell *c) {
         fprintf(f, "{\"event\":\"metrics\",\"model\":%s,\"eval\":%s,\"n\":%d,\"prompts\":%d,"
                 "\"accuracy\":%.9g,\"accuracy_95\":[%.9g,%.9g],\"accuracy_strict\":%.9g,\"tie_rate\":%.9g,"
                 "\"nll\":%.9g,\"brier\":%.9g,\"margin\":%.9g", model.data, data.data, m->n, m->clusters,
-                m->accuracy, m->accuracy_95.low, m->accuracy_95.high, m->accuracy_strict, m->tie_rate, m->nll, m->brier,
-                m->margin);
+                m->accuracy, m->accuracy_95.low, m->accuracy_95.high, m->accuracy_strict, m->tie_rate, m->nll,
+                m->brier, m->margin);
         for (int k = 0; k < NUM_ECE; k++) {
             const int bins = ece_bins[k];
             fprintf(f, ",\"ece_%d\":%.9g,\"ace_more_%d\":%.9g,\"mce_%d\":%.9g,\"confidence_ece_%d\":%.9g",
