@@ -422,6 +422,16 @@ if part policy; then
         refused 65 "p-again/reference.bin is not of these weights; remove it" ./more train dpo $policy --train "$t/a.train.jsonl" --out "$t/p-again"
     fi
     proves "what_a_policy_cannot_be_trained_on_is_refused_and_the_remedy_named"
+    for f in 0 1; do
+        works ./more train sft $policy --per_step_rows 3 --max_steps 2 --train "$t/a.train.jsonl" --folds 2 --fold $f --out "$t/fold-$f"
+        works ./more eval $cut --reference "$t/lm" --model p="$t/p-dpo" --eval "$t/a.test.jsonl" --folds 2 --fold $f --out "$t/fold.$f"
+    done
+    cmp -s "$t/fold-0/model.safetensors" "$t/fold-1/model.safetensors" && fault "two folds, one policy"
+    sed -n 's/.*"event":"policy".*"n":\([0-9]*\).*/\1/p' "$t/fold.0" "$t/fold.1" | awk '{ n += $1 } END { exit n != 32 || NR != 2 }' || fault "folds"
+    head -n 1 "$t/a.train.jsonl" > "$t/one.jsonl"
+    for f in 0 1; do ./more train sft $policy --per_step_rows 1 --train "$t/one.jsonl" --folds 2 --fold $f --out "$t/w.fold" 2>&1; done > "$t/w.err"
+    holds "$t/w.err" "one.jsonl: no rows outside fold [01] of 2"
+    proves "policies_leave_a_fold_out_and_eval_takes_it_alone"
 fi
 
 # ------------------------------------------------------------------------------------------------------ evaluating
@@ -646,6 +656,10 @@ if part compare; then
         for f in 0 1; do ./more bestof $judged --folds 2 --fold $f --n 1 --all "$t/all-$f" --out "$t/w.x" 2> "$t/2"; done
         head -n 1 "$t/all-0" | sed 's/,"reward".*/}/' > "$t/other-fold")
     refused 66 "no-such" ./more compare --model "$t/lm" $compared --reference "$t/no-such"
+    mkdir -p "$t/short"; cp "$t/lm"/* "$t/short"
+    sed 's/\("max_position_embeddings": *\)[0-9]*/\118/' "$t/lm/config.json" > "$t/short/config.json"
+    refused 65 "tokens with its prompt, the reference 18 positions" ./more compare --model "$t/lm" $compared --max_length 16 \
+        --max_prompt_length 10 --reference "$t/short"
     refused 73 "is a folder" ./more compare --model "$t/lm" $compared --out "$t"
     proves "what_compare_cannot_do_without_is_asked_for"
 fi
