@@ -112,8 +112,8 @@ static int read_references(Policy *p, Model *m, int eos) {
     for (size_t i = 0; ok && i < p->n; i++) {
         const int rows = p->drawn.record[p->written[i].prompt].prompt.len + p->written[i].tokens;
         if (rows > positions)
-            ok = fail(EX_DATAERR, "completion %zu of %s has %d tokens with its prompt, the reference %d positions",
-                      i + 1, p->name, rows, positions) == 0;
+            ok = fail(EX_DATAERR, "completion %zu of %s has %d tokens with its prompt, the reference %d "
+                      "positions", i + 1, p->name, rows, positions) == 0;
     }
     ok = ok && evaluate_logps(m, eos, &p->drawn, logp) == 0;
     for (size_t i = 0; ok && i < p->n; i++) p->written[i].ref = logp[i];

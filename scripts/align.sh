@@ -6,8 +6,8 @@
 #   SFT      answers labelled true of the other prompts, as all that follows, each from SFT: best-of-4 (the
 #            judge's choice of SFT's own samples), DPO (pairs), point-wise DPO, ULMA, unlikelihood (points)
 #
-# Rates and epochs were chosen on the training files: the judge's by the log loss of the pairs of fold 1; SFT's
-# by the perplexity of the answers labelled true in fold 0; those of the others, of 5e-5, 1e-4 and 2e-4
+# Rates and epochs were chosen on the training files: the judge's by the log loss of the pairs of fold 1;
+# SFT's by the perplexity of the answers labelled true in fold 0; those of the others, of 5e-5, 1e-4 and 2e-4
 # (unlikelihood: 5e-5 and 2e-4), by the area under the curve of implicit rewards in fold 0, where that
 # perplexity is at most a tenth above SFT's.  That of best-of-4 was not chosen.
 # Usage: sh scripts/align.sh [OUT]
@@ -21,6 +21,10 @@ reward="$recipe --fold 1 --model data/base --per_step_pairs 16 --pooling mean --
 policy="$recipe --fold 0 --per_step_rows 16 --over_length truncate"
 write="$cut --max_new_tokens 128 --temperature 1 --seed 1 --batch 64"
 mkdir -p "$out"
+keep() {
+    file=$out/$1; shift
+    [ -e "$file" ] || { "$@" > "$file.part" && mv "$file.part" "$file"; }
+}
 step() { [ -e "$out/$1/model.safetensors" ] || ./more train "$2" --out "$out/$1" $3; }
 
 step judge reward "$reward --train $pairs --learning_rate 2e-4"
@@ -33,14 +37,13 @@ step pointwise-dpo pointwise-dpo "$policy --model $out/sft --train $points --lea
 step ulma ulma                   "$policy --model $out/sft --train $points --learning_rate 1e-4"
 step unlikelihood unlikelihood   "$policy --model $out/sft --train $points --learning_rate 5e-5"
 
-[ -e "$out/judge.txt" ] || ./more eval $cut --model "$out/judge" --eval $test.test.jsonl > "$out/judge.txt"
-[ -e "$out/implicit.txt" ] || ./more eval $cut --reference "$out/sft" --eval ${test}_point.test.jsonl \
-    $test.test.jsonl --model "DPO=$out/dpo" "point-wise DPO=$out/pointwise-dpo" "ULMA=$out/ulma" \
-    "unlikelihood=$out/unlikelihood" > "$out/implicit.txt"
-[ -e "$out/compare.txt" ] || ./more compare $write --stop "$turn" --prompts $test.test.jsonl \
-    --judge "$out/judge" --out "$out/compare.jsonl" --model base=data/base "SFT=$out/sft" \
-    "best-of-4 SFT=$out/best-of-4" "DPO=$out/dpo" "point-wise DPO=$out/pointwise-dpo" "ULMA=$out/ulma" \
-    "unlikelihood=$out/unlikelihood" > "$out/compare.txt"
+keep judge.txt ./more eval $cut --model "$out/judge" --eval $test.test.jsonl
+keep implicit.txt ./more eval $cut --reference "$out/sft" --eval ${test}_point.test.jsonl $test.test.jsonl \
+    --model "DPO=$out/dpo" "point-wise DPO=$out/pointwise-dpo" "ULMA=$out/ulma" \
+    "unlikelihood=$out/unlikelihood"
+keep compare.txt ./more compare $write --stop "$turn" --prompts $test.test.jsonl --judge "$out/judge" \
+    --out "$out/compare.jsonl" --model base=data/base "SFT=$out/sft" "best-of-4 SFT=$out/best-of-4" \
+    "DPO=$out/dpo" "point-wise DPO=$out/pointwise-dpo" "ULMA=$out/ulma" "unlikelihood=$out/unlikelihood"
 echo; echo "The judge on test pairs"; cat "$out/judge.txt"
 echo; echo "Implicit rewards of test answers, the reference is SFT"; cat "$out/implicit.txt"
 echo; cat "$out/compare.txt"
