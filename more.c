@@ -454,7 +454,7 @@ static int load_model(Model *m, Tokenizer *t, const char *dir, int kind) {
     Config c;
     if (checkpoint_config(&c, dir) < 0) return -1;
     if (!c.reward && kind == LOAD_REWARD_MODEL && opt.raw_head < 0)
-        return fail(EX_DATAERR, "%s: a language model without a reward head; train one, give --raw_head SEED for a random head, or --reference for a policy", dir);
+        return fail(EX_DATAERR, "%s: a language model without a reward head; train one, or give --raw_head SEED for a random head (eval of policies: --reference)", dir);
     if (load_tokenizer(t, dir) < 0 || checkpoint_load(m, dir, kind) < 0) return -1;
     if (t->eos < 0) return fail(EX_DATAERR, "%s: the tokenizer has no end-of-text token", dir);
     if (t->vocab_size > m->config.vocab_size)
@@ -503,6 +503,7 @@ static int evaluate_cell(Cells *cells, const char *spec, const char *file, FILE 
         ok = ok && dataset_load(&own, file, &t, &o) == 0;
         if (ok && own.kind != DATA_PAIR)
             ok = fail(EX_DATAERR, "%s: %s data; pairs are needed", own.path, data_kind_name[own.kind]) == 0;
+        ok = ok && keep_fold(&own, 1) == 0;
         if (ok && parts && !same_rows(&d, &own))
             ok = fail(EX_DATAERR, "%s: --over_length drop leaves other pairs to another model of %s", own.path, name) == 0;
         if (ok && !parts)
@@ -518,12 +519,11 @@ static int evaluate_cell(Cells *cells, const char *spec, const char *file, FILE 
     int from = c ? c->n : 0;
     for (size_t i = 0; ok && i < d.num_records; i++) {
         const Record *r = &d.record[i];
-        if (opt.folds > 1 && !in_fold(r)) continue;
         const Answer *a = &d.answer[r->first];
         double delta = ((double)sum[r->first] - sum[r->first + 1]) / parts;
         ok = cell_add(c, delta, a[0].chars, a[1].chars, r->group, r->line) == 0;
     }
-    if (ok && c->n == from) ok = fail(EX_DATAERR, "%s: no pairs in this fold", d.path) == 0;
+    if (ok && c->n == from) ok = fail(EX_DATAERR, "%s: no pairs", d.path) == 0;
     if (ok && out) ok = write_pairs(out, c, from) == 0;
     dataset_free(&d), free(sum), free(reward);
     return ok ? 0 : -1;

@@ -125,13 +125,14 @@ static void implicit_rewards(double *reward, const Dataset *d, const double *log
 
 // ------------------------------------------------------------------------------------------------- the data
 
-// Keeps the rows of d that are in the fold, or the others; all, where there are no folds. 0, or -1 after fail().
+// Keeps the rows of d that are in the fold, or the others; all, where there are no folds. 0 or -1.
 static int keep_fold(Dataset *d, int inside) {
     size_t kept = 0;
     for (size_t i = 0; i < d->num_records; i++)
         if (opt.folds <= 1 || in_fold(&d->record[i]) == inside) d->record[kept++] = d->record[i];
     d->num_records = kept;
-    return kept ? 0 : fail(EX_DATAERR, "%s: no rows %s fold %d of %d", d->path, inside ? "in" : "outside", opt.fold, opt.folds);
+    return kept || opt.folds <= 1 ? 0 : fail(EX_DATAERR, "%s: no rows %s fold %d of %d", d->path, inside ? "in" : "outside",
+                           opt.fold, opt.folds);
 }
 
 static int needs(const Dataset *d, const char *what) {
@@ -624,9 +625,9 @@ static void explain_trend(const Run *run) {
         }
     if (steps_done < 2 || mean[1][0] >= mean[0][0]) return;
     fprintf(stderr, "chosen answers became less likely: their mean log-probability%s went from %.3f in the\n"
-            "first tenth of the steps to %.3f in the last, that of rejected ones from %.3f to %.3f.  The loss\n"
-            "asks for the difference alone: both may fall.  Where chosen answers are to stay likely: a lower\n"
-            "--learning_rate, a higher --beta, fewer steps, or train orpo or ulma, which imitate them.\n",
+            "first tenth of the steps to %.3f in the last, that of rejected ones from %.3f to %.3f.  The\n"
+            "loss asks for the difference alone: both may fall.  Where chosen answers are to stay likely: a\n"
+            "lower --learning_rate, a higher --beta, fewer steps, or orpo or ulma, which imitate them.\n",
             run->objective->reference ? " against the reference" : "", mean[0][0], mean[1][0],
             mean[0][1], mean[1][1]);
 }
@@ -640,11 +641,12 @@ typedef struct {                                                      // held-ou
 
 static double mean_score(const Dataset *d) {                          // of the first answers
     double mean = 0;
-    for (size_t i = 0; i < d->num_records; i++) mean += d->answer[d->record[i].first].score / (double)d->num_records;
+    for (size_t i = 0; i < d->num_records; i++)
+        mean += d->answer[d->record[i].first].score / (double)d->num_records;
     return mean;
 }
 
-// Good are completions, the chosen of pairs, and points whose label is true or whose score is above the mean of d.
+// Good are completions, the chosen of pairs, points whose label is true or whose score is above the mean.
 static int is_good(const Dataset *d, const Record *r, int k, double mean) {
     double z = d->answer[r->first + k].score;
     return d->kind == DATA_COMPLETION || (d->kind == DATA_PAIR ? k == 0 : z > mean || (z == 1 && mean == 1));

@@ -406,22 +406,26 @@ int evaluate_lm(Model *m, const Tokenizer *t, const Dataset *d, double *bits_per
     return ok ? 0 : -1;
 }
 
-// Rewards of every answer of d, (num_answers) in the order of d->answer. 0, or -1 after fail().
+// Rewards of d's answers, reward(num_answers); one without a record stays as it is. 0, or -1 after fail().
 int evaluate_rewards(Model *m, int eos, const Dataset *d, float *reward) {
     Pack pack = {0};
+    float *value = NULL;
+    size_t capacity = 0;
     int ok = 1;
     for (size_t i = 0, first = 0; ok && i < d->num_records; i++) {
         ok = pack_record(&pack, d, &d->record[i], m->config.pooling, eos) == 0;
         int more = i + 1 < d->num_records ? record_rows(d, &d->record[i+1], m->config.pooling) : INT_MAX;
         if (!ok || (more < INT_MAX && pack.T + more <= opt.micro_batch_tokens)) continue;
         Batch b = pack_batch(&pack);
-        if (!(ok = model_reserve(m, b.T, b.B) == 0)) break;
+        ok = model_reserve(m, b.T, b.B) == 0 && reserve(&value, &capacity, (size_t)b.B, sizeof *value) == 0;
+        if (!ok) break;
         model_forward(m, &b);
-        model_rewards(m, &b, reward + first, NULL);
-        first += (size_t)b.B;
+        model_rewards(m, &b, value, NULL);
+        for (int t = 0; first <= i; first++)
+            for (int k = 0; k < d->record[first].count; k++) reward[d->record[first].first + k] = value[t++];
         pack_clear(&pack);
     }
-    pack_free(&pack);
+    pack_free(&pack), free(value);
     return ok ? 0 : -1;
 }
 

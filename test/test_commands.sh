@@ -390,7 +390,7 @@ if part policy; then
 
     awk '{ sub(/"chosen":" yes/, "\"chosen\":\" no"); print }' "$t/a.train.jsonl" > "$t/alike.jsonl"
     works ./more train dpo $policy --learning_rate 3e-2 --max_grad_norm 0 --num_train_epochs 20 --train "$t/alike.jsonl" --out "$t/x"
-    holds "$t/2" '^chosen answers became less likely: their mean log-probability against the reference went from [-0-9.]* in the first$'
+    holds "$t/2" '^chosen answers became less likely: their mean log-probability against the reference went from [-0-9.]* in the$'
     proves "chosen_answers_that_become_less_likely_are_explained"
 
     refused 65 "points.jsonl: point data; pairs are needed (chosen and rejected)" ./more train dpo $policy --train "$t/points.jsonl" --out "$t/x"

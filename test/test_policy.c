@@ -10,8 +10,8 @@ static Run run;
 static Config small(void) {
     return (Config){.family = FAMILY_NEOX, .vocab_size = V, .channels = 16, .num_layers = 2, .num_heads = 2,
                     .num_kv_heads = 2, .head_dim = 8, .hidden = 64, .max_positions = 64,
-                    .parallel_residual = 1, .tied = 1, .rotary_dims = 4, .qkv_bias = 1, .out_bias = 1, .mlp_bias = 1,
-                    .norm_eps = 1e-5f, .rope_theta = 10000, .eos = EOS};
+                    .parallel_residual = 1, .tied = 1, .rotary_dims = 4, .qkv_bias = 1, .out_bias = 1,
+                    .mlp_bias = 1, .norm_eps = 1e-5f, .rope_theta = 10000, .eos = EOS};
 }
 static void refer(Dataset *d) {
     double logp[64];
@@ -47,8 +47,10 @@ static Dataset pairs_of(int twins) {
     for (int i = 0; i < 4; i++) {
         record[i] = (Record){.prompt = {(size_t)(20*i), i}, .first = 2*i,
                              .count = 2, .weight = 1, .line = (size_t)i + 1, .group = (unsigned)i};
-        for (int k = 0; k < 2; k++)
-            answer[2*i + k] = (Answer){.tokens = {(size_t)(20*i + 4 + (twins ? 0 : 6*k)), twins ? 5 : 3 + 2*k}};
+        for (int k = 0; k < 2; k++) {
+            Span text = {(size_t)(20*i + 4 + (twins ? 0 : 6*k)), twins ? 5 : 3 + 2*k};
+            answer[2*i + k] = (Answer){.tokens = text, .score = (float)(1 - k)};
+        }
     }
     return (Dataset){.path = "p", .kind = DATA_PAIR, .token = token, .record = record, .num_records = 4,
                      .answer = answer, .num_answers = 8};
