@@ -41,9 +41,13 @@ keep judge.txt ./more eval $cut --model "$out/judge" --eval $test.test.jsonl
 keep implicit.txt ./more eval $cut --reference "$out/sft" --eval ${test}_point.test.jsonl $test.test.jsonl \
     --model "DPO=$out/dpo" "point-wise DPO=$out/pointwise-dpo" "ULMA=$out/ulma" \
     "unlikelihood=$out/unlikelihood"
-keep compare.txt ./more compare $write --stop "$turn" --prompts $test.test.jsonl --judge "$out/judge" \
-    --out "$out/compare.jsonl" --model base=data/base "SFT=$out/sft" "best-of-4 SFT=$out/best-of-4" \
-    "DPO=$out/dpo" "point-wise DPO=$out/pointwise-dpo" "ULMA=$out/ulma" "unlikelihood=$out/unlikelihood"
+compare() {
+    keep "$1.txt" ./more compare $write --stop "$turn" --prompts $test.test.jsonl --judge "$out/judge" \
+        --out "$out/$1.jsonl" --model $2 "SFT=$out/sft" "best-of-4 SFT=$out/best-of-4" "DPO=$out/dpo" \
+        "point-wise DPO=$out/pointwise-dpo" "ULMA=$out/ulma" "unlikelihood=$out/unlikelihood"
+}
+compare against-base base=data/base
+compare against-sft
 echo; echo "The judge on test pairs"; cat "$out/judge.txt"
 echo; echo "Implicit rewards of test answers, the reference is SFT"; cat "$out/implicit.txt"
-echo; cat "$out/compare.txt"
+echo; cat "$out/against-base.txt"; echo; cat "$out/against-sft.txt"
