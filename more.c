@@ -209,6 +209,13 @@ static const char *const eval_help =
     "under its curve, all data the perplexity of the good answers.  --out keeps every pair's reward difference; --from reads\n"
     "such files back, so that cells, seeds and folds computed apart make one table.\n";
 
+static const char *const compare_help =
+    "\ncompare gives each policy the prompts of one file, each once, and the same random numbers.  Rewards and wins\n"
+    "are the judge's; equal rewards and equal texts are ties.  KL is the mean of log pi - log ref over the policy's\n"
+    "own completions (of the policy itself at temperature 1 without filters).  Perplexity is that of the file's\n"
+    "answers, of good ones where the file says which: chosen, labelled true, scored above the mean.  Intervals are\n"
+    "95 %, by bootstrap over prompts; +- is one standard error.\n";
+
 static void print_help(const struct Command *c) {
     set_defaults(c ? c->bit : 0);
     if (!c) {
@@ -231,7 +238,7 @@ static void print_help(const struct Command *c) {
         }
         printf("\n");
     }
-    if (c->bit == EVAL) printf("%s", eval_help);
+    if (c->bit == EVAL || c->bit == COMPARE) printf("%s", c->bit == EVAL ? eval_help : compare_help);
 }
 
 static int set_option(const struct Option *o, const char *value) {
