@@ -1,5 +1,6 @@
 # make        builds ./more            make run    trains and compares reward models on the shipped data (minutes)
 # make test   runs every test          make study  the full comparison, resumable (hours)
+# make align  a judge and six policies, compared on test prompts (minutes)
 #
 # What make does, `cc -O2 more.c -o more -lm` can do too, on one thread; the numbers are the same.
 CFLAGS ?= -O2
@@ -20,9 +21,12 @@ test/bin/%: test/%.c test/test.h $(SRC)
 	@mkdir -p test/bin
 	$(CC) -std=c11 $(CFLAGS) -Wall -Wextra $(OPENMP) $< -o $@ $(LDLIBS)
 
-.PHONY: run study test clean
+.PHONY: run align study test clean
 run: more
 	sh scripts/run.sh
+
+align: more
+	sh scripts/align.sh
 
 study: more
 	sh scripts/study.sh $(MORE_DATA)

@@ -45,7 +45,8 @@ int record_rows(const Dataset *d, const Record *r, Pooling pooling) {
 }
 
 /* Adds a record's prompt and all its answers: one group, one Text an answer.  Targets are the answers' tokens and the
- * end of text after them.  The end is itself a row only where the reward is read from it. 0, or -1 after fail().  */
+ * end of text after them, if they were not cut.  The end is itself a row only where the reward is read from it.
+ * 0, or -1 after fail().                                                                                   */
 int pack_record(Pack *p, const Dataset *d, const Record *r, Pooling pooling, int eos) {
     const int *prompt = d->token + r->prompt.start, P = r->prompt.len;
     int parent = -1;
@@ -57,10 +58,10 @@ int pack_record(Pack *p, const Dataset *d, const Record *r, Pooling pooling, int
     }
     for (int i = 0; i < r->count; i++) {
         const Span *a = &d->answer[r->first + i].tokens;
-        const int *answer = d->token + a->start, start = p->T;
-        if (P > 0) pack_row(p, prompt[P-1], P - 1, a->len ? answer[0] : eos);
+        const int *answer = d->token + a->start, start = p->T, end = d->answer[r->first + i].cut ? -1 : eos;
+        if (P > 0) pack_row(p, prompt[P-1], P - 1, a->len ? answer[0] : end);
         p->text[p->B++] = (Text){p->T, a->len, p->T + a->len - (pooling != POOL_EOS)};
-        for (int k = 0; k < a->len; k++) pack_row(p, answer[k], P + k, k + 1 < a->len ? answer[k+1] : eos);
+        for (int k = 0; k < a->len; k++) pack_row(p, answer[k], P + k, k + 1 < a->len ? answer[k+1] : end);
         if (pooling == POOL_EOS) pack_row(p, eos, P + a->len, -1);
         p->seg[p->S++] = (Segment){start, p->T - start, parent};
     }

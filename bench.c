@@ -7,7 +7,8 @@
 #ifndef BENCH_C
 #define BENCH_C
 #include "check.c"
-#include "train.c"
+#include "generate.c"
+#include "policy.c"
 
 enum { MAX_ROUNDS = 99, MAX_MEASURES = 1024, STAGE_SECONDS = 3, PANEL = 192, STREAM = 1 << 24,
        LM_ROWS = 256, STEP_PAIRS = 8, REAL_STEPS = 4 };
@@ -45,6 +46,7 @@ typedef struct Measure {
     int threads, bf16, wanted;
     int (*run)(Bench *b, const struct Measure *x);          // 0, or -1 after fail(); NULL: the limit itself
     void (*before)(Bench *b);                               // each run, not timed
+    const Objective *objective;                             // of a step
     int kind, way, T, C, OC;                                // of a layer or a product; T: most rows of a step
     size_t first, end;                                      // steps of the plan
     double work;                                            // operations; bytes when it streams
@@ -258,8 +260,9 @@ static int step_run(Bench *b, const Measure *x) {
         double loss = 0;
         size_t at = s ? run->step_end[s-1] : 0, end = run->step_end[s];
         model_zero_grads(&run->model);
-        run->limit = micro_batch_limit(run, at, end, !run->model.config.reward);
-        if ((run->model.config.reward ? step_reward : step_lm)(run, at, end, &loss) < 0) return -1;
+        run->objective = x->objective;
+        run->limit = micro_batch_limit(run, at, end, x->objective->windows);
+        if (x->objective->step(run, at, end, &loss) < 0) return -1;
         model_finish_grads(&run->model);
         o.scale = fmin(1, 1 / (model_grad_norm(&run->model) + 1e-6));
         model_update(&run->model, &o);
@@ -268,18 +271,20 @@ static int step_run(Bench *b, const Measure *x) {
 }
 
 // A measurement of the steps [first, end) of the plan; the pack holds their last micro-batch. NULL: fail().
-static Measure *add_steps(Bench *b, const char *name, size_t first, size_t end) {
+static Measure *add_steps(Bench *b, const char *name, const Objective *o, size_t first, size_t end) {
     Run *run = &b->run;
     const Config *c = &run->model.config;
-    Measure x = {.run = step_run, .first = first, .end = end};
+    Measure x = {.run = step_run, .first = first, .end = end, .objective = o};
     run->tokens = 0;
     for (size_t s = first; s < end; s++) {
         size_t at = s ? run->step_end[s-1] : 0;
-        run->limit = micro_batch_limit(run, at, run->step_end[s], !c->reward);
+        run->limit = micro_batch_limit(run, at, run->step_end[s], o->windows);
         while (at < run->step_end[s]) {
-            if (!(at = next_micro_batch(run, at, run->step_end[s], !c->reward))) return NULL;
+            if (!(at = next_micro_batch(run, at, run->step_end[s], o->windows))) return NULL;
             Batch batch = pack_batch(&run->pack);
             x.work += step_flops(c, &batch), x.pairs += batch.B / 2;
+            for (int t = 0; t < batch.T && o->data && !o->linear; t++)           // the logits are computed twice
+                x.work += batch.target[t] < 0 ? 0 : 2.0 * c->channels * c->vocab_size;
             if (batch.T > x.T) x.T = batch.T;
         }
     }
@@ -730,19 +735,41 @@ static int product_stage(Bench *b, int (*add_all)(Bench *b)) {
     return ok ? 0 : -1;
 }
 
+static int ignore_completion(void *context, const Completion *c) { return (void)context, (void)c, 0; }
+static int generate_run(Bench *b, const Measure *x) {
+    const Sampling s = {.top_p = 1, .repetition_penalty = 1, .n = 1, .max_new_tokens = x->tokens, .batch = 1, .eos = {-1, -1}};
+    const Prompt prompt = {0, b->run.data[1].token, 64};
+    return generate(&b->run.model, NULL, &prompt, 1, &s, ignore_completion, NULL);
+}
+// One text, one token after the other: every weight is read for each.
+static void add_generation(Bench *b) {
+    const Config *c = &b->run.model.config;
+    const double C = c->channels, layer = C * ((double)qkv_width(c) + (double)att_width(c) + (double)fc_width(c) + c->hidden);
+    Measure x = {.run = generate_run, .T = 64, .tokens = 128, .streams = 1};
+    x.work = x.tokens * (b->bf16 ? 2.0 : 4.0) * (c->num_layers * layer + C * c->vocab_size);
+    measure_add(b, x, "generate greedy");
+}
+
 static int add_lm(Bench *b) {
+    static const Objective lm = {.windows = 1, .step = step_lm};
     char name[64];
-    snprintf(name, sizeof name, "step lm B%d T%d", (int)b->run.num_items, LM_ROWS);
-    if (!add_steps(b, name, 0, 1)) return -1;
+    snprintf(name, sizeof name, "step lm B%d T%d", (int)b->run.step_end[0], LM_ROWS);
+    if (!add_steps(b, name, &lm, 0, 1)) return -1;
     add_layers(b);
+    int sft = b->num_measures;
+    Measure *x = add_steps(b, "step sft", &policies[POLICY_SFT], 1, 2);
+    if (!x || !(x = add_steps(b, "step dpo", &policies[POLICY_DPO], 1, 2))) return -1;
+    x->than = sft;
+    add_generation(b);
     return 0;
 }
 static int add_reward(Bench *b) {
+    static const Objective reward = {.reward = 1, .step = step_reward};
     static const char *const names[] = {"step reward", "step reward padded", "step reward real",
                                         "step reward real padded"};
     const size_t real = (b->run.num_steps - 2) / 2, end[] = {1, 2, 2 + real, 2 + 2*real};
     for (int i = 0, packed = 0; i < (real ? 4 : 2); i++) {
-        Measure *x = add_steps(b, names[i], i ? end[i-1] : 0, end[i]);
+        Measure *x = add_steps(b, names[i], &reward, i ? end[i-1] : 0, end[i]);
         if (!x) return -1;
         if (i % 2) x->than = packed;
         else packed = b->num_measures - 1;
@@ -770,6 +797,8 @@ static int plan_make(Bench *b, Dataset *real) {
         if (texts < 1) texts = 1;
         if (random_data(&run->data[0], texts, LM_ROWS - 1, 0, V) < 0) return -1;
         for (int i = 0; i < texts; i++) if (plan_add(run, (Item){0, i, 0}) < 0) return -1;
+        if (plan_cut(run) < 0 || random_data(&run->data[1], pairs, 64, 2, V) < 0) return -1;
+        for (int i = 0; i < pairs; i++) if (plan_add(run, (Item){1, i, 0}) < 0) return -1;
         return plan_cut(run);
     }
     for (int i = 0; i < pairs; i++) item[i] = (Item){0, i, 0};
@@ -839,7 +868,7 @@ int bench_report(Dataset *real, int vocab_size) {
                         chosen[i]->positions);
     }
     opt.max_length = LM_ROWS;                               // of step_lm's windows; real pairs are cut by now
-    opt.per_step_pairs = STEP_PAIRS, opt.epochs = 1, opt.micro_batch_tokens = 4096;
+    opt.per_step_pairs = STEP_PAIRS, opt.epochs = 1, opt.micro_batch_tokens = 4096, opt.beta = 0.1;
     if (opt.out && output_open(&b.out, opt.out) < 0) return -1;
     ok = bench_init(&b) == 0 && product_stage(&b, add_machine) == 0;
     for (int i = 0; ok && i < n; i++) {

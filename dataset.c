@@ -41,6 +41,8 @@ typedef struct {
     Span tokens;                                   // no end-of-text token appended
     int chars;                                     // code points before any cut
     float score;                                   // label, score or rank as given; a pair has 1 and 0
+    int cut;                                       // yes: its end was cut off
+    double reference;                              // log-probability under the starting model, set by policy.c
 } Answer;
 
 typedef struct {
@@ -62,6 +64,7 @@ typedef struct {
     Answer *answer;
     size_t num_answers, answer_capacity;
     size_t rows, dropped, tied;                    // dropped: too long; tied: equal in text or score
+    size_t bad;                                    // rows left out by DataOptions.bad_row; not in rows
     size_t truncated, cut_prompts, cut_answers;    // records that lost tokens; of the prompt; of an answer
 } Dataset;
 
@@ -72,7 +75,10 @@ typedef struct {
     const char *template_;                         // "plain" (also NULL) or "none"
     const char *prompt_key, *chosen_key, *rejected_key;                 // NULL = the names above
     int as_given;                                  // for scoring: ties and rankings stay, in the row's order
+    void (*bad_row)(void *to);                     // NULL: a bad row is an error; else it is told (error_text
+    void *to;                                      // says file, line and why), and the row is left out
     int plain_text;                                // a file without rows is one prompt as it stands
+    const Buffer *rows;                            // what the file would hold, or NULL: it is read
 } DataOptions;
 
 // --------------------------------------------------------------------------------- a row in its normal form
@@ -457,7 +463,7 @@ static int keep_row(Reader *r) {
     int room = o->max_length ? o->max_length - beside - 1 : INT_MAX;   // at least 1, by check_options
     for (int i = 0; i < r->n; i++) {
         Answer *a = &d->answer[d->num_answers + (size_t)i];
-        a->score = r->answer[i].score;
+        *a = (Answer){.score = r->answer[i].score};
         a->chars = code_points(r->text.data + r->answer[i].start, r->answer[i].len);
         if (tokenize_piece(r, &r->answer[i], &a->tokens) < 0) return -1;
         if (a->tokens.len <= room) continue;
@@ -465,7 +471,7 @@ static int keep_row(Reader *r) {
             return bad_row(r, "an answer has %d tokens, the limit is %d; raise --max_length or choose "
                            "--over_length", a->tokens.len, room);
         if (o->over_length == OVER_DROP) return d->num_tokens = tokens, d->dropped++, 0;
-        a->tokens.len = room, cut_answer = 1;
+        a->tokens.len = room, a->cut = cut_answer = 1;
     }
     d->num_answers += (size_t)r->n;
     d->record[d->num_records++] = x;
@@ -506,7 +512,7 @@ static int next_row(Reader *r) {
         r->at++, skip_blank(r);
         return r->at < n ? bad_row(r, "more text after the array of rows") : 0;
     }
-    if (r->array && r->d->rows) {
+    if (r->array && r->d->rows + r->d->bad) {
         if (r->at == n || s[r->at] != ',') return bad_row(r, "',' or ']' is expected after a row");
         r->at++, skip_blank(r);
     }
@@ -583,6 +589,20 @@ static int check_options(const DataOptions *o) {
     return 0;
 }
 
+static int take_row(Reader *r) {
+    Dataset *d = r->d;
+    r->json.first_line = r->line;
+    if (json_parse(&r->json, d->text.data + r->line_start, r->line_len, d->path) < 0) return -1;
+    if (read_row(r) < 0) return -1;
+    if (!d->rows) d->kind = r->kind;
+    if (r->kind != d->kind)
+        return bad_row(r, "a %s row in a file of %s rows; one kind a file", data_kind_name[r->kind],
+                       data_kind_name[d->kind]);
+    if (keep_row(r) < 0) return -1;
+    d->rows++;
+    return 0;
+}
+
 // Does a text begin as JSON lines or an array of rows do?
 static int looks_like_rows(const char *s) {
     s += strspn(s, " \t\r\n");
@@ -603,22 +623,19 @@ static int read_plain_text(Reader *r) {
 static int read_rows(Reader *r) {
     Dataset *d = r->d;
     int more;
-    if (read_all(d) < 0) return -1;
+    if (r->o->rows ? buffer_append(&d->text, r->o->rows->data, r->o->rows->len) < 0 : read_all(d) < 0) return -1;
     if (d->text.len >= 3 && !memcmp(d->text.data, "\xef\xbb\xbf", 3)) r->at = 3;      // a byte order mark
     if (r->o->plain_text && !looks_like_rows(d->text.data + r->at)) return read_plain_text(r);
     skip_blank(r);
     if (r->at < d->text.len && d->text.data[r->at] == '[') r->array = 1, r->at++;
     while ((more = next_row(r)) > 0) {
-        r->json.first_line = r->line;
-        if (json_parse(&r->json, d->text.data + r->line_start, r->line_len, d->path) < 0) return -1;
-        if (read_row(r) < 0) return -1;
-        if (!d->rows++) d->kind = r->kind;
-        if (r->kind != d->kind)
-            return bad_row(r, "a %s row in a file of %s rows; one kind a file", data_kind_name[r->kind],
-                           data_kind_name[d->kind]);
-        if (keep_row(r) < 0) return -1;
+        size_t tokens = d->num_tokens;
+        if (take_row(r) == 0) continue;
+        if (!r->o->bad_row || error_code != EX_DATAERR) return -1;
+        d->num_tokens = tokens, d->bad++;
+        r->o->bad_row(r->o->to);
     }
-    if (more == 0 && !d->rows) return fail(EX_DATAERR, "%s: no rows", d->path);
+    if (more == 0 && !d->rows && !d->bad) return fail(EX_DATAERR, "%s: no rows", d->path);
     return more;
 }
 

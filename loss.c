@@ -685,6 +685,45 @@ int paired_difference(double *difference, double *standard_error, const double *
     return ok ? 0 : -1;
 }
 
+typedef struct { double value, error; Interval interval; } Estimate;   // standard error; 95 %
+
+/* r = sum a / sum b, both (n), b NULL: the mean of a.  Its standard error is that of the linearised ratio
+ * (Cochran 1977, sec. 6.4), clustered by prompt as above with a_j - r b_j for e_j - e and sum b for n; its
+ * interval is by bootstrap over prompts.  0, or -1.                                                      */
+int estimate(Estimate *e, const double *a, const double *b, const uint64_t *group, int n, uint64_t seed) {
+    Member *member = allocate((size_t)n, sizeof *member);
+    int *start = allocate((size_t)n + 1, sizeof *start), ok = member && start;
+    double *sum = allocate((size_t)n, 2 * sizeof *sum), *replicate = allocate(REPLICATES, sizeof *replicate);
+    ok = ok && sum && replicate;
+    if (ok) {
+        const int clusters = cluster_pairs(member, start, group, n);
+        double top = 0, bottom = 0, square = 0;
+        for (int c = 0; c < clusters; c++) {
+            for (int k = start[c]; k < start[c+1]; k++) {
+                sum[2*c] += a[member[k].pair], sum[2*c+1] += b ? b[member[k].pair] : 1;
+            }
+            top += sum[2*c], bottom += sum[2*c+1];
+        }
+        e->value = top / bottom;
+        for (int c = 0; c < clusters; c++) {
+            const double residual = sum[2*c] - e->value * sum[2*c+1];
+            square += residual * residual;
+        }
+        e->error = clusters > 1 ? sqrt(square * clusters / (clusters - 1)) / bottom : 0;
+        for (unsigned r = 0; r < REPLICATES; r++) {
+            top = bottom = 0;
+            for (unsigned draw = 0; draw < (unsigned)clusters; draw++) {
+                const uint32_t c = random_below((uint32_t)clusters, seed, STREAM_BOOTSTRAP, r, draw);
+                top += sum[2*c], bottom += sum[2*c+1];
+            }
+            replicate[r] = top / bottom;
+        }
+        e->interval = percentile_interval(replicate, REPLICATES);
+    }
+    free(member), free(start), free(sum), free(replicate);
+    return ok ? 0 : -1;
+}
+
 typedef struct { double score; int text; } Scored;
 
 static int compare_scored(const void *a, const void *b) {

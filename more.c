@@ -3,33 +3,53 @@
  *     cc -O2 more.c -o more -lm                                                                            */
 #include "common.h"
 #include "evaluate.c"
-#include "generate.c"
+#include "align.c"
 #include "bench.c"
+#include "doctor.c"
 
 // ---------------------------------------------------------------------------------------------- the commands
 
-enum { LM = 1, REWARD = 2, MORE = 4, TRAIN = 7, EVAL = 8, SCORE = 16, TOKENIZE = 32, INSPECT = 64, GRADCHECK = 128,
-       SELFTEST = 256, BENCH = 512, SAMPLE = 1024, DATA = TRAIN | EVAL | SCORE, ALL = 2047 };
+enum { LM = 1, REWARD = 1 << 1, MORE = 1 << 2, SFT = 1 << 3, DPO = 1 << 4, IPO = 1 << 5, POINTWISE = 1 << 6, ULMA = 1 << 7,
+       UNLIKELIHOOD = 1 << 8, KTO = 1 << 9, ORPO = 1 << 10, SIMPO = 1 << 11, EVAL = 1 << 12, SCORE = 1 << 13,
+       SAMPLE = 1 << 14, TOKENIZE = 1 << 15, INSPECT = 1 << 16, GRADCHECK = 1 << 17, SELFTEST = 1 << 18, BENCH = 1 << 19,
+       DOCTOR = 1 << 20, BESTOF = 1 << 21, COMPARE = 1 << 22, ALL = (1 << 23) - 1,
+       WRITE = SAMPLE | BESTOF | COMPARE, JUDGE = BESTOF | COMPARE, HEADS = REWARD | MORE, BY_PAIRS = DPO | IPO | ORPO | SIMPO,
+       BY_POINTS = POINTWISE | ULMA | UNLIKELIHOOD | KTO, REFERENCE = DPO | IPO | POINTWISE | ULMA | KTO,
+       POLICY = SFT | BY_PAIRS | BY_POINTS, TRAIN = LM | HEADS | POLICY, DATA = TRAIN | EVAL | SCORE | DOCTOR };
 
 // what a step of each objective is; more_by is in the order of --more
-static const Objective objective_lm = {0, 0, step_lm}, objective_reward = {1, 0, step_reward},
-    more_by[] = {{1, 1, step_more_release}, {1, 1, step_more_paper}, {1, 1, step_reward}};
+static const Objective objective_lm = {.windows = 1, .step = step_lm}, objective_reward = {.reward = 1, .step = step_reward},
+    more_by[] = {{.reward = 1, .grouped = 1, .step = step_more_release}, {.reward = 1, .grouped = 1, .step = step_more_paper},
+                 {.reward = 1, .grouped = 1, .step = step_reward}};
 
 static int command_train(int which), command_eval(int which), command_score(int which), command_tokenize(int which),
-           command_inspect(int which), command_selftest(int which), command_gradcheck(int which), command_bench(int which), command_sample(int which);
+           command_inspect(int which), command_selftest(int which), command_gradcheck(int which), command_bench(int which), command_sample(int which),
+           command_bestof(int which), command_compare(int which), command_doctor(int which);
 
-static const struct Command { const char *name, *object, *help; int bit; int (*run)(int bit); } commands[] = {
-    {"train", "lm",     "train a language model",                                      LM,     command_train},
-    {"train", "reward", "train a reward model on one file, or on several mixed",       REWARD, command_train},
-    {"train", "more",   "train one reward model on several files with MORE's weights", MORE,   command_train},
-    {"eval",     NULL,  "accuracy, calibration and margins of reward models on pairs", EVAL,   command_eval},
-    {"score",    NULL,  "rewards for JSON lines from standard input",                  SCORE,  command_score},
-    {"sample",   NULL,  "texts of a language model, to prompts from standard input",   SAMPLE, command_sample},
-    {"tokenize", NULL,  "show tokens, or learn a vocabulary",                          TOKENIZE, command_tokenize},
-    {"inspect",  NULL,  "show a model folder",                                         INSPECT, command_inspect},
-    {"selftest", NULL,  "does this machine compute the right bits?",                   SELFTEST, command_selftest},
-    {"gradcheck", NULL, "backward against finite differences, of --model or of small models", GRADCHECK, command_gradcheck},
-    {"bench",    NULL,  "this machine's speed, and ours as a share of its limits",     BENCH,  command_bench},
+static const struct Command { const char *name, *object, *help; int bit; int (*run)(int bit); const Objective *objective; } commands[] = {
+    {"train", "lm",     "train a language model",                                      LM,     command_train, &objective_lm},
+    {"train", "reward", "train a reward model on one file, or on several mixed",       REWARD, command_train, &objective_reward},
+    {"train", "more",   "train one reward model on several files with MORE's weights", MORE,   command_train, &more_by[0]},
+    {"train", "sft",    "imitate completions, chosen answers, or points with a true label", SFT, command_train, &policies[POLICY_SFT]},
+    {"train", "dpo",    "align a policy with pairs: Rafailov et al. 2023", DPO, command_train, &policies[POLICY_DPO]},
+    {"train", "ipo",    "with pairs: Azar et al. 2023", IPO, command_train, &policies[POLICY_IPO]},
+    {"train", "pointwise-dpo", "with labelled or scored answers: Cai et al. 2023", POINTWISE, command_train, &policies[POLICY_POINTWISE_DPO]},
+    {"train", "ulma",   "the same, with demonstrations imitated: Cai et al. 2023", ULMA, command_train, &policies[POLICY_ULMA]},
+    {"train", "unlikelihood", "with labelled answers: up the true, down the false", UNLIKELIHOOD, command_train, &policies[POLICY_UNLIKELIHOOD]},
+    {"train", "kto",    "with labelled answers: Ethayarajh et al. 2024", KTO, command_train, &policies[POLICY_KTO]},
+    {"train", "orpo",   "with pairs, no reference: Hong et al. 2024", ORPO, command_train, &policies[POLICY_ORPO]},
+    {"train", "simpo",  "with pairs, no reference: Meng et al. 2024", SIMPO, command_train, &policies[POLICY_SIMPO]},
+    {"doctor",   NULL,  "what training would see of your data, and the traps in it",   DOCTOR, command_doctor, NULL},
+    {"eval",     NULL,  "held-out numbers: accuracy, calibration, margins; of policies too", EVAL,  command_eval, NULL},
+    {"score",    NULL,  "rewards for JSON lines from standard input",                  SCORE,  command_score, NULL},
+    {"sample",   NULL,  "texts of a language model, to prompts from standard input",   SAMPLE, command_sample, NULL},
+    {"bestof",   NULL,  "the best of n completions by a reward model: rows for train sft",  BESTOF, command_bestof, NULL},
+    {"compare",  NULL,  "policies on prompts: reward, wins, perplexity, KL, with intervals", COMPARE, command_compare, NULL},
+    {"tokenize", NULL,  "show tokens, or learn a vocabulary",                          TOKENIZE, command_tokenize, NULL},
+    {"inspect",  NULL,  "show a model folder",                                         INSPECT, command_inspect, NULL},
+    {"selftest", NULL,  "does this machine compute the right bits?",                   SELFTEST, command_selftest, NULL},
+    {"gradcheck", NULL, "backward against finite differences, of --model or of small models", GRADCHECK, command_gradcheck, NULL},
+    {"bench",    NULL,  "this machine's speed, and ours as a share of its limits",     BENCH,  command_bench, NULL},
 };
 enum { NUM_COMMANDS = sizeof commands / sizeof *commands };
 
@@ -38,9 +58,14 @@ enum { NUM_COMMANDS = sizeof commands / sizeof *commands };
 enum Kind { INT, REAL, TEXT, LIST, FLAG, CHOICE };
 static const char *const over_lengths[] = {"drop", "truncate", "raise", NULL}, *const poolings[] = {"last", "eos", "mean", NULL},
     *const schedules[] = {"linear", "cosine", "constant", NULL}, *const more_ways[] = {"release", "paper", "uniform", NULL},
-    *const precisions[] = {"fp32", "bf16", NULL};
+    *const precisions[] = {"fp32", "bf16", NULL},
+    *const reductions[] = {"joint", "class-means", "tokens", NULL}, *const logps[] = {"sum", "mean", NULL},
+    *const label_kinds[] = {"auto", "binary", "continuous", NULL}, *const score_scales[] = {"none", "unit", "symmetric", NULL},
+    *const demo_kinds[] = {"auto", "positives", "none", NULL}, *const sft_sides[] = {"chosen", "rejected", "both", NULL},
+    *const compats[] = {"none", "ulma-release", NULL};
 
-// One line an option: parser, help, defaults, ranges and the run's header all come from here.
+// One line an option: parser, help, defaults, ranges and the run's header all come from here.  An option may have several
+// lines, for commands with other defaults.
 static const struct Option {
     const char *name;
     int commands;
@@ -50,12 +75,19 @@ static const struct Option {
     const char *const *choices;
     const char *text, *help;                                          // standard of a text
 } options[] = {
-    {"model",              ALL, LIST, &opt.model, 0, 0, 0, 0, 0, "model folder (eval: several, as NAME=FOLDER; see below)"},
-    {"train",              TRAIN | TOKENIZE | BENCH, LIST, &opt.train, 0, 0, 0, 0, 0, "training files, FILE or FILE:NAME (bench: real pairs, one file)"},
+    {"model",              ALL, LIST, &opt.model, 0, 0, 0, 0, 0, "model folder (eval, compare: several, as NAME=FOLDER)"},
+    {"train",              TRAIN | TOKENIZE | BENCH | DOCTOR, LIST, &opt.train, 0, 0, 0, 0, 0, "training files, FILE or FILE:NAME (bench: real pairs, one file)"},
     {"then",               LM, LIST, &opt.then, 0, 0, 0, 0, 0, "files to go on with when the others are used up, in the same schedule"},
-    {"eval",               TRAIN | EVAL, LIST, &opt.eval, 0, 0, 0, 0, 0, "files to evaluate on, FILE or FILE:NAME"},
+    {"demo",               ULMA, LIST, &opt.demo, 0, 0, 0, 0, 0, "files of demonstrations: completions, pairs (chosen), true points"},
+    {"eval",               TRAIN | EVAL | DOCTOR, LIST, &opt.eval, 0, 0, 0, 0, 0, "files to evaluate on, FILE or FILE:NAME"},
     {"from",               EVAL, LIST, &opt.from, 0, 0, 0, 0, 0, "results of earlier runs of eval (their --out files)"},
-    {"out",                TRAIN | EVAL | TOKENIZE | BENCH, TEXT, &opt.out, 0, 0, 0, 0, NULL, "folder to write (eval, bench: file of results, JSON lines)"},
+    {"reference",          EVAL, TEXT, &opt.reference, 0, 0, 0, 0, NULL, "folder of the model that policies started from; then --model are policies"},
+    {"reference",          COMPARE, TEXT, &opt.reference, 0, 0, 0, 0, NULL, "folder of the model that KL is measured to, if not the first policy"},
+    {"reference_cache",    REFERENCE, TEXT, &opt.reference_cache, 0, 0, 0, 0, NULL, "where the reference's log-probabilities are kept, if not in --out"},
+    {"out",                TRAIN | EVAL | TOKENIZE | BENCH | JUDGE, TEXT, &opt.out, 0, 0, 0, 0, NULL, "folder to write (eval, bench, bestof, compare: file of JSON lines)"},
+    {"objective",          DOCTOR, CHOICE, &opt.objective, -1, 0, 0, doctor_objectives, 0,
+     "what the data is for; standard: by its kind"},
+    {"rows",               DOCTOR, INT, &opt.rows, 3, 0, 1000000, 0, 0, "of each file whose tokens are shown"},
     {"shape",              BENCH, LIST, &opt.shape, 0, 0, 0, 0, 0, "base (standard), pythia-70m, pythia-160m, pythia-410m, gpt2-124m, qwen3-0.6b; random weights"},
     {"precision",          BENCH, CHOICE, &opt.precision, -1, 0, 0, precisions, 0, "one instead of both"},
     {"only",               BENCH, LIST, &opt.only, 0, 0, 0, 0, 0, "measurements whose names start so: machine, product, step, layer, \"step reward\""},
@@ -66,37 +98,62 @@ static const struct Option {
     {"hidden_size",        LM, INT, &opt.hidden_size, 256, 8, 65536, 0, 0, "new model: channels"},
     {"num_hidden_layers",  LM, INT, &opt.num_layers, 4, 1, MAX_LAYERS, 0, 0, "new model: layers"},
     {"num_attention_heads", LM, INT, &opt.num_heads, 4, 1, 1024, 0, 0, "new model: heads"},
-    {"learning_rate",      TRAIN, REAL, &opt.learning_rate, 1e-4, 0, 1e30, 0, 0, "peak of the schedule"},
-    {"head_rate",          REWARD | MORE, REAL, &opt.head_rate, 1, 0, 1e6, 0, 0, "factor of the rate for the reward head"},
+    {"beta",               REFERENCE | EVAL, REAL, &opt.beta, 0.1, 0, 1e6, 0, 0, "of implicit rewards beta (log pi - log ref)"},
+    {"beta",               SIMPO, REAL, &opt.beta, 2, 0, 1e6, 0, 0, "scale of mean log-probabilities"},
+    {"label_smoothing",    DPO, REAL, &opt.label_smoothing, 0, 0, 0.5, 0, 0, "part of the pairs that are taken to be the wrong way round"},
+    {"orpo_lambda",        ORPO, REAL, &opt.orpo_lambda, 0.1, 0, 1e6, 0, 0, "weight of the odds ratio beside imitation"},
+    {"simpo_gamma",        SIMPO, REAL, &opt.simpo_gamma, 0.5, -1e6, 1e6, 0, 0, "margin"},
+    {"desirable_weight",   KTO, REAL, &opt.desirable_weight, 1, 0, 1e6, 0, 0, "of texts with the label true"},
+    {"undesirable_weight", KTO, REAL, &opt.undesirable_weight, 1, 0, 1e6, 0, 0, "of texts with the label false"},
+    {"log_z",              POINTWISE | ULMA, REAL, &opt.log_z, 0, -1e6, 1e6, 0, 0, "the whole constant beta log Z added to an implicit reward"},
+    {"logp",               (POLICY | EVAL) & ~(ORPO | SIMPO), CHOICE, &opt.logp, LOGP_SUM, 0, 0, logps, 0, "a text's log-probability over its tokens"},
+    {"logp",               ORPO | SIMPO, CHOICE, &opt.logp, LOGP_MEAN, 0, 0, logps, 0, "a text's log-probability over its tokens"},
+    {"reduction",          BY_POINTS, CHOICE, &opt.reduction, REDUCE_JOINT, 0, 0, reductions, 0, "a step's loss: mean of all texts, or a mean for each class added, or over tokens"},
+    {"reduction",          SFT, CHOICE, &opt.reduction, REDUCE_TOKENS, 0, 0, reductions, 0, "a step's loss: mean of texts, or of all their tokens"},
+    {"labels",             BY_POINTS, CHOICE, &opt.labels, 0, 0, 0, label_kinds, 0, "numbers other than 0 and 1 are scores (auto); binary: soft labels in [0,1]"},
+    {"score_scale",        BY_POINTS, CHOICE, &opt.score_scale, 0, 0, 0, score_scales, 0, "scores as they are, or the files' range to [0,1] or [-1,1]"},
+    {"demos",              ULMA, CHOICE, &opt.demos, 0, 0, 0, demo_kinds, 0, "points that are demonstrations: those with the label true (auto: and with scores none)"},
+    {"sft_on",             SFT | ULMA, CHOICE, &opt.sft_on, 0, 0, 0, sft_sides, 0, "which answers of pairs are imitated"},
+    {"compat",             ULMA, CHOICE, &opt.compat, 0, 0, 0, compats, 0, "the authors' program: --logp mean, --reduction class-means, the score 1 exactly is a demonstration, all else false or a score"},
+    {"learning_rate",      LM | HEADS | SFT, REAL, &opt.learning_rate, 1e-4, 0, 1e30, 0, 0, "peak of the schedule"},
+    {"learning_rate",      POLICY & ~SFT, REAL, &opt.learning_rate, 1e-5, 0, 1e30, 0, 0, "peak of the schedule"},
+    {"head_rate",          HEADS, REAL, &opt.head_rate, 1, 0, 1e6, 0, 0, "factor of the rate for the reward head"},
     {"num_train_epochs",   TRAIN, REAL, &opt.epochs, 1, 0.001, 1000, 0, 0, "passes over the data"},
     {"max_steps",          TRAIN, INT, &opt.max_steps, 0, 0, INT_MAX, 0, 0, "stop the plan after this many steps, 0: all"},
     {"per_step_tokens",    LM, INT, &opt.per_step_tokens, 4096, 1, 1 << 30, 0, 0, "an update when this many tokens are seen"},
     {"per_step_pairs",     REWARD | MORE, INT, &opt.per_step_pairs, 20, 1, 1 << 20, 0, 0, "pairs an update (more: whole groups)"},
-    {"micro_batch_tokens", DATA, INT, &opt.micro_batch_tokens, 4096, 1, 1 << 24, 0, 0, "rows computed at a time; changes memory, not results"},
-    {"recompute",          TRAIN, FLAG, &opt.recompute, 0, 0, 0, 0, 0,
+    {"per_step_rows",      POLICY, INT, &opt.per_step_pairs, 20, 1, 1 << 20, 0, 0, "rows of the files an update: pairs, points or completions"},
+    {"micro_batch_tokens", DATA | JUDGE, INT, &opt.micro_batch_tokens, 4096, 1, 1 << 24, 0, 0, "rows computed at a time; changes memory, not results"},
+    {"recompute",          TRAIN | DOCTOR, FLAG, &opt.recompute, 0, 0, 0, 0, 0,
      "compute activations again in backward instead of keeping them: less memory, slower"},
     {"max_length",         BENCH, INT, &opt.max_length, 1024, 2, 1 << 20, 0, 0, "prompt + answer + end in tokens"},
     {"max_prompt_length",  BENCH, INT, &opt.max_prompt_length, 512, 0, 1 << 20, 0, 0, "prompts are cut from the left to this, 0: not"},
-    {"max_length",         DATA, INT, &opt.max_length, 512, 2, 1 << 20, 0, 0, "prompt + answer + end (lm: window) in tokens"},
-    {"max_prompt_length",  DATA | SAMPLE, INT, &opt.max_prompt_length, 256, 0, 1 << 20, 0, 0, "prompts are cut from the left to this, 0: not"},
-    {"over_length",        DATA, CHOICE, &opt.over_length, 1, 0, 0, over_lengths, 0, "what to do with longer answers"},
-    {"pooling",            REWARD | MORE | EVAL | SCORE, CHOICE, &opt.pooling, -1, 0, 0, poolings, 0,
+    {"max_length",         DATA | JUDGE, INT, &opt.max_length, 512, 2, 1 << 20, 0, 0, "prompt + answer + end (lm: window) in tokens"},
+    {"max_prompt_length",  DATA | WRITE, INT, &opt.max_prompt_length, 256, 0, 1 << 20, 0, 0, "prompts are cut from the left to this, 0: not"},
+    {"judge",              JUDGE, TEXT, &opt.judge, 0, 0, 0, 0, NULL, "folder of the reward model"},
+    {"judge_max_length",   JUDGE, INT, &opt.judge_max_length, 0, 0, 1 << 20, 0, 0, "the judge's --max_length, 0: the same"},
+    {"judge_max_prompt_length", JUDGE, INT, &opt.judge_max_prompt_length, 0, 0, 1 << 20, 0, 0, "likewise"},
+    {"all",                BESTOF, TEXT, &opt.all, 0, 0, 0, 0, NULL, "file for every completion with its reward"},
+    {"over_length",        DATA & ~POLICY, CHOICE, &opt.over_length, 1, 0, 0, over_lengths, 0, "what to do with longer answers"},
+    {"over_length",        POLICY, CHOICE, &opt.over_length, 0, 0, 0, over_lengths, 0, "what to do with longer answers (the end of a cut one is not scored)"},
+    {"pooling",            REWARD | MORE | EVAL | SCORE | DOCTOR, CHOICE, &opt.pooling, -1, 0, 0, poolings, 0,
      "of a model without a head, where the reward is read: last token (standard), end token, mean"},
     {"more",               MORE, CHOICE, &opt.more, 0, 0, 0, more_ways, 0, "weights as in the released code, as in the paper, or 1/K"},
     {"normalize",          MORE, CHOICE, &opt.normalize, -1, 0, 0, more_normalizers, 0, "of head gradients; standard: l2 (release), none (paper)"},
     {"alpha",              MORE, REAL, &opt.alpha, 0.99, 0, 1, 0, 0, "momentum of release: weight of the new gradient"},
     {"random_weights",     REWARD | MORE, FLAG, &opt.random_weights, 0, 0, 0, 0, 0, "start from fresh weights of the model's shape: a control"},
-    {"prompts",            SAMPLE, TEXT, &opt.prompts, 0, 0, 0, 0, NULL, "file of rows with prompts; else standard input: rows, or any text as one prompt"},
+    {"prompts",            WRITE, TEXT, &opt.prompts, 0, 0, 0, 0, NULL, "file of rows with prompts (sample: else standard input: rows, or any text as one prompt)"},
     {"n",                  SAMPLE, INT, &opt.n, 1, 1, 1 << 20, 0, 0, "completions of each prompt"},
+    {"n",                  BESTOF, INT, &opt.n, 4, 1, 1 << 20, 0, 0, "completions of each prompt"},
     {"unique",             SAMPLE, FLAG, &opt.unique, 0, 0, 0, 0, 0, "a prompt that stands in several rows once"},
-    {"temperature",        SAMPLE, REAL, &opt.temperature, 1, 0, 1e6, 0, 0, "divides the logits; 0: always the most probable token"},
-    {"top_k",              SAMPLE, INT, &opt.top_k, 0, 0, INT_MAX, 0, 0, "only the k most probable tokens, 0: all"},
-    {"top_p",              SAMPLE, REAL, &opt.top_p, 1, 1e-9, 1, 0, 0, "only the most probable tokens that together have this probability"},
-    {"min_p",              SAMPLE, REAL, &opt.min_p, 0, 0, 1, 0, 0, "only tokens with this part of the largest probability"},
-    {"repetition_penalty", SAMPLE, REAL, &opt.repetition_penalty, 1, 0.01, 100, 0, 0, "divides positive logits of tokens that were there, multiplies negative ones"},
-    {"max_new_tokens",     SAMPLE, INT, &opt.max_new_tokens, 128, 1, 1 << 20, 0, 0, "of a completion"},
-    {"stop",               SAMPLE, LIST, &opt.stop, 0, 0, 0, 0, 0, "strings that end a completion, which is cut before them"},
-    {"batch",              SAMPLE, INT, &opt.batch, 16, 1, LOGITS_ROWS, 0, 0, "completions computed at a time; changes memory and speed, not results"},
+    {"temperature",        WRITE, REAL, &opt.temperature, 1, 0, 1e6, 0, 0, "divides the logits; 0: always the most probable token"},
+    {"top_k",              WRITE, INT, &opt.top_k, 0, 0, INT_MAX, 0, 0, "only the k most probable tokens, 0: all"},
+    {"top_p",              WRITE, REAL, &opt.top_p, 1, 1e-9, 1, 0, 0, "only the most probable tokens that together have this probability"},
+    {"min_p",              WRITE, REAL, &opt.min_p, 0, 0, 1, 0, 0, "only tokens with this part of the largest probability"},
+    {"repetition_penalty", WRITE, REAL, &opt.repetition_penalty, 1, 0.01, 100, 0, 0, "divides positive logits of tokens that were there, multiplies negative ones"},
+    {"max_new_tokens",     WRITE, INT, &opt.max_new_tokens, 128, 1, 1 << 20, 0, 0, "of a completion"},
+    {"stop",               WRITE, LIST, &opt.stop, 0, 0, 0, 0, 0, "strings that end a completion, which is cut before them"},
+    {"batch",              WRITE, INT, &opt.batch, 16, 1, LOGITS_ROWS, 0, 0, "completions computed at a time; changes memory and speed, not results"},
     {"weight_decay",       TRAIN, REAL, &opt.weight_decay, 0, 0, 10, 0, 0, "decoupled, on matrices and the reward head"},
     {"adam_beta1",         TRAIN, REAL, &opt.beta1, 0.9, 0, 0.99999, 0, 0, ""},
     {"adam_beta2",         TRAIN, REAL, &opt.beta2, 0.999, 0, 0.99999, 0, 0, ""},
@@ -107,16 +164,16 @@ static const struct Option {
     {"logging_steps",      TRAIN, INT, &opt.logging_steps, 10, 1, INT_MAX, 0, 0, "a line every so many steps where there is no terminal"},
     {"eval_steps",         TRAIN, INT, &opt.eval_steps, 0, 0, INT_MAX, 0, 0, "0: at the end only"},
     {"save_steps",         TRAIN, INT, &opt.save_steps, 0, 0, INT_MAX, 0, 0, "0: at the end only"},
-    {"seed",               TRAIN | EVAL | SAMPLE, INT, &opt.seed, 42, 0, INT_MAX, 0, 0, "of order, fresh weights, resampling, sampling; eval: of the bootstrap"},
-    {"folds",              REWARD | MORE | EVAL, INT, &opt.folds, 0, 0, 1000, 0, 0, "cut the data by prompt into so many folds:"},
-    {"fold",               REWARD | MORE | EVAL, INT, &opt.fold, 0, 0, 999, 0, 0, "training leaves this one out, eval takes it alone"},
+    {"seed",               TRAIN | EVAL | WRITE, INT, &opt.seed, 42, 0, INT_MAX, 0, 0, "of order, fresh weights, resampling, sampling; eval: of the bootstrap"},
+    {"folds",              HEADS | POLICY | EVAL | JUDGE, INT, &opt.folds, 0, 0, 1000, 0, 0, "cut the data by prompt into so many folds:"},
+    {"fold",               HEADS | POLICY | EVAL | JUDGE, INT, &opt.fold, 0, 0, 999, 0, 0, "training and bestof leave this one out, eval and compare take it alone"},
     {"raw_head",           EVAL | SCORE | REWARD | MORE, INT, &opt.raw_head, -1, -1, INT_MAX, 0, 0, "seed of a N(0, 0.02) head for models that have none (training: zero)"},
     {"learn",              TOKENIZE, INT, &opt.learn, 0, 0, 1 << 20, 0, 0, "learn so many pieces from --train, write --out/tokenizer.json"},
-    {"template",           DATA | SAMPLE, TEXT, &opt.template_, 0, 0, 0, 0, "plain", "of messages: plain or none"},
-    {"prompt_key",         DATA | SAMPLE, TEXT, &opt.prompt_key, 0, 0, 0, 0, NULL, "name of the prompt in JSON lines, if not prompt"},
-    {"chosen_key",         DATA | SAMPLE, TEXT, &opt.chosen_key, 0, 0, 0, 0, NULL, ""},
-    {"rejected_key",       DATA | SAMPLE, TEXT, &opt.rejected_key, 0, 0, 0, 0, NULL, ""},
-    {"precision",          TRAIN | EVAL | SCORE | SAMPLE, CHOICE, &opt.precision, 0, 0, 0, precisions, 0, "operands of weight products; the rest is float"},
+    {"template",           DATA | WRITE, TEXT, &opt.template_, 0, 0, 0, 0, "plain", "of messages: plain or none"},
+    {"prompt_key",         DATA | WRITE, TEXT, &opt.prompt_key, 0, 0, 0, 0, NULL, "name of the prompt in JSON lines, if not prompt"},
+    {"chosen_key",         DATA | WRITE, TEXT, &opt.chosen_key, 0, 0, 0, 0, NULL, ""},
+    {"rejected_key",       DATA | WRITE, TEXT, &opt.rejected_key, 0, 0, 0, 0, NULL, ""},
+    {"precision",          TRAIN | EVAL | SCORE | WRITE | DOCTOR, CHOICE, &opt.precision, 0, 0, 0, precisions, 0, "operands of weight products; the rest is float"},
     {"threads",            ALL, INT, &opt.threads, 0, 0, 4096, 0, 0, "0: OMP_NUM_THREADS, else all cores; results do not depend on it"},
     {"quiet",              ALL, FLAG, &opt.quiet, 0, 0, 0, 0, 0, "no progress"},
     {"help",               ALL, FLAG, &opt.help, 0, 0, 0, 0, 0, "this text"},
@@ -146,16 +203,18 @@ static void print_value(FILE *f, const struct Option *o) {
 }
 
 static const char *const eval_help =
-    "\neval compares rows of models on columns of data.  --model is FOLDER or NAME=FOLDER; NAME=A+B+C means the mean of the\n"
-    "three rewards; a %s in FOLDER becomes the name of the evaluation file, so that each file has its own model.  --out keeps\n"
-    "every pair's reward difference; --from reads such files back, so that cells, seeds and folds computed apart make one table.\n";
+    "\neval compares rows of reward models, or with --reference of policies, on columns of data.  --model is FOLDER or\n"
+    "NAME=FOLDER.  Of reward models NAME=A+B+C means the mean of the three rewards, and a %s in FOLDER becomes the name of the\n"
+    "evaluation file, so that each file has its own model.  A policy's reward is beta (log pi - log ref); points give the area\n"
+    "under its curve, all data the perplexity of the good answers.  --out keeps every pair's reward difference; --from reads\n"
+    "such files back, so that cells, seeds and folds computed apart make one table.\n";
 
 static void print_help(const struct Command *c) {
     set_defaults(c ? c->bit : 0);
     if (!c) {
-        printf("more - reward models from diverse preferences, in plain C\n\n");
+        printf("more - reward models and policies from preferences, in plain C\n\n");
         for (int i = 0; i < NUM_COMMANDS; i++)
-            printf("    more %-9s%-8s %s\n", commands[i].name, commands[i].object ? commands[i].object : "", commands[i].help);
+            printf("    more %-9s%-14s %s\n", commands[i].name, commands[i].object ? commands[i].object : "", commands[i].help);
         printf("\nmore COMMAND --help lists a command's options.  MORE_ISA=scalar|avx2|avx512|neon forces an instruction set.\n");
         return;
     }
@@ -227,6 +286,7 @@ static int parse_options(const struct Command *c, int argc, char **argv) {
         while (!equals && o->kind == LIST && i + 1 < argc && strncmp(argv[i+1], "--", 2))
             if (set_option(o, argv[++i]) < 0) return -1;
     }
+    if (opt.compat == COMPAT_ULMA_RELEASE) opt.logp = LOGP_MEAN, opt.reduction = REDUCE_CLASS_MEANS;
     if (opt.normalize < 0) opt.normalize = opt.more == MORE_RELEASE ? NORMALIZE_L2 : NORMALIZE_NONE;
     return 0;
 }
@@ -258,12 +318,12 @@ static DataOptions data_options(void) {
     return o;
 }
 
-static int load_data(Dataset *d, const char *spec, const Tokenizer *t, const DataOptions *o, int pairs) {
+static int load_data(Dataset *d, const char *spec, const Tokenizer *t, const DataOptions *o, const Objective *objective) {
     Buffer line = {0};
     if (dataset_load(d, spec, t, o) < 0) return -1;
-    if (pairs && d->kind != DATA_PAIR)
+    if (objective->reward && d->kind != DATA_PAIR)
         return fail(EX_DATAERR, "%s: %s data; pairs are needed (chosen and rejected)", d->path, data_kind_name[d->kind]);
-    if (!pairs && d->kind != DATA_TEXT && d->kind != DATA_COMPLETION)
+    if (objective->windows && d->kind != DATA_TEXT && d->kind != DATA_COMPLETION)
         return fail(EX_DATAERR, "%s: %s data; texts or prompts with completions are needed", d->path, data_kind_name[d->kind]);
     if (!d->num_records)
         return fail(EX_DATAERR, "%s: nothing is left of %zu rows: %zu ties, %zu too long", d->path, d->rows, d->tied, d->dropped);
@@ -324,11 +384,12 @@ static Config new_config(int vocab_size) {
 
 static int command_train(int bit) {
     static Run run;
-    const Objective *o = bit == LM ? &objective_lm : bit == REWARD ? &objective_reward : &more_by[opt.more];
+    const Objective *o = bit == MORE ? &more_by[opt.more] : NULL;
+    for (int i = 0; !o; i++) if (commands[i].bit == bit) o = commands[i].objective;
     const char *dir = opt.model.n ? opt.model.item[0] : NULL;
     if (!opt.train.n) return fail(EX_USAGE, "--train is needed");
     if (!opt.out) return fail(EX_USAGE, "--out is needed");
-    if (o->reward && !dir) return fail(EX_USAGE, "--model is needed: the folder to start from");
+    if (!o->windows && !dir) return fail(EX_USAGE, "--model is needed: the folder to start from");
     if (strcmp(opt.dtype, "f32") && strcmp(opt.dtype, "f16") && strcmp(opt.dtype, "bf16"))
         return fail(EX_USAGE, "--dtype %s: not a format of weights: f32, f16 or bf16", opt.dtype);
     if (opt.hidden_size % opt.num_heads || opt.hidden_size / opt.num_heads % 4)
@@ -351,20 +412,23 @@ static int command_train(int bit) {
     if (opt.max_length > run.model.config.max_positions)
         return fail(EX_USAGE, "--max_length %d: the model has %d positions", opt.max_length, run.model.config.max_positions);
 
-    run.num_train = opt.train.n, run.num_then = opt.then.n, run.num_eval = opt.eval.n;
+    const List *then = bit == ULMA ? &opt.demo : &opt.then;
+    run.objective = o;
+    run.num_train = opt.train.n, run.num_then = then->n, run.num_eval = opt.eval.n;
     int files = run.num_train + run.num_then + run.num_eval;
-    if (!(run.data = allocate((size_t)files, sizeof *run.data))) return -1;
+    if (!(run.data = allocate((size_t)files + (size_t)run.num_train, sizeof *run.data))) return -1;
     if (o->reward && run.num_train > MORE_MAX_SETS) return fail(EX_USAGE, "--train: more than %d files", MORE_MAX_SETS);
     DataOptions d = data_options();
-    if (!o->reward) d.max_length = d.max_prompt_length = 0;           // texts are cut into windows instead
+    if (o->windows) d.max_length = d.max_prompt_length = 0;           // texts are cut into windows instead
     for (int i = 0; i < files; i++) {
-        const char *spec = i < opt.train.n ? opt.train.item[i] : i < opt.train.n + opt.then.n ? opt.then.item[i - opt.train.n]
-                         : opt.eval.item[i - opt.train.n - opt.then.n];
-        if (load_data(&run.data[i], spec, &run.tokenizer, &d, o->reward) < 0) return -1;
+        const char *spec = i < opt.train.n ? opt.train.item[i] : i < opt.train.n + then->n ? then->item[i - opt.train.n]
+                         : opt.eval.item[i - opt.train.n - then->n];
+        if (load_data(&run.data[i], spec, &run.tokenizer, &d, o) < 0) return -1;
     }
     size_t tokens = 0;
     run.unit = o->grouped ? run.num_train : 1;
-    if (o->reward ? plan_pairs(&run, o->grouped) < 0
+    if (o->data ? policy_data(&run) < 0 || plan_rows(&run) < 0
+        : o->reward ? plan_pairs(&run, o->grouped) < 0
                   : plan_windows(&run, 0, run.num_train, opt.epochs, &tokens) < 0
                  || plan_windows(&run, run.num_train, run.num_train + run.num_then, 1, &tokens) < 0) return -1;
     char path[4096];
@@ -385,19 +449,19 @@ static void split_model(const char *spec, char name[64], const char **folders) {
     else snprintf(name, 64, "%s", *slash ? slash : spec);
 }
 
-// a reward model and its tokenizer; --raw_head gives a model without a head one
-static int load_reward_model(Model *m, Tokenizer *t, const char *dir) {
+// A reward model, or a policy, and its tokenizer; --raw_head gives a reward model without a head one.
+static int load_model(Model *m, Tokenizer *t, const char *dir, int kind) {
     Config c;
     if (checkpoint_config(&c, dir) < 0) return -1;
-    if (!c.reward && opt.raw_head < 0)
-        return fail(EX_DATAERR, "%s: a language model without a reward head; train one, or give --raw_head SEED for a random head", dir);
-    if (load_tokenizer(t, dir) < 0 || checkpoint_load(m, dir, LOAD_REWARD_MODEL) < 0) return -1;
+    if (!c.reward && kind == LOAD_REWARD_MODEL && opt.raw_head < 0)
+        return fail(EX_DATAERR, "%s: a language model without a reward head; train one, give --raw_head SEED for a random head, or --reference for a policy", dir);
+    if (load_tokenizer(t, dir) < 0 || checkpoint_load(m, dir, kind) < 0) return -1;
     if (t->eos < 0) return fail(EX_DATAERR, "%s: the tokenizer has no end-of-text token", dir);
     if (t->vocab_size > m->config.vocab_size)
         return fail(EX_DATAERR, "%s: the tokenizer has %d pieces, the model %d", dir, t->vocab_size, m->config.vocab_size);
     if (opt.max_length > m->config.max_positions)
         return fail(EX_USAGE, "--max_length %d: the model has %d positions", opt.max_length, m->config.max_positions);
-    if (c.reward) return 0;
+    if (c.reward || kind != LOAD_REWARD_MODEL) return 0;
     if (opt.pooling >= 0) m->config.pooling = (Pooling)opt.pooling;
     return model_random_head(m, (uint64_t)opt.raw_head);
 }
@@ -435,10 +499,11 @@ static int evaluate_cell(Cells *cells, const char *spec, const char *file, FILE 
         char set[64];
         dataset_name(set, file);
         folder_for(path, dir, n, set);
-        ok = load_reward_model(&m, &t, path) == 0;
+        ok = load_model(&m, &t, path, LOAD_REWARD_MODEL) == 0;
         ok = ok && dataset_load(&own, file, &t, &o) == 0;
         if (ok && own.kind != DATA_PAIR)
             ok = fail(EX_DATAERR, "%s: %s data; pairs are needed", own.path, data_kind_name[own.kind]) == 0;
+        ok = ok && keep_fold(&own, 1) == 0;
         if (ok && parts && !same_rows(&d, &own))
             ok = fail(EX_DATAERR, "%s: --over_length drop leaves other pairs to another model of %s", own.path, name) == 0;
         if (ok && !parts)
@@ -454,14 +519,71 @@ static int evaluate_cell(Cells *cells, const char *spec, const char *file, FILE 
     int from = c ? c->n : 0;
     for (size_t i = 0; ok && i < d.num_records; i++) {
         const Record *r = &d.record[i];
-        if (opt.folds > 1 && !in_fold(r)) continue;
         const Answer *a = &d.answer[r->first];
         double delta = ((double)sum[r->first] - sum[r->first + 1]) / parts;
         ok = cell_add(c, delta, a[0].chars, a[1].chars, r->group, r->line) == 0;
     }
-    if (ok && c->n == from) ok = fail(EX_DATAERR, "%s: no pairs in this fold", d.path) == 0;
+    if (ok && c->n == from) ok = fail(EX_DATAERR, "%s: no pairs", d.path) == 0;
     if (ok && out) ok = write_pairs(out, c, from) == 0;
     dataset_free(&d), free(sum), free(reward);
+    return ok ? 0 : -1;
+}
+
+// dir's log-probabilities of a file's answers: d, logp(num_answers); the model is gone when it returns.
+static int policy_logps(Dataset *d, double **logp, const char *dir, const char *file) {
+    Model m = {0};
+    Tokenizer t = {0};
+    DataOptions o = data_options();
+    int ok = load_model(&m, &t, dir, LOAD_LANGUAGE_MODEL) == 0 && dataset_load(d, file, &t, &o) == 0;
+    if (ok && d->kind != DATA_PAIR && d->kind != DATA_POINT && d->kind != DATA_COMPLETION)
+        ok = needs(d, "pairs, points or completions are needed") == 0;
+    ok = ok && keep_fold(d, 1) == 0 && (*logp = allocate(d->num_answers, sizeof **logp)) && evaluate_logps(&m, t.eos, d, *logp) == 0;
+    model_free(&m), tokenizer_free(&t);
+    return ok ? 0 : -1;
+}
+
+// One policy against the reference's log-probabilities ref of d: pairs go into a cell, all else is printed.
+static int evaluate_policy(Cells *cells, const char *spec, const char *file, const Dataset *d, const double *ref, FILE *out) {
+    char name[64];
+    const char *dir;
+    Dataset own = {0};
+    Buffer quoted = {0};
+    double *logp = NULL, *reward = NULL;
+    Held x;
+    Cell *c = NULL;
+    split_model(spec, name, &dir);
+    if (!*dir) return fail(EX_USAGE, "--model %s: the folder is missing", spec);
+    int ok = policy_logps(&own, &logp, dir, file) == 0;
+    if (ok && (own.num_tokens != d->num_tokens || memcmp(own.token, d->token, d->num_tokens * sizeof *d->token)))
+        ok = fail(EX_DATAERR, "%s: %s has another tokenizer than the reference; log-probabilities of other tokens do not compare",
+                  own.path, name) == 0;
+    ok = ok && (reward = allocate(own.num_answers, sizeof *reward)) && (own.kind != DATA_PAIR || (c = cell_of(cells, name, own.name)));
+    if (ok) implicit_rewards(reward, &own, logp, ref, opt.beta);
+    int from = c ? c->n : 0;
+    for (size_t i = 0; ok && c && i < own.num_records; i++) {
+        const Record *r = &own.record[i];
+        const Answer *a = &own.answer[r->first];
+        ok = cell_add(c, reward[r->first] - reward[r->first + 1], a[0].chars, a[1].chars, r->group, r->line) == 0;
+    }
+    if (ok && c && out) ok = write_pairs(out, c, from) == 0;
+    ok = ok && held_out(&x, &own, logp, reward) == 0;
+    if (ok) printf("%s on ", name), print_held(stdout, own.name, &own, &x);
+    if (ok && out && (ok = json_quote(&quoted, name, strlen(name)) == 0)) {
+        fprintf(out, "{\"event\":\"policy\",\"model\":%s,\"eval\":\"%s\",\"n\":%d", quoted.data, own.name, x.n);
+        write_held(out, "", &x);
+        fprintf(out, "}\n");
+    }
+    dataset_free(&own), free(logp), free(reward), buffer_free(&quoted);
+    return ok ? 0 : -1;
+}
+
+// The reference, then each policy: never two models at a time.
+static int evaluate_policies(Cells *cells, const char *file, FILE *out) {
+    Dataset d = {0};
+    double *ref = NULL;
+    int ok = policy_logps(&d, &ref, opt.reference, file) == 0;
+    for (int i = 0; ok && i < opt.model.n; i++) ok = evaluate_policy(cells, opt.model.item[i], file, &d, ref, out) == 0;
+    dataset_free(&d), free(ref);
     return ok ? 0 : -1;
 }
 
@@ -488,10 +610,11 @@ static int command_eval(int bit) {
         return error_code ? -1 : fail(EX_CANTCREAT, "%s: %s", opt.out, strerror(errno));
     }
     for (int i = 0; ok && i < opt.from.n; i++) ok = cells_read(&cells, opt.from.item[i]) == 0;
-    for (int i = 0; ok && i < opt.model.n; i++)
+    for (int k = 0; ok && opt.reference && k < opt.eval.n; k++) ok = evaluate_policies(&cells, opt.eval.item[k], out) == 0;
+    for (int i = 0; ok && !opt.reference && i < opt.model.n; i++)
         for (int k = 0; ok && k < opt.eval.n; k++) ok = evaluate_cell(&cells, opt.model.item[i], opt.eval.item[k], out) == 0;
-    if (ok && !cells.n) ok = fail(EX_DATAERR, "%s: no pairs in it", opt.from.item[0]) == 0;
-    ok = ok && print_table(&cells) == 0;
+    if (ok && !cells.n && opt.from.n) ok = fail(EX_DATAERR, "%s: no pairs in it", opt.from.item[0]) == 0;
+    ok = ok && (!cells.n || print_table(&cells) == 0);
     for (size_t i = 0; ok && out && i < cells.n; i++) ok = write_metrics(out, &cells.cell[i]) == 0;
     if (out && (ferror(out) | fclose(out)) && ok) ok = fail(EX_IOERR, "%s: could not be written", opt.out) == 0;
     ok = ok && (!out || (output_close(&file) == 0 && output_rename(&file) == 0));
@@ -512,7 +635,7 @@ static int command_score(int bit) {
     (void)bit;
     o.as_given = 1;
     if (!opt.model.n) return fail(EX_USAGE, "--model is needed");
-    int ok = load_reward_model(&m, &t, opt.model.item[0]) == 0 && dataset_load(&d, "-", &t, &o) == 0
+    int ok = load_model(&m, &t, opt.model.item[0], LOAD_REWARD_MODEL) == 0 && dataset_load(&d, "-", &t, &o) == 0
           && dataset_report(&d, &report) == 0;
     if (ok && !opt.quiet) fprintf(stderr, "%s", report.data);
     if (ok && d.kind == DATA_PROMPT) ok = fail(EX_DATAERR, "standard input: prompts without answers have no reward") == 0;
@@ -567,6 +690,13 @@ static int print_sample(void *context, const Completion *c) {
     return ok ? 0 : -1;
 }
 
+static Sampling sampling(const Tokenizer *t, const Model *m, int n) {
+    return (Sampling){.temperature = opt.temperature, .top_k = opt.top_k, .top_p = opt.top_p, .min_p = opt.min_p,
+                      .repetition_penalty = opt.repetition_penalty, .seed = (uint64_t)opt.seed, .n = n,
+                      .max_new_tokens = opt.max_new_tokens, .batch = opt.batch, .eos = {t->eos, m->config.eos},
+                      .num_stop = opt.stop.n, .stop = opt.stop.item};
+}
+
 /* The prompts of d, cut from the left; a row of kind text is itself one, an empty one is the token that begins texts.
  * whole(rows) and prompt(rows) are filled; returns how many, -1 after fail().                               */
 static int sample_prompts(const Dataset *d, const int *begin, Span *whole, Prompt *prompt) {
@@ -601,10 +731,7 @@ static int command_sample(int bit) {
           && dataset_load(&d, opt.prompts ? opt.prompts : "-", &t, &o) == 0
           && (whole = allocate(d.num_records, sizeof *whole)) && (prompt = allocate(d.num_records, sizeof *prompt));
     int begin = t.bos >= 0 ? t.bos : t.eos;
-    const Sampling s = {.temperature = opt.temperature, .top_k = opt.top_k, .top_p = opt.top_p, .min_p = opt.min_p,
-                        .repetition_penalty = opt.repetition_penalty, .seed = (uint64_t)opt.seed, .n = opt.n,
-                        .max_new_tokens = opt.max_new_tokens, .batch = opt.batch, .eos = {t.eos, m.config.eos},
-                        .num_stop = opt.stop.n, .stop = opt.stop.item};
+    const Sampling s = sampling(&t, &m, opt.n);
     Samples out = {.t = &t, .d = &d, .whole = whole, .terminal = isatty(STDOUT_FILENO)};
     ok = ok && (n = sample_prompts(&d, &begin, whole, prompt)) >= 0;
     double start = now();
@@ -613,6 +740,122 @@ static int command_sample(int bit) {
     if (ok && !opt.quiet) fprintf(stderr, "%zu completions of %d prompts: %zu tokens in %.2f s, %.0f tokens/s\n", out.texts, n, out.tokens,
                                   wall, (double)out.tokens / wall);
     model_free(&m), tokenizer_free(&t), dataset_free(&d), free(whole), free(prompt);
+    return ok ? 0 : -1;
+}
+
+// -------------------------------------------------------------------------------------------- best of n, comparing
+
+// p: n completions of each prompt of the file by the model in dir; the model is gone when it returns.
+static int write_completions(Policy *p, const char *dir, int n, int inside) {
+    Model m = {0};
+    Tokenizer t = {0};
+    DataOptions o = data_options(), whole = o;
+    const double start = now();
+    o.over_length = OVER_TRUNCATE;
+    whole.max_length = whole.max_prompt_length = 0, whole.as_given = 1;
+    int ok = load_model(&m, &t, dir, LOAD_LANGUAGE_MODEL) == 0
+          && sha256_file(p->tokenizer, tokenizer_path(dir)) == 0
+          && dataset_load(&p->file, opt.prompts, &t, &whole) == 0 && keep_fold(&p->file, inside) == 0
+          && (p->whole = allocate(p->file.num_records, sizeof *p->whole))
+          && (p->prompt = allocate(p->file.num_records, sizeof *p->prompt));
+    const int begin = t.bos >= 0 ? t.bos : t.eos;
+    const Sampling s = sampling(&t, &m, n);
+    opt.unique = 1;
+    p->t = &t;
+    ok = ok && (p->num_prompts = sample_prompts(&p->file, &begin, p->whole, p->prompt)) >= 0
+      && generate(&m, &t, p->prompt, p->num_prompts, &s, keep_completion, p) == 0;
+    if (ok && !opt.quiet)
+        fprintf(stderr, "%s: %zu completions of %d prompts in %.1f s\n", p->name, p->n, p->num_prompts,
+                now() - start);
+    ok = ok && (!inside || read_answers(p, &m, &t, opt.prompts, &o) == 0);
+    model_free(&m), tokenizer_free(&t);
+    return ok ? 0 : -1;
+}
+
+// The policies are gone: from here on the lengths are the judge's.
+static int judge(Policy *policy, int policies) {
+    Model m = {0};
+    Tokenizer t = {0};
+    if (opt.judge_max_length) opt.max_length = opt.judge_max_length;
+    if (opt.judge_max_prompt_length) opt.max_prompt_length = opt.judge_max_prompt_length;
+    int ok = load_model(&m, &t, opt.judge, LOAD_REWARD_MODEL) == 0
+          && judge_policies(policy, policies, &m, &t, data_options()) == 0;
+    model_free(&m), tokenizer_free(&t);
+    return ok ? 0 : -1;
+}
+
+// What both commands need, before anything is computed.
+static int check_judging(void) {
+    Config c;
+    if (!opt.model.n || !opt.judge || !opt.prompts)
+        return fail(EX_USAGE, "--model, --judge and --prompts are needed");
+    if (opt.folds > 1 && opt.fold >= opt.folds) return fail(EX_USAGE, "--fold must be below --folds");
+    if (checkpoint_config(&c, opt.judge) < 0) return -1;
+    return c.reward ? 0 : fail(EX_DATAERR, "--judge %s: a language model; a reward model is needed", opt.judge);
+}
+
+static int command_bestof(int bit) {
+    Policy p = {0};
+    Buffer best = {0}, all = {0};
+    const char *dir;
+    (void)bit;
+    if (check_judging() < 0) return -1;
+    if (!opt.out) return fail(EX_USAGE, "--out is needed");
+    split_model(opt.model.item[0], p.name, &dir);
+    int ok = write_completions(&p, dir, opt.n, 0) == 0 && judge(&p, 1) == 0 && best_of_n(&p, &best, &all) == 0
+          && file_write(opt.out, best.data, best.len) == 0
+          && (!opt.all || file_write(opt.all, all.data, all.len) == 0);
+    policy_free(&p), buffer_free(&best), buffer_free(&all);
+    return ok ? 0 : -1;
+}
+
+static int command_compare(int bit) {
+    const int n = opt.model.n;
+    Policy *policy = allocate((size_t)n + 1, sizeof *policy);
+    Model m = {0};
+    Tokenizer t = {0};
+    Buffer out = {0};
+    const char *dir;
+    char sha[65];
+    (void)bit;
+    int ok = policy && check_judging() == 0;
+    for (int i = 0; ok && i < n; i++) {
+        split_model(opt.model.item[i], policy[i].name, &dir);
+        for (int k = 0; ok && k < i; k++)
+            if (!strcmp(policy[i].name, policy[k].name))
+                ok = fail(EX_USAGE, "--model: two models are called %s; give one another name: NAME=FOLDER",
+                          policy[i].name) == 0;
+    }
+    for (int i = 0; ok && i < n; i++) {
+        split_model(opt.model.item[i], policy[i].name, &dir);
+        ok = write_completions(&policy[i], dir, 1, 1) == 0;
+        if (ok && policy[i].num_prompts != policy->num_prompts)
+            ok = fail(EX_DATAERR, "%s: other prompts than of %s", policy[i].name, policy->name) == 0;
+        if (!i && !opt.reference) opt.reference = dir;
+    }
+    ok = ok && load_model(&m, &t, opt.reference, LOAD_LANGUAGE_MODEL) == 0
+      && sha256_file(sha, tokenizer_path(opt.reference)) == 0;
+    for (int i = 0; ok && i < n; i++)
+        if (!strcmp(sha, policy[i].tokenizer)) ok = read_references(&policy[i], &m, t.eos) == 0;
+    model_free(&m), tokenizer_free(&t);
+    ok = ok && judge(policy, n) == 0;
+    for (int i = 0; ok && i < n; i++) {
+        const int reference = !strcmp(sha, policy[i].tokenizer);
+        ok = measure_policy(&policy[i], policy, reference, (uint64_t)opt.seed) == 0
+          && (!opt.out || write_comparison(&out, &policy[i], policy, reference) == 0);
+    }
+    if (ok) {
+        static const char *const answers[] = {[DATA_COMPLETION] = "answers", [DATA_PAIR] = "chosen answers",
+            [DATA_POINT] = "answers with the label true, or a score above the mean,"};
+        printf("%d prompts of %s, one completion each; rewards by %s\n", policy->num_prompts, opt.prompts, opt.judge);
+        printf("first is %s; KL is to %s", policy->name, opt.reference);
+        if (policy->good) printf("; perplexity of %d %s of the file", policy->good, answers[policy->file.kind]);
+        printf("\n");
+        print_comparison(policy, n);
+    }
+    ok = ok && (!opt.out || file_write(opt.out, out.data, out.len) == 0);
+    for (int i = 0; policy && i < n; i++) policy_free(&policy[i]);
+    free(policy), buffer_free(&out);
     return ok ? 0 : -1;
 }
 
@@ -696,10 +939,17 @@ static int command_bench(int bit) {
     (void)bit;
     if (opt.train.n > 1) return fail(EX_USAGE, "--train: one file is enough, not %d", opt.train.n);
     if (opt.train.n)
-        ok = load_tokenizer(&t, opt.model.n ? opt.model.item[0] : NULL) == 0 && load_data(&real, opt.train.item[0], &t, &o, 1) == 0;
+        ok = load_tokenizer(&t, opt.model.n ? opt.model.item[0] : NULL) == 0 && load_data(&real, opt.train.item[0], &t, &o, &objective_reward) == 0;
     ok = ok && bench_report(opt.train.n ? &real : NULL, t.vocab_size) == 0;
     tokenizer_free(&t), dataset_free(&real);
     return ok ? 0 : -1;
+}
+static int command_doctor(int bit) {
+    DataOptions o = data_options();
+    (void)bit;
+    if (!opt.model.n) return fail(EX_USAGE, "--model is needed");
+    if (!opt.train.n) return fail(EX_USAGE, "--train is needed");
+    return doctor_report(opt.model.item[0], tokenizer_path(opt.model.item[0]), &o, opt.objective);
 }
 static int command_gradcheck(int bit) {
     Config c;
@@ -738,7 +988,7 @@ int main(int argc, char **argv) {
     if (opt.threads) omp_set_num_threads(opt.threads);
 #endif
     if (kernels_init(getenv("MORE_ISA")) < 0 || selftest_start() < 0) goto failed;
-    if (opt.model.n > 1 && c->bit != EVAL) {
+    if (opt.model.n > 1 && c->bit != EVAL && c->bit != COMPARE) {
         fail(EX_USAGE, "--model: one folder is enough, not %d", opt.model.n);
         goto failed;
     }

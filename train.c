@@ -14,17 +14,21 @@ typedef struct { int n; const char *item[MAX_FILES]; } List;
 
 // What the command line sets; the defaults stand in the options table of more.c.
 typedef struct {
-    List model, train, then, eval, from, shape, only;
-    const char *out, *tokenizer, *dtype, *template_, *prompt_key, *chosen_key, *rejected_key;
+    List model, train, then, demo, eval, from, shape, only;
+    const char *out, *reference, *reference_cache, *tokenizer, *dtype, *template_, *prompt_key, *chosen_key, *rejected_key;
     int vocab_size, hidden_size, num_layers, num_heads;
     int max_length, max_prompt_length, over_length, pooling, more, normalize, scheduler;
     int max_steps, logging_steps, eval_steps, save_steps, per_step_tokens, per_step_pairs, micro_batch_tokens;
-    int threads, precision, folds, fold, learn, raw_head, recompute, help, quiet, random_weights, seed, rounds;
+    int logp, reduction, labels, score_scale, demos, sft_on, compat;
+    int threads, precision, folds, fold, learn, raw_head, recompute, help, quiet, random_weights, seed, rounds,
+        objective, rows;
     List stop;                                                        // of sample
-    const char *prompts;
+    const char *prompts, *judge, *all;                                // of bestof and compare
+    int judge_max_length, judge_max_prompt_length;
     int n, top_k, max_new_tokens, batch, unique;
     double temperature, top_p, min_p, repetition_penalty;
     double learning_rate, beta1, beta2, eps, weight_decay, warmup_ratio, max_grad_norm, head_rate, alpha, epochs;
+    double beta, label_smoothing, log_z, desirable_weight, undesirable_weight, orpo_lambda, simpo_gamma;
 } Settings;
 static Settings opt;
 
@@ -44,7 +48,9 @@ typedef struct Run {
     Model model;
     Tokenizer tokenizer;
     Buffer tokenizer_text;                                            // its tokenizer.json, copied byte for byte
-    int num_train, num_then, num_eval;                                // data[0..train), then the `then` and eval files
+    const struct Objective *objective;
+    int num_train, num_then, num_eval;                                // data[0..train), the `then` or `demo`, the eval files
+    int num_mismatched;                                               // and KTO's mismatched answers
     Dataset *data;
     Item *item;                                                       // the whole run's texts in order
     size_t num_items, item_capacity;
@@ -335,10 +341,18 @@ int step_more_paper(Run *run, size_t at, size_t end, double *loss) {
     return ok ? 0 : -1;
 }
 
-// A step runs forward, loss and backward for item[at..end).
-typedef struct {
-    int reward, grouped;                                              // has a reward head; steps of groups
+/* A step runs forward, loss and backward for item[at..end).  What follows `step` belongs to policies (policy.c); a hook
+ * that is NULL does nothing.                                                                               */
+struct Response;
+typedef struct Objective {
+    int windows, reward, grouped;                                     // of whole texts; has a reward head; steps of groups
     int (*step)(Run *run, size_t at, size_t end, double *loss);
+    int (*start)(Run *run);                                           // before the first step
+    int (*evaluate)(Run *run, const Dataset *d, int step);
+    void (*log)(FILE *f, int json), (*finish)(const Run *run);        // the step's numbers; the last words
+    enum { NO_POLICY, DEMONSTRATIONS, POINTS, PAIRS } data;
+    int reference, linear, mismatched;                                // needs: logp of the start, no logp, KTO's answers
+    double (*loss)(struct Response *x);                               // of a text, or of chosen and rejected
 } Objective;
 
 // ---------------------------------------------------------------------------------------------- the schedule
@@ -392,22 +406,26 @@ int evaluate_lm(Model *m, const Tokenizer *t, const Dataset *d, double *bits_per
     return ok ? 0 : -1;
 }
 
-// Rewards of every answer of d, (num_answers) in the order of d->answer. 0, or -1 after fail().
+// Rewards of d's answers, reward(num_answers); one without a record stays as it is. 0, or -1 after fail().
 int evaluate_rewards(Model *m, int eos, const Dataset *d, float *reward) {
     Pack pack = {0};
+    float *value = NULL;
+    size_t capacity = 0;
     int ok = 1;
     for (size_t i = 0, first = 0; ok && i < d->num_records; i++) {
         ok = pack_record(&pack, d, &d->record[i], m->config.pooling, eos) == 0;
         int more = i + 1 < d->num_records ? record_rows(d, &d->record[i+1], m->config.pooling) : INT_MAX;
         if (!ok || (more < INT_MAX && pack.T + more <= opt.micro_batch_tokens)) continue;
         Batch b = pack_batch(&pack);
-        if (!(ok = model_reserve(m, b.T, b.B) == 0)) break;
+        ok = model_reserve(m, b.T, b.B) == 0 && reserve(&value, &capacity, (size_t)b.B, sizeof *value) == 0;
+        if (!ok) break;
         model_forward(m, &b);
-        model_rewards(m, &b, reward + first, NULL);
-        first += (size_t)b.B;
+        model_rewards(m, &b, value, NULL);
+        for (int t = 0; first <= i; first++)
+            for (int k = 0; k < d->record[first].count; k++) reward[d->record[first].first + k] = value[t++];
         pack_clear(&pack);
     }
-    pack_free(&pack);
+    pack_free(&pack), free(value);
     return ok ? 0 : -1;
 }
 
@@ -422,6 +440,19 @@ static double memory_gib(void) {                                      // of this
     if (f && fscanf(f, "%*u %lu", &pages) != 1) pages = 0;
     if (f) fclose(f);
     return (double)pages * (double)sysconf(_SC_PAGESIZE) / 1073741824.0;
+}
+
+// Held-out numbers of pairs: from delta(num_records), the differences of rewards. 0, or -1 after fail().
+static int report_pairs(Run *run, const Dataset *d, const double *delta, int step) {
+    Metrics x;
+    if (metrics_compute(&x, delta, NULL, NULL, NULL, (int)d->num_records, 1) < 0) return -1;
+    fprintf(stderr, "%s: accuracy %.4f  margin %.4f  loss %.4f  ece %.4f\n", d->name, x.accuracy, x.margin, x.nll,
+            x.symmetric[1].ece);
+    if (run->log)
+        fprintf(run->log, "{\"event\":\"eval\",\"step\":%d,\"eval_%s_loss\":%.9g,\"eval_%s_accuracy\":%.9g,\"eval_%s_tie_rate\":%.9g,"
+                "\"eval_%s_margin\":%.9g,\"eval_%s_brier\":%.9g,\"eval_%s_ece_10\":%.9g}\n", step, d->name, x.nll, d->name,
+                x.accuracy, d->name, x.tie_rate, d->name, x.margin, d->name, x.brier, d->name, x.symmetric[1].ece);
+    return 0;
 }
 
 static void log_step(Run *run, const Objective *o, int step, int steps, double loss, double lr, double norm, double start,
@@ -439,6 +470,7 @@ static void log_step(Run *run, const Objective *o, int step, int steps, double l
                     run->set_loss[k] * run->num_train / (double)run->pairs);
             if (o->step != step_reward) fprintf(run->log, ",\"grad_norm/%s\":%.6g", run->data[k].name, run->set_norm[k]);
         }
+        if (o->log) o->log(run->log, 1);
         fprintf(run->log, ",\"learning_rate\":%.9g,\"grad_norm\":%.9g,\"num_tokens\":%zu,\"tokens_per_s\":%.0f,"
                 "\"rss_gib\":%.3f,\"wall_s\":%.2f}\n", lr, norm, tokens, speed, memory_gib(), wall);
         fflush(run->log);
@@ -448,6 +480,7 @@ static void log_step(Run *run, const Objective *o, int step, int steps, double l
     if (!terminal && step % opt.logging_steps && step != steps) return;
     fprintf(stderr, "%sstep %d/%d  loss %.4f", terminal ? "\r\033[K" : "", step, steps, loss);
     if (o->reward) fprintf(stderr, "  accuracy %.3f", run->correct / (double)run->pairs);
+    if (o->log) o->log(stderr, 0);
     fprintf(stderr, "  %.0f tokens/s  %d:%02d left  %.2f GiB%s", speed, (int)left / 60, (int)left % 60, memory_gib(),
             terminal && step != steps ? "" : "\n");
 }
@@ -456,7 +489,11 @@ static int evaluate_all(Run *run, const Objective *o, int step) {
     int first = run->num_train + run->num_then;
     for (int k = first; k < first + run->num_eval; k++) {
         Dataset *d = &run->data[k];
-        if (!o->reward) {
+        if (o->evaluate) {
+            if (o->evaluate(run, d, step) < 0) return -1;
+            continue;
+        }
+        if (o->windows) {
             double bpb;
             if (evaluate_lm(&run->model, &run->tokenizer, d, &bpb) < 0) return -1;
             fprintf(stderr, "%s: %.4f bits per byte\n", d->name, bpb);
@@ -465,18 +502,12 @@ static int evaluate_all(Run *run, const Objective *o, int step) {
         }
         float *reward = allocate(d->num_answers, sizeof *reward);
         double *delta = allocate(d->num_records, sizeof *delta);
-        Metrics x;
         int ok = reward && delta && evaluate_rewards(&run->model, run->tokenizer.eos, d, reward) == 0;
         for (size_t i = 0; ok && i < d->num_records; i++)
             delta[i] = (double)reward[d->record[i].first] - reward[d->record[i].first + 1];
-        ok = ok && metrics_compute(&x, delta, NULL, NULL, NULL, (int)d->num_records, 1) == 0;
+        ok = ok && report_pairs(run, d, delta, step) == 0;
         free(reward), free(delta);
         if (!ok) return -1;
-        fprintf(stderr, "%s: accuracy %.4f  loss %.4f  ece %.4f\n", d->name, x.accuracy, x.nll, x.symmetric[1].ece);
-        if (run->log)
-            fprintf(run->log, "{\"event\":\"eval\",\"step\":%d,\"eval_%s_loss\":%.9g,\"eval_%s_accuracy\":%.9g,\"eval_%s_tie_rate\":%.9g,"
-                    "\"eval_%s_margin\":%.9g,\"eval_%s_brier\":%.9g,\"eval_%s_ece_10\":%.9g}\n", step, d->name, x.nll, d->name,
-                    x.accuracy, d->name, x.tie_rate, d->name, x.margin, d->name, x.brier, d->name, x.symmetric[1].ece);
     }
     if (run->log) fflush(run->log);
     return 0;
@@ -489,14 +520,14 @@ int train(Run *run, const Objective *o) {
     int steps = (int)run->num_steps, largest = 0;
     char sha256[65];
     if (opt.max_steps > 0 && opt.max_steps < steps) steps = opt.max_steps;
-    if (steps < 1) return fail(EX_DATAERR, "too little data for a single step; lower --per_step_pairs or --per_step_tokens");
+    if (steps < 1) return fail(EX_DATAERR, "too little data for a single step; lower --per_step_pairs, --per_step_rows or --per_step_tokens");
     if (run->tokenizer.eos < 0) return fail(EX_DATAERR, "the tokenizer has no end-of-text token");
     for (size_t i = 0; i + (size_t)run->unit <= run->step_end[steps-1]; i += (size_t)run->unit) {
         int rows = 0;
-        for (int u = 0; u < run->unit; u++) rows += item_rows(run, &run->item[i + (size_t)u], !o->reward);
+        for (int u = 0; u < run->unit; u++) rows += item_rows(run, &run->item[i + (size_t)u], o->windows);
         if (rows > largest) largest = rows;
     }
-    int T = largest > opt.micro_batch_tokens ? largest : opt.micro_batch_tokens, B = o->reward ? T : 1;
+    int T = largest > opt.micro_batch_tokens ? largest : opt.micro_batch_tokens, B = o->windows ? 1 : T;
     Purpose purpose = opt.recompute ? RECOMPUTING : TRAINING;
     run->model.recompute = opt.recompute;
     fprintf(stderr, "%zu parameters, %d steps, %.2f GiB needed, %d threads, %s\n", run->model.num_params, steps,
@@ -504,6 +535,8 @@ int train(Run *run, const Objective *o) {
             kernels_name());
     if (model_init_training(&run->model) < 0 || model_reserve(&run->model, T, B) < 0) return -1;
     if (o->grouped && !(run->momentum = allocate((size_t)K * (size_t)C, sizeof *run->momentum))) return -1;
+
+    if (o->start && o->start(run) < 0) return -1;
 
     signal(SIGINT, ask_to_stop), signal(SIGTERM, ask_to_stop);
     double start = now();
@@ -517,7 +550,7 @@ int train(Run *run, const Objective *o) {
         memset(run->set_norm, 0, sizeof run->set_norm);
         model_zero_grads(&run->model);
         size_t begin = s ? run->step_end[s-1] : 0, end = run->step_end[s];
-        run->limit = micro_batch_limit(run, begin, end, !o->reward);
+        run->limit = micro_batch_limit(run, begin, end, o->windows);
         if (o->step(run, begin, end, &loss) < 0) return -1;
         model_finish_grads(&run->model);
         double norm = model_grad_norm(&run->model);
@@ -537,6 +570,7 @@ int train(Run *run, const Objective *o) {
         if (opt.save_steps > 0 && (s + 1) % opt.save_steps == 0 && s + 1 < steps && checkpoint_save(&run->model, opt.out, &run->tokenizer_text, opt.dtype, sha256) < 0) return -1;
     }
     if (checkpoint_save(&run->model, opt.out, &run->tokenizer_text, opt.dtype, sha256) < 0 || evaluate_all(run, o, steps) < 0) return -1;
+    if (o->finish) o->finish(run);
     fprintf(stderr, "%s: %zu tokens in %.1f s\n", opt.out, tokens, now() - start);
     if (run->log) fprintf(run->log, "{\"event\":\"end\",\"weights_sha256\":\"%s\",\"wall_s\":%.2f}\n", sha256, now() - start);
     printf("weights sha256 %s\n", sha256);

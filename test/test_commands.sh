@@ -1,7 +1,8 @@
 #!/bin/sh
 # The commands from end to end: ./more on a tiny model and small files that are made here.  Run from the repository
 # root; a test's name is the sentence it proves; the last line is "N passed, N failed".
-#   sh test/test_commands.sh [PART...]      only these parts: help usage train eval score sample look bench bad stop bits
+#   sh test/test_commands.sh [PART...]      only these parts: help usage train policy eval score sample bestof compare
+#                                           look doctor bench bad stop bits
 t=$(mktemp -d "${TMPDIR:-/tmp}/more-commands-XXXXXX") || exit 1
 trap 'rm -rf "$t"' EXIT
 trap 'exit 1' HUP INT TERM
@@ -79,16 +80,32 @@ data="precision micro_batch_tokens max_length max_prompt_length over_length temp
 training="$data train eval out dtype learning_rate num_train_epochs max_steps weight_decay adam_beta1 adam_beta2 adam_epsilon
           max_grad_norm warmup_ratio lr_scheduler_type logging_steps eval_steps save_steps seed recompute"
 rewards="$training head_rate per_step_pairs pooling random_weights raw_head folds fold"
+policies="$training per_step_rows folds fold"
+points="logp reduction labels score_scale"
+writing="precision max_prompt_length template prompt_key chosen_key rejected_key prompts temperature top_k top_p min_p
+         repetition_penalty max_new_tokens stop batch seed"
 options_of() {
     echo $all; case "$1" in
     "train lm")     echo $training then vocab_size hidden_size num_hidden_layers num_attention_heads per_step_tokens ;;
     "train reward") echo $rewards ;;
     "train more")   echo $rewards more normalize alpha ;;
-    eval)           echo $data eval from out seed folds fold raw_head pooling ;;
+    "train sft")    echo $policies logp reduction sft_on ;;
+    "train dpo")    echo $policies logp beta reference_cache label_smoothing ;;
+    "train ipo")    echo $policies logp beta reference_cache ;;
+    "train pointwise-dpo") echo $policies $points beta reference_cache log_z ;;
+    "train ulma")   echo $policies $points beta reference_cache log_z demo demos sft_on compat ;;
+    "train unlikelihood") echo $policies $points ;;
+    "train kto")    echo $policies $points beta reference_cache desirable_weight undesirable_weight ;;
+    "train orpo")   echo $policies logp orpo_lambda ;;
+    "train simpo")  echo $policies logp beta simpo_gamma ;;
+    eval)           echo $data eval from out seed folds fold raw_head pooling reference beta logp ;;
     score)          echo $data raw_head pooling ;;
     sample)         echo precision seed max_prompt_length template prompt_key chosen_key rejected_key prompts n unique temperature top_k \
                          top_p min_p repetition_penalty max_new_tokens stop batch ;;
     tokenize)       echo train out learn ;;
+    doctor)         echo $data train eval objective rows pooling recompute ;;
+    bestof|compare) echo $writing judge judge_max_length judge_max_prompt_length micro_batch_tokens max_length out folds fold
+                    if [ "$1" = bestof ]; then echo n all; else echo reference; fi ;;
     bench)          echo train out shape precision only rounds max_length max_prompt_length ;;
     esac
 }
@@ -97,7 +114,7 @@ commands=$(./more --help | awk '/^    more [a-z]/ { print $2 == "train" ? $2 "_"
 if part help; then
     works ./more --help
     works ./more train --help
-    for c in train_lm train_reward train_more eval score sample tokenize inspect; do
+    for c in train_lm train_reward train_more train_sft train_dpo train_ulma doctor eval score sample tokenize inspect; do
         case " $(echo $commands) " in *" $c "*) ;; *) fault "no $c" ;; esac
     done
     proves "help_lists_the_commands"
@@ -160,6 +177,10 @@ if part usage; then
     refused 64 "--model is needed" ./more score
     refused 64 "--model is needed" ./more sample
     refused 64 "--model is needed" ./more inspect
+    refused 64 "--model is needed" ./more doctor --train "$t/text.jsonl"
+    refused 64 "--train is needed" ./more doctor --model "$t/lm"
+    refused 64 "standard input" ./more doctor --model "$t/lm" --train -
+    refused 64 "the model has 2048 positions" ./more doctor --model "$t/lm" --train "$t/text.jsonl" --max_length 4096
     refused 64 "--tokenizer or --model is needed" ./more tokenize
     refused 64 "--learn needs --train and --out" ./more tokenize --learn 300
     refused 64 "at least 258 pieces are needed" ./more tokenize --learn 257 --train "$t/text.jsonl" --out "$t/x"
@@ -249,6 +270,158 @@ if part train; then
     works ./more train lm $new --seed 7 --train "$t/text.jsonl" --out "$t/x"
     [ "$(sha)" != "$lm_sha" ] || fault "the same weights"
     proves "the_seed_changes_the_result"
+fi
+
+# -------------------------------------------------------------------------------------------------------- policies
+
+# the pairs of a file as points: each row the chosen answer with the label true, or the rejected one with false
+as_points() { awk '{ p = $0; sub(/"chosen":/, "\"completion\":", p)
+    if (NR % 2) sub(/,"rejected":.*/, ",\"label\":true}", p)
+    else { p = $0; sub(/"chosen":.*,"rejected":/, "\"completion\":", p); sub(/}$/, ",\"label\":false}", p) }
+    print p }' "$1"; }
+as_points "$t/a.train.jsonl" > "$t/points.jsonl"
+grep true "$t/points.jsonl" | sed 's/,"label":true//' > "$t/demos.jsonl"
+sed 's/"label":true/"score":4.5/; s/"label":false/"score":1.5/' "$t/points.jsonl" > "$t/scores.jsonl"
+sed 's/"label":true/"score":1.0/; s/"label":false/"score":0/' "$t/points.jsonl" > "$t/ones.jsonl"
+policy="--model $t/lm $cut --learning_rate 1e-3 --per_step_rows 6"
+rows_of() { case $1 in dpo | ipo | orpo | simpo) echo "$t/a.train.jsonl" ;; *) echo "$t/points.jsonl" ;; esac; }
+keys() { for k in $2; do
+             [ "$(grep -c "\"event\":\"train\".*\"$k\":" "$1/log.jsonl")" = "$(grep -c '"event":"train"' "$1/log.jsonl")" ] || fault "$1: no $k"
+         done; }
+
+if part policy; then
+    for o in sft dpo ipo pointwise-dpo ulma unlikelihood kto orpo simpo; do
+        rows=18; [ $o != sft ] || rows=9                              # all rows a step
+        works ./more train $o $policy --per_step_rows $rows --num_train_epochs 8 --train "$(rows_of $o)" --eval "$t/a.test.jsonl" --out "$t/p-$o"
+        cp "$t/2" "$t/p-$o.err"
+        sed -n 's/.*"event":"train".*"loss":\([^,]*\),.*/\1/p' "$t/p-$o/log.jsonl" | awk '{ n++; x[n] = $1 } END { exit !(n == 8 && x[8] < x[1]) }' || fault "$o: the loss did not go down"
+        holds "$t/p-$o.err" '^a: accuracy [0-9.]*  margin '
+        holds "$t/p-$o/config.json" GPTNeoXForCausalLM
+        holds "$t/p-$o/log.jsonl" '"eval_a_accuracy":'
+        holds "$t/p-$o/log.jsonl" '"eval_a_perplexity":'
+    done
+    proves "every_policys_loss_goes_down_and_its_folder_is_a_language_model"
+    for o in dpo ipo; do keys "$t/p-$o" "rewards/chosen rewards/rejected rewards/margins rewards/accuracies logps/chosen logps/rejected kl kl_per_token"; done
+    for o in orpo simpo; do keys "$t/p-$o" "rewards/chosen rewards/margins rewards/accuracies logps/chosen logps/rejected"; done
+    for o in pointwise-dpo ulma kto; do keys "$t/p-$o" "kl kl_per_token"; done
+    for o in pointwise-dpo ulma unlikelihood kto; do
+        for k in rewards/positive rewards/negative logps/positive logps/negative; do holds "$t/p-$o/log.jsonl" "\"$k\":"; done
+    done
+    holds "$t/p-kto/log.jsonl" '"kl_mismatched":'
+    holds "$t/p-dpo.err" '^step [0-9]*/[0-9]*  loss [0-9.]*  accuracy [0-9.]*  margin [-0-9.]*  chosen [-0-9.]*  rejected [-0-9.]*  [0-9]* tokens/s'
+    holds "$t/p-kto.err" '^labels: 9 true, 9 false$'
+    holds "$t/p-sft.err" '^points: 9 of 18 rows have the label true and are imitated$'
+    proves "policies_log_rewards_log_probabilities_and_the_distance_from_the_start"
+    for o in dpo pointwise-dpo; do
+        holds "$t/p-$o.err" '^the policy is the reference: [0-9]* texts agree to the last bit; the loss starts at 0.693147 = log 2$'
+    done
+    grep '"step":1,' "$t/p-dpo/log.jsonl" | grep -q '"loss":0.69314.*"rewards/accuracies":0.5,.*"kl":0,' || fault "$(head -n 1 "$t/p-dpo/log.jsonl")"
+    proves "a_policy_starts_as_its_reference_and_says_so"
+
+    again() { works ./more train dpo $policy --max_steps 2 --out "$t/p-again" "$@"; }
+    again --train "$t/a.train.jsonl"; one=$(sha)
+    holds "$t/2" "^reference: 36 log-probabilities in [0-9.]* s, kept in $t/p-again/reference.bin$"
+    again --train "$t/a.train.jsonl" --beta 0.3 --seed 5
+    holds "$t/2" "^reference: 36 log-probabilities of the same weights and texts from $t/p-again/reference.bin$"
+    again --train "$t/a.train.jsonl" --micro_batch_tokens 100
+    holds "$t/2" "of the same weights and texts"
+    [ "$(sha)" = "$one" ] || fault "another hash from the cache"
+    works ./more train dpo $policy --max_steps 1 --train "$t/a.train.jsonl" --out "$t/x" --reference_cache "$t/p-again/reference.bin"
+    holds "$t/2" "of the same weights and texts from $t/p-again/reference.bin"
+    proves "the_references_log_probabilities_are_computed_once"
+    for other in "--train $t/b.train.jsonl" "--train $t/a.train.jsonl --eval $t/a.test.jsonl" \
+                 "--train $t/a.train.jsonl --max_prompt_length 10" "--train $t/a.train.jsonl --precision bf16" \
+                 "--train $t/a.train.jsonl --model $t/p-sft"; do
+        again --train "$t/a.train.jsonl"
+        case $other in *--model*) works ./more train dpo --model "$t/p-sft" $cut --per_step_rows 6 --max_steps 1 --out "$t/p-again" --train "$t/a.train.jsonl" ;;
+        *) again $other ;; esac
+        holds "$t/2" "reference.bin: of other weights, texts or options; computed again"
+    done
+    head -c 300 "$t/p-again/reference.bin" > "$t/x.bin"; cp "$t/x.bin" "$t/p-again/reference.bin"
+    works ./more train dpo --model "$t/p-sft" $cut --per_step_rows 6 --max_steps 1 --out "$t/p-again" --train "$t/a.train.jsonl"
+    holds "$t/2" "reference.bin: damaged; computed again"
+    proves "other_weights_texts_or_options_and_damage_make_the_reference_anew"
+
+    works ./more train sft $policy --train "$t/demos.jsonl" --logp mean --reduction joint --out "$t/x"; one=$(sha)
+    works ./more train ulma $policy --train "$t/points.jsonl" --logp mean --out "$t/x"; [ "$(sha)" != "$one" ] || fault "labels made no difference"
+    grep true "$t/points.jsonl" > "$t/true.jsonl"
+    works ./more train ulma $policy --train "$t/true.jsonl" --logp mean --out "$t/x"; [ "$(sha)" = "$one" ] || fault "ulma is not sft"
+    works ./more train sft $policy --train "$t/true.jsonl" --logp mean --reduction joint --out "$t/x"; [ "$(sha)" = "$one" ] || fault "true points are not demonstrations"
+    works ./more train ulma $policy --demos none --train "$t/points.jsonl" --out "$t/x"; one=$(sha)
+    works ./more train pointwise-dpo $policy --train "$t/points.jsonl" --out "$t/x"; [ "$(sha)" = "$one" ] || fault "ulma without demonstrations is not pointwise-dpo"
+    proves "ulma_with_demonstrations_alone_is_sft_and_without_any_is_pointwise_dpo"
+    works ./more train ulma $policy --train "$t/scores.jsonl" --score_scale symmetric --demo "$t/demos.jsonl" --out "$t/x"
+    holds "$t/2" '^scores from 1.5 to 4.5, mapped to \[-1, 1\], as numbers to reach$'
+    holds "$t/x/log.jsonl" '"rewards/demos":'; holds "$t/x/log.jsonl" '"rewards/scored":'
+    works ./more train kto $policy --train "$t/scores.jsonl" --score_scale unit --labels binary --out "$t/x"; one=$(sha)
+    holds "$t/2" '^scores from 1.5 to 4.5, mapped to \[0, 1\], as soft labels$'
+    works ./more train kto $policy --train "$t/points.jsonl" --out "$t/x"; [ "$(sha)" = "$one" ] || fault "the ends of the scale are not the labels"
+    works ./more train kto $policy --train "$t/a.train.jsonl" --out "$t/x"
+    holds "$t/2" '^labels: 18 true, 18 false$'
+    proves "scores_are_scaled_as_asked_and_pairs_are_two_points"
+    works ./more train ulma $policy --compat ulma-release --train "$t/ones.jsonl" --out "$t/x"; one=$(sha)
+    holds "$t/2" 'logp=mean  reduction=class-means'
+    works ./more train ulma $policy --logp mean --reduction class-means --train "$t/points.jsonl" --out "$t/x"
+    [ "$(sha)" = "$one" ] || fault "its parts make something else"
+    works ./more train ulma $policy --logp mean --train "$t/points.jsonl" --out "$t/x"; [ "$(sha)" != "$one" ] || fault "class means made no difference"
+    proves "compat_ulma_release_is_what_its_help_says"
+    works ./more train sft $policy --train "$t/a.train.jsonl" --out "$t/x"; one=$(sha)
+    sed 's/,"rejected":.*/}/; s/"chosen"/"completion"/' "$t/a.train.jsonl" > "$t/chosen.jsonl"
+    works ./more train sft $policy --train "$t/chosen.jsonl" --out "$t/x"; [ "$(sha)" = "$one" ] || fault "not the chosen answers"
+    for side in rejected both; do
+        works ./more train sft $policy --sft_on $side --train "$t/a.train.jsonl" --out "$t/x"; [ "$(sha)" != "$one" ] || fault "$side is chosen"
+    done
+    echo '{"messages":[{"role":"user","content":"sky"},{"role":"assistant","content":"blue"}]}' > "$t/chat.jsonl"
+    works ./more train sft $policy --per_step_rows 1 --train "$t/chat.jsonl" --eval "$t/chat.jsonl" --out "$t/x"
+    holds "$t/2" '^chat: perplexity of the answers [0-9.]*, mean over texts [0-9.]*$'
+    proves "sft_imitates_completions_conversations_and_a_side_of_pairs"
+
+    works ./more eval $cut --reference "$t/lm" --model DPO=$t/p-dpo SimPO=$t/p-simpo --eval "$t/a.test.jsonl" "$t/points.jsonl" "$t/chat.jsonl" --out "$t/p.jsonl"
+    holds "$t/1" '^a: 16 pairs, 16 prompts;'
+    [ "$(grep -c '^DPO  \|^SimPO  ' "$t/1")" = 2 ] || fault "$(cat "$t/1")"
+    holds "$t/1" '^DPO on points: AUC 1*0*\.[0-9]* (95 % [0-9.]* \.\. [0-9.]*, [0-9]* prompts) of 9 good texts above 9 others  perplexity of good answers '
+    [ "$(grep -c '"event":"policy"' "$t/p.jsonl")" = 6 ] || fault "$(grep policy "$t/p.jsonl")"
+    in_eval=$(sed -n 's/.*"event":"metrics","model":"DPO".*"margin":\([^,]*\),.*/\1/p' "$t/p.jsonl")
+    in_training=$(sed -n 's/.*"eval_a_margin":\([^,]*\),.*/\1/p' "$t/p-dpo/log.jsonl")
+    [ -n "$in_eval" ] && [ "$in_eval" = "$in_training" ] || fault "$in_eval, in training $in_training"
+    works ./more eval $cut --reference "$t/lm" --model Start=$t/lm --eval "$t/a.test.jsonl"
+    holds "$t/1" '^Start  *50.00 .* 1.000 '
+    proves "eval_of_policies_prints_what_training_printed_and_a_reference_has_no_reward"
+
+    awk '{ sub(/"chosen":" yes/, "\"chosen\":\" no"); print }' "$t/a.train.jsonl" > "$t/alike.jsonl"
+    works ./more train dpo $policy --learning_rate 3e-2 --max_grad_norm 0 --num_train_epochs 20 --train "$t/alike.jsonl" --out "$t/x"
+    holds "$t/2" '^chosen answers became less likely: their mean log-probability against the reference went from [-0-9.]* in the$'
+    proves "chosen_answers_that_become_less_likely_are_explained"
+
+    refused 65 "points.jsonl: point data; pairs are needed (chosen and rejected)" ./more train dpo $policy --train "$t/points.jsonl" --out "$t/x"
+    refused 65 "demos.jsonl: completion data; points (a completion with label or score) or pairs are needed" ./more train kto $policy --train "$t/demos.jsonl" --out "$t/x"
+    refused 65 "text.jsonl: text data; completions, pairs or points are needed (train lm takes texts)" ./more train sft $policy --train "$t/text.jsonl" --out "$t/x"
+    refused 65 "text.jsonl: text data; pairs, points or completions are needed" ./more train dpo $policy --train "$t/a.train.jsonl" --eval "$t/text.jsonl" --out "$t/x"
+    refused 65 "text.jsonl: text data; pairs, points or completions are needed" ./more eval $cut --reference "$t/lm" --model "$t/p-dpo" --eval "$t/text.jsonl"
+    refused 65 "scores.jsonl:1: the score 4.5 does not say whether to imitate" ./more train sft $policy --train "$t/scores.jsonl" --out "$t/x"
+    refused 65 "no row has the label true: nothing to imitate" ./more train sft $policy --train "$t/false.jsonl" --out "$t/x" $(grep false "$t/points.jsonl" > "$t/false.jsonl")
+    refused 65 "scores from 1.5 to 4.5 where labels are needed" ./more train kto $policy --train "$t/scores.jsonl" --out "$t/x"
+    refused 65 "scores from 1.5 to 4.5 are no labels; --score_scale unit" ./more train ulma $policy --labels binary --train "$t/scores.jsonl" --out "$t/x"
+    refused 65 "--score_scale: every score is 1" ./more train ulma $policy --score_scale unit --train "$t/true.jsonl" --out "$t/x"
+    refused 64 "--demos positives: scores have no positives" ./more train ulma $policy --demos positives --train "$t/scores.jsonl" --out "$t/x"
+    refused 65 "all rows have one prompt; kto's KL needs answers to other prompts" ./more train kto $policy --per_step_rows 1 --train "$t/one.jsonl" --out "$t/x" \
+        $(head -n 1 "$t/points.jsonl" > "$t/one.jsonl")
+    refused 64 "--max_prompt_length is needed" ./more train kto $policy --max_prompt_length 0 --train "$t/points.jsonl" --out "$t/x"
+    refused 65 "too little data for a single step; lower --per_step_pairs, --per_step_rows" ./more train dpo $policy --per_step_rows 60 --train "$t/a.train.jsonl" --out "$t/x"
+    refused 64 "--model is needed: the folder to start from" ./more train sft $cut --train "$t/demos.jsonl" --out "$t/x"
+    refused 65 "a reward model, which predicts no tokens" ./more train dpo --model "$t/r" $cut --train "$t/a.train.jsonl" --out "$t/x"
+    refused 66 "no-such" ./more eval $cut --reference "$t/no-such" --model "$t/p-dpo" --eval "$t/a.test.jsonl"
+    works ./more tokenize --learn 258 --train "$t/text.jsonl" --out "$t/tok"
+    works ./more train lm $new --train "$t/text.jsonl" --tokenizer "$t/tok/tokenizer.json" --max_steps 1 --out "$t/lm2" --quiet
+    refused 65 "has another tokenizer than the reference" ./more eval $cut --reference "$t/lm2" --model "$t/p-dpo" --eval "$t/a.test.jsonl"
+    refused 64 "--label_smoothing 0.6: a number" ./more train dpo $policy --label_smoothing 0.6
+    if command -v sha256sum > "$t/x.out"; then                        # a cache of the right key with other numbers
+        again --train "$t/a.train.jsonl"
+        { head -c 80 "$t/p-again/reference.bin"; head -c 288 /dev/zero; } > "$t/x.bin"
+        { cat "$t/x.bin"; sha256sum < "$t/x.bin" | head -c 64; } > "$t/p-again/reference.bin"
+        refused 65 "p-again/reference.bin is not of these weights; remove it" ./more train dpo $policy --train "$t/a.train.jsonl" --out "$t/p-again"
+    fi
+    proves "what_a_policy_cannot_be_trained_on_is_refused_and_the_remedy_named"
 fi
 
 # ------------------------------------------------------------------------------------------------------ evaluating
@@ -376,6 +549,107 @@ if part score; then
     proves "what_was_read_is_reported_apart_from_the_data"
 fi
 
+# -------------------------------------------------------------------------------- the best of n, policies compared
+
+write="$cut --max_new_tokens 12 --seed 3 --quiet"
+judged="--model $t/lm --judge $t/r --prompts $t/a.test.jsonl $write"
+field() { sed "s/.*\"$2\":\(\[[^]]*\]\|\"[^\"]*\"\|[^,}]*\).*/\1/" "$1"; }    # of each line
+
+if part bestof; then
+    works ./more bestof $judged --n 3 --out "$t/best" --all "$t/all"
+    [ "$(wc -l < "$t/best") $(wc -l < "$t/all")" = "16 48" ] || fault "$(wc -l "$t/best" "$t/all")"
+    field "$t/all" reward > "$t/w.x"; field "$t/all" sample > "$t/w.y"; grep -n '"completion":""' "$t/all" | cut -d: -f1 > "$t/w.z"
+    awk 'FILENAME == ARGV[1] { empty[$1] = 1; next } FILENAME == ARGV[2] { r[FNR] = $1; next }
+        { g = int((FNR - 1) / 3); if (!(FNR in empty) && (!(g in b) || r[FNR] > b[g])) { b[g] = r[FNR]; s[g] = $1 } }
+        END { for (g = 0; g < 16; g++) if (g in b) print s[g], b[g] }' "$t/w.z" "$t/w.x" "$t/w.y" > "$t/want"
+    field "$t/best" reward > "$t/w.x"; field "$t/best" sample | paste -d ' ' - "$t/w.x" > "$t/have"
+    same "$t/want" "$t/have"
+    proves "the_best_of_n_is_the_first_sample_with_the_largest_reward"
+    grep -v '"completion":""' "$t/all" > "$t/rows"
+    from "$t/rows" works ./more score --model "$t/r" $cut
+    sed 's/.*"reward":\([^,]*\),.*"reward":\([^}]*\)}$/\1 \2/' "$t/1" | awk '$1 != $2 { bad = 1 } END { exit bad || !NR }' || fault "$(cat "$t/1")"
+    proves "the_rewards_are_those_of_score_for_the_same_rows"
+    works ./more train sft --model "$t/lm" --train "$t/best" $cut --per_step_rows 4 --max_steps 2 --quiet --out "$t/sft"
+    proves "the_best_completions_train_a_policy"
+    cat "$t/a.test.jsonl" "$t/a.test.jsonl" > "$t/twice"
+    works ./more bestof --model "$t/lm" --judge "$t/r" --prompts "$t/twice" $write --n 3 --out "$t/w.x"
+    same "$t/best" "$t/w.x"
+    for f in 0 1; do works ./more bestof $judged --folds 2 --fold $f --out "$t/best-$f"; done
+    [ $(cat "$t/best-0" "$t/best-1" | wc -l) = 16 ] || fault "folds"
+    proves "each_prompt_is_taken_once_and_a_fold_is_left_out"
+    for o in "--threads 2" "--batch 1" "--batch 5 --threads 3 --micro_batch_tokens 60"; do
+        works ./more bestof $judged --n 3 $o --out "$t/w.x"
+        same "$t/best" "$t/w.x"
+    done
+    proves "threads_and_batches_do_not_change_the_best"
+    refused 64 "--model, --judge and --prompts are needed" ./more bestof --model "$t/lm" --judge "$t/r" --out "$t/w.x"
+    refused 64 "--out is needed" ./more bestof $judged
+    refused 64 "--fold must be below --folds" ./more bestof $judged --folds 2 --fold 2 --out "$t/w.x"
+    refused 65 "a language model; a reward model is needed" ./more bestof $judged --judge "$t/lm" --out "$t/w.x"
+    refused 64 "--model: one folder is enough, not 2" ./more bestof $judged --model "$t/r" --out "$t/w.x"
+    refused 65 "a reward model" ./more bestof --model "$t/r" --judge "$t/r" --prompts "$t/a.test.jsonl" $write --out "$t/w.x"
+    refused 66 "no-such" ./more bestof $judged --judge "$t/no-such" --out "$t/w.x"
+    refused 66 "no-such" ./more bestof $judged --prompts "$t/no-such" --out "$t/w.x"
+    refused 64 "the model has 2048 positions" ./more bestof $judged --judge_max_length 4096 --out "$t/w.x"
+    refused 65 "outside fold 0 of 2" ./more bestof $judged --folds 2 --fold 0 --prompts "$t/one-fold" --out "$t/w.x" $(
+        for f in 0 1; do
+            head -n 1 "$t/best-$f" | sed 's/,"reward".*/}/' > "$t/fold-$f"
+        done; cp "$t/fold-1" "$t/one-fold")
+    refused 65 "every completion is empty" ./more bestof $judged --out "$t/w.x" --stop " " \
+        a b c d e f g h i j k l m n o p q r s t u v w x y z . , '"' '{' '}' : ! "$(printf '\357\277\275')" --top_k 1
+    proves "what_bestof_cannot_do_without_is_asked_for"
+fi
+
+if part compare; then
+    works ./more train sft --model "$t/lm" --train "$t/a.train.jsonl" $cut --learning_rate 1e-3 --per_step_rows 5 --max_steps 3 --quiet --out "$t/sft"
+    compared="--judge $t/r --prompts $t/a.test.jsonl $write"
+    works ./more compare --model base="$t/lm" "$t/lm" sft="$t/sft" $compared --out "$t/results"
+    cp "$t/1" "$t/table"
+    awk 'FNR > 2 && length > 110 { exit 1 }' "$t/table" || fault "a line of more than 110 columns"
+    for m in base lm sft; do grep -q "^$m " "$t/table" || fault "no $m"; done
+    grep '"event":"compare","model":"lm"' "$t/results" > "$t/w.x"
+    for k in tie:1 win:0 lose:0 reward_difference:0 kl:0 log_perplexity_difference:0; do
+        [ "$(field "$t/w.x" ${k%:*})" = ${k#*:} ] || fault "$k: $(cat "$t/w.x")"
+    done
+    proves "a_policy_ties_with_itself_and_has_no_divergence_from_itself_to_the_last_bit"
+    grep '"event":"completion","model":"sft"' "$t/results" > "$t/rows"
+    grep '"event":"compare","model":"sft"' "$t/results" > "$t/w.x"
+    for k in reward tokens logp ref_logp win finish; do field "$t/rows" $k > "$t/w.k.$k"; done
+    paste -d ' ' "$t/w.k.reward" "$t/w.k.tokens" "$t/w.k.logp" "$t/w.k.ref_logp" "$t/w.k.win" "$t/w.k.finish" | awk -v want="$(for k in reward \
+        kl kl_per_token tokens win tie lose ended; do field "$t/w.x" $k; done | tr '\n' ' ')" '
+        function off(i, x) { if (w[i] - x > 1e-5 || x - w[i] > 1e-5) { print i, w[i], x; bad = 1 } }
+        { r += $1; n += $2; kl += $3 - $4; win += $5 == 1; tie += $5 == 0.5; lose += $5 == 0; ended += $6 != "\"length\"" }
+        END { split(want, w, " "); off(1, r / NR); off(2, kl / NR); off(3, kl / n); off(4, n / NR); off(5, win / NR); off(6, tie / NR)
+              off(7, lose / NR); off(8, ended / NR); exit bad || NR != 16 }' > "$t/w.y" || fault "$(cat "$t/w.y")"
+    proves "the_numbers_are_means_over_the_completions"
+    works ./more eval $cut --reference "$t/lm" --model sft="$t/sft" --eval "$t/a.test.jsonl"
+    holds "$t/1" "perplexity of chosen answers $(field "$t/w.x" perplexity | awk '{ printf "%.4f", $1 }'), mean over texts $(
+        field "$t/w.x" item_perplexity | awk '{ printf "%.4f", $1 }')"
+    proves "the_perplexities_are_those_of_eval"
+    for o in "--threads 2" "--batch 3" "--micro_batch_tokens 100"; do
+        works ./more compare --model base="$t/lm" "$t/lm" sft="$t/sft" $compared $o --out "$t/w.x"
+        same "$t/1" "$t/table"; same "$t/results" "$t/w.x"
+    done
+    proves "threads_and_batches_change_no_number"
+    works ./more bestof --model "$t/sft" $compared --n 1 --out "$t/w.x" --all "$t/all"
+    field "$t/all" reward > "$t/w.y"
+    same "$t/w.k.reward" "$t/w.y"
+    proves "compare_and_bestof_draw_the_same_completions"
+    sed 's/,"chosen".*/}/' "$t/a.test.jsonl" > "$t/alone"
+    works ./more compare --model "$t/lm" "$t/sft" --judge "$t/r" --prompts "$t/alone" $write --reference "$t/sft"
+    grep -q perplexity "$t/1" && grep -q 'perplexity of' "$t/1" && fault "of what answers?"
+    proves "prompts_alone_have_no_perplexity_and_any_model_is_the_reference"
+    refused 64 "--model, --judge and --prompts are needed" ./more compare --model "$t/lm"
+    refused 64 "two models are called lm" ./more compare --model "$t/lm" "$t/lm" $compared
+    refused 65 "a language model; a reward model is needed" ./more compare --model "$t/lm" $compared --judge "$t/lm"
+    refused 65 "in fold 0 of 2" ./more compare --model "$t/lm" $compared --folds 2 --fold 0 --prompts "$t/other-fold" $(
+        for f in 0 1; do ./more bestof $judged --folds 2 --fold $f --n 1 --all "$t/all-$f" --out "$t/w.x" 2> "$t/2"; done
+        head -n 1 "$t/all-0" | sed 's/,"reward".*/}/' > "$t/other-fold")
+    refused 66 "no-such" ./more compare --model "$t/lm" $compared --reference "$t/no-such"
+    refused 73 "is a folder" ./more compare --model "$t/lm" $compared --out "$t"
+    proves "what_compare_cannot_do_without_is_asked_for"
+fi
+
 # -------------------------------------------------------------------------------------------------------- sampling
 
 if part sample; then
@@ -470,6 +744,153 @@ if part look; then
     works ./more gradcheck --model "$t/lm"
     works ./more gradcheck --model "$t/s-b"
     proves "the_machine_and_the_gradients_of_a_model_can_be_checked"
+fi
+
+# ------------------------------------------------------------------------------------------------- before training
+
+# doctor FILE [OPTION...]: of a file to train on; trap TEXT FILE [OPTION...]: it exits with 1 and has this one trap
+doctor() { file=$1; shift; run ./more doctor --model "$t/lm" $cut --train "$file" "$@"; }
+trap_() {
+    text=$1; shift
+    doctor "$@"
+    [ $code = 1 ] || fault "exit $code, not 1: $text"
+    [ "$(grep -c '^trap: ' "$t/1")" = 1 ] || fault "not one trap: $(grep '^trap: ' "$t/1")"
+    grep '^trap: ' "$t/1" | grep -qF -e "$text" || fault "$(grep '^trap: ' "$t/1"), not ...$text..."
+    holds "$t/2" '^more: traps: 1; see the lines'
+}
+warning() {
+    text=$1; shift
+    doctor "$@"
+    [ $code = 0 ] || fault "exit $code, not 0: $text: $(grep '^trap: ' "$t/1")"
+    grep '^warning: ' "$t/1" | grep -qF -e "$text" || fault "$(grep '^warning: ' "$t/1"), not ...$text..."
+}
+# name N: the tokens of the N-th shown text called so, one a line, id and piece, with their marks
+shown() {
+    awk -v name="$1" -v n="$2" '/^    [a-z]/ { on = $1 == name && /"/ && ++i == n } /^[^ ]|^  [^ ]/ { on = 0 } on' "$t/1" |
+        grep -o '[0-9][0-9]*"\([^"\\]\|\\.\)*"[*^]*' | sed 's/"/\t"/'
+}
+# tokens KEY FILE LINE: what tokenize says of a row's string
+tokens() {
+    sed -n "$3p" "$2" | sed "s/.*\"$1\":\"\([^\"]*\)\".*/\1/" > "$t/string"
+    printf "$(cat "$t/string")" > "$t/string.txt"
+    ./more tokenize --model "$t/lm" < "$t/string.txt"
+}
+if part doctor; then
+    doctor "$t/a.train.jsonl" --eval "$t/a.test.jsonl" --rows 2
+    [ $code = 0 ] || fault "exit $code: $(grep '^trap: ' "$t/1")"
+    holds "$t/1" '^traps: 0, warnings: '
+    holds "$t/1" '^    18 rows: 18 kept, of which 0 cut (0 prompts, 0 answers); left out: 0 too long, 0 ties, 0 bad$'
+    holds "$t/1" '^    the longer answer is chosen in [0-9.]* % of pairs$'
+    for n in training "training with --recompute" scoring; do holds "$t/1" "^    $n  *[0-9.]*  *[0-9.]*  *[0-9.]*$"; done
+    holds "$t/1" '^    one epoch is [0-9]* rows of tokens$'
+    holds "$t/1" '^    [0-9]* tokens/s, .* an epoch; the loss there is 0.6931 '
+    [ "$(grep -c '^  line [12]$' "$t/1")" = 4 ] || fault "rows shown: $(grep '^  line' "$t/1")"
+    awk -v t="$t" 'length > 100 && index($0, t) == 0 { bad = 1 } END { exit bad }' "$t/1" || fault "a line is wider than 100"
+    proves "doctor_finds_no_trap_in_clean_files_and_shows_lengths_memory_and_time"
+
+    for k in prompt chosen rejected; do
+        for n in 1 2; do
+            shown $k $n | sed 's/^\(.*\)^$/\1/' > "$t/x1"; tokens $k "$t/a.train.jsonl" $n > "$t/x2"
+            [ -s "$t/x2" ] || fault "no tokens"
+            same "$t/x1" "$t/x2"
+        done
+    done
+    shown chosen 1 > "$t/x1"; [ "$(grep -c '\^$' "$t/x1")" = 1 ] && tail -n 1 "$t/x1" | grep -q '\^$' || fault "$(cat "$t/x1")"
+    shown prompt 1 | grep -q '[*^]$' && fault "a prompt's token is marked"
+    doctor "$t/a.train.jsonl" --pooling eos
+    shown chosen 1 | tail -n 1 | grep -qF '0	"<|endoftext|>"^' || fault "eos: $(shown chosen 1)"
+    doctor "$t/a.train.jsonl" --pooling mean
+    shown chosen 1 | grep -qv '\^$' && fault "mean: $(shown chosen 1)"
+    proves "the_tokens_shown_are_those_of_tokenize_and_the_one_that_is_scored_is_marked"
+    doctor "$t/a.train.jsonl" --objective dpo
+    { tokens chosen "$t/a.train.jsonl" 1; echo '0	"<|endoftext|>"'; } | sed 's/$/*/' > "$t/x2"
+    shown chosen 1 > "$t/x1"; same "$t/x1" "$t/x2"
+    doctor "$t/text.jsonl"
+    { echo '0	"<|endoftext|>"'; tokens text "$t/text.jsonl" 1 | sed 's/$/*/'; echo '0	"<|endoftext|>"*'; } > "$t/x2"
+    shown document 1 > "$t/x1"; same "$t/x1" "$t/x2"
+    proves "tokens_that_are_trained_are_marked_and_the_end_is_among_them"
+    doctor "$t/a.train.jsonl" --max_length 18 --max_prompt_length 10
+    holds "$t/1" '^  line 1; the first [0-9]* of [0-9]* prompt tokens are cut; chosen: the last 2 of 9 are cut$'
+    tokens prompt "$t/a.train.jsonl" 1 | tail -n 10 > "$t/x2"
+    shown prompt 1 > "$t/x1"; same "$t/x1" "$t/x2"
+    tokens chosen "$t/a.train.jsonl" 1 | head -n 7 > "$t/x2"
+    shown chosen 1 | sed 's/^\(.*\)^$/\1/' > "$t/x1"; same "$t/x1" "$t/x2"
+    proves "doctor_shows_what_the_cut_leaves"
+
+    d=$t/doctor.jsonl
+    third() { awk -v from="$1" -v to="$2" 'NR == 3 { i = index($0, from); $0 = substr($0, 1, i - 1) to substr($0, i + length(from)) } 1' \
+              "$t/a.train.jsonl" > "$d"; }
+    row() { { cat "$t/a.train.jsonl"; printf '%s\n' "$@"; } > "$d"; }
+    sed '3s/"chosen":"[^"]*"/"chosen":""/' "$t/a.train.jsonl" > "$d"
+    trap_ "$d:3: an answer is empty; remove the row or complete it" "$d"
+    sed '3s/"chosen":"[^"]*"/"chosen":" "/' "$t/a.train.jsonl" > "$d"
+    trap_ "$d:3: an answer is only white space, here and in 0 more; remove such rows or complete them" "$d"
+    proves "doctor_traps_an_empty_side"
+    row '{"prompt":[{"role":"tool","content":"x"}],"chosen":[{"role":"assistant","content":"a"}],"rejected":[{"role":"assistant","content":"b"}]}'
+    trap_ "$d:19: unknown role \"tool\": use system, user or assistant" "$d"
+    row '{"prompt":'
+    trap_ "$d:19:11: a value is expected, not the end; repair or remove the row" "$d"
+    row '{"prompt":' '{' '{' '{' '{' '{'
+    doctor "$d"; holds "$t/1" "$d: 1 more bad rows; repair or remove them"
+    printf '[{"text":1},\n{"text":"a b"},\n{"text":"c"}]\n' > "$d"
+    trap_ "$d:1: \"text\" must be" "$d"
+    proves "doctor_traps_rows_that_cannot_be_read_and_goes_on"
+    third '"prompt":"' '"prompt":"<|endoftext|><|endoftext|>'
+    trap_ "$d:3: two BOS: the text begins with \"<|endoftext|>\", twice, here and in 0 more; remove it from the texts" "$d"
+    third '"chosen":"' '"chosen":"<|endoftext|>'
+    trap_ "$d:3: two BOS: an answer after a prompt begins with \"<|endoftext|>\", here and in 0 more; remove it from the answers" "$d"
+    third '"prompt":"' '"prompt":"<|endoftext|>'
+    warning "$d:3: \"<|endoftext|>\" stands in texts 1 times; it is read as plain text, by other programs as token 0: remove it" "$d"
+    echo '{"text":"<|endoftext|>the sky"}' > "$d"
+    trap_ "$d:1: two BOS: the text begins with \"<|endoftext|>\", and training puts one before it" "$d"
+    proves "doctor_traps_two_bos_and_warns_of_special_tokens_in_texts"
+    printf '{"prompt":"P","completion":" %s","label":true}\n' a b c > "$d"
+    trap_ "$d: all 3 rows have the label 1; add rows of the other class, or train sft on the good ones" "$d"
+    printf '{"prompt":"P","completion":" %s","label":%s}\n' a true b false a false > "$d"
+    trap_ "$d:3: the same text as on line 1 has another label, and 0 more such texts; decide for one label" "$d"
+    holds "$t/1" '^    labels: 1 true, 2 false$'
+    printf '{"prompt":"P","completion":" %s","score":%s}\n' a 0.5 b 0.25 a 0.75 > "$d"
+    warning "$d:3: the same text as on line 1 has another label" "$d"
+    holds "$t/1" '^    scores: from 0.25 to 0.75, mean 0.5$'
+    proves "doctor_traps_labels_of_one_class_and_texts_of_two_labels"
+    row "$(sed -n 2p "$t/a.train.jsonl" | sed 's/chosen/kept/; s/rejected/chosen/; s/kept/rejected/')"
+    trap_ "$d:19: the reverse of the pair on line 2, and 0 more such pairs; decide for one of the two, or remove both" "$d"
+    row "$(sed -n 2p "$t/a.train.jsonl")"
+    warning "$d:19: the same row as line 2, and 0 more rows that stand twice; remove what was not meant twice" "$d"
+    warning "$t/a.train.jsonl:1: the row, or its reverse, also stands in another training file, and 17 more" "$d" "$t/a.train.jsonl"
+    proves "doctor_traps_contradictory_pairs_and_warns_of_repeated_rows"
+    sed -n 5p "$t/a.train.jsonl" > "$d"
+    trap_ "$d:1: the prompt is trained on ($t/a.train.jsonl:5), as in 1 of 1 rows; remove these prompts from one of the two files" \
+        "$t/a.train.jsonl" --eval "$d"
+    proves "doctor_traps_prompts_that_are_trained_and_evaluated_on"
+    row '{"prompt":"P","chosen":" the sky is red and the tree is big the sky","rejected":" the sky is red and the tree is big the cat"}'
+    trap_ "$d:19: chosen and rejected are the same after the cut, here and in 0 more of 19 pairs; raise --max_length or use" "$d" \
+        --max_length 30 --max_prompt_length 20
+    row '{"prompt":"the sky the sky the sky the sky the sky the sky the sky the sky the sky the sky the sky the sky the sky the sky the sky the sky the sky the sky the sky the sky the sky the sky the sky the sky the sky the sky","chosen":"a cat","rejected":"no dog"}'
+    trap_ "$d:19: of an answer only one token is left, here and in 0 more rows; raise --max_length or lower --max_prompt_length" "$d" \
+        --max_length 50 --max_prompt_length 0
+    trap_ "nothing is left of 18 rows (18 too long, 0 ties, 0 bad); raise --max_length or use --over_length truncate" \
+        "$t/a.train.jsonl" --max_length 4 --max_prompt_length 2 --over_length drop
+    proves "doctor_traps_answers_that_the_cut_takes_away_or_makes_equal"
+    trap_ "pair data, but sft needs prompts with completions; convert it, or choose another --objective" "$t/a.train.jsonl" --objective sft
+    cp -r "$t/lm" "$t/lm.keep"
+    sed 's/"pad_token_id": 1/"pad_token_id": 0/' "$t/lm.keep/config.json" > "$t/lm/config.json"
+    trap_ "$t/lm/config.json: pad is the eos, 0 \"<|endoftext|>\", which is trained" "$t/a.train.jsonl" --objective dpo
+    trap_ "from which the reward is read: programs that skip pad read another token; set \"pad_token_id\" to a token" "$t/a.train.jsonl" --pooling eos
+    warning "pad is the eos, 0 \"<|endoftext|>\", which is harmless with this pooling" "$t/a.train.jsonl"
+    sed 's/"pad_token_id": 1/"pad_token_id": null/' "$t/lm.keep/config.json" > "$t/lm/config.json"
+    warning "no \"pad_token_id\", which other programs need for batches; set it to a token that never occurs in a text, such as \"<|padding|>\"" \
+        "$t/a.train.jsonl"
+    sed 's/"vocab_size": 300/"vocab_size": 290/' "$t/lm.keep/config.json" > "$t/lm/config.json"
+    trap_ "300 pieces, but the model has 290; take the tokenizer the model was trained with" "$t/a.train.jsonl"
+    cp "$t/lm.keep/config.json" "$t/lm/config.json"
+    sed 's/{/{"add_bos_token": true, "chat_template": "x",/' "$t/lm.keep/tokenizer_config.json" > "$t/lm/tokenizer_config.json"
+    warning "the folder's chat template is not applied: messages become Human: and Assistant: turns" "$t/a.train.jsonl"
+    warning "other programs put \"<|endoftext|>\" before a text, training here does not" "$t/a.train.jsonl"
+    third '"prompt":"' '"prompt":"<|endoftext|>'
+    trap_ "$d:3: two BOS: the text begins with \"<|endoftext|>\", and other programs put one before it" "$d"
+    rm -rf "$t/lm"; mv "$t/lm.keep" "$t/lm"
+    proves "doctor_traps_a_pad_that_is_the_eos_and_tokenizers_that_do_not_fit"
 fi
 
 # ------------------------------------------------------------------------------------------------------- measuring
@@ -651,6 +1072,9 @@ if part bits; then
             train more --more $m $pairs --max_steps 3 --train $abc
     done
     bits pooling_at_the_end_has_one_hash_too train more --more paper --pooling eos $pairs --max_steps 2 --train $abc
+    for o in sft dpo ipo pointwise-dpo ulma unlikelihood kto orpo simpo; do
+        bits train_${o}_has_one_hash_for_all_threads_instruction_sets_and_micro_batches train $o $policy --max_steps 3 --train "$(rows_of $o)"
+    done
     for what in "lm $new --train $t/text.jsonl --quiet" "reward $pairs --train $abc"; do
         works ./more train $what --max_steps 3 --out "$t/x"; float=$(sha)
         bits bf16_has_one_hash_of_its_own_for_train_${what%% *} train $what --max_steps 3 --precision bf16

@@ -1155,6 +1155,37 @@ static void test_the_interval_of_the_area_has_its_closed_form_and_widens_with_cl
     CHECK(auc_interval(&a[0], score, positive, group, n, 1) == 1 && a[0].low == area && a[0].high == area);
 }
 
+static void test_the_error_of_a_mean_and_of_a_ratio_has_its_closed_form(void) {
+    enum { n = 400 };
+    double a[2*n], b[2*n], ones[2*n];
+    uint64_t group[2*n];
+    Estimate mean, twice, ratio, scaled;
+    double sum = 0, square = 0, top = 0, bottom = 0;
+    for (int i = 0; i < n; i++) {
+        a[i] = a[n + i] = random_normal(5, STREAM_TEST, 0, (uint64_t)i);
+        b[i] = b[n + i] = 1 + (i % 7), ones[i] = ones[n + i] = 1;
+        group[i] = group[n + i] = (uint64_t)i * 31 % n;
+        sum += a[i], square += a[i] * a[i], top += a[i], bottom += b[i];
+    }
+    const double se = sqrt((square / n - sum / n * (sum / n)) / (n - 1));
+    CHECK(estimate(&mean, a, NULL, group, n, 1) == 0 && estimate(&twice, a, ones, group, 2*n, 1) == 0);
+    CHECK_NEAR(mean.value, sum / n, 1e-12);
+    CHECK_NEAR(mean.error, se, 1e-12);
+    CHECK_NEAR(mean.interval.low, mean.value - 1.96*se, .25 * se);
+    CHECK_NEAR(mean.interval.high, mean.value + 1.96*se, .25 * se);
+    CHECK_NEAR(twice.error, se, 1e-12);                               // a prompt's second text says nothing new
+    CHECK_NEAR(twice.interval.low, mean.interval.low, 1e-12);
+    double residual = 0;
+    for (int i = 0; i < n; i++) residual += (a[i] - top / bottom * b[i]) * (a[i] - top / bottom * b[i]);
+    CHECK(estimate(&ratio, a, b, NULL, n, 1) == 0);
+    CHECK_NEAR(ratio.value, top / bottom, 1e-12);
+    CHECK_NEAR(ratio.error, sqrt(residual * n / (n - 1)) / bottom, 1e-12);
+    CHECK_NEAR(ratio.interval.high - ratio.interval.low, 2*1.96*ratio.error, .25 * ratio.error);
+    for (int i = 0; i < n; i++) b[i] *= 4;
+    CHECK(estimate(&scaled, a, b, NULL, n, 1) == 0 && scaled.value == ratio.value / 4);
+    CHECK(estimate(&ratio, b, b, NULL, n, 1) == 0 && ratio.error == 0 && ratio.interval.low == 1 && ratio.interval.high == 1);
+}
+
 int main(void) {
     RUN(test_equal_rewards_cost_log_2);
     RUN(test_a_pairs_gradients_are_exact_opposites_and_are_added);
@@ -1217,5 +1248,6 @@ int main(void) {
     RUN(test_the_area_under_the_curve_counts_the_pairs);
     RUN(test_the_area_under_the_curve_of_one_class_is_none);
     RUN(test_the_interval_of_the_area_has_its_closed_form_and_widens_with_clusters);
+    RUN(test_the_error_of_a_mean_and_of_a_ratio_has_its_closed_form);
     return test_summary();
 }

@@ -108,7 +108,7 @@ static int same_scores(const Model *m, const Scores *a, int row, int text, const
 
 static void test_a_record_is_packed_with_its_prompt_once_and_one_target_a_row(void) {
     static int token[] = {11, 12, 13, 21, 22, 31};
-    static Answer two[] = {{{3, 2}, 0, 1}, {{5, 1}, 0, 0}};
+    static Answer two[] = {{.tokens = {3, 2}}, {.tokens = {5, 1}}};
     const Dataset d = {.token = token, .answer = two};
     const Record r = {.prompt = {0, 3}, .first = 0, .count = 2};
     static const int want[3][7] = {{11, 12, 13, 21, 22, 13, 31}, {0, 1, 2, 3, 4, 2, 3},
@@ -136,7 +136,7 @@ static void test_a_record_is_packed_with_its_prompt_once_and_one_target_a_row(vo
 
 static void test_a_document_is_cut_into_windows_in_which_every_token_is_a_target_once(void) {
     static int token[] = {11, 12, 13, 21, 22};
-    static Answer one[] = {{{3, 2}, 0, 1}};
+    static Answer one[] = {{.tokens = {3, 2}}};
     const Dataset d = {.token = token, .answer = one};
     const Record r = {.prompt = {0, 3}, .first = 0, .count = 1}, bare = {.prompt = {0, 3}};
     static const int want[3][6] = {{9, 11, 12, 13, 21, 22}, {0, 1, 2, 3, 0, 1}, {11, 12, 13, 21, 22, 9}};
@@ -684,7 +684,7 @@ static void digest(char hex[65], const Model *m) {  // of the parameters as litt
  * window of 8 rows each, or a pair (prompt of 3 tokens, answers of 3 and 2).  Returns the last loss.       */
 static double train(Model *m, Config c) {
     static int drawn[24];
-    static Answer two[] = {{{3, 3}, 0, 1}, {{6, 2}, 0, 0}};
+    static Answer two[] = {{.tokens = {3, 3}}, {.tokens = {6, 2}}};
     const Dataset d = {.token = drawn, .answer = two};
     const Record pair = {.prompt = {0, 3}, .first = 0, .count = 2}, text = {.prompt = {0, 7}};
     Pack p = {0};
