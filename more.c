@@ -454,7 +454,7 @@ static int load_model(Model *m, Tokenizer *t, const char *dir, int kind) {
     Config c;
     if (checkpoint_config(&c, dir) < 0) return -1;
     if (!c.reward && kind == LOAD_REWARD_MODEL && opt.raw_head < 0)
-        return fail(EX_DATAERR, "%s: a language model without a reward head; train one, give --raw_head SEED for a random head, or --reference for a policy", dir);
+        return fail(EX_DATAERR, "%s: a language model without a reward head; train one, or give --raw_head SEED for a random head (eval of policies: --reference)", dir);
     if (load_tokenizer(t, dir) < 0 || checkpoint_load(m, dir, kind) < 0) return -1;
     if (t->eos < 0) return fail(EX_DATAERR, "%s: the tokenizer has no end-of-text token", dir);
     if (t->vocab_size > m->config.vocab_size)
