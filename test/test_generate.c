@@ -126,7 +126,8 @@ static Config config(Family family) {
     return (Config){.family = family, .vocab_size = V, .channels = 20, .num_layers = 2, .num_heads = 4,
                     .num_kv_heads = 2, .head_dim = 34, .hidden = 37, .max_positions = POSITIONS,
                     .rotary_dims = 34, .rms_norm = 1, .gated = 1, .norm_eps = 1e-5f, .activation = ACT_SILU,
-                    .rope_theta = 10000, .qkv_bias = family == FAMILY_QWEN2, .qk_norm = family == FAMILY_QWEN3};
+                    .rope_theta = 10000, .qkv_bias = family == FAMILY_QWEN2,
+                    .qk_norm = family == FAMILY_QWEN3};
 }
 static void start(Model *m, Config c) {
     static Tensor list[MAX_TENSORS];
