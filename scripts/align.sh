@@ -12,6 +12,7 @@
 # perplexity is at most a tenth above SFT's.  That of best-of-4 was not chosen.
 # Usage: sh scripts/align.sh [OUT]
 set -e
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}             # no spinning: threads that sample meet often
 out=${1:-align}
 pairs=data/hh_harmless.train.jsonl points=data/hh_harmless_point.train.jsonl test=data/hh_harmless
 cut="--max_length 193 --max_prompt_length 64" turn=$(printf '\n\nHuman:')
