@@ -42,7 +42,7 @@ typedef struct {
     int chars;                                     // code points before any cut
     float score;                                   // label, score or rank as given; a pair has 1 and 0
     int cut;                                       // yes: its end was cut off
-    double reference;                              // log-probability under the starting model, set by policy.c
+    double reference;                              // log-probability under the starting model, by policy.c
 } Answer;
 
 typedef struct {
@@ -623,7 +623,8 @@ static int read_plain_text(Reader *r) {
 static int read_rows(Reader *r) {
     Dataset *d = r->d;
     int more;
-    if (r->o->rows ? buffer_append(&d->text, r->o->rows->data, r->o->rows->len) < 0 : read_all(d) < 0) return -1;
+    if (r->o->rows ? buffer_append(&d->text, r->o->rows->data, r->o->rows->len) < 0 : read_all(d) < 0)
+        return -1;
     if (d->text.len >= 3 && !memcmp(d->text.data, "\xef\xbb\xbf", 3)) r->at = 3;      // a byte order mark
     if (r->o->plain_text && !looks_like_rows(d->text.data + r->at)) return read_plain_text(r);
     skip_blank(r);

@@ -6,25 +6,7 @@
  * Output is for people, 100 columns: a trap or a warning is a line, FILE:LINE: what; what to do about it.  */
 #ifndef DOCTOR_C
 #define DOCTOR_C
-#include "train.c"
-
-// What an objective needs and does, in the order of doctor_objectives, the choices of --objective.
-enum { A_TEXT = 1 << DATA_TEXT, A_COMPLETION = 1 << DATA_COMPLETION, A_PAIR = 1 << DATA_PAIR,
-       A_POINT = 1 << DATA_POINT };
-enum { DOCTOR_LM, DOCTOR_SFT, DOCTOR_REWARD, DOCTOR_MORE, DOCTOR_DPO, DOCTOR_POINTWISE_DPO };
-static const char *const doctor_objectives[] = {"lm", "sft", "reward", "more", "dpo", "pointwise-dpo", NULL};
-static const struct Regimen {
-    int kinds;                                                        // of data, a bit each
-    const char *needs;
-    int document, trains, reference;                     // whole texts; tokens are targets; a second model
-} regimens[] = {
-    [DOCTOR_LM]            = {A_TEXT | A_COMPLETION, "texts, or prompts with completions", 1, 1, 0},
-    [DOCTOR_SFT]           = {A_COMPLETION, "prompts with completions",                    0, 1, 0},
-    [DOCTOR_REWARD]        = {A_PAIR, "pairs (chosen and rejected)",                       0, 0, 0},
-    [DOCTOR_MORE]          = {A_PAIR, "pairs (chosen and rejected)",                       0, 0, 0},
-    [DOCTOR_DPO]           = {A_PAIR, "pairs (chosen and rejected)",                       0, 1, 1},
-    [DOCTOR_POINTWISE_DPO] = {A_POINT, "completions with a label or a score",              0, 1, 1},
-};
+#include "policy.c"
 
 typedef struct { Buffer text; int count; } Notes;                     // lines of one sort
 typedef struct {
@@ -37,8 +19,8 @@ typedef struct {
 typedef struct { uint64_t hash; int file; double side; size_t line; } Key;     // of a row, to find it again
 
 typedef struct {
-    const struct Regimen *regimen;
-    const char *objective, *dir;
+    const Objective *objective;
+    const char *name, *dir;                                           // of the objective; of the model
     Config config;
     Tokenizer tokenizer;
     int adds_bos;                                       // do other programs put one before a text
@@ -65,12 +47,15 @@ PRINTF_LIKE(5, 6) static void note(Doctor *d, Notes *to, const char *path, size_
     d->failed |= buffer_printf(&to->text, "%s: %s%s: %s\n", sort, path, where, what) < 0;
 }
 
-static void bad_row_found(void *to) {                                 // error_text says where and why
+// An error at which training stops: error_text says where and why, and perhaps what to do.
+static int trap_error(Notes *traps, const char *remedy) {
+    traps->count++;
+    return buffer_printf(&traps->text, "trap: %s%s\n", error_text, strchr(error_text, ';') ? "" : remedy);
+}
+static void bad_row_found(void *to) {
     File *f = to;
-    const char *remedy = strchr(error_text, ';') ? "" : "; repair or remove the row: training stops at it";
     if (f->seen.bad > SHOWN_BAD_ROWS) return;                         // the dataset being read counts them
-    f->traps->count++;
-    buffer_printf(&f->traps->text, "trap: %s%s\n", error_text, remedy);
+    trap_error(f->traps, "; repair or remove the row: training stops at it");
 }
 static void bad_row_known(void *to) { (void)to; }
 
@@ -133,11 +118,13 @@ static int show_document(const Doctor *d, const Dataset *data, const Record *r) 
     return ok ? 0 : -1;
 }
 
-// A prompt and its answers: the rows before the first answer's are the prompt's, its last token among them.
+/* A prompt and its answers: the rows before the first answer's are the prompt's, its last token among them.
+ * A token is trained where the row before it has it as target: not the first of a text without a prompt, not
+ * the end after an answer that was cut.                                                                    */
 static int show_record(const Doctor *d, const Dataset *data, const Record *r) {
     const Tokenizer *t = &d->tokenizer;
     const Pooling pooling = d->config.pooling;
-    const int scores = !d->regimen->trains, mean = pooling == POOL_MEAN;
+    const int scores = d->objective->reward, mean = pooling == POOL_MEAN;
     Pack p = {0};
     int ok = pack_record(&p, data, r, pooling, t->eos) == 0, column;
     if (ok && r->prompt.len) {
@@ -148,13 +135,14 @@ static int show_record(const Doctor *d, const Dataset *data, const Record *r) {
     for (int b = 0; ok && b < p.B; b++) {
         const Text *x = &p.text[b];
         const Segment *s = &p.seg[b + (r->prompt.len > 1)];
-        int end = s->start + s->len;
+        const int end = s->start + s->len;
         column = show_name(answer_name(data->kind, b));
         for (int i = x->first; i < end; i++) {
-            int read = scores && (mean ? i < x->first + x->len : i == x->pooled);
-            show_token(t, p.token[i], read ? "^" : d->regimen->trains ? "*" : "", &column);
+            const int read = scores && (mean ? i < x->first + x->len : i == x->pooled);
+            const int trained = !scores && i > s->start && p.target[i-1] >= 0;
+            show_token(t, p.token[i], read ? "^" : trained ? "*" : "", &column);
         }
-        if (d->regimen->trains) show_token(t, p.target[end - 1], "*", &column);
+        if (!scores && p.target[end-1] >= 0) show_token(t, p.target[end-1], "*", &column);
         printf("\n");
     }
     pack_free(&p);
@@ -186,7 +174,7 @@ static int show_rows(const Doctor *d, const File *f) {
         if (r->margin < 0 || r->margin > 0) printf("; margin %g", (double)r->margin);
         if (r->weight < 1 || r->weight > 1) printf("; weight %g", (double)r->weight);
         printf("\n");
-        ok = (d->regimen->document ? show_document(d, seen, r) : show_record(d, seen, r)) == 0;
+        ok = (d->objective->windows ? show_document(d, seen, r) : show_record(d, seen, r)) == 0;
     }
     return ok ? 0 : -1;
 }
@@ -264,7 +252,7 @@ static void examine_seen(Doctor *d, const File *f) {
     if (data->kind == DATA_POINT && n) {
         if (ones + zeros == n) printf("    labels: %zu true, %zu false\n", ones, zeros);
         else printf("    scores: from %g to %g, mean %g\n", low, high, sum / (double)n);
-        if (low == high)
+        if (low == high && d->objective->data == POINTS)
             note(d, &d->traps, data->path, 0, "all %zu rows have the label %g; add rows of the other "
                  "class, or train sft on the good ones", n, low);
     }
@@ -308,7 +296,7 @@ static int examine_texts(Doctor *d, const File *f) {
     Seen blank = {0, 0, 0}, no_prompt = {0, 0, 0}, two = {0, 0, 0}, middle = {0, 0, 0}, used[3] = {{0, 0, 0}};
     Seen *special = allocate((size_t)t->vocab_size, sizeof *special);
     Buffer text = {0};
-    int ok = special != NULL, added = d->adds_bos || (d->regimen->document && bos == t->eos);
+    int ok = special != NULL, added = d->adds_bos || (d->objective->windows && bos == t->eos);
     for (size_t i = 0; ok && i < data->num_records; i++) {
         const Record *r = &data->record[i];
         if (!r->prompt.len && data->kind != DATA_TEXT) saw(&no_prompt, r->line);
@@ -340,7 +328,7 @@ static int examine_texts(Doctor *d, const File *f) {
     if (two.count)
         note(d, &d->traps, data->path, two.line, "two BOS: the text begins with %s, %s, here and in %zu "
              "more; remove it from the texts", quoted(t, bos), d->adds_bos ? "and other programs put one "
-             "before it" : d->regimen->document ? "and training puts one before it" : "twice", two.count -
+             "before it" : d->objective->windows ? "and training puts one before it" : "twice", two.count -
              1);
     if (middle.count)
         note(d, &d->traps, data->path, middle.line, "two BOS: an answer after a prompt begins with %s, "
@@ -363,16 +351,15 @@ static int examine_file(Doctor *d, File *f) {
     const Dataset *seen = &f->seen;
     printf("\n%s, to %s: %s data\n", seen->path, f->train ? "train on" : "evaluate on",
            seen->rows ? data_kind_name[seen->kind] : "no");
+    const size_t unused = seen->rows - seen->dropped - seen->tied - seen->num_records;        // by sft
     printf("    %zu rows: %zu kept, of which %zu cut (%zu prompts, %zu answers); left out: %zu too long,"
-           " %zu ties, %zu bad\n", seen->rows + seen->bad, seen->num_records, seen->truncated,
+           " %zu ties, %zu bad", seen->rows + seen->bad, seen->num_records, seen->truncated,
            seen->cut_prompts, seen->cut_answers, seen->dropped, seen->tied, seen->bad);
+    if (unused) printf(", %zu with the label false", unused);
+    printf("\n");
     if (seen->bad > SHOWN_BAD_ROWS)
         note(d, &d->traps, seen->path, 0, "%zu more bad rows; repair or remove them", seen->bad -
              SHOWN_BAD_ROWS);
-    f->wrong_kind = seen->rows && !(d->regimen->kinds >> seen->kind & 1);
-    if (f->wrong_kind)
-        note(d, &d->traps, seen->path, 0, "%s data, but %s needs %s; convert it, or choose another "
-             "--objective", data_kind_name[seen->kind], d->objective, d->regimen->needs);
     if (seen->rows && !seen->num_records)
         note(d, &d->traps, seen->path, 0, "nothing is left of %zu rows (%zu too long, %zu ties, %zu bad); "
              "raise --max_length or use --over_length truncate", seen->rows + seen->bad, seen->dropped,
@@ -551,10 +538,10 @@ static int examine_tokenizer(Doctor *d, const char *tokenizer_file) {
         chat |= json_type(&j, json_get(&j, 0, "chat_template")) > JSON_NULL;
     }
     json_free(&j);
-    int end_row = !d->regimen->trains && c->pooling == POOL_EOS, eos_used = d->regimen->trains || end_row;
-    const char *bos_use = d->regimen->document ? "a document begins with the eos" : "not put before a text";
-    const char *eos_use = d->regimen->document ? "ends a document, is trained"
-                        : d->regimen->trains ? "after each answer, is trained"
+    int end_row = d->objective->reward && c->pooling == POOL_EOS, eos_used = !d->objective->reward || end_row;
+    const char *bos_use = d->objective->windows ? "a document begins with the eos" : "not put before a text";
+    const char *eos_use = d->objective->windows ? "ends a document, is trained"
+                        : !d->objective->reward ? "after each answer, is trained"
                         : end_row ? "after each answer, the reward is read from it" : "not used";
     printf("%s\n    %d pieces, the model has room for %d; a text is encoded as it stands%s\n", tokenizer_file,
            t->vocab_size, c->vocab_size, t->nfc ? ", not in normal form C" : "");
@@ -574,13 +561,15 @@ static int examine_tokenizer(Doctor *d, const char *tokenizer_file) {
         note(d, &d->warnings, config, 0, "no \"pad_token_id\", which other programs need for batches; set "
              "it to a token that never occurs in a text%s%s", t->pad >= 0 ? ", such as " : "", quoted(t,
              t->pad));
-    else if (c->pad == c->eos || c->pad == t->eos)
+    else if (c->pad == c->eos || c->pad == t->eos) {
+        const char *harm = !eos_used ? "which is harmless with this pooling"
+            : !d->objective->reward ? "which is trained: programs that mask pad never learn to stop"
+            : "from which the reward is read: programs that skip pad read another token";
+        const int other = t->pad >= 0 && t->pad != c->pad;
         note(d, eos_used ? &d->traps : &d->warnings, config, 0, "pad is the eos, %d %s, %s; set "
-             "\"pad_token_id\" to a token that never occurs in a text%s%s", c->pad, quoted(t, c->pad),
-             eos_used ? d->regimen->trains ? "which is trained: programs that mask pad never learn to stop" :
-             "from which the reward is read: programs that skip pad read another token" : "which is "
-             "harmless with this pooling", t->pad >= 0 && t->pad != c->pad ? ", such as " : "", t->pad !=
-             c->pad ? quoted(t, t->pad) : "");
+             "\"pad_token_id\" to a token that never occurs in a text%s%s", c->pad, quoted(t, c->pad), harm,
+             other ? ", such as " : "", other ? quoted(t, t->pad) : "");
+    }
     if (c->eos >= 0 && t->eos >= 0 && c->eos != t->eos)
         note(d, &d->warnings, config, 0, "eos is %d %s, but training uses %d %s; make them one where it "
              "matters", c->eos, quoted(t, c->eos), t->eos, quoted(t, t->eos));
@@ -600,7 +589,7 @@ static double gib(const Config *c, int T, int reward, Purpose purpose) {
     return (double)model_bytes(c, T, reward ? T : 1, purpose) / 1073741824.0;
 }
 
-static void show_memory(Doctor *d, const Config *c) {
+static void show_memory(const Config *c) {
     static const int T[] = {1024, 4096, 16384};
     static const struct { const char *name; Purpose purpose; } line[] = {
         {"training", TRAINING}, {"training with --recompute", RECOMPUTING}, {"scoring", SCORING}};
@@ -612,20 +601,17 @@ static void show_memory(Doctor *d, const Config *c) {
         for (int k = 0; k < 3; k++) printf("%9.2f", gib(c, T[k], c->reward, line[i].purpose));
         printf("\n");
     }
-    if (d->regimen->reference)
-        printf("    and %.2f for the reference model\n",
-               (double)model_num_params(c) * sizeof(real) / 1073741824.0);
 }
 
 static double file_rows(const Doctor *d, const Dataset *data) {
     double rows = 0;
     for (size_t i = 0; i < data->num_records; i++)
-        rows += d->regimen->document ? document_rows(data, &data->record[i])
+        rows += d->objective->windows ? document_rows(data, &data->record[i])
               : record_rows(data, &data->record[i], d->config.pooling);
     return rows;
 }
 
-// Rows of one epoch: smaller sets of pairs are resampled to the largest.
+// Rows of one epoch: for reward models smaller sets are resampled to the largest.
 static double epoch_rows(const Doctor *d) {
     double rows = 0;
     size_t largest = 0;
@@ -634,7 +620,7 @@ static double epoch_rows(const Doctor *d) {
     for (int i = 0; i < d->num_files; i++) {
         const Dataset *data = &d->file[i].seen;
         if (!d->file[i].train || !data->num_records) continue;
-        double times = data->kind == DATA_PAIR ? (double)largest / (double)data->num_records : 1;
+        double times = d->objective->reward ? (double)largest / (double)data->num_records : 1;
         rows += times * file_rows(d, data);
     }
     return rows;
@@ -651,10 +637,10 @@ static int time_batch(const Doctor *d, Model *m, const Dataset *data, int *rows,
     int ok = 1;
     for (size_t i = 0; ok && i < data->num_records; i++) {
         const Record *r = &data->record[i];
-        int more = d->regimen->document ? document_rows(data, r) : record_rows(data, r, pooling);
-        if (d->regimen->document && more > opt.max_length) more = opt.max_length;
+        int more = d->objective->windows ? document_rows(data, r) : record_rows(data, r, pooling);
+        if (d->objective->windows && more > opt.max_length) more = opt.max_length;
         if (p.T && p.T + more > limit) break;
-        ok = (d->regimen->document ? pack_window(&p, data, r, 0, opt.max_length, eos)
+        ok = (d->objective->windows ? pack_window(&p, data, r, 0, opt.max_length, eos)
                                    : pack_record(&p, data, r, pooling, eos)) == 0;
     }
     Batch b = pack_batch(&p);
@@ -664,7 +650,7 @@ static int time_batch(const Doctor *d, Model *m, const Dataset *data, int *rows,
       && (coef = allocate((size_t)b.T, sizeof *coef)) && (value = allocate((size_t)b.T, sizeof *value));
     double start = now();
     if (ok) model_forward(m, &b);
-    if (ok && d->regimen->trains) {
+    if (ok && !d->objective->reward) {
         double N = 0;
         for (int i = 0; i < b.T; i++) N += b.target[i] >= 0;
         lm_coefficients(coef, b.target, b.T, N);
@@ -690,8 +676,8 @@ static int doctor_estimate(Doctor *d) {
     Model m = {0};
     double rows = epoch_rows(d), seconds = 0, loss = 0, machine = 0;
     int measured = 0;
-    c.reward = !d->regimen->trains;
-    show_memory(d, &c);
+    c.reward = d->objective->reward;
+    show_memory(&c);
 #ifdef _SC_PHYS_PAGES
     machine = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE) / 1073741824.0;
 #endif
@@ -715,7 +701,7 @@ static int doctor_estimate(Doctor *d) {
     if (ok && seconds > 0) {
         double speed = measured / seconds, epoch = rows / speed;
         printf("    estimate, from one micro-batch of %d rows in %.3g s, threads %d, without updates%s:\n",
-               measured, seconds, thread_count(), d->regimen->reference ? " and reference" : "");
+               measured, seconds, thread_count(), d->objective->reference ? " and the reference" : "");
         printf("    %.0f tokens/s, %.0f:%02.0f:%02.0f an epoch; the loss there is %.4f%s\n", speed,
                floor(epoch / 3600), floor(fmod(epoch, 3600) / 60), floor(fmod(epoch, 60)), loss,
                c.reward ? " (0.6931 from a zero head)" : " a token");
@@ -729,60 +715,99 @@ static int doctor_estimate(Doctor *d) {
 static int load_file(Doctor *d, File *f, const DataOptions *options) {
     DataOptions o = *options, whole;
     f->traps = &d->traps;
-    if (!strcmp(f->spec, "-"))
-        return fail(EX_USAGE, "-: doctor reads a file twice; give a file, not standard input");
-    if (d->regimen && d->regimen->document) o.max_length = o.max_prompt_length = 0;    // windows instead
+    if (d->objective->windows) o.max_length = o.max_prompt_length = 0;                 // windows instead
+    if (opt.over_length < 0) o.over_length = d->objective->data ? OVER_DROP : OVER_TRUNCATE;
     o.to = f, o.bad_row = bad_row_found;
     whole = o;
     whole.bad_row = bad_row_known, whole.max_length = whole.max_prompt_length = 0;
     if (dataset_load(&f->whole, f->spec, &d->tokenizer, &whole) < 0) return -1;
-    return dataset_load(&f->seen, f->spec, &d->tokenizer, &o);
+    if (dataset_load(&f->seen, f->spec, &d->tokenizer, &o) < 0) return -1;
+    if (!f->seen.rows || objective_takes(d->objective, &f->seen, f->train ? FOR_TRAIN : FOR_EVAL) == 0)
+        return 0;
+    f->wrong_kind = 1;
+    char what[sizeof error_text];
+    snprintf(what, sizeof what, "%s", error_text);
+    return fail(EX_DATAERR, "%.900s; for %s convert it, or choose another --objective", what, d->name),
+           trap_error(&d->traps, "");
 }
 
-static const char *legend(const struct Regimen *r, Pooling pooling) {
-    if (r->trains) return "* is trained: a target of the loss";
+// What training does with rows once they are read: picks what is imitated, takes numbers as labels or scores.
+static int settle_rows(Doctor *d) {
+    Run run = {.objective = d->objective, .num_train = opt.train.n, .num_eval = opt.eval.n};
+    const int n = d->num_files;
+    for (int i = 0; i < n; i++) if (d->file[i].wrong_kind || !d->file[i].seen.num_records) return 0;
+    if (!(run.data = allocate((size_t)n + (size_t)run.num_train, sizeof *run.data))) return -1;
+    for (int i = 0; i < n; i++) run.data[i] = d->file[i].seen;
+    int bad = policy_data(&run) < 0;
+    if (bad && error_code != EX_OSERR) bad = trap_error(&d->traps, "; training stops there") < 0;
+    for (int i = 0; i < n; i++) d->file[i].seen = run.data[i];
+    for (int i = n; i < n + run.num_train; i++) free(run.data[i].record), free(run.data[i].answer);
+    free(run.data);
+    return -bad;
+}
+
+static const char *legend(const Objective *o, Pooling pooling) {
+    if (!o->reward) return "* is trained: a target of the loss";
     if (pooling == POOL_MEAN) return "^ the reward is read from the mean of these";
     return pooling == POOL_EOS ? "^ the reward is read here, at the end"
                                : "^ the reward is read here, at the last token";
 }
 
-static int diagnose(Doctor *d, const char *tokenizer_file, const DataOptions *o, int objective) {
+static int diagnose(Doctor *d, const char *tokenizer_file, const DataOptions *o) {
     if (checkpoint_config(&d->config, d->dir) < 0) return -1;
     if (tokenizer_load(&d->tokenizer, tokenizer_file) < 0) return -1;
     if (opt.max_length > d->config.max_positions)
         return fail(EX_USAGE, "--max_length %d: the model has %d positions", opt.max_length,
                     d->config.max_positions);
-    if (objective >= 0) d->regimen = &regimens[objective];
     for (int i = 0; i < d->num_files; i++) {
         File *f = &d->file[i];
         f->train = i < opt.train.n;
         f->spec = f->train ? opt.train.item[i] : opt.eval.item[i - opt.train.n];
-        Notes before = d->traps;
-        if (load_file(d, f, o) < 0) return -1;
-        if (d->regimen || (!f->seen.rows && i + 1 < d->num_files)) continue;
-        enum DataKind kind = f->seen.kind;                            // of the first rows: it decides
-        objective = !f->seen.rows ? DOCTOR_REWARD : kind == DATA_POINT ? DOCTOR_POINTWISE_DPO
-                  : kind == DATA_TEXT ? DOCTOR_LM : kind == DATA_COMPLETION ? DOCTOR_SFT : DOCTOR_REWARD;
-        d->regimen = &regimens[objective];
-        if (!d->regimen->document) continue;
-        d->traps.count = before.count, d->traps.text.len = before.text.len;        // it is read again
-        dataset_free(&f->whole), dataset_free(&f->seen);
         if (load_file(d, f, o) < 0) return -1;
     }
-    d->objective = doctor_objectives[objective];
+    if (d->objective->data && settle_rows(d) < 0) return -1;
     if (opt.pooling >= 0) d->config.pooling = (Pooling)opt.pooling;
-    if (d->regimen->trains) d->config.pooling = POOL_LAST;           // no row for the end: a target only
-    printf("objective %s; in rows: id\"piece\", %s\n", d->objective, legend(d->regimen, d->config.pooling));
+    if (!d->objective->reward) d->config.pooling = POOL_LAST;        // no row for the end: a target only
+    printf("objective %s; in rows: id\"piece\", %s\n", d->name, legend(d->objective, d->config.pooling));
     if (examine_tokenizer(d, tokenizer_file) < 0) return -1;
     for (int i = 0; i < d->num_files; i++) if (examine_file(d, &d->file[i]) < 0) return -1;
     return examine_across(d) < 0 || doctor_estimate(d) < 0 || d->failed ? -1 : 0;
 }
 
+static int refuse_standard_input(const List *files) {
+    for (int i = 0; i < files->n; i++)
+        if (!strcmp(files->item[i], "-"))
+            return fail(EX_USAGE, "-: doctor reads a file twice; give a file, not standard input");
+    return 0;
+}
+
+// What the first training file that has a row that can be read is for; NULL after fail().
+const char *doctor_objective(const char *tokenizer_file, const DataOptions *options) {
+    static const char *const by_kind[] = {
+        [DATA_TEXT] = "lm", [DATA_PROMPT] = "reward", [DATA_COMPLETION] = "sft", [DATA_PAIR] = "reward",
+        [DATA_RANKING] = "reward", [DATA_POINT] = "pointwise-dpo"};
+    const char *name = NULL;
+    DataOptions o = *options;
+    Tokenizer t = {0};
+    o.bad_row = bad_row_known, o.over_length = OVER_TRUNCATE;
+    int ok = refuse_standard_input(&opt.train) == 0 && tokenizer_load(&t, tokenizer_file) == 0;
+    for (int i = 0; ok && !name && i < opt.train.n; i++) {
+        Dataset d;
+        if (!(ok = dataset_load(&d, opt.train.item[i], &t, &o) == 0)) break;
+        if (d.rows) name = by_kind[d.kind];
+        dataset_free(&d);
+    }
+    tokenizer_free(&t);
+    return ok && !name ? "reward" : name;
+}
+
 // The whole report on standard output. 0, or -1 after fail(): exit code 1 if there is a trap.
-int doctor_report(const char *dir, const char *tokenizer_file, const DataOptions *o, int objective) {
-    Doctor d = {.dir = dir, .num_files = opt.train.n + opt.eval.n};
+int doctor_report(const char *dir, const char *tokenizer_file, const DataOptions *o, const char *name,
+                  const Objective *objective) {
+    Doctor d = {.dir = dir, .name = name, .objective = objective, .num_files = opt.train.n + opt.eval.n};
+    if (refuse_standard_input(&opt.train) < 0 || refuse_standard_input(&opt.eval) < 0) return -1;
     int ok = (d.file = allocate((size_t)d.num_files, sizeof *d.file)) != NULL
-          && diagnose(&d, tokenizer_file, o, objective) == 0;
+          && diagnose(&d, tokenizer_file, o) == 0;
     if (d.traps.count + d.warnings.count) printf("\n");
     if (d.traps.text.len) printf("%.*s", (int)d.traps.text.len, d.traps.text.data);
     if (d.warnings.count) printf("%s", d.warnings.text.data);

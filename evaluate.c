@@ -1,5 +1,5 @@
-/* evaluate.c - reward models on pairs: the cells (model, data set) of reward differences, their metrics as tables and
- * JSON lines.  Cells computed apart (other seeds, other folds) are read back and joined.                     */
+/* evaluate.c - reward models on pairs: the cells (model, data set) of reward differences, their metrics as
+ * tables and JSON lines.  Cells computed apart (other seeds, other folds) are read back and joined.        */
 #ifndef EVALUATE_C
 #define EVALUATE_C
 #include "train.c"
@@ -61,18 +61,22 @@ static int cells_read(Cells *cells, const char *path) {
         j.first_line = number;
         ok = json_parse(&j, text.data + at, n, path) == 0;
         if (ok && json_equal(&j, json_get(&j, 0, "event"), "pair")) {
-            int model = json_get(&j, 0, "model"), data = json_get(&j, 0, "eval"), delta = json_get(&j, 0, "delta"),
-                chosen = json_get(&j, 0, "chosen_chars"), rejected = json_get(&j, 0, "rejected_chars"),
-                group = json_get(&j, 0, "group"), line = json_get(&j, 0, "line");
+            int model = json_get(&j, 0, "model"), data = json_get(&j, 0, "eval"),
+                delta = json_get(&j, 0, "delta"), chosen = json_get(&j, 0, "chosen_chars"),
+                rejected = json_get(&j, 0, "rejected_chars"), group = json_get(&j, 0, "group"),
+                line = json_get(&j, 0, "line");
+            double number_of_line = line < 0 ? -1 : json_number(&j, line);
             Cell *c = NULL;
             if (model < 0 || data < 0 || delta < 0 || chosen < 0 || rejected < 0 || group < 0 || line < 0
-                || json_type(&j, model) != JSON_STRING || json_type(&j, data) != JSON_STRING || json_type(&j, group) != JSON_STRING
-                || json_type(&j, delta) != JSON_NUMBER || !(fabs(json_number(&j, chosen)) < 1e9)
-                || !(fabs(json_number(&j, rejected)) < 1e9) || !(fabs(json_number(&j, line)) < 1e15))
+                || json_type(&j, model) != JSON_STRING || json_type(&j, data) != JSON_STRING
+                || json_type(&j, group) != JSON_STRING || json_type(&j, delta) != JSON_NUMBER
+                || !(fabs(json_number(&j, chosen)) < 1e9) || !(fabs(json_number(&j, rejected)) < 1e9)
+                || !(number_of_line >= 0 && number_of_line < 1e15))
                 ok = fail(EX_DATAERR, "%s:%zu: not a line that eval --out wrote", path, number) == 0;
             else ok = (c = cell_of(cells, json_string(&j, model), json_string(&j, data))) != NULL
-                && cell_add(c, json_number(&j, delta), (int)json_number(&j, chosen), (int)json_number(&j, rejected),
-                            strtoull(json_string(&j, group), NULL, 16), (uint64_t)json_number(&j, line)) == 0;
+                && cell_add(c, json_number(&j, delta), (int)json_number(&j, chosen),
+                            (int)json_number(&j, rejected), strtoull(json_string(&j, group), NULL, 16),
+                            (uint64_t)number_of_line) == 0;
         }
         at += n + (text.data[at + n] != 0);
     }
@@ -84,34 +88,44 @@ static int cells_read(Cells *cells, const char *path) {
 
 static int write_pairs(FILE *f, const Cell *c, int from) {
     Buffer model = {0}, data = {0};
-    int ok = json_quote(&model, c->model, strlen(c->model)) == 0 && json_quote(&data, c->data, strlen(c->data)) == 0;
+    int ok = json_quote(&model, c->model, strlen(c->model)) == 0
+          && json_quote(&data, c->data, strlen(c->data)) == 0;
     for (int i = from; ok && i < c->n; i++)
-        fprintf(f, "{\"event\":\"pair\",\"model\":%s,\"eval\":%s,\"line\":%llu,\"group\":\"%016llx\",\"delta\":%.17g,"
-                "\"chosen_chars\":%d,\"rejected_chars\":%d}\n", model.data, data.data, (unsigned long long)c->line[i],
-                (unsigned long long)c->group[i], c->delta[i], c->chosen[i], c->rejected[i]);
+        fprintf(f, "{\"event\":\"pair\",\"model\":%s,\"eval\":%s,\"line\":%llu,\"group\":\"%016llx\","
+                "\"delta\":%.17g,\"chosen_chars\":%d,\"rejected_chars\":%d}\n", model.data, data.data,
+                (unsigned long long)c->line[i], (unsigned long long)c->group[i], c->delta[i], c->chosen[i],
+                c->rejected[i]);
     buffer_free(&model), buffer_free(&data);
     return ok ? 0 : -1;
 }
 
 static void write_box(FILE *f, const char *name, const Box *b) {
-    fprintf(f, ",\"%s\":{\"n\":%d,\"mean\":%.9g,\"q1\":%.9g,\"median\":%.9g,\"q3\":%.9g,\"outliers\":%d,\"outlier_mean\":%.9g}",
-            name, b->n, b->mean, b->q1, b->median, b->q3, b->outliers, b->outlier_mean);
+    fprintf(f, ",\"%s\":{\"n\":%d,\"mean\":%.9g,\"q1\":%.9g,\"median\":%.9g,\"q3\":%.9g,\"outliers\":%d,"
+            "\"outlier_mean\":%.9g}", name, b->n, b->mean, b->q1, b->median, b->q3, b->outliers,
+            b->outlier_mean);
 }
 static int write_metrics(FILE *f, const Cell *c) {
     const Metrics *m = &c->metrics;
     Buffer model = {0}, data = {0};
-    int ok = json_quote(&model, c->model, strlen(c->model)) == 0 && json_quote(&data, c->data, strlen(c->data)) == 0;
+    int ok = json_quote(&model, c->model, strlen(c->model)) == 0
+          && json_quote(&data, c->data, strlen(c->data)) == 0;
     if (ok) {
-        fprintf(f, "{\"event\":\"metrics\",\"model\":%s,\"eval\":%s,\"n\":%d,\"prompts\":%d,\"accuracy\":%.9g,\"accuracy_95\":[%.9g,%.9g],"
-                "\"accuracy_strict\":%.9g,\"tie_rate\":%.9g,\"nll\":%.9g,\"brier\":%.9g,\"margin\":%.9g", model.data, data.data,
-                m->n, m->clusters, m->accuracy, m->accuracy_95.low, m->accuracy_95.high, m->accuracy_strict, m->tie_rate, m->nll,
-                m->brier, m->margin);
-        for (int k = 0; k < NUM_ECE; k++)
-            fprintf(f, ",\"ece_%d\":%.9g,\"ace_more_%d\":%.9g,\"mce_%d\":%.9g,\"confidence_ece_%d\":%.9g", ece_bins[k], m->symmetric[k].ece,
-                    ece_bins[k], m->symmetric[k].ace, ece_bins[k], m->symmetric[k].mce, ece_bins[k], m->confidence_ece[k]);
-        fprintf(f, ",\"ece_95\":[%.9g,%.9g],\"ece_equalmass\":%.9g,\"longer_preferred\":%.9g,\"longer_wins\":%.9g,\"quantiles\":{",
-                m->ece_95.low, m->ece_95.high, m->ece_equalmass, m->longer_preferred, m->longer_wins);
-        for (int k = 0; k < NUM_QUANTILES; k++) fprintf(f, "%s\"%g\":%.9g", k ? "," : "", quantile_levels[k], m->quantile[k]);
+        fprintf(f, "{\"event\":\"metrics\",\"model\":%s,\"eval\":%s,\"n\":%d,\"prompts\":%d,"
+                "\"accuracy\":%.9g,\"accuracy_95\":[%.9g,%.9g],\"accuracy_strict\":%.9g,\"tie_rate\":%.9g,"
+                "\"nll\":%.9g,\"brier\":%.9g,\"margin\":%.9g", model.data, data.data, m->n, m->clusters,
+                m->accuracy, m->accuracy_95.low, m->accuracy_95.high, m->accuracy_strict, m->tie_rate, m->nll, m->brier,
+                m->margin);
+        for (int k = 0; k < NUM_ECE; k++) {
+            const int bins = ece_bins[k];
+            fprintf(f, ",\"ece_%d\":%.9g,\"ace_more_%d\":%.9g,\"mce_%d\":%.9g,\"confidence_ece_%d\":%.9g",
+                    bins, m->symmetric[k].ece, bins, m->symmetric[k].ace, bins, m->symmetric[k].mce, bins,
+                    m->confidence_ece[k]);
+        }
+        fprintf(f, ",\"ece_95\":[%.9g,%.9g],\"ece_equalmass\":%.9g,\"longer_preferred\":%.9g,"
+                "\"longer_wins\":%.9g,\"quantiles\":{", m->ece_95.low, m->ece_95.high, m->ece_equalmass,
+                m->longer_preferred, m->longer_wins);
+        for (int k = 0; k < NUM_QUANTILES; k++)
+            fprintf(f, "%s\"%g\":%.9g", k ? "," : "", quantile_levels[k], m->quantile[k]);
         fprintf(f, "},\"histogram_end\":%.9g,\"histogram\":[", m->histogram_end);
         for (int k = 0; k < HISTOGRAM_BINS; k++) fprintf(f, "%s%d", k ? "," : "", m->histogram[k]);
         fprintf(f, "]");
@@ -128,16 +142,18 @@ static void print_details(const Cell *c) {
     const Metrics *m = &c->metrics;
     printf("    ECE / ACE / MCE ");
     for (int k = 0; k < NUM_ECE; k++)
-        printf("  %d bins %.4f %.4f %.4f", ece_bins[k], m->symmetric[k].ece, m->symmetric[k].ace, m->symmetric[k].mce);
+        printf("  %d bins %.4f %.4f %.4f", ece_bins[k], m->symmetric[k].ece, m->symmetric[k].ace,
+               m->symmetric[k].mce);
     printf("\n    confidence ECE  ");
     for (int k = 0; k < NUM_ECE; k++) printf("  %d bins %.4f", ece_bins[k], m->confidence_ece[k]);
     printf("  equal mass %.4f\n    reward difference quantiles ", m->ece_equalmass);
     for (int k = 0; k < NUM_QUANTILES; k++) printf(" %g: %.3f ", quantile_levels[k], m->quantile[k]);
     printf("\n    histogram -%.2f..%.2f ", m->histogram_end, m->histogram_end);
     for (int k = 0; k < HISTOGRAM_BINS; k++) printf(" %d", m->histogram[k]);
-    printf("\n    right: %d, median %.3f, %d outliers of mean %.3f;  wrong: %d, median %.3f, %d outliers of mean %.3f\n"
-           "    the model prefers the longer answer in %.1f %% of pairs\n", m->correct.n, m->correct.median, m->correct.outliers,
-           m->correct.outlier_mean, m->wrong.n, m->wrong.median, m->wrong.outliers, m->wrong.outlier_mean, 100 * m->longer_preferred);
+    printf("\n    right: %d, median %.3f, %d outliers of mean %.3f;  wrong: %d, median %.3f, %d outliers of "
+           "mean %.3f\n    the model prefers the longer answer in %.1f %% of pairs\n", m->correct.n,
+           m->correct.median, m->correct.outliers, m->correct.outlier_mean, m->wrong.n, m->wrong.median,
+           m->wrong.outliers, m->wrong.outlier_mean, 100 * m->longer_preferred);
 }
 
 static int same_pairs(const Cell *a, const Cell *b) {
@@ -162,74 +178,90 @@ static const Cell *find_cell(const Cells *c, const char *model, const char *data
     return NULL;
 }
 
-/* A block for each data set and one for the mean over data sets.  The last column compares with the first model on the
- * same pairs: difference of accuracies and its standard error, clustered by prompt; for the mean over sets the standard
- * errors of the sets combine as of independent samples.                                                     */
+// A row of the table: the model's name, its numbers; error is the symmetric ECE of 10 bins.
+typedef struct { double accuracy, low, high, ties, error, brier, margin, nll; } Row;
+static void print_head(const char *beside) {
+    printf("%-18s %6s   %-15s %5s %7s %7s %8s %7s  %s\n", "", "acc %", "95 %", "ties", "ECE", "Brier",
+           "margin", "NLL", beside);
+}
+static void print_row(const char *name, const Row *x) {
+    printf("%-18s %6.2f   %5.2f .. %5.2f  %5.3f %7.4f %7.4f %8.3f %7.4f", name, 100 * x->accuracy,
+           100 * x->low, 100 * x->high, x->ties, x->error, x->brier, x->margin, x->nll);
+}
+
+// One model's mean over all sets, and its difference to `first` on the same pairs. 0, or -1 after fail().
+static int print_mean_row(const Cells *cells, const char *name, const char *first, const char **data,
+                          int sets) {
+    Row mean = {0};
+    double variance = 0, difference = 0, dvariance = 0;
+    int paired = 0;
+    for (int s = 0; s < sets; s++) {
+        const Cell *c = find_cell(cells, name, data[s]), *other = find_cell(cells, first, data[s]);
+        double d = 0, se = 0;
+        if (!c) return 0;
+        const Metrics *m = &c->metrics;
+        if (paired_difference(&d, &se, c->delta, NULL, c->group, c->n) < 0) return -1;
+        variance += se * se;
+        mean.accuracy += m->accuracy / sets, mean.ties += m->tie_rate / sets;
+        mean.error += m->symmetric[1].ece / sets, mean.brier += m->brier / sets;
+        mean.margin += m->margin / sets, mean.nll += m->nll / sets;
+        if (name == first || !same_pairs(other, c)) continue;
+        if (paired_difference(&d, &se, c->delta, other->delta, c->group, c->n) < 0) return -1;
+        paired++, difference += d, dvariance += se * se;
+    }
+    double half = 1.96 * sqrt(variance) / sets;
+    mean.low = mean.accuracy - half, mean.high = mean.accuracy + half;
+    print_row(name, &mean);
+    if (paired == sets) printf("  %+.2f +- %.2f", 100 * difference / sets, 100 * sqrt(dvariance) / sets);
+    printf("\n");
+    return 0;
+}
+
+/* A block for each data set and one for the mean over data sets.  The last column compares with the first
+ * model on the same pairs: difference of accuracies and its standard error, clustered by prompt; for the mean
+ * over sets the standard errors of the sets combine as of independent samples.                             */
 static int print_table(Cells *cells) {
     enum { MAX_NAMES = 256 };
     const char *model[MAX_NAMES], *data[MAX_NAMES];
     int models = names_of(cells, 0, model, MAX_NAMES), sets = names_of(cells, 1, data, MAX_NAMES), ok = 1;
+    const char *beside = models > 1 ? "against the first row" : "";
+    double longer = 0;
     for (size_t i = 0; ok && i < cells->n; i++) {
         Cell *c = &cells->cell[i];
-        ok = metrics_compute(&c->metrics, c->delta, c->chosen, c->rejected, c->group, c->n, (uint64_t)opt.seed) == 0;
+        ok = metrics_compute(&c->metrics, c->delta, c->chosen, c->rejected, c->group, c->n,
+                             (uint64_t)opt.seed) == 0;
     }
-    static const char *const head = "%-18s %6s   %-15s %5s %7s %7s %8s %7s  %s\n";
     for (int s = 0; ok && s < sets; s++) {
         const Cell *first = find_cell(cells, model[0], data[s]), *any = NULL;
+        double d = 0, se = 0;
         for (int r = 0; r < models && !any; r++) any = find_cell(cells, model[r], data[s]);
-        printf("\n%s: %d pairs, %d prompts; the longer answer wins %.1f %%\n", data[s], any->n, any->metrics.clusters,
-               100 * any->metrics.longer_wins);
-        printf(head, "", "acc %", "95 %", "ties", "ECE", "Brier", "margin", "NLL", models > 1 ? "against the first row" : "");
+        longer += any->metrics.longer_wins / sets;
+        printf("\n%s: %d pairs, %d prompts; the longer answer wins %.1f %%\n", data[s], any->n,
+               any->metrics.clusters, 100 * any->metrics.longer_wins);
+        print_head(beside);
         for (int r = 0; ok && r < models; r++) {
             const Cell *c = find_cell(cells, model[r], data[s]);
             if (!c) continue;
             const Metrics *m = &c->metrics;
-            printf("%-18s %6.2f   %5.2f .. %5.2f  %5.3f %7.4f %7.4f %8.3f %7.4f", model[r], 100 * m->accuracy, 100 * m->accuracy_95.low,
-                   100 * m->accuracy_95.high, m->tie_rate, m->symmetric[1].ece, m->brier, m->margin, m->nll);
+            print_row(model[r], &(Row){m->accuracy, m->accuracy_95.low, m->accuracy_95.high, m->tie_rate,
+                                       m->symmetric[1].ece, m->brier, m->margin, m->nll});
             if (r && same_pairs(first, c)) {
-                double d = 0, se = 0;
                 ok = paired_difference(&d, &se, c->delta, first->delta, c->group, c->n) == 0;
                 printf("  %+.2f +- %.2f", 100 * d, 100 * se);
             }
             printf("\n");
             if (models == 1) print_details(c);
         }
-        if (ok && first) {                                            // a rule that needs no model, on the same pairs
-            double d = 0, se = 0;
-            ok = paired_difference(&d, &se, first->length, first->delta, first->group, first->n) == 0;
-            printf("%-18s %6.2f   %62s  %+.2f +- %.2f\n", "longer answer wins", 100 * first->metrics.longer_wins, "", 100 * d, 100 * se);
-        }
+        if (!ok || !first) continue;
+        // a rule that needs no model, on the same pairs
+        ok = paired_difference(&d, &se, first->length, first->delta, first->group, first->n) == 0;
+        printf("%-18s %6.2f   %62s  %+.2f +- %.2f\n", "longer answer wins",
+               100 * first->metrics.longer_wins, "", 100 * d, 100 * se);
     }
     if (sets < 2 || !ok) return ok ? 0 : -1;
-    double longer = 0;
-    for (int s = 0; s < sets; s++)
-        for (int r = 0; r < models; r++)
-            if (find_cell(cells, model[r], data[s])) { longer += find_cell(cells, model[r], data[s])->metrics.longer_wins / sets; break; }
     printf("\nmean of the %d sets; the longer answer wins %.1f %%\n", sets, 100 * longer);
-    printf(head, "", "acc %", "95 %", "ties", "ECE", "Brier", "margin", "NLL", models > 1 ? "against the first row" : "");
-    for (int r = 0; ok && r < models; r++) {
-        double accuracy = 0, ties = 0, error = 0, brier = 0, margin = 0, nll = 0, variance = 0, difference = 0, dvariance = 0;
-        int have = 0, paired = 0;
-        for (int s = 0; ok && s < sets; s++) {
-            const Cell *c = find_cell(cells, model[r], data[s]), *first = find_cell(cells, model[0], data[s]);
-            if (!c) continue;
-            double d = 0, se = 0;
-            ok = paired_difference(&d, &se, c->delta, NULL, c->group, c->n) == 0;
-            have++, variance += se * se;
-            accuracy += c->metrics.accuracy, ties += c->metrics.tie_rate, error += c->metrics.symmetric[1].ece;
-            brier += c->metrics.brier, margin += c->metrics.margin, nll += c->metrics.nll;
-            if (r && same_pairs(first, c)) {
-                ok = paired_difference(&d, &se, c->delta, first->delta, c->group, c->n) == 0;
-                paired++, difference += d, dvariance += se * se;
-            }
-        }
-        if (have != sets) continue;
-        double half = 1.96 * sqrt(variance) / sets;
-        printf("%-18s %6.2f   %5.2f .. %5.2f  %5.3f %7.4f %7.4f %8.3f %7.4f", model[r], 100 * accuracy / sets, 100 * (accuracy / sets - half),
-               100 * (accuracy / sets + half), ties / sets, error / sets, brier / sets, margin / sets, nll / sets);
-        if (paired == sets) printf("  %+.2f +- %.2f", 100 * difference / sets, 100 * sqrt(dvariance) / sets);
-        printf("\n");
-    }
+    print_head(beside);
+    for (int r = 0; ok && r < models; r++) ok = print_mean_row(cells, model[r], model[0], data, sets) == 0;
     return ok ? 0 : -1;
 }
 #endif

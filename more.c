@@ -9,63 +9,105 @@
 
 // ---------------------------------------------------------------------------------------------- the commands
 
-enum { LM = 1, REWARD = 1 << 1, MORE = 1 << 2, SFT = 1 << 3, DPO = 1 << 4, IPO = 1 << 5, POINTWISE = 1 << 6, ULMA = 1 << 7,
-       UNLIKELIHOOD = 1 << 8, KTO = 1 << 9, ORPO = 1 << 10, SIMPO = 1 << 11, EVAL = 1 << 12, SCORE = 1 << 13,
-       SAMPLE = 1 << 14, TOKENIZE = 1 << 15, INSPECT = 1 << 16, GRADCHECK = 1 << 17, SELFTEST = 1 << 18, BENCH = 1 << 19,
-       DOCTOR = 1 << 20, BESTOF = 1 << 21, COMPARE = 1 << 22, ALL = (1 << 23) - 1,
-       WRITE = SAMPLE | BESTOF | COMPARE, JUDGE = BESTOF | COMPARE, HEADS = REWARD | MORE, BY_PAIRS = DPO | IPO | ORPO | SIMPO,
+// A bit each, and sets of them that have an option in common.
+enum { LM = 1, REWARD = 1 << 1, MORE = 1 << 2, SFT = 1 << 3, DPO = 1 << 4, IPO = 1 << 5, POINTWISE = 1 << 6,
+       ULMA = 1 << 7, UNLIKELIHOOD = 1 << 8, KTO = 1 << 9, ORPO = 1 << 10, SIMPO = 1 << 11, EVAL = 1 << 12,
+       SCORE = 1 << 13, SAMPLE = 1 << 14, TOKENIZE = 1 << 15, INSPECT = 1 << 16, GRADCHECK = 1 << 17,
+       SELFTEST = 1 << 18, BENCH = 1 << 19, DOCTOR = 1 << 20, BESTOF = 1 << 21, COMPARE = 1 << 22,
+       ALL = (1 << 23) - 1, HEADS = REWARD | MORE, BY_PAIRS = DPO | IPO | ORPO | SIMPO,
        BY_POINTS = POINTWISE | ULMA | UNLIKELIHOOD | KTO, REFERENCE = DPO | IPO | POINTWISE | ULMA | KTO,
-       POLICY = SFT | BY_PAIRS | BY_POINTS, TRAIN = LM | HEADS | POLICY, DATA = TRAIN | EVAL | SCORE | DOCTOR };
+       POLICY = SFT | BY_PAIRS | BY_POINTS, TRAIN = LM | HEADS | POLICY, DATA = TRAIN | EVAL | SCORE | DOCTOR,
+       WRITE = SAMPLE | BESTOF | COMPARE, JUDGE = BESTOF | COMPARE };
 
-// what a step of each objective is; more_by is in the order of --more
-static const Objective objective_lm = {.windows = 1, .step = step_lm}, objective_reward = {.reward = 1, .step = step_reward},
-    more_by[] = {{.reward = 1, .grouped = 1, .step = step_more_release}, {.reward = 1, .grouped = 1, .step = step_more_paper},
-                 {.reward = 1, .grouped = 1, .step = step_reward}};
+static int command_train(int bit), command_doctor(int bit), command_eval(int bit), command_score(int bit),
+    command_sample(int bit), command_bestof(int bit), command_compare(int bit), command_tokenize(int bit),
+    command_inspect(int bit), command_selftest(int bit), command_gradcheck(int bit), command_bench(int bit);
 
-static int command_train(int which), command_eval(int which), command_score(int which), command_tokenize(int which),
-           command_inspect(int which), command_selftest(int which), command_gradcheck(int which), command_bench(int which), command_sample(int which),
-           command_bestof(int which), command_compare(int which), command_doctor(int which);
-
-static const struct Command { const char *name, *object, *help; int bit; int (*run)(int bit); const Objective *objective; } commands[] = {
-    {"train", "lm",     "train a language model",                                      LM,     command_train, &objective_lm},
-    {"train", "reward", "train a reward model on one file, or on several mixed",       REWARD, command_train, &objective_reward},
-    {"train", "more",   "train one reward model on several files with MORE's weights", MORE,   command_train, &more_by[0]},
-    {"train", "sft",    "imitate completions, chosen answers, or points with a true label", SFT, command_train, &policies[POLICY_SFT]},
-    {"train", "dpo",    "align a policy with pairs: Rafailov et al. 2023", DPO, command_train, &policies[POLICY_DPO]},
-    {"train", "ipo",    "with pairs: Azar et al. 2023", IPO, command_train, &policies[POLICY_IPO]},
-    {"train", "pointwise-dpo", "with labelled or scored answers: Cai et al. 2023", POINTWISE, command_train, &policies[POLICY_POINTWISE_DPO]},
-    {"train", "ulma",   "the same, with demonstrations imitated: Cai et al. 2023", ULMA, command_train, &policies[POLICY_ULMA]},
-    {"train", "unlikelihood", "with labelled answers: up the true, down the false", UNLIKELIHOOD, command_train, &policies[POLICY_UNLIKELIHOOD]},
-    {"train", "kto",    "with labelled answers: Ethayarajh et al. 2024", KTO, command_train, &policies[POLICY_KTO]},
-    {"train", "orpo",   "with pairs, no reference: Hong et al. 2024", ORPO, command_train, &policies[POLICY_ORPO]},
-    {"train", "simpo",  "with pairs, no reference: Meng et al. 2024", SIMPO, command_train, &policies[POLICY_SIMPO]},
-    {"doctor",   NULL,  "what training would see of your data, and the traps in it",   DOCTOR, command_doctor, NULL},
-    {"eval",     NULL,  "held-out numbers: accuracy, calibration, margins; of policies too", EVAL,  command_eval, NULL},
-    {"score",    NULL,  "rewards for JSON lines from standard input",                  SCORE,  command_score, NULL},
-    {"sample",   NULL,  "texts of a language model, to prompts from standard input",   SAMPLE, command_sample, NULL},
-    {"bestof",   NULL,  "the best of n completions by a reward model: rows for train sft",  BESTOF, command_bestof, NULL},
-    {"compare",  NULL,  "policies on prompts: reward, wins, perplexity, KL, with intervals", COMPARE, command_compare, NULL},
-    {"tokenize", NULL,  "show tokens, or learn a vocabulary",                          TOKENIZE, command_tokenize, NULL},
-    {"inspect",  NULL,  "show a model folder",                                         INSPECT, command_inspect, NULL},
-    {"selftest", NULL,  "does this machine compute the right bits?",                   SELFTEST, command_selftest, NULL},
-    {"gradcheck", NULL, "backward against finite differences, of --model or of small models", GRADCHECK, command_gradcheck, NULL},
-    {"bench",    NULL,  "this machine's speed, and ours as a share of its limits",     BENCH,  command_bench, NULL},
+static const struct Command {
+    const char *name, *object;
+    int bit;
+    int (*run)(int bit);
+    const Objective *objective;                                       // of train
+    const char *help;
+} commands[] = {
+    {"train", "lm", LM, command_train, &objective_lm,
+     "train a language model"},
+    {"train", "reward", REWARD, command_train, &objective_reward,
+     "train a reward model on one file, or on several mixed"},
+    {"train", "more", MORE, command_train, &more_by[0],
+     "train one reward model on several files with MORE's weights"},
+    {"train", "sft", SFT, command_train, &policies[POLICY_SFT],
+     "imitate completions, chosen answers, or points with a true label"},
+    {"train", "dpo", DPO, command_train, &policies[POLICY_DPO],
+     "align a policy with pairs: Rafailov et al. 2023"},
+    {"train", "ipo", IPO, command_train, &policies[POLICY_IPO],
+     "with pairs: Azar et al. 2023"},
+    {"train", "pointwise-dpo", POINTWISE, command_train, &policies[POLICY_POINTWISE_DPO],
+     "with labelled or scored answers: Cai et al. 2023"},
+    {"train", "ulma", ULMA, command_train, &policies[POLICY_ULMA],
+     "the same, with demonstrations imitated: Cai et al. 2023"},
+    {"train", "unlikelihood", UNLIKELIHOOD, command_train, &policies[POLICY_UNLIKELIHOOD],
+     "with labelled answers: up the true, down the false"},
+    {"train", "kto", KTO, command_train, &policies[POLICY_KTO],
+     "with labelled answers: Ethayarajh et al. 2024"},
+    {"train", "orpo", ORPO, command_train, &policies[POLICY_ORPO],
+     "with pairs, no reference: Hong et al. 2024"},
+    {"train", "simpo", SIMPO, command_train, &policies[POLICY_SIMPO],
+     "with pairs, no reference: Meng et al. 2024"},
+    {"doctor", NULL, DOCTOR, command_doctor, NULL,
+     "what training would see of your data, and the traps in it"},
+    {"eval", NULL, EVAL, command_eval, NULL,
+     "held-out numbers: accuracy, calibration, margins; of policies too"},
+    {"score", NULL, SCORE, command_score, NULL,
+     "rewards for JSON lines from standard input"},
+    {"sample", NULL, SAMPLE, command_sample, NULL,
+     "texts of a language model, to prompts from standard input"},
+    {"bestof", NULL, BESTOF, command_bestof, NULL,
+     "the best of n completions by a reward model: rows for train sft"},
+    {"compare", NULL, COMPARE, command_compare, NULL,
+     "policies on prompts: reward, wins, perplexity, KL, with intervals"},
+    {"tokenize", NULL, TOKENIZE, command_tokenize, NULL,
+     "show tokens, or learn a vocabulary"},
+    {"inspect", NULL, INSPECT, command_inspect, NULL,
+     "show a model folder"},
+    {"selftest", NULL, SELFTEST, command_selftest, NULL,
+     "does this machine compute the right bits?"},
+    {"gradcheck", NULL, GRADCHECK, command_gradcheck, NULL,
+     "backward against finite differences, of --model or of small models"},
+    {"bench", NULL, BENCH, command_bench, NULL,
+     "this machine's speed, and ours as a share of its limits"},
 };
 enum { NUM_COMMANDS = sizeof commands / sizeof *commands };
+
+static const struct Command *command_of(int bit) {
+    const struct Command *c = commands;
+    while (c->bit != bit) c++;
+    return c;
+}
+static const struct Command *command_of_objective(const char *name) {
+    for (int i = 0; i < NUM_COMMANDS; i++)
+        if (commands[i].objective && !strcmp(commands[i].object, name)) return &commands[i];
+    return fail(EX_USAGE, "--objective %s: unknown; more --help lists what can be trained", name), NULL;
+}
 
 // ----------------------------------------------------------------------------------------------- the options
 
 enum Kind { INT, REAL, TEXT, LIST, FLAG, CHOICE };
-static const char *const over_lengths[] = {"drop", "truncate", "raise", NULL}, *const poolings[] = {"last", "eos", "mean", NULL},
-    *const schedules[] = {"linear", "cosine", "constant", NULL}, *const more_ways[] = {"release", "paper", "uniform", NULL},
+static const char *const over_lengths[] = {"drop", "truncate", "raise", NULL},
+    *const poolings[] = {"last", "eos", "mean", NULL},
+    *const schedules[] = {"linear", "cosine", "constant", NULL},
+    *const more_ways[] = {"release", "paper", "uniform", NULL},
     *const precisions[] = {"fp32", "bf16", NULL},
-    *const reductions[] = {"joint", "class-means", "tokens", NULL}, *const logps[] = {"sum", "mean", NULL},
-    *const label_kinds[] = {"auto", "binary", "continuous", NULL}, *const score_scales[] = {"none", "unit", "symmetric", NULL},
-    *const demo_kinds[] = {"auto", "positives", "none", NULL}, *const sft_sides[] = {"chosen", "rejected", "both", NULL},
+    *const reductions[] = {"joint", "class-means", "tokens", NULL},
+    *const logps[] = {"sum", "mean", NULL},
+    *const label_kinds[] = {"auto", "binary", "continuous", NULL},
+    *const score_scales[] = {"none", "unit", "symmetric", NULL},
+    *const demo_kinds[] = {"auto", "positives", "none", NULL},
+    *const sft_sides[] = {"chosen", "rejected", "both", NULL},
     *const compats[] = {"none", "ulma-release", NULL};
 
-// One line an option: parser, help, defaults, ranges and the run's header all come from here.  An option may have several
-// lines, for commands with other defaults.
+// Parser, help, defaults, ranges and the run's header all come from here.  An option may stand here several
+// times, for commands with other defaults.
 static const struct Option {
     const char *name;
     int commands;
@@ -75,123 +117,209 @@ static const struct Option {
     const char *const *choices;
     const char *text, *help;                                          // standard of a text
 } options[] = {
-    {"model",              ALL, LIST, &opt.model, 0, 0, 0, 0, 0, "model folder (eval, compare: several, as NAME=FOLDER)"},
-    {"train",              TRAIN | TOKENIZE | BENCH | DOCTOR, LIST, &opt.train, 0, 0, 0, 0, 0, "training files, FILE or FILE:NAME (bench: real pairs, one file)"},
-    {"then",               LM, LIST, &opt.then, 0, 0, 0, 0, 0, "files to go on with when the others are used up, in the same schedule"},
-    {"demo",               ULMA, LIST, &opt.demo, 0, 0, 0, 0, 0, "files of demonstrations: completions, pairs (chosen), true points"},
-    {"eval",               TRAIN | EVAL | DOCTOR, LIST, &opt.eval, 0, 0, 0, 0, 0, "files to evaluate on, FILE or FILE:NAME"},
-    {"from",               EVAL, LIST, &opt.from, 0, 0, 0, 0, 0, "results of earlier runs of eval (their --out files)"},
-    {"reference",          EVAL, TEXT, &opt.reference, 0, 0, 0, 0, NULL, "folder of the model that policies started from; then --model are policies"},
-    {"reference",          COMPARE, TEXT, &opt.reference, 0, 0, 0, 0, NULL, "folder of the model that KL is measured to, if not the first policy"},
-    {"reference_cache",    REFERENCE, TEXT, &opt.reference_cache, 0, 0, 0, 0, NULL, "where the reference's log-probabilities are kept, if not in --out"},
-    {"out",                TRAIN | EVAL | TOKENIZE | BENCH | JUDGE, TEXT, &opt.out, 0, 0, 0, 0, NULL, "folder to write (eval, bench, bestof, compare: file of JSON lines)"},
-    {"objective",          DOCTOR, CHOICE, &opt.objective, -1, 0, 0, doctor_objectives, 0,
-     "what the data is for; standard: by its kind"},
-    {"rows",               DOCTOR, INT, &opt.rows, 3, 0, 1000000, 0, 0, "of each file whose tokens are shown"},
-    {"shape",              BENCH, LIST, &opt.shape, 0, 0, 0, 0, 0, "base (standard), pythia-70m, pythia-160m, pythia-410m, gpt2-124m, qwen3-0.6b; random weights"},
-    {"precision",          BENCH, CHOICE, &opt.precision, -1, 0, 0, precisions, 0, "one instead of both"},
-    {"only",               BENCH, LIST, &opt.only, 0, 0, 0, 0, 0, "measurements whose names start so: machine, product, step, layer, \"step reward\""},
-    {"rounds",             BENCH, INT, &opt.rounds, 0, 0, MAX_ROUNDS, 0, 0, "of all measurements, 0: at least 3, more where they are short"},
-    {"tokenizer",          ALL, TEXT, &opt.tokenizer, 0, 0, 0, 0, NULL, "tokenizer.json, if not the model folder's"},
-    {"dtype",              TRAIN, TEXT, &opt.dtype, 0, 0, 0, 0, "f32", "how weights are stored: f32, f16 or bf16"},
-    {"vocab_size",         LM, INT, &opt.vocab_size, 4096, 258, 1 << 20, 0, 0, "new model without --tokenizer: learn this many pieces from the training files"},
-    {"hidden_size",        LM, INT, &opt.hidden_size, 256, 8, 65536, 0, 0, "new model: channels"},
-    {"num_hidden_layers",  LM, INT, &opt.num_layers, 4, 1, MAX_LAYERS, 0, 0, "new model: layers"},
+    {"model",               ALL, LIST, &opt.model, 0, 0, 0, 0, 0,
+     "model folder (eval, compare: several, as NAME=FOLDER)"},
+    {"train",               TRAIN | TOKENIZE | BENCH | DOCTOR, LIST, &opt.train, 0, 0, 0, 0, 0,
+     "training files, FILE or FILE:NAME (bench: real pairs, one file)"},
+    {"then",                LM, LIST, &opt.then, 0, 0, 0, 0, 0,
+     "files to go on with when the others are used up, in the same schedule"},
+    {"demo",                ULMA, LIST, &opt.demo, 0, 0, 0, 0, 0,
+     "files of demonstrations: completions, pairs (chosen), true points"},
+    {"eval",                TRAIN | EVAL | DOCTOR, LIST, &opt.eval, 0, 0, 0, 0, 0,
+     "files to evaluate on, FILE or FILE:NAME"},
+    {"from",                EVAL, LIST, &opt.from, 0, 0, 0, 0, 0,
+     "results of earlier runs of eval (their --out files)"},
+    {"reference",           EVAL, TEXT, &opt.reference, 0, 0, 0, 0, NULL,
+     "folder of the model that policies started from; then --model are policies"},
+    {"reference",           COMPARE, TEXT, &opt.reference, 0, 0, 0, 0, NULL,
+     "folder of the model that KL is measured to, if not the first policy"},
+    {"reference_cache",     REFERENCE, TEXT, &opt.reference_cache, 0, 0, 0, 0, NULL,
+     "where the reference's log-probabilities are kept, if not in --out"},
+    {"out",                 TRAIN | EVAL | TOKENIZE | BENCH | JUDGE, TEXT, &opt.out, 0, 0, 0, 0, NULL,
+     "folder to write (eval, bench, bestof, compare: file of JSON lines)"},
+    {"objective",           DOCTOR, TEXT, &opt.objective, 0, 0, 0, 0, NULL,
+     "what the data is for, a word that follows train; standard: by its kind"},
+    {"rows",                DOCTOR, INT, &opt.rows, 3, 0, 1000000, 0, 0,
+     "of each file whose tokens are shown"},
+    {"shape",               BENCH, LIST, &opt.shape, 0, 0, 0, 0, 0,
+     "base (standard), pythia-70m, pythia-160m, pythia-410m, gpt2-124m, qwen3-0.6b; random weights"},
+    {"precision",           BENCH, CHOICE, &opt.precision, -1, 0, 0, precisions, 0, "one instead of both"},
+    {"only",                BENCH, LIST, &opt.only, 0, 0, 0, 0, 0,
+     "measurements whose names start so: machine, product, step, layer, \"step reward\""},
+    {"rounds",              BENCH, INT, &opt.rounds, 0, 0, MAX_ROUNDS, 0, 0,
+     "of all measurements, 0: at least 3, more where they are short"},
+    {"tokenizer",           ALL, TEXT, &opt.tokenizer, 0, 0, 0, 0, NULL,
+     "tokenizer.json, if not the model folder's"},
+    {"dtype",               TRAIN, TEXT, &opt.dtype, 0, 0, 0, 0, "f32",
+     "how weights are stored: f32, f16 or bf16"},
+    {"vocab_size",          LM, INT, &opt.vocab_size, 4096, 258, 1 << 20, 0, 0,
+     "new model without --tokenizer: learn this many pieces from the training files"},
+    {"hidden_size",         LM, INT, &opt.hidden_size, 256, 8, 65536, 0, 0, "new model: channels"},
+    {"num_hidden_layers",   LM, INT, &opt.num_layers, 4, 1, MAX_LAYERS, 0, 0, "new model: layers"},
     {"num_attention_heads", LM, INT, &opt.num_heads, 4, 1, 1024, 0, 0, "new model: heads"},
-    {"beta",               REFERENCE | EVAL, REAL, &opt.beta, 0.1, 0, 1e6, 0, 0, "of implicit rewards beta (log pi - log ref)"},
-    {"beta",               SIMPO, REAL, &opt.beta, 2, 0, 1e6, 0, 0, "scale of mean log-probabilities"},
-    {"label_smoothing",    DPO, REAL, &opt.label_smoothing, 0, 0, 0.5, 0, 0, "part of the pairs that are taken to be the wrong way round"},
-    {"orpo_lambda",        ORPO, REAL, &opt.orpo_lambda, 0.1, 0, 1e6, 0, 0, "weight of the odds ratio beside imitation"},
-    {"simpo_gamma",        SIMPO, REAL, &opt.simpo_gamma, 0.5, -1e6, 1e6, 0, 0, "margin"},
-    {"desirable_weight",   KTO, REAL, &opt.desirable_weight, 1, 0, 1e6, 0, 0, "of texts with the label true"},
-    {"undesirable_weight", KTO, REAL, &opt.undesirable_weight, 1, 0, 1e6, 0, 0, "of texts with the label false"},
-    {"log_z",              POINTWISE | ULMA, REAL, &opt.log_z, 0, -1e6, 1e6, 0, 0, "the whole constant beta log Z added to an implicit reward"},
-    {"logp",               (POLICY | EVAL) & ~(ORPO | SIMPO), CHOICE, &opt.logp, LOGP_SUM, 0, 0, logps, 0, "a text's log-probability over its tokens"},
-    {"logp",               ORPO | SIMPO, CHOICE, &opt.logp, LOGP_MEAN, 0, 0, logps, 0, "a text's log-probability over its tokens"},
-    {"reduction",          BY_POINTS, CHOICE, &opt.reduction, REDUCE_JOINT, 0, 0, reductions, 0, "a step's loss: mean of all texts, or a mean for each class added, or over tokens"},
-    {"reduction",          SFT, CHOICE, &opt.reduction, REDUCE_TOKENS, 0, 0, reductions, 0, "a step's loss: mean of texts, or of all their tokens"},
-    {"labels",             BY_POINTS, CHOICE, &opt.labels, 0, 0, 0, label_kinds, 0, "numbers other than 0 and 1 are scores (auto); binary: soft labels in [0,1]"},
-    {"score_scale",        BY_POINTS, CHOICE, &opt.score_scale, 0, 0, 0, score_scales, 0, "scores as they are, or the files' range to [0,1] or [-1,1]"},
-    {"demos",              ULMA, CHOICE, &opt.demos, 0, 0, 0, demo_kinds, 0, "points that are demonstrations: those with the label true (auto: and with scores none)"},
-    {"sft_on",             SFT | ULMA, CHOICE, &opt.sft_on, 0, 0, 0, sft_sides, 0, "which answers of pairs are imitated"},
-    {"compat",             ULMA, CHOICE, &opt.compat, 0, 0, 0, compats, 0, "the authors' program: --logp mean, --reduction class-means, the score 1 exactly is a demonstration, all else false or a score"},
-    {"learning_rate",      LM | HEADS | SFT, REAL, &opt.learning_rate, 1e-4, 0, 1e30, 0, 0, "peak of the schedule"},
-    {"learning_rate",      POLICY & ~SFT, REAL, &opt.learning_rate, 1e-5, 0, 1e30, 0, 0, "peak of the schedule"},
-    {"head_rate",          HEADS, REAL, &opt.head_rate, 1, 0, 1e6, 0, 0, "factor of the rate for the reward head"},
-    {"num_train_epochs",   TRAIN, REAL, &opt.epochs, 1, 0.001, 1000, 0, 0, "passes over the data"},
-    {"max_steps",          TRAIN, INT, &opt.max_steps, 0, 0, INT_MAX, 0, 0, "stop the plan after this many steps, 0: all"},
-    {"per_step_tokens",    LM, INT, &opt.per_step_tokens, 4096, 1, 1 << 30, 0, 0, "an update when this many tokens are seen"},
-    {"per_step_pairs",     REWARD | MORE, INT, &opt.per_step_pairs, 20, 1, 1 << 20, 0, 0, "pairs an update (more: whole groups)"},
-    {"per_step_rows",      POLICY, INT, &opt.per_step_pairs, 20, 1, 1 << 20, 0, 0, "rows of the files an update: pairs, points or completions"},
-    {"micro_batch_tokens", DATA | JUDGE, INT, &opt.micro_batch_tokens, 4096, 1, 1 << 24, 0, 0, "rows computed at a time; changes memory, not results"},
-    {"recompute",          TRAIN | DOCTOR, FLAG, &opt.recompute, 0, 0, 0, 0, 0,
+    {"beta",                REFERENCE | EVAL, REAL, &opt.beta, 0.1, 0, 1e6, 0, 0,
+     "of implicit rewards beta (log pi - log ref)"},
+    {"beta",                SIMPO, REAL, &opt.beta, 2, 0, 1e6, 0, 0, "scale of mean log-probabilities"},
+    {"label_smoothing",     DPO, REAL, &opt.label_smoothing, 0, 0, 0.5, 0, 0,
+     "part of the pairs that are taken to be the wrong way round"},
+    {"orpo_lambda",         ORPO, REAL, &opt.orpo_lambda, 0.1, 0, 1e6, 0, 0,
+     "weight of the odds ratio beside imitation"},
+    {"simpo_gamma",         SIMPO, REAL, &opt.simpo_gamma, 0.5, -1e6, 1e6, 0, 0, "margin"},
+    {"desirable_weight",    KTO, REAL, &opt.desirable_weight, 1, 0, 1e6, 0, 0,
+     "of texts with the label true"},
+    {"undesirable_weight",  KTO, REAL, &opt.undesirable_weight, 1, 0, 1e6, 0, 0,
+     "of texts with the label false"},
+    {"log_z",               POINTWISE | ULMA, REAL, &opt.log_z, 0, -1e6, 1e6, 0, 0,
+     "the whole constant beta log Z added to an implicit reward"},
+    {"logp",                (POLICY | EVAL) & ~(ORPO | SIMPO), CHOICE, &opt.logp, LOGP_SUM, 0, 0, logps, 0,
+     "a text's log-probability over its tokens"},
+    {"logp",                ORPO | SIMPO, CHOICE, &opt.logp, LOGP_MEAN, 0, 0, logps, 0,
+     "a text's log-probability over its tokens"},
+    {"reduction",           BY_POINTS, CHOICE, &opt.reduction, REDUCE_JOINT, 0, 0, reductions, 0,
+     "a step's loss: mean of all texts, or a mean for each class added, or over tokens"},
+    {"reduction",           SFT, CHOICE, &opt.reduction, REDUCE_TOKENS, 0, 0, reductions, 0,
+     "a step's loss: mean of texts, or of all their tokens"},
+    {"labels",              BY_POINTS, CHOICE, &opt.labels, 0, 0, 0, label_kinds, 0,
+     "numbers other than 0 and 1 are scores (auto); binary: soft labels in [0,1]"},
+    {"score_scale",         BY_POINTS, CHOICE, &opt.score_scale, 0, 0, 0, score_scales, 0,
+     "scores as they are, or the files' range to [0,1] or [-1,1]"},
+    {"demos",               ULMA, CHOICE, &opt.demos, 0, 0, 0, demo_kinds, 0,
+     "points that are demonstrations: those with the label true (auto: and with scores none)"},
+    {"sft_on",              SFT | ULMA, CHOICE, &opt.sft_on, 0, 0, 0, sft_sides, 0,
+     "which answers of pairs are imitated"},
+    {"compat",              ULMA, CHOICE, &opt.compat, 0, 0, 0, compats, 0,
+     "the authors' program: --logp mean, --reduction class-means, the score 1 exactly is a "
+     "demonstration, all else false or a score"},
+    {"learning_rate",       LM | HEADS | SFT, REAL, &opt.learning_rate, 1e-4, 0, 1e30, 0, 0,
+     "peak of the schedule"},
+    {"learning_rate",       POLICY & ~SFT, REAL, &opt.learning_rate, 1e-5, 0, 1e30, 0, 0,
+     "peak of the schedule"},
+    {"head_rate",           HEADS, REAL, &opt.head_rate, 1, 0, 1e6, 0, 0,
+     "factor of the rate for the reward head"},
+    {"num_train_epochs",    TRAIN, REAL, &opt.epochs, 1, 0.001, 1000, 0, 0, "passes over the data"},
+    {"max_steps",           TRAIN, INT, &opt.max_steps, 0, 0, INT_MAX, 0, 0,
+     "stop the plan after this many steps, 0: all"},
+    {"per_step_tokens",     LM, INT, &opt.per_step_tokens, 4096, 1, 1 << 30, 0, 0,
+     "an update when this many tokens are seen"},
+    {"per_step_pairs",      REWARD | MORE, INT, &opt.per_step_pairs, 20, 1, 1 << 20, 0, 0,
+     "pairs an update (more: whole groups)"},
+    {"per_step_rows",       POLICY, INT, &opt.per_step_pairs, 20, 1, 1 << 20, 0, 0,
+     "rows of the files an update: pairs, points or completions"},
+    {"micro_batch_tokens",  DATA | JUDGE, INT, &opt.micro_batch_tokens, 4096, 1, 1 << 24, 0, 0,
+     "rows computed at a time; changes memory, not results"},
+    {"recompute",           TRAIN | DOCTOR, FLAG, &opt.recompute, 0, 0, 0, 0, 0,
      "compute activations again in backward instead of keeping them: less memory, slower"},
-    {"max_length",         BENCH, INT, &opt.max_length, 1024, 2, 1 << 20, 0, 0, "prompt + answer + end in tokens"},
-    {"max_prompt_length",  BENCH, INT, &opt.max_prompt_length, 512, 0, 1 << 20, 0, 0, "prompts are cut from the left to this, 0: not"},
-    {"max_length",         DATA | JUDGE, INT, &opt.max_length, 512, 2, 1 << 20, 0, 0, "prompt + answer + end (lm: window) in tokens"},
-    {"max_prompt_length",  DATA | WRITE, INT, &opt.max_prompt_length, 256, 0, 1 << 20, 0, 0, "prompts are cut from the left to this, 0: not"},
-    {"judge",              JUDGE, TEXT, &opt.judge, 0, 0, 0, 0, NULL, "folder of the reward model"},
-    {"judge_max_length",   JUDGE, INT, &opt.judge_max_length, 0, 0, 1 << 20, 0, 0, "the judge's --max_length, 0: the same"},
-    {"judge_max_prompt_length", JUDGE, INT, &opt.judge_max_prompt_length, 0, 0, 1 << 20, 0, 0, "likewise"},
-    {"all",                BESTOF, TEXT, &opt.all, 0, 0, 0, 0, NULL, "file for every completion with its reward"},
-    {"over_length",        DATA & ~POLICY, CHOICE, &opt.over_length, 1, 0, 0, over_lengths, 0, "what to do with longer answers"},
-    {"over_length",        POLICY, CHOICE, &opt.over_length, 0, 0, 0, over_lengths, 0, "what to do with longer answers (the end of a cut one is not scored)"},
-    {"pooling",            REWARD | MORE | EVAL | SCORE | DOCTOR, CHOICE, &opt.pooling, -1, 0, 0, poolings, 0,
+    {"max_length",          BENCH, INT, &opt.max_length, 1024, 2, 1 << 20, 0, 0,
+     "prompt + answer + end in tokens"},
+    {"max_prompt_length",   BENCH, INT, &opt.max_prompt_length, 512, 0, 1 << 20, 0, 0,
+     "prompts are cut from the left to this, 0: not"},
+    {"max_length",          DATA | JUDGE, INT, &opt.max_length, 512, 2, 1 << 20, 0, 0,
+     "prompt + answer + end (lm: window) in tokens"},
+    {"max_prompt_length",   DATA | WRITE, INT, &opt.max_prompt_length, 256, 0, 1 << 20, 0, 0,
+     "prompts are cut from the left to this, 0: not"},
+    {"judge",               JUDGE, TEXT, &opt.judge, 0, 0, 0, 0, NULL, "folder of the reward model"},
+    {"judge_max_length",    JUDGE, INT, &opt.judge_max_length, 0, 0, 1 << 20, 0, 0,
+     "the judge's --max_length, 0: the same"},
+    {"judge_max_prompt_length",JUDGE, INT, &opt.judge_max_prompt_length, 0, 0, 1 << 20, 0, 0, "likewise"},
+    {"all",                 BESTOF, TEXT, &opt.all, 0, 0, 0, 0, NULL,
+     "file for every completion with its reward"},
+    {"over_length",         DATA & ~(POLICY | DOCTOR), CHOICE, &opt.over_length, 1, 0, 0, over_lengths, 0,
+     "what to do with longer answers"},
+    {"over_length",         POLICY, CHOICE, &opt.over_length, 0, 0, 0, over_lengths, 0,
+     "what to do with longer answers (the end of a cut one is not scored)"},
+    {"over_length",         DOCTOR, CHOICE, &opt.over_length, -1, 0, 0, over_lengths, 0,
+     "what to do with longer answers; standard: as training, truncate (policies: drop)"},
+    {"pooling", REWARD | MORE | EVAL | SCORE | DOCTOR, CHOICE, &opt.pooling, -1, 0, 0, poolings, 0,
      "of a model without a head, where the reward is read: last token (standard), end token, mean"},
-    {"more",               MORE, CHOICE, &opt.more, 0, 0, 0, more_ways, 0, "weights as in the released code, as in the paper, or 1/K"},
-    {"normalize",          MORE, CHOICE, &opt.normalize, -1, 0, 0, more_normalizers, 0, "of head gradients; standard: l2 (release), none (paper)"},
-    {"alpha",              MORE, REAL, &opt.alpha, 0.99, 0, 1, 0, 0, "momentum of release: weight of the new gradient"},
-    {"random_weights",     REWARD | MORE, FLAG, &opt.random_weights, 0, 0, 0, 0, 0, "start from fresh weights of the model's shape: a control"},
-    {"prompts",            WRITE, TEXT, &opt.prompts, 0, 0, 0, 0, NULL, "file of rows with prompts (sample: else standard input: rows, or any text as one prompt)"},
-    {"n",                  SAMPLE, INT, &opt.n, 1, 1, 1 << 20, 0, 0, "completions of each prompt"},
-    {"n",                  BESTOF, INT, &opt.n, 4, 1, 1 << 20, 0, 0, "completions of each prompt"},
-    {"unique",             SAMPLE, FLAG, &opt.unique, 0, 0, 0, 0, 0, "a prompt that stands in several rows once"},
-    {"temperature",        WRITE, REAL, &opt.temperature, 1, 0, 1e6, 0, 0, "divides the logits; 0: always the most probable token"},
-    {"top_k",              WRITE, INT, &opt.top_k, 0, 0, INT_MAX, 0, 0, "only the k most probable tokens, 0: all"},
-    {"top_p",              WRITE, REAL, &opt.top_p, 1, 1e-9, 1, 0, 0, "only the most probable tokens that together have this probability"},
-    {"min_p",              WRITE, REAL, &opt.min_p, 0, 0, 1, 0, 0, "only tokens with this part of the largest probability"},
-    {"repetition_penalty", WRITE, REAL, &opt.repetition_penalty, 1, 0.01, 100, 0, 0, "divides positive logits of tokens that were there, multiplies negative ones"},
-    {"max_new_tokens",     WRITE, INT, &opt.max_new_tokens, 128, 1, 1 << 20, 0, 0, "of a completion"},
-    {"stop",               WRITE, LIST, &opt.stop, 0, 0, 0, 0, 0, "strings that end a completion, which is cut before them"},
-    {"batch",              WRITE, INT, &opt.batch, 16, 1, LOGITS_ROWS, 0, 0, "completions computed at a time; changes memory and speed, not results"},
-    {"weight_decay",       TRAIN, REAL, &opt.weight_decay, 0, 0, 10, 0, 0, "decoupled, on matrices and the reward head"},
-    {"adam_beta1",         TRAIN, REAL, &opt.beta1, 0.9, 0, 0.99999, 0, 0, ""},
-    {"adam_beta2",         TRAIN, REAL, &opt.beta2, 0.999, 0, 0.99999, 0, 0, ""},
-    {"adam_epsilon",       TRAIN, REAL, &opt.eps, 1e-8, 1e-30, 1, 0, 0, ""},
-    {"max_grad_norm",      TRAIN, REAL, &opt.max_grad_norm, 1, 0, 1e30, 0, 0, "clipping, 0: none"},
-    {"warmup_ratio",       TRAIN, REAL, &opt.warmup_ratio, 0, 0, 1, 0, 0, "part of the steps"},
-    {"lr_scheduler_type",  TRAIN, CHOICE, &opt.scheduler, 0, 0, 0, schedules, 0, ""},
-    {"logging_steps",      TRAIN, INT, &opt.logging_steps, 10, 1, INT_MAX, 0, 0, "a line every so many steps where there is no terminal"},
-    {"eval_steps",         TRAIN, INT, &opt.eval_steps, 0, 0, INT_MAX, 0, 0, "0: at the end only"},
-    {"save_steps",         TRAIN, INT, &opt.save_steps, 0, 0, INT_MAX, 0, 0, "0: at the end only"},
-    {"seed",               TRAIN | EVAL | WRITE, INT, &opt.seed, 42, 0, INT_MAX, 0, 0, "of order, fresh weights, resampling, sampling; eval: of the bootstrap"},
-    {"folds",              HEADS | POLICY | EVAL | JUDGE, INT, &opt.folds, 0, 0, 1000, 0, 0, "cut the data by prompt into so many folds:"},
-    {"fold",               HEADS | POLICY | EVAL | JUDGE, INT, &opt.fold, 0, 0, 999, 0, 0, "training and bestof leave this one out, eval and compare take it alone"},
-    {"raw_head",           EVAL | SCORE | REWARD | MORE, INT, &opt.raw_head, -1, -1, INT_MAX, 0, 0, "seed of a N(0, 0.02) head for models that have none (training: zero)"},
-    {"learn",              TOKENIZE, INT, &opt.learn, 0, 0, 1 << 20, 0, 0, "learn so many pieces from --train, write --out/tokenizer.json"},
-    {"template",           DATA | WRITE, TEXT, &opt.template_, 0, 0, 0, 0, "plain", "of messages: plain or none"},
-    {"prompt_key",         DATA | WRITE, TEXT, &opt.prompt_key, 0, 0, 0, 0, NULL, "name of the prompt in JSON lines, if not prompt"},
-    {"chosen_key",         DATA | WRITE, TEXT, &opt.chosen_key, 0, 0, 0, 0, NULL, ""},
-    {"rejected_key",       DATA | WRITE, TEXT, &opt.rejected_key, 0, 0, 0, 0, NULL, ""},
-    {"precision",          TRAIN | EVAL | SCORE | WRITE | DOCTOR, CHOICE, &opt.precision, 0, 0, 0, precisions, 0, "operands of weight products; the rest is float"},
-    {"threads",            ALL, INT, &opt.threads, 0, 0, 4096, 0, 0, "0: OMP_NUM_THREADS, else all cores; results do not depend on it"},
-    {"quiet",              ALL, FLAG, &opt.quiet, 0, 0, 0, 0, 0, "no progress"},
-    {"help",               ALL, FLAG, &opt.help, 0, 0, 0, 0, 0, "this text"},
+    {"more",                MORE, CHOICE, &opt.more, 0, 0, 0, more_ways, 0,
+     "weights as in the released code, as in the paper, or 1/K"},
+    {"normalize",           MORE, CHOICE, &opt.normalize, -1, 0, 0, more_normalizers, 0,
+     "of head gradients; standard: l2 (release), none (paper)"},
+    {"alpha",               MORE, REAL, &opt.alpha, 0.99, 0, 1, 0, 0,
+     "momentum of release: weight of the new gradient"},
+    {"random_weights",      REWARD | MORE, FLAG, &opt.random_weights, 0, 0, 0, 0, 0,
+     "start from fresh weights of the model's shape: a control"},
+    {"prompts",             WRITE, TEXT, &opt.prompts, 0, 0, 0, 0, NULL,
+     "file of rows with prompts (sample: else standard input: rows, or any text as one prompt)"},
+    {"n",                   SAMPLE, INT, &opt.n, 1, 1, 1 << 20, 0, 0, "completions of each prompt"},
+    {"n",                   BESTOF, INT, &opt.n, 4, 1, 1 << 20, 0, 0, "completions of each prompt"},
+    {"unique",              SAMPLE, FLAG, &opt.unique, 0, 0, 0, 0, 0,
+     "a prompt that stands in several rows once"},
+    {"temperature",         WRITE, REAL, &opt.temperature, 1, 0, 1e6, 0, 0,
+     "divides the logits; 0: always the most probable token"},
+    {"top_k",               WRITE, INT, &opt.top_k, 0, 0, INT_MAX, 0, 0,
+     "only the k most probable tokens, 0: all"},
+    {"top_p",               WRITE, REAL, &opt.top_p, 1, 1e-9, 1, 0, 0,
+     "only the most probable tokens that together have this probability"},
+    {"min_p",               WRITE, REAL, &opt.min_p, 0, 0, 1, 0, 0,
+     "only tokens with this part of the largest probability"},
+    {"repetition_penalty",  WRITE, REAL, &opt.repetition_penalty, 1, 0.01, 100, 0, 0,
+     "divides positive logits of tokens that were there, multiplies negative ones"},
+    {"max_new_tokens",      WRITE, INT, &opt.max_new_tokens, 128, 1, 1 << 20, 0, 0, "of a completion"},
+    {"stop",                WRITE, LIST, &opt.stop, 0, 0, 0, 0, 0,
+     "strings that end a completion, which is cut before them"},
+    {"batch",               WRITE, INT, &opt.batch, 16, 1, LOGITS_ROWS, 0, 0,
+     "completions computed at a time; changes memory and speed, not results"},
+    {"weight_decay",        TRAIN, REAL, &opt.weight_decay, 0, 0, 10, 0, 0,
+     "decoupled, on matrices and the reward head"},
+    {"adam_beta1",          TRAIN, REAL, &opt.beta1, 0.9, 0, 0.99999, 0, 0, ""},
+    {"adam_beta2",          TRAIN, REAL, &opt.beta2, 0.999, 0, 0.99999, 0, 0, ""},
+    {"adam_epsilon",        TRAIN, REAL, &opt.eps, 1e-8, 1e-30, 1, 0, 0, ""},
+    {"max_grad_norm",       TRAIN, REAL, &opt.max_grad_norm, 1, 0, 1e30, 0, 0, "clipping, 0: none"},
+    {"warmup_ratio",        TRAIN, REAL, &opt.warmup_ratio, 0, 0, 1, 0, 0, "part of the steps"},
+    {"lr_scheduler_type",   TRAIN, CHOICE, &opt.scheduler, 0, 0, 0, schedules, 0, ""},
+    {"logging_steps",       TRAIN, INT, &opt.logging_steps, 10, 1, INT_MAX, 0, 0,
+     "a line every so many steps where there is no terminal"},
+    {"eval_steps",          TRAIN, INT, &opt.eval_steps, 0, 0, INT_MAX, 0, 0, "0: at the end only"},
+    {"save_steps",          TRAIN, INT, &opt.save_steps, 0, 0, INT_MAX, 0, 0, "0: at the end only"},
+    {"seed",                TRAIN | EVAL | WRITE, INT, &opt.seed, 42, 0, INT_MAX, 0, 0,
+     "of order, fresh weights, resampling, sampling; eval: of the bootstrap"},
+    {"folds",               HEADS | POLICY | EVAL | JUDGE, INT, &opt.folds, 0, 0, 1000, 0, 0,
+     "cut the data by prompt into so many folds:"},
+    {"fold",                HEADS | POLICY | EVAL | JUDGE, INT, &opt.fold, 0, 0, 999, 0, 0,
+     "training and bestof leave this one out, eval and compare take it alone"},
+    {"raw_head",            EVAL | SCORE | REWARD | MORE, INT, &opt.raw_head, -1, -1, INT_MAX, 0, 0,
+     "seed of a N(0, 0.02) head for models that have none (training: zero)"},
+    {"learn",               TOKENIZE, INT, &opt.learn, 0, 0, 1 << 20, 0, 0,
+     "learn so many pieces from --train, write --out/tokenizer.json"},
+    {"template",            DATA | WRITE, TEXT, &opt.template_, 0, 0, 0, 0, "plain",
+     "of messages: plain or none"},
+    {"prompt_key",          DATA | WRITE, TEXT, &opt.prompt_key, 0, 0, 0, 0, NULL,
+     "name of the prompt in JSON lines, if not prompt"},
+    {"chosen_key",          DATA | WRITE, TEXT, &opt.chosen_key, 0, 0, 0, 0, NULL, ""},
+    {"rejected_key",        DATA | WRITE, TEXT, &opt.rejected_key, 0, 0, 0, 0, NULL, ""},
+    {"precision", TRAIN | EVAL | SCORE | WRITE | DOCTOR, CHOICE, &opt.precision, 0, 0, 0, precisions, 0,
+     "operands of weight products; the rest is float"},
+    {"threads",             ALL, INT, &opt.threads, 0, 0, 4096, 0, 0,
+     "0: OMP_NUM_THREADS, else all cores; results do not depend on it"},
+    {"quiet",               ALL, FLAG, &opt.quiet, 0, 0, 0, 0, 0, "no progress"},
+    {"help",                ALL, FLAG, &opt.help, 0, 0, 0, 0, 0, "this text"},
 };
 enum { NUM_OPTIONS = sizeof options / sizeof *options };
 static const struct { const char *other, *name; } aliases[] = {
-    {"model_name_or_path", "model"}, {"output_dir", "out"}, {"num_layers", "num_hidden_layers"}, {"num_heads", "num_attention_heads"},
+    {"model_name_or_path", "model"}, {"output_dir", "out"},
+    {"num_layers", "num_hidden_layers"}, {"num_heads", "num_attention_heads"},
 };
 
+static void set_default(const struct Option *o) {
+    if (o->kind == INT || o->kind == FLAG || o->kind == CHOICE) *(int *)o->to = (int)o->standard;
+    if (o->kind == REAL) *(double *)o->to = o->standard;
+    if (o->kind == TEXT) *(const char **)o->to = o->text;
+    if (o->kind == LIST) ((List *)o->to)->n = 0;
+}
+static int has_option(int bit, const char *name) {
+    for (int i = 0; i < NUM_OPTIONS; i++)
+        if ((options[i].commands & bit) && !strcmp(options[i].name, name)) return 1;
+    return 0;
+}
+// The standards of a command, but for options that the command `set` has too.
+static void adopt_defaults(int bit, int set) {
+    for (int i = 0; i < NUM_OPTIONS; i++)
+        if ((options[i].commands & bit) && !has_option(set, options[i].name)) set_default(&options[i]);
+}
 static void set_defaults(int bit) {
-    for (int i = 0; i < 2*NUM_OPTIONS; i++) {                         // the command's own last: bench has other lengths
-        const struct Option *o = &options[i % NUM_OPTIONS];
-        if (((o->commands & bit) != 0) != (i >= NUM_OPTIONS)) continue;
-        if (o->kind == INT || o->kind == FLAG || o->kind == CHOICE) *(int *)o->to = (int)o->standard;
-        if (o->kind == REAL) *(double *)o->to = o->standard;
-        if (o->kind == TEXT) *(const char **)o->to = o->text;
-        if (o->kind == LIST) ((List *)o->to)->n = 0;
-    }
+    for (int i = 0; i < NUM_OPTIONS; i++) set_default(&options[i]);
+    adopt_defaults(bit, 0);                               // of several lines its own: bench has other lengths
 }
 
 static void print_value(FILE *f, const struct Option *o) {
@@ -199,15 +327,18 @@ static void print_value(FILE *f, const struct Option *o) {
     if (o->kind == CHOICE) fprintf(f, "%s", *(int *)o->to < 0 ? "standard" : o->choices[*(int *)o->to]);
     if (o->kind == REAL) fprintf(f, "%.15g", *(double *)o->to);
     if (o->kind == TEXT) fprintf(f, "%s", *(const char **)o->to ? *(const char **)o->to : "");
-    if (o->kind == LIST) for (int i = 0; i < ((List *)o->to)->n; i++) fprintf(f, "%s%s", i ? " " : "", ((List *)o->to)->item[i]);
+    if (o->kind == LIST)
+        for (int i = 0; i < ((List *)o->to)->n; i++)
+            fprintf(f, "%s%s", i ? " " : "", ((List *)o->to)->item[i]);
 }
 
 static const char *const eval_help =
-    "\neval compares rows of reward models, or with --reference of policies, on columns of data.  --model is FOLDER or\n"
-    "NAME=FOLDER.  Of reward models NAME=A+B+C means the mean of the three rewards, and a %s in FOLDER becomes the name of the\n"
-    "evaluation file, so that each file has its own model.  A policy's reward is beta (log pi - log ref); points give the area\n"
-    "under its curve, all data the perplexity of the good answers.  --out keeps every pair's reward difference; --from reads\n"
-    "such files back, so that cells, seeds and folds computed apart make one table.\n";
+    "\neval compares rows of reward models, or with --reference of policies, on columns of data.  --model\n"
+    "is FOLDER or NAME=FOLDER.  Of reward models NAME=A+B+C means the mean of the three rewards, and a %s\n"
+    "in FOLDER becomes the name of the evaluation file, so that each file has its own model.  A policy's\n"
+    "reward is beta (log pi - log ref); points give the area under its curve, all data the perplexity of\n"
+    "the good answers.  --out keeps every pair's reward difference; --from reads such files back, so that\n"
+    "cells, seeds and folds computed apart make one table.\n";
 
 static const char *const compare_help =
     "\ncompare gives each policy the prompts of one file, each once, and the same random numbers.  Rewards and wins\n"
@@ -221,8 +352,10 @@ static void print_help(const struct Command *c) {
     if (!c) {
         printf("more - reward models and policies from preferences, in plain C\n\n");
         for (int i = 0; i < NUM_COMMANDS; i++)
-            printf("    more %-9s%-14s %s\n", commands[i].name, commands[i].object ? commands[i].object : "", commands[i].help);
-        printf("\nmore COMMAND --help lists a command's options.  MORE_ISA=scalar|avx2|avx512|neon forces an instruction set.\n");
+            printf("    more %-9s%-14s %s\n", commands[i].name, commands[i].object ? commands[i].object : "",
+                   commands[i].help);
+        printf("\nmore COMMAND --help lists a command's options.  "
+               "MORE_ISA=scalar|avx2|avx512|neon forces an instruction set.\n");
         return;
     }
     printf("more %s%s%s - %s\n\n", c->name, c->object ? " " : "", c->object ? c->object : "", c->help);
@@ -230,7 +363,9 @@ static void print_help(const struct Command *c) {
         const struct Option *o = &options[i];
         if (!(o->commands & c->bit)) continue;
         printf("    --%-20s %s", o->name, o->help);
-        if (o->kind == CHOICE) for (int k = 0; o->choices[k]; k++) printf("%s%s", k ? " | " : *o->help ? ": " : "", o->choices[k]);
+        if (o->kind == CHOICE)
+            for (int k = 0; o->choices[k]; k++)
+                printf("%s%s", k ? " | " : *o->help ? ": " : "", o->choices[k]);
         if ((o->kind == INT || o->kind == REAL || o->kind == CHOICE) || (o->kind == TEXT && o->text)) {
             printf("  [");
             print_value(stdout, o);
@@ -303,7 +438,8 @@ static void print_header(const struct Command *c) {
     int column = 0;
     for (int i = 0; i < NUM_OPTIONS; i++) {
         const struct Option *o = &options[i];
-        if (!(o->commands & c->bit) || o->to == &opt.help || o->to == &opt.quiet || (o->kind == TEXT && !*(const char **)o->to)
+        if (!(o->commands & c->bit) || o->to == &opt.help || o->to == &opt.quiet
+            || (o->kind == TEXT && !*(const char **)o->to)
             || (o->kind == LIST && !((List *)o->to)->n)) continue;
         int wide = o->kind == LIST;
         fprintf(stderr, "%s%s=", column == 0 ? "  " : wide ? "\n  " : "  ", o->name);
@@ -325,15 +461,14 @@ static DataOptions data_options(void) {
     return o;
 }
 
-static int load_data(Dataset *d, const char *spec, const Tokenizer *t, const DataOptions *o, const Objective *objective) {
+// A file for an objective; use: FOR_TRAIN, FOR_THEN, FOR_EVAL.
+static int load_data(Dataset *d, const char *spec, const Tokenizer *t, const DataOptions *o,
+                     const Objective *objective, int use) {
     Buffer line = {0};
-    if (dataset_load(d, spec, t, o) < 0) return -1;
-    if (objective->reward && d->kind != DATA_PAIR)
-        return fail(EX_DATAERR, "%s: %s data; pairs are needed (chosen and rejected)", d->path, data_kind_name[d->kind]);
-    if (objective->windows && d->kind != DATA_TEXT && d->kind != DATA_COMPLETION)
-        return fail(EX_DATAERR, "%s: %s data; texts or prompts with completions are needed", d->path, data_kind_name[d->kind]);
+    if (dataset_load(d, spec, t, o) < 0 || objective_takes(objective, d, use) < 0) return -1;
     if (!d->num_records)
-        return fail(EX_DATAERR, "%s: nothing is left of %zu rows: %zu ties, %zu too long", d->path, d->rows, d->tied, d->dropped);
+        return fail(EX_DATAERR, "%s: nothing is left of %zu rows: %zu ties, %zu too long", d->path, d->rows,
+                    d->tied, d->dropped);
     if (dataset_report(d, &line) < 0) return -1;
     fprintf(stderr, "%s", line.data);
     buffer_free(&line);
@@ -382,17 +517,18 @@ static int learn_vocabulary(Tokenizer *t, const List *files, const List *more_fi
 // A fresh model of GPT-NeoX's shape: parallel residual, rotary on half of each head, tied output.
 static Config new_config(int vocab_size) {
     int C = opt.hidden_size, HD = C / opt.num_heads;
-    return (Config){.family = FAMILY_NEOX, .vocab_size = vocab_size, .channels = C, .num_layers = opt.num_layers,
-                    .num_heads = opt.num_heads, .num_kv_heads = opt.num_heads, .head_dim = HD, .hidden = 4*C,
-                    .max_positions = opt.max_length > 2048 ? opt.max_length : 2048, .parallel_residual = 1, .tied = 1,
-                    .rotary_dims = HD / 4 * 2, .qkv_bias = 1, .out_bias = 1, .mlp_bias = 1, .activation = ACT_GELU_ERF,
-                    .norm_eps = 1e-5f, .rope_theta = 10000, .bos = 0, .eos = 0, .pad = 1};
+    return (Config){.family = FAMILY_NEOX, .vocab_size = vocab_size, .channels = C,
+                    .num_layers = opt.num_layers, .num_heads = opt.num_heads, .num_kv_heads = opt.num_heads,
+                    .head_dim = HD, .hidden = 4*C, .parallel_residual = 1, .tied = 1,
+                    .max_positions = opt.max_length > 2048 ? opt.max_length : 2048,
+                    .rotary_dims = HD / 4 * 2, .qkv_bias = 1, .out_bias = 1, .mlp_bias = 1,
+                    .activation = ACT_GELU_ERF, .norm_eps = 1e-5f, .rope_theta = 10000,
+                    .bos = 0, .eos = 0, .pad = 1};
 }
 
 static int command_train(int bit) {
     static Run run;
-    const Objective *o = bit == MORE ? &more_by[opt.more] : NULL;
-    for (int i = 0; !o; i++) if (commands[i].bit == bit) o = commands[i].objective;
+    const Objective *o = bit == MORE ? &more_by[opt.more] : command_of(bit)->objective;
     const char *dir = opt.model.n ? opt.model.item[0] : NULL;
     if (!opt.train.n) return fail(EX_USAGE, "--train is needed");
     if (!opt.out) return fail(EX_USAGE, "--out is needed");
@@ -405,39 +541,48 @@ static int command_train(int bit) {
     if (folder_make(opt.out) < 0) return -1;
 
     if (dir || opt.tokenizer) {
-        if (load_tokenizer(&run.tokenizer, dir) < 0 || file_read(&run.tokenizer_text, tokenizer_path(dir)) < 0) return -1;
+        if (load_tokenizer(&run.tokenizer, dir) < 0
+            || file_read(&run.tokenizer_text, tokenizer_path(dir)) < 0) return -1;
     } else if (learn_vocabulary(&run.tokenizer, &opt.train, &opt.then, opt.vocab_size) < 0
                || tokenizer_json(&run.tokenizer, &run.tokenizer_text) < 0) return -1;
     if (dir) {
-        if (checkpoint_load(&run.model, dir, o->reward ? LOAD_REWARD_MODEL : LOAD_LANGUAGE_MODEL) < 0) return -1;
+        if (checkpoint_load(&run.model, dir, o->reward ? LOAD_REWARD_MODEL : LOAD_LANGUAGE_MODEL) < 0)
+            return -1;
         if (run.tokenizer.vocab_size > run.model.config.vocab_size)
-            return fail(EX_DATAERR, "%s: the tokenizer has %d pieces, the model %d", dir, run.tokenizer.vocab_size, run.model.config.vocab_size);
+            return fail(EX_DATAERR, "%s: the tokenizer has %d pieces, the model %d", dir,
+                        run.tokenizer.vocab_size, run.model.config.vocab_size);
     } else if (model_init(&run.model, new_config(run.tokenizer.vocab_size)) < 0) return -1;
     if ((!dir || opt.random_weights) && model_random(&run.model, (uint64_t)opt.seed) < 0) return -1;
     if (o->reward && opt.pooling >= 0) run.model.config.pooling = (Pooling)opt.pooling;
-    if (o->reward && opt.raw_head >= 0 && model_random_head(&run.model, (uint64_t)opt.raw_head) < 0) return -1;
+    if (o->reward && opt.raw_head >= 0 && model_random_head(&run.model, (uint64_t)opt.raw_head) < 0)
+        return -1;
     if (opt.max_length > run.model.config.max_positions)
-        return fail(EX_USAGE, "--max_length %d: the model has %d positions", opt.max_length, run.model.config.max_positions);
+        return fail(EX_USAGE, "--max_length %d: the model has %d positions", opt.max_length,
+                    run.model.config.max_positions);
 
     const List *then = bit == ULMA ? &opt.demo : &opt.then;
     run.objective = o;
     run.num_train = opt.train.n, run.num_then = then->n, run.num_eval = opt.eval.n;
     int files = run.num_train + run.num_then + run.num_eval;
     if (!(run.data = allocate((size_t)files + (size_t)run.num_train, sizeof *run.data))) return -1;
-    if (o->reward && run.num_train > MORE_MAX_SETS) return fail(EX_USAGE, "--train: more than %d files", MORE_MAX_SETS);
+    if (o->reward && run.num_train > MORE_MAX_SETS)
+        return fail(EX_USAGE, "--train: more than %d files", MORE_MAX_SETS);
     DataOptions d = data_options();
     if (o->windows) d.max_length = d.max_prompt_length = 0;           // texts are cut into windows instead
     for (int i = 0; i < files; i++) {
-        const char *spec = i < opt.train.n ? opt.train.item[i] : i < opt.train.n + then->n ? then->item[i - opt.train.n]
+        const int use = i < opt.train.n ? FOR_TRAIN : i < opt.train.n + then->n ? FOR_THEN : FOR_EVAL;
+        const char *spec = use == FOR_TRAIN ? opt.train.item[i]
+                         : use == FOR_THEN ? then->item[i - opt.train.n]
                          : opt.eval.item[i - opt.train.n - then->n];
-        if (load_data(&run.data[i], spec, &run.tokenizer, &d, o) < 0) return -1;
+        if (load_data(&run.data[i], spec, &run.tokenizer, &d, o, use) < 0) return -1;
     }
     size_t tokens = 0;
     run.unit = o->grouped ? run.num_train : 1;
     if (o->data ? policy_data(&run) < 0 || plan_rows(&run) < 0
         : o->reward ? plan_pairs(&run, o->grouped) < 0
                   : plan_windows(&run, 0, run.num_train, opt.epochs, &tokens) < 0
-                 || plan_windows(&run, run.num_train, run.num_train + run.num_then, 1, &tokens) < 0) return -1;
+                 || plan_windows(&run, run.num_train, run.num_train + run.num_then, 1, &tokens) < 0)
+        return -1;
     char path[4096];
     snprintf(path, sizeof path, "%s/log.jsonl", opt.out);
     if (!(run.log = fopen(path, "w"))) return fail(EX_CANTCREAT, "%s: %s", path, strerror(errno));
@@ -445,7 +590,7 @@ static int command_train(int bit) {
     return result == 0 && bad ? fail(EX_IOERR, "%s: could not be written", path) : result;
 }
 
-// ------------------------------------------------------------------------------------------ evaluating models
+// ----------------------------------------------------------------------------------------- evaluating models
 
 // NAME=FOLDER+FOLDER into name and folders; without a name the last part of the folder's path
 static void split_model(const char *spec, char name[64], const char **folders) {
@@ -461,13 +606,17 @@ static int load_model(Model *m, Tokenizer *t, const char *dir, int kind) {
     Config c;
     if (checkpoint_config(&c, dir) < 0) return -1;
     if (!c.reward && kind == LOAD_REWARD_MODEL && opt.raw_head < 0)
-        return fail(EX_DATAERR, "%s: a language model without a reward head; train one, or give --raw_head SEED for a random head (eval of policies: --reference)", dir);
+        return fail(EX_DATAERR,
+                    "%s: a language model without a reward head; train one, or give --raw_head SEED for a "
+                    "random head (eval of policies: --reference)", dir);
     if (load_tokenizer(t, dir) < 0 || checkpoint_load(m, dir, kind) < 0) return -1;
     if (t->eos < 0) return fail(EX_DATAERR, "%s: the tokenizer has no end-of-text token", dir);
     if (t->vocab_size > m->config.vocab_size)
-        return fail(EX_DATAERR, "%s: the tokenizer has %d pieces, the model %d", dir, t->vocab_size, m->config.vocab_size);
+        return fail(EX_DATAERR, "%s: the tokenizer has %d pieces, the model %d", dir, t->vocab_size,
+                    m->config.vocab_size);
     if (opt.max_length > m->config.max_positions)
-        return fail(EX_USAGE, "--max_length %d: the model has %d positions", opt.max_length, m->config.max_positions);
+        return fail(EX_USAGE, "--max_length %d: the model has %d positions", opt.max_length,
+                    m->config.max_positions);
     if (c.reward || kind != LOAD_REWARD_MODEL) return 0;
     if (opt.pooling >= 0) m->config.pooling = (Pooling)opt.pooling;
     return model_random_head(m, (uint64_t)opt.raw_head);
@@ -477,13 +626,15 @@ static int load_model(Model *m, Tokenizer *t, const char *dir, int kind) {
 static void folder_for(char path[4096], const char *dir, size_t n, const char *name) {
     const char *mark = strstr(dir, "%s");
     if (mark && (size_t)(mark - dir) + 2 <= n)
-        snprintf(path, 4096, "%.*s%s%.*s", (int)(mark - dir), dir, name, (int)(n - (size_t)(mark - dir) - 2), mark + 2);
+        snprintf(path, 4096, "%.*s%s%.*s", (int)(mark - dir), dir, name, (int)(n - (size_t)(mark - dir) - 2),
+                 mark + 2);
     else snprintf(path, 4096, "%.*s", (int)n, dir);
 }
 
 static int same_rows(const Dataset *a, const Dataset *b) {
     size_t i = 0;
-    while (i < a->num_records && i < b->num_records && a->record[i].line_start == b->record[i].line_start) i++;
+    while (i < a->num_records && i < b->num_records && a->record[i].line_start == b->record[i].line_start)
+        i++;
     return i == a->num_records && i == b->num_records;
 }
 
@@ -512,9 +663,11 @@ static int evaluate_cell(Cells *cells, const char *spec, const char *file, FILE 
             ok = fail(EX_DATAERR, "%s: %s data; pairs are needed", own.path, data_kind_name[own.kind]) == 0;
         ok = ok && keep_fold(&own, 1) == 0;
         if (ok && parts && !same_rows(&d, &own))
-            ok = fail(EX_DATAERR, "%s: --over_length drop leaves other pairs to another model of %s", own.path, name) == 0;
+            ok = fail(EX_DATAERR, "%s: --over_length drop leaves other pairs to another model of %s",
+                      own.path, name) == 0;
         if (ok && !parts)
-            ok = (sum = allocate(own.num_answers, sizeof *sum)) && (reward = allocate(own.num_answers, sizeof *reward));
+            ok = (sum = allocate(own.num_answers, sizeof *sum))
+              && (reward = allocate(own.num_answers, sizeof *reward));
         ok = ok && evaluate_rewards(&m, t.eos, &own, reward) == 0;
         for (size_t i = 0; ok && i < own.num_answers; i++) sum[i] += reward[i];
         if (parts++) dataset_free(&own);
@@ -544,13 +697,15 @@ static int policy_logps(Dataset *d, double **logp, const char *dir, const char *
     int ok = load_model(&m, &t, dir, LOAD_LANGUAGE_MODEL) == 0 && dataset_load(d, file, &t, &o) == 0;
     if (ok && d->kind != DATA_PAIR && d->kind != DATA_POINT && d->kind != DATA_COMPLETION)
         ok = needs(d, "pairs, points or completions are needed") == 0;
-    ok = ok && keep_fold(d, 1) == 0 && (*logp = allocate(d->num_answers, sizeof **logp)) && evaluate_logps(&m, t.eos, d, *logp) == 0;
+    ok = ok && keep_fold(d, 1) == 0 && (*logp = allocate(d->num_answers, sizeof **logp))
+      && evaluate_logps(&m, t.eos, d, *logp) == 0;
     model_free(&m), tokenizer_free(&t);
     return ok ? 0 : -1;
 }
 
 // One policy against the reference's log-probabilities ref of d: pairs go into a cell, all else is printed.
-static int evaluate_policy(Cells *cells, const char *spec, const char *file, const Dataset *d, const double *ref, FILE *out) {
+static int evaluate_policy(Cells *cells, const char *spec, const char *file, const Dataset *d,
+                           const double *ref, FILE *out) {
     char name[64];
     const char *dir;
     Dataset own = {0};
@@ -561,22 +716,27 @@ static int evaluate_policy(Cells *cells, const char *spec, const char *file, con
     split_model(spec, name, &dir);
     if (!*dir) return fail(EX_USAGE, "--model %s: the folder is missing", spec);
     int ok = policy_logps(&own, &logp, dir, file) == 0;
-    if (ok && (own.num_tokens != d->num_tokens || memcmp(own.token, d->token, d->num_tokens * sizeof *d->token)))
-        ok = fail(EX_DATAERR, "%s: %s has another tokenizer than the reference; log-probabilities of other tokens do not compare",
-                  own.path, name) == 0;
-    ok = ok && (reward = allocate(own.num_answers, sizeof *reward)) && (own.kind != DATA_PAIR || (c = cell_of(cells, name, own.name)));
+    if (ok && (own.num_tokens != d->num_tokens
+               || memcmp(own.token, d->token, d->num_tokens * sizeof *d->token)))
+        ok = fail(EX_DATAERR,
+                  "%s: %s has another tokenizer than the reference; log-probabilities of other tokens do "
+                  "not compare", own.path, name) == 0;
+    ok = ok && (reward = allocate(own.num_answers, sizeof *reward))
+      && (own.kind != DATA_PAIR || (c = cell_of(cells, name, own.name)));
     if (ok) implicit_rewards(reward, &own, logp, ref, opt.beta);
     int from = c ? c->n : 0;
     for (size_t i = 0; ok && c && i < own.num_records; i++) {
         const Record *r = &own.record[i];
         const Answer *a = &own.answer[r->first];
-        ok = cell_add(c, reward[r->first] - reward[r->first + 1], a[0].chars, a[1].chars, r->group, r->line) == 0;
+        ok = cell_add(c, reward[r->first] - reward[r->first + 1], a[0].chars, a[1].chars, r->group,
+                      r->line) == 0;
     }
     if (ok && c && out) ok = write_pairs(out, c, from) == 0;
     ok = ok && held_out(&x, &own, logp, reward) == 0;
     if (ok) printf("%s on ", name), print_held(stdout, own.name, &own, &x);
     if (ok && out && (ok = json_quote(&quoted, name, strlen(name)) == 0)) {
-        fprintf(out, "{\"event\":\"policy\",\"model\":%s,\"eval\":\"%s\",\"n\":%d", quoted.data, own.name, x.n);
+        fprintf(out, "{\"event\":\"policy\",\"model\":%s,\"eval\":\"%s\",\"n\":%d", quoted.data, own.name,
+                x.n);
         write_held(out, "", &x);
         fprintf(out, "}\n");
     }
@@ -589,7 +749,8 @@ static int evaluate_policies(Cells *cells, const char *file, FILE *out) {
     Dataset d = {0};
     double *ref = NULL;
     int ok = policy_logps(&d, &ref, opt.reference, file) == 0;
-    for (int i = 0; ok && i < opt.model.n; i++) ok = evaluate_policy(cells, opt.model.item[i], file, &d, ref, out) == 0;
+    for (int i = 0; ok && i < opt.model.n; i++)
+        ok = evaluate_policy(cells, opt.model.item[i], file, &d, ref, out) == 0;
     dataset_free(&d), free(ref);
     return ok ? 0 : -1;
 }
@@ -602,7 +763,8 @@ static int command_eval(int bit) {
     const char *folder;
     int ok = 1;
     (void)bit;
-    if (!opt.from.n && (!opt.model.n || !opt.eval.n)) return fail(EX_USAGE, "--model and --eval are needed, or --from");
+    if (!opt.from.n && (!opt.model.n || !opt.eval.n))
+        return fail(EX_USAGE, "--model and --eval are needed, or --from");
     if (opt.folds > 1 && opt.fold >= opt.folds) return fail(EX_USAGE, "--fold must be below --folds");
     for (int i = 0; i < opt.eval.n; i++)                               // cells of one name would be joined
         for (int k = 0; k < i; k++)
@@ -610,20 +772,25 @@ static int command_eval(int bit) {
                 return fail(EX_USAGE, "--eval: two files are called %s; give one another name: FILE:NAME", a);
     for (int i = 0; i < opt.model.n; i++)
         for (int k = 0; k < i; k++)
-            if (split_model(opt.model.item[i], a, &folder), split_model(opt.model.item[k], b, &folder), !strcmp(a, b))
-                return fail(EX_USAGE, "--model: two models are called %s; give one another name: NAME=FOLDER", a);
+            if (split_model(opt.model.item[i], a, &folder), split_model(opt.model.item[k], b, &folder),
+                !strcmp(a, b))
+                return fail(EX_USAGE, "--model: two models are called %s; "
+                            "give one another name: NAME=FOLDER", a);
     if (opt.out && (output_open(&file, opt.out) < 0 || !(out = fdopen(dup(file.fd), "w")))) {
         output_drop(&file);
         return error_code ? -1 : fail(EX_CANTCREAT, "%s: %s", opt.out, strerror(errno));
     }
     for (int i = 0; ok && i < opt.from.n; i++) ok = cells_read(&cells, opt.from.item[i]) == 0;
-    for (int k = 0; ok && opt.reference && k < opt.eval.n; k++) ok = evaluate_policies(&cells, opt.eval.item[k], out) == 0;
+    for (int k = 0; ok && opt.reference && k < opt.eval.n; k++)
+        ok = evaluate_policies(&cells, opt.eval.item[k], out) == 0;
     for (int i = 0; ok && !opt.reference && i < opt.model.n; i++)
-        for (int k = 0; ok && k < opt.eval.n; k++) ok = evaluate_cell(&cells, opt.model.item[i], opt.eval.item[k], out) == 0;
+        for (int k = 0; ok && k < opt.eval.n; k++)
+            ok = evaluate_cell(&cells, opt.model.item[i], opt.eval.item[k], out) == 0;
     if (ok && !cells.n && opt.from.n) ok = fail(EX_DATAERR, "%s: no pairs in it", opt.from.item[0]) == 0;
     ok = ok && (!cells.n || print_table(&cells) == 0);
     for (size_t i = 0; ok && out && i < cells.n; i++) ok = write_metrics(out, &cells.cell[i]) == 0;
-    if (out && (ferror(out) | fclose(out)) && ok) ok = fail(EX_IOERR, "%s: could not be written", opt.out) == 0;
+    if (out && (ferror(out) | fclose(out)) && ok)
+        ok = fail(EX_IOERR, "%s: could not be written", opt.out) == 0;
     ok = ok && (!out || (output_close(&file) == 0 && output_rename(&file) == 0));
     output_drop(&file);
     cells_free(&cells);
@@ -631,7 +798,7 @@ static int command_eval(int bit) {
 }
 
 /* Standard input to standard output: every row as it stands with what the model says added: scores_chosen,
- * scores_rejected and results (1, 0.5 or 0) for pairs, reward for one answer, rewards for several.          */
+ * scores_rejected and results (1, 0.5 or 0) for pairs, reward for one answer, rewards for several.         */
 static int command_score(int bit) {
     Model m = {0};
     Tokenizer t = {0};
@@ -642,11 +809,14 @@ static int command_score(int bit) {
     (void)bit;
     o.as_given = 1;
     if (!opt.model.n) return fail(EX_USAGE, "--model is needed");
-    int ok = load_model(&m, &t, opt.model.item[0], LOAD_REWARD_MODEL) == 0 && dataset_load(&d, "-", &t, &o) == 0
+    int ok = load_model(&m, &t, opt.model.item[0], LOAD_REWARD_MODEL) == 0
+          && dataset_load(&d, "-", &t, &o) == 0
           && dataset_report(&d, &report) == 0;
     if (ok && !opt.quiet) fprintf(stderr, "%s", report.data);
-    if (ok && d.kind == DATA_PROMPT) ok = fail(EX_DATAERR, "standard input: prompts without answers have no reward") == 0;
-    ok = ok && (reward = allocate(d.num_answers, sizeof *reward)) && evaluate_rewards(&m, t.eos, &d, reward) == 0;
+    if (ok && d.kind == DATA_PROMPT)
+        ok = fail(EX_DATAERR, "standard input: prompts without answers have no reward") == 0;
+    ok = ok && (reward = allocate(d.num_answers, sizeof *reward))
+      && evaluate_rewards(&m, t.eos, &d, reward) == 0;
     for (size_t i = 0; ok && i < d.num_records; i++) {
         const Record *r = &d.record[i];
         size_t n = r->line_len;
@@ -655,22 +825,25 @@ static int command_score(int bit) {
         while (n && row[n-1] != '}') n--;
         for (size_t k = 0; k + 1 < n; k++) putchar(row[k] == '\n' || row[k] == '\r' ? ' ' : row[k]);
         if (d.kind == DATA_PAIR)
-            printf(",\"scores_chosen\":%.9g,\"scores_rejected\":%.9g,\"results\":%g", x[0], x[1], x[0] > x[1] ? 1 : x[0] == x[1] ? 0.5 : 0);
+            printf(",\"scores_chosen\":%.9g,\"scores_rejected\":%.9g,\"results\":%g", x[0], x[1],
+                   x[0] > x[1] ? 1 : x[0] == x[1] ? 0.5 : 0);
         else if (r->count == 1) printf(",\"reward\":%.9g", x[0]);
-        else for (int k = 0; k < r->count; k++) printf("%s%.9g%s", k ? "," : ",\"rewards\":[", x[k], k + 1 < r->count ? "" : "]");
+        else for (int k = 0; k < r->count; k++)
+            printf("%s%.9g%s", k ? "," : ",\"rewards\":[", x[k], k + 1 < r->count ? "" : "]");
         printf("}\n");
     }
-    if (ok && (fflush(stdout) || ferror(stdout))) ok = fail(EX_IOERR, "standard output: could not be written") == 0;
+    if (ok && (fflush(stdout) || ferror(stdout)))
+        ok = fail(EX_IOERR, "standard output: could not be written") == 0;
     model_free(&m), tokenizer_free(&t), dataset_free(&d), buffer_free(&report), free(reward);
     return ok ? 0 : -1;
 }
 
-// --------------------------------------------------------------------------------------------------- sampling
+// -------------------------------------------------------------------------------------------------- sampling
 
 typedef struct {
     const Tokenizer *t; const Dataset *d;
     const Span *whole;                                                // (prompts) before they are cut
-    int terminal, begun;                                              // the one that is going on: has it begun, how much
+    int terminal, begun;                                   // the one that is going on: has it begun, how much
     size_t shown, texts, tokens;                                      // of it is shown; of all
 } Samples;
 
@@ -684,40 +857,47 @@ static int print_sample(void *context, const Completion *c) {
     if (!s->terminal && !c->finish) return 0;
     if (!begun) ok = tokenizer_decode(s->t, s->d->token + p->start, (size_t)p->len, &prompt) == 0;
     if (ok && s->terminal) {
-        printf("%s%.*s%s", prompt.data ? prompt.data : "", (int)(c->len - s->shown), c->text + s->shown, c->finish ? "\n" : "");
+        printf("%s%.*s%s", prompt.data ? prompt.data : "", (int)(c->len - s->shown), c->text + s->shown,
+               c->finish ? "\n" : "");
         s->begun = !c->finish, s->shown = c->finish ? 0 : c->len;
     } else if (ok) {
         ok = buffer_append(&line, "{\"prompt\":", 10) == 0 && json_quote(&line, prompt.data, prompt.len) == 0
           && buffer_append(&line, ",\"completion\":", 14) == 0 && json_quote(&line, c->text, c->len) == 0;
-        if (ok) printf("%s,\"sample\":%d,\"tokens\":%d,\"finish\":\"%s\",\"logp\":%.9g}\n", line.data, c->sample, c->n,
-                       finish_name[c->finish], c->logp);
+        if (ok)
+            printf("%s,\"sample\":%d,\"tokens\":%d,\"finish\":\"%s\",\"logp\":%.9g}\n", line.data, c->sample,
+                   c->n, finish_name[c->finish], c->logp);
     }
     buffer_free(&prompt), buffer_free(&line);
-    if (ok && (fflush(stdout) || ferror(stdout))) ok = fail(EX_IOERR, "standard output: could not be written") == 0;
+    if (ok && (fflush(stdout) || ferror(stdout)))
+        ok = fail(EX_IOERR, "standard output: could not be written") == 0;
     return ok ? 0 : -1;
 }
 
 static Sampling sampling(const Tokenizer *t, const Model *m, int n) {
-    return (Sampling){.temperature = opt.temperature, .top_k = opt.top_k, .top_p = opt.top_p, .min_p = opt.min_p,
-                      .repetition_penalty = opt.repetition_penalty, .seed = (uint64_t)opt.seed, .n = n,
-                      .max_new_tokens = opt.max_new_tokens, .batch = opt.batch, .eos = {t->eos, m->config.eos},
+    return (Sampling){.temperature = opt.temperature, .top_k = opt.top_k, .top_p = opt.top_p,
+                      .min_p = opt.min_p, .repetition_penalty = opt.repetition_penalty,
+                      .seed = (uint64_t)opt.seed, .n = n, .max_new_tokens = opt.max_new_tokens,
+                      .batch = opt.batch, .eos = {t->eos, m->config.eos},
                       .num_stop = opt.stop.n, .stop = opt.stop.item};
 }
 
-/* The prompts of d, cut from the left; a row of kind text is itself one, an empty one is the token that begins texts.
- * whole(rows) and prompt(rows) are filled; returns how many, -1 after fail().                               */
+/* The prompts of d, cut from the left; a row of kind text is itself one, an empty one is the token that
+ * begins texts.  whole(rows) and prompt(rows) are filled; returns how many, -1 after fail().               */
 static int sample_prompts(const Dataset *d, const int *begin, Span *whole, Prompt *prompt) {
     int n = 0;
     for (size_t i = 0, k; i < d->num_records; i++) {
         const Record *r = &d->record[i];
         const Span p = d->kind == DATA_TEXT ? d->answer[r->first].tokens : r->prompt;
         for (k = 0; opt.unique && k < (size_t)n; k++)
-            if (whole[k].len == p.len && !memcmp(d->token + whole[k].start, d->token + p.start, (size_t)p.len * sizeof(int))) break;
+            if (whole[k].len == p.len
+                && !memcmp(d->token + whole[k].start, d->token + p.start, (size_t)p.len * sizeof(int))) break;
         if (opt.unique && k < (size_t)n) continue;
         int len = opt.max_prompt_length && p.len > opt.max_prompt_length ? opt.max_prompt_length : p.len;
         whole[n] = p;
         prompt[n++] = len ? (Prompt){i, d->token + p.start + (p.len - len), len} : (Prompt){i, begin, 1};
-        if (!len && *begin < 0) return fail(EX_DATAERR, "%s:%zu: the prompt is empty, and the tokenizer has no token that begins a text",
+        if (!len && *begin < 0)
+            return fail(EX_DATAERR,
+                        "%s:%zu: the prompt is empty, and the tokenizer has no token that begins a text",
                                             d->path, r->line);
     }
     return n;
@@ -734,9 +914,11 @@ static int command_sample(int bit) {
     (void)bit;
     if (!opt.model.n) return fail(EX_USAGE, "--model is needed");
     o.max_length = o.max_prompt_length = 0, o.as_given = 1, o.plain_text = !opt.prompts;
-    int ok = load_tokenizer(&t, opt.model.item[0]) == 0 && checkpoint_load(&m, opt.model.item[0], LOAD_LANGUAGE_MODEL) == 0
+    int ok = load_tokenizer(&t, opt.model.item[0]) == 0
+          && checkpoint_load(&m, opt.model.item[0], LOAD_LANGUAGE_MODEL) == 0
           && dataset_load(&d, opt.prompts ? opt.prompts : "-", &t, &o) == 0
-          && (whole = allocate(d.num_records, sizeof *whole)) && (prompt = allocate(d.num_records, sizeof *prompt));
+          && (whole = allocate(d.num_records, sizeof *whole))
+          && (prompt = allocate(d.num_records, sizeof *prompt));
     int begin = t.bos >= 0 ? t.bos : t.eos;
     const Sampling s = sampling(&t, &m, opt.n);
     Samples out = {.t = &t, .d = &d, .whole = whole, .terminal = isatty(STDOUT_FILENO)};
@@ -744,13 +926,15 @@ static int command_sample(int bit) {
     double start = now();
     ok = ok && generate(&m, &t, prompt, n, &s, print_sample, &out) == 0;
     double wall = now() - start;
-    if (ok && !opt.quiet) fprintf(stderr, "%zu completions of %d prompts: %zu tokens in %.2f s, %.0f tokens/s\n", out.texts, n, out.tokens,
+    if (ok && !opt.quiet)
+        fprintf(stderr, "%zu completions of %d prompts: %zu tokens in %.2f s, %.0f tokens/s\n", out.texts, n,
+                out.tokens,
                                   wall, (double)out.tokens / wall);
     model_free(&m), tokenizer_free(&t), dataset_free(&d), free(whole), free(prompt);
     return ok ? 0 : -1;
 }
 
-// -------------------------------------------------------------------------------------------- best of n, comparing
+// -------------------------------------------------------------------------------------- best of n, comparing
 
 // p: n completions of each prompt of the file by the model in dir; the model is gone when it returns.
 static int write_completions(Policy *p, const char *dir, int n, int inside) {
@@ -798,7 +982,8 @@ static int check_judging(void) {
         return fail(EX_USAGE, "--model, --judge and --prompts are needed");
     if (opt.folds > 1 && opt.fold >= opt.folds) return fail(EX_USAGE, "--fold must be below --folds");
     if (checkpoint_config(&c, opt.judge) < 0) return -1;
-    return c.reward ? 0 : fail(EX_DATAERR, "--judge %s: a language model; a reward model is needed", opt.judge);
+    return c.reward ? 0 : fail(EX_DATAERR, "--judge %s: a language model; a reward model is needed",
+                               opt.judge);
 }
 
 static int command_bestof(int bit) {
@@ -854,9 +1039,11 @@ static int command_compare(int bit) {
     if (ok) {
         static const char *const answers[] = {[DATA_COMPLETION] = "answers", [DATA_PAIR] = "chosen answers",
             [DATA_POINT] = "answers with the label true, or a score above the mean,"};
-        printf("%d prompts of %s, one completion each; rewards by %s\n", policy->num_prompts, opt.prompts, opt.judge);
+        printf("%d prompts of %s, one completion each; rewards by %s\n", policy->num_prompts, opt.prompts,
+               opt.judge);
         printf("first is %s; KL is to %s", policy->name, opt.reference);
-        if (policy->good) printf("; perplexity of %d %s of the file", policy->good, answers[policy->file.kind]);
+        if (policy->good)
+            printf("; perplexity of %d %s of the file", policy->good, answers[policy->file.kind]);
         printf("\n");
         print_comparison(policy, n);
     }
@@ -866,7 +1053,7 @@ static int command_compare(int bit) {
     return ok ? 0 : -1;
 }
 
-// ---------------------------------------------------------------------------------------------------- looking
+// --------------------------------------------------------------------------------------------------- looking
 
 static int command_tokenize(int bit) {
     Tokenizer t = {0};
@@ -888,7 +1075,8 @@ static int command_tokenize(int bit) {
         ok = ok && tokenizer_encode(&t, text.data ? text.data : "", text.len, &id, &n, &capacity) == 0;
         for (size_t i = 0; ok && i < n; i++) {
             piece.len = quoted.len = 0;
-            ok = tokenizer_decode(&t, id + i, 1, &piece) == 0 && json_quote(&quoted, piece.data, piece.len) == 0;
+            ok = tokenizer_decode(&t, id + i, 1, &piece) == 0
+              && json_quote(&quoted, piece.data, piece.len) == 0;
             if (ok) printf("%d\t%s\n", id[i], quoted.data);
         }
     }
@@ -897,7 +1085,8 @@ static int command_tokenize(int bit) {
 }
 
 static int command_inspect(int bit) {
-    static const char *const family[] = {"GPT-NeoX", "GPT-2", "LLaMA", "Qwen2", "Qwen3"}, *const act[] = {"gelu", "gelu (tanh)", "silu"};
+    static const char *const family[] = {"GPT-NeoX", "GPT-2", "LLaMA", "Qwen2", "Qwen3"},
+        *const act[] = {"gelu", "gelu (tanh)", "silu"};
     static Tensor list[MAX_TENSORS];
     Model m = {0};
     Params p;
@@ -907,12 +1096,15 @@ static int command_inspect(int bit) {
     if (!opt.model.n) return fail(EX_USAGE, "--model is needed");
     if (checkpoint_load(&m, opt.model.item[0], LOAD_AS_STORED) < 0) return -1;
     const Config *c = &m.config;
-    printf("%s, %s: %zu parameters\n", family[c->family], c->reward ? "reward model" : "language model", m.num_params);
-    printf("vocabulary %d, channels %d, layers %d, heads %d (key/value %d) of %d, feed-forward %d%s, positions %d\n", c->vocab_size,
-           c->channels, c->num_layers, c->num_heads, c->num_kv_heads, c->head_dim, c->hidden, c->gated ? " gated" : "", c->max_positions);
-    printf("%s, %s residual, %s, rotary on %d, output %s%s%s\n", c->rms_norm ? "RMS norm" : "layer norm",
+    printf("%s, %s: %zu parameters\n", family[c->family], c->reward ? "reward model" : "language model",
+           m.num_params);
+    printf("vocabulary %d, channels %d, layers %d, heads %d (key/value %d) of %d, feed-forward %d%s, "
+           "positions %d\n", c->vocab_size, c->channels, c->num_layers, c->num_heads, c->num_kv_heads,
+           c->head_dim, c->hidden, c->gated ? " gated" : "", c->max_positions);
+    printf("%s, %s residual, %s, rotary on %d, output %s%s\n", c->rms_norm ? "RMS norm" : "layer norm",
            c->parallel_residual ? "parallel" : "sequential", act[c->activation], c->rotary_dims,
-           c->reward ? "a score head, pooling " : c->tied ? "tied" : "separate", c->reward ? poolings[c->pooling] : "", "");
+           c->reward ? "a score head, pooling " : c->tied ? "tied" : "separate",
+           c->reward ? poolings[c->pooling] : "");
     printf("training 4096 rows at a time takes %.2f GiB, with --recompute %.2f\n",
            (double)model_bytes(c, 4096, 4096, TRAINING) / 1073741824.0,
            (double)model_bytes(c, 4096, 4096, RECOMPUTING) / 1073741824.0);
@@ -927,8 +1119,8 @@ static int command_inspect(int bit) {
             square += (double)host[i] * host[i];
             low = host[i] < low ? host[i] : low, high = host[i] > high ? host[i] : high;
         }
-        printf("%10zu numbers  rms %9.6f  from %9.6f to %9.6f  %s\n", list[k].size, sqrt(square / (double)list[k].size), low, high,
-               list[k].decay ? "decays" : "");
+        printf("%10zu numbers  rms %9.6f  from %9.6f to %9.6f  %s\n", list[k].size,
+               sqrt(square / (double)list[k].size), low, high, list[k].decay ? "decays" : "");
         free(host);
     }
     model_free(&m);
@@ -946,7 +1138,8 @@ static int command_bench(int bit) {
     (void)bit;
     if (opt.train.n > 1) return fail(EX_USAGE, "--train: one file is enough, not %d", opt.train.n);
     if (opt.train.n)
-        ok = load_tokenizer(&t, opt.model.n ? opt.model.item[0] : NULL) == 0 && load_data(&real, opt.train.item[0], &t, &o, &objective_reward) == 0;
+        ok = load_tokenizer(&t, opt.model.n ? opt.model.item[0] : NULL) == 0
+          && load_data(&real, opt.train.item[0], &t, &o, &objective_reward, FOR_TRAIN) == 0;
     ok = ok && bench_report(opt.train.n ? &real : NULL, t.vocab_size) == 0;
     tokenizer_free(&t), dataset_free(&real);
     return ok ? 0 : -1;
@@ -956,7 +1149,12 @@ static int command_doctor(int bit) {
     (void)bit;
     if (!opt.model.n) return fail(EX_USAGE, "--model is needed");
     if (!opt.train.n) return fail(EX_USAGE, "--train is needed");
-    return doctor_report(opt.model.item[0], tokenizer_path(opt.model.item[0]), &o, opt.objective);
+    const char *dir = opt.model.item[0], *tokenizer = tokenizer_path(dir);
+    const char *name = opt.objective ? opt.objective : doctor_objective(tokenizer, &o);
+    const struct Command *train = name ? command_of_objective(name) : NULL;
+    if (!train) return -1;
+    adopt_defaults(train->bit, DOCTOR);
+    return doctor_report(dir, tokenizer, &o, name, train->objective);
 }
 static int command_gradcheck(int bit) {
     Config c;
@@ -983,7 +1181,8 @@ int main(int argc, char **argv) {
         goto done;
     }
     if (!c) {
-        fprintf(stderr, "more: %s%s%s: unknown command; see more --help\n", argv[1], argc > 2 ? " " : "", argc > 2 ? argv[2] : "");
+        fprintf(stderr, "more: %s%s%s: unknown command; see more --help\n", argv[1], argc > 2 ? " " : "",
+                argc > 2 ? argv[2] : "");
         return EX_USAGE;
     }
     if (parse_options(c, argc - used, argv + used) < 0) goto failed;

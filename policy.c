@@ -131,12 +131,29 @@ static int keep_fold(Dataset *d, int inside) {
     for (size_t i = 0; i < d->num_records; i++)
         if (opt.folds <= 1 || in_fold(&d->record[i]) == inside) d->record[kept++] = d->record[i];
     d->num_records = kept;
-    return kept || opt.folds <= 1 ? 0 : fail(EX_DATAERR, "%s: no rows %s fold %d of %d", d->path, inside ? "in" : "outside",
-                           opt.fold, opt.folds);
+    if (kept || opt.folds <= 1) return 0;
+    return fail(EX_DATAERR, "%s: no rows %s fold %d of %d", d->path, inside ? "in" : "outside", opt.fold,
+                opt.folds);
 }
 
 static int needs(const Dataset *d, const char *what) {
     return fail(EX_DATAERR, "%s: %s data; %s", d->path, data_kind_name[d->kind], what);
+}
+
+// Which kinds of data an objective takes from --train, from --then or --demo, and from --eval. 0 or -1.
+enum { FOR_TRAIN, FOR_THEN, FOR_EVAL };
+int objective_takes(const Objective *o, const Dataset *d, int use) {
+    const int text = d->kind == DATA_TEXT, completion = d->kind == DATA_COMPLETION;
+    const int pair = d->kind == DATA_PAIR, point = d->kind == DATA_POINT;
+    if (o->windows)
+        return text || completion ? 0 : needs(d, "texts or prompts with completions are needed");
+    if (o->reward || (o->data == PAIRS && use == FOR_TRAIN))
+        return pair ? 0 : needs(d, "pairs are needed (chosen and rejected)");
+    if (o->data == POINTS && use == FOR_TRAIN)
+        return pair || point ? 0 : needs(d, "points (a completion with label or score) or pairs are needed");
+    if (pair || point || completion) return 0;
+    return needs(d, use == FOR_EVAL ? "pairs, points or completions are needed"
+                                    : "completions, pairs or points are needed (train lm takes texts)");
 }
 
 static int is_label(float score) { return score == 0 || score == 1; }
@@ -144,8 +161,6 @@ static int is_label(float score) { return score == 0 || score == 1; }
 // What is to be imitated: completions, one side of pairs, the points whose label is true.
 static int keep_demonstrations(Dataset *d) {
     size_t kept = 0, rows = d->num_records;
-    if (d->kind != DATA_COMPLETION && d->kind != DATA_PAIR && d->kind != DATA_POINT)
-        return needs(d, "completions, pairs or points are needed (train lm takes texts)");
     for (size_t i = 0; i < rows; i++) {
         Record *r = &d->record[i];
         float score = d->answer[r->first].score;
@@ -217,13 +232,12 @@ static int mismatch(Dataset *m, const Dataset *d) {
     m->answer = allocate(d->num_records, sizeof *m->answer);
     if (!m->record || !m->answer) return -1;
     m->num_answers = d->num_records;
-    for (size_t i = 0, j = 0; i < d->num_records; i++) {
-        const Record *other;
-        for (j = i + 1; other = &d->record[j % d->num_records], j < i + d->num_records; j++)
-            if (other->group != d->record[i].group) break;
-        if (other->group == d->record[i].group)
+    for (size_t i = 0, j = 0, n = d->num_records; i < n; i++) {
+        for (j = j > i ? j : i + 1; j < i + n && d->record[j % n].group == d->record[i].group; ) j++;
+        if (j == i + n)
             return fail(EX_DATAERR, "%s: all rows have one prompt; kto's KL needs answers to other prompts",
                         d->path);
+        const Record *other = &d->record[j % n];
         m->record[i] = d->record[i];
         m->record[i].first = (int)i, m->record[i].count = 1;
         m->answer[i] = d->answer[other->first + (int)i % other->count];
@@ -231,22 +245,18 @@ static int mismatch(Dataset *m, const Dataset *d) {
     return 0;
 }
 
-// The loaded files as the objective wants them; KTO's mismatched sets come after them. 0, or -1 after fail().
+// The loaded files, of kinds that fit, as the objective wants them; KTO's mismatched sets come after them.
+// 0, or -1 after fail().
 int policy_data(Run *run) {
     const Objective *o = run->objective;
     const int trained = run->num_train + run->num_then, files = trained + run->num_eval;
-    for (int i = 0; i < files; i++) {
-        Dataset *d = &run->data[i];
-        if (i < trained && keep_fold(d, 0) < 0) return -1;
-        if (i >= trained || (i < run->num_train && o->data == POINTS)) {
-            if (d->kind == DATA_PAIR || d->kind == DATA_POINT) continue;
-            if (i >= trained && d->kind == DATA_COMPLETION) continue;
-            return needs(d, i < trained ? "points (a completion with label or score) or pairs are needed"
-                                        : "pairs, points or completions are needed");
-        }
-        if (o->data == PAIRS && d->kind != DATA_PAIR)
-            return needs(d, "pairs are needed (chosen and rejected)");
-        if (o->data != PAIRS && keep_demonstrations(d) < 0) return -1;
+    if (o->data != PAIRS && opt.logp == LOGP_MEAN && opt.reduction == REDUCE_TOKENS)
+        return fail(EX_USAGE, "--logp mean with --reduction tokens divides by the tokens twice; choose "
+                    "--reduction joint, or --logp sum");
+    for (int i = 0; i < trained; i++) {
+        const int imitated = i >= run->num_train || o->data == DEMONSTRATIONS;
+        if (keep_fold(&run->data[i], 0) < 0 || (imitated && keep_demonstrations(&run->data[i]) < 0))
+            return -1;
     }
     if (o->data == POINTS && settle_labels(run) < 0) return -1;
     if (!o->mismatched) return 0;

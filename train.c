@@ -1,5 +1,6 @@
-/* train.c - the training loop: a plan (which texts, in which order, cut into steps), a step of each objective, the
- * schedule, the log.  The order is a function of data and seed alone; --micro_batch_tokens only cuts it.     */
+/* train.c - the training loop: a plan (which texts, in which order, cut into steps), a step of each
+ * objective, the schedule, the log.  The order is a function of data and seed alone; --micro_batch_tokens
+ * only cuts it.                                                                                            */
 #ifndef TRAIN_C
 #define TRAIN_C
 #include <signal.h>
@@ -15,25 +16,29 @@ typedef struct { int n; const char *item[MAX_FILES]; } List;
 // What the command line sets; the defaults stand in the options table of more.c.
 typedef struct {
     List model, train, then, demo, eval, from, shape, only;
-    const char *out, *reference, *reference_cache, *tokenizer, *dtype, *template_, *prompt_key, *chosen_key, *rejected_key;
+    const char *out, *reference, *reference_cache, *tokenizer, *dtype, *template_;
+    const char *prompt_key, *chosen_key, *rejected_key;
+    const char *objective;                                            // of doctor
     int vocab_size, hidden_size, num_layers, num_heads;
     int max_length, max_prompt_length, over_length, pooling, more, normalize, scheduler;
     int max_steps, logging_steps, eval_steps, save_steps, per_step_tokens, per_step_pairs, micro_batch_tokens;
     int logp, reduction, labels, score_scale, demos, sft_on, compat;
-    int threads, precision, folds, fold, learn, raw_head, recompute, help, quiet, random_weights, seed, rounds,
-        objective, rows;
+    int threads, precision, folds, fold, learn, raw_head, recompute, help, quiet, random_weights, seed;
+    int rounds;                                                       // of bench
+    int rows;                                                         // of doctor
     List stop;                                                        // of sample
     const char *prompts, *judge, *all;                                // of bestof and compare
     int judge_max_length, judge_max_prompt_length;
     int n, top_k, max_new_tokens, batch, unique;
     double temperature, top_p, min_p, repetition_penalty;
-    double learning_rate, beta1, beta2, eps, weight_decay, warmup_ratio, max_grad_norm, head_rate, alpha, epochs;
+    double learning_rate, beta1, beta2, eps, weight_decay, warmup_ratio, max_grad_norm, head_rate;
+    double alpha, epochs;
     double beta, label_smoothing, log_z, desirable_weight, undesirable_weight, orpo_lambda, simpo_gamma;
 } Settings;
 static Settings opt;
 
 enum { MAX_PAIRS = 4096 };                                            // of a micro-batch
-enum { MORE_UNIFORM = MORE_MODES };                                   // a third way to weigh a group: 1/K each
+enum { MORE_UNIFORM = MORE_MODES };                                  // a third way to weigh a group: 1/K each
 
 static double now(void) {
     struct timespec t;
@@ -47,24 +52,24 @@ typedef struct { int set, record, first; } Item;
 typedef struct Run {
     Model model;
     Tokenizer tokenizer;
-    Buffer tokenizer_text;                                            // its tokenizer.json, copied byte for byte
+    Buffer tokenizer_text;                                         // its tokenizer.json, copied byte for byte
     const struct Objective *objective;
-    int num_train, num_then, num_eval;                                // data[0..train), the `then` or `demo`, the eval files
+    int num_train, num_then, num_eval;                 // data[0..train), the `then` or `demo`, the eval files
     int num_mismatched;                                               // and KTO's mismatched answers
     Dataset *data;
     Item *item;                                                       // the whole run's texts in order
     size_t num_items, item_capacity;
-    size_t *step_end;                                                 // step s is item[step_end[s-1] .. step_end[s])
+    size_t *step_end;                                          // step s is item[step_end[s-1] .. step_end[s])
     size_t num_steps, step_capacity;
     int unit, limit;                                                  // items kept together; rows at a time
     Pack pack;
-    float *coef, *value, *pooled, *momentum;                          // per text or row of a micro-batch; MORE's (K, C)
+    float *coef, *value, *pooled, *momentum;                // per text or row of a micro-batch; MORE's (K, C)
     size_t coef_capacity, value_capacity, pooled_capacity;
     FILE *log;
     // of the running step
     size_t tokens, pairs;
-    double correct, margin, reward_sum, reward_min, reward_max, set_loss[MORE_MAX_SETS], lambda[MORE_MAX_SETS],
-           set_norm[MORE_MAX_SETS];
+    double correct, margin, reward_sum, reward_min, reward_max;
+    double set_loss[MORE_MAX_SETS], lambda[MORE_MAX_SETS], set_norm[MORE_MAX_SETS];
 } Run;
 
 // ------------------------------------------------------------------------------------------------ the plan
@@ -75,7 +80,8 @@ static int plan_add(Run *run, Item item) {
     return 0;
 }
 static int plan_cut(Run *run) {                                       // a step ends here
-    if (reserve(&run->step_end, &run->step_capacity, run->num_steps + 1, sizeof *run->step_end) < 0) return -1;
+    if (reserve(&run->step_end, &run->step_capacity, run->num_steps + 1, sizeof *run->step_end) < 0)
+        return -1;
     run->step_end[run->num_steps++] = run->num_items;
     return 0;
 }
@@ -107,7 +113,8 @@ int plan_windows(Run *run, int first, int end, double epochs, size_t *tokens) {
     if (ok) memcpy(windows, run->item + begin, n * sizeof *windows);
     run->num_items = begin;
     for (int e = 0; ok && e < epochs; e++) {
-        random_permutation(order, (uint32_t)n, (uint64_t)opt.seed, STREAM_ORDER, (uint64_t)(first * 1000 + e));
+        random_permutation(order, (uint32_t)n, (uint64_t)opt.seed, STREAM_ORDER,
+                           (uint64_t)(first * 1000 + e));
         for (size_t i = 0; ok && i < n && i < (epochs - e) * (double)n; i++) {
             Item *w = &windows[order[i]];
             ok = plan_add(run, *w) == 0;
@@ -119,8 +126,8 @@ int plan_windows(Run *run, int first, int end, double epochs, size_t *tokens) {
     return ok ? 0 : -1;
 }
 
-/* The pairs of K sets, brought to one size by the sampler of loss.c.  grouped: step after step of G groups, one pair
- * of each set; otherwise (MultiTask) the same pairs in one shuffled list.                                  */
+/* The pairs of K sets, brought to one size by the sampler of loss.c.  grouped: step after step of G groups,
+ * one pair of each set; otherwise (MultiTask) the same pairs in one shuffled list.                         */
 int plan_pairs(Run *run, int grouped) {
     int K = run->num_train, ok = 1;
     uint32_t size[MAX_FILES], N = 0, *kept[MAX_FILES] = {0}, *index = NULL, *order = NULL;
@@ -150,7 +157,7 @@ int plan_pairs(Run *run, int grouped) {
     return ok ? 0 : -1;
 }
 
-// --------------------------------------------------------------------------------------- a step's micro-batches
+// ------------------------------------------------------------------------------------ a step's micro-batches
 
 // The end of the micro-batch that starts at item `at`: the whole units that `limit` rows hold, at least one.
 static size_t micro_batch_end(const Run *run, size_t at, size_t end, int limit, int language_model) {
@@ -215,8 +222,8 @@ int step_lm(Run *run, size_t at, size_t end, double *loss) {
     return 0;
 }
 
-/* A micro-batch of pairs after its forward: texts 2j and 2j+1 are chosen and rejected.  Adds the loss, runs backward;
- * weight[j], times the row's own weight, multiplies -log sigma(Delta_j).                                  */
+/* A micro-batch of pairs after its forward: texts 2j and 2j+1 are chosen and rejected.  Adds the loss, runs
+ * backward; weight[j], times the row's own weight, multiplies -log sigma(Delta_j).                         */
 static int pairs_backward(Run *run, const Batch *b, const float *weight, const Item *item, double *loss) {
     const float *reward = run->value;
     float *dreward = run->coef;
@@ -295,7 +302,8 @@ int step_more_release(Run *run, size_t at, size_t end, double *loss) {
                 more_momentum(run->momentum + (size_t)i*(size_t)C, g, opt.alpha, C);
             }
             ok = more_weights(lambda, run->momentum, l, MORE_RELEASE, (Normalizer)opt.normalize, K, C) == 0;
-            for (int i = 0; i < K; i++) weight[j + i] = (float)(lambda[i] / G), run->lambda[i] += lambda[i] / G;
+            for (int i = 0; i < K; i++)
+                weight[j + i] = (float)(lambda[i] / G), run->lambda[i] += lambda[i] / G;
         }
         ok = ok && pairs_backward(run, &b, weight, run->item + begin, loss) == 0;
     }
@@ -303,9 +311,9 @@ int step_more_release(Run *run, size_t at, size_t end, double *loss) {
     return ok ? 0 : -1;
 }
 
-/* MORE as in the paper: one gradient g_i for each data set over all its pairs of the step, the exact min-norm point,
- * L = sum_i lambda_i L_i.  Every forward comes before the first backward: when the step has several micro-batches
- * they are run forward a second time, so that no whole step's activations are kept.                      */
+/* MORE as in the paper: one gradient g_i for each data set over all its pairs of the step, the exact min-norm
+ * point, L = sum_i lambda_i L_i.  Every forward comes before the first backward: when the step has several
+ * micro-batches they are run forward a second time, so that no whole step's activations are kept.          */
 int step_more_paper(Run *run, size_t at, size_t end, double *loss) {
     const int K = run->num_train, C = run->model.config.channels;
     const double n = (double)(end - at) / K;
@@ -318,7 +326,8 @@ int step_more_paper(Run *run, size_t at, size_t end, double *loss) {
         Batch b = pack_batch(&run->pack);
         model_forward(&run->model, &b);
         model_rewards(&run->model, &b, run->value, run->pooled);
-        for (int j = 0; j < b.B / 2; j++) l[j % K] += pair_head_gradient(run, g + (size_t)(j % K)*(size_t)C, j, run->item + begin + j, n);
+        for (int j = 0; j < b.B / 2; j++)
+            l[j % K] += pair_head_gradient(run, g + (size_t)(j % K)*(size_t)C, j, run->item + begin + j, n);
     }
     ok = ok && more_weights(run->lambda, g, l, MORE_PAPER, (Normalizer)opt.normalize, K, C) == 0;
     for (int i = 0; ok && i < K; i++) run->set_norm[i] = norm_of(g + (size_t)i*(size_t)C, C);
@@ -341,19 +350,26 @@ int step_more_paper(Run *run, size_t at, size_t end, double *loss) {
     return ok ? 0 : -1;
 }
 
-/* A step runs forward, loss and backward for item[at..end).  What follows `step` belongs to policies (policy.c); a hook
- * that is NULL does nothing.                                                                               */
+/* A step runs forward, loss and backward for item[at..end).  What follows `step` belongs to policies
+ * (policy.c); a hook that is NULL does nothing.                                                            */
 struct Response;
 typedef struct Objective {
-    int windows, reward, grouped;                                     // of whole texts; has a reward head; steps of groups
+    int windows, reward, grouped;                        // of whole texts; has a reward head; steps of groups
     int (*step)(Run *run, size_t at, size_t end, double *loss);
     int (*start)(Run *run);                                           // before the first step
     int (*evaluate)(Run *run, const Dataset *d, int step);
     void (*log)(FILE *f, int json), (*finish)(const Run *run);        // the step's numbers; the last words
     enum { NO_POLICY, DEMONSTRATIONS, POINTS, PAIRS } data;
-    int reference, linear, mismatched;                                // needs: logp of the start, no logp, KTO's answers
+    int reference, linear, mismatched;                     // needs: logp of the start, no logp, KTO's answers
     double (*loss)(struct Response *x);                               // of a text, or of chosen and rejected
 } Objective;
+
+// what a step of these is; more_by is in the order of --more
+const Objective objective_lm = {.windows = 1, .step = step_lm},
+    objective_reward = {.reward = 1, .step = step_reward},
+    more_by[] = {{.reward = 1, .grouped = 1, .step = step_more_release},
+                 {.reward = 1, .grouped = 1, .step = step_more_paper},
+                 {.reward = 1, .grouped = 1, .step = step_reward}};
 
 // ---------------------------------------------------------------------------------------------- the schedule
 
@@ -371,8 +387,8 @@ static double schedule(int s, int n) {
 
 // ----------------------------------------------------------------------------------------------- evaluation
 
-/* Bits per byte of the texts of d: -sum log2 p(token) / bytes, every token and the end of each text scored once.
- * 0, or -1 after fail().                                                                                  */
+/* Bits per byte of the texts of d: -sum log2 p(token) / bytes, every token and the end of each text scored
+ * once. 0, or -1 after fail().                                                                             */
 int evaluate_lm(Model *m, const Tokenizer *t, const Dataset *d, double *bits_per_byte) {
     Pack pack = {0};
     Buffer bytes = {0};
@@ -446,33 +462,37 @@ static double memory_gib(void) {                                      // of this
 static int report_pairs(Run *run, const Dataset *d, const double *delta, int step) {
     Metrics x;
     if (metrics_compute(&x, delta, NULL, NULL, NULL, (int)d->num_records, 1) < 0) return -1;
-    fprintf(stderr, "%s: accuracy %.4f  margin %.4f  loss %.4f  ece %.4f\n", d->name, x.accuracy, x.margin, x.nll,
-            x.symmetric[1].ece);
+    fprintf(stderr, "%s: accuracy %.4f  margin %.4f  loss %.4f  ece %.4f\n", d->name, x.accuracy, x.margin,
+            x.nll, x.symmetric[1].ece);
     if (run->log)
-        fprintf(run->log, "{\"event\":\"eval\",\"step\":%d,\"eval_%s_loss\":%.9g,\"eval_%s_accuracy\":%.9g,\"eval_%s_tie_rate\":%.9g,"
-                "\"eval_%s_margin\":%.9g,\"eval_%s_brier\":%.9g,\"eval_%s_ece_10\":%.9g}\n", step, d->name, x.nll, d->name,
-                x.accuracy, d->name, x.tie_rate, d->name, x.margin, d->name, x.brier, d->name, x.symmetric[1].ece);
+        fprintf(run->log, "{\"event\":\"eval\",\"step\":%d,\"eval_%s_loss\":%.9g,\"eval_%s_accuracy\":%.9g,"
+                "\"eval_%s_tie_rate\":%.9g,\"eval_%s_margin\":%.9g,\"eval_%s_brier\":%.9g,"
+                "\"eval_%s_ece_10\":%.9g}\n", step, d->name, x.nll, d->name, x.accuracy, d->name, x.tie_rate,
+                d->name, x.margin, d->name, x.brier, d->name, x.symmetric[1].ece);
     return 0;
 }
 
-static void log_step(Run *run, const Objective *o, int step, int steps, double loss, double lr, double norm, double start,
-                     size_t tokens) {
+static void log_step(Run *run, const Objective *o, int step, int steps, double loss, double lr, double norm,
+                     double start, size_t tokens) {
     double wall = now() - start, speed = (double)tokens / wall, left = wall / step * (steps - step);
     if (run->log) {
         fprintf(run->log, "{\"event\":\"train\",\"step\":%d,\"loss\":%.9g", step, loss);
         if (o->reward) {
             double n = (double)run->pairs;
-            fprintf(run->log, ",\"accuracy\":%.6g,\"margin\":%.9g,\"min_reward\":%.9g,\"mean_reward\":%.9g,\"max_reward\":%.9g",
-                    run->correct / n, run->margin / n, run->reward_min, run->reward_sum / (2*n), run->reward_max);
+            fprintf(run->log, ",\"accuracy\":%.6g,\"margin\":%.9g,\"min_reward\":%.9g,\"mean_reward\":%.9g,"
+                    "\"max_reward\":%.9g", run->correct / n, run->margin / n, run->reward_min,
+                    run->reward_sum / (2*n), run->reward_max);
         }
         for (int k = 0; o->grouped && k < run->num_train; k++) {
-            fprintf(run->log, ",\"lambda/%s\":%.6g,\"loss/%s\":%.6g", run->data[k].name, run->lambda[k], run->data[k].name,
+            const char *name = run->data[k].name;
+            fprintf(run->log, ",\"lambda/%s\":%.6g,\"loss/%s\":%.6g", name, run->lambda[k], name,
                     run->set_loss[k] * run->num_train / (double)run->pairs);
-            if (o->step != step_reward) fprintf(run->log, ",\"grad_norm/%s\":%.6g", run->data[k].name, run->set_norm[k]);
+            if (o->step != step_reward) fprintf(run->log, ",\"grad_norm/%s\":%.6g", name, run->set_norm[k]);
         }
         if (o->log) o->log(run->log, 1);
-        fprintf(run->log, ",\"learning_rate\":%.9g,\"grad_norm\":%.9g,\"num_tokens\":%zu,\"tokens_per_s\":%.0f,"
-                "\"rss_gib\":%.3f,\"wall_s\":%.2f}\n", lr, norm, tokens, speed, memory_gib(), wall);
+        fprintf(run->log, ",\"learning_rate\":%.9g,\"grad_norm\":%.9g,\"num_tokens\":%zu,"
+                "\"tokens_per_s\":%.0f,\"rss_gib\":%.3f,\"wall_s\":%.2f}\n", lr, norm, tokens, speed,
+                memory_gib(), wall);
         fflush(run->log);
     }
     if (opt.quiet) return;
@@ -481,8 +501,8 @@ static void log_step(Run *run, const Objective *o, int step, int steps, double l
     fprintf(stderr, "%sstep %d/%d  loss %.4f", terminal ? "\r\033[K" : "", step, steps, loss);
     if (o->reward) fprintf(stderr, "  accuracy %.3f", run->correct / (double)run->pairs);
     if (o->log) o->log(stderr, 0);
-    fprintf(stderr, "  %.0f tokens/s  %d:%02d left  %.2f GiB%s", speed, (int)left / 60, (int)left % 60, memory_gib(),
-            terminal && step != steps ? "" : "\n");
+    fprintf(stderr, "  %.0f tokens/s  %.0f:%02.0f left  %.2f GiB%s", speed, floor(left / 60),
+            floor(fmod(left, 60)), memory_gib(), terminal && step != steps ? "" : "\n");
 }
 
 static int evaluate_all(Run *run, const Objective *o, int step) {
@@ -497,7 +517,9 @@ static int evaluate_all(Run *run, const Objective *o, int step) {
             double bpb;
             if (evaluate_lm(&run->model, &run->tokenizer, d, &bpb) < 0) return -1;
             fprintf(stderr, "%s: %.4f bits per byte\n", d->name, bpb);
-            if (run->log) fprintf(run->log, "{\"event\":\"eval\",\"step\":%d,\"eval_%s_bits_per_byte\":%.9g}\n", step, d->name, bpb);
+            if (run->log)
+                fprintf(run->log, "{\"event\":\"eval\",\"step\":%d,\"eval_%s_bits_per_byte\":%.9g}\n", step,
+                        d->name, bpb);
             continue;
         }
         float *reward = allocate(d->num_answers, sizeof *reward);
@@ -513,14 +535,16 @@ static int evaluate_all(Run *run, const Objective *o, int step) {
     return 0;
 }
 
-/* The whole run: model, tokenizer and data are loaded, the plan is made.  Ends with the line `weights sha256`.
- * 0, or -1 after fail().                                                                                  */
+/* The whole run: model, tokenizer and data are loaded, the plan is made.  Ends with the line
+ * `weights sha256`. 0, or -1 after fail().                                                                 */
 int train(Run *run, const Objective *o) {
     const int C = run->model.config.channels, K = run->num_train;
     int steps = (int)run->num_steps, largest = 0;
     char sha256[65];
     if (opt.max_steps > 0 && opt.max_steps < steps) steps = opt.max_steps;
-    if (steps < 1) return fail(EX_DATAERR, "too little data for a single step; lower --per_step_pairs, --per_step_rows or --per_step_tokens");
+    if (steps < 1)
+        return fail(EX_DATAERR, "too little data for a single step; lower --per_step_pairs, "
+                    "--per_step_rows or --per_step_tokens");
     if (run->tokenizer.eos < 0) return fail(EX_DATAERR, "the tokenizer has no end-of-text token");
     for (size_t i = 0; i + (size_t)run->unit <= run->step_end[steps-1]; i += (size_t)run->unit) {
         int rows = 0;
@@ -530,8 +554,8 @@ int train(Run *run, const Objective *o) {
     int T = largest > opt.micro_batch_tokens ? largest : opt.micro_batch_tokens, B = o->windows ? 1 : T;
     Purpose purpose = opt.recompute ? RECOMPUTING : TRAINING;
     run->model.recompute = opt.recompute;
-    fprintf(stderr, "%zu parameters, %d steps, %.2f GiB needed, %d threads, %s\n", run->model.num_params, steps,
-            (double)model_bytes(&run->model.config, T, B, purpose) / 1073741824.0, thread_count(),
+    fprintf(stderr, "%zu parameters, %d steps, %.2f GiB needed, %d threads, %s\n", run->model.num_params,
+            steps, (double)model_bytes(&run->model.config, T, B, purpose) / 1073741824.0, thread_count(),
             kernels_name());
     if (model_init_training(&run->model) < 0 || model_reserve(&run->model, T, B) < 0) return -1;
     if (o->grouped && !(run->momentum = allocate((size_t)K * (size_t)C, sizeof *run->momentum))) return -1;
@@ -555,24 +579,31 @@ int train(Run *run, const Objective *o) {
         model_finish_grads(&run->model);
         double norm = model_grad_norm(&run->model);
         if (!isfinite(loss) || !isfinite(norm))
-            return fail(EX_DATAERR, "step %d: the loss or a gradient is not finite (loss %g, gradient norm %g); "
-                        "a lower --learning_rate may help; this step is not saved", s + 1, loss, norm);
+            return fail(EX_DATAERR, "step %d: the loss or a gradient is not finite (loss %g, gradient norm "
+                        "%g); a lower --learning_rate may help; this step is not saved", s + 1, loss, norm);
         AdamW adamw = {lr, opt.beta1, opt.beta2, opt.eps, opt.weight_decay, opt.head_rate, 1, s + 1};
-        if (opt.max_grad_norm > 0 && opt.max_grad_norm < norm + 1e-6) adamw.scale = opt.max_grad_norm / (norm + 1e-6);
+        if (opt.max_grad_norm > 0 && opt.max_grad_norm < norm + 1e-6)
+            adamw.scale = opt.max_grad_norm / (norm + 1e-6);
         model_update(&run->model, &adamw);
         tokens += run->tokens;
         log_step(run, o, s + 1, steps, loss, lr, norm, start, tokens);
         if (stop_asked) {
             if (checkpoint_save(&run->model, opt.out, &run->tokenizer_text, opt.dtype, sha256) < 0) return -1;
-            return fail(EX_TEMPFAIL, "stopped after step %d of %d; the weights so far are in %s", s + 1, steps, opt.out);
+            return fail(EX_TEMPFAIL, "stopped after step %d of %d; the weights so far are in %s", s + 1,
+                        steps, opt.out);
         }
-        if (opt.eval_steps > 0 && (s + 1) % opt.eval_steps == 0 && s + 1 < steps && evaluate_all(run, o, s + 1) < 0) return -1;
-        if (opt.save_steps > 0 && (s + 1) % opt.save_steps == 0 && s + 1 < steps && checkpoint_save(&run->model, opt.out, &run->tokenizer_text, opt.dtype, sha256) < 0) return -1;
+        if (opt.eval_steps > 0 && (s + 1) % opt.eval_steps == 0 && s + 1 < steps
+            && evaluate_all(run, o, s + 1) < 0) return -1;
+        if (opt.save_steps > 0 && (s + 1) % opt.save_steps == 0 && s + 1 < steps
+            && checkpoint_save(&run->model, opt.out, &run->tokenizer_text, opt.dtype, sha256) < 0) return -1;
     }
-    if (checkpoint_save(&run->model, opt.out, &run->tokenizer_text, opt.dtype, sha256) < 0 || evaluate_all(run, o, steps) < 0) return -1;
+    if (checkpoint_save(&run->model, opt.out, &run->tokenizer_text, opt.dtype, sha256) < 0
+        || evaluate_all(run, o, steps) < 0) return -1;
     if (o->finish) o->finish(run);
     fprintf(stderr, "%s: %zu tokens in %.1f s\n", opt.out, tokens, now() - start);
-    if (run->log) fprintf(run->log, "{\"event\":\"end\",\"weights_sha256\":\"%s\",\"wall_s\":%.2f}\n", sha256, now() - start);
+    if (run->log)
+        fprintf(run->log, "{\"event\":\"end\",\"weights_sha256\":\"%s\",\"wall_s\":%.2f}\n", sha256,
+                now() - start);
     printf("weights sha256 %s\n", sha256);
     return 0;
 }

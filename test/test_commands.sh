@@ -346,6 +346,7 @@ if part policy; then
     works ./more train ulma $policy --train "$t/points.jsonl" --logp mean --out "$t/x"; [ "$(sha)" != "$one" ] || fault "labels made no difference"
     grep true "$t/points.jsonl" > "$t/true.jsonl"
     works ./more train ulma $policy --train "$t/true.jsonl" --logp mean --out "$t/x"; [ "$(sha)" = "$one" ] || fault "ulma is not sft"
+    refused 64 "choose --reduction joint" ./more train sft $policy --train "$t/true.jsonl" --logp mean --out "$t/x"
     works ./more train sft $policy --train "$t/true.jsonl" --logp mean --reduction joint --out "$t/x"; [ "$(sha)" = "$one" ] || fault "true points are not demonstrations"
     works ./more train ulma $policy --demos none --train "$t/points.jsonl" --out "$t/x"; one=$(sha)
     works ./more train pointwise-dpo $policy --train "$t/points.jsonl" --out "$t/x"; [ "$(sha)" = "$one" ] || fault "ulma without demonstrations is not pointwise-dpo"
@@ -821,7 +822,22 @@ if part doctor; then
     doctor "$t/text.jsonl"
     { echo '0	"<|endoftext|>"'; tokens text "$t/text.jsonl" 1 | sed 's/$/*/'; echo '0	"<|endoftext|>"*'; } > "$t/x2"
     shown document 1 > "$t/x1"; same "$t/x1" "$t/x2"
+    doctor "$t/a.train.jsonl" --objective simpo --max_length 18 --max_prompt_length 10 --over_length truncate
+    tokens chosen "$t/a.train.jsonl" 1 | head -n 7 | sed 's/$/*/' > "$t/x2"; shown chosen 1 > "$t/x1"; same "$t/x1" "$t/x2"
+    echo '{"prompt":"","completion":"the sky"}' > "$t/no_prompt.jsonl"; doctor "$t/no_prompt.jsonl" --objective sft
+    [ "$(shown answer 1 | head -n 1 | grep -c '[*]')$(shown answer 1 | grep -vc '[*]')" = 01 ] || fault "no prompt: $(shown answer 1)"
     proves "tokens_that_are_trained_are_marked_and_the_end_is_among_them"
+    for o in dpo ipo pointwise-dpo ulma unlikelihood kto orpo simpo; do
+        doctor "$t/a.train.jsonl" --eval "$t/a.test.jsonl" --objective $o; [ $code = 0 ] || fault "$o: $(grep '^trap: ' "$t/1")"
+    done
+    doctor "$t/a.train.jsonl" --objective dpo --max_length 18 --max_prompt_length 10; holds "$t/1" 'left out: [1-9][0-9]* too long'
+    printf '{"prompt":"P","completion":" %s","label":%s}\n' a true b false > "$t/labels.jsonl"
+    doctor "$t/labels.jsonl" --objective sft; holds "$t/1" ' 1 kept, .* 0 bad, 1 with the label false$'
+    trap_ "$t/labels.jsonl: all rows have one prompt; kto's KL needs answers to other prompts" "$t/labels.jsonl" --objective kto
+    printf '{"prompt":"P","completion":" %s","score":%s}\n' a 0.5 b 0.25 > "$t/scores.jsonl"
+    trap_ "$t/scores.jsonl:1: the score 0.5 does not say whether to imitate" "$t/scores.jsonl" --objective sft
+    refused 64 "--objective x: unknown" ./more doctor --model "$t/lm" --train "$t/text.jsonl" --objective x
+    proves "doctor_takes_every_objective_and_does_with_rows_what_its_training_does"
     doctor "$t/a.train.jsonl" --max_length 18 --max_prompt_length 10
     holds "$t/1" '^  line 1; the first [0-9]* of [0-9]* prompt tokens are cut; chosen: the last 2 of 9 are cut$'
     tokens prompt "$t/a.train.jsonl" 1 | tail -n 10 > "$t/x2"
@@ -885,7 +901,7 @@ if part doctor; then
     trap_ "nothing is left of 18 rows (18 too long, 0 ties, 0 bad); raise --max_length or use --over_length truncate" \
         "$t/a.train.jsonl" --max_length 4 --max_prompt_length 2 --over_length drop
     proves "doctor_traps_answers_that_the_cut_takes_away_or_makes_equal"
-    trap_ "pair data, but sft needs prompts with completions; convert it, or choose another --objective" "$t/a.train.jsonl" --objective sft
+    trap_ "pair data; texts or prompts with completions are needed; for lm convert it, or choose another --objective" "$t/a.train.jsonl" --objective lm
     cp -r "$t/lm" "$t/lm.keep"
     sed 's/"pad_token_id": 1/"pad_token_id": 0/' "$t/lm.keep/config.json" > "$t/lm/config.json"
     trap_ "$t/lm/config.json: pad is the eos, 0 \"<|endoftext|>\", which is trained" "$t/a.train.jsonl" --objective dpo

@@ -177,6 +177,11 @@ static void test_kto_meets_every_prompt_with_an_answer_to_another(void) {
         CHECK(m.record[i].count == 1 && m.record[i].prompt.start == d.record[i].prompt.start);
         CHECK(d.record[from].group != d.record[i].group);
     }
+    static const int next[4] = {2, 2, 3, 0};                          // the first row after it with another
+    for (int i = 0; i < 4; i++) CHECK(m.answer[i].tokens.start / 20 == (size_t)next[i]);
+    for (int i = 0; i < 4; i++) d.record[i].group = i == 0 ? 1 : 0;
+    CHECK(mismatch(&m, &d) == 0);
+    for (int i = 0; i < 4; i++) CHECK(m.answer[i].tokens.start / 20 == (size_t)(i == 0));
     for (int i = 0; i < 4; i++) d.record[i].group = 7;
     CHECK(mismatch(&m, &d) < 0);
 }
