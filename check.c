@@ -133,7 +133,7 @@ int selftest_start(void) {
     probe_all(got);
     if (probe_verdict(got) < 0) return -1;
     if (selftest_digest() == right_digest) return 0;
-    if (isa == ISA_AMX && !getenv("MORE_ISA"))                        // a unit of other arithmetic is not used
+    if (isa > ISA_AVX512 && !getenv("MORE_ISA"))                      // a bf16 unit of other arithmetic
         return kernels_init("avx512") < 0 ? -1 : selftest_start();
     return fail(EX_OSERR, "self-test, %s: this build computes other numbers than the contract: try MORE_ISA=scalar, or "
                 "another compiler with -O2 -ffp-contract=off alone (NUMERICS.md)", kernels_name());

@@ -392,10 +392,12 @@ VARIANTS(softmax_rows_back, (real *x, real *dp, const real *dout, const real *ou
 static real *attention_work_memory;                                   // (threads, 2, ROWS, longest path)
 static int   attention_work_keys, attention_work_threads;
 
-// Scratch for paths of up to `keys` rows, kept until a longer one comes. 0, or -1 after fail().
+// Scratch for paths of up to `keys` rows, for all threads; it only grows. 0, or -1 after fail().
 int attention_reserve(int keys) {
     int threads = thread_count();
     if (keys <= attention_work_keys && threads <= attention_work_threads) return 0;
+    if (keys < attention_work_keys) keys = attention_work_keys;
+    if (threads < attention_work_threads) threads = attention_work_threads;
     kernels_free(attention_work_memory);
     attention_work_memory = kernels_alloc((size_t)threads * 2*ROWS * (size_t)keys);
     attention_work_keys = attention_work_memory ? keys : 0;

@@ -6,7 +6,7 @@ make -s more
 out=${TMPDIR:-/tmp}/more-bits-$$
 trap 'rm -rf "$out"' EXIT
 first=
-for isa in scalar neon avx2 avx512 avx512_bf16; do
+for isa in scalar neon avx2 avx512 avx512_bf16 amx; do
     MORE_ISA=$isa ./more tokenize --model data/base < /dev/null > /dev/null 2>&1 || { echo "$isa: not on this machine"; continue; }
     for threads in 1 2; do
         hash=$(OMP_NUM_THREADS=$threads MORE_ISA=$isa ./more train more --more release --model data/base --quiet --out "$out" \

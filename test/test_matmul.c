@@ -199,6 +199,14 @@ static void test_a_product_over_nothing_is_zero_and_an_empty_one_touches_nothing
     check_tiles(&(Case){5, 0, 3, 0, 0, 0, 2, 1, 0, 0});
 }
 
+static void test_one_row_or_column_without_a_gap_is_cut_into_the_same_blocks(void) {
+    for (int layout = 0; layout < 4; layout++) {                      // then both strides are 1
+        check_tiles(&(Case){1, 40, 100, layout & 1, layout >> 1, 0, 0, 1, 0, 0});
+        check_tiles(&(Case){40, 1, 100, layout & 1, layout >> 1, 0, 0, 1, 0, 0});
+        check_tiles(&(Case){1, 1, 100, layout & 1, layout >> 1, 0, 0, 1, 0, 0});
+    }
+}
+
 static void test_nan_and_infinity_reach_their_row_and_column_only(void) {
     for (int i = 0; i < 2*NUM_TILES; i++) {
         Case p = {20, 40, 10, 0, 0, 0, 0, 1, i % 2, 0};
@@ -249,6 +257,7 @@ int main(int argc, char **argv) {
     RUN(test_every_tile_keeps_subnormal_products_and_sums);
     RUN(test_the_number_of_threads_does_not_change_a_bit);
     RUN(test_a_product_over_nothing_is_zero_and_an_empty_one_touches_nothing);
+    RUN(test_one_row_or_column_without_a_gap_is_cut_into_the_same_blocks);
     RUN(test_nan_and_infinity_reach_their_row_and_column_only);
     RUN(test_the_fastest_instruction_set_is_chosen_and_an_unknown_one_refused);
     free(matmul_work_memory);
