@@ -88,7 +88,7 @@ FMA_CHAINS(128)
 
 enum { CHAINS_96 = 96, CHAINS_128 = 128, TILE_FP32 = 0, TILE_BF16 = 1 };
 static const Kernel *tile_of(int kind) { return kind == TILE_BF16 ? &tile->bf16 : &tile->fp32; }
-static double tile_flops(int kind) {                                  // of one run; a bf16 word is two numbers
+static double tile_flops(int kind) {                        // of one run; a bf16 word is two numbers
     return (kind == TILE_BF16 ? 4.0 : 2.0) * tile_of(kind)->MR * tile_of(kind)->NR * PANEL;
 }
 static int tile_runs(const Bench *b, int kind) { return (int)(256.0 * b->chain / tile_flops(kind)) + 1; }

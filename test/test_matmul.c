@@ -90,7 +90,7 @@ static void define(const Case *p) {
             if (!p->bf16) continue;
             float *sum = chain[((int)k - blocks.start[block]) % 2], near_a = nearest_bf16(a);
             if ((int)k == blocks.start[block]) memset(chain, 0, sizeof chain);
-            for (size_t n = 0; n < N; n++) sum[n] += near_a * nearest_bf16(b[n*step]);        // an exact product
+            for (size_t n = 0; n < N; n++) sum[n] += near_a * nearest_bf16(b[n*step]);      // an exact product
             if ((int)k + 1 < blocks.start[block + 1]) continue;
             for (size_t n = 0; n < N; n++) c[n] += chain[0][n] + chain[1][n];
             block++;
