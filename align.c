@@ -108,7 +108,14 @@ static int read_answers(Policy *p, Model *m, const Tokenizer *t, const char *fil
 // The policy's samples under another model of the same tokens.
 static int read_references(Policy *p, Model *m, int eos) {
     double *logp = allocate(p->drawn.num_answers, sizeof *logp);
-    int ok = logp && evaluate_logps(m, eos, &p->drawn, logp) == 0;
+    int ok = logp != NULL, positions = m->config.max_positions;
+    for (size_t i = 0; ok && i < p->n; i++) {
+        const int rows = p->drawn.record[p->written[i].prompt].prompt.len + p->written[i].tokens;
+        if (rows > positions)
+            ok = fail(EX_DATAERR, "completion %zu of %s has %d tokens with its prompt, the reference %d "
+                      "positions", i + 1, p->name, rows, positions) == 0;
+    }
+    ok = ok && evaluate_logps(m, eos, &p->drawn, logp) == 0;
     for (size_t i = 0; ok && i < p->n; i++) p->written[i].ref = logp[i];
     free(logp);
     return ok ? 0 : -1;
@@ -127,7 +134,8 @@ static int judge_policies(Policy *policy, int policies, Model *m, const Tokenize
             ok = buffer_append(&rows, policy[i].rows.data + w->row, w->len - (size_t)w->empty) == 0
               && buffer_printf(&rows, w->empty ? " \"}\n" : "}\n") == 0;
         }
-    o.as_given = 1, o.over_length = OVER_TRUNCATE, o.rows = &rows, o.prompt_key = NULL;
+    o.as_given = 1, o.over_length = OVER_TRUNCATE, o.rows = &rows;
+    o.prompt_key = o.chosen_key = o.rejected_key = NULL;
     ok = ok && dataset_load(&d, "completions", t, &o) == 0
       && (reward = allocate(d.num_answers, sizeof *reward)) && evaluate_rewards(m, t->eos, &d, reward) == 0;
     size_t at = 0;

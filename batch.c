@@ -1,7 +1,7 @@
 /* batch.c - records to packed micro-batches: rows of texts one after the other, prompts shared, no padding.
  *
- * A prompt's tokens but the last are one segment; each answer is a segment whose parent it is and whose first row is
- * the last prompt token, because that row predicts the answer's first token: one target a row, always.       */
+ * A prompt's tokens but the last are one segment; each answer is a segment whose parent it is and whose first
+ * row is the last prompt token, because that row predicts the answer's first token: one target a row.      */
 #ifndef BATCH_C
 #define BATCH_C
 #include "dataset.c"
@@ -40,17 +40,19 @@ static void pack_row(Pack *p, int token, int position, int target) {
 // Rows that pack_record adds.
 int record_rows(const Dataset *d, const Record *r, Pooling pooling) {
     int P = r->prompt.len, rows = P > 1 ? P - 1 : 0;
-    for (int i = 0; i < r->count; i++) rows += (P > 0) + d->answer[r->first + i].tokens.len + (pooling == POOL_EOS);
+    for (int i = 0; i < r->count; i++)
+        rows += (P > 0) + d->answer[r->first + i].tokens.len + (pooling == POOL_EOS);
     return rows;
 }
 
-/* Adds a record's prompt and all its answers: one group, one Text an answer.  Targets are the answers' tokens and the
- * end of text after them, if they were not cut.  The end is itself a row only where the reward is read from it.
- * 0, or -1 after fail().                                                                                   */
+/* Adds a record's prompt and all its answers: one group, one Text an answer.  Targets are the answers' tokens
+ * and the end of text after them, if they were not cut.  The end is itself a row only where the reward is
+ * read from it.  0, or -1 after fail().                                                                    */
 int pack_record(Pack *p, const Dataset *d, const Record *r, Pooling pooling, int eos) {
     const int *prompt = d->token + r->prompt.start, P = r->prompt.len;
     int parent = -1;
-    if (pack_room(p, (size_t)record_rows(d, r, pooling), (size_t)r->count + 1, (size_t)r->count) < 0) return -1;
+    const size_t count = (size_t)r->count;
+    if (pack_room(p, (size_t)record_rows(d, r, pooling), count + 1, count) < 0) return -1;
     if (P > 1) {
         parent = p->S;
         p->seg[p->S++] = (Segment){p->T, P - 1, -1};
@@ -68,8 +70,8 @@ int pack_record(Pack *p, const Dataset *d, const Record *r, Pooling pooling, int
     return 0;
 }
 
-/* Language modelling: a document is  end-of-text, prompt, answer, end-of-text; every token after the first is a target
- * once.  Window w of `length` rows starts at row w length, without the rows before it as context.             */
+/* Language modelling: a document is  end-of-text, prompt, answer, end-of-text; every token after the first is
+ * a target once.  Window w of `length` rows starts at row w length, without the rows before it as context. */
 int document_rows(const Dataset *d, const Record *r) {
     return 1 + r->prompt.len + (r->count ? d->answer[r->first].tokens.len : 0);
 }
@@ -77,7 +79,8 @@ static int document_token(const Dataset *d, const Record *r, int i, int eos) {
     if (i == 0) return eos;
     if (--i < r->prompt.len) return d->token[r->prompt.start + (size_t)i];
     i -= r->prompt.len;
-    return r->count && i < d->answer[r->first].tokens.len ? d->token[d->answer[r->first].tokens.start + (size_t)i] : eos;
+    const Span *answer = r->count ? &d->answer[r->first].tokens : NULL;
+    return answer && i < answer->len ? d->token[answer->start + (size_t)i] : eos;
 }
 int pack_window(Pack *p, const Dataset *d, const Record *r, int first, int length, int eos) {
     int rows = document_rows(d, r) - first;

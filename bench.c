@@ -87,24 +87,24 @@ FMA_CHAINS(96)
 FMA_CHAINS(128)
 
 enum { CHAINS_96 = 96, CHAINS_128 = 128, TILE_FP32 = 0, TILE_BF16 = 1 };
-static double tile_flops(int kind) {                                  // of one run of a tile; a bf16 word is two numbers
-    return kind == TILE_BF16 ? 4.0 * tile->bf16.MR * tile->bf16.NR * PANEL : 2.0 * tile->fp32.MR * tile->fp32.NR * PANEL;
+static const Kernel *tile_of(int kind) { return kind == TILE_BF16 ? &tile->bf16 : &tile->fp32; }
+static double tile_flops(int kind) {                        // of one run; a bf16 word is two numbers
+    return (kind == TILE_BF16 ? 4.0 : 2.0) * tile_of(kind)->MR * tile_of(kind)->NR * PANEL;
 }
 static int tile_runs(const Bench *b, int kind) { return (int)(256.0 * b->chain / tile_flops(kind)) + 1; }
 
 // All threads: one burst of 96 or 128 chains, or of a tile on panels that stay in the first cache.
 static void burst(const Bench *b, int kind) {
-    int threads = thread_count(), tiles = tile_runs(b, kind);
+    const int threads = thread_count(), tiles = kind <= TILE_BF16 ? tile_runs(b, kind) : 0;
+    const Kernel *x = tile_of(kind);
     PARALLEL_FOR
     for (int t = 0; t < threads; t++) {
         float out[MAX_MR*MAX_NR] = {0}, *pa = b->stream_memory[0] + (size_t)t * (MAX_MR*LDA + MAX_NR*PANEL);
         const float *pb = pa + MAX_MR*LDA;
         if (kind == CHAINS_96) fma_chains_96(out, 0.5f, 0.25f, b->chain);
         if (kind == CHAINS_128) fma_chains_128(out, 0.5f, 0.25f, b->chain);
-        for (int r = 0; kind == TILE_FP32 && r < tiles; r++)
-            tile->fp32.run(out, (size_t)tile->fp32.NR, 1, pa, pb, (size_t)tile->fp32.NR, PANEL, tile->fp32.MR, tile->fp32.NR);
-        for (int r = 0; kind == TILE_BF16 && r < tiles; r++)
-            tile->bf16.run(out, (size_t)tile->bf16.NR, 1, pa, pb, (size_t)tile->bf16.NR, PANEL, tile->bf16.MR, tile->bf16.NR);
+        for (int r = 0; r < tiles; r++)
+            x->run(out, (size_t)x->NR, 1, pa, pb, (size_t)x->NR, PANEL, x->MR, x->NR);
         b->stream_memory[1][64 * t] = out[0];               // or the compiler would leave the loop out
     }
 }
@@ -112,28 +112,30 @@ static double burst_flops(const Bench *b, int kind, int threads) {
     return threads * (kind > TILE_BF16 ? 2.0 * kind * b->chain : tile_flops(kind) * tile_runs(b, kind));
 }
 
-/* The limit of a measurement: GB/s of out = a + b (bytes named: two arrays read, one written); or GFLOP/s of the fastest
- * burst of fused multiply-adds, with bf16 operands of the tile.                                            */
+/* The limit of a measurement: GB/s of out = a + b (bytes named: two arrays read, one written); or GFLOP/s of
+ * the fastest of three bursts of fused multiply-adds, with bf16 operands of its tile.                      */
 static double limit(const Bench *b, int streams, int bf16) {
-    static const int fp32_kinds[] = {CHAINS_96, CHAINS_128, TILE_FP32}, bf16_kinds[] = {TILE_BF16, TILE_BF16, TILE_BF16};
+    static const int kinds[2][3] = {{CHAINS_96, CHAINS_128, TILE_FP32}, {TILE_BF16, TILE_BF16, TILE_BF16}};
     double start = now(), best = 0;
     if (streams) {
         add_forward(b->stream_memory[2], b->stream_memory[0], b->stream_memory[1], STREAM);
         return 12.0 * STREAM / (now() - start) * 1e-9;
     }
     for (int i = 0; i < 3; i++) {
-        const int kind = bf16 ? bf16_kinds[i] : fp32_kinds[i];
         start = now();
-        burst(b, kind);
-        best = fmax(best, burst_flops(b, kind, thread_count()) / (now() - start) * 1e-9);
+        burst(b, kinds[bf16][i]);
+        best = fmax(best, burst_flops(b, kinds[bf16][i], thread_count()) / (now() - start) * 1e-9);
     }
     return best;
 }
 
-// n numbers in [-size/2, size/2)
+// n numbers in [-size/2, size/2); as a word of two bf16 numbers each is twice the same, for the tile's panels
 static void fill(real *tensor, size_t n, float size) {
     real host[4096];
-    for (size_t i = 0; i < 4096; i++) host[i] = ((float)(random_mix(i) >> 40) * 0x1p-24f - 0.5f) * size;
+    for (size_t i = 0; i < 4096; i++) {
+        uint32_t u = bits_of(((float)(random_mix(i) >> 40) * 0x1p-24f - 0.5f) * size) & 0xffff0000u;
+        host[i] = float_of(u | u >> 16);
+    }
     for (size_t at = 0; at < n; at += 4096) kernels_write(tensor + at, host, n - at < 4096 ? n - at : 4096);
 }
 
@@ -145,7 +147,7 @@ static int bench_init(Bench *b) {
         fill(b->stream_memory[k], STREAM, 1);
     }
     for (b->chain = 1000; b->chain < 1 << 22; b->chain *= 2) {        // until a burst takes 2 ms
-        for (int i = 0; i < 3; i++) fastest = fmax(fastest, limit(b, 0, 0));      // the first wakes the threads
+        for (int i = 0; i < 3; i++) fastest = fmax(fastest, limit(b, 0, 0));    // the first wakes the threads
         if (burst_flops(b, CHAINS_128, most) / fastest > 2e6) break;
     }
     b->slow = isa == ISA_SCALAR && !HW ? 16 : 1;                      // no fused multiply-add in hardware
@@ -241,12 +243,15 @@ static double attention_pairs(const Batch *b) {
     return pairs;
 }
 
+static double block_weights(const Config *c) {                        // of all layers' matrices
+    const double outputs = (double)qkv_width(c) + (double)att_width(c) + (double)fc_width(c) + c->hidden;
+    return c->num_layers * (double)c->channels * outputs;
+}
 // floating-point operations of the matrix products in a forward and backward: 2 for each multiply-add
 static double step_flops(const Config *c, const Batch *b) {
     double C = c->channels, AW = (double)att_width(c), scored = 0;
-    double weights = c->num_layers * C * ((double)qkv_width(c) + AW + (double)fc_width(c) + c->hidden);
     for (int t = 0; t < b->T; t++) scored += !c->reward && b->target[t] >= 0;
-    return 6 * b->T * weights + 6 * scored * C * c->vocab_size        // forward, dX, dW
+    return 6 * b->T * block_weights(c) + 6 * scored * C * c->vocab_size        // forward, dX, dW
          + 14 * c->num_layers * AW * attention_pairs(b);              // two products forward, five backward
 }
 
@@ -283,7 +288,7 @@ static Measure *add_steps(Bench *b, const char *name, const Objective *o, size_t
             if (!(at = next_micro_batch(run, at, run->step_end[s], o->windows))) return NULL;
             Batch batch = pack_batch(&run->pack);
             x.work += step_flops(c, &batch), x.pairs += batch.B / 2;
-            for (int t = 0; t < batch.T && o->data && !o->linear; t++)           // the logits are computed twice
+            for (int t = 0; t < batch.T && o->data && !o->linear; t++)       // the logits are computed twice
                 x.work += batch.target[t] < 0 ? 0 : 2.0 * c->channels * c->vocab_size;
             if (batch.T > x.T) x.T = batch.T;
         }
@@ -525,8 +530,8 @@ static int layer_run(Bench *b, const Measure *x) {
     return 0;
 }
 static void make_subnormal(Bench *b) {
-    fill(b->run.model.grads_memory, b->run.model.num_params, 0x1p-130f);
-    fill(b->run.model.moments_memory, 2 * b->run.model.num_params, 0x1p-130f);
+    fill(b->run.model.grads_memory, b->run.model.num_params, 0x1p-127f);
+    fill(b->run.model.moments_memory, 2 * b->run.model.num_params, 0x1p-127f);
 }
 
 // The layers of this model, each compared with the step before it; of a reward model pool and head alone.
@@ -671,7 +676,8 @@ static int bench_print(Bench *b) {
         if (!x->wanted) continue;
         if (!last || x->threads != last->threads || x->bf16 != last->bf16)
             printf("%s, %s, %s, %d thread%s, medians of %d\n", b->shape ? b->shape->name : "machine",
-                   kernels_name(), precision_names[x->bf16], x->threads, x->threads == 1 ? "" : "s", b->rounds);
+                   kernels_name(), precision_names[x->bf16], x->threads, x->threads == 1 ? "" : "s",
+                   b->rounds);
         report_measure(&json, b, x);
         if (x->kind == SUBNORMAL) report_parts(&json, b, step);       // the last layer
         last = x;
@@ -710,12 +716,12 @@ static int bench_stage(Bench *b) {
 }
 
 static int tile_run(Bench *b, const Measure *x) {
-    burst(b, x->bf16 ? TILE_BF16 : TILE_FP32);
+    burst(b, x->bf16);
     return 0;
 }
 static int add_machine(Bench *b) {
     if (!b->bf16) measure_add(b, (Measure){.work = 1e9}, "machine FMA");
-    measure_add(b, (Measure){.run = tile_run, .work = burst_flops(b, b->bf16 ? TILE_BF16 : TILE_FP32, b->threads)}, "machine tile");
+    measure_add(b, (Measure){.run = tile_run, .work = burst_flops(b, b->bf16, b->threads)}, "machine tile");
     measure_add(b, (Measure){.work = 1e9, .streams = 1}, "machine memory");
     for (int i = 0; i < NUM_PRODUCTS; i++) add_product(b, products[i].T, products[i].C, products[i].OC);
     return 0;
@@ -737,16 +743,16 @@ static int product_stage(Bench *b, int (*add_all)(Bench *b)) {
 
 static int ignore_completion(void *context, const Completion *c) { return (void)context, (void)c, 0; }
 static int generate_run(Bench *b, const Measure *x) {
-    const Sampling s = {.top_p = 1, .repetition_penalty = 1, .n = 1, .max_new_tokens = x->tokens, .batch = 1, .eos = {-1, -1}};
+    const Sampling s = {.top_p = 1, .repetition_penalty = 1, .n = 1, .max_new_tokens = x->tokens, .batch = 1,
+                        .eos = {-1, -1}};
     const Prompt prompt = {0, b->run.data[1].token, 64};
     return generate(&b->run.model, NULL, &prompt, 1, &s, ignore_completion, NULL);
 }
 // One text, one token after the other: every weight is read for each.
 static void add_generation(Bench *b) {
     const Config *c = &b->run.model.config;
-    const double C = c->channels, layer = C * ((double)qkv_width(c) + (double)att_width(c) + (double)fc_width(c) + c->hidden);
     Measure x = {.run = generate_run, .T = 64, .tokens = 128, .streams = 1};
-    x.work = x.tokens * (b->bf16 ? 2.0 : 4.0) * (c->num_layers * layer + C * c->vocab_size);
+    x.work = x.tokens * (b->bf16 ? 2.0 : 4.0) * (block_weights(c) + (double)c->channels * c->vocab_size);
     measure_add(b, x, "generate greedy");
 }
 

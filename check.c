@@ -1,11 +1,11 @@
-/* check.c - does this machine keep the contract (more selftest, and its short part whenever the program starts), are
- * the gradients right (more gradcheck)?  kernels_init comes first.                 */
+/* check.c - does this machine keep the contract (more selftest, and its short part whenever the program
+ * starts), are the gradients right (more gradcheck)?  kernels_init comes first.                            */
 #ifndef CHECK_C
 #define CHECK_C
 #include "loss.c"
 #include "model.c"
 
-// ------------------------------------------------------------------------------------- what breaks the contract
+// ---------------------------------------------------------------------------------- what breaks the contract
 
 // Each probe is one operation whose result differs under one kind of damage.
 enum { PROBE_ADD, PROBE_ADD_SUBTRACT, PROBE_MULTIPLY, PROBE_MULTIPLY_ADD, PROBE_DIVIDE, PROBE_DIVIDE_SUBTRACT,
@@ -13,7 +13,8 @@ enum { PROBE_ADD, PROBE_ADD_SUBTRACT, PROBE_MULTIPLY, PROBE_MULTIPLY_ADD, PROBE_
 #define ROUNDING_MODE ": something in this process changed the rounding mode, which must be to nearest"
 #define FAST_FLAGS    ": compile and link without -ffast-math, -Ofast and -funsafe-math-optimizations"
 #define CONTRACTED    " was fused into one rounding: compile with -ffp-contract=off"
-#define TWO_ROUNDINGS "the fused multiply-add rounds twice: try MORE_ISA=scalar, or compile without -march and -mfma"
+#define TWO_ROUNDINGS "the fused multiply-add rounds twice: try MORE_ISA=scalar, or compile without -march " \
+                      "and -mfma"
 static const struct Probe { int op; float a, b, c, right; const char *wrong; } probes[] = {
     {PROBE_ADD,  1,  0x1p-30f, 0,  1, "results are rounded upward" ROUNDING_MODE},
     {PROBE_ADD, -1, -0x1p-30f, 0, -1, "results are rounded downward" ROUNDING_MODE},
@@ -28,31 +29,36 @@ static const struct Probe { int op; float a, b, c, right; const char *wrong; } p
     {PROBE_ADD_SUBTRACT, 0x1p24f, 1, 0, 0, "a sum was reassociated" FAST_FLAGS},
     {PROBE_DIVIDE, 5, 3, 0, 0x1.aaaaaap0f, "a division became a product" FAST_FLAGS},
     {PROBE_FMA, 0x1.001p0f, 0x1.001p0f, -0x1.002p0f, 0x1p-24f, TWO_ROUNDINGS},
-    {PROBE_FMA, 24929, 673,  0x1p-60f, 0x1.000002p24f, TWO_ROUNDINGS},   // 2^24 + 1, a tie that a bit far below decides
+    {PROBE_FMA, 24929, 673,  0x1p-60f, 0x1.000002p24f, TWO_ROUNDINGS},   // a tie that a bit far below decides
     {PROBE_FMA, 24929, 673, -0x1p-60f, 0x1p24f, TWO_ROUNDINGS},
     {PROBE_FMA, 0x1p-75f, 0x1.000002p-75f, 0, 0x1p-149f, TWO_ROUNDINGS},
 };
 enum { NUM_PROBES = sizeof probes / sizeof *probes, PROBE_LEN = 37 };  // of whole vectors and a tail
 
-INLINE void probe_body(const int hw, float *out, const float *a, const float *b, const float *c, int op, int n) {
+INLINE void probe_body(const int hw, float *out, const float *a, const float *b, const float *c, int op,
+                       int n) {
+    const float d = b[0];
+#define EACH(result) for (int i = 0; i < n; i++) out[i] = (result); break
     switch (op) {
-    case PROBE_ADD:             for (int i = 0; i < n; i++) out[i] = a[i] + b[i];            break;
-    case PROBE_ADD_SUBTRACT:    for (int i = 0; i < n; i++) out[i] = (a[i] + b[i]) - a[i];   break;
-    case PROBE_MULTIPLY:        for (int i = 0; i < n; i++) out[i] = a[i] * b[i];            break;
-    case PROBE_MULTIPLY_ADD:    for (int i = 0; i < n; i++) out[i] = a[i] * b[i] + c[i];     break;
-    case PROBE_DIVIDE:        { const float d = b[0]; for (int i = 0; i < n; i++) out[i] = a[i] / d; break; }
-    case PROBE_DIVIDE_SUBTRACT: for (int i = 0; i < n; i++) out[i] = a[i] / b[i] - c[i];     break;
-    case PROBE_FMA:             for (int i = 0; i < n; i++) out[i] = FMA(a[i], b[i], c[i]);  break;
-    case PROBE_DOUBLE_SMALL:    for (int i = 0; i < n; i++) out[i] = (float)((double)a[i] * 0x1p-1000 * 0x1p500 * 0x1p500); break;
-    case PROBE_DOUBLE_FUSED:    for (int i = 0; i < n; i++) out[i] = (float)((1.0 + a[i]) * (1.0 + a[i]) - (1.0 + 2.0 * a[i]));
+    case PROBE_ADD:             EACH(a[i] + b[i]);
+    case PROBE_ADD_SUBTRACT:    EACH((a[i] + b[i]) - a[i]);
+    case PROBE_MULTIPLY:        EACH(a[i] * b[i]);
+    case PROBE_MULTIPLY_ADD:    EACH(a[i] * b[i] + c[i]);
+    case PROBE_DIVIDE:          EACH(a[i] / d);
+    case PROBE_DIVIDE_SUBTRACT: EACH(a[i] / b[i] - c[i]);
+    case PROBE_FMA:             EACH(FMA(a[i], b[i], c[i]));
+    case PROBE_DOUBLE_SMALL:    EACH((float)((double)a[i] * 0x1p-1000 * 0x1p500 * 0x1p500));
+    case PROBE_DOUBLE_FUSED:    EACH((float)((1.0 + a[i]) * (1.0 + a[i]) - (1.0 + 2.0 * a[i])));
     }
+#undef EACH
 }
-VARIANTS(probe, (float *out, const float *a, const float *b, const float *c, int op, int n), out, a, b, c, op, n)
+VARIANTS(probe, (float *out, const float *a, const float *b, const float *c, int op, int n),
+         out, a, b, c, op, n)
 
 // got (NUM_PROBES): the result of each probe, or the first of its elements that is not right
 static void probe_all(float *got) {
     for (int p = 0; p < NUM_PROBES; p++) {
-        volatile float a = probes[p].a, b = probes[p].b, c = probes[p].c;  // so that the compiler computes nothing itself
+        volatile float a = probes[p].a, b = probes[p].b, c = probes[p].c;      // not known to the compiler
         float out[PROBE_LEN], as[PROBE_LEN], bs[PROBE_LEN], cs[PROBE_LEN];
         for (int i = 0; i < PROBE_LEN; i++) as[i] = a, bs[i] = b, cs[i] = c;
         probe(out, as, bs, cs, probes[p].op, PROBE_LEN);
@@ -68,7 +74,7 @@ static int probe_verdict(const float *got) {
     return 0;
 }
 
-// ------------------------------------------------------------------------------------------------- the digest
+// ------------------------------------------------------------------------------------------------ the digest
 
 static uint64_t digest_add(uint64_t digest, float x) {                // one NaN stands for all
     uint32_t u = bits_of(x);
@@ -86,7 +92,8 @@ static float digest_input(uint64_t row, uint64_t i) {
     return i % 4 == 0 ? float_of(u) : i % 4 == 1 ? float_of(u & 0x807fffff) : (float)(u >> 8) * 0x1p-21f - 4;
 }
 
-INLINE void digest_rows_body(const int hw, float *out, const float *x, const float *y, const float *z, int n) {
+INLINE void digest_rows_body(const int hw, float *out, const float *x, const float *y, const float *z,
+                             int n) {
     for (int i = 0; i < n; i++) out[i]       = FMA(x[i], y[i], z[i]);
     for (int i = 0; i < n; i++) out[n + i]   = x[i] * y[i] + z[i];
     for (int i = 0; i < n; i++) out[2*n + i] = expf_hw(hw, x[i]);
@@ -98,12 +105,13 @@ INLINE void digest_rows_body(const int hw, float *out, const float *x, const flo
 }
 VARIANTS(digest_rows, (float *out, const float *x, const float *y, const float *z, int n), out, x, y, z, n)
 
-// One number for 2048 results in float, 48 sums along rows, 448 results in double and two small matrix products.
+// One number for 2048 results in float, 48 sums along rows, 448 results in double, two small matrix products.
 static uint64_t selftest_digest(void) {
     enum { N = 256, M = 15, OC = 35, K = 20 };
     float x[N], y[N], z[N], out[8*N], a[M*K], b[K*OC], c[M*OC];
     uint64_t d = 0;
-    for (unsigned i = 0; i < N; i++) x[i] = digest_input(0, i), y[i] = digest_input(1, i), z[i] = digest_input(2, i);
+    for (unsigned i = 0; i < N; i++)
+        x[i] = digest_input(0, i), y[i] = digest_input(1, i), z[i] = digest_input(2, i);
     digest_rows(out, x, y, z, N);
     for (int i = 0; i < 8*N; i++) d = digest_add(d, out[i]);
     for (unsigned i = 0; i < N; i++) x[i] = digest_input(3, 2*i + 1), y[i] = digest_input(4, 4*i + 2);
@@ -114,7 +122,8 @@ static uint64_t selftest_digest(void) {
     for (int i = 0; i < 64; i++) {
         double v = y[i], size = fabs(v) + 0x1p-20, s, co;
         more_sincos(100 * v, &s, &co);
-        double result[7] = {more_exp(40 * v), more_log(size), more_log1p(v / 5), s, co, sqrt(size), v / (size + 1)};
+        double result[7] = {more_exp(40 * v), more_log(size), more_log1p(v / 5), s, co, sqrt(size),
+                            v / (size + 1)};
         for (int k = 0; k < 7; k++) d = digest_add_double(d, result[k]);
     }
     for (unsigned i = 0; i < M*K; i++)  a[i] = digest_input(5, 2*i + 1);
@@ -127,31 +136,36 @@ static uint64_t selftest_digest(void) {
 }
 static const uint64_t right_digest = 0xdcf0f0c6302ac1cd, right_training = 0xff18209c6edeb7bb;
 
-// The self-test of every start, far below a millisecond. 0, or -1 after fail() with what is wrong and what to do.
+// The self-test of every start, far below a millisecond. 0, or -1 after fail(): what is wrong, what to do.
 int selftest_start(void) {
     float got[NUM_PROBES];
     probe_all(got);
     if (probe_verdict(got) < 0) return -1;
     if (selftest_digest() == right_digest) return 0;
-    if (isa == ISA_AMX && !getenv("MORE_ISA"))                        // a unit of other arithmetic is not used
+    if (isa > ISA_AVX512 && !getenv("MORE_ISA"))            // done without: a bf16 unit of other arithmetic
         return kernels_init("avx512") < 0 ? -1 : selftest_start();
-    return fail(EX_OSERR, "self-test, %s: this build computes other numbers than the contract: try MORE_ISA=scalar, or "
-                "another compiler with -O2 -ffp-contract=off alone (NUMERICS.md)", kernels_name());
+    return fail(EX_OSERR, "self-test, %s: this build computes other numbers than the contract: try "
+                "MORE_ISA=scalar, or another compiler with -O2 -ffp-contract=off alone (NUMERICS.md)",
+                kernels_name());
 }
 
-// --------------------------------------------------------------------------------- small models and their steps
+// ------------------------------------------------------------------------------ small models and their steps
 
 // A packed micro-batch of random tokens: groups of a prompt and so many answers of `length` rows.
-typedef struct { Batch batch; int *row_memory; Segment *seg_memory; Text *text_memory; float *value_memory; } Sample;
+typedef struct {
+    Batch batch;
+    int *row_memory; Segment *seg_memory; Text *text_memory; float *value_memory;
+} Sample;
 typedef struct { int groups, prompt, answers, length; } SampleShape;
 
 static int sample_init(Sample *s, SampleShape n, int vocab_size) {
     int T = n.groups * (n.prompt + n.answers * n.length), t = 0, segs = 0, texts = 0;
-    int *token = s->row_memory = allocate(3 * (size_t)T, sizeof(int)), *position = token + T, *target = position + T;
+    int *token = s->row_memory = allocate(3 * (size_t)T, sizeof(int));
     s->seg_memory = allocate((size_t)(n.groups * (1 + n.answers)), sizeof(Segment));
     s->text_memory = allocate((size_t)(n.groups * n.answers), sizeof(Text));
     s->value_memory = allocate(2 * (size_t)T, sizeof(float));
     if (!s->row_memory || !s->seg_memory || !s->text_memory || !s->value_memory) return -1;
+    int *position = token + T, *target = position + T;
     for (int g = 0; g < n.groups; g++)
         for (int a = -1, parent = segs; a < n.answers; a++) {         // -1 is the prompt
             int rows = a < 0 ? n.prompt : n.length;
@@ -179,7 +193,7 @@ static int small_init(Model *m, Sample *s, Config c, SampleShape n) {
         || model_reserve(m, s->batch.T, s->batch.B) < 0 ? -1 : 0;
 }
 
-// The model's objective: language modelling, or Bradley-Terry of each two texts; with its backward if asked for.
+// The model's objective: language modelling, or Bradley-Terry of each two texts; with backward if asked for.
 static int sample_loss(double *loss, Model *m, const Sample *s, int backward) {
     const Batch *b = &s->batch;
     float *value = s->value_memory, *coef = value + b->T, weight = b->B ? 2 / (float)b->B : 0;
@@ -214,9 +228,10 @@ static int sample_step(double *loss, double *norm, Model *m, const Sample *s, in
 static Config small_config(Family family, int reward) {
     int llama = family == FAMILY_LLAMA || family == FAMILY_QWEN3, gpt2 = family == FAMILY_GPT2;
     return (Config){.family = family, .vocab_size = 64, .channels = 32, .num_layers = 2, .num_heads = 4,
-                    .num_kv_heads = llama ? 2 : 4, .head_dim = 8, .hidden = llama ? 80 : 128, .max_positions = 32,
-                    .rms_norm = llama, .learned_positions = gpt2, .parallel_residual = !llama && !gpt2, .gated = llama,
-                    .tied = !llama, .rotary_dims = llama ? 8 : gpt2 ? 0 : 4, .qkv_bias = !llama, .out_bias = !llama,
+                    .num_kv_heads = llama ? 2 : 4, .head_dim = 8, .hidden = llama ? 80 : 128,
+                    .max_positions = 32, .rms_norm = llama, .learned_positions = gpt2,
+                    .parallel_residual = !llama && !gpt2, .gated = llama, .tied = !llama,
+                    .rotary_dims = llama ? 8 : gpt2 ? 0 : 4, .qkv_bias = !llama, .out_bias = !llama,
                     .mlp_bias = !llama, .qk_norm = family == FAMILY_QWEN3,
                     .activation = llama ? ACT_SILU : gpt2 ? ACT_GELU_TANH : ACT_GELU_ERF,
                     .norm_eps = 1e-5f, .rope_theta = 10000, .bos = 0, .eos = 0, .pad = 1, .reward = reward,
@@ -237,7 +252,8 @@ static int selftest_training(uint64_t *digest) {
         Model m;
         Sample s;
         double loss = 0, norm = 0;
-        ok = small_init(&m, &s, small_config(small_models[k].family, small_models[k].reward), (SampleShape){2, 8, 2, 8}) == 0;
+        const Config c = small_config(small_models[k].family, small_models[k].reward);
+        ok = small_init(&m, &s, c, (SampleShape){2, 8, 2, 8}) == 0;
         for (int step = 1; ok && step <= 5; step++) {
             ok = sample_step(&loss, &norm, &m, &s, step) == 0;
             *digest = digest_add_double(digest_add_double(*digest, loss), norm);
@@ -257,7 +273,7 @@ static void set_threads(int n) {
     (void)n;
 }
 
-// more selftest: all of it, for every instruction set here, with one thread and with all. 0, or -1 after fail().
+// more selftest: all of it, for every instruction set here, with one thread and all. 0, or -1 after fail().
 int selftest_report(void) {
     const char *name = kernels_name();
     int most = thread_count(), wrong = 0, ok = 1;
@@ -270,28 +286,30 @@ int selftest_report(void) {
             probe_all(got);
             digest = selftest_digest();
             int damaged = probe_verdict(got) < 0;
-            printf("%-8s %3d thread%s  functions %016llx%s  training %016llx%s\n", tiles[i].name, n, n == 1 ? " " : "s",
-                   (unsigned long long)digest, digest == right_digest ? "" : " (wrong)",
+            printf("%-11s %3d thread%s  functions %016llx%s  training %016llx%s\n", tiles[i].name, n,
+                   n == 1 ? " " : "s", (unsigned long long)digest, digest == right_digest ? "" : " (wrong)",
                    (unsigned long long)training, training == right_training ? "" : " (wrong)");
             if (damaged) printf("    %s\n", error_text);
             wrong += damaged || digest != right_digest || training != right_training;
         }
     set_threads(most);
     if (kernels_init(name) < 0 || !ok) return -1;
-    if (wrong) return fail(EX_OSERR, "this machine does not keep the contract: functions %016llx and training %016llx are "
-                           "right (NUMERICS.md)", (unsigned long long)right_digest, (unsigned long long)right_training);
+    if (wrong)
+        return fail(EX_OSERR, "this machine does not keep the contract: functions %016llx and training "
+                    "%016llx are right (NUMERICS.md)", (unsigned long long)right_digest,
+                    (unsigned long long)right_training);
     printf("this machine keeps the contract\n");
     return 0;
 }
 
 // ------------------------------------------------------------------------------------------------ gradients
 
-static const char *const kind_names[] = {"embeddings", "matrices that read", "matrices that write", "gains", "biases",
-                                         "score head"};               // of Tensor.kind
+static const char *const kind_names[] = {"embeddings", "matrices that read", "matrices that write", "gains",
+                                         "biases", "score head"};     // of Tensor.kind
 enum { NUM_KINDS = sizeof kind_names / sizeof *kind_names };
-static const double gradcheck_tolerance = 0.01;                       // rounding alone: 0.003 at most, mostly 0.0002
+static const double gradcheck_tolerance = 0.01;             // rounding alone: 0.003 at most, mostly 0.0002
 
-// dL/dw = (8 (L(w+h) - L(w-h)) - (L(w+2h) - L(w-2h))) / 12h + O(h^4): a wide step, because the rewards in L are floats
+// dL/dw = (8 (L(w+h) - L(w-h)) - (L(w+2h) - L(w-2h))) / 12h + O(h^4): a wide step, as rewards in L are floats
 static int parameter_slope(double *slope, Model *m, const Sample *s, size_t at, double h) {
     float w0, w;
     double loss[5] = {0};
@@ -306,8 +324,9 @@ static int parameter_slope(double *slope, Model *m, const Sample *s, size_t at, 
     return 0;
 }
 
-/* worst (NUM_KINDS): the largest |backward - difference| over the largest gradient of its tensor, or over 0.003 if that
- * is more; -1 where the model has no such tensor.  Returns how many parameters were tried, or -1 after fail().  */
+/* worst (NUM_KINDS): the largest |backward - difference| over the largest gradient of its tensor, or over
+ * 0.003 if that is more; -1 where the model has no such tensor.  Returns how many parameters were tried, or
+ * -1 after fail().                                                                                         */
 static int gradcheck(double *worst, Model *m, const Sample *s, int samples) {
     static Tensor list[MAX_TENSORS];
     const Config *c = &m->config;
@@ -317,12 +336,13 @@ static int gradcheck(double *worst, Model *m, const Sample *s, int samples) {
     int count, tried = 0;
     params_layout(&p, c, NULL, list, &count);
     for (int i = 0; i < NUM_KINDS; i++) worst[i] = -1;
-    for (int k = 0; k < count; k++) {                                 // weights under which every layer matters
+    for (int k = 0; k < count; k++) {                       // weights under which every layer matters
         float *host = allocate(list[k].size, sizeof *host);
         if (!host) return -1;
         double sd = list[k].kind == KIND_ONE || list[k].kind == KIND_ZERO ? 0.3 : 1 / sqrt(list[k].fan_in);
         for (size_t i = 0; i < list[k].size; i++)
-            host[i] = (float)((list[k].kind == KIND_ONE) + sd * random_normal(1, STREAM_TEST, (uint64_t)k, i));
+            host[i] = (float)((list[k].kind == KIND_ONE)
+                              + sd * random_normal(1, STREAM_TEST, (uint64_t)k, i));
         kernels_write(m->params_memory + list[k].offset, host, list[k].size);
         free(host);
     }
@@ -333,14 +353,17 @@ static int gradcheck(double *worst, Model *m, const Sample *s, int samples) {
         float *grad = allocate(list[k].size, sizeof *grad), largest = 3e-3f;
         if (!grad) return -1;
         kernels_read(grad, m->grads_memory + list[k].offset, list[k].size);
-        for (size_t i = 0; i < list[k].size; i++) largest = fabsf(grad[i]) > largest ? fabsf(grad[i]) : largest;
+        for (size_t i = 0; i < list[k].size; i++)
+            largest = fabsf(grad[i]) > largest ? fabsf(grad[i]) : largest;
         for (int i = 0; i <= samples / count; i++, tried++) {
             uint64_t u = random_u64(2, STREAM_TEST, (uint64_t)k, (uint64_t)i);
             size_t at = (size_t)(u % list[k].size), row = (size_t)(u >> 32) % (size_t)s->batch.T;
-            int embedding = list[k].kind == KIND_EMBED;               // then a row of it that the batch uses
-            if (embedding) at = at % C + C * (size_t)(k == 1 && c->learned_positions ? s->batch.position : s->batch.token)[row];
-            if (parameter_slope(&slope, m, s, list[k].offset + at, embedding ? 0.1 / sqrt(c->channels) : 0x1p-6) < 0)
-                return free(grad), -1;
+            double h = 0x1p-6;
+            if (list[k].kind == KIND_EMBED) {                         // then a row of it that the batch uses
+                const int *used = k == 1 && c->learned_positions ? s->batch.position : s->batch.token;
+                at = at % C + C * (size_t)used[row], h = 0.1 / sqrt(c->channels);
+            }
+            if (parameter_slope(&slope, m, s, list[k].offset + at, h) < 0) return free(grad), -1;
             double error = fabs(slope - grad[at]) / largest;
             if (!(error <= worst[list[k].kind])) worst[list[k].kind] = error;
         }
@@ -349,11 +372,13 @@ static int gradcheck(double *worst, Model *m, const Sample *s, int samples) {
     return tried;
 }
 
-/* more gradcheck: backward against differences of the loss in float, for a language or reward model of shape c, or with
- * NULL for the small models; weights are random.  0, or -1 after fail(): code 65 when a gradient is off.     */
+/* more gradcheck: backward against differences of the loss in float, for a language or reward model of shape
+ * c, or with NULL for the small models; weights are random.  0, or -1 after fail(): code 65 when a gradient
+ * is off.                                                                                                  */
 int gradcheck_report(const Config *c) {
     int off = 0, threads = thread_count();
-    if (c && c->max_positions < 16) return fail(EX_DATAERR, "the model has fewer than 16 positions: too few for a check");
+    if (c && c->max_positions < 16)
+        return fail(EX_DATAERR, "the model has fewer than 16 positions: too few for a check");
     if (!c) set_threads(1);                                           // so little work that threads only wait
     for (int i = 0; i < (c ? 1 : NUM_SMALL); i++) {
         Model m;
@@ -367,13 +392,15 @@ int gradcheck_report(const Config *c) {
         printf("%s: %d parameters\n", c ? "this shape" : small_models[i].name, tried);
         for (int k = 0; k < NUM_KINDS; k++) {
             int bad = worst[k] > gradcheck_tolerance;
-            if (worst[k] >= 0) printf("    %-20s worst error %.5f of the largest gradient%s\n", kind_names[k], worst[k],
-                                      bad ? ", too much" : "");
+            if (worst[k] >= 0)
+                printf("    %-20s worst error %.5f of the largest gradient%s\n", kind_names[k], worst[k],
+                       bad ? ", too much" : "");
             off += bad;
         }
     }
     set_threads(threads);
-    printf("Differences in float are good to about %g; the exact check is test/test_grad.c, in double.\n", gradcheck_tolerance);
+    printf("Differences in float are good to about %g; the exact check is test/test_grad.c, in double.\n",
+           gradcheck_tolerance);
     return off ? fail(EX_DATAERR, "gradcheck: backward is not the derivative of forward") : 0;
 }
 #endif

@@ -83,7 +83,7 @@ static inline int reserve(void *array, size_t *capacity, size_t need, size_t siz
     return 0;
 }
 
-typedef struct { char *data; size_t len, capacity; } Buffer;          // bytes; data[len] is 0 once it is not NULL
+typedef struct { char *data; size_t len, capacity; } Buffer;          // bytes; data, or NULL, ends with 0
 
 static inline int buffer_append(Buffer *b, const void *bytes, size_t n) {
     if (n > SIZE_MAX - b->len - 1 || reserve(&b->data, &b->capacity, b->len + n + 1, 1) < 0)
@@ -137,16 +137,19 @@ static inline uint64_t random_mix(uint64_t x) {
     x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
     return x ^ (x >> 31);
 }
-enum { STREAM_INIT, STREAM_HEAD, STREAM_ORDER, STREAM_RESAMPLE, STREAM_BOOTSTRAP, STREAM_FOLD, STREAM_TEST, STREAM_SAMPLE };
+enum { STREAM_INIT, STREAM_HEAD, STREAM_ORDER, STREAM_RESAMPLE, STREAM_BOOTSTRAP, STREAM_FOLD, STREAM_TEST,
+       STREAM_SAMPLE };
 static inline uint64_t random_u64(uint64_t seed, uint64_t stream, uint64_t step, uint64_t index) {
     return random_mix(random_mix(random_mix(random_mix(seed) ^ stream) ^ step) ^ index);
 }
 // uniform in [0, n), n < 2^32: the high half of a 32 x 32 bit product
-static inline uint32_t random_below(uint32_t n, uint64_t seed, uint64_t stream, uint64_t step, uint64_t index) {
+static inline uint32_t random_below(uint32_t n, uint64_t seed, uint64_t stream, uint64_t step,
+                                    uint64_t index) {
     return (uint32_t)(((random_u64(seed, stream, step, index) >> 32) * n) >> 32);
 }
 // a permutation of 0..n-1 (Fisher-Yates)
-static inline void random_permutation(uint32_t *p, uint32_t n, uint64_t seed, uint64_t stream, uint64_t step) {
+static inline void random_permutation(uint32_t *p, uint32_t n, uint64_t seed, uint64_t stream,
+                                      uint64_t step) {
     for (uint32_t i = 0; i < n; i++) p[i] = i;
     for (uint32_t i = n; i > 1; i--) {
         uint32_t j = random_below(i, seed, stream, step, i), t = p[i-1];
@@ -156,15 +159,15 @@ static inline void random_permutation(uint32_t *p, uint32_t n, uint64_t seed, ui
 
 // ------------------------------------------------------------------------------ the floating-point contract
 
-#ifdef MORE_DOUBLE                     // the layers in double, for checking gradients against finite differences
+#ifdef MORE_DOUBLE            // the layers in double, for checking gradients against finite differences
 typedef double real;
 #else
 typedef float real;
 #endif
 
-/* A fused multiply-add is one rounding of a*b + c.  Where the hardware has it we use it; elsewhere this is the
- * definition: the product of two floats is exact in double, the sum is rounded to odd, then once to float
- * (Boldo and Melquiond 2008).                                                                               */
+/* A fused multiply-add is one rounding of a*b + c.  Where the hardware has it we use it; elsewhere this is
+ * the definition: the product of two floats is exact in double, the sum is rounded to odd, then once to float
+ * (Boldo and Melquiond 2008).                                                                              */
 INLINE float exact_fmaf(float a, float b, float c) {
     double p = (double)a * b, s = p + c, t = s - p, e = (p - (s - t)) + (c - t);   // s + e = p + c  (2Sum)
     uint64_t u;
@@ -176,16 +179,16 @@ INLINE float exact_fmaf(float a, float b, float c) {
     return (float)s;
 }
 
-/* A loop that should be fast is written once, as an INLINE function whose first parameter is `const int hw`, and
- * is instantiated for each instruction set; hw says at compile time whether FMA is one instruction there.      */
+/* A loop that should be fast is written once, as an INLINE function whose first parameter is `const int hw`,
+ * and instantiated for each instruction set; hw says at compile time whether FMA is one instruction there. */
 #if defined __GNUC__ && !defined __TINYC__
 #define FMA(a, b, c) (hw ? __builtin_fmaf(a, b, c) : exact_fmaf(a, b, c))
 #else
 #define FMA(a, b, c) ((void)hw, exact_fmaf(a, b, c))
 #endif
-#if defined FP_FAST_FMAF || defined __FMA__ || defined __aarch64__ || defined __powerpc64__ || defined __s390x__ \
-    || defined __riscv_d
-enum { HW = 1 };                                                       // the baseline this file is compiled for
+#if defined FP_FAST_FMAF || defined __FMA__ || defined __aarch64__ || defined __powerpc64__ \
+    || defined __s390x__ || defined __riscv_d
+enum { HW = 1 };                                            // the baseline this file is compiled for
 #else
 enum { HW = 0 };
 #endif
@@ -199,7 +202,7 @@ INLINE float expf_hw(const int hw, float x) {
     x = x < -104.0f ? -104.0f : x;
     x = x > 89.0f ? 89.0f : x;                                        // NaN passes both
     float t = FMA(x, 0x1.715476p+0f, 0x1.8p+23f), n = t - 0x1.8p+23f;  // adding 1.5 2^23 rounds to an integer
-    float r = FMA(n, -0x1.62e4p-1f, x);                               // ln 2 in two parts, the first of 15 bits
+    float r = FMA(n, -0x1.62e4p-1f, x);                     // ln 2 in two parts, the first of 15 bits
     r = FMA(n, -0x1.7f7d1cp-20f, r);
     float q = FMA(0x1.6d7c9ep-10f, r, 0x1.123afep-7f);
     q = FMA(q, r, 0x1.5554bep-5f);
@@ -299,7 +302,7 @@ static inline double more_expm1(double x) {
     return u == 1 ? x : u - 1 == -1 || u > DBL_MAX ? u - 1 : (u - 1) * (x / more_log(u));
 }
 
-// sin and cos: x = n pi/2 + r, |r| <= pi/4, Taylor's series to r^21; for |x| < 1e6, the angles of rotary positions
+// sin and cos: x = n pi/2 + r, |r| <= pi/4, Taylor's series to r^21; for |x| < 1e6, as rotary angles are
 static inline void more_sincos(double x, double *sine, double *cosine) {
     double n = x * 0x1.45f306dc9c883p-1 + 0x1.8p52 - 0x1.8p52;
     double r = ((x - n * 0x1.921fb544p+0) - n * 0x1.0b4611a6p-34) - n * 0x1.3198a2e037073p-69, s = r * r;

@@ -1,11 +1,11 @@
-/* kernels.h - the layers' interface.  kernels.c implements it for CPUs; another file with the same functions can be
- * linked in its place, because nobody above the layers looks into a tensor.
+/* kernels.h - the layers' interface.  kernels.c implements it for CPUs; another file with the same functions
+ * can be linked in its place, because nobody above the layers looks into a tensor.
  *
- * A tensor is a block of `real` from kernels_alloc; kernels_write and kernels_read copy from and to host arrays.
- * Token ids, positions, segments and texts are host arrays.  Outputs, then inputs, then sizes; a gradient is d + the
- * name of what it belongs to.  Forward writes; backward ADDS to gradients, except where it says "writes".
- * T token rows, B texts, C channels, OC output channels, NH query heads, NKV key/value heads, HD head size,
- * V vocabulary.                                                                                               */
+ * A tensor is a block of `real` from kernels_alloc; kernels_write and kernels_read copy from and to host
+ * arrays.  Token ids, positions, segments and texts are host arrays.  Outputs, then inputs, then sizes; a
+ * gradient is d + the name of what it belongs to.  Forward writes; backward ADDS to gradients, except where
+ * it says WRITES.  T token rows, B texts, C channels, OC output channels, NH query heads, NKV key/value
+ * heads, HD head size, V vocabulary.                                                                       */
 #ifndef KERNELS_H
 #define KERNELS_H
 #include "common.h"
@@ -13,27 +13,31 @@
 typedef enum { ACT_GELU_ERF, ACT_GELU_TANH, ACT_SILU } Activation;
 typedef enum { POOL_LAST, POOL_EOS, POOL_MEAN } Pooling;
 
-/* A segment is `len` rows from `start`, attending to themselves up to the own row and to all of the parent's path;
- * parent is a segment before it, or -1 for a root.  A root and its descendants are contiguous: a group.        */
+/* A segment is `len` rows from `start`, attending to themselves up to the own row and to all of the parent's
+ * path; parent is a segment before it, or -1 for a root.  A root and its descendants are contiguous: a group.
+ */
 typedef struct { int start, len, parent; } Segment;
-typedef struct { int first, len, pooled; } Text;                      // an answer's content rows; the row scored
+typedef struct { int first, len, pooled; } Text;            // an answer's content rows; the row scored
 
-/* With bf16 operands a weight gradient sums its rows in blocks: block i of `count` holds rows start[i] .. start[i+1]-1, at most
- * 32.  They start again with every group, so that they do not depend on the micro-batch.  NULL: 32 each, from row 0. */
+/* With bf16 operands a weight gradient sums its rows in blocks: block i of `count` holds rows start[i] ..
+ * start[i+1]-1, at most 32.  They start again with every group, so that they do not depend on the
+ * micro-batch.  NULL: 32 each, from row 0.                                                                 */
 typedef struct { const int *start; int count; } RowBlocks;
 
-int    kernels_init(const char *isa_name);                            // NULL: the fastest; -1 after fail()
-const char *kernels_name(void);                                       // which one it is
-void   kernels_precision(int is_bf16);                                // of the operands of matmul_ and logp_; fp32 at first
-real  *kernels_alloc(size_t n);                                       // zeroed; NULL after fail()
+int    kernels_init(const char *isa_name);                  // NULL: the fastest; -1 after fail()
+const char *kernels_name(void);                             // which one it is
+void   kernels_precision(int is_bf16);                      // of operands of matmul_ and logp_; fp32 at first
+real  *kernels_alloc(size_t n);                             // zeroed; NULL after fail()
 void   kernels_free(real *tensor);
 void   kernels_zero(real *tensor, size_t n);
 void   kernels_write(real *tensor, const real *host, size_t n);
 void   kernels_read(real *host, const real *tensor, size_t n);
 
 // out(T,C) = wte[token] (+ wpe[position]);  wte(V,C), wpe(P,C) or NULL
-void embed_forward(real *out, const int *token, const int *position, const real *wte, const real *wpe, int T, int C);
-void embed_backward(real *dwte, real *dwpe, const real *dout, const int *token, const int *position, int T, int C);
+void embed_forward(real *out, const int *token, const int *position, const real *wte, const real *wpe,
+                   int T, int C);
+void embed_backward(real *dwte, real *dwpe, const real *dout, const int *token, const int *position,
+                    int T, int C);
 
 // layer norm, or RMS norm when rms (then b and mean are not used); mean(T), rstd(T) are kept for backward
 void norm_forward(real *out, real *mean, real *rstd, const real *inp, const real *w, const real *b, real eps,
@@ -43,9 +47,10 @@ void norm_backward(real *dinp, real *dw, real *db, const real *dout, const real 
 
 // RMS norm of each of `heads` heads of HD in rows `stride` apart, in place; pre (laid out like rows) and
 // rstd(T, heads) are kept for backward, which turns drows in place
-void head_norm_forward(real *rows, real *pre, real *rstd, const real *w, real eps, int T, int heads, int HD, int stride);
-void head_norm_backward(real *drows, real *dw, const real *pre, const real *rstd, const real *w, int T, int heads,
-                        int HD, int stride);
+void head_norm_forward(real *rows, real *pre, real *rstd, const real *w, real eps, int T, int heads, int HD,
+                       int stride);
+void head_norm_backward(real *drows, real *dw, const real *pre, const real *rstd, const real *w, int T,
+                        int heads, int HD, int stride);
 
 // out(T,OC) = inp(T,C) w(OC,C)^T + b(OC);  b may be NULL
 void matmul_forward(real *out, const real *inp, const real *w, const real *b, int T, int C, int OC);
@@ -53,11 +58,12 @@ void matmul_forward(real *out, const real *inp, const real *w, const real *b, in
 void matmul_backward(real *dinp, real *dw, real *db, const real *dout, const real *inp, const real *w,
                      int T, int C, int OC, const RowBlocks *blocks);
 
-// the same bits from weights packed once, which is faster for few rows; packed(matmul_packed_size) is zero before.
-// For the instruction set and precision of that moment.
+// matmul_forward's bits from weights packed once, which is faster for few rows; packed(matmul_packed_size).
+// Packing is for the instruction set and the precision of the moment.
 size_t matmul_packed_size(int C, int OC);
 void matmul_pack_weights(real *packed, const real *w, int C, int OC);
-void matmul_packed_forward(real *out, const real *inp, const real *packed, const real *b, int T, int C, int OC);
+void matmul_packed_forward(real *out, const real *inp, const real *packed, const real *b, int T, int C,
+                           int OC);
 
 // turns the first `dims` of each of `heads` heads of HD in rows of `stride` by the row's position;
 // cosine, sine (P, dims/2); sign +1 forward, -1 backward
@@ -65,50 +71,57 @@ void rotary(real *rows, const real *cosine, const real *sine, const int *positio
             int HD, int dims, int stride);
 
 // qkv(T, (NH + 2 NKV) HD): query heads, key heads, value heads; out(T, NH HD); lse(T, NH) kept for backward
-void attention_forward(real *out, real *lse, const real *qkv, const Segment *seg, int S, int T, int NH, int NKV,
-                       int HD);
+void attention_forward(real *out, real *lse, const real *qkv, const Segment *seg, int S, int T, int NH,
+                       int NKV, int HD);
 // WRITES dqkv
 void attention_backward(real *dqkv, const real *dout, const real *out, const real *lse, const real *qkv,
                         const Segment *seg, int S, int T, int NH, int NKV, int HD);
 
-/* Keys and values of a text's rows 0 .. len-1, of all layers.  Appending does not change len: it is raised by the caller,
- * when the rows have been through every layer.                                                               */
+/* Keys and values of a text's rows 0 .. len-1, of all layers.  Appending does not change len: it is raised by
+ * the caller, when the rows have been through every layer.                                                 */
 typedef struct { real *memory; int len, capacity; } KeyCache;
-typedef struct { const KeyCache *before, *own; } CachePath;           // of a segment: its parent's cache, its own
-int  cache_reserve(KeyCache *c, int rows, int layers, int NKV, int HD);                 // and empties it; -1 after fail()
+typedef struct { const KeyCache *before, *own; } CachePath; // of a segment: its parent's cache, its own
+int  cache_reserve(KeyCache *c, int rows, int layers, int NKV, int HD);        // and empties; -1 after fail()
 void cache_free(KeyCache *c);
-void cache_append(const CachePath *path, const real *qkv, const Segment *seg, int S, int layer, int NH, int NKV, int HD);
-// attention_forward's bits for segments of one row: row t attends to path[t].before, path[t].own and itself, appended
-void attention_decode(real *out, const real *qkv, const CachePath *path, int layer, int T, int NH, int NKV, int HD);
+void cache_append(const CachePath *path, const real *qkv, const Segment *seg, int S, int layer, int NH,
+                  int NKV, int HD);
+// attention_forward's bits for T segments of one row: row t attends to path[t].before, to path[t].own and to
+// itself, which has been appended
+void attention_decode(real *out, const real *qkv, const CachePath *path, int layer, int T, int NH, int NKV,
+                      int HD);
 
-void activation_forward(real *out, const real *inp, Activation kind, int T, int F);                // (T,F)
-void activation_backward(real *dinp, const real *dout, const real *inp, Activation kind, int T, int F);  // WRITES
-// inp(T,2F): gate, up; out(T,F) = act(gate) * up
+// (T,F); backward WRITES
+void activation_forward(real *out, const real *inp, Activation kind, int T, int F);
+void activation_backward(real *dinp, const real *dout, const real *inp, Activation kind, int T, int F);
+// inp(T,2F): gate, up; out(T,F) = act(gate) * up; backward WRITES
 void gated_forward(real *out, const real *inp, Activation kind, int T, int F);
-void gated_backward(real *dinp, const real *dout, const real *inp, Activation kind, int T, int F);       // WRITES
+void gated_backward(real *dinp, const real *dout, const real *inp, Activation kind, int T, int F);
 
-void add_forward(real *out, const real *a, const real *b, size_t n);  // out = a + b; out may be a
-void add3_forward(real *out, const real *a, const real *b, const real *c, size_t n);               // (a + b) + c
+// out = a + b, out = (a + b) + c; out may be one of them
+void add_forward(real *out, const real *a, const real *b, size_t n);
+void add3_forward(real *out, const real *a, const real *b, const real *c, size_t n);
 
 // pooled(B,C): the scored row, or with POOL_MEAN the mean of the content rows; reward(B) = w(C) . pooled
 void pool_forward(real *pooled, const real *inp, const Text *text, Pooling pooling, int B, int C);
 void head_forward(real *reward, const real *pooled, const real *w, int B, int C);
-void head_backward(real *dinp, real *dw, const real *dreward, const real *pooled, const real *w, const Text *text,
-                   Pooling pooling, int B, int C);                    // dinp(T,C)
+void head_backward(real *dinp, real *dw, const real *dreward, const real *pooled, const real *w,
+                   const Text *text, Pooling pooling, int B, int C);            // dinp(T,C)
 
-void lse_forward(real *lse, const real *logits, int T, int V);                          // log sum exp of each row
+void lse_forward(real *lse, const real *logits, int T, int V);                  // log sum exp of each row
 // logp[i] = log softmax(inp[row[i]] w^T)[target[i]] for n scored rows;  inp(T,C), w(V,C); work(chunk, V + C)
 void logp_forward(real *logp, const real *inp, const real *w, const int *row, const int *target, int n, int C,
                   int V, real *work, int chunk);
-// the same, and adds the gradient of sum_i dlogp[i] logp[i] to dinp and dw; logp may be NULL; chunk >= 32; blocks of n
+// the same, and adds the gradient of sum_i dlogp[i] logp[i] to dinp and dw; logp may be NULL;
+// work(chunk, V + 2C); blocks of the n rows, then chunk >= 32
 void logp_backward(real *dinp, real *dw, real *logp, const real *dlogp, const real *inp, const real *w,
-                   const int *row, const int *target, int n, int C, int V, real *work, int chunk, const RowBlocks *blocks);
+                   const int *row, const int *target, int n, int C, int V, real *work, int chunk,
+                   const RowBlocks *blocks);
 
 // sum of squares in double, by blocks of 4096 numbers, 16 lanes each; NaN or infinity shows in the result
 double sum_of_squares(const real *x, size_t n);
 /* AdamW (Loshchilov and Hutter 2019, algorithm 2), decay not scaled by the schedule's normaliser:
- * m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;  w = w decay - rate m / (sqrt(v) root + eps), g = scale * grad.
- * rate and root hold the bias corrections; moments below 2^-100 are written as zero.                         */
-void adamw_update(real *w, real *m, real *v, const real *grad, size_t n, real scale, real b1, real b2, real rate,
-                  real root, real eps, real decay);
+ * g = scale grad;  m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;  w = w decay - rate m / (sqrt(v) root + eps).
+ * rate and root hold the bias corrections; moments below 2^-100 are written as zero.                       */
+void adamw_update(real *w, real *m, real *v, const real *grad, size_t n, real scale, real b1, real b2,
+                  real rate, real root, real eps, real decay);
 #endif

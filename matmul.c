@@ -1,10 +1,10 @@
-/* matmul.c - the matrix product: packing, blocking and threads once; one small tile function for each instruction
- * set, which is the only place with intrinsics.
+/* matmul.c - the matrix product: packing, blocking and threads once; one small tile function for each
+ * instruction set, which is the only place with intrinsics.
  *
- * Contract (NUMERICS.md): every output is one ordered chain  c = fma(a[k], b[k], c), k ascending, from +0 or from what
- * c held.  With bf16 operands k is cut into blocks of 32: one chain over a block's even k and one over its odd k, both
- * from +0; then c = c + (even + odd).  Blocks store c and load it again; threads divide the outputs, never k.  So the
- * bits do not depend on tile, vector width or thread count.                                                  */
+ * Contract (NUMERICS.md): every output is one ordered chain  c = fma(a[k], b[k], c), k ascending, from +0 or
+ * from what c held.  With bf16 operands k is cut into blocks of 32: one chain over a block's even k and one
+ * over its odd k, both from +0; then c = c + (even + odd).  Blocks store c and load it again; threads divide
+ * the outputs, never k.  So the bits do not depend on tile, vector width or thread count.                  */
 #ifndef MATMUL_C
 #define MATMUL_C
 #include "kernels.h"
@@ -16,8 +16,9 @@
 #include <omp.h>
 #define PRAGMA(text)                _Pragma(#text)
 #define PARALLEL_FOR                PRAGMA(omp parallel for schedule(static))
-#define PARALLEL_FOR_IF(numbers)    PRAGMA(omp parallel for schedule(static) if ((numbers) > 20000))    // else not worth it
 #define PARALLEL_FOR_TASKS          PRAGMA(omp parallel for schedule(dynamic, 1))
+// less than that is not worth it
+#define PARALLEL_FOR_IF(numbers)    PRAGMA(omp parallel for schedule(static) if ((numbers) > 20000))
 #define PARALLEL_TASKS_IF(numbers)  PRAGMA(omp parallel for schedule(dynamic, 1) if ((numbers) > 20000))
 #else
 #define PARALLEL_FOR
@@ -31,8 +32,11 @@
 #include <immintrin.h>
 #define AVX512 __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")))
 #define AVX2   __attribute__((target("avx2,fma")))
+#if __clang_major__ >= 12 || (!defined __clang__ && __GNUC__ >= 11)   // older ones do not know these two
+#define X86_BF16 1
 #define AVX512_BF16 __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx512bf16,avx2,fma")))
 #define AMX    __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,amx-tile,amx-bf16")))
+#endif
 #endif
 #if defined __aarch64__ && !defined MORE_DOUBLE
 #define NEON 1
@@ -49,8 +53,8 @@
 typedef enum { ISA_SCALAR, ISA_NEON, ISA_AVX2, ISA_AVX512, ISA_AVX512_BF16, ISA_AMX } Isa;
 static Isa isa;                                                       // set once by matmul_init
 
-/* A loop over a row or a panel is written once as name_body(hw, ...) and compiled for each instruction set; hw says
- * whether a fused multiply-add is one instruction there.                                                     */
+/* A loop over a row or a panel is written once as name_body(hw, ...) and compiled for each instruction set;
+ * hw says whether a fused multiply-add is one instruction there.                                           */
 #ifdef X86
 #define VARIANTS(name, params, ...)                                                              \
     AVX512 static void name##_avx512 params { name##_body(1, __VA_ARGS__); }                     \
@@ -65,27 +69,33 @@ static Isa isa;                                                       // set onc
 #define VARIANTS(name, params, ...) static void name params { name##_body(HW, __VA_ARGS__); }
 #endif
 
-/* Block sizes: a block of a and panels of b in the second cache, a tile's rows of a in the first.  A packed row of a has
- * LDA numbers, so that rows do not meet in the same lines of a cache.                                        */
+/* Block sizes: a block of a and panels of b in the second cache, a tile's rows of a in the first.  A packed
+ * row of a has LDA numbers, so that rows do not meet in the same lines of a cache.                         */
 enum { KC = 512, MC = 14*16, NC = 512, LDA = KC + 16 };
 
-/* ---- tiles: c(height,width) = or += a(height,K) b(K,width), height <= MR, width <= NR; c has rows ldc apart, a is
- * packed as rows LDA apart, b as (K,NR).  Nothing of c beyond height and width is read or written.           */
+/* ---- tiles: c(height,width) = or += a(height,K) b(K,width), height <= MR, width <= NR; c has rows ldc
+ * apart, a is packed as rows LDA apart, b has rows ldb apart: NR, or more where it is read as it lies.
+ * Nothing of c beyond height and width is read or written; what packed a and b hold there does not matter. */
 
 #ifdef X86
-AVX512 INLINE void tile_avx512_body(const int MR, const int vectors, float *c, size_t ldc, int add, const float *a,
-                                    const float *b, size_t ldb, int K, int height, int width) {
+#define PREFETCH(p) _mm_prefetch((const char *)(p), _MM_HINT_T0)      // may lie beyond the matrix
+AVX512 INLINE void tile_avx512_body(const int MR, const int vectors, float *c, size_t ldc, int add,
+                                    const float *a, const float *b, size_t ldb, int K, int height,
+                                    int width) {
     __m512 acc[14][2];
-    const __mmask16 all = 0xffff, last = (__mmask16)(all >> (16*vectors - width)), mask[2] = {vectors > 1 ? all : last, last};
+    const __mmask16 all = 0xffff, last = (__mmask16)(all >> (16*vectors - width));
+    const __mmask16 mask[2] = {vectors > 1 ? all : last, last};
     UNROLL for (int i = 0; i < MR; i++)
         UNROLL for (int j = 0; j < vectors; j++)
-            acc[i][j] = add && i < height ? _mm512_maskz_loadu_ps(mask[j], c + (size_t)i*ldc + 16*j) : _mm512_setzero_ps();
+            acc[i][j] = add && i < height ? _mm512_maskz_loadu_ps(mask[j], c + (size_t)i*ldc + 16*j)
+                                          : _mm512_setzero_ps();
     UNROLL for (int i = 0; i < MR; i++)                               // the tile below comes next
-        UNROLL for (int j = 0; j < vectors; j++) _mm_prefetch((const char *)(c + (size_t)(MR + i)*ldc + 16*j), _MM_HINT_T0);
+        UNROLL for (int j = 0; j < vectors; j++) PREFETCH(c + (size_t)(MR + i)*ldc + 16*j);
     for (int k = 0; k < K; k++, a++, b += ldb) {
-        _mm_prefetch((const char *)(b + 64*ldb), _MM_HINT_T0);   // weights packed before lie far away
-        if (vectors > 1) _mm_prefetch((const char *)(b + 64*ldb + 16), _MM_HINT_T0);
-        __m512 b0 = _mm512_maskz_loadu_ps(mask[0], b), b1 = vectors > 1 ? _mm512_maskz_loadu_ps(last, b + 16) : b0;
+        PREFETCH(b + 64*ldb);                                         // weights packed before lie far away
+        if (vectors > 1) PREFETCH(b + 64*ldb + 16);
+        __m512 b0 = _mm512_maskz_loadu_ps(mask[0], b);
+        __m512 b1 = vectors > 1 ? _mm512_maskz_loadu_ps(last, b + 16) : b0;
         UNROLL for (int i = 0; i < MR; i++) {
             __m512 ai = _mm512_set1_ps(a[i*LDA]);
             acc[i][0] = _mm512_fmadd_ps(ai, b0, acc[i][0]);
@@ -96,8 +106,8 @@ AVX512 INLINE void tile_avx512_body(const int MR, const int vectors, float *c, s
         UNROLL for (int j = 0; j < vectors; j++)
             if (i < height) _mm512_mask_storeu_ps(c + (size_t)i*ldc + 16*j, mask[j], acc[i][j]);
 }
-AVX512 static void tile_avx512(float *c, size_t ldc, int add, const float *a, const float *b, size_t ldb, int K,
-                               int height, int width) {
+AVX512 static void tile_avx512(float *c, size_t ldc, int add, const float *a, const float *b, size_t ldb,
+                               int K, int height, int width) {
 #define CASE(n) case n/2:                                                                    \
         if (width > 16) tile_avx512_body(n, 2, c, ldc, add, a, b, ldb, K, height, width);    \
         if (width < 17) tile_avx512_body(n, 1, c, ldc, add, a, b, ldb, K, height, width);    \
@@ -106,15 +116,16 @@ AVX512 static void tile_avx512(float *c, size_t ldc, int add, const float *a, co
 #undef CASE
 }
 
-AVX2 INLINE void tile_avx2_body(const int MR, const int vectors, float *c, size_t ldc, int add, const float *a,
-                                const float *b, size_t ldb, int K, int height, int width) {
+AVX2 INLINE void tile_avx2_body(const int MR, const int vectors, float *c, size_t ldc, int add,
+                                const float *a, const float *b, size_t ldb, int K, int height, int width) {
     static const int32_t masks[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
     const __m256i last = _mm256_loadu_si256((const void *)(masks + 8*vectors - width));
     const __m256i mask[2] = {vectors > 1 ? _mm256_set1_epi32(-1) : last, last};
     __m256 acc[6][2];
     UNROLL for (int i = 0; i < MR; i++)
         UNROLL for (int j = 0; j < vectors; j++)
-            acc[i][j] = add && i < height ? _mm256_maskload_ps(c + (size_t)i*ldc + 8*j, mask[j]) : _mm256_setzero_ps();
+            acc[i][j] = add && i < height ? _mm256_maskload_ps(c + (size_t)i*ldc + 8*j, mask[j])
+                                          : _mm256_setzero_ps();
     for (int k = 0; k < K; k++, a++, b += ldb) {
         __m256 b0 = _mm256_loadu_ps(b), b1 = _mm256_loadu_ps(b + 8);
         UNROLL for (int i = 0; i < MR; i++) {
@@ -147,12 +158,14 @@ AVX512 static void transpose_avx512(float *out, size_t ldo, const float *x, size
     }
     UNROLL for (int i = 0; i < 16; i += 4)
         UNROLL for (int j = 0; j < 2; j++) {
-            r[i + 2*j]     = _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(t[i+j]), _mm512_castps_pd(t[i+j+2])));
-            r[i + 2*j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(t[i+j]), _mm512_castps_pd(t[i+j+2])));
+            const __m512d p = _mm512_castps_pd(t[i+j]), q = _mm512_castps_pd(t[i+j+2]);
+            r[i + 2*j]     = _mm512_castpd_ps(_mm512_unpacklo_pd(p, q));
+            r[i + 2*j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(p, q));
         }
-    UNROLL for (int j = 0; j < 4; j++) {                              // a lane of r[i+j] holds 4 rows of column 4 lane + j
-        __m512 even = _mm512_shuffle_f32x4(r[j], r[j+4], 0x88), odd = _mm512_shuffle_f32x4(r[j], r[j+4], 0xdd);
-        __m512 even8 = _mm512_shuffle_f32x4(r[j+8], r[j+12], 0x88), odd8 = _mm512_shuffle_f32x4(r[j+8], r[j+12], 0xdd);
+    UNROLL for (int j = 0; j < 4; j++) {                    // lane l of r[i+j] holds 4 rows of column 4 l + j
+        const __m512 r0 = r[j], r4 = r[j+4], r8 = r[j+8], r12 = r[j+12];
+        __m512 even = _mm512_shuffle_f32x4(r0, r4, 0x88), even8 = _mm512_shuffle_f32x4(r8, r12, 0x88);
+        __m512 odd  = _mm512_shuffle_f32x4(r0, r4, 0xdd), odd8  = _mm512_shuffle_f32x4(r8, r12, 0xdd);
         _mm512_storeu_ps(out + (size_t)j*ldo,      _mm512_shuffle_f32x4(even, even8, 0x88));
         _mm512_storeu_ps(out + (size_t)(j+4)*ldo,  _mm512_shuffle_f32x4(odd, odd8, 0x88));
         _mm512_storeu_ps(out + (size_t)(j+8)*ldo,  _mm512_shuffle_f32x4(even, even8, 0xdd));
@@ -168,8 +181,9 @@ AVX2 static void transpose_avx2(float *out, size_t ldo, const float *x, size_t l
     }
     UNROLL for (int i = 0; i < 8; i += 4)
         UNROLL for (int j = 0; j < 2; j++) {
-            r[i + 2*j]     = _mm256_castpd_ps(_mm256_unpacklo_pd(_mm256_castps_pd(t[i+j]), _mm256_castps_pd(t[i+j+2])));
-            r[i + 2*j + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(_mm256_castps_pd(t[i+j]), _mm256_castps_pd(t[i+j+2])));
+            const __m256d p = _mm256_castps_pd(t[i+j]), q = _mm256_castps_pd(t[i+j+2]);
+            r[i + 2*j]     = _mm256_castpd_ps(_mm256_unpacklo_pd(p, q));
+            r[i + 2*j + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(p, q));
         }
     UNROLL for (int j = 0; j < 4; j++) {
         _mm256_storeu_ps(out + (size_t)j*ldo,     _mm256_permute2f128_ps(r[j], r[j+4], 0x20));
@@ -178,6 +192,12 @@ AVX2 static void transpose_avx2(float *out, size_t ldo, const float *x, size_t l
 }
 #endif
 
+// where a function takes whole tiles only, a part of one goes through a copy
+#if defined NEON || defined X86_BF16
+static void copy_rows(float *to, size_t ldt, const float *c, size_t ldc, int height, int width) {
+    for (int i = 0; i < height; i++) memcpy(to + (size_t)i*ldt, c + (size_t)i*ldc, (size_t)width * sizeof *c);
+}
+#endif
 #ifdef NEON
 static void tile_neon(float *c, size_t ldc, int add, const float *a, const float *b, size_t ldb, int K,
                       int height, int width) {
@@ -186,8 +206,9 @@ static void tile_neon(float *c, size_t ldc, int add, const float *a, const float
     const int inside = height == 8 && width == 8;
     float *to = inside ? c : edge;
     const size_t ld = inside ? ldc : 8;
-    if (!inside && add) for (int i = 0; i < height; i++) memcpy(edge + 8*i, c + (size_t)i*ldc, (size_t)width * sizeof *c);
-    UNROLL for (int i = 0; i < 16; i++) acc[i/2][i%2] = add ? vld1q_f32(to + (size_t)(i/2)*ld + 4*(i%2)) : vdupq_n_f32(0);
+    if (!inside && add) copy_rows(edge, 8, c, ldc, height, width);
+    UNROLL for (int i = 0; i < 16; i++)
+        acc[i/2][i%2] = add ? vld1q_f32(to + (size_t)(i/2)*ld + 4*(i%2)) : vdupq_n_f32(0);
     for (int k = 0; k < K; k++, a++, b += ldb) {
         float32x4_t b0 = vld1q_f32(b), b1 = vld1q_f32(b + 4);
         UNROLL for (int i = 0; i < 8; i++) {
@@ -196,7 +217,7 @@ static void tile_neon(float *c, size_t ldc, int add, const float *a, const float
         }
     }
     UNROLL for (int i = 0; i < 16; i++) vst1q_f32(to + (size_t)(i/2)*ld + 4*(i%2), acc[i/2][i%2]);
-    if (!inside) for (int i = 0; i < height; i++) memcpy(c + (size_t)i*ldc, edge + 8*i, (size_t)width * sizeof *c);
+    if (!inside) copy_rows(c, ldc, edge, 8, height, width);
 }
 #endif
 
@@ -218,15 +239,15 @@ static void transpose_scalar(real *out, size_t ldo, const real *x, size_t ldx) {
         for (int k = 0; k < 4; k++) out[(size_t)k*ldo + r] = x[(size_t)r*ldx + k];
 }
 
-/* ---- bf16 tiles.  Operands are packed in words of two numbers, K counts words, a block of 32 is 16 of them.  In a word are
- * neighbours of one chain, the earlier one in the upper half: k = (0,2) (1,3) (4,6) (5,7) (8,10) .., even and odd chain in
- * turn; for AMX neighbours in k, the earlier one in the lower half: k = (0,1) (2,3) ..  The product of two bf16 is exact in
- * float, so a fused and a plain multiply-add are the same.                                                   */
+/* ---- bf16 tiles.  Operands are packed in words of two numbers, K counts words, a block of 32 is 16 of them.
+ * In a word are neighbours of one chain, the earlier one in the upper half: k = (0,2) (1,3) (4,6) (5,7) ..,
+ * even and odd chain in turn; for AMX neighbours in k, the earlier one in the lower half: k = (0,1) (2,3) ..
+ * The product of two bf16 is exact in float, so a fused and a plain multiply-add are the same.             */
 enum { BLOCK = 32, BLOCK_WORDS = 16 };
 
 #ifndef MORE_DOUBLE
-INLINE void tile_bf16_body(const int hw, const int MR, const int NR, float *c, size_t ldc, int add, const float *a,
-                           const float *b, size_t ldb, int K, int height, int width) {
+INLINE void tile_bf16_body(const int hw, const int MR, const int NR, float *c, size_t ldc, int add,
+                           const float *a, const float *b, size_t ldb, int K, int height, int width) {
     for (; K > 0; K -= BLOCK_WORDS, a += BLOCK_WORDS, b += BLOCK_WORDS*ldb, add = 1) {
         float sum[2][8][32];
         UNROLL for (int i = 0; i < MR; i++)
@@ -235,10 +256,12 @@ INLINE void tile_bf16_body(const int hw, const int MR, const int NR, float *c, s
             UNROLL for (int odd = 0; odd < 2; odd++)
                 UNROLL for (int i = 0; i < MR; i++) {
                     const uint32_t w = bits_of(a[i*LDA + k + odd]);
-                    const float first = float_of(w & 0xffff0000u), second = float_of(w << 16), *bk = b + (size_t)(k + odd)*ldb;
+                    const float first = float_of(w & 0xffff0000u), second = float_of(w << 16);
+                    const float *bk = b + (size_t)(k + odd)*ldb;
                     for (int n = 0; n < NR; n++) {
                         const uint32_t v = bits_of(bk[n]);
-                        sum[odd][i][n] = FMA(second, float_of(v << 16), FMA(first, float_of(v & 0xffff0000u), sum[odd][i][n]));
+                        const float half = FMA(first, float_of(v & 0xffff0000u), sum[odd][i][n]);
+                        sum[odd][i][n] = FMA(second, float_of(v << 16), half);
                     }
                 }
         for (int i = 0; i < height; i++)
@@ -246,29 +269,32 @@ INLINE void tile_bf16_body(const int hw, const int MR, const int NR, float *c, s
                 c[(size_t)i*ldc + n] = (add ? c[(size_t)i*ldc + n] : 0) + (sum[0][i][n] + sum[1][i][n]);
     }
 }
-static void tile_bf16_plain(float *c, size_t ldc, int add, const float *a, const float *b, size_t ldb, int K, int height,
-                            int width) {
+static void tile_bf16_plain(float *c, size_t ldc, int add, const float *a, const float *b, size_t ldb, int K,
+                            int height, int width) {
     tile_bf16_body(HW, 4, 8, c, ldc, add, a, b, ldb, K, height, width);
 }
 #endif
 #ifdef X86
-AVX2 static void tile_bf16_avx2(float *c, size_t ldc, int add, const float *a, const float *b, size_t ldb, int K, int height,
-                                int width) {
+AVX2 static void tile_bf16_avx2(float *c, size_t ldc, int add, const float *a, const float *b, size_t ldb,
+                                int K, int height, int width) {
     tile_bf16_body(1, 2, 16, c, ldc, add, a, b, ldb, K, height, width);
 }
-AVX512 static void tile_bf16_avx512(float *c, size_t ldc, int add, const float *a, const float *b, size_t ldb, int K, int height,
-                                    int width) {
+AVX512 static void tile_bf16_avx512(float *c, size_t ldc, int add, const float *a, const float *b, size_t ldb,
+                                    int K, int height, int width) {
     tile_bf16_body(1, 4, 32, c, ldc, add, a, b, ldb, K, height, width);
 }
-
-/* vdpbf16ps adds the product of the upper halves, rounds, adds that of the lower halves and rounds: two links of a chain.
- * (AMD Zen 5: measured, 9.6 million random sums.)  It reads and writes subnormals as zero, but there are none: bf16 operands
- * are 0 or at least 2^-55, so sums of their products are multiples of 2^-124.                                */
-AVX512_BF16 INLINE void tile_words_body(const int vectors, float *c, size_t ldc, int add, const float *a, const float *b,
-                                        size_t ldb, int K, int height, int width) {
-    const __mmask16 all = 0xffff, last = (__mmask16)(all >> (16*vectors - width)), mask[2] = {vectors > 1 ? all : last, last};
+#endif
+#ifdef X86_BF16
+/* vdpbf16ps adds the product of the upper halves, rounds, adds that of the lower halves and rounds: two links
+ * of a chain (AMD Zen 5: measured, 9.6 million random sums; the self-test of every start does without a
+ * machine that differs).  It reads and writes subnormals as zero, but there are none: bf16 operands are 0 or
+ * at least 2^-55, so sums of their products are multiples of 2^-124.                                       */
+AVX512_BF16 INLINE void tile_words_body(const int vectors, float *c, size_t ldc, int add, const float *a,
+                                        const float *b, size_t ldb, int K, int height, int width) {
+    const __mmask16 all = 0xffff, last = (__mmask16)(all >> (16*vectors - width));
+    const __mmask16 mask[2] = {vectors > 1 ? all : last, last};
     UNROLL for (int i = 0; i < 7; i++)                                // the tile below comes next
-        UNROLL for (int j = 0; j < vectors; j++) _mm_prefetch((const char *)(c + (size_t)(7 + i)*ldc + 16*j), _MM_HINT_T0);
+        UNROLL for (int j = 0; j < vectors; j++) PREFETCH(c + (size_t)(7 + i)*ldc + 16*j);
     for (; K > 0; K -= BLOCK_WORDS, a += BLOCK_WORDS, add = 1) {
         __m512 sum[2][7][2];
         UNROLL for (int i = 0; i < 28; i++) sum[i/14][i/2%7][i%2] = _mm512_setzero_ps();
@@ -291,15 +317,16 @@ AVX512_BF16 INLINE void tile_words_body(const int vectors, float *c, size_t ldc,
                 }
     }
 }
-AVX512_BF16 static void tile_words(float *c, size_t ldc, int add, const float *a, const float *b, size_t ldb, int K, int height,
-                                   int width) {
+AVX512_BF16 static void tile_words(float *c, size_t ldc, int add, const float *a, const float *b, size_t ldb,
+                                   int K, int height, int width) {
     if (width > 16) tile_words_body(2, c, ldc, add, a, b, ldb, K, height, width);
     else            tile_words_body(1, c, ldc, add, a, b, ldb, K, height, width);
 }
 #ifdef __x86_64__
-/* AMX: one instruction adds to a tile of 16 x 16 floats the products of 16 rows and 16 columns of words: for every output an
- * even and an odd chain from +0, their sum added to what was there, which is the contract.  Written after Intel's manual and
- * tested against its arithmetic in software (test_amx.c); the self-test of every start does without a unit that differs. */
+/* AMX: one instruction adds to a tile of 16 x 16 floats the products of 16 rows and 16 columns of words: for
+ * every output an even and an odd chain from +0, their sum added to what was there, which is the contract.
+ * Written after Intel's manual and tested against its arithmetic in software (test_amx.c); the self-test of
+ * every start does without a unit that differs.                                                            */
 #ifndef AMX_INTRINSICS
 #define AMX_INTRINSICS
 static int amx_permitted(void) {
@@ -308,28 +335,28 @@ static int amx_permitted(void) {
     if (a < 7) return 0;
     __asm__ volatile("cpuid" : "=a"(a), "=b"(b), "=c"(c), "=d"(d) : "a"(7), "c"(0));
 #ifdef __linux__
-    return (d >> 22 & 1) && (d >> 24 & 1) && syscall(SYS_arch_prctl, 0x1023, 18) == 0;  // ARCH_REQ_XCOMP_PERM, tile data
+    const long permission = 0x1023, tile_data = 18;                   // ARCH_REQ_XCOMP_PERM
+    return (d >> 22 & 1) && (d >> 24 & 1) && syscall(SYS_arch_prctl, permission, tile_data) == 0;
 #else
     return 0;
 #endif
 }
 #endif
-AMX static void tile_amx(float *c, size_t ldc, int add, const float *a, const float *b, size_t ldb, int K, int height, int width) {
+AMX static void tile_amx(float *c, size_t ldc, int add, const float *a, const float *b, size_t ldb, int K,
+                         int height, int width) {
     static const struct { uint8_t palette, row, zero[14]; uint16_t bytes[16]; uint8_t rows[16]; } config = {
         1, 0, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
     static __thread int configured;
     const int whole = height == 32 && width == 32;
     float edge[32*32], *to = whole ? c : edge;
     const size_t ld = (whole ? ldc : 32) * sizeof *c, lda = LDA * sizeof *a, step = ldb * sizeof *b;
-    if (!configured) {
-        __asm__ volatile("" ::: "memory");
-        _tile_loadconfig(&config);
-        configured = 1;
-    }
+    if (!configured) _tile_loadconfig(&config);             // of this thread
+    configured = 1;
     if (!whole && add) {
         memset(edge, 0, sizeof edge);
-        for (int i = 0; i < height; i++) memcpy(edge + 32*i, c + (size_t)i*ldc, (size_t)width * sizeof *c);
+        copy_rows(edge, 32, c, ldc, height, width);
     }
+    __asm__ volatile("" ::: "memory");                      // gcc's _tile_loadd does not say that it reads it
     if (add) {
         _tile_loadd(0, to, ld);
         _tile_loadd(1, to + 16, ld);
@@ -355,36 +382,42 @@ AMX static void tile_amx(float *c, size_t ldc, int add, const float *a, const fl
     _tile_stored(1, to + 16, ld);
     _tile_stored(2, (char *)to + 16*ld, ld);
     _tile_stored(3, (char *)to + 16*ld + 64, ld);
-    if (!whole) for (int i = 0; i < height; i++) memcpy(c + (size_t)i*ldc, edge + 32*i, (size_t)width * sizeof *c);
+    if (!whole) copy_rows(c, ldc, edge, 32, height, width);
 }
 #endif
 #endif
 
 // One line per instruction set, fastest first.
-typedef void TileFunction(real *c, size_t ldc, int add, const real *a, const real *b, size_t ldb, int K, int height, int width);
+typedef struct {
+    int MR, NR;
+    void (*run)(real *c, size_t ldc, int add, const real *a, const real *b, size_t ldb, int K, int height,
+                int width);
+} Kernel;
 static const struct Tile {
     const char *name;
     Isa isa;
-    struct { int MR, NR; TileFunction *run; } fp32, bf16;
-    int direct;                                                       // fp32 reads no b beyond width: b need not be packed
+    Kernel fp32, bf16;
+    int direct;                                             // fp32 reads no b beyond width: b may lie unpacked
     int square;                                                       // rows and columns that transpose takes
     void (*transpose)(real *out, size_t ldo, const real *x, size_t ldx);
 } tiles[] = {
-#ifdef X86
+#ifdef X86_BF16
 #ifdef __x86_64__
-    {"amx",         ISA_AMX,         {14, 32, tile_avx512}, {32, 32, tile_amx},        1, 16, transpose_avx512},
+    {"amx",         ISA_AMX,         {14, 32, tile_avx512}, {32, 32, tile_amx},  1, 16, transpose_avx512},
 #endif
-    {"avx512_bf16", ISA_AVX512_BF16, {14, 32, tile_avx512}, {7, 32, tile_words},       1, 16, transpose_avx512},
-    {"avx512",      ISA_AVX512,      {14, 32, tile_avx512}, {4, 32, tile_bf16_avx512}, 1, 16, transpose_avx512},
-    {"avx2",        ISA_AVX2,        { 6, 16, tile_avx2},   {2, 16, tile_bf16_avx2},   0,  8, transpose_avx2},
+    {"avx512_bf16", ISA_AVX512_BF16, {14, 32, tile_avx512}, {7, 32, tile_words}, 1, 16, transpose_avx512},
+#endif
+#ifdef X86
+    {"avx512", ISA_AVX512, {14, 32, tile_avx512}, {4, 32, tile_bf16_avx512}, 1, 16, transpose_avx512},
+    {"avx2",   ISA_AVX2,   { 6, 16, tile_avx2},   {2, 16, tile_bf16_avx2},   0,  8, transpose_avx2},
 #endif
 #ifdef NEON
-    {"neon",        ISA_NEON,        { 8,  8, tile_neon},   {4,  8, tile_bf16_plain},  0,  4, transpose_scalar},
+    {"neon",   ISA_NEON,   { 8,  8, tile_neon},   {4,  8, tile_bf16_plain},  0,  4, transpose_scalar},
 #endif
 #ifdef MORE_DOUBLE
-    {"scalar",      ISA_SCALAR,      { 4,  8, tile_scalar}, {4,  8, NULL},             1,  4, transpose_scalar},
+    {"scalar", ISA_SCALAR, { 4,  8, tile_scalar}, {4,  8, NULL},             1,  4, transpose_scalar},
 #else
-    {"scalar",      ISA_SCALAR,      { 4,  8, tile_scalar}, {4,  8, tile_bf16_plain},  1,  4, transpose_scalar},
+    {"scalar", ISA_SCALAR, { 4,  8, tile_scalar}, {4,  8, tile_bf16_plain},  1,  4, transpose_scalar},
 #endif
 };
 enum { NUM_TILES = sizeof tiles / sizeof *tiles, MAX_MR = 32, MAX_NR = 32 };
@@ -393,14 +426,16 @@ static const struct Tile *tile = &tiles[NUM_TILES - 1];
 static int isa_supported(Isa wanted) {
 #ifdef X86
     __builtin_cpu_init();
-    if (wanted >= ISA_AVX512) return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")
-                                  && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")
-                                  && (wanted != ISA_AVX512_BF16 || __builtin_cpu_supports("avx512bf16"))
-#ifdef __x86_64__
-                                  && (wanted != ISA_AMX || amx_permitted())
-#endif
-                                  ;
     if (wanted == ISA_AVX2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (wanted >= ISA_AVX512
+        && !(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")
+             && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))) return 0;
+#endif
+#ifdef X86_BF16
+    if (wanted == ISA_AVX512_BF16) return __builtin_cpu_supports("avx512bf16");
+#ifdef __x86_64__
+    if (wanted == ISA_AMX) return amx_permitted();
+#endif
 #endif
     (void)wanted;
     return 1;
@@ -450,7 +485,8 @@ INLINE void pack_rows_body(const int hw, real *out, const real *x, size_t rs, si
     for (; ks == 1 && r < n; r++)
         for (k = 0; k < K; k++) out[(size_t)r*LDA + k] = x[(size_t)r*rs + k];
     for (; r + square <= n; r += square) {
-        for (k = 0; k + square <= K; k += square) tile->transpose(out + (size_t)r*LDA + k, LDA, x + (size_t)k*ks + r, ks);
+        for (k = 0; k + square <= K; k += square)
+            tile->transpose(out + (size_t)r*LDA + k, LDA, x + (size_t)k*ks + r, ks);
         for (; k < K; k++)
             for (int i = r; i < r + square; i++) out[(size_t)i*LDA + k] = x[(size_t)k*ks + i];
     }
@@ -482,7 +518,8 @@ INLINE void pack_panels_of(const int R, real *out, const real *x, size_t rs, siz
             for (int i = 0; i < r1; i++) panel[(size_t)k*R + i] = xp[(size_t)k*ks + i];
     }
 }
-INLINE void pack_panels_body(const int hw, int R, real *out, const real *x, size_t rs, size_t ks, int n, int K) {
+INLINE void pack_panels_body(const int hw, int R, real *out, const real *x, size_t rs, size_t ks, int n,
+                             int K) {
     (void)hw;
     switch (R) {
     case 8:  pack_panels_of(8, out, x, rs, ks, n, K); break;
@@ -491,10 +528,11 @@ INLINE void pack_panels_body(const int hw, int R, real *out, const real *x, size
     default: assert(0);
     }
 }
-VARIANTS(pack_panels, (int R, real *out, const real *x, size_t rs, size_t ks, int n, int K), R, out, x, rs, ks, n, K)
+VARIANTS(pack_panels, (int R, real *out, const real *x, size_t rs, size_t ks, int n, int K),
+         R, out, x, rs, ks, n, K)
 
 #ifndef MORE_DOUBLE
-// to bf16, in the upper half: below 2^-55 to +0, else to nearest even; NaN stays NaN.  The lower half is left over.
+// to bf16, in the upper half: below 2^-55 to +0, else to nearest even; NaN stays NaN.  Ignore the lower half.
 INLINE uint32_t round_bf16(float x) {
     uint32_t u = bits_of(x), size = u & 0x7fffffffu, r = u + 0x7fffu + (u >> 16 & 1);
     r = size > 0x7f800000u ? u | 0x400000u : r;
@@ -503,15 +541,17 @@ INLINE uint32_t round_bf16(float x) {
 INLINE float word_of(uint32_t upper, uint32_t lower) { return float_of((upper & 0xffff0000u) | lower >> 16); }
 
 // out[r LDO + w] = words of the row x[r rs ..], K numbers and zeros to a whole block
-INLINE void words_of_rows_body(const int hw, float *out, size_t ldo, const float *x, size_t rs, int n, int K) {
+INLINE void words_of_rows_body(const int hw, float *out, size_t ldo, const float *x, size_t rs, int n,
+                               int K) {
     (void)hw;
     for (int r = 0; r < n; r++, x += rs, out += ldo)
         for (int k0 = 0; k0 < K; k0 += BLOCK) {
             uint32_t u[BLOCK];
             if (k0 + BLOCK <= K) for (int k = 0; k < BLOCK; k++) u[k] = round_bf16(x[k0 + k]);
             else for (int k = 0; k < BLOCK; k++) u[k] = k0 + k < K ? round_bf16(x[k0 + k]) : 0;
-            if (isa == ISA_AMX) for (int w = 0; w < BLOCK_WORDS; w++) out[k0/2 + w] = word_of(u[2*w + 1], u[2*w]);
-            else for (int k = 0; k < BLOCK/4; k++) {                  // two words at once, in the halves of 64 bits
+            if (isa == ISA_AMX)
+                for (int w = 0; w < BLOCK_WORDS; w++) out[k0/2 + w] = word_of(u[2*w + 1], u[2*w]);
+            else for (int k = 0; k < BLOCK/4; k++) {        // two words at once, in the halves of 64 bits
                 uint64_t first, second;
                 memcpy(&first, u + 4*k, 8), memcpy(&second, u + 4*k + 2, 8);
                 first = (first & 0xffff0000ffff0000u) | (second >> 16 & 0x0000ffff0000ffffu);
@@ -519,19 +559,23 @@ INLINE void words_of_rows_body(const int hw, float *out, size_t ldo, const float
             }
         }
 }
-VARIANTS(words_of_rows, (float *out, size_t ldo, const float *x, size_t rs, int n, int K), out, ldo, x, rs, n, K)
+VARIANTS(words_of_rows, (float *out, size_t ldo, const float *x, size_t rs, int n, int K),
+         out, ldo, x, rs, n, K)
 
 // out[w ldo + i] = words of the columns x[k ks + i], k < K <= 32: one block
-INLINE void words_of_columns_body(const int hw, float *out, size_t ldo, const float *x, size_t ks, int n, int K) {
+INLINE void words_of_columns_body(const int hw, float *out, size_t ldo, const float *x, size_t ks, int n,
+                                  int K) {
     static const float zeros[NC];
     (void)hw;
     for (int w = 0; w < BLOCK_WORDS; w++, out += ldo) {
         const int upper = isa == ISA_AMX ? 2*w + 1 : w/2*4 + w%2, lower = isa == ISA_AMX ? 2*w : upper + 2;
-        const float *u = upper < K ? x + (size_t)upper*ks : zeros, *l = lower < K ? x + (size_t)lower*ks : zeros;
+        const float *u = upper < K ? x + (size_t)upper*ks : zeros;
+        const float *l = lower < K ? x + (size_t)lower*ks : zeros;
         for (int i = 0; i < n; i++) out[i] = word_of(round_bf16(u[i]), round_bf16(l[i]));
     }
 }
-VARIANTS(words_of_columns, (float *out, size_t ldo, const float *x, size_t ks, int n, int K), out, ldo, x, ks, n, K)
+VARIANTS(words_of_columns, (float *out, size_t ldo, const float *x, size_t ks, int n, int K),
+         out, ldo, x, ks, n, K)
 
 static int block_start(const RowBlocks *blocks, int i, int K) {
     return blocks ? blocks->start[i] - blocks->start[0] : i*BLOCK < K ? i*BLOCK : K;
@@ -542,24 +586,27 @@ static void transpose_words(float *out, size_t ldo, const float *x, size_t ldx, 
         for (int k = 0; k < columns; k += tile->square)
             tile->transpose(out + (size_t)k*ldo + r, ldo, x + (size_t)r*ldx + k, ldx);
 }
-// rows of words, LDA apart, of n columns: a of weight gradients.  Blocks b0 .. b1-1 of K numbers.
-static void pack_rows_bf16(float *out, const float *x, size_t rs, size_t ks, int n, const RowBlocks *blocks, int b0, int b1, int K) {
+// pack_rows in words: blocks b0 .. b1-1 of K numbers.  Where rs is not 1 they are of 32: blocks NULL
+static void pack_rows_bf16(float *out, const float *x, size_t rs, size_t ks, int n, const RowBlocks *blocks,
+                           int b0, int b1, int K) {
     float words[BLOCK_WORDS * (MC + 16)];
     int k0 = block_start(blocks, b0, K), k1 = block_start(blocks, b1, K);
-    if (ks == 1) words_of_rows(out, LDA, x + k0, rs, n, k1 - k0);
+    assert(rs == 1 || !blocks);
+    if (rs != 1) words_of_rows(out, LDA, x + k0, rs, n, k1 - k0);
     else for (int i = b0; i < b1; i++, out += BLOCK_WORDS) {
         k0 = block_start(blocks, i, K), k1 = block_start(blocks, i + 1, K);
         words_of_columns(words, MC + 16, x + (size_t)k0*ks, ks, n, k1 - k0);
         transpose_words(out, LDA, words, MC + 16, BLOCK_WORDS, round_up(n, tile->square));
     }
 }
-// panels of R words: out[p][w][r]
-static void pack_panels_bf16(int R, float *out, const float *x, size_t rs, size_t ks, int n, const RowBlocks *blocks, int b0, int b1,
-                             int K) {
+// pack_panels in words: out[p][w][r]
+static void pack_panels_bf16(int R, float *out, const float *x, size_t rs, size_t ks, int n,
+                             const RowBlocks *blocks, int b0, int b1, int K) {
     float words[MAX_NR * BLOCK_WORDS];
     for (int i = b0; i < b1; i++)                                     // rows of x, read in order
         for (int p = 0; p < n; p += R) {
-            const int k0 = block_start(blocks, i, K), k1 = block_start(blocks, i + 1, K), r1 = n - p < R ? n - p : R;
+            const int k0 = block_start(blocks, i, K), k1 = block_start(blocks, i + 1, K);
+            const int r1 = n - p < R ? n - p : R;
             float *to = out + (size_t)p*(size_t)((b1 - b0)*BLOCK_WORDS) + (i - b0)*BLOCK_WORDS*R;
             if (ks == 1) {
                 words_of_rows(words, BLOCK_WORDS, x + (size_t)p*rs + k0, rs, r1, k1 - k0);
@@ -579,81 +626,87 @@ VARIANTS(add_bias, (real *c, size_t ldc, const real *bias, int M, int N), c, ldc
 // c(M,N) = a(M,K) b(K,N), or += when add, then + bias(N) unless that is NULL
 typedef struct {
     real *c; size_t ldc;                                              // c[m,n] = c[m ldc + n]
-    const real *a; size_t ars, acs;                                   // a[m,k] = a[m ars + k acs]; ars or acs is 1
-    const real *b; size_t brs, bcs;                                   // b[k,n] = b[k brs + n bcs]; brs or bcs is 1
+    const real *a; size_t ars, acs;                         // a[m,k] = a[m ars + k acs]; ars or acs is 1
+    const real *b; size_t brs, bcs;                         // b[k,n] = b[k brs + n bcs]; brs or bcs is 1
     int M, N, K, add;
     const real *bias;
     int bf16;                                                         // operands are rounded to bf16
     const RowBlocks *blocks;                                          // of k, for bf16
-    size_t panel;                                                     // not 0: b is packed, in panels so far apart
+    size_t panel;                                           // not 0: b is packed, in panels so far apart
 } Product;
 
+static const Kernel *kernel_of(const Product *p) { return p->bf16 ? &tile->bf16 : &tile->fp32; }
 static int product_words(const Product *p) {                          // along k, as packed
     int blocks = p->blocks ? p->blocks->count : p->K ? (p->K + BLOCK - 1) / BLOCK : 1;
     return p->bf16 ? blocks*BLOCK_WORDS : p->K;
 }
 
+// rows m0 .. m0+m-1 of a and columns n0 .. n0+n-1 of b, of both k0 .. k0+k-1, counted as packed
+static void pack_a(real *out, const Product *p, int m0, int m, int k0, int k) {
+    const real *a = p->a + (size_t)m0*p->ars;
+#ifndef MORE_DOUBLE
+    const int b0 = k0 / BLOCK_WORDS, b1 = (k0 + k) / BLOCK_WORDS;
+    if (p->bf16) pack_rows_bf16(out, a, p->ars, p->acs, m, p->blocks, b0, b1, p->K);
+    else
+#endif
+    pack_rows(out, a + (size_t)k0*p->acs, p->ars, p->acs, m, k);
+}
+static void pack_b(real *out, const Product *p, int n0, int n, int k0, int k) {
+    const real *b = p->b + (size_t)n0*p->bcs;
+    const int NR = kernel_of(p)->NR;
+#ifndef MORE_DOUBLE
+    const int b0 = k0 / BLOCK_WORDS, b1 = (k0 + k) / BLOCK_WORDS;
+    if (p->bf16) pack_panels_bf16(NR, out, b, p->bcs, p->brs, n, p->blocks, b0, b1, p->K);
+    else
+#endif
+    pack_panels(NR, out, b + (size_t)k0*p->brs, p->bcs, p->brs, n, k);
+}
+// where column n of b begins, n a multiple of NR
+static const real *b_column(const Product *p, int n) {
+    return p->b + (p->panel ? (size_t)(n / kernel_of(p)->NR) * p->panel : (size_t)n*p->bcs);
+}
+
 // One thread; work holds WORK_PER_THREAD numbers.
 void matmul_one(const Product *p, real *work) {
-    const int M = p->M, N = p->N, MR = p->bf16 ? tile->bf16.MR : tile->fp32.MR, NR = p->bf16 ? tile->bf16.NR : tile->fp32.NR;
-    const int K = product_words(p);
-    const int direct = tile->direct && !p->bf16 && p->bcs == 1 && M <= 4*MR && !p->panel;  // too few rows to pay for packing b
+    const Kernel *kernel = kernel_of(p);
+    const int M = p->M, N = p->N, K = product_words(p), MR = kernel->MR, NR = kernel->NR;
+    const int few = M <= 4*MR;                                        // rows, too few to pay for packing b
+    const int direct = few && tile->direct && !p->bf16 && p->bcs == 1 && !p->panel;
     const size_t ldb = direct ? p->brs : (size_t)NR;
-    TileFunction *run = p->bf16 ? tile->bf16.run : tile->fp32.run;
     real *packed_a = work, *packed_b = work + PACK_A;
     assert((p->ars == 1 || p->acs == 1) && (p->brs == 1 || p->bcs == 1 || p->panel));
     for (int n0 = 0; n0 < N; n0 += NC)
     for (int k0 = 0; k0 == 0 || k0 < K; k0 += KC) {                   // once for K = 0
         const int n1 = N - n0 < NC ? N - n0 : NC, k1 = K - k0 < KC ? K - k0 : KC;
-        const real *b = p->b + (p->panel ? (size_t)(n0/NR)*p->panel + (size_t)k0*(size_t)NR : (size_t)n0*p->bcs);
-        const real *panels = p->panel ? b : direct ? b + (size_t)k0*p->brs : packed_b;
+        const real *panels = direct || p->panel ? b_column(p, n0) + (size_t)k0*ldb : packed_b;
         const size_t panel = p->panel ? p->panel : (size_t)NR * (size_t)(direct ? 1 : k1);
-#ifndef MORE_DOUBLE
-        const int b0 = k0 / BLOCK_WORDS, b1 = (k0 + k1) / BLOCK_WORDS;
-        if (p->bf16 && !p->panel) pack_panels_bf16(NR, packed_b, b, p->bcs, p->brs, n1, p->blocks, b0, b1, p->K);
-        else
-#endif
-        if (!direct && !p->panel) pack_panels(NR, packed_b, b + (size_t)k0*p->brs, p->bcs, p->brs, n1, k1);
+        if (panels == packed_b) pack_b(packed_b, p, n0, n1, k0, k1);
         for (int m0 = 0; m0 < M; m0 += MC) {
             const int m1 = M - m0 < MC ? M - m0 : MC;
-            const real *a = p->a + (size_t)m0*p->ars;
             real *c = p->c + (size_t)m0*p->ldc + n0;
-#ifndef MORE_DOUBLE
-            if (p->bf16) pack_rows_bf16(packed_a, a, p->ars, p->acs, m1, p->blocks, b0, b1, p->K);
-            else
-#endif
-            pack_rows(packed_a, a + (size_t)k0*p->acs, p->ars, p->acs, m1, k1);
+            pack_a(packed_a, p, m0, m1, k0, k1);
             for (int n = 0; n < n1; n += NR)
                 for (int m = 0; m < m1; m += MR)
-                    run(c + (size_t)m*p->ldc + n, p->ldc, p->add || k0, packed_a + (size_t)m*LDA,
-                        panels + (size_t)(n/NR) * panel, ldb, k1, m1 - m < MR ? m1 - m : MR,
-                        n1 - n < NR ? n1 - n : NR);
+                    kernel->run(c + (size_t)m*p->ldc + n, p->ldc, p->add || k0, packed_a + (size_t)m*LDA,
+                                panels + (size_t)(n/NR) * panel, ldb, k1, m1 - m < MR ? m1 - m : MR,
+                                n1 - n < NR ? n1 - n : NR);
             if (p->bias && k0 + k1 == K) add_bias(c, p->ldc, p->bias + n0, m1, n1);
         }
     }
 }
 
-// b packed once for many products: panels of NR columns, in each all of k (bf16: words); what lies beyond N is left
-size_t matmul_panel(const Product *p) {
-    return (size_t)(p->bf16 ? tile->bf16.NR : tile->fp32.NR) * (size_t)product_words(p);
-}
+// b packed once for many products: panels of NR columns, in each all of k.  What lies beyond N is left.
+size_t matmul_panel(const Product *p) { return (size_t)kernel_of(p)->NR * (size_t)product_words(p); }
 size_t matmul_pack_size(const Product *p) {
-    const int NR = p->bf16 ? tile->bf16.NR : tile->fp32.NR;
+    const int NR = kernel_of(p)->NR;
     return (size_t)((p->N + NR - 1) / NR) * matmul_panel(p);
 }
 void matmul_pack(real *packed, const Product *p) {
-    const int NR = p->bf16 ? tile->bf16.NR : tile->fp32.NR;
+    const int NR = kernel_of(p)->NR;
     const size_t panel = matmul_panel(p);
     PARALLEL_FOR
-    for (int n = 0; n < p->N; n += NR) {
-        const int n1 = p->N - n < NR ? p->N - n : NR;
-        real *to = packed + (size_t)(n/NR)*panel;
-#ifndef MORE_DOUBLE
-        if (p->bf16) pack_panels_bf16(NR, to, p->b + (size_t)n*p->bcs, p->bcs, p->brs, n1, p->blocks, 0, product_words(p)/BLOCK_WORDS, p->K);
-        else
-#endif
-        pack_panels(NR, to, p->b + (size_t)n*p->bcs, p->bcs, p->brs, n1, p->K);
-    }
+    for (int n = 0; n < p->N; n += NR)
+        pack_b(packed + (size_t)(n/NR)*panel, p, n, p->N - n < NR ? p->N - n : NR, 0, product_words(p));
 }
 
 static real *matmul_work_memory;                                      // (threads, WORK_PER_THREAD)
@@ -670,7 +723,7 @@ void matmul(const Product *p) {
     for (int i = 1; i <= threads; i++)
         if (threads % i == 0 && (i == 1 || (double)M/i + (double)N/(threads/i) < (double)M/tm + (double)N/tn))
             tm = i, tn = threads / i;
-    const int MR = p->bf16 ? tile->bf16.MR : tile->fp32.MR, NR = p->bf16 ? tile->bf16.NR : tile->fp32.NR;
+    const int MR = kernel_of(p)->MR, NR = kernel_of(p)->NR;
     const long long row_tiles = (M + MR - 1) / MR, column_tiles = (N + NR - 1) / NR;
     PARALLEL_FOR
     for (int block = 0; block < tm * tn; block++) {
@@ -679,7 +732,7 @@ void matmul(const Product *p) {
         int n0 = (int)(column_tiles * j / tn) * NR, n1 = (int)(column_tiles * (j+1) / tn) * NR;
         Product part = *p;
         part.M = (m1 < M ? m1 : M) - m0, part.N = (n1 < N ? n1 : N) - n0;
-        part.c += (size_t)m0*p->ldc + n0, part.a += (size_t)m0*p->ars, part.b += p->panel ? (size_t)(n0/NR)*p->panel : (size_t)n0*p->bcs;
+        part.c += (size_t)m0*p->ldc + n0, part.a += (size_t)m0*p->ars, part.b = b_column(p, n0);
         if (p->bias) part.bias += n0;
         if (part.M > 0 && part.N > 0) matmul_one(&part, matmul_work());
     }

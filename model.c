@@ -1,8 +1,8 @@
 /* model.c - the transformer: configuration, one layout of parameters, forward, backward, update.
  *
- * One block that is GPT-NeoX, GPT-2 or LLaMA by its configuration.  Rows are packed texts that share their prompts
- * (Segment and Text in kernels.h): every layer but attention works row by row and knows nothing of texts.
- * Tensors are only handed to the layers; nothing here looks into one.                                        */
+ * One block that is GPT-NeoX, GPT-2 or LLaMA by its configuration.  Rows are packed texts that share their
+ * prompts (Segment and Text in kernels.h): every layer but attention works row by row and knows nothing of
+ * texts.  Tensors are only handed to the layers; nothing here looks into one.                              */
 #ifndef MODEL_C
 #define MODEL_C
 #include "kernels.h"
@@ -14,7 +14,7 @@ enum { MAX_LAYERS = 128 };
 typedef enum { FAMILY_NEOX, FAMILY_GPT2, FAMILY_LLAMA, FAMILY_QWEN2, FAMILY_QWEN3 } Family;
 
 typedef struct {
-    Family family;                                                    // for names in files; the model reads the rest
+    Family family;                                          // for names in files; the model reads the rest
     int vocab_size, channels, num_layers, num_heads, num_kv_heads, head_dim;
     int hidden;                                                       // width F of the feed-forward layer
     int max_positions;
@@ -27,17 +27,17 @@ typedef struct {
     double rope_factor, rope_low_freq, rope_high_freq;                // llama3 scaling; factor 0 or 1 = none
     int rope_original;
     int bos, eos, pad;                                                // token ids, -1 for none
-    int reward;                                                       // yes: a score head instead of an output layer
+    int reward;                                             // yes: a score head instead of an output layer
     Pooling pooling;
 } Config;
 
-typedef struct {                                                      // one layer; NULL where the family has none
+typedef struct {                                            // one layer; NULL where the family has none
     real *ln1w, *ln1b;                                                // (C)
-    real *qkvw, *qkvb;                                                // (QO, C), (QO): query, key, value heads
+    real *qkvw, *qkvb;                                      // (QO, C), (QO): query, key, value heads
     real *qnormw, *knormw;                                            // (HD)
     real *attw, *attb;                                                // (C, NH HD), (C)
     real *ln2w, *ln2b;                                                // (C)
-    real *fcw, *fcb;                                                  // (FC, C), (FC): FC = F, or gate and up 2F
+    real *fcw, *fcb;                                        // (FC, C), (FC): FC = F, or gate and up 2F
     real *projw, *projb;                                              // (C, F), (C)
 } Block;
 
@@ -45,15 +45,15 @@ typedef struct {
     real *wte, *wpe;                                                  // (V, C), (P, C)
     Block block[MAX_LAYERS];
     real *lnfw, *lnfb;                                                // (C)
-    real *unembed;                                                    // (V, C); NULL when tied, or in a reward model
+    real *unembed;                                          // (V, C); NULL when tied, or in a reward model
     real *head;                                                       // (C); only in a reward model
 } Params;
 
 typedef struct {                                                      // kept from forward for backward
-    real *res, *res2;                                                 // (T, C) input; after attention (sequential)
+    real *res, *res2;                                       // (T, C) input; after attention (sequential)
     real *ln1, *mean1, *rstd1;                                        // (T, C), (T), (T)
     real *qkv, *att, *lse;                                            // (T, QO), (T, NH HD), (T, NH)
-    real *pre, *rstdq, *rstdk;                                        // (T, QO), (T, NH), (T, NKV): query/key norm
+    real *pre, *rstdq, *rstdk;                              // (T, QO), (T, NH), (T, NKV): query/key norm
     real *ln2, *mean2, *rstd2;
     real *fc, *act;                                                   // (T, FC), (T, F)
 } BlockActs;
@@ -71,26 +71,26 @@ typedef struct {
 enum { LOGITS_ROWS = 512 };                                           // rows whose logits exist at one time
 
 typedef struct {                                                      // a packed micro-batch
-    int T; const int *token, *position, *target;                      // (T) target: the next token, or -1: not scored
+    int T; const int *token, *position, *target;            // (T) target: the next token, or -1: not scored
     int S; const Segment *seg;                                        // (S)
     int B; const Text *text;                                          // (B)
-    const CachePath *cache;                                           // (S): keep keys and values; NULL: do not
-    int decode;                                                       // yes: segments of one row, after their caches
+    const CachePath *cache;                                 // (S): keep keys and values; NULL: do not
+    int decode;                                             // yes: segments of one row, after their caches
 } Batch;
 
 typedef struct {
     Config config;
     size_t num_params;
-    Params params, grads, unembed_grads;                              // tied: the output's gradient is separate
+    Params params, grads;
     real *params_memory, *grads_memory, *moments_memory;              // moments: m, then v
-    real *tied_memory;                                                // (V, C) gradient of the output's role
+    real *tied_memory;                                      // (V, C) gradient of a tied matrix as the output
     int recompute;                                                    // yes: keep blocks' inputs only
     int T, B;                                                         // room in acts
     Acts acts;
     Params packed; real *packed_memory;                               // between model_pack and model_unpack
     real *acts_memory, *rope_memory;                                  // rope: cosine, sine, (P, dims/2) each
-    int *row_memory;                                                  // (2, T) scored rows, their targets; (2, T + 1)
-    RowBlocks blocks, scored_blocks;                                  // of the micro-batch's rows, and of the scored ones
+    int *row_memory;                                        // (2, T) scored rows, their targets; (2, T + 1)
+    RowBlocks blocks, scored_blocks;                        // of the micro-batch's rows, of the scored ones
 } Model;
 
 // ---------------------------------------------------------------------------------------------- layout
@@ -100,13 +100,16 @@ static real *carve(real *memory, size_t *used, size_t n) {
     *used += n;
     return p;
 }
-static size_t qkv_width(const Config *c) { return (size_t)(c->num_heads + 2*c->num_kv_heads) * (size_t)c->head_dim; }
+static size_t qkv_width(const Config *c) {
+    return (size_t)(c->num_heads + 2*c->num_kv_heads) * (size_t)c->head_dim;
+}
 static size_t fc_width(const Config *c)  { return (size_t)c->hidden * (c->gated ? 2 : 1); }
 static size_t att_width(const Config *c) { return (size_t)c->num_heads * (size_t)c->head_dim; }
 static size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
 
-/* Every tensor in order: where it is, its size, whether weight decay applies (to matrices and the reward head, not to
- * norms and biases), how it starts.  The one walk below lays out, initialises, updates and counts.         */
+/* Every tensor in order: where it is, its size, whether weight decay applies (to matrices and the reward
+ * head, not to norms and biases), how it starts.  The one walk below lays out, initialises, updates and
+ * counts.                                                                                                  */
 typedef struct {
     size_t offset, size;
     int decay, fan_in;                                                // fan_in: of matrices
@@ -117,11 +120,12 @@ static size_t params_layout(Params *p, const Config *c, real *memory, Tensor *li
     size_t n = 0, C = (size_t)c->channels, V = (size_t)c->vocab_size, HD = (size_t)c->head_dim;
     int k = 0;
     memset(p, 0, sizeof *p);
-#define TENSOR(field, present, size_, kind_, fan)                                                            \
-    do { if (present) {                                                                                      \
-        if (list) list[k] = (Tensor){n, (size_), (kind_) < KIND_ONE || (kind_) == KIND_HEAD, (int)(fan), (kind_)}; \
-        (field) = carve(memory, &n, (size_));                                                                \
-        k++;                                                                                                 \
+#define TENSOR(field, present, size_, kind_, fan)                                                   \
+    do { if (present) {                                                                             \
+        const int decay = (kind_) < KIND_ONE || (kind_) == KIND_HEAD;                               \
+        if (list) list[k] = (Tensor){n, (size_), decay, (int)(fan), (kind_)};                       \
+        (field) = carve(memory, &n, (size_));                                                       \
+        k++;                                                                                        \
     } } while (0)
     TENSOR(p->wte, 1, V*C, KIND_EMBED, C);
     TENSOR(p->wpe, c->learned_positions, (size_t)c->max_positions*C, KIND_EMBED, C);
@@ -211,7 +215,7 @@ size_t model_num_params(const Config *c) {
     return params_layout(&p, c, NULL, NULL, NULL);
 }
 
-// Bytes that a model with room for T rows and B texts takes; training adds gradients, moments and activations.
+// Bytes that a model with room for T rows and B texts takes; training adds gradients, moments, activations.
 size_t model_bytes(const Config *c, int T, int B, Purpose purpose) {
     Acts a;
     size_t n = model_num_params(c) * (purpose ? 4 : 1) + rope_size(c)
@@ -223,8 +227,8 @@ size_t model_bytes(const Config *c, int T, int B, Purpose purpose) {
 // ------------------------------------------------------------------------------------- start and end
 
 void model_free(Model *m) {
-    real *owned[] = {m->params_memory, m->grads_memory, m->moments_memory, m->tied_memory, m->acts_memory, m->rope_memory,
-                     m->packed_memory};
+    real *owned[] = {m->params_memory, m->grads_memory, m->moments_memory, m->tied_memory, m->acts_memory,
+                     m->rope_memory, m->packed_memory};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) kernels_free(owned[i]);
     free(m->row_memory);
     memset(m, 0, sizeof *m);
@@ -235,7 +239,7 @@ void model_free(Model *m) {
 static float rope_frequency(const Config *c, int i) {
     double f = more_pow(c->rope_theta, -2.0*i / c->rotary_dims);
     if (c->rope_factor > 0 && c->rope_factor != 1) {
-        double turns = c->rope_original * f / 6.283185307179586;     // of this frequency over the original context
+        double turns = c->rope_original * f / 6.283185307179586;        // over the original context
         double smooth = (turns - c->rope_low_freq) / (c->rope_high_freq - c->rope_low_freq);
         smooth = smooth < 0 ? 0 : smooth > 1 ? 1 : smooth;
         f = (1 - smooth) * f / c->rope_factor + smooth * f;
@@ -304,7 +308,8 @@ int model_reserve(Model *m, int T, int B) {
 }
 
 /* Fresh weights: embeddings N(0, 0.02); matrices N(0, sqrt(2/(5C))), those that write to the residual stream
- * N(0, 2/(L sqrt C)) (GPT-NeoX's "small_init" and "wang_init"); gains 1, biases 0, head 0. 0, or -1 after fail(). */
+ * N(0, 2/(L sqrt C)) (GPT-NeoX's "small_init" and "wang_init"); gains 1, biases 0, head 0.
+ * 0, or -1 after fail().                                                                                   */
 int model_random(Model *m, uint64_t seed) {
     const Config *c = &m->config;
     static Tensor list[MAX_TENSORS];
@@ -316,9 +321,13 @@ int model_random(Model *m, uint64_t seed) {
     for (int k = 0; k < count; k++) {
         real *host = allocate(list[k].size, sizeof *host);
         if (!host) return -1;
-        double sd = list[k].kind == KIND_EMBED ? 0.02 : list[k].kind == KIND_MATRIX ? small : list[k].kind == KIND_OUT ? out : 0;
-        for (size_t i = 0; i < list[k].size; i++)
-            host[i] = list[k].kind == KIND_ONE ? 1 : sd > 0 ? (real)(float)(sd * random_normal(seed, STREAM_INIT, (uint64_t)k, i)) : 0;
+        const double deviation[] = {[KIND_EMBED] = 0.02, [KIND_MATRIX] = small, [KIND_OUT] = out,
+                                    [KIND_HEAD] = 0};
+        const double sd = deviation[list[k].kind];
+        for (size_t i = 0; i < list[k].size; i++) {
+            host[i] = list[k].kind == KIND_ONE;
+            if (sd > 0) host[i] = (real)(float)(sd * random_normal(seed, STREAM_INIT, (uint64_t)k, i));
+        }
         kernels_write(m->params_memory + list[k].offset, host, list[k].size);
         free(host);
     }
@@ -329,7 +338,8 @@ int model_random(Model *m, uint64_t seed) {
 int model_random_head(Model *m, uint64_t seed) {
     real *host = allocate((size_t)m->config.channels, sizeof *host);
     if (!host) return -1;
-    for (int i = 0; i < m->config.channels; i++) host[i] = (real)(float)(0.02 * random_normal(seed, STREAM_HEAD, 0, (uint64_t)i));
+    for (int i = 0; i < m->config.channels; i++)
+        host[i] = (real)(float)(0.02 * random_normal(seed, STREAM_HEAD, 0, (uint64_t)i));
     kernels_write(m->params.head, host, (size_t)m->config.channels);
     free(host);
     return 0;
@@ -363,8 +373,8 @@ void model_unpack(Model *m) {
     m->packed_memory = NULL;
     memset(&m->packed, 0, sizeof m->packed);
 }
-/* Packed copies of the weight matrices: until model_unpack forward reads them instead, much faster where rows are few.
- * 0, or -1 after fail().                                                                                   */
+/* Packed copies of the weight matrices: until model_unpack forward reads them instead, much faster where rows
+ * are few.  0, or -1 after fail().                                                                         */
 int model_pack(Model *m) {
     model_unpack(m);
     m->packed_memory = kernels_alloc(pack_matrices(m, NULL));
@@ -372,20 +382,21 @@ int model_pack(Model *m) {
     return m->packed_memory ? 0 : -1;
 }
 
-static void linear_forward(real *out, const real *inp, const real *w, const real *packed, const real *b, int T, int C, int OC) {
+static void linear_forward(real *out, const real *inp, const real *w, const real *packed, const real *b,
+                           int T, int C, int OC) {
     if (packed) matmul_packed_forward(out, inp, packed, b, T, C, OC);
     else matmul_forward(out, inp, w, b, T, C, OC);
 }
 
-/* h = norm1(x);  a = attention(h);  parallel:   y = (x + a) + mlp(norm2(x))                 GPT-NeoX-20B, sec. 2.1
+/* h = norm1(x);  a = attention(h);  parallel:   y = (x + a) + mlp(norm2(x))           GPT-NeoX-20B, sec. 2.1
  *                                   sequential: z = x + a;  y = z + mlp(norm2(z))
  * With `again`, only what backward reads: y is known.                                                      */
 static void block_forward(const Model *m, const Batch *s, int l, int again) {
     const Config *c = &m->config;
     const Block *p = &m->params.block[l], *k = &m->packed.block[l];
     const BlockActs *a = &m->acts.block[l];
-    const int T = s->T, C = c->channels, NH = c->num_heads, NKV = c->num_kv_heads, HD = c->head_dim, F = c->hidden;
-    const int QO = (int)qkv_width(c), half = c->rotary_dims / 2;
+    const int T = s->T, C = c->channels, NH = c->num_heads, NKV = c->num_kv_heads, HD = c->head_dim;
+    const int F = c->hidden, QO = (int)qkv_width(c), half = c->rotary_dims / 2;
     real *y = l + 1 < c->num_layers ? m->acts.block[l+1].res : m->acts.res;
     real *att_out = m->acts.a, *mlp_out = m->acts.b;
 
@@ -400,7 +411,8 @@ static void block_forward(const Model *m, const Batch *s, int l, int again) {
     if (s->cache) cache_append(s->cache, a->qkv, s->seg, s->S, l, NH, NKV, HD);
     if (s->decode) attention_decode(a->att, a->qkv, s->cache, l, T, NH, NKV, HD);
     else attention_forward(a->att, a->lse, a->qkv, s->seg, s->S, T, NH, NKV, HD);
-    if (!again || !c->parallel_residual) linear_forward(att_out, a->att, p->attw, k->attw, p->attb, T, NH*HD, C);
+    if (!again || !c->parallel_residual)
+        linear_forward(att_out, a->att, p->attw, k->attw, p->attb, T, NH*HD, C);
     if (!c->parallel_residual) add_forward(a->res2, a->res, att_out, (size_t)T*C);
 
     norm_forward(a->ln2, a->mean2, a->rstd2, a->res2, p->ln2w, p->ln2b, c->norm_eps, c->rms_norm, T, C);
@@ -433,10 +445,12 @@ void model_rewards(Model *m, const Batch *s, real *reward, real *pooled) {
     if (pooled) kernels_read(pooled, m->acts.pooled, (size_t)s->B * (size_t)C);
 }
 
-/* After forward: logits (n, V) of the rows, or of the first n if row is NULL, and their log-sum-exp (n); n <= LOGITS_ROWS.  */
+// After forward: logits (n, V) of the rows, or of the first n if row is NULL, and their log-sum-exp (n);
+// n <= LOGITS_ROWS.
 void model_logits(Model *m, const int *row, int n, real *logits, real *lse) {
     const int C = m->config.channels, V = m->config.vocab_size;
-    real *x = m->acts.logits, *rows = x + (size_t)LOGITS_ROWS*(size_t)V, *sums = rows + (size_t)LOGITS_ROWS*(size_t)C;
+    real *x = m->acts.logits, *rows = x + (size_t)LOGITS_ROWS*(size_t)V;
+    real *sums = rows + (size_t)LOGITS_ROWS*(size_t)C;
     if (row) embed_forward(rows, row, NULL, m->acts.lnf, NULL, n, C);  // a row is looked up as a token is
     linear_forward(x, row ? rows : m->acts.lnf, output_matrix(m), m->packed.unembed, NULL, n, C, V);
     lse_forward(sums, x, n, V);
@@ -452,11 +466,12 @@ static int scored_rows(Model *m, const Batch *s) {
     return n;
 }
 
-/* Blocks of at most 32 of the n rows (row NULL: all), anew with each group, into start(n + 1).             */
+// Blocks of at most 32 of the n rows (row NULL: all), anew with each group, into start(n + 1).
 static RowBlocks row_blocks(int *start, const Batch *s, const int *row, int n) {
     int count = 0, next = 0, anew = 1;
     for (int i = 0; i < n; i++) {
-        for (int r = row ? row[i] : i; next < s->S && s->seg[next].start <= r; next++) anew |= s->seg[next].parent < 0;
+        for (int r = row ? row[i] : i; next < s->S && s->seg[next].start <= r; next++)
+            anew |= s->seg[next].parent < 0;
         if (anew || i - start[count-1] == 32) start[count++] = i, anew = 0;
     }
     start[count] = n;
@@ -466,21 +481,23 @@ static RowBlocks row_blocks(int *start, const Batch *s, const int *row, int n) {
 // After forward: logp(T) = log p(target | rows before), 0 where the row is not scored.
 int model_logp(Model *m, const Batch *s, real *logp) {
     int n = scored_rows(m, s);
-    real *packed = allocate((size_t)n, sizeof *packed);
-    if (!packed) return -1;
-    logp_forward(packed, m->acts.lnf, output_matrix(m), m->row_memory, m->row_memory + m->T, n, m->config.channels,
-                 m->config.vocab_size, m->acts.logits, LOGITS_ROWS);
+    real *scored = allocate((size_t)n, sizeof *scored);
+    if (!scored) return -1;
+    logp_forward(scored, m->acts.lnf, output_matrix(m), m->row_memory, m->row_memory + m->T, n,
+                 m->config.channels, m->config.vocab_size, m->acts.logits, LOGITS_ROWS);
     memset(logp, 0, (size_t)s->T * sizeof *logp);
-    for (int i = 0; i < n; i++) logp[m->row_memory[i]] = packed[i];
-    free(packed);
+    for (int i = 0; i < n; i++) logp[m->row_memory[i]] = scored[i];
+    free(scored);
     return 0;
 }
 
 // -------------------------------------------------------------------------------------------- backward
 
+static size_t output_size(const Config *c) { return (size_t)c->vocab_size * (size_t)c->channels; }
+
 void model_zero_grads(Model *m) {
     kernels_zero(m->grads_memory, m->num_params);
-    if (m->tied_memory) kernels_zero(m->tied_memory, (size_t)m->config.vocab_size * (size_t)m->config.channels);
+    if (m->tied_memory) kernels_zero(m->tied_memory, output_size(&m->config));
 }
 
 // dres holds dL/dy and ends as dL/dx
@@ -488,8 +505,8 @@ static void block_backward(const Model *m, const Batch *s, int l) {
     const Config *c = &m->config;
     const Block *p = &m->params.block[l], *g = &m->grads.block[l];
     const BlockActs *a = &m->acts.block[l];
-    const int T = s->T, C = c->channels, NH = c->num_heads, NKV = c->num_kv_heads, HD = c->head_dim, F = c->hidden;
-    const int QO = (int)qkv_width(c), half = c->rotary_dims / 2;
+    const int T = s->T, C = c->channels, NH = c->num_heads, NKV = c->num_kv_heads, HD = c->head_dim;
+    const int F = c->hidden, QO = (int)qkv_width(c), half = c->rotary_dims / 2;
     real *dy = m->acts.dres, *dact = m->acts.dact, *dwide = m->acts.dwide, *dnorm = m->acts.b, *dz = dy;
 
     if (c->parallel_residual) {                                       // both branches see the same dy
@@ -516,8 +533,8 @@ static void block_backward(const Model *m, const Batch *s, int l) {
 }
 
 /* After forward: adds to the gradients those of  sum_b dreward[b] reward[b] + sum_t dlogp[t] logp[t].
- * dreward(B) or NULL; dlogp(T) or NULL, read where target >= 0; logp(T) or NULL receives the log-probabilities.
- * 0, or -1 after fail().                                                                                  */
+ * dreward(B) or NULL; dlogp(T) or NULL, read where target >= 0; logp(T) or NULL receives the
+ * log-probabilities.  0, or -1 after fail().                                                               */
 int model_backward(Model *m, const Batch *s, const real *dreward, const real *dlogp, real *logp) {
     const Config *c = &m->config;
     Acts *a = &m->acts;
@@ -528,24 +545,27 @@ int model_backward(Model *m, const Batch *s, const real *dreward, const real *dl
     if (dlogp) {
         int n = scored_rows(m, s);
         m->scored_blocks = row_blocks(m->row_memory + 3*m->T + 1, s, m->row_memory, n);
-        real *packed = allocate(2 * (size_t)n, sizeof *packed);
-        if (!packed) return -1;
-        for (int i = 0; i < n; i++) packed[i] = dlogp[m->row_memory[i]];
-        logp_backward(dlnf, c->tied ? m->tied_memory : m->grads.unembed, packed + n, packed, a->lnf, output_matrix(m),
-                      m->row_memory, m->row_memory + m->T, n, C, c->vocab_size, a->logits, LOGITS_ROWS, &m->scored_blocks);
+        real *dscored = allocate(2 * (size_t)n, sizeof *dscored), *scored = dscored + n;
+        if (!dscored) return -1;
+        for (int i = 0; i < n; i++) dscored[i] = dlogp[m->row_memory[i]];
+        logp_backward(dlnf, c->tied ? m->tied_memory : m->grads.unembed, scored, dscored, a->lnf,
+                      output_matrix(m), m->row_memory, m->row_memory + m->T, n, C, c->vocab_size, a->logits,
+                      LOGITS_ROWS, &m->scored_blocks);
         if (logp) {
             memset(logp, 0, (size_t)T * sizeof *logp);
-            for (int i = 0; i < n; i++) logp[m->row_memory[i]] = packed[n + i];
+            for (int i = 0; i < n; i++) logp[m->row_memory[i]] = scored[i];
         }
-        free(packed);
+        free(dscored);
     }
     if (dreward) {
         pool_forward(a->pooled, a->lnf, s->text, c->pooling, s->B, C);
         kernels_write(a->reward, dreward, (size_t)s->B);
-        head_backward(dlnf, m->grads.head, a->reward, a->pooled, m->params.head, s->text, c->pooling, s->B, C);
+        head_backward(dlnf, m->grads.head, a->reward, a->pooled, m->params.head, s->text, c->pooling, s->B,
+                      C);
     }
     kernels_zero(a->dres, (size_t)T*C);
-    norm_backward(a->dres, m->grads.lnfw, m->grads.lnfb, dlnf, a->res, a->meanf, a->rstdf, m->params.lnfw, c->rms_norm, T, C);
+    norm_backward(a->dres, m->grads.lnfw, m->grads.lnfb, dlnf, a->res, a->meanf, a->rstdf, m->params.lnfw,
+                  c->rms_norm, T, C);
     for (int l = c->num_layers - 1; l >= 0; l--) {
         if (m->recompute && l + 1 < c->num_layers) block_forward(m, s, l, 1);
         block_backward(m, s, l);
@@ -557,7 +577,7 @@ int model_backward(Model *m, const Batch *s, const real *dreward, const real *dl
 // Once a step, after its last backward: a tied embedding's two roles meet, output + input.
 void model_finish_grads(Model *m) {
     if (m->tied_memory)
-        add_forward(m->grads.wte, m->tied_memory, m->grads.wte, (size_t)m->config.vocab_size * (size_t)m->config.channels);
+        add_forward(m->grads.wte, m->tied_memory, m->grads.wte, output_size(&m->config));
 }
 
 // ---------------------------------------------------------------------------------------------- update

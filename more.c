@@ -340,6 +340,13 @@ static const char *const eval_help =
     "the good answers.  --out keeps every pair's reward difference; --from reads such files back, so that\n"
     "cells, seeds and folds computed apart make one table.\n";
 
+static const char *const compare_help =
+    "\ncompare gives each policy the prompts of one file, each once, and the same random numbers.  Rewards and wins\n"
+    "are the judge's; equal rewards and equal texts are ties.  KL is the mean of log pi - log ref over the policy's\n"
+    "own completions (of the policy itself at temperature 1 without filters).  Perplexity is that of the file's\n"
+    "answers, of good ones where the file says which: chosen, labelled true, scored above the mean.  Intervals are\n"
+    "95 %, by bootstrap over prompts; +- is one standard error.\n";
+
 static void print_help(const struct Command *c) {
     set_defaults(c ? c->bit : 0);
     if (!c) {
@@ -366,7 +373,7 @@ static void print_help(const struct Command *c) {
         }
         printf("\n");
     }
-    if (c->bit == EVAL) printf("%s", eval_help);
+    if (c->bit == EVAL || c->bit == COMPARE) printf("%s", c->bit == EVAL ? eval_help : compare_help);
 }
 
 static int set_option(const struct Option *o, const char *value) {
@@ -600,8 +607,8 @@ static int load_model(Model *m, Tokenizer *t, const char *dir, int kind) {
     if (checkpoint_config(&c, dir) < 0) return -1;
     if (!c.reward && kind == LOAD_REWARD_MODEL && opt.raw_head < 0)
         return fail(EX_DATAERR,
-                    "%s: a language model without a reward head; train one, give --raw_head SEED for a "
-                    "random head, or --reference for a policy", dir);
+                    "%s: a language model without a reward head; train one, or give --raw_head SEED for a "
+                    "random head (eval of policies: --reference)", dir);
     if (load_tokenizer(t, dir) < 0 || checkpoint_load(m, dir, kind) < 0) return -1;
     if (t->eos < 0) return fail(EX_DATAERR, "%s: the tokenizer has no end-of-text token", dir);
     if (t->vocab_size > m->config.vocab_size)

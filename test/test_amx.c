@@ -1,5 +1,6 @@
-/* test_amx.c - the AMX tile with the unit's arithmetic in software, after Intel's description of TDPBF16PS: for every output
- * an even and an odd chain over 16 words, their sum added to what was there.  Then every test of test_matmul.c.  */
+/* test_amx.c - the AMX tile with the unit's arithmetic in software, after Intel's description of TDPBF16PS:
+ * for every output an even and an odd chain over 16 words, their sum added to what was there.  Then every
+ * test of test_matmul.c.                                                                                   */
 #define AMX_INTRINSICS
 #define _GNU_SOURCE
 #if defined __x86_64__ && defined __GNUC__ && !defined __TINYC__

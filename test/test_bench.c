@@ -1,15 +1,15 @@
-/* test_bench.c - the operations that bench reports are those that the products do.  No test looks at a clock. */
+// test_bench.c - the operations that bench reports are those that the products do.  No test looks at a clock.
 #include "test.h"
 #include "../bench.c"
 
 static double counted;
-static void tile_counting(real *c, size_t ldc, int add, const real *a, const real *b, size_t ldb, int K, int height,
-                          int width) {
+static void tile_counting(real *c, size_t ldc, int add, const real *a, const real *b, size_t ldb, int K,
+                          int height, int width) {
     counted += 2.0 * height * width * K;
     tile_scalar(c, ldc, add, a, b, ldb, K, height, width);
 }
-static const struct Tile counting = {"counting", ISA_SCALAR, {4, 8, tile_counting}, {4, 8, tile_bf16_plain}, 1, 4,
-                                     transpose_scalar};
+static const struct Tile counting = {"counting", ISA_SCALAR, {4, 8, tile_counting}, {4, 8, tile_bf16_plain},
+                                     1, 4, transpose_scalar};
 
 // all sizes are multiples of the tile's, so that nothing is counted that only fills an edge
 static void test_step_flops_counts_every_product_of_forward_and_backward(void) {
@@ -75,12 +75,14 @@ static void test_padded_pairs_are_the_packed_ones_with_prompts_repeated_and_rows
         const Span *text = &p->answer[p->record[i / 2].first + i % 2].tokens, *answer = &d->answer[i].tokens;
         CHECK(text->len == 64 + 188 && p->record[i / 2].prompt.len == 0);
         CHECK(!memcmp(p->token + text->start, d->token + r->prompt.start, 64 * sizeof(int)));
-        CHECK(!memcmp(p->token + text->start + 64, d->token + answer->start, (size_t)answer->len * sizeof(int)));
+        const size_t bytes = (size_t)answer->len * sizeof(int);
+        CHECK(!memcmp(p->token + text->start + 64, d->token + answer->start, bytes));
     }
     for (int k = 0; k < b.num_measures; k++) {
         const Measure *x = &b.measure[k];
         if (!strcmp(x->name, "step reward")) CHECK(x->tokens == 8*63 + 16*129 && x->pairs == 8);
-        if (!strcmp(x->name, "step reward padded")) CHECK(x->tokens == 16*252 && x->pairs == 8 && x->than == 0);
+        if (!strcmp(x->name, "step reward padded"))
+            CHECK(x->tokens == 16*252 && x->pairs == 8 && x->than == 0);
     }
     run_free(&b.run);
 }

@@ -423,6 +423,16 @@ if part policy; then
         refused 65 "p-again/reference.bin is not of these weights; remove it" ./more train dpo $policy --train "$t/a.train.jsonl" --out "$t/p-again"
     fi
     proves "what_a_policy_cannot_be_trained_on_is_refused_and_the_remedy_named"
+    for f in 0 1; do
+        works ./more train sft $policy --per_step_rows 3 --max_steps 2 --train "$t/a.train.jsonl" --folds 2 --fold $f --out "$t/fold-$f"
+        works ./more eval $cut --reference "$t/lm" --model p="$t/p-dpo" --eval "$t/a.test.jsonl" --folds 2 --fold $f --out "$t/fold.$f"
+    done
+    cmp -s "$t/fold-0/model.safetensors" "$t/fold-1/model.safetensors" && fault "two folds, one policy"
+    sed -n 's/.*"event":"policy".*"n":\([0-9]*\).*/\1/p' "$t/fold.0" "$t/fold.1" | awk '{ n += $1 } END { exit n != 32 || NR != 2 }' || fault "folds"
+    head -n 1 "$t/a.train.jsonl" > "$t/one.jsonl"
+    for f in 0 1; do ./more train sft $policy --per_step_rows 1 --train "$t/one.jsonl" --folds 2 --fold $f --out "$t/w.fold" 2>&1; done > "$t/w.err"
+    holds "$t/w.err" "one.jsonl: no rows outside fold [01] of 2"
+    proves "policies_leave_a_fold_out_and_eval_takes_it_alone"
 fi
 
 # ------------------------------------------------------------------------------------------------------ evaluating
@@ -592,10 +602,9 @@ if part bestof; then
     refused 66 "no-such" ./more bestof $judged --judge "$t/no-such" --out "$t/w.x"
     refused 66 "no-such" ./more bestof $judged --prompts "$t/no-such" --out "$t/w.x"
     refused 64 "the model has 2048 positions" ./more bestof $judged --judge_max_length 4096 --out "$t/w.x"
-    refused 65 "outside fold 0 of 2" ./more bestof $judged --folds 2 --fold 0 --prompts "$t/one-fold" --out "$t/w.x" $(
-        for f in 0 1; do
-            head -n 1 "$t/best-$f" | sed 's/,"reward".*/}/' > "$t/fold-$f"
-        done; cp "$t/fold-1" "$t/one-fold")
+    sed 1q "$t/best-1" | sed 's/,"reward".*/}/' > "$t/fold-0.jsonl"
+    refused 65 "outside fold 0 of 2" ./more bestof --model "$t/lm" --judge "$t/r" --prompts "$t/fold-0.jsonl" $write \
+        --folds 2 --fold 0 --out "$t/w.x"
     refused 65 "every completion is empty" ./more bestof $judged --out "$t/w.x" --stop " " \
         a b c d e f g h i j k l m n o p q r s t u v w x y z . , '"' '{' '}' : ! "$(printf '\357\277\275')" --top_k 1
     proves "what_bestof_cannot_do_without_is_asked_for"
@@ -643,10 +652,14 @@ if part compare; then
     refused 64 "--model, --judge and --prompts are needed" ./more compare --model "$t/lm"
     refused 64 "two models are called lm" ./more compare --model "$t/lm" "$t/lm" $compared
     refused 65 "a language model; a reward model is needed" ./more compare --model "$t/lm" $compared --judge "$t/lm"
-    refused 65 "in fold 0 of 2" ./more compare --model "$t/lm" $compared --folds 2 --fold 0 --prompts "$t/other-fold" $(
-        for f in 0 1; do ./more bestof $judged --folds 2 --fold $f --n 1 --all "$t/all-$f" --out "$t/w.x" 2> "$t/2"; done
-        head -n 1 "$t/all-0" | sed 's/,"reward".*/}/' > "$t/other-fold")
+    works ./more bestof $judged --folds 2 --fold 0 --n 1 --out "$t/w.x"
+    sed 1q "$t/w.x" | sed 's/,"reward".*/}/' > "$t/fold-1.jsonl"
+    refused 65 "in fold 0 of 2" ./more compare --model "$t/lm" --judge "$t/r" --prompts "$t/fold-1.jsonl" $write --folds 2 --fold 0
     refused 66 "no-such" ./more compare --model "$t/lm" $compared --reference "$t/no-such"
+    mkdir -p "$t/short"; cp "$t/lm"/* "$t/short"
+    sed 's/\("max_position_embeddings": *\)[0-9]*/\118/' "$t/lm/config.json" > "$t/short/config.json"
+    refused 65 "tokens with its prompt, the reference 18 positions" ./more compare --model "$t/lm" $compared --max_length 16 \
+        --max_prompt_length 10 --reference "$t/short"
     refused 73 "is a folder" ./more compare --model "$t/lm" $compared --out "$t"
     proves "what_compare_cannot_do_without_is_asked_for"
 fi

@@ -107,6 +107,18 @@ static void everywhere(void (*layers)(void)) {
     set_threads(1);
 }
 
+static void test_the_scratch_of_attention_only_grows_with_texts_and_threads(void) {
+    CHECK(attention_reserve(300) == 0);
+    set_threads(3);
+    CHECK(attention_reserve(8) == 0);                                 // of another model with shorter texts
+    CHECK(attention_work_keys == 300 && attention_work_threads == thread_count());
+    set_threads(1);
+    CHECK(attention_reserve(400) == 0);
+    set_threads(3);
+    CHECK(attention_work_keys == 400 && attention_work_threads == thread_count());
+    set_threads(1);
+}
+
 static const int widths[] = {12, 20, 37, 129};
 enum { WIDTHS = 4 };
 #define EACH_WIDTH(C) for (int w_ = 0, C = widths[0]; w_ < WIDTHS; C = widths[++w_ % WIDTHS])
@@ -770,6 +782,7 @@ int main(int argc, char **argv) {
         execv(argv[0], argv);
     set_threads(1);
     if (kernels_init(NULL) < 0 || attention_reserve(256) < 0) return fprintf(stderr, "%s\n", error_text), 1;
+    RUN(test_the_scratch_of_attention_only_grows_with_texts_and_threads);
     RUN(test_linear_layers_are_the_formula_and_the_same_bits_everywhere);
     RUN(test_sums_of_tensors_are_rounded_one_after_the_other);
     RUN(test_embeddings_are_the_formula_and_the_same_bits_everywhere);

@@ -1,5 +1,5 @@
-/* test_matmul.c - every tile this machine has, on every number of threads, against the definitions of both precisions
- * (NUMERICS.md): the same bits, and nothing written or read beyond the matrices.                         */
+/* test_matmul.c - every tile this machine has, on every number of threads, against the definitions of both
+ * precisions (NUMERICS.md): the same bits, and nothing written beyond the matrices.                        */
 #include "test.h"
 #include <unistd.h>
 #include "../matmul.c"
@@ -28,7 +28,7 @@ typedef struct {
     int a_transposed, b_transposed;                                   // stored (K, M), (N, K)
     int pad;                                                          // numbers between rows, not ours
     float scale;
-    int bf16, cuts;                                                   // cuts: blocks start anew at random rows
+    int bf16, cuts;                                         // cuts: blocks start anew at random rows
 } Case;
 
 /* The product with a guard of NaN around and between the rows of a, b and c.  want_memory receives c as
@@ -90,7 +90,7 @@ static void define(const Case *p) {
             if (!p->bf16) continue;
             float *sum = chain[((int)k - blocks.start[block]) % 2], near_a = nearest_bf16(a);
             if ((int)k == blocks.start[block]) memset(chain, 0, sizeof chain);
-            for (size_t n = 0; n < N; n++) sum[n] += near_a * nearest_bf16(b[n*step]);           // the product is exact
+            for (size_t n = 0; n < N; n++) sum[n] += near_a * nearest_bf16(b[n*step]);      // an exact product
             if ((int)k + 1 < blocks.start[block + 1]) continue;
             for (size_t n = 0; n < N; n++) c[n] += chain[0][n] + chain[1][n];
             block++;
@@ -98,7 +98,8 @@ static void define(const Case *p) {
     }
 }
 
-// with b as it lies or packed before: 1 if the product has the definition's bits and no guard is touched, nor the one behind the work memory
+// with b as it lies or packed before: 1 if the product has the definition's bits and no guard is touched, nor
+// the one behind the work memory
 static int as_defined(const Case *p, int one_thread, int packed) {
     float *work = matmul_work_memory + (size_t)(MAX_THREADS - 1) * WORK_PER_THREAD,
         *behind = work + WORK_PER_THREAD;
@@ -107,8 +108,8 @@ static int as_defined(const Case *p, int one_thread, int packed) {
     size_t brs = p->b_transposed ? 1 : ldb, bcs = p->b_transposed ? ldb : 1;
     memcpy(c_memory, start_memory, used * sizeof *c_memory);
     RowBlocks blocks = cut_blocks(p);
-    Product product = {c_memory + FRONT, ldc, a, ars, acs, b, brs, bcs, p->M, p->N, p->K, p->add, NULL, p->bf16,
-                       p->cuts ? &blocks : NULL, 0};
+    Product product = {c_memory + FRONT, ldc, a, ars, acs, b, brs, bcs, p->M, p->N, p->K, p->add,
+                       .bf16 = p->bf16, .blocks = p->cuts ? &blocks : NULL};
     float *panels = packed ? allocate(matmul_pack_size(&product), sizeof *panels) : NULL;
     if (packed) {
         if (!panels) exit(1);
@@ -120,7 +121,8 @@ static int as_defined(const Case *p, int one_thread, int packed) {
     free(panels);
     if (!memcmp(c_memory, want_memory, used * sizeof *c_memory) && bits_of(*behind) == 0x7fc0beef) return 1;
     printf("    %s %s, %d threads: M %d, N %d, K %d, add %d, a %s, b %s, pad %d\n", tile->name,
-           p->bf16 ? "bf16" : "fp32", thread_count(), p->M, p->N, p->K, p->add, p->a_transposed ? "transposed" : "plain",
+           p->bf16 ? "bf16" : "fp32", thread_count(), p->M, p->N, p->K, p->add,
+           p->a_transposed ? "transposed" : "plain",
            packed ? "packed" : p->b_transposed ? "transposed" : "plain", p->pad);
     return 0;
 }
@@ -128,7 +130,7 @@ static int as_defined(const Case *p, int one_thread, int packed) {
 // with all tiles that this machine has, in both precisions, on one thread
 static void check_tiles(const Case *fp32) {
     Case bf16 = *fp32;
-    bf16.bf16 = 1, bf16.cuts = fp32->a_transposed && !fp32->b_transposed;                // only then k is a row of both
+    bf16.bf16 = 1, bf16.cuts = fp32->a_transposed && !fp32->b_transposed;    // only then k is a row of both
     for (int precision = 1; precision >= 0; precision--) {
         const Case *p = precision ? &bf16 : fp32;
         define(p);
@@ -199,6 +201,14 @@ static void test_a_product_over_nothing_is_zero_and_an_empty_one_touches_nothing
     check_tiles(&(Case){5, 0, 3, 0, 0, 0, 2, 1, 0, 0});
 }
 
+static void test_one_row_or_column_without_a_gap_is_cut_into_the_same_blocks(void) {
+    for (int layout = 0; layout < 4; layout++) {                      // then both strides are 1
+        check_tiles(&(Case){1, 40, 100, layout & 1, layout >> 1, 0, 0, 1, 0, 0});
+        check_tiles(&(Case){40, 1, 100, layout & 1, layout >> 1, 0, 0, 1, 0, 0});
+        check_tiles(&(Case){1, 1, 100, layout & 1, layout >> 1, 0, 0, 1, 0, 0});
+    }
+}
+
 static void test_nan_and_infinity_reach_their_row_and_column_only(void) {
     for (int i = 0; i < 2*NUM_TILES; i++) {
         Case p = {20, 40, 10, 0, 0, 0, 0, 1, i % 2, 0};
@@ -209,8 +219,8 @@ static void test_nan_and_infinity_reach_their_row_and_column_only(void) {
         b_memory[FRONT + 5*40 + 37] = HUGE_VALF;                                       // column 37
         CHECK(matmul_init(tiles[i/2].name) == 0);
         memset(c_memory, 0, sizeof c_memory);
-        matmul_one(&(Product){c_memory, 40, a_memory + FRONT, 10, 1, b_memory + FRONT, 40, 1, 20, 40, 10, 0, NULL, p.bf16, NULL, 0},
-                   matmul_work_memory);
+        matmul_one(&(Product){c_memory, 40, a_memory + FRONT, 10, 1, b_memory + FRONT, 40, 1,
+                              .M = 20, .N = 40, .K = 10, .bf16 = p.bf16}, matmul_work_memory);
         for (int m = 0; m < 20; m++)
             for (int n = 0; n < 40; n++) {
                 float c = c_memory[m*40 + n], want = want_memory[FRONT + m*40 + n];
@@ -249,6 +259,7 @@ int main(int argc, char **argv) {
     RUN(test_every_tile_keeps_subnormal_products_and_sums);
     RUN(test_the_number_of_threads_does_not_change_a_bit);
     RUN(test_a_product_over_nothing_is_zero_and_an_empty_one_touches_nothing);
+    RUN(test_one_row_or_column_without_a_gap_is_cut_into_the_same_blocks);
     RUN(test_nan_and_infinity_reach_their_row_and_column_only);
     RUN(test_the_fastest_instruction_set_is_chosen_and_an_unknown_one_refused);
     free(matmul_work_memory);

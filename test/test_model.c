@@ -219,7 +219,7 @@ static void test_gradients_are_the_same_bits_for_every_size_of_micro_batch(void)
                     nonzero += want[i] != 0, square += (double)fp32[i] * fp32[i], error += d * d;
                 }
                 CHECK(nonzero > (double)m.num_params / 2);
-                CHECK(!bf16 || (error > 1e-8 * square && error < 1e-3 * square));    // a relative error of 2^-9 an operand
+                CHECK(!bf16 || (error > 1e-8 * square && error < 1e-3 * square));    // 2^-9 an operand
                 for (int size = 1; size < RECORDS; size += size) {
                     gradients(&m, size);
                     CHECK(same_bits(m.grads_memory, want, m.num_params));
