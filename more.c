@@ -229,7 +229,7 @@ static const struct Option {
      "what to do with longer answers (the end of a cut one is not scored)"},
     {"over_length",         DOCTOR, CHOICE, &opt.over_length, -1, 0, 0, over_lengths, 0,
      "what to do with longer answers; standard: as training, truncate (policies: drop)"},
-    {"pooling",             REWARD | MORE | EVAL | SCORE | DOCTOR, CHOICE, &opt.pooling, -1, 0, 0, poolings, 0,
+    {"pooling", REWARD | MORE | EVAL | SCORE | DOCTOR, CHOICE, &opt.pooling, -1, 0, 0, poolings, 0,
      "of a model without a head, where the reward is read: last token (standard), end token, mean"},
     {"more",                MORE, CHOICE, &opt.more, 0, 0, 0, more_ways, 0,
      "weights as in the released code, as in the paper, or 1/K"},
