@@ -1,9 +1,10 @@
-/* align.c - what policies write: completions of a file of prompts as texts and tokens, their rewards, the
- * best of n for each prompt, and the numbers that compare policies.  One model is in memory at a time: what
- * the policies wrote is kept, and given to the reference and to the judge afterwards.                  */
+/* align.c - more sample, bestof and compare: what policies write.  Completions of a file of prompts as texts
+ * and tokens, their rewards, the best of n for each prompt, and the numbers that compare policies.  One model
+ * is in memory at a time: what the policies wrote is kept, and given to the reference and to the judge
+ * afterwards.                                                                                              */
 #ifndef ALIGN_C
 #define ALIGN_C
-#include "policy.c"
+#include "setup.c"
 #include "generate.c"
 
 typedef struct {                                                      // a completion
@@ -329,6 +330,218 @@ static int write_comparison(Buffer *out, const Policy *p, const Policy *first, i
     }
     ok = ok && buffer_printf(out, "}\n") == 0;
     buffer_free(&name);
+    return ok ? 0 : -1;
+}
+
+// --------------------------------------------------------------------------------------sampling
+
+typedef struct {
+    const Tokenizer *t; const Dataset *d;
+    const Span *whole;                                                // (prompts) before they are cut
+    int terminal, begun;                                   // the one that is going on: has it begun, how much
+    size_t shown, texts, tokens;                                      // of it is shown; of all
+} Samples;
+
+// A completion as a line of JSON, on a terminal as it comes.
+static int print_sample(void *context, const Completion *c) {
+    Samples *s = context;
+    const Span *p = &s->whole[c->prompt];
+    Buffer prompt = {0}, line = {0};
+    int ok = 1, begun = s->begun;
+    s->tokens += c->finish ? (size_t)c->n : 0, s->texts += c->finish != GOING;
+    if (!s->terminal && !c->finish) return 0;
+    if (!begun) ok = tokenizer_decode(s->t, s->d->token + p->start, (size_t)p->len, &prompt) == 0;
+    if (ok && s->terminal) {
+        printf("%s%.*s%s", prompt.data ? prompt.data : "", (int)(c->len - s->shown), c->text + s->shown,
+               c->finish ? "\n" : "");
+        s->begun = !c->finish, s->shown = c->finish ? 0 : c->len;
+    } else if (ok) {
+        ok = buffer_append(&line, "{\"prompt\":", 10) == 0 && json_quote(&line, prompt.data, prompt.len) == 0
+          && buffer_append(&line, ",\"completion\":", 14) == 0 && json_quote(&line, c->text, c->len) == 0;
+        if (ok)
+            printf("%s,\"sample\":%d,\"tokens\":%d,\"finish\":\"%s\",\"logp\":%.9g}\n", line.data, c->sample,
+                   c->n, finish_name[c->finish], c->logp);
+    }
+    buffer_free(&prompt), buffer_free(&line);
+    if (ok && (fflush(stdout) || ferror(stdout)))
+        ok = fail(EX_IOERR, "standard output: could not be written") == 0;
+    return ok ? 0 : -1;
+}
+
+static Sampling sampling(const Tokenizer *t, const Model *m, int n) {
+    return (Sampling){.temperature = opt.temperature, .top_k = opt.top_k, .top_p = opt.top_p,
+                      .min_p = opt.min_p, .repetition_penalty = opt.repetition_penalty,
+                      .seed = (uint64_t)opt.seed, .n = n, .max_new_tokens = opt.max_new_tokens,
+                      .batch = opt.batch, .eos = {t->eos, m->config.eos},
+                      .num_stop = opt.stop.n, .stop = opt.stop.item};
+}
+
+/* The prompts of d, cut from the left; a row of kind text is itself one, an empty one is the token that
+ * begins texts.  whole(rows) and prompt(rows) are filled; returns how many, -1 after fail().               */
+static int sample_prompts(const Dataset *d, const int *begin, Span *whole, Prompt *prompt) {
+    int n = 0;
+    for (size_t i = 0, k; i < d->num_records; i++) {
+        const Record *r = &d->record[i];
+        const Span p = d->kind == DATA_TEXT ? d->answer[r->first].tokens : r->prompt;
+        for (k = 0; opt.unique && k < (size_t)n; k++)
+            if (whole[k].len == p.len
+                && !memcmp(d->token + whole[k].start, d->token + p.start, (size_t)p.len * sizeof(int))) break;
+        if (opt.unique && k < (size_t)n) continue;
+        int len = opt.max_prompt_length && p.len > opt.max_prompt_length ? opt.max_prompt_length : p.len;
+        whole[n] = p;
+        prompt[n++] = len ? (Prompt){i, d->token + p.start + (p.len - len), len} : (Prompt){i, begin, 1};
+        if (!len && *begin < 0)
+            return fail(EX_DATAERR,
+                        "%s:%zu: the prompt is empty, and the tokenizer has no token that begins a text",
+                                            d->path, r->line);
+    }
+    return n;
+}
+
+int command_sample(void) {
+    static Model m;
+    Tokenizer t = {0};
+    Dataset d = {0};
+    DataOptions o = data_options();
+    Prompt *prompt = NULL;
+    Span *whole = NULL;
+    int n = 0;
+    if (!opt.model.n) return fail(EX_USAGE, "--model is needed");
+    o.max_length = o.max_prompt_length = 0, o.as_given = 1, o.plain_text = !opt.prompts;
+    int ok = load_tokenizer(&t, opt.model.item[0]) == 0
+          && checkpoint_load(&m, opt.model.item[0], LOAD_LANGUAGE_MODEL) == 0
+          && dataset_load(&d, opt.prompts ? opt.prompts : "-", &t, &o) == 0
+          && (whole = allocate(d.num_records, sizeof *whole))
+          && (prompt = allocate(d.num_records, sizeof *prompt));
+    int begin = t.bos >= 0 ? t.bos : t.eos;
+    const Sampling s = sampling(&t, &m, opt.n);
+    Samples out = {.t = &t, .d = &d, .whole = whole, .terminal = isatty(STDOUT_FILENO)};
+    ok = ok && (n = sample_prompts(&d, &begin, whole, prompt)) >= 0;
+    double start = now();
+    ok = ok && generate(&m, &t, prompt, n, &s, print_sample, &out) == 0;
+    double wall = now() - start;
+    if (ok && !opt.quiet)
+        fprintf(stderr, "%zu completions of %d prompts: %zu tokens in %.2f s, %.0f tokens/s\n", out.texts, n,
+                out.tokens,
+                                  wall, (double)out.tokens / wall);
+    model_free(&m), tokenizer_free(&t), dataset_free(&d), free(whole), free(prompt);
+    return ok ? 0 : -1;
+}
+
+// --------------------------------------------------------------------best of n, comparing
+
+// p: n completions of each prompt of the file by the model in dir; the model is gone when it returns.
+static int write_completions(Policy *p, const char *dir, int n, int inside) {
+    Model m = {0};
+    Tokenizer t = {0};
+    DataOptions o = data_options(), whole = o;
+    const double start = now();
+    o.over_length = OVER_TRUNCATE;
+    whole.max_length = whole.max_prompt_length = 0, whole.as_given = 1;
+    int ok = load_model(&m, &t, dir, LOAD_LANGUAGE_MODEL) == 0
+          && sha256_file(p->tokenizer, tokenizer_path(dir)) == 0
+          && dataset_load(&p->file, opt.prompts, &t, &whole) == 0 && keep_fold(&p->file, inside) == 0
+          && (p->whole = allocate(p->file.num_records, sizeof *p->whole))
+          && (p->prompt = allocate(p->file.num_records, sizeof *p->prompt));
+    const int begin = t.bos >= 0 ? t.bos : t.eos;
+    const Sampling s = sampling(&t, &m, n);
+    opt.unique = 1;
+    p->t = &t;
+    ok = ok && (p->num_prompts = sample_prompts(&p->file, &begin, p->whole, p->prompt)) >= 0
+      && generate(&m, &t, p->prompt, p->num_prompts, &s, keep_completion, p) == 0;
+    if (ok && !opt.quiet)
+        fprintf(stderr, "%s: %zu completions of %d prompts in %.1f s\n", p->name, p->n, p->num_prompts,
+                now() - start);
+    ok = ok && (!inside || read_answers(p, &m, &t, opt.prompts, &o) == 0);
+    model_free(&m), tokenizer_free(&t);
+    return ok ? 0 : -1;
+}
+
+// The policies are gone: from here on the lengths are the judge's.
+static int judge(Policy *policy, int policies) {
+    Model m = {0};
+    Tokenizer t = {0};
+    if (opt.judge_max_length) opt.max_length = opt.judge_max_length;
+    if (opt.judge_max_prompt_length) opt.max_prompt_length = opt.judge_max_prompt_length;
+    int ok = load_model(&m, &t, opt.judge, LOAD_REWARD_MODEL) == 0
+          && judge_policies(policy, policies, &m, &t, data_options()) == 0;
+    model_free(&m), tokenizer_free(&t);
+    return ok ? 0 : -1;
+}
+
+// What both commands need, before anything is computed.
+static int check_judging(void) {
+    Config c;
+    if (!opt.model.n || !opt.judge || !opt.prompts)
+        return fail(EX_USAGE, "--model, --judge and --prompts are needed");
+    if (opt.folds > 1 && opt.fold >= opt.folds) return fail(EX_USAGE, "--fold must be below --folds");
+    if (checkpoint_config(&c, opt.judge) < 0) return -1;
+    return c.reward ? 0 : fail(EX_DATAERR, "--judge %s: a language model; a reward model is needed",
+                               opt.judge);
+}
+
+int command_bestof(void) {
+    Policy p = {0};
+    Buffer best = {0}, all = {0};
+    const char *dir;
+    if (check_judging() < 0) return -1;
+    if (!opt.out) return fail(EX_USAGE, "--out is needed");
+    split_model(opt.model.item[0], p.name, &dir);
+    int ok = write_completions(&p, dir, opt.n, 0) == 0 && judge(&p, 1) == 0 && best_of_n(&p, &best, &all) == 0
+          && file_write(opt.out, best.data, best.len) == 0
+          && (!opt.all || file_write(opt.all, all.data, all.len) == 0);
+    policy_free(&p), buffer_free(&best), buffer_free(&all);
+    return ok ? 0 : -1;
+}
+
+int command_compare(void) {
+    const int n = opt.model.n;
+    Policy *policy = allocate((size_t)n + 1, sizeof *policy);
+    Model m = {0};
+    Tokenizer t = {0};
+    Buffer out = {0};
+    const char *dir;
+    char sha[65];
+    int ok = policy && check_judging() == 0;
+    for (int i = 0; ok && i < n; i++) {
+        split_model(opt.model.item[i], policy[i].name, &dir);
+        for (int k = 0; ok && k < i; k++)
+            if (!strcmp(policy[i].name, policy[k].name))
+                ok = fail(EX_USAGE, "--model: two models are called %s; give one another name: NAME=FOLDER",
+                          policy[i].name) == 0;
+    }
+    for (int i = 0; ok && i < n; i++) {
+        split_model(opt.model.item[i], policy[i].name, &dir);
+        ok = write_completions(&policy[i], dir, 1, 1) == 0;
+        if (ok && policy[i].num_prompts != policy->num_prompts)
+            ok = fail(EX_DATAERR, "%s: other prompts than of %s", policy[i].name, policy->name) == 0;
+        if (!i && !opt.reference) opt.reference = dir;
+    }
+    ok = ok && load_model(&m, &t, opt.reference, LOAD_LANGUAGE_MODEL) == 0
+      && sha256_file(sha, tokenizer_path(opt.reference)) == 0;
+    for (int i = 0; ok && i < n; i++)
+        if (!strcmp(sha, policy[i].tokenizer)) ok = read_references(&policy[i], &m, t.eos) == 0;
+    model_free(&m), tokenizer_free(&t);
+    ok = ok && judge(policy, n) == 0;
+    for (int i = 0; ok && i < n; i++) {
+        const int reference = !strcmp(sha, policy[i].tokenizer);
+        ok = measure_policy(&policy[i], policy, reference, (uint64_t)opt.seed) == 0
+          && (!opt.out || write_comparison(&out, &policy[i], policy, reference) == 0);
+    }
+    if (ok) {
+        static const char *const answers[] = {[DATA_COMPLETION] = "answers", [DATA_PAIR] = "chosen answers",
+            [DATA_POINT] = "answers with the label true, or a score above the mean,"};
+        printf("%d prompts of %s, one completion each; rewards by %s\n", policy->num_prompts, opt.prompts,
+               opt.judge);
+        printf("first is %s; KL is to %s", policy->name, opt.reference);
+        if (policy->good)
+            printf("; perplexity of %d %s of the file", policy->good, answers[policy->file.kind]);
+        printf("\n");
+        print_comparison(policy, n);
+    }
+    ok = ok && (!opt.out || file_write(opt.out, out.data, out.len) == 0);
+    for (int i = 0; policy && i < n; i++) policy_free(&policy[i]);
+    free(policy), buffer_free(&out);
     return ok ? 0 : -1;
 }
 #endif

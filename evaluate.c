@@ -1,8 +1,9 @@
-/* evaluate.c - reward models on pairs: the cells (model, data set) of reward differences, their metrics as
- * tables and JSON lines.  Cells computed apart (other seeds, other folds) are read back and joined.        */
+/* evaluate.c - more eval and score: reward models and policies on held-out data.  The cells (model, data set)
+ * of reward differences, their metrics as tables and JSON lines; cells computed apart (other seeds, other
+ * folds) are read back and joined.                                                                         */
 #ifndef EVALUATE_C
 #define EVALUATE_C
-#include "train.c"
+#include "setup.c"
 
 typedef struct {
     char model[64], data[64];
@@ -262,6 +263,222 @@ static int print_table(Cells *cells) {
     printf("\nmean of the %d sets; the longer answer wins %.1f %%\n", sets, 100 * longer);
     print_head(beside);
     for (int r = 0; ok && r < models; r++) ok = print_mean_row(cells, model[r], model[0], data, sets) == 0;
+    return ok ? 0 : -1;
+}
+
+// ------------------------------------------------------------------------evaluating models
+
+// dir with %s replaced by the data set's name
+static void folder_for(char path[4096], const char *dir, size_t n, const char *name) {
+    const char *mark = strstr(dir, "%s");
+    if (mark && (size_t)(mark - dir) + 2 <= n)
+        snprintf(path, 4096, "%.*s%s%.*s", (int)(mark - dir), dir, name, (int)(n - (size_t)(mark - dir) - 2),
+                 mark + 2);
+    else snprintf(path, 4096, "%.*s", (int)n, dir);
+}
+
+static int same_rows(const Dataset *a, const Dataset *b) {
+    size_t i = 0;
+    while (i < a->num_records && i < b->num_records && a->record[i].line_start == b->record[i].line_start)
+        i++;
+    return i == a->num_records && i == b->num_records;
+}
+
+// The mean reward of the folders A+B+C for every answer of the file, and the pairs' differences into a cell.
+static int evaluate_cell(Cells *cells, const char *spec, const char *file, FILE *out) {
+    char name[64], path[4096];
+    const char *folders;
+    DataOptions o = data_options();
+    float *sum = NULL, *reward = NULL;
+    Dataset d = {0};
+    int ok = 1, parts = 0;
+    Cell *c = NULL;
+    split_model(spec, name, &folders);
+    if (!*folders) return fail(EX_USAGE, "--model %s: the folder is missing", spec);
+    for (const char *dir = folders; ok && *dir; ) {
+        size_t n = strcspn(dir, "+");
+        Model m = {0};
+        Tokenizer t = {0};
+        Dataset own = {0};                                            // each model has its own tokenizer
+        char set[64];
+        dataset_name(set, file);
+        folder_for(path, dir, n, set);
+        ok = load_model(&m, &t, path, LOAD_REWARD_MODEL) == 0;
+        ok = ok && dataset_load(&own, file, &t, &o) == 0;
+        if (ok && own.kind != DATA_PAIR)
+            ok = fail(EX_DATAERR, "%s: %s data; pairs are needed", own.path, data_kind_name[own.kind]) == 0;
+        ok = ok && keep_fold(&own, 1) == 0;
+        if (ok && parts && !same_rows(&d, &own))
+            ok = fail(EX_DATAERR, "%s: --over_length drop leaves other pairs to another model of %s",
+                      own.path, name) == 0;
+        if (ok && !parts)
+            ok = (sum = allocate(own.num_answers, sizeof *sum))
+              && (reward = allocate(own.num_answers, sizeof *reward));
+        ok = ok && evaluate_rewards(&m, t.eos, &own, reward) == 0;
+        for (size_t i = 0; ok && i < own.num_answers; i++) sum[i] += reward[i];
+        if (parts++) dataset_free(&own);
+        else d = own;
+        model_free(&m), tokenizer_free(&t);
+        dir += n + (dir[n] == '+');
+    }
+    ok = ok && (c = cell_of(cells, name, d.name)) != NULL;
+    int from = c ? c->n : 0;
+    for (size_t i = 0; ok && i < d.num_records; i++) {
+        const Record *r = &d.record[i];
+        const Answer *a = &d.answer[r->first];
+        double delta = ((double)sum[r->first] - sum[r->first + 1]) / parts;
+        ok = cell_add(c, delta, a[0].chars, a[1].chars, r->group, r->line) == 0;
+    }
+    if (ok && c->n == from) ok = fail(EX_DATAERR, "%s: no pairs", d.path) == 0;
+    if (ok && out) ok = write_pairs(out, c, from) == 0;
+    dataset_free(&d), free(sum), free(reward);
+    return ok ? 0 : -1;
+}
+
+// dir's log-probabilities of a file's answers: d, logp(num_answers); the model is gone when it returns.
+static int policy_logps(Dataset *d, double **logp, const char *dir, const char *file) {
+    Model m = {0};
+    Tokenizer t = {0};
+    DataOptions o = data_options();
+    int ok = load_model(&m, &t, dir, LOAD_LANGUAGE_MODEL) == 0 && dataset_load(d, file, &t, &o) == 0;
+    if (ok && d->kind != DATA_PAIR && d->kind != DATA_POINT && d->kind != DATA_COMPLETION)
+        ok = needs(d, "pairs, points or completions are needed") == 0;
+    ok = ok && keep_fold(d, 1) == 0 && (*logp = allocate(d->num_answers, sizeof **logp))
+      && evaluate_logps(&m, t.eos, d, *logp) == 0;
+    model_free(&m), tokenizer_free(&t);
+    return ok ? 0 : -1;
+}
+
+// One policy against the reference's log-probabilities ref of d: pairs go into a cell, all else is printed.
+static int evaluate_policy(Cells *cells, const char *spec, const char *file, const Dataset *d,
+                           const double *ref, FILE *out) {
+    char name[64];
+    const char *dir;
+    Dataset own = {0};
+    Buffer quoted = {0};
+    double *logp = NULL, *reward = NULL;
+    Held x;
+    Cell *c = NULL;
+    split_model(spec, name, &dir);
+    if (!*dir) return fail(EX_USAGE, "--model %s: the folder is missing", spec);
+    int ok = policy_logps(&own, &logp, dir, file) == 0;
+    if (ok && (own.num_tokens != d->num_tokens
+               || memcmp(own.token, d->token, d->num_tokens * sizeof *d->token)))
+        ok = fail(EX_DATAERR,
+                  "%s: %s has another tokenizer than the reference; log-probabilities of other tokens do "
+                  "not compare", own.path, name) == 0;
+    ok = ok && (reward = allocate(own.num_answers, sizeof *reward))
+      && (own.kind != DATA_PAIR || (c = cell_of(cells, name, own.name)));
+    if (ok) implicit_rewards(reward, &own, logp, ref, opt.beta);
+    int from = c ? c->n : 0;
+    for (size_t i = 0; ok && c && i < own.num_records; i++) {
+        const Record *r = &own.record[i];
+        const Answer *a = &own.answer[r->first];
+        ok = cell_add(c, reward[r->first] - reward[r->first + 1], a[0].chars, a[1].chars, r->group,
+                      r->line) == 0;
+    }
+    if (ok && c && out) ok = write_pairs(out, c, from) == 0;
+    ok = ok && held_out(&x, &own, logp, reward) == 0;
+    if (ok) printf("%s on ", name), print_held(stdout, own.name, &own, &x);
+    if (ok && out && (ok = json_quote(&quoted, name, strlen(name)) == 0)) {
+        fprintf(out, "{\"event\":\"policy\",\"model\":%s,\"eval\":\"%s\",\"n\":%d", quoted.data, own.name,
+                x.n);
+        write_held(out, "", &x);
+        fprintf(out, "}\n");
+    }
+    dataset_free(&own), free(logp), free(reward), buffer_free(&quoted);
+    return ok ? 0 : -1;
+}
+
+// The reference, then each policy: never two models at a time.
+static int evaluate_policies(Cells *cells, const char *file, FILE *out) {
+    Dataset d = {0};
+    double *ref = NULL;
+    int ok = policy_logps(&d, &ref, opt.reference, file) == 0;
+    for (int i = 0; ok && i < opt.model.n; i++)
+        ok = evaluate_policy(cells, opt.model.item[i], file, &d, ref, out) == 0;
+    dataset_free(&d), free(ref);
+    return ok ? 0 : -1;
+}
+
+int command_eval(void) {
+    Cells cells = {0};
+    Output file = {.fd = -1};
+    FILE *out = NULL;
+    char a[64], b[64];
+    const char *folder;
+    int ok = 1;
+    if (!opt.from.n && (!opt.model.n || !opt.eval.n))
+        return fail(EX_USAGE, "--model and --eval are needed, or --from");
+    if (opt.folds > 1 && opt.fold >= opt.folds) return fail(EX_USAGE, "--fold must be below --folds");
+    for (int i = 0; i < opt.eval.n; i++)                               // cells of one name would be joined
+        for (int k = 0; k < i; k++)
+            if (dataset_name(a, opt.eval.item[i]), dataset_name(b, opt.eval.item[k]), !strcmp(a, b))
+                return fail(EX_USAGE, "--eval: two files are called %s; give one another name: FILE:NAME", a);
+    for (int i = 0; i < opt.model.n; i++)
+        for (int k = 0; k < i; k++)
+            if (split_model(opt.model.item[i], a, &folder), split_model(opt.model.item[k], b, &folder),
+                !strcmp(a, b))
+                return fail(EX_USAGE, "--model: two models are called %s; "
+                            "give one another name: NAME=FOLDER", a);
+    if (opt.out && (output_open(&file, opt.out) < 0 || !(out = fdopen(dup(file.fd), "w")))) {
+        output_drop(&file);
+        return error_code ? -1 : fail(EX_CANTCREAT, "%s: %s", opt.out, strerror(errno));
+    }
+    for (int i = 0; ok && i < opt.from.n; i++) ok = cells_read(&cells, opt.from.item[i]) == 0;
+    for (int k = 0; ok && opt.reference && k < opt.eval.n; k++)
+        ok = evaluate_policies(&cells, opt.eval.item[k], out) == 0;
+    for (int i = 0; ok && !opt.reference && i < opt.model.n; i++)
+        for (int k = 0; ok && k < opt.eval.n; k++)
+            ok = evaluate_cell(&cells, opt.model.item[i], opt.eval.item[k], out) == 0;
+    if (ok && !cells.n && opt.from.n) ok = fail(EX_DATAERR, "%s: no pairs in it", opt.from.item[0]) == 0;
+    ok = ok && (!cells.n || print_table(&cells) == 0);
+    for (size_t i = 0; ok && out && i < cells.n; i++) ok = write_metrics(out, &cells.cell[i]) == 0;
+    if (out && (ferror(out) | fclose(out)) && ok)
+        ok = fail(EX_IOERR, "%s: could not be written", opt.out) == 0;
+    ok = ok && (!out || (output_close(&file) == 0 && output_rename(&file) == 0));
+    output_drop(&file);
+    cells_free(&cells);
+    return ok ? 0 : -1;
+}
+
+/* Standard input to standard output: every row as it stands with what the model says added: scores_chosen,
+ * scores_rejected and results (1, 0.5 or 0) for pairs, reward for one answer, rewards for several.         */
+int command_score(void) {
+    Model m = {0};
+    Tokenizer t = {0};
+    Dataset d = {0};
+    Buffer report = {0};
+    DataOptions o = data_options();
+    float *reward = NULL;
+    o.as_given = 1;
+    if (!opt.model.n) return fail(EX_USAGE, "--model is needed");
+    int ok = load_model(&m, &t, opt.model.item[0], LOAD_REWARD_MODEL) == 0
+          && dataset_load(&d, "-", &t, &o) == 0
+          && dataset_report(&d, &report) == 0;
+    if (ok && !opt.quiet) fprintf(stderr, "%s", report.data);
+    if (ok && d.kind == DATA_PROMPT)
+        ok = fail(EX_DATAERR, "standard input: prompts without answers have no reward") == 0;
+    ok = ok && (reward = allocate(d.num_answers, sizeof *reward))
+      && evaluate_rewards(&m, t.eos, &d, reward) == 0;
+    for (size_t i = 0; ok && i < d.num_records; i++) {
+        const Record *r = &d.record[i];
+        size_t n = r->line_len;
+        const char *row = d.text.data + r->line_start;
+        const float *x = reward + r->first;
+        while (n && row[n-1] != '}') n--;
+        for (size_t k = 0; k + 1 < n; k++) putchar(row[k] == '\n' || row[k] == '\r' ? ' ' : row[k]);
+        if (d.kind == DATA_PAIR)
+            printf(",\"scores_chosen\":%.9g,\"scores_rejected\":%.9g,\"results\":%g", x[0], x[1],
+                   x[0] > x[1] ? 1 : x[0] == x[1] ? 0.5 : 0);
+        else if (r->count == 1) printf(",\"reward\":%.9g", x[0]);
+        else for (int k = 0; k < r->count; k++)
+            printf("%s%.9g%s", k ? "," : ",\"rewards\":[", x[k], k + 1 < r->count ? "" : "]");
+        printf("}\n");
+    }
+    if (ok && (fflush(stdout) || ferror(stdout)))
+        ok = fail(EX_IOERR, "standard output: could not be written") == 0;
+    model_free(&m), tokenizer_free(&t), dataset_free(&d), buffer_free(&report), free(reward);
     return ok ? 0 : -1;
 }
 #endif

@@ -13,12 +13,13 @@
 enum { MAX_FILES = 1024 };
 typedef struct { int n; const char *item[MAX_FILES]; } List;
 
-// What the command line sets; the defaults stand in the options table of more.c.
+// What the command line sets; the defaults stand in the table of options.c.
 typedef struct {
     List model, train, then, demo, eval, from, shape, only;
     const char *out, *reference, *reference_cache, *tokenizer, *dtype, *template_;
     const char *prompt_key, *chosen_key, *rejected_key;
     const char *objective;                                            // of doctor
+    const struct Objective *training;                                 // of train: what its second word says
     int vocab_size, hidden_size, num_layers, num_heads;
     int max_length, max_prompt_length, over_length, pooling, more, normalize, scheduler;
     int max_steps, logging_steps, eval_steps, save_steps, per_step_tokens, per_step_pairs, micro_batch_tokens;
