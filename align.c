@@ -333,7 +333,7 @@ static int write_comparison(Buffer *out, const Policy *p, const Policy *first, i
     return ok ? 0 : -1;
 }
 
-// --------------------------------------------------------------------------------------sampling
+// -------------------------------------------------------------------------------------------------- sampling
 
 typedef struct {
     const Tokenizer *t; const Dataset *d;
@@ -391,9 +391,8 @@ static int sample_prompts(const Dataset *d, const int *begin, Span *whole, Promp
         whole[n] = p;
         prompt[n++] = len ? (Prompt){i, d->token + p.start + (p.len - len), len} : (Prompt){i, begin, 1};
         if (!len && *begin < 0)
-            return fail(EX_DATAERR,
-                        "%s:%zu: the prompt is empty, and the tokenizer has no token that begins a text",
-                                            d->path, r->line);
+            return fail(EX_DATAERR, "%s:%zu: the prompt is empty, and the tokenizer has no token that begins "
+                        "a text", d->path, r->line);
     }
     return n;
 }
@@ -422,13 +421,12 @@ int command_sample(void) {
     double wall = now() - start;
     if (ok && !opt.quiet)
         fprintf(stderr, "%zu completions of %d prompts: %zu tokens in %.2f s, %.0f tokens/s\n", out.texts, n,
-                out.tokens,
-                                  wall, (double)out.tokens / wall);
+                out.tokens, wall, (double)out.tokens / wall);
     model_free(&m), tokenizer_free(&t), dataset_free(&d), free(whole), free(prompt);
     return ok ? 0 : -1;
 }
 
-// --------------------------------------------------------------------best of n, comparing
+// -------------------------------------------------------------------------------------- the commands
 
 // p: n completions of each prompt of the file by the model in dir; the model is gone when it returns.
 static int write_completions(Policy *p, const char *dir, int n, int inside) {
@@ -474,7 +472,6 @@ static int check_judging(void) {
     Config c;
     if (!opt.model.n || !opt.judge || !opt.prompts)
         return fail(EX_USAGE, "--model, --judge and --prompts are needed");
-    if (opt.folds > 1 && opt.fold >= opt.folds) return fail(EX_USAGE, "--fold must be below --folds");
     if (checkpoint_config(&c, opt.judge) < 0) return -1;
     return c.reward ? 0 : fail(EX_DATAERR, "--judge %s: a language model; a reward model is needed",
                                opt.judge);

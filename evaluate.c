@@ -266,7 +266,7 @@ static int print_table(Cells *cells) {
     return ok ? 0 : -1;
 }
 
-// ------------------------------------------------------------------------evaluating models
+// ----------------------------------------------------------------------------------------- evaluating models
 
 // dir with %s replaced by the data set's name
 static void folder_for(char path[4096], const char *dir, size_t n, const char *name) {
@@ -410,7 +410,6 @@ int command_eval(void) {
     int ok = 1;
     if (!opt.from.n && (!opt.model.n || !opt.eval.n))
         return fail(EX_USAGE, "--model and --eval are needed, or --from");
-    if (opt.folds > 1 && opt.fold >= opt.folds) return fail(EX_USAGE, "--fold must be below --folds");
     for (int i = 0; i < opt.eval.n; i++)                               // cells of one name would be joined
         for (int k = 0; k < i; k++)
             if (dataset_name(a, opt.eval.item[i]), dataset_name(b, opt.eval.item[k]), !strcmp(a, b))

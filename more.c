@@ -79,7 +79,8 @@ static const char *const compare_help =
     "and wins are the judge's; equal rewards and equal texts are ties.  KL is the mean of log pi - log ref\n"
     "over the policy's own completions (of the policy itself at temperature 1 without filters).\n"
     "Perplexity is that of the file's answers, of good ones where the file says which: chosen, labelled\n"
-    "true, scored above the mean.  Intervals are 95 %, by bootstrap over prompts; +- is one standard error.\n";
+    "true, scored above the mean.  Intervals are 95 %, by bootstrap over prompts; +- is one standard\n"
+    "error.\n";
 
 static void print_help(const Command *c) {
     set_defaults(c ? c->bit : 0);

@@ -80,8 +80,7 @@ static const struct Option {
      "of all measurements, 0: at least 3, more where they are short"},
     {"tokenizer",           ALL, TEXT, &opt.tokenizer, 0, 0, 0, 0, NULL,
      "tokenizer.json, if not the model folder's"},
-    {"dtype",               TRAIN, TEXT, &opt.dtype, 0, 0, 0, 0, "f32",
-     "how weights are stored: f32, f16 or bf16"},
+    {"dtype",               TRAIN, CHOICE, &opt.dtype, 0, 0, 0, dtype_names, 0, "how weights are stored"},
     {"vocab_size",          LM, INT, &opt.vocab_size, 4096, 258, 1 << 20, 0, 0,
      "new model without --tokenizer: learn this many pieces from the training files"},
     {"hidden_size",         LM, INT, &opt.hidden_size, 256, 8, 65536, 0, 0, "new model: channels"},
@@ -334,6 +333,7 @@ static int parse_options(const Command *c, int argc, char **argv) {
         while (!equals && o->kind == LIST && i + 1 < argc && strncmp(argv[i+1], "--", 2))
             if (set_option(o, argv[++i]) < 0) return -1;
     }
+    if (opt.folds > 1 && opt.fold >= opt.folds) return fail(EX_USAGE, "--fold must be below --folds");
     if (opt.compat == COMPAT_ULMA_RELEASE) opt.logp = LOGP_MEAN, opt.reduction = REDUCE_CLASS_MEANS;
     if (opt.normalize < 0) opt.normalize = opt.more == MORE_RELEASE ? NORMALIZE_L2 : NORMALIZE_NONE;
     return 0;

@@ -47,6 +47,17 @@ static void split_model(const char *spec, char name[64], const char **folders) {
     else snprintf(name, 64, "%s", *slash ? slash : spec);
 }
 
+// Does the model have a row for each piece, and the positions that are asked for?
+static int check_fit(const Model *m, const Tokenizer *t, const char *dir) {
+    if (t->vocab_size > m->config.vocab_size)
+        return fail(EX_DATAERR, "%s: the tokenizer has %d pieces, the model %d", dir, t->vocab_size,
+                    m->config.vocab_size);
+    if (opt.max_length > m->config.max_positions)
+        return fail(EX_USAGE, "--max_length %d: the model has %d positions", opt.max_length,
+                    m->config.max_positions);
+    return 0;
+}
+
 // A reward model, or a policy, and its tokenizer; --raw_head gives a reward model without a head one.
 static int load_model(Model *m, Tokenizer *t, const char *dir, int kind) {
     Config c;
@@ -57,12 +68,7 @@ static int load_model(Model *m, Tokenizer *t, const char *dir, int kind) {
                     "random head (eval of policies: --reference)", dir);
     if (load_tokenizer(t, dir) < 0 || checkpoint_load(m, dir, kind) < 0) return -1;
     if (t->eos < 0) return fail(EX_DATAERR, "%s: the tokenizer has no end-of-text token", dir);
-    if (t->vocab_size > m->config.vocab_size)
-        return fail(EX_DATAERR, "%s: the tokenizer has %d pieces, the model %d", dir, t->vocab_size,
-                    m->config.vocab_size);
-    if (opt.max_length > m->config.max_positions)
-        return fail(EX_USAGE, "--max_length %d: the model has %d positions", opt.max_length,
-                    m->config.max_positions);
+    if (check_fit(m, t, dir) < 0) return -1;
     if (c.reward || kind != LOAD_REWARD_MODEL) return 0;
     if (opt.pooling >= 0) m->config.pooling = (Pooling)opt.pooling;
     return model_random_head(m, (uint64_t)opt.raw_head);
@@ -116,11 +122,8 @@ int command_train(void) {
     if (!opt.train.n) return fail(EX_USAGE, "--train is needed");
     if (!opt.out) return fail(EX_USAGE, "--out is needed");
     if (!o->windows && !dir) return fail(EX_USAGE, "--model is needed: the folder to start from");
-    if (strcmp(opt.dtype, "f32") && strcmp(opt.dtype, "f16") && strcmp(opt.dtype, "bf16"))
-        return fail(EX_USAGE, "--dtype %s: not a format of weights: f32, f16 or bf16", opt.dtype);
     if (opt.hidden_size % opt.num_heads || opt.hidden_size / opt.num_heads % 4)
         return fail(EX_USAGE, "--hidden_size must be a multiple of 4 x --num_attention_heads");
-    if (opt.folds > 1 && opt.fold >= opt.folds) return fail(EX_USAGE, "--fold must be below --folds");
     if (folder_make(opt.out) < 0) return -1;
 
     if (dir || opt.tokenizer) {
@@ -131,17 +134,12 @@ int command_train(void) {
     if (dir) {
         if (checkpoint_load(&run.model, dir, o->reward ? LOAD_REWARD_MODEL : LOAD_LANGUAGE_MODEL) < 0)
             return -1;
-        if (run.tokenizer.vocab_size > run.model.config.vocab_size)
-            return fail(EX_DATAERR, "%s: the tokenizer has %d pieces, the model %d", dir,
-                        run.tokenizer.vocab_size, run.model.config.vocab_size);
     } else if (model_init(&run.model, new_config(run.tokenizer.vocab_size)) < 0) return -1;
     if ((!dir || opt.random_weights) && model_random(&run.model, (uint64_t)opt.seed) < 0) return -1;
     if (o->reward && opt.pooling >= 0) run.model.config.pooling = (Pooling)opt.pooling;
     if (o->reward && opt.raw_head >= 0 && model_random_head(&run.model, (uint64_t)opt.raw_head) < 0)
         return -1;
-    if (opt.max_length > run.model.config.max_positions)
-        return fail(EX_USAGE, "--max_length %d: the model has %d positions", opt.max_length,
-                    run.model.config.max_positions);
+    if (check_fit(&run.model, &run.tokenizer, dir) < 0) return -1;
 
     const List *then = opt.demo.n ? &opt.demo : &opt.then;            // no command has both
     run.objective = o;
@@ -169,7 +167,7 @@ int command_train(void) {
     char path[4096];
     snprintf(path, sizeof path, "%s/log.jsonl", opt.out);
     if (!(run.log = fopen(path, "w"))) return fail(EX_CANTCREAT, "%s: %s", path, strerror(errno));
-    int result = train(&run, o), bad = ferror(run.log) | fclose(run.log);
+    int result = train(&run), bad = ferror(run.log) | fclose(run.log);
     return result == 0 && bad ? fail(EX_IOERR, "%s: could not be written", path) : result;
 }
 #endif

@@ -16,7 +16,7 @@ typedef struct { int n; const char *item[MAX_FILES]; } List;
 // What the command line sets; the defaults stand in the table of options.c.
 typedef struct {
     List model, train, then, demo, eval, from, shape, only;
-    const char *out, *reference, *reference_cache, *tokenizer, *dtype, *template_;
+    const char *out, *reference, *reference_cache, *tokenizer, *template_;
     const char *prompt_key, *chosen_key, *rejected_key;
     const char *objective;                                            // of doctor
     const struct Objective *training;                                 // of train: what its second word says
@@ -24,7 +24,7 @@ typedef struct {
     int max_length, max_prompt_length, over_length, pooling, more, normalize, scheduler;
     int max_steps, logging_steps, eval_steps, save_steps, per_step_tokens, per_step_pairs, micro_batch_tokens;
     int logp, reduction, labels, score_scale, demos, sft_on, compat;
-    int threads, precision, folds, fold, learn, raw_head, recompute, help, quiet, random_weights, seed;
+    int threads, precision, dtype, folds, fold, learn, raw_head, recompute, help, quiet, random_weights, seed;
     int rounds;                                                       // of bench
     int rows;                                                         // of doctor
     List stop;                                                        // of sample
@@ -37,6 +37,7 @@ typedef struct {
     double beta, label_smoothing, log_z, desirable_weight, undesirable_weight, orpo_lambda, simpo_gamma;
 } Settings;
 static Settings opt;
+static const char *const dtype_names[] = {"f32", "f16", "bf16", NULL};
 
 enum { MAX_PAIRS = 4096 };                                            // of a micro-batch
 enum { MORE_UNIFORM = MORE_MODES };                                  // a third way to weigh a group: 1/K each
@@ -536,9 +537,14 @@ static int evaluate_all(Run *run, const Objective *o, int step) {
     return 0;
 }
 
+static int save(Run *run, char sha256[65]) {                          // the model as it is, into --out
+    return checkpoint_save(&run->model, opt.out, &run->tokenizer_text, dtype_names[opt.dtype], sha256);
+}
+
 /* The whole run: model, tokenizer and data are loaded, the plan is made.  Ends with the line
  * `weights sha256`. 0, or -1 after fail().                                                                 */
-int train(Run *run, const Objective *o) {
+int train(Run *run) {
+    const Objective *o = run->objective;
     const int C = run->model.config.channels, K = run->num_train;
     int steps = (int)run->num_steps, largest = 0;
     char sha256[65];
@@ -589,17 +595,16 @@ int train(Run *run, const Objective *o) {
         tokens += run->tokens;
         log_step(run, o, s + 1, steps, loss, lr, norm, start, tokens);
         if (stop_asked) {
-            if (checkpoint_save(&run->model, opt.out, &run->tokenizer_text, opt.dtype, sha256) < 0) return -1;
+            if (save(run, sha256) < 0) return -1;
             return fail(EX_TEMPFAIL, "stopped after step %d of %d; the weights so far are in %s", s + 1,
                         steps, opt.out);
         }
         if (opt.eval_steps > 0 && (s + 1) % opt.eval_steps == 0 && s + 1 < steps
             && evaluate_all(run, o, s + 1) < 0) return -1;
         if (opt.save_steps > 0 && (s + 1) % opt.save_steps == 0 && s + 1 < steps
-            && checkpoint_save(&run->model, opt.out, &run->tokenizer_text, opt.dtype, sha256) < 0) return -1;
+            && save(run, sha256) < 0) return -1;
     }
-    if (checkpoint_save(&run->model, opt.out, &run->tokenizer_text, opt.dtype, sha256) < 0
-        || evaluate_all(run, o, steps) < 0) return -1;
+    if (save(run, sha256) < 0 || evaluate_all(run, o, steps) < 0) return -1;
     if (o->finish) o->finish(run);
     fprintf(stderr, "%s: %zu tokens in %.1f s\n", opt.out, tokens, now() - start);
     if (run->log)

@@ -165,7 +165,7 @@ if part usage; then
     refused 64 "--pooling first: unknown" ./more train more --pooling first
     refused 64 "--more none: unknown" ./more train more --more=none
     refused 64 "--normalize l3: unknown" ./more train more --normalize l3
-    refused 64 "f8: not a format of weights" ./more train reward $pairs --train $abc --out "$t/f8" --dtype f8
+    refused 64 "--dtype f8: unknown; see --help for the choices" ./more train reward $pairs --train $abc --out "$t/f8" --dtype f8
     [ -f "$t/f8/log.jsonl" ] && fault "it was noticed after training only"
     refused 64 "--template chatml: unknown" ./more train reward $pairs --train $abc --out "$t/x" --template chatml
     refused 64 "MORE_ISA=z80: unknown here" env MORE_ISA=z80 ./more inspect --model "$t/lm"
