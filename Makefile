@@ -1,5 +1,5 @@
 # make        builds ./more            make run    trains and compares reward models on the shipped data (minutes)
-# make test   runs every test          make study  the full comparison, resumable (hours)
+# make test   runs every test          make study  the full comparison, resumable (an hour)
 # make align  a judge and six policies, compared on test prompts (minutes)
 #
 # What make does, `cc -O2 more.c -o more -lm` can do too, on one thread; the numbers are the same.

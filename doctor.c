@@ -416,10 +416,7 @@ static Key row_key(const Dataset *data, const Record *r, int file) {
 }
 
 static int is_binary(const Dataset *data) {
-    for (size_t i = 0; i < data->num_answers; i++) {
-        float x = data->answer[i].score;
-        if (x < 0 || (x > 0 && x < 1) || x > 1) return 0;
-    }
+    for (size_t i = 0; i < data->num_answers; i++) if (!is_label(data->answer[i].score)) return 0;
     return 1;
 }
 

@@ -540,7 +540,7 @@ INLINE uint32_t round_bf16(float x) {
 }
 INLINE float word_of(uint32_t upper, uint32_t lower) { return float_of((upper & 0xffff0000u) | lower >> 16); }
 
-// out[r LDO + w] = words of the row x[r rs ..], K numbers and zeros to a whole block
+// out[r ldo + w] = words of the row x[r rs ..], K numbers and zeros to a whole block
 INLINE void words_of_rows_body(const int hw, float *out, size_t ldo, const float *x, size_t rs, int n,
                                int K) {
     (void)hw;

@@ -3,7 +3,7 @@
  * One step serves them all: forward, the texts' log-probabilities, a loss of loss.c on one number a text, its
  * gradient spread over the texts' rows, backward.  The reference is the model before the first step: its
  * log-probabilities are computed once, kept on disk, and never need a second model.  A new objective is a
- * loss in loss.c, a wrapper and a line of policies[] here, a command in more.c.                          */
+ * loss in loss.c, a wrapper and a line of policies[] here, a command in more.c, its bit in options.c.      */
 #ifndef POLICY_C
 #define POLICY_C
 #include "train.c"

@@ -162,7 +162,7 @@ int command_train(void) {
     if (o->data ? policy_data(&run) < 0 || plan_rows(&run) < 0
         : o->reward ? plan_pairs(&run, o->grouped) < 0
                   : plan_windows(&run, 0, run.num_train, opt.epochs, &tokens) < 0
-                 || plan_windows(&run, run.num_train, run.num_train + run.num_then, 1, &tokens) < 0)
+                 || plan_windows(&run, run.num_train, run.num_train + run.num_then, opt.epochs, &tokens) < 0)
         return -1;
     char path[4096];
     snprintf(path, sizeof path, "%s/log.jsonl", opt.out);
