@@ -92,7 +92,7 @@ static int read_answers(Policy *p, Model *m, const Tokenizer *t, const char *fil
     const size_t n = d.num_answers;
     ok = ok && (logp = allocate(n, sizeof *logp)) && (p->nll = allocate(n, sizeof *logp))
       && (p->scored = allocate(n, sizeof *logp)) && (p->group = allocate(n, sizeof *p->group))
-      && evaluate_logps(m, t->eos, &d, logp) == 0;
+      && evaluate_texts(m, t->eos, &d, logp) == 0;
     const double mean = ok ? mean_score(&d) : 0;
     for (size_t i = 0; ok && i < d.num_records; i++)
         for (int k = 0; k < d.record[i].count; k++) {
@@ -116,7 +116,7 @@ static int read_references(Policy *p, Model *m, int eos) {
             ok = fail(EX_DATAERR, "completion %zu of %s has %d tokens with its prompt, the reference %d "
                       "positions", i + 1, p->name, rows, positions) == 0;
     }
-    ok = ok && evaluate_logps(m, eos, &p->drawn, logp) == 0;
+    ok = ok && evaluate_texts(m, eos, &p->drawn, logp) == 0;
     for (size_t i = 0; ok && i < p->n; i++) p->written[i].ref = logp[i];
     free(logp);
     return ok ? 0 : -1;
@@ -127,7 +127,7 @@ static int read_references(Policy *p, Model *m, int eos) {
 static int judge_policies(Policy *policy, int policies, Model *m, const Tokenizer *t, DataOptions o) {
     Buffer rows = {0};
     Dataset d = {0};
-    float *reward = NULL;
+    double *reward = NULL;
     int ok = 1;
     for (int i = 0; i < policies; i++)
         for (size_t k = 0; ok && k < policy[i].n; k++) {
@@ -138,12 +138,12 @@ static int judge_policies(Policy *policy, int policies, Model *m, const Tokenize
     o.as_given = 1, o.over_length = OVER_TRUNCATE, o.rows = &rows;
     o.prompt_key = o.chosen_key = o.rejected_key = NULL;
     ok = ok && dataset_load(&d, "completions", t, &o) == 0
-      && (reward = allocate(d.num_answers, sizeof *reward)) && evaluate_rewards(m, t->eos, &d, reward) == 0;
+      && (reward = allocate(d.num_answers, sizeof *reward)) && evaluate_texts(m, t->eos, &d, reward) == 0;
     size_t at = 0;
     for (int i = 0; ok && i < policies; i++)
         for (size_t k = 0; ok && k < policy[i].n; k++, at++) {
             const char *name = policy[i].name;
-            policy[i].written[k].reward = (double)reward[at];
+            policy[i].written[k].reward = reward[at];
             if (!isfinite(reward[at]))
                 ok = fail(EX_DATAERR, "completion %zu of %s: the reward is not finite", k + 1, name) == 0;
         }
@@ -499,14 +499,9 @@ int command_compare(void) {
     Buffer out = {0};
     const char *dir;
     char sha[65];
-    int ok = policy && check_judging() == 0;
-    for (int i = 0; ok && i < n; i++) {
-        split_model(opt.model.item[i], policy[i].name, &dir);
-        for (int k = 0; ok && k < i; k++)
-            if (!strcmp(policy[i].name, policy[k].name))
-                ok = fail(EX_USAGE, "--model: two models are called %s; give one another name: NAME=FOLDER",
-                          policy[i].name) == 0;
-    }
+    int ok = policy && check_judging() == 0 && names_differ(&opt.model) == 0;
+    if (ok && !strcmp(opt.prompts, "-"))
+        ok = fail(EX_USAGE, "-: compare reads prompts for each policy; give a file, not standard input") == 0;
     for (int i = 0; ok && i < n; i++) {
         split_model(opt.model.item[i], policy[i].name, &dir);
         ok = write_completions(&policy[i], dir, 1, 1) == 0;

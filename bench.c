@@ -757,10 +757,9 @@ static void add_generation(Bench *b) {
 }
 
 static int add_lm(Bench *b) {
-    static const Objective lm = {.windows = 1, .step = step_lm};
     char name[64];
     snprintf(name, sizeof name, "step lm B%d T%d", (int)b->run.step_end[0], LM_ROWS);
-    if (!add_steps(b, name, &lm, 0, 1)) return -1;
+    if (!add_steps(b, name, &objective_lm, 0, 1)) return -1;
     add_layers(b);
     int sft = b->num_measures;
     Measure *x = add_steps(b, "step sft", &policies[POLICY_SFT], 1, 2);
@@ -770,12 +769,11 @@ static int add_lm(Bench *b) {
     return 0;
 }
 static int add_reward(Bench *b) {
-    static const Objective reward = {.reward = 1, .step = step_reward};
     static const char *const names[] = {"step reward", "step reward padded", "step reward real",
                                         "step reward real padded"};
     const size_t real = (b->run.num_steps - 2) / 2, end[] = {1, 2, 2 + real, 2 + 2*real};
     for (int i = 0, packed = 0; i < (real ? 4 : 2); i++) {
-        Measure *x = add_steps(b, names[i], &reward, i ? end[i-1] : 0, end[i]);
+        Measure *x = add_steps(b, names[i], &objective_reward, i ? end[i-1] : 0, end[i]);
         if (!x) return -1;
         if (i % 2) x->than = packed;
         else packed = b->num_measures - 1;

@@ -277,11 +277,12 @@ static void folder_for(char path[4096], const char *dir, size_t n, const char *n
     else snprintf(path, 4096, "%.*s", (int)n, dir);
 }
 
+// the same rows of a file, each answer with the same number
 static int same_rows(const Dataset *a, const Dataset *b) {
     size_t i = 0;
-    while (i < a->num_records && i < b->num_records && a->record[i].line_start == b->record[i].line_start)
-        i++;
-    return i == a->num_records && i == b->num_records;
+    while (i < a->num_records && i < b->num_records && a->record[i].line_start == b->record[i].line_start
+           && a->record[i].first == b->record[i].first) i++;
+    return i == a->num_records && i == b->num_records && a->num_answers == b->num_answers;
 }
 
 // The mean reward of the folders A+B+C for every answer of the file, and the pairs' differences into a cell.
@@ -289,7 +290,7 @@ static int evaluate_cell(Cells *cells, const char *spec, const char *file, FILE 
     char name[64], path[4096];
     const char *folders;
     DataOptions o = data_options();
-    float *sum = NULL, *reward = NULL;
+    double *sum = NULL, *reward = NULL;
     Dataset d = {0};
     int ok = 1, parts = 0;
     Cell *c = NULL;
@@ -305,8 +306,7 @@ static int evaluate_cell(Cells *cells, const char *spec, const char *file, FILE 
         folder_for(path, dir, n, set);
         ok = load_model(&m, &t, path, LOAD_REWARD_MODEL) == 0;
         ok = ok && dataset_load(&own, file, &t, &o) == 0;
-        if (ok && own.kind != DATA_PAIR)
-            ok = fail(EX_DATAERR, "%s: %s data; pairs are needed", own.path, data_kind_name[own.kind]) == 0;
+        if (ok && own.kind != DATA_PAIR) ok = needs(&own, "pairs are needed") == 0;
         ok = ok && keep_fold(&own, 1) == 0;
         if (ok && parts && !same_rows(&d, &own))
             ok = fail(EX_DATAERR, "%s: --over_length drop leaves other pairs to another model of %s",
@@ -314,7 +314,7 @@ static int evaluate_cell(Cells *cells, const char *spec, const char *file, FILE 
         if (ok && !parts)
             ok = (sum = allocate(own.num_answers, sizeof *sum))
               && (reward = allocate(own.num_answers, sizeof *reward));
-        ok = ok && evaluate_rewards(&m, t.eos, &own, reward) == 0;
+        ok = ok && evaluate_texts(&m, t.eos, &own, reward) == 0;
         for (size_t i = 0; ok && i < own.num_answers; i++) sum[i] += reward[i];
         if (parts++) dataset_free(&own);
         else d = own;
@@ -326,7 +326,7 @@ static int evaluate_cell(Cells *cells, const char *spec, const char *file, FILE 
     for (size_t i = 0; ok && i < d.num_records; i++) {
         const Record *r = &d.record[i];
         const Answer *a = &d.answer[r->first];
-        double delta = ((double)sum[r->first] - sum[r->first + 1]) / parts;
+        double delta = (sum[r->first] - sum[r->first + 1]) / parts;
         ok = cell_add(c, delta, a[0].chars, a[1].chars, r->group, r->line) == 0;
     }
     if (ok && c->n == from) ok = fail(EX_DATAERR, "%s: no pairs", d.path) == 0;
@@ -344,7 +344,7 @@ static int policy_logps(Dataset *d, double **logp, const char *dir, const char *
     if (ok && d->kind != DATA_PAIR && d->kind != DATA_POINT && d->kind != DATA_COMPLETION)
         ok = needs(d, "pairs, points or completions are needed") == 0;
     ok = ok && keep_fold(d, 1) == 0 && (*logp = allocate(d->num_answers, sizeof **logp))
-      && evaluate_logps(&m, t.eos, d, *logp) == 0;
+      && evaluate_texts(&m, t.eos, d, *logp) == 0;
     model_free(&m), tokenizer_free(&t);
     return ok ? 0 : -1;
 }
@@ -406,7 +406,6 @@ int command_eval(void) {
     Output file = {.fd = -1};
     FILE *out = NULL;
     char a[64], b[64];
-    const char *folder;
     int ok = 1;
     if (!opt.from.n && (!opt.model.n || !opt.eval.n))
         return fail(EX_USAGE, "--model and --eval are needed, or --from");
@@ -414,12 +413,7 @@ int command_eval(void) {
         for (int k = 0; k < i; k++)
             if (dataset_name(a, opt.eval.item[i]), dataset_name(b, opt.eval.item[k]), !strcmp(a, b))
                 return fail(EX_USAGE, "--eval: two files are called %s; give one another name: FILE:NAME", a);
-    for (int i = 0; i < opt.model.n; i++)
-        for (int k = 0; k < i; k++)
-            if (split_model(opt.model.item[i], a, &folder), split_model(opt.model.item[k], b, &folder),
-                !strcmp(a, b))
-                return fail(EX_USAGE, "--model: two models are called %s; "
-                            "give one another name: NAME=FOLDER", a);
+    if (names_differ(&opt.model) < 0) return -1;
     if (opt.out && (output_open(&file, opt.out) < 0 || !(out = fdopen(dup(file.fd), "w")))) {
         output_drop(&file);
         return error_code ? -1 : fail(EX_CANTCREAT, "%s: %s", opt.out, strerror(errno));
@@ -433,7 +427,8 @@ int command_eval(void) {
     if (ok && !cells.n && opt.from.n) ok = fail(EX_DATAERR, "%s: no pairs in it", opt.from.item[0]) == 0;
     ok = ok && (!cells.n || print_table(&cells) == 0);
     for (size_t i = 0; ok && out && i < cells.n; i++) ok = write_metrics(out, &cells.cell[i]) == 0;
-    if (out && (ferror(out) | fclose(out)) && ok)
+    int bad = out && ferror(out);
+    if (out && (fclose(out) || bad) && ok)
         ok = fail(EX_IOERR, "%s: could not be written", opt.out) == 0;
     ok = ok && (!out || (output_close(&file) == 0 && output_rename(&file) == 0));
     output_drop(&file);
@@ -449,7 +444,7 @@ int command_score(void) {
     Dataset d = {0};
     Buffer report = {0};
     DataOptions o = data_options();
-    float *reward = NULL;
+    double *reward = NULL;
     o.as_given = 1;
     if (!opt.model.n) return fail(EX_USAGE, "--model is needed");
     int ok = load_model(&m, &t, opt.model.item[0], LOAD_REWARD_MODEL) == 0
@@ -459,12 +454,12 @@ int command_score(void) {
     if (ok && d.kind == DATA_PROMPT)
         ok = fail(EX_DATAERR, "standard input: prompts without answers have no reward") == 0;
     ok = ok && (reward = allocate(d.num_answers, sizeof *reward))
-      && evaluate_rewards(&m, t.eos, &d, reward) == 0;
+      && evaluate_texts(&m, t.eos, &d, reward) == 0;
     for (size_t i = 0; ok && i < d.num_records; i++) {
         const Record *r = &d.record[i];
         size_t n = r->line_len;
         const char *row = d.text.data + r->line_start;
-        const float *x = reward + r->first;
+        const double *x = reward + r->first;
         while (n && row[n-1] != '}') n--;
         for (size_t k = 0; k + 1 < n; k++) putchar(row[k] == '\n' || row[k] == '\r' ? ' ' : row[k]);
         if (d.kind == DATA_PAIR)

@@ -397,7 +397,7 @@ static const struct Tile {
     const char *name;
     Isa isa;
     Kernel fp32, bf16;
-    int direct;                                             // fp32 reads no b beyond width: b may lie unpacked
+    int direct;                                             // fp32 reads no b beyond width: may be unpacked
     int square;                                                       // rows and columns that transpose takes
     void (*transpose)(real *out, size_t ldo, const real *x, size_t ldx);
 } tiles[] = {

@@ -42,7 +42,7 @@ static const Command commands[] = {
     {"score", NULL, SCORE, command_score, NULL,
      "rewards for JSON lines from standard input"},
     {"sample", NULL, SAMPLE, command_sample, NULL,
-     "texts of a language model, to prompts from standard input"},
+     "texts of a language model, to prompts of a file or standard input"},
     {"bestof", NULL, BESTOF, command_bestof, NULL,
      "the best of n completions by a reward model: rows for train sft"},
     {"compare", NULL, COMPARE, command_compare, NULL,

@@ -47,7 +47,7 @@ static const struct Option {
     const char *const *choices;
     const char *text, *help;                                          // standard of a text
 } options[] = {
-    {"model",               ALL, LIST, &opt.model, 0, 0, 0, 0, 0,
+    {"model",               ALL & ~SELFTEST, LIST, &opt.model, 0, 0, 0, 0, 0,
      "model folder (eval, compare: several, as NAME=FOLDER)"},
     {"train",               TRAIN | TOKENIZE | BENCH | DOCTOR, LIST, &opt.train, 0, 0, 0, 0, 0,
      "training files, FILE or FILE:NAME (bench: real pairs, one file)"},
@@ -78,7 +78,7 @@ static const struct Option {
      "measurements whose names start so: machine, product, step, layer, \"step reward\""},
     {"rounds",              BENCH, INT, &opt.rounds, 0, 0, MAX_ROUNDS, 0, 0,
      "of all measurements, 0: at least 3, more where they are short"},
-    {"tokenizer",           ALL, TEXT, &opt.tokenizer, 0, 0, 0, 0, NULL,
+    {"tokenizer",           ALL & ~(INSPECT | GRADCHECK | SELFTEST), TEXT, &opt.tokenizer, 0, 0, 0, 0, NULL,
      "tokenizer.json, if not the model folder's"},
     {"dtype",               TRAIN, CHOICE, &opt.dtype, 0, 0, 0, dtype_names, 0, "how weights are stored"},
     {"vocab_size",          LM, INT, &opt.vocab_size, 4096, 258, 1 << 20, 0, 0,
@@ -160,7 +160,7 @@ static const struct Option {
     {"over_length",         DOCTOR, CHOICE, &opt.over_length, -1, 0, 0, over_lengths, 0,
      "what to do with longer answers; standard: as training, truncate (policies: drop)"},
     {"pooling", REWARD | MORE | EVAL | SCORE | DOCTOR, CHOICE, &opt.pooling, -1, 0, 0, poolings, 0,
-     "of a model without a head, where the reward is read: last token (standard), end token, mean"},
+     "where the reward is read, of a model without a head or to train: last token (standard), end, mean"},
     {"more",                MORE, CHOICE, &opt.more, 0, 0, 0, more_ways, 0,
      "weights as in the released code, as in the paper, or 1/K"},
     {"normalize",           MORE, CHOICE, &opt.normalize, -1, 0, 0, more_normalizers, 0,
@@ -209,7 +209,7 @@ static const struct Option {
     {"fold",                HEADS | POLICY | EVAL | JUDGE, INT, &opt.fold, 0, 0, 999, 0, 0,
      "training and bestof leave this one out, eval and compare take it alone"},
     {"raw_head",            EVAL | SCORE | REWARD | MORE, INT, &opt.raw_head, -1, -1, INT_MAX, 0, 0,
-     "seed of a N(0, 0.02) head for models that have none (training: zero)"},
+     "seed of a N(0, 0.02) head for models that have none, or to train (standard: zero)"},
     {"learn",               TOKENIZE, INT, &opt.learn, 0, 0, 1 << 20, 0, 0,
      "learn so many pieces from --train, write --out/tokenizer.json"},
     {"template",            DATA | WRITE, TEXT, &opt.template_, 0, 0, 0, 0, "plain",
@@ -334,7 +334,7 @@ static int parse_options(const Command *c, int argc, char **argv) {
         while (!equals && o->kind == LIST && i + 1 < argc && strncmp(argv[i+1], "--", 2))
             if (set_option(o, argv[++i]) < 0) return -1;
     }
-    if (opt.folds > 1 && opt.fold >= opt.folds) return fail(EX_USAGE, "--fold must be below --folds");
+    if (opt.fold && opt.fold >= opt.folds) return fail(EX_USAGE, "--fold must be below --folds");
     if (opt.compat == COMPAT_ULMA_RELEASE) opt.logp = LOGP_MEAN, opt.reduction = REDUCE_CLASS_MEANS;
     if (opt.normalize < 0) opt.normalize = opt.more == MORE_RELEASE ? NORMALIZE_L2 : NORMALIZE_NONE;
     return 0;

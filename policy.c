@@ -80,39 +80,6 @@ static int scored_tokens(const Dataset *d, const Record *r, int k) {
     return a->tokens.len - (r->prompt.len == 0) + !a->cut;
 }
 
-// sum(B) of logp(T) over each text's rows, in order
-static void text_sums(double *sum, const Batch *b, const float *logp) {
-    for (int i = 0, t = 0; i < b->B; i++)
-        for (sum[i] = 0; t < b->text[i].first + b->text[i].len; t++)
-            if (b->target[t] >= 0) sum[i] += logp[t];
-}
-
-// Log-probabilities of d's answers, logp(num_answers); one without a record stays as it is. 0 or -1.
-int evaluate_logps(Model *m, int eos, const Dataset *d, double *logp) {
-    Pack pack = {0};
-    float *row = NULL;
-    double *sum = NULL;
-    size_t rows = 0, sums = 0;
-    int ok = 1;
-    for (size_t i = 0, first = 0; ok && i < d->num_records; i++) {
-        ok = pack_record(&pack, d, &d->record[i], POOL_LAST, eos) == 0;
-        int more = i + 1 < d->num_records ? record_rows(d, &d->record[i+1], POOL_LAST) : INT_MAX;
-        if (!ok || (more < INT_MAX && pack.T + more <= opt.micro_batch_tokens)) continue;
-        Batch b = pack_batch(&pack);
-        ok = model_reserve(m, b.T, b.B) == 0 && reserve(&row, &rows, (size_t)b.T, sizeof *row) == 0
-          && reserve(&sum, &sums, (size_t)b.B, sizeof *sum) == 0;
-        if (!ok) break;
-        model_forward(m, &b);
-        if (!(ok = model_logp(m, &b, row) == 0)) break;
-        text_sums(sum, &b, row);
-        for (int t = 0; first <= i; first++)
-            for (int k = 0; k < d->record[first].count; k++) logp[d->record[first].first + k] = sum[t++];
-        pack_clear(&pack);
-    }
-    pack_free(&pack), free(row), free(sum);
-    return ok ? 0 : -1;
-}
-
 // beta (log pi - log ref) of every answer: reward(num_answers); ref NULL: of log pi alone
 static void implicit_rewards(double *reward, const Dataset *d, const double *logp, const double *ref,
                              double beta) {
@@ -272,21 +239,7 @@ int plan_rows(Run *run) {
     for (int s = 0; s < run->num_train + run->num_then; s++)
         for (size_t r = 0; r < run->data[s].num_records; r++)
             if (plan_add(run, (Item){s, (int)r, 0}) < 0) return -1;
-    size_t n = run->num_items;
-    Item *row = allocate(n, sizeof *row);
-    uint32_t *order = allocate(n, sizeof *order);
-    int ok = row && order;
-    if (ok) memcpy(row, run->item, n * sizeof *row);
-    run->num_items = 0;
-    for (int e = 0; ok && e < opt.epochs; e++) {
-        random_permutation(order, (uint32_t)n, (uint64_t)opt.seed, STREAM_ORDER, (uint64_t)e);
-        for (size_t i = 0; ok && i < n && i < (opt.epochs - e) * (double)n; i++) {
-            ok = plan_add(run, row[order[i]]) == 0;
-            if (ok && run->num_items % (size_t)opt.per_step_pairs == 0) ok = plan_cut(run) == 0;
-        }
-    }
-    free(row), free(order);
-    return ok ? 0 : -1;
+    return plan_epochs(run, 0, 0, opt.epochs, 0, (size_t)opt.per_step_pairs, &(size_t){0});
 }
 
 // ------------------------------------------------------------------------------------------------- the step
@@ -495,14 +448,15 @@ static size_t copy_references(Run *run, int files, double *memory, int direction
 }
 
 enum { KEY_LINE = 80 };                                               // more reference KEY; doubles; SHA-256
-// 1 if the file at path has the references of this key, 0 if it has not.
+// 1 if the file at path has the references of this key, 0 if it has not, -1 after fail().
 static int references_read(Run *run, int files, const char *path, const char *line) {
     Buffer b = {0};
     char sha[65];
     size_t n = copy_references(run, files, NULL, 0), bytes = n * sizeof(double);
     struct stat st;
     if (stat(path, &st) < 0) return 0;
-    int same = file_read(&b, path) == 0 && b.len >= KEY_LINE && !memcmp(b.data, line, KEY_LINE);
+    if (file_read(&b, path) < 0) return -1;
+    int same = b.len >= KEY_LINE && !memcmp(b.data, line, KEY_LINE);
     int whole = same && b.len == KEY_LINE + bytes + 64;
     if (whole) sha256_hex(sha, b.data, KEY_LINE + bytes), whole = !memcmp(sha, b.data + KEY_LINE + bytes, 64);
     double *memory = whole ? allocate(n, sizeof *memory) : NULL;
@@ -568,11 +522,12 @@ static int policy_start(Run *run) {
     if (!path || reference_key(run, files, key) < 0) return -1;
     snprintf(line, sizeof line, "more reference %s\n", key);
     int cached = references_read(run, files, path, line);
+    if (cached < 0) return -1;
     size_t n = copy_references(run, files, NULL, 0);
     for (int k = 0; k < files && !cached; k++) {
         Dataset *d = &run->data[k];
         double *logp = allocate(d->num_answers, sizeof *logp);
-        int ok = logp && evaluate_logps(&run->model, run->tokenizer.eos, d, logp) == 0;
+        int ok = logp && evaluate_texts(&run->model, run->tokenizer.eos, d, logp) == 0;
         for (size_t i = 0; ok && i < d->num_answers; i++) d->answer[i].reference = logp[i];
         free(logp);
         if (!ok) return -1;
@@ -652,8 +607,8 @@ typedef struct {                                                      // held-ou
 static double mean_score(const Dataset *d) {                          // of the first answers
     double mean = 0;
     for (size_t i = 0; i < d->num_records; i++)
-        mean += d->answer[d->record[i].first].score / (double)d->num_records;
-    return mean;
+        mean += d->answer[d->record[i].first].score;
+    return mean / (double)d->num_records;
 }
 
 // Good are completions, the chosen of pairs, points whose label is true or whose score is above the mean.
@@ -716,7 +671,7 @@ static int policy_evaluate(Run *run, const Dataset *d, int step) {
            *delta = allocate(d->num_records, sizeof *delta);
     char prefix[72];
     Held x;
-    int ok = logp && ref && reward && delta && evaluate_logps(&run->model, run->tokenizer.eos, d, logp) == 0;
+    int ok = logp && ref && reward && delta && evaluate_texts(&run->model, run->tokenizer.eos, d, logp) == 0;
     if (ok) {
         for (size_t i = 0; i < d->num_answers; i++) ref[i] = d->answer[i].reference;
         implicit_rewards(reward, d, logp, run->objective->reference ? ref : NULL, reward_scale(run));
@@ -752,7 +707,7 @@ const Objective policies[POLICIES] = {
     [POLICY_UNLIKELIHOOD]  = {POLICY(POINTS), .loss = unlikelihood, .log = log_points, .linear = 1},
     [POLICY_KTO]           = {POLICY(POINTS), .loss = kto, .log = log_points_kl, .reference = 1,
                               .mismatched = 1},
-    [POLICY_ORPO]          = {BY_PAIRS, .loss = orpo, .log = log_pairs},
+    [POLICY_ORPO]          = {POLICY(PAIRS), .loss = orpo, .log = log_pairs},
     [POLICY_SIMPO]         = {BY_PAIRS, .loss = simpo, .log = log_pairs},
 };
 #undef POLICY

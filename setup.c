@@ -47,6 +47,18 @@ static void split_model(const char *spec, char name[64], const char **folders) {
     else snprintf(name, 64, "%s", *slash ? slash : spec);
 }
 
+static int names_differ(const List *models) {
+    char a[64], b[64];
+    const char *folder;
+    for (int i = 0; i < models->n; i++)
+        for (int k = 0; k < i; k++)
+            if (split_model(models->item[i], a, &folder), split_model(models->item[k], b, &folder),
+                !strcmp(a, b))
+                return fail(EX_USAGE, "--model: two models are called %s; "
+                            "give one another name: NAME=FOLDER", a);
+    return 0;
+}
+
 // Does the model have a row for each piece, and the positions that are asked for?
 static int check_fit(const Model *m, const Tokenizer *t, const char *dir) {
     if (t->vocab_size > m->config.vocab_size)
@@ -167,7 +179,8 @@ int command_train(void) {
     char path[4096];
     snprintf(path, sizeof path, "%s/log.jsonl", opt.out);
     if (!(run.log = fopen(path, "w"))) return fail(EX_CANTCREAT, "%s: %s", path, strerror(errno));
-    int result = train(&run), bad = ferror(run.log) | fclose(run.log);
+    int result = train(&run), bad = ferror(run.log);
+    bad |= fclose(run.log) != 0;
     return result == 0 && bad ? fail(EX_IOERR, "%s: could not be written", path) : result;
 }
 #endif

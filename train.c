@@ -27,8 +27,8 @@ typedef struct {
     int threads, precision, dtype, folds, fold, learn, raw_head, recompute, help, quiet, random_weights, seed;
     int rounds;                                                       // of bench
     int rows;                                                         // of doctor
-    List stop;                                                        // of sample
-    const char *prompts, *judge, *all;                                // of bestof and compare
+    List stop;                                                        // of sample, bestof and compare
+    const char *prompts, *judge, *all;                             // the judge of the last two, all of bestof
     int judge_max_length, judge_max_prompt_length;
     int n, top_k, max_new_tokens, batch, unique;
     double temperature, top_p, min_p, repetition_penalty;
@@ -40,7 +40,6 @@ static Settings opt;
 static const char *const dtype_names[] = {"f32", "f16", "bf16", NULL};
 
 enum { MAX_PAIRS = 4096 };                                            // of a micro-batch
-enum { MORE_UNIFORM = MORE_MODES };                                  // a third way to weigh a group: 1/K each
 
 static double now(void) {
     struct timespec t;
@@ -101,31 +100,37 @@ static int in_fold(const Record *r) {
     return opt.folds > 1 && (int)(random_u64(1, STREAM_FOLD, 0, r->group) % (uint64_t)opt.folds) == opt.fold;
 }
 
-// The windows of data[first..end), shuffled, once an epoch; a step is full when it holds per_step_tokens.
+/* The plan's items from `begin` on, once an epoch in an order of its own.  A step is full when it has `full`
+ * items, or rows of windows; *held is what the last step holds so far.                                   */
+int plan_epochs(Run *run, size_t begin, uint64_t order_key, double epochs, int windows, size_t full,
+                size_t *held) {
+    size_t n = run->num_items - begin;
+    Item *item = allocate(n, sizeof *item);
+    uint32_t *order = allocate(n, sizeof *order);
+    int ok = item && order;
+    if (ok) memcpy(item, run->item + begin, n * sizeof *item);
+    run->num_items = begin;
+    for (int e = 0; ok && e < epochs; e++) {
+        random_permutation(order, (uint32_t)n, (uint64_t)opt.seed, STREAM_ORDER, order_key + (uint64_t)e);
+        for (size_t i = 0; ok && i < n && i < (epochs - e) * (double)n; i++) {
+            Item *next = &item[order[i]];
+            ok = plan_add(run, *next) == 0;
+            *held += windows ? (size_t)item_rows(run, next, 1) : 1;
+            if (ok && *held >= full) ok = plan_cut(run) == 0, *held = 0;
+        }
+    }
+    free(item), free(order);
+    return ok ? 0 : -1;
+}
+
+// The windows of data[first..end); a step is full when it holds per_step_tokens.
 int plan_windows(Run *run, int first, int end, double epochs, size_t *tokens) {
     size_t begin = run->num_items;
     for (int s = first; s < end; s++)
         for (size_t r = 0; r < run->data[s].num_records; r++)
             for (int w = 0; w < document_rows(&run->data[s], &run->data[s].record[r]); w += opt.max_length)
                 if (plan_add(run, (Item){s, (int)r, w}) < 0) return -1;
-    size_t n = run->num_items - begin;
-    Item *windows = allocate(n, sizeof *windows);
-    uint32_t *order = allocate(n, sizeof *order);
-    int ok = windows && order;
-    if (ok) memcpy(windows, run->item + begin, n * sizeof *windows);
-    run->num_items = begin;
-    for (int e = 0; ok && e < epochs; e++) {
-        random_permutation(order, (uint32_t)n, (uint64_t)opt.seed, STREAM_ORDER,
-                           (uint64_t)(first * 1000 + e));
-        for (size_t i = 0; ok && i < n && i < (epochs - e) * (double)n; i++) {
-            Item *w = &windows[order[i]];
-            ok = plan_add(run, *w) == 0;
-            *tokens += (size_t)item_rows(run, w, 1);
-            if (ok && *tokens >= (size_t)opt.per_step_tokens) ok = plan_cut(run) == 0, *tokens = 0;
-        }
-    }
-    free(windows), free(order);
-    return ok ? 0 : -1;
+    return plan_epochs(run, begin, (uint64_t)first * 1000, epochs, 1, (size_t)opt.per_step_tokens, tokens);
 }
 
 /* The pairs of K sets, brought to one size by the sampler of loss.c.  grouped: step after step of G groups,
@@ -424,26 +429,42 @@ int evaluate_lm(Model *m, const Tokenizer *t, const Dataset *d, double *bits_per
     return ok ? 0 : -1;
 }
 
-// Rewards of d's answers, reward(num_answers); one without a record stays as it is. 0, or -1 after fail().
-int evaluate_rewards(Model *m, int eos, const Dataset *d, float *reward) {
+// sum(B): each text's log-probability, from its rows' logp (T) in order
+static void text_sums(double *sum, const Batch *b, const float *logp) {
+    for (int i = 0, t = 0; i < b->B; i++)
+        for (sum[i] = 0; t < b->text[i].first + b->text[i].len; t++)
+            if (b->target[t] >= 0) sum[i] += logp[t];
+}
+
+/* Rewards of d's answers, or under a language model their log-probabilities: value(num_answers); an answer
+ * without a record stays as it is. 0, or -1 after fail().                                                */
+int evaluate_texts(Model *m, int eos, const Dataset *d, double *value) {
+    const Pooling pooling = m->config.reward ? m->config.pooling : POOL_LAST;
     Pack pack = {0};
-    float *value = NULL;
-    size_t capacity = 0;
+    float *x = NULL;
+    double *sum = NULL;
+    size_t rows = 0, texts = 0;
     int ok = 1;
     for (size_t i = 0, first = 0; ok && i < d->num_records; i++) {
-        ok = pack_record(&pack, d, &d->record[i], m->config.pooling, eos) == 0;
-        int more = i + 1 < d->num_records ? record_rows(d, &d->record[i+1], m->config.pooling) : INT_MAX;
+        ok = pack_record(&pack, d, &d->record[i], pooling, eos) == 0;
+        int more = i + 1 < d->num_records ? record_rows(d, &d->record[i+1], pooling) : INT_MAX;
         if (!ok || (more < INT_MAX && pack.T + more <= opt.micro_batch_tokens)) continue;
         Batch b = pack_batch(&pack);
-        ok = model_reserve(m, b.T, b.B) == 0 && reserve(&value, &capacity, (size_t)b.B, sizeof *value) == 0;
+        ok = model_reserve(m, b.T, b.B) == 0
+          && reserve(&x, &rows, (size_t)(b.T > b.B ? b.T : b.B), sizeof *x) == 0
+          && reserve(&sum, &texts, (size_t)b.B, sizeof *sum) == 0;
         if (!ok) break;
         model_forward(m, &b);
-        model_rewards(m, &b, value, NULL);
+        if (m->config.reward) {
+            model_rewards(m, &b, x, NULL);
+            for (int t = 0; t < b.B; t++) sum[t] = (double)x[t];
+        } else if (!(ok = model_logp(m, &b, x) == 0)) break;
+        else text_sums(sum, &b, x);
         for (int t = 0; first <= i; first++)
-            for (int k = 0; k < d->record[first].count; k++) reward[d->record[first].first + k] = value[t++];
+            for (int k = 0; k < d->record[first].count; k++) value[d->record[first].first + k] = sum[t++];
         pack_clear(&pack);
     }
-    pack_free(&pack), free(value);
+    pack_free(&pack), free(x), free(sum);
     return ok ? 0 : -1;
 }
 
@@ -524,11 +545,11 @@ static int evaluate_all(Run *run, const Objective *o, int step) {
                         d->name, bpb);
             continue;
         }
-        float *reward = allocate(d->num_answers, sizeof *reward);
+        double *reward = allocate(d->num_answers, sizeof *reward);
         double *delta = allocate(d->num_records, sizeof *delta);
-        int ok = reward && delta && evaluate_rewards(&run->model, run->tokenizer.eos, d, reward) == 0;
+        int ok = reward && delta && evaluate_texts(&run->model, run->tokenizer.eos, d, reward) == 0;
         for (size_t i = 0; ok && i < d->num_records; i++)
-            delta[i] = (double)reward[d->record[i].first] - reward[d->record[i].first + 1];
+            delta[i] = reward[d->record[i].first] - reward[d->record[i].first + 1];
         ok = ok && report_pairs(run, d, delta, step) == 0;
         free(reward), free(delta);
         if (!ok) return -1;

@@ -26,7 +26,7 @@ keep() {
     file=$out/$1; shift
     [ -e "$file" ] || { "$@" > "$file.part" && mv "$file.part" "$file"; }
 }
-step() { [ -e "$out/$1/model.safetensors" ] || ./more train "$2" --out "$out/$1" $3; }
+step() { [ -e "$out/$1" ] || { ./more train "$2" --out "$out/$1.part" $3 && mv "$out/$1.part" "$out/$1"; }; }
 
 step judge reward "$reward --train $pairs --learning_rate 2e-4"
 step sft sft      "$policy --model data/base --train $points --learning_rate 2e-4 --num_train_epochs 2"

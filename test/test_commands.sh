@@ -75,7 +75,7 @@ proves "a_language_model_and_reward_models_are_trained_from_small_files"
 
 # ------------------------------------------------------------------------------------------------ help and usage
 
-all="model tokenizer threads quiet help"
+all="threads quiet help"
 data="precision micro_batch_tokens max_length max_prompt_length over_length template prompt_key chosen_key rejected_key"
 training="$data train eval out dtype learning_rate num_train_epochs max_steps weight_decay adam_beta1 adam_beta2 adam_epsilon
           max_grad_norm warmup_ratio lr_scheduler_type logging_steps eval_steps save_steps seed recompute"
@@ -85,7 +85,7 @@ points="logp reduction labels score_scale"
 writing="precision max_prompt_length template prompt_key chosen_key rejected_key prompts temperature top_k top_p min_p
          repetition_penalty max_new_tokens stop batch seed"
 options_of() {
-    echo $all; case "$1" in
+    echo $all; case "$1" in selftest) ;; inspect|gradcheck) echo model ;; *) echo model tokenizer ;; esac; case "$1" in
     "train lm")     echo $training then vocab_size hidden_size num_hidden_layers num_attention_heads per_step_tokens ;;
     "train reward") echo $rewards ;;
     "train more")   echo $rewards more normalize alpha ;;
@@ -186,6 +186,7 @@ if part usage; then
     refused 64 "at least 258 pieces are needed" ./more tokenize --learn 257 --train "$t/text.jsonl" --out "$t/x"
     refused 64 "--fold must be below --folds" ./more train reward $pairs --train $abc --out "$t/x" --folds 3 --fold 3
     refused 64 "--fold must be below --folds" ./more eval --model "$t/r" --eval "$t/a.test.jsonl" --folds 3 --fold 3
+    refused 64 "--fold must be below --folds" ./more train reward $pairs --train $abc --out "$t/x" --fold 1
     refused 64 "--hidden_size must be a multiple of 4 x --num_attention_heads" ./more train lm $new --train "$t/text.jsonl" \
         --out "$t/x" --num_attention_heads 3
     refused 64 "the model has 2048 positions" ./more score --model "$t/r" --max_length 4096
@@ -340,6 +341,8 @@ if part policy; then
     head -c 300 "$t/p-again/reference.bin" > "$t/x.bin"; cp "$t/x.bin" "$t/p-again/reference.bin"
     works ./more train dpo --model "$t/p-sft" $cut --per_step_rows 6 --max_steps 1 --out "$t/p-again" --train "$t/a.train.jsonl"
     holds "$t/2" "reference.bin: damaged; computed again"
+    mkdir "$t/folder"
+    refused 66 "$t/folder: " ./more train dpo $policy --max_steps 1 --train "$t/a.train.jsonl" --out "$t/x" --reference_cache "$t/folder"
     proves "other_weights_texts_or_options_and_damage_make_the_reference_anew"
 
     works ./more train sft $policy --train "$t/demos.jsonl" --logp mean --reduction joint --out "$t/x"; one=$(sha)
@@ -392,7 +395,13 @@ if part policy; then
     awk '{ sub(/"chosen":" yes/, "\"chosen\":\" no"); print }' "$t/a.train.jsonl" > "$t/alike.jsonl"
     works ./more train dpo $policy --learning_rate 3e-2 --max_grad_norm 0 --num_train_epochs 20 --train "$t/alike.jsonl" --out "$t/x"
     holds "$t/2" '^chosen answers became less likely: their mean log-probability against the reference went from [-0-9.]* in the$'
+    works ./more train orpo $policy --learning_rate 3e-2 --max_grad_norm 0 --num_train_epochs 20 --train "$t/alike.jsonl" --out "$t/x"
+    grep -q "asks for the difference alone" "$t/2" && fault "orpo imitates"
     proves "chosen_answers_that_become_less_likely_are_explained"
+    for i in 1 2 3 4 5 6 7 8 9 10 11; do echo '{"prompt":"a'$i'","completion":" b","label":true}'; done > "$t/true.jsonl"
+    works ./more eval $cut --reference "$t/lm" --model DPO="$t/p-dpo" --eval "$t/true.jsonl"
+    holds "$t/1" 'perplexity of good answers [0-9.]*'
+    proves "true_answers_alone_are_all_good"
 
     refused 65 "points.jsonl: point data; pairs are needed (chosen and rejected)" ./more train dpo $policy --train "$t/points.jsonl" --out "$t/x"
     refused 65 "demos.jsonl: completion data; points (a completion with label or score) or pairs are needed" ./more train kto $policy --train "$t/demos.jsonl" --out "$t/x"
@@ -491,7 +500,10 @@ if part eval; then
     works ./more train lm $new --train "$t/text.jsonl" --tokenizer "$t/tok/tokenizer.json" --max_steps 1 --out "$t/lm2" --quiet
     works ./more train reward $recipe --model "$t/lm2" --train "$t/a.train.jsonl" --max_steps 1 --out "$t/r2"
     works ./more eval $cut --model "Mean=$t/r+$t/r2" --eval "$t/a.test.jsonl"
-    refused 65 "" ./more eval --max_length 40 --max_prompt_length 20 --over_length drop --model "Mean=$t/r+$t/r2" --eval "$t/a.test.jsonl"
+    for f in "" "--folds 2 --fold 1"; do
+        refused 65 "leaves other pairs" ./more eval --max_length 40 --max_prompt_length 20 --over_length drop $f \
+            --model "Mean=$t/r+$t/r2" --eval "$t/a.test.jsonl"
+    done
     proves "models_of_other_tokenizers_are_averaged_but_only_on_the_same_rows"
     mkdir -p "$t/other"; cp "$t/b.test.jsonl" "$t/other/a.test.jsonl"
     refused 64 "a" ./more eval $cut --model "$t/r" --eval "$t/a.test.jsonl" "$t/other/a.test.jsonl"
@@ -654,6 +666,7 @@ if part compare; then
     refused 65 "a language model; a reward model is needed" ./more compare --model "$t/lm" $compared --judge "$t/lm"
     works ./more bestof $judged --folds 2 --fold 0 --n 1 --out "$t/w.x"
     sed 1q "$t/w.x" | sed 's/,"reward".*/}/' > "$t/fold-1.jsonl"
+    refused 64 "give a file, not standard input" ./more compare --model "$t/lm" --judge "$t/r" --prompts - $write
     refused 65 "in fold 0 of 2" ./more compare --model "$t/lm" --judge "$t/r" --prompts "$t/fold-1.jsonl" $write --folds 2 --fold 0
     refused 66 "no-such" ./more compare --model "$t/lm" $compared --reference "$t/no-such"
     mkdir -p "$t/short"; cp "$t/lm"/* "$t/short"

@@ -15,7 +15,7 @@ static Config small(void) {
 }
 static void refer(Dataset *d) {
     double logp[64];
-    if (evaluate_logps(&run.model, EOS, d, logp) < 0) exit(1);
+    if (evaluate_texts(&run.model, EOS, d, logp) < 0) exit(1);
     for (size_t i = 0; i < d->num_answers; i++) d->answer[i].reference = logp[i];
 }
 static void begin(const Objective *o, Dataset *d, Item *item, size_t n) {
@@ -67,7 +67,7 @@ static void test_a_texts_log_probability_is_the_sum_over_its_answer_and_end_and_
     CHECK(scored_tokens(&d, &d.record[1], 0) == 4);
     for (int cut = 0; cut < 2; cut++) {
         for (int i = 0; i < 8; i++) d.answer[i].cut = cut;
-        CHECK(evaluate_logps(&run.model, EOS, &d, logp) == 0);
+        CHECK(evaluate_texts(&run.model, EOS, &d, logp) == 0);
         for (int i = 0; i < 4; i++)
             for (int k = 0; k < 2; k++) {
                 Record alone = d.record[i];
