@@ -7,9 +7,13 @@
 #            judge's choice of SFT's own samples), DPO (pairs), point-wise DPO, ULMA, unlikelihood (points)
 #
 # Rates and epochs were chosen on the training files: the judge's by the log loss of the pairs of fold 1;
-# SFT's by the perplexity of the answers labelled true in fold 0; those of the others, of 5e-5, 1e-4 and 2e-4
-# (unlikelihood: 5e-5 and 2e-4), by the area under the curve of implicit rewards in fold 0, where that
+# SFT's by the perplexity of the answers labelled true in fold 0.  Those of the others by the area under the
+# curve (AUC) of implicit rewards in fold 0: of 5e-5, 1e-4 and 2e-4 (unlikelihood: 1e-5 to 2e-4) and beta 0.1,
+# 0.5 and 2 the smallest rate, then the smallest beta, within a standard error (0.017) of the best whose
 # perplexity is at most a tenth above SFT's.  That of best-of-4 was not chosen.
+#
+# The halves change places for a second AUC: policies trained on fold 0, of answers of fold 1, by which nothing
+# was chosen.
 # Usage: sh scripts/align.sh [OUT]
 set -e
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}             # no spinning: threads that sample meet often
@@ -19,7 +23,7 @@ cut="--max_length 193 --max_prompt_length 64" turn=$(printf '\n\nHuman:')
 recipe="$cut --weight_decay 0.05 --warmup_ratio 0.06 --seed 1 --logging_steps 20 --micro_batch_tokens 8192
     --folds 2"
 reward="$recipe --fold 1 --model data/base --per_step_pairs 16 --pooling mean --head_rate 5"
-policy="$recipe --fold 0 --per_step_rows 16 --over_length truncate"
+policy="$recipe --per_step_rows 16 --over_length truncate"
 write="$cut --max_new_tokens 128 --temperature 1 --seed 1 --batch 64"
 mkdir -p "$out"
 keep() {
@@ -29,19 +33,29 @@ keep() {
 step() { [ -e "$out/$1" ] || { ./more train "$2" --out "$out/$1.part" $3 && mv "$out/$1.part" "$out/$1"; }; }
 
 step judge reward "$reward --train $pairs --learning_rate 2e-4"
-step sft sft      "$policy --model data/base --train $points --learning_rate 2e-4 --num_train_epochs 2"
+# train_policies FOLD SUFFIX: SFT and what starts from it, on all prompts but those of the fold
+train_policies() {
+    start="$policy --fold $1 --model $out/sft$2"
+    step sft$2 sft "$policy --fold $1 --model data/base --train $points --learning_rate 2e-4 --num_train_epochs 2"
+    step dpo$2 dpo                     "$start --train $pairs --beta 0.1 --learning_rate 5e-5"
+    step pointwise-dpo$2 pointwise-dpo "$start --train $points --beta 2 --learning_rate 5e-5"
+    step ulma$2 ulma                   "$start --train $points --beta 2 --learning_rate 5e-5"
+    step unlikelihood$2 unlikelihood   "$start --train $points --learning_rate 1e-5"
+}
+train_policies 0; train_policies 1 -swapped
 [ -e "$out/best.jsonl" ] || ./more bestof --model "$out/sft" --judge "$out/judge" --prompts $points \
     --folds 2 --fold 0 --n 4 $write --stop "$turn" --out "$out/best.jsonl"
-step best-of-4 sft               "$policy --model $out/sft --train $out/best.jsonl --learning_rate 1e-4"
-step dpo dpo                     "$policy --model $out/sft --train $pairs --learning_rate 5e-5"
-step pointwise-dpo pointwise-dpo "$policy --model $out/sft --train $points --learning_rate 1e-4"
-step ulma ulma                   "$policy --model $out/sft --train $points --learning_rate 1e-4"
-step unlikelihood unlikelihood   "$policy --model $out/sft --train $points --learning_rate 5e-5"
+step best-of-4 sft "$policy --fold 0 --model $out/sft --train $out/best.jsonl --learning_rate 1e-4"
 
 keep judge.txt ./more eval $cut --model "$out/judge" --eval $test.test.jsonl
-keep implicit.txt ./more eval $cut --reference "$out/sft" --eval ${test}_point.test.jsonl $test.test.jsonl \
-    --model "DPO=$out/dpo" "point-wise DPO=$out/pointwise-dpo" "ULMA=$out/ulma" \
-    "unlikelihood=$out/unlikelihood"
+# implicit POLICY BETA: on test files, and on the half of the training points that the swapped one did not see
+implicit() {
+    keep "implicit-$1.txt" ./more eval $cut --reference "$out/sft" --beta "$2" --model "$out/$1" \
+        --eval ${test}_point.test.jsonl $test.test.jsonl
+    keep "implicit-$1-swapped.txt" ./more eval $cut --reference "$out/sft-swapped" --beta "$2" \
+        --model "$out/$1-swapped" --folds 2 --fold 1 --eval $points
+}
+implicit dpo 0.1; implicit pointwise-dpo 2; implicit ulma 2; implicit unlikelihood 0.1
 compare() {
     keep "$1.txt" ./more compare $write --stop "$turn" --prompts $test.test.jsonl --judge "$out/judge" \
         --out "$out/$1.jsonl" --model $2 "SFT=$out/sft" "best-of-4 SFT=$out/best-of-4" "DPO=$out/dpo" \
@@ -50,5 +64,5 @@ compare() {
 compare against-base base=data/base
 compare against-sft
 echo; echo "The judge on test pairs"; cat "$out/judge.txt"
-echo; echo "Implicit rewards of test answers, the reference is SFT"; cat "$out/implicit.txt"
+echo; echo "Implicit rewards of held-out answers, the reference is SFT"; cat "$out"/implicit-*.txt
 echo; cat "$out/against-base.txt"; echo; cat "$out/against-sft.txt"

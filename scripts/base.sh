@@ -1,6 +1,7 @@
 #!/bin/sh
-# How data/base was made: a GPT-NeoX-shaped language model of 4.2 million parameters, trained once over 109 MB of text,
-# prose first, dialogue and demonstrations last while the rate goes to 0.  About an hour on two AVX-512 cores.
+# How data/base was made: a GPT-NeoX-shaped language model of 4.2 million parameters, trained twice over 109 MB of text,
+# prose first, dialogue and demonstrations last while the rate goes to 0.  73 minutes on two cores with AVX512-BF16;
+# others are slower and get the same bits.
 # No preference, pointwise or ranking file is in it: their chosen answers would leak into cross-validation.
 #
 # Usage: sh scripts/base.sh FOLDER OUT      FOLDER holds text/ and demonstration/ as data/README.md lists them;
