@@ -457,7 +457,7 @@ int evaluate_texts(Model *m, int eos, const Dataset *d, double *value) {
         model_forward(m, &b);
         if (m->config.reward) {
             model_rewards(m, &b, x, NULL);
-            for (int t = 0; t < b.B; t++) sum[t] = (double)x[t];
+            for (size_t t = 0; t < (size_t)b.B; t++) sum[t] = (double)x[t];
         } else if (!(ok = model_logp(m, &b, x) == 0)) break;
         else text_sums(sum, &b, x);
         for (int t = 0; first <= i; first++)
