@@ -12,8 +12,8 @@
 # 0.5 and 2 the smallest rate, then the smallest beta, within a standard error (0.017) of the best whose
 # perplexity is at most a tenth above SFT's.  That of best-of-4 was not chosen.
 #
-# The halves change places for a second AUC: policies trained on fold 0, of answers of fold 1, by which nothing
-# was chosen.
+# The halves change places for a second AUC: of policies trained on fold 0 on the answers of fold 1, by which
+# nothing was chosen.
 # Usage: sh scripts/align.sh [OUT]
 set -e
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}             # no spinning: threads that sample meet often
