@@ -9,7 +9,7 @@
 # Rates and epochs were chosen on the training files: the judge's by the log loss of the pairs of fold 1;
 # SFT's by the perplexity of the answers labelled true in fold 0.  Those of the others by the area under the
 # curve (AUC) of implicit rewards in fold 0: of 5e-5, 1e-4 and 2e-4 (unlikelihood: 1e-5 to 2e-4) and beta 0.1,
-# 0.5 and 2 the smallest rate, then the smallest beta, within a standard error (0.017) of the best whose
+# 0.5 and 2 the smallest rate, then the smallest beta, within a standard error (0.018) of the best whose
 # perplexity is at most a tenth above SFT's.  That of best-of-4 was not chosen.
 #
 # The halves change places for a second AUC: of policies trained on fold 0 on the answers of fold 1, by which
