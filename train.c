@@ -100,8 +100,9 @@ static int in_fold(const Record *r) {
     return opt.folds > 1 && (int)(random_u64(1, STREAM_FOLD, 0, r->group) % (uint64_t)opt.folds) == opt.fold;
 }
 
-/* The plan's items from `begin` on, once an epoch in an order of its own.  A step is full when it has `full`
- * items, or rows of windows; *held is what the last step holds so far.                                   */
+/* The plan's items from `begin` on, once an epoch (of the last a part if epochs is no whole number), in the
+ * order of the random stream at order_key + epoch.  A step is full when it has `full` items, or rows of
+ * windows; *held, from the caller, is what the last step holds so far.  0, or -1 after fail().           */
 int plan_epochs(Run *run, size_t begin, uint64_t order_key, double epochs, int windows, size_t full,
                 size_t *held) {
     size_t n = run->num_items - begin;
@@ -123,7 +124,8 @@ int plan_epochs(Run *run, size_t begin, uint64_t order_key, double epochs, int w
     return ok ? 0 : -1;
 }
 
-// The windows of data[first..end); a step is full when it holds per_step_tokens.
+// The windows of data[first..end) for `epochs`; a step is full at per_step_tokens, of which it has *tokens so
+// far.  0, or -1 after fail().
 int plan_windows(Run *run, int first, int end, double epochs, size_t *tokens) {
     size_t begin = run->num_items;
     for (int s = first; s < end; s++)

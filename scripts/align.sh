@@ -25,6 +25,7 @@ recipe="$cut --weight_decay 0.05 --warmup_ratio 0.06 --seed 1 --logging_steps 20
 reward="$recipe --fold 1 --model data/base --per_step_pairs 16 --pooling mean --head_rate 5"
 policy="$recipe --per_step_rows 16 --over_length truncate"
 write="$cut --max_new_tokens 128 --temperature 1 --seed 1 --batch 64"
+pairs_beta=0.1 points_beta=2
 mkdir -p "$out"
 keep() {
     file=$out/$1; shift
@@ -37,9 +38,9 @@ step judge reward "$reward --train $pairs --learning_rate 2e-4"
 train_policies() {
     start="$policy --fold $1 --model $out/sft$2"
     step sft$2 sft "$policy --fold $1 --model data/base --train $points --learning_rate 2e-4 --num_train_epochs 2"
-    step dpo$2 dpo                     "$start --train $pairs --beta 0.1 --learning_rate 5e-5"
-    step pointwise-dpo$2 pointwise-dpo "$start --train $points --beta 2 --learning_rate 5e-5"
-    step ulma$2 ulma                   "$start --train $points --beta 2 --learning_rate 5e-5"
+    step dpo$2 dpo                     "$start --train $pairs --beta $pairs_beta --learning_rate 5e-5"
+    step pointwise-dpo$2 pointwise-dpo "$start --train $points --beta $points_beta --learning_rate 5e-5"
+    step ulma$2 ulma                   "$start --train $points --beta $points_beta --learning_rate 5e-5"
     step unlikelihood$2 unlikelihood   "$start --train $points --learning_rate 1e-5"
 }
 train_policies 0; train_policies 1 -swapped
@@ -55,7 +56,8 @@ implicit() {
     keep "implicit-$1-swapped.txt" ./more eval $cut --reference "$out/sft-swapped" --beta "$2" \
         --model "$out/$1-swapped" --folds 2 --fold 1 --eval $points
 }
-implicit dpo 0.1; implicit pointwise-dpo 2; implicit ulma 2; implicit unlikelihood 0.1
+implicit dpo $pairs_beta; implicit unlikelihood $pairs_beta     # it has no beta: any
+implicit pointwise-dpo $points_beta; implicit ulma $points_beta
 compare() {
     keep "$1.txt" ./more compare $write --stop "$turn" --prompts $test.test.jsonl --judge "$out/judge" \
         --out "$out/$1.jsonl" --model $2 "SFT=$out/sft" "best-of-4 SFT=$out/best-of-4" "DPO=$out/dpo" \

@@ -395,8 +395,10 @@ if part policy; then
     awk '{ sub(/"chosen":" yes/, "\"chosen\":\" no"); print }' "$t/a.train.jsonl" > "$t/alike.jsonl"
     works ./more train dpo $policy --learning_rate 3e-2 --max_grad_norm 0 --num_train_epochs 20 --train "$t/alike.jsonl" --out "$t/x"
     holds "$t/2" '^chosen answers became less likely: their mean log-probability against the reference went from [-0-9.]* in the$'
-    works ./more train orpo $policy --learning_rate 3e-2 --max_grad_norm 0 --num_train_epochs 20 --train "$t/alike.jsonl" --out "$t/x"
-    grep -q "asks for the difference alone" "$t/2" && fault "orpo imitates"
+    works ./more train orpo $policy --orpo_lambda 1000 --learning_rate 3e-2 --max_grad_norm 0 --num_train_epochs 20 --train "$t/alike.jsonl" --out "$t/x"
+    awk -F '"logps/chosen":' '/"event":"train"/ { split($2, x, ","); if (!n++) first = x[1]; last = x[1] } END { exit !(last < first) }' \
+        "$t/x/log.jsonl" || fault "under orpo they did not"
+    grep -q "asks for the difference alone" "$t/2" && fault "orpo imitates too"
     proves "chosen_answers_that_become_less_likely_are_explained"
     for i in 1 2 3 4 5 6 7 8 9 10 11; do echo '{"prompt":"a'$i'","completion":" b","label":true}'; done > "$t/true.jsonl"
     works ./more eval $cut --reference "$t/lm" --model DPO="$t/p-dpo" --eval "$t/true.jsonl"
@@ -500,9 +502,17 @@ if part eval; then
     works ./more train lm $new --train "$t/text.jsonl" --tokenizer "$t/tok/tokenizer.json" --max_steps 1 --out "$t/lm2" --quiet
     works ./more train reward $recipe --model "$t/lm2" --train "$t/a.train.jsonl" --max_steps 1 --out "$t/r2"
     works ./more eval $cut --model "Mean=$t/r+$t/r2" --eval "$t/a.test.jsonl"
-    for f in "" "--folds 2 --fold 1"; do
-        refused 65 "leaves other pairs" ./more eval --max_length 40 --max_prompt_length 20 --over_length drop $f \
-            --model "Mean=$t/r+$t/r2" --eval "$t/a.test.jsonl"
+    refused 65 "leaves other pairs" ./more eval --max_length 40 --max_prompt_length 20 --over_length drop \
+        --model "Mean=$t/r+$t/r2" --eval "$t/a.test.jsonl"
+    # a first row that one of them drops moves the answers of the others, also in the fold that it is not in
+    { printf '{"prompt":"\\n\\nHuman: who?\\n\\nAssistant:","chosen":" %s","rejected":" no"}\n' "$(yes the | head -n 55 | tr '\n' ' ')"
+      cat "$t/a.test.jsonl"; } > "$t/first.jsonl"
+    for f in 0 1; do
+        for m in "r r2" "r2 r"; do
+            refused 65 "leaves other pairs" ./more eval --max_length 200 --max_prompt_length 20 --over_length drop --folds 2 --fold $f \
+                --model "Mean=$t/${m% *}+$t/${m#* }" --eval "$t/first.jsonl"
+        done
+        works ./more eval --max_length 200 --max_prompt_length 20 --over_length drop --folds 2 --fold $f --model "Mean=$t/r+$t/r" --eval "$t/first.jsonl"
     done
     proves "models_of_other_tokenizers_are_averaged_but_only_on_the_same_rows"
     mkdir -p "$t/other"; cp "$t/b.test.jsonl" "$t/other/a.test.jsonl"
