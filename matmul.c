@@ -325,8 +325,8 @@ AVX512_BF16 static void tile_words(float *c, size_t ldc, int add, const float *a
 #ifdef __x86_64__
 /* AMX: one instruction adds to a tile of 16 x 16 floats the products of 16 rows and 16 columns of words: for
  * every output an even and an odd chain from +0, their sum added to what was there, which is the contract.
- * Written after Intel's manual and tested against its arithmetic in software (test_amx.c); the self-test of
- * every start does without a unit that differs.                                                            */
+ * The unit reads and writes subnormals as zero, but meets none: products are multiples of 2^-124, and so is
+ * what c holds before (NUMERICS.md).  The self-test of every start does without a unit that differs.       */
 #ifndef AMX_INTRINSICS
 #define AMX_INTRINSICS
 static int amx_permitted(void) {
@@ -666,6 +666,18 @@ static const real *b_column(const Product *p, int n) {
     return p->b + (p->panel ? (size_t)(n / kernel_of(p)->NR) * p->panel : (size_t)n*p->bcs);
 }
 
+#ifdef MORE_DEBUG
+// What a product of bf16 operands continues: zero, or a multiple of 2^-124 (NaN and infinity pass).
+static int continues_bf16(const Product *p) {
+    for (int m = 0; m < p->M; m++)
+        for (int n = 0; n < p->N; n++) {
+            const double units = p->c[(size_t)m*p->ldc + (size_t)n] * 0x1p124;
+            if (units != floor(units) && units == units) return 0;
+        }
+    return 1;
+}
+#endif
+
 // One thread; work holds WORK_PER_THREAD numbers.
 void matmul_one(const Product *p, real *work) {
     const Kernel *kernel = kernel_of(p);
@@ -675,6 +687,9 @@ void matmul_one(const Product *p, real *work) {
     const size_t ldb = direct ? p->brs : (size_t)NR;
     real *packed_a = work, *packed_b = work + PACK_A;
     assert((p->ars == 1 || p->acs == 1) && (p->brs == 1 || p->bcs == 1 || p->panel));
+#ifdef MORE_DEBUG
+    assert(!p->bf16 || !p->add || continues_bf16(p));
+#endif
     for (int n0 = 0; n0 < N; n0 += NC)
     for (int k0 = 0; k0 == 0 || k0 < K; k0 += KC) {                   // once for K = 0
         const int n1 = N - n0 < NC ? N - n0 : NC, k1 = K - k0 < KC ? K - k0 : KC;

@@ -1096,7 +1096,7 @@ fi
 
 if part bits; then
     isas=
-    for isa in scalar avx2 avx512 avx512_bf16 neon; do
+    for isa in scalar avx2 avx512 avx512_bf16 amx neon; do
         MORE_ISA=$isa ./more inspect --model "$t/lm" > "$t/1" 2> "$t/2" && isas="$isas $isa"
     done
     # bits NAME COMMAND...: one hash for any number of threads, instruction set and micro-batch

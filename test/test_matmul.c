@@ -77,6 +77,11 @@ static void define(const Case *p) {
     guarded(a_memory, p->a_transposed ? K : M, p->a_transposed ? M : K, lda, p->scale, 1000);
     guarded(b_memory, p->b_transposed ? N : K, p->b_transposed ? K : N, ldb, p->scale, 100000);
     guarded(start_memory, M, N, ldc, p->scale * p->scale, 200000);
+    // a product of bf16 operands continues what an earlier one left: multiples of 2^-124 (NUMERICS.md)
+    for (size_t i = 0; p->bf16 && i < M*ldc; i++) {
+        float *c = start_memory + FRONT + i;
+        if (*c == *c) *c = (float)floor(*c * 0x1p124) * 0x1p-124f;
+    }
     memcpy(want_memory, start_memory, used * sizeof *want_memory);
     for (size_t m = 0; m < M; m++) {
         static float chain[2][4096];
@@ -127,19 +132,21 @@ static int as_defined(const Case *p, int one_thread, int packed) {
     return 0;
 }
 
-// with all tiles that this machine has, in both precisions, on one thread
+// with all tiles that this machine has, on one thread
+static void check_tiles_in(const Case *p) {
+    define(p);
+    for (int i = 0; i < NUM_TILES; i++)
+        if (isa_supported(tiles[i].isa)) {
+            CHECK(matmul_init(tiles[i].name) == 0);
+            CHECK(as_defined(p, 1, 0) && as_defined(p, 1, 1));
+        }
+}
+// in both precisions
 static void check_tiles(const Case *fp32) {
     Case bf16 = *fp32;
     bf16.bf16 = 1, bf16.cuts = fp32->a_transposed && !fp32->b_transposed;    // only then k is a row of both
-    for (int precision = 1; precision >= 0; precision--) {
-        const Case *p = precision ? &bf16 : fp32;
-        define(p);
-        for (int i = 0; i < NUM_TILES; i++)
-            if (isa_supported(tiles[i].isa)) {
-                CHECK(matmul_init(tiles[i].name) == 0);
-                CHECK(as_defined(p, 1, 0) && as_defined(p, 1, 1));
-            }
-    }
+    check_tiles_in(&bf16);
+    check_tiles_in(fp32);
 }
 
 static void test_every_tile_has_the_definitions_bits_for_small_and_odd_sizes(void) {
@@ -162,13 +169,29 @@ static void test_every_tile_has_the_definitions_bits_at_the_edges_of_blocks(void
                                    layout >> 2 & 1, k ? 5 : 0, 1, 0, 0});
 }
 
+// of the outputs of the last product, how many are below `bound` and not zero
+static int smaller_than(float bound) {
+    int n = 0;
+    for (size_t i = 0; i < used; i++) n += fabsf(want_memory[i]) > 0 && fabsf(want_memory[i]) < bound;
+    return n;
+}
+
 static void test_every_tile_keeps_subnormal_products_and_sums(void) {
     for (int layout = 0; layout < 8; layout++) {
         check_tiles(&(Case){31, 37, 20, layout & 1, layout >> 1 & 1, layout >> 2 & 1, 1, 0x1p-70f, 0, 0});
-        int subnormal = 0;
-        for (size_t i = 0; i < used; i++)
-            subnormal += fabsf(want_memory[i]) > 0 && fabsf(want_memory[i]) < FLT_MIN;
-        CHECK(subnormal > 500);
+        CHECK(smaller_than(FLT_MIN) > 500);                           // of fp32, which comes last
+    }
+}
+
+// The smallest operands that are not rounded to zero: units that read subnormals as zero meet none.
+static void test_products_of_bf16_operands_are_zero_or_at_least_2_to_the_minus_124(void) {
+    for (int layout = 0; layout < 8; layout++) {
+        Case p = {31, 37, 70, layout & 1, layout >> 1 & 1, layout >> 2 & 1, 1, 0x1p-54f, 1, 0};
+        check_tiles_in(&p);
+        CHECK(smaller_than(0x1p-104f) > 500 && smaller_than(0x1p-124f) == 0);
+        p.scale = 0x1p-61f;                                 // all operands are rounded to zero
+        check_tiles_in(&p);
+        CHECK(smaller_than(0x1p-124f) == 0);
     }
 }
 
@@ -257,6 +280,7 @@ int main(int argc, char **argv) {
     RUN(test_every_tile_has_the_definitions_bits_for_small_and_odd_sizes);
     RUN(test_every_tile_has_the_definitions_bits_at_the_edges_of_blocks);
     RUN(test_every_tile_keeps_subnormal_products_and_sums);
+    RUN(test_products_of_bf16_operands_are_zero_or_at_least_2_to_the_minus_124);
     RUN(test_the_number_of_threads_does_not_change_a_bit);
     RUN(test_a_product_over_nothing_is_zero_and_an_empty_one_touches_nothing);
     RUN(test_one_row_or_column_without_a_gap_is_cut_into_the_same_blocks);
