@@ -11,7 +11,7 @@ ifneq (,$(shell printf 'int main(void){return 0;}' | $(CC) -fopenmp -x c - -o /d
 OPENMP ?= -fopenmp
 endif
 
-SRC   = more.c $(filter-out more.c,$(wildcard *.c)) $(wildcard *.h)
+SRC   = more.c $(filter-out more.c,$(wildcard *.c commands/*.c files/*.c)) $(wildcard *.h)
 TESTS = $(patsubst test/%.c,test/bin/%,$(wildcard test/test_*.c))
 
 more: $(SRC)

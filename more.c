@@ -2,10 +2,10 @@
  *
  *     cc -O2 more.c -o more -lm                                                                            */
 #include "common.h"
-#include "options.c"
-#include "evaluate.c"
-#include "align.c"
-#include "doctor.c"
+#include "commands/options.c"
+#include "commands/evaluate.c"
+#include "commands/compare.c"
+#include "commands/doctor.c"
 
 static int command_doctor(void), command_tokenize(void), command_inspect(void), command_selftest(void),
     command_gradcheck(void), command_bench(void);

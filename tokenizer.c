@@ -10,7 +10,7 @@
 #define TOKENIZER_C
 
 #include "common.h"
-#include "json.c"
+#include "files/json.c"
 
 enum { PIECE_ADDED = 1, PIECE_SPECIAL = 2, PIECE_NORMALIZED = 4, PIECE_IN_VOCAB = 8,
        PIECE_LSTRIP = 16, PIECE_RSTRIP = 32, PIECE_SINGLE_WORD = 64 };

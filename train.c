@@ -8,7 +8,7 @@
 #include <unistd.h>
 #include "loss.c"
 #include "batch.c"
-#include "checkpoint.c"
+#include "files/checkpoint.c"
 
 enum { MAX_FILES = 1024 };
 typedef struct { int n; const char *item[MAX_FILES]; } List;

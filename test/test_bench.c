@@ -1,6 +1,6 @@
 // test_bench.c - the operations that bench reports are those that the products do.  No test looks at a clock.
 #include "test.h"
-#include "../bench.c"
+#include "../commands/bench.c"
 
 static double counted;
 static void tile_counting(real *c, size_t ldc, int add, const real *a, const real *b, size_t ldb, int K,

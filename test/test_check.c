@@ -10,7 +10,7 @@ void gated_backward(real *dinp, const real *dout, const real *inp, Activation ki
     right_gated_backward(dinp, dout, inp, kind, T, F);
     for (int i = 0; damage && i < 2*T*F; i++) dinp[i] *= 1.05f;
 }
-#include "../check.c"
+#include "../commands/check.c"
 
 static int (*volatile start)(void) = selftest_start;                  // so that nothing is computed beforehand
 

@@ -1,5 +1,5 @@
 /* test_checkpoint.c - model folders, tensor files and safe files.  Run from the top of the repository. */
-#include "../checkpoint.c"
+#include "../files/checkpoint.c"
 #include "test.h"
 #include <dirent.h>
 

@@ -1,7 +1,7 @@
 /* test_generate.c - the sampler against closed forms; completions from the cache against full recomputation,
  * in any batch and order, on any number of threads.  Run from the repository's root.                       */
 #include "test.h"
-#include "../checkpoint.c"
+#include "../files/checkpoint.c"
 #include "../generate.c"
 
 enum { V = 29, POSITIONS = 160, PROMPTS = 6, SAMPLES = 3, NEW = 24, MAX_TEXTS = PROMPTS*SAMPLES };

@@ -1,6 +1,6 @@
 /* test_json.c - the JSON reader: what it takes, what it refuses and where it says so. */
 #include "test.h"
-#include "../json.c"
+#include "../files/json.c"
 
 static int parse(Json *j, const char *text) { return json_parse(j, text, strlen(text), "f"); }
 

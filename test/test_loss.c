@@ -1,8 +1,8 @@
 // Objectives, MORE's weights, the group sampler and the metrics.  Numbers come from closed forms, finite
 // differences, or scripts/golden_loss.py.
 #include "test.h"
-#include "../file.c"
-#include "../json.c"
+#include "../files/file.c"
+#include "../files/json.c"
 #include "../loss.c"
 
 static double normal(int test, int i) { return random_normal(1, STREAM_TEST, (uint64_t)test, (uint64_t)i); }

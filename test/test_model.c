@@ -1,7 +1,7 @@
 /* test_model.c - the whole model on packed texts: what may not change a score or gradient, what must, the
  * numbers of other programs' models, and twenty training steps.  Run from the repository's root.           */
 #include "test.h"
-#include "../checkpoint.c"
+#include "../files/checkpoint.c"
 #include "../batch.c"
 
 #define GOLDEN "test/golden/"

@@ -14,7 +14,7 @@
 #ifndef JSON_C
 #define JSON_C
 
-#include "common.h"
+#include "../common.h"
 
 typedef enum {
     JSON_NONE, JSON_NULL, JSON_FALSE, JSON_TRUE, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSON_OBJECT

@@ -2,8 +2,8 @@
  * starts), are the gradients right (more gradcheck)?  kernels_init comes first.                            */
 #ifndef CHECK_C
 #define CHECK_C
-#include "loss.c"
-#include "model.c"
+#include "../loss.c"
+#include "../model.c"
 
 // ---------------------------------------------------------------------------------- what breaks the contract
 

@@ -7,8 +7,8 @@
 #ifndef BENCH_C
 #define BENCH_C
 #include "check.c"
-#include "generate.c"
-#include "policy.c"
+#include "../generate.c"
+#include "../policy.c"
 
 enum { MAX_ROUNDS = 99, MAX_MEASURES = 1024, STAGE_SECONDS = 3, PANEL = 192, STREAM = 1 << 24,
        LM_ROWS = 256, STEP_PAIRS = 8, REAL_STEPS = 4 };

@@ -7,7 +7,7 @@
 #ifndef FILE_C
 #define FILE_C
 
-#include "common.h"                                                   // first: it asks for POSIX
+#include "../common.h"                                                   // first: it asks for POSIX
 #include <fcntl.h>
 #include <unistd.h>
 

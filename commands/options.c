@@ -1,7 +1,7 @@
 /* options.c - the options of all commands in one table: parser, help, defaults, ranges, a run's header.    */
 #ifndef OPTIONS_C
 #define OPTIONS_C
-#include "policy.c"
+#include "../policy.c"
 #include "bench.c"
 
 // A bit each, and sets of them that have an option in common.

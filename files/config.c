@@ -6,7 +6,7 @@
 #ifndef CONFIG_C
 #define CONFIG_C
 
-#include "model.c"
+#include "../model.c"
 #include "safetensors.c"
 
 static const struct Names {

@@ -1,11 +1,11 @@
-/* align.c - more sample, bestof and compare: what policies write.  Completions of a file of prompts as texts
+/* compare.c - more sample, bestof and compare: what policies write.  Completions of a file of prompts as texts
  * and tokens, their rewards, the best of n for each prompt, and the numbers that compare policies.  One model
  * is in memory at a time: what the policies wrote is kept, and given to the reference and to the judge
  * afterwards.                                                                                              */
-#ifndef ALIGN_C
-#define ALIGN_C
+#ifndef COMPARE_C
+#define COMPARE_C
 #include "setup.c"
-#include "generate.c"
+#include "../generate.c"
 
 typedef struct {                                                      // a completion
     size_t row, len;                             // {"prompt":"","completion":"" is rows.data[row .. row+len)

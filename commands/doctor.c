@@ -6,7 +6,7 @@
  * Output is for people, 100 columns: a trap or a warning is a line, FILE:LINE: what; what to do about it.  */
 #ifndef DOCTOR_C
 #define DOCTOR_C
-#include "policy.c"
+#include "../policy.c"
 
 typedef struct { Buffer text; int count; } Notes;                     // lines of one sort
 typedef struct {

@@ -1,7 +1,7 @@
 /* setup.c - from the settings of the command line to data, tokenizers and models, and to a training run. */
 #ifndef SETUP_C
 #define SETUP_C
-#include "policy.c"
+#include "../policy.c"
 
 static DataOptions data_options(void) {
     DataOptions o = {0};
