@@ -50,7 +50,7 @@ typedef struct {
     int first, count;                              // answer[first .. first+count), the best one first
     size_t line, line_start, line_len;             // the row is text.data[line_start .. line_start+line_len)
     float margin, weight;
-    unsigned long long group;                      // hash of the whole prompt, or if empty of an answer
+    unsigned long long prompt_id;                   // hash of the whole prompt, or if empty of an answer
 } Record;
 
 typedef struct {
@@ -451,7 +451,7 @@ static int keep_row(Reader *r) {
         return bad_row(r, "more than %d answers in one file", INT_MAX - MAX_ANSWERS);
     Record x = {.first = (int)d->num_answers, .count = r->n, .line = r->line, .line_start = r->line_start,
                 .line_len = r->line_len, .margin = r->margin, .weight = r->weight,
-                .group = hash_text(r->text.data + key->start, key->len)};
+                .prompt_id = hash_text(r->text.data + key->start, key->len)};
     if (reserve(&d->record, &d->record_capacity, d->num_records + 1, sizeof x) < 0
         || reserve(&d->answer, &d->answer_capacity, d->num_answers + (size_t)r->n + 1, sizeof *d->answer) < 0
         || tokenize_piece(r, &r->prompt, &x.prompt) < 0) return -1;

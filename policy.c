@@ -200,7 +200,7 @@ static int mismatch(Dataset *m, const Dataset *d) {
     if (!m->record || !m->answer) return -1;
     m->num_answers = d->num_records;
     for (size_t i = 0, j = 0, n = d->num_records; i < n; i++) {
-        for (j = j > i ? j : i + 1; j < i + n && d->record[j % n].group == d->record[i].group; ) j++;
+        for (j = j > i ? j : i + 1; j < i + n && d->record[j % n].prompt_id == d->record[i].prompt_id; ) j++;
         if (j == i + n)
             return fail(EX_DATAERR, "%s: all rows have one prompt; kto's KL needs answers to other prompts",
                         d->path);
@@ -629,7 +629,7 @@ static int held_out(Held *x, const Dataset *d, const double *logp, const double 
         for (int k = 0; k < d->record[i].count; k++, x->n++) {
             const Record *r = &d->record[i];
             int a = r->first + k, n = scored_tokens(d, r, k);
-            score[x->n] = reward[a], group[x->n] = r->group;
+            score[x->n] = reward[a], group[x->n] = r->prompt_id;
             good[x->n] = (unsigned char)is_good(d, r, k, mean);
             if (!good[x->n] || !n) continue;
             x->good++, sum -= logp[a], tokens += n;

@@ -97,7 +97,7 @@ static int item_rows(const Run *run, const Item *i, int language_model) {
 
 // Is this record held out (or, when evaluating, left out) by --folds and --fold?  Decided by prompt.
 static int in_fold(const Record *r) {
-    return opt.folds > 1 && (int)(random_u64(1, STREAM_FOLD, 0, r->group) % (uint64_t)opt.folds) == opt.fold;
+    return opt.folds > 1 && (int)(random_u64(1, STREAM_FOLD, 0, r->prompt_id) % (uint64_t)opt.folds) == opt.fold;
 }
 
 /* The plan's items from `begin` on, once an epoch (of the last a part if epochs is no whole number), in the

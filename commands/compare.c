@@ -100,7 +100,7 @@ static int read_answers(Policy *p, Model *m, const Tokenizer *t, const char *fil
             const int tokens = scored_tokens(&d, r, k);
             if (!is_good(&d, r, k, mean) || !tokens) continue;
             p->nll[p->good] = -logp[r->first + k], p->scored[p->good] = tokens;
-            p->group[p->good++] = r->group;
+            p->group[p->good++] = r->prompt_id;
         }
     dataset_free(&d), free(logp);
     return ok ? 0 : -1;
@@ -238,7 +238,7 @@ static int measure_policy(Policy *p, const Policy *first, int reference, uint64_
     int ok = a && tokens && group && key;
     for (size_t i = 0; ok && i < p->n; i++) {
         const Written *w = &p->written[i];
-        group[i] = p->drawn.record[w->prompt].group, tokens[i] = w->tokens;
+        group[i] = p->drawn.record[w->prompt].prompt_id, tokens[i] = w->tokens;
     }
     for (int e = 0; ok && e < ESTIMATES; e++) {
         Estimate *x = &p->estimate[e];

@@ -469,10 +469,10 @@ static void examine_leak(Doctor *d, const Dataset *data) {
         size_t low = 0, high = d->num_prompts;
         while (low < high) {
             size_t middle = low + (high - low) / 2;
-            if (d->prompt[middle].hash < data->record[k].group) low = middle + 1;
+            if (d->prompt[middle].hash < data->record[k].prompt_id) low = middle + 1;
             else high = middle;
         }
-        if (low == d->num_prompts || d->prompt[low].hash != data->record[k].group) continue;
+        if (low == d->num_prompts || d->prompt[low].hash != data->record[k].prompt_id) continue;
         if (!leak.count) from = d->prompt[low];
         saw(&leak, data->record[k].line);
     }
@@ -493,7 +493,7 @@ static int examine_across(Doctor *d) {
         for (size_t k = 0; ok && k < n; k++) {
             const Record *r = &data->record[k];
             d->row[d->num_rows++] = row_key(data, r, i);
-            if (d->file[i].train) d->prompt[d->num_prompts++] = (Key){r->group, i, 0, r->line};
+            if (d->file[i].train) d->prompt[d->num_prompts++] = (Key){r->prompt_id, i, 0, r->line};
         }
     }
     if (ok && d->num_rows) qsort(d->row, d->num_rows, sizeof *d->row, compare_rows);

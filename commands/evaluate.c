@@ -327,7 +327,7 @@ static int evaluate_cell(Cells *cells, const char *spec, const char *file, FILE 
         const Record *r = &d.record[i];
         const Answer *a = &d.answer[r->first];
         double delta = (sum[r->first] - sum[r->first + 1]) / parts;
-        ok = cell_add(c, delta, a[0].chars, a[1].chars, r->group, r->line) == 0;
+        ok = cell_add(c, delta, a[0].chars, a[1].chars, r->prompt_id, r->line) == 0;
     }
     if (ok && c->n == from) ok = fail(EX_DATAERR, "%s: no pairs", d.path) == 0;
     if (ok && out) ok = write_pairs(out, c, from) == 0;
@@ -374,7 +374,7 @@ static int evaluate_policy(Cells *cells, const char *spec, const char *file, con
     for (size_t i = 0; ok && c && i < own.num_records; i++) {
         const Record *r = &own.record[i];
         const Answer *a = &own.answer[r->first];
-        ok = cell_add(c, reward[r->first] - reward[r->first + 1], a[0].chars, a[1].chars, r->group,
+        ok = cell_add(c, reward[r->first] - reward[r->first + 1], a[0].chars, a[1].chars, r->prompt_id,
                       r->line) == 0;
     }
     if (ok && c && out) ok = write_pairs(out, c, from) == 0;

@@ -335,15 +335,15 @@ static void test_rows_that_share_a_prompt_share_a_group(void) {
     CHECK(load("{\"prompt\": \"one pqr\", \"chosen\": \"a\", \"rejected\": \"b\"}\n"
                "{\"prompt\": \"two pqr\", \"chosen\": \"a\", \"rejected\": \"b\"}\n"
                "{\"chosen\": \"c\", \"prompt\": \"one pqr\", \"rejected\": \"d\"}", &cut) == 0);
-    CHECK(d.num_records == 3 && d.record[0].group == d.record[2].group);
-    CHECK(d.num_records == 3 && d.record[0].group != d.record[1].group);  // though the cut leaves the same
+    CHECK(d.num_records == 3 && d.record[0].prompt_id == d.record[2].prompt_id);
+    CHECK(d.num_records == 3 && d.record[0].prompt_id != d.record[1].prompt_id);  // though the cut leaves the same
     CHECK_TEXT(prompt(0), "pqr");
     CHECK_TEXT(prompt(1), "pqr");
-    unsigned long long group = d.record[0].group;
+    unsigned long long id = d.record[0].prompt_id;
     CHECK(load("{\"prompt\": \"one pqr\", \"completion\": \"z\", \"label\": true}", &plain_options) == 0);
-    CHECK(d.num_records == 1 && d.record[0].group == group);      // the same in another file and shape
+    CHECK(d.num_records == 1 && d.record[0].prompt_id == id);     // the same in another file and shape
     CHECK(load("{\"text\": \"a\"}\n{\"text\": \"b\"}", &plain_options) == 0);
-    CHECK(d.num_records == 2 && d.record[0].group != d.record[1].group);
+    CHECK(d.num_records == 2 && d.record[0].prompt_id != d.record[1].prompt_id);
 }
 static void test_a_row_can_be_found_again_in_the_text(void) {
     const char *row = "{\"text\": \"b\", \"id\": 7}";

@@ -46,7 +46,7 @@ static Dataset pairs_of(int twins) {
     static Answer answer[8];
     for (int i = 0; i < 4; i++) {
         record[i] = (Record){.prompt = {(size_t)(20*i), i}, .first = 2*i,
-                             .count = 2, .weight = 1, .line = (size_t)i + 1, .group = (unsigned)i};
+                             .count = 2, .weight = 1, .line = (size_t)i + 1, .prompt_id = (unsigned)i};
         for (int k = 0; k < 2; k++) {
             Span text = {(size_t)(20*i + 4 + (twins ? 0 : 6*k)), twins ? 5 : 3 + 2*k};
             answer[2*i + k] = (Answer){.tokens = text, .score = (float)(1 - k)};
@@ -170,19 +170,19 @@ static void test_ulma_with_demonstrations_alone_is_sft_with_a_mean_of_texts(void
 
 static void test_kto_meets_every_prompt_with_an_answer_to_another(void) {
     Dataset d = pairs_of(0), m;
-    d.record[1].group = 0;                                            // two rows of one prompt
+    d.record[1].prompt_id = 0;                                        // two rows of one prompt
     CHECK(mismatch(&m, &d) == 0 && m.num_records == 4 && m.num_answers == 4);
     for (int i = 0; i < 4; i++) {
         int from = (int)(m.answer[m.record[i].first].tokens.start / 20);           // the answer's row
         CHECK(m.record[i].count == 1 && m.record[i].prompt.start == d.record[i].prompt.start);
-        CHECK(d.record[from].group != d.record[i].group);
+        CHECK(d.record[from].prompt_id != d.record[i].prompt_id);
     }
     static const int next[4] = {2, 2, 3, 0};                          // the first row after it with another
     for (int i = 0; i < 4; i++) CHECK(m.answer[i].tokens.start / 20 == (size_t)next[i]);
-    for (int i = 0; i < 4; i++) d.record[i].group = i == 0 ? 1 : 0;
+    for (int i = 0; i < 4; i++) d.record[i].prompt_id = i == 0 ? 1 : 0;
     CHECK(mismatch(&m, &d) == 0);
     for (int i = 0; i < 4; i++) CHECK(m.answer[i].tokens.start / 20 == (size_t)(i == 0));
-    for (int i = 0; i < 4; i++) d.record[i].group = 7;
+    for (int i = 0; i < 4; i++) d.record[i].prompt_id = 7;
     CHECK(mismatch(&m, &d) < 0);
 }
 
