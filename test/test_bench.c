@@ -99,7 +99,8 @@ static void test_a_measurement_asked_for_brings_what_it_is_compared_with_and_no_
     run_free(&b.run);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    test_choose(argc, argv);
     (void)step_more_release, (void)step_more_paper, (void)plan_windows;          // of train.c, not of bench
     if (kernels_init("scalar") < 0) return fprintf(stderr, "%s\n", error_text), 1;
     set_threads(1);                                                   // one counter

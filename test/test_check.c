@@ -131,7 +131,8 @@ static void test_a_gradient_wrong_by_a_twentieth_is_noticed(void) {
     damage = 0;
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    test_choose(argc, argv);
     if (kernels_init(NULL) < 0) return fprintf(stderr, "%s\n", error_text), 1;
     RUN(test_this_build_keeps_the_contract_with_every_instruction_set);
     RUN(test_every_probe_names_its_own_damage);

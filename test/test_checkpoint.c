@@ -594,7 +594,8 @@ static void test_random_damage_does_no_harm(void) {
     remove_all(in("bad"));
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    test_choose(argc, argv);
     const char *tmp = getenv("TMPDIR");
     snprintf(folder, sizeof folder, "%s/more-test-XXXXXX", tmp && strlen(tmp) < 40 ? tmp : "/tmp");
     if (!mkdtemp(folder)) return perror(folder), 1;

@@ -349,7 +349,8 @@ static void test_a_file_is_read_whole_or_an_error_names_it(void) {
     buffer_free(&b);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    test_choose(argc, argv);
     RUN(test_fma_rounds_once);
     RUN(test_fma_is_libms_on_random_and_adversarial_numbers);
     RUN(test_exp_erf_tanh_and_sigma_are_close_and_the_same_with_and_without_fma_hardware);

@@ -763,7 +763,8 @@ static void test_a_damaged_file_never_crashes(void) {
     }
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    test_choose(argc, argv);
     CHECK(tokenizer_learn(&bytes, "", &(size_t){0}, 1, 258) == 0);
     RUN(test_a_text_is_one_answer_without_a_prompt);
     RUN(test_a_prompt_alone_has_no_answers);

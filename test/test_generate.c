@@ -371,7 +371,8 @@ static void test_what_cannot_be_generated_is_an_error(void) {
     model_free(&m), model_free(&reward), tokenizer_free(&t);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    test_choose(argc, argv);
     set_threads(3);                                                   // room for as many
     if (kernels_init(NULL) < 0 || attention_reserve(POSITIONS) < 0)
         return fprintf(stderr, "%s\n", error_text), 1;

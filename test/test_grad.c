@@ -112,7 +112,8 @@ static void test_reward_head_backward_is_the_derivative_with_every_pooling(void)
     CHECK_NEAR(worst_gradient(gpt2(1, POOL_EOS)), 0, 1e-6);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    test_choose(argc, argv);
 #ifdef _OPENMP
     omp_set_num_threads(1);                                           // thousands of tiny forwards
 #endif

@@ -237,7 +237,8 @@ static void test_damaged_text_never_crashes(void) {
     json_free(&j);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    test_choose(argc, argv);
     RUN(test_values_and_look_ups);
     RUN(test_escapes_become_utf8_of_explicit_length);
     RUN(test_numbers);

@@ -778,8 +778,9 @@ static void test_kernels_init_names_what_it_chose_or_refuses(void) {
 
 int main(int argc, char **argv) {
     // more threads than free cores: they must sleep while they wait, and OpenMP reads this before main
-    if (argc == 1 && !getenv("OMP_WAIT_POLICY") && setenv("OMP_WAIT_POLICY", "passive", 1) == 0)
+    if (!getenv("OMP_WAIT_POLICY") && setenv("OMP_WAIT_POLICY", "passive", 1) == 0)
         execv(argv[0], argv);
+    test_choose(argc, argv);
     set_threads(1);
     if (kernels_init(NULL) < 0 || attention_reserve(256) < 0) return fprintf(stderr, "%s\n", error_text), 1;
     RUN(test_the_scratch_of_attention_only_grows_with_texts_and_threads);

@@ -1186,7 +1186,8 @@ static void test_the_error_of_a_mean_and_of_a_ratio_has_its_closed_form(void) {
     CHECK(estimate(&ratio, b, b, NULL, n, 1) == 0 && ratio.error == 0 && ratio.interval.low == 1 && ratio.interval.high == 1);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    test_choose(argc, argv);
     RUN(test_equal_rewards_cost_log_2);
     RUN(test_a_pairs_gradients_are_exact_opposites_and_are_added);
     RUN(test_a_constant_added_to_all_rewards_changes_nothing);

@@ -270,8 +270,9 @@ static void test_the_fastest_instruction_set_is_chosen_and_an_unknown_one_refuse
 
 int main(int argc, char **argv) {
     // more threads than free cores: they must sleep while they wait, and OpenMP reads this before main
-    if (argc == 1 && !getenv("OMP_WAIT_POLICY") && setenv("OMP_WAIT_POLICY", "passive", 1) == 0)
+    if (!getenv("OMP_WAIT_POLICY") && setenv("OMP_WAIT_POLICY", "passive", 1) == 0)
         execv(argv[0], argv);
+    test_choose(argc, argv);
     size_t n = (size_t)MAX_THREADS * WORK_PER_THREAD + 1;
     matmul_work_memory = allocate(n, sizeof *matmul_work_memory);
     if (!matmul_work_memory) return fprintf(stderr, "%s\n", error_text), 1;

@@ -247,7 +247,8 @@ static void test_perplexity_and_area_of_held_out_points(void) {
     CHECK(held_out(&x, &d, logp, reward) == 0 && x.auc == 0);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    test_choose(argc, argv);
     if (kernels_init(NULL) < 0) return 1;
     RUN(test_a_texts_log_probability_is_the_sum_over_its_answer_and_end_and_a_cut_one_has_no_end);
     RUN(test_a_policy_that_is_the_reference_costs_log_2_and_goes_down_from_there);

@@ -404,7 +404,8 @@ static void test_a_damaged_file_never_crashes(void) {
     CHECK(accepted(SMALL));
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    test_choose(argc, argv);
     RUN(test_the_ids_of_a_learned_vocabulary_are_those_of_hugging_face);
     RUN(test_the_ids_of_pythia_are_those_of_hugging_face);
     RUN(test_learning_equals_a_learner_that_recounts_after_every_merge);

@@ -53,7 +53,8 @@ static void test_micro_batches_hold_no_more_pairs_than_there_is_room_for(void) {
     CHECK(micro_batch_end(&r, 0, 2 * MAX_PAIRS + 1, 1 << 24, 1) == MAX_PAIRS / 3 * 3);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    test_choose(argc, argv);
     RUN(test_a_step_is_cut_into_the_fewest_micro_batches_with_the_smallest_largest_one);
     RUN(test_micro_batches_hold_no_more_pairs_than_there_is_room_for);
     return test_summary();
