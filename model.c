@@ -11,7 +11,22 @@
 #endif
 
 enum { MAX_LAYERS = 128 };
-typedef enum { FAMILY_NEOX, FAMILY_GPT2, FAMILY_LLAMA, FAMILY_QWEN2, FAMILY_QWEN3 } Family;
+typedef enum {
+    FAMILY_NEOX, FAMILY_GPT2, FAMILY_LLAMA, FAMILY_QWEN2, FAMILY_QWEN3, NUM_FAMILIES
+} Family;
+
+// What people call the family; its names in files stand in families[] of files/config.c.
+const char *model_family_name(Family family) {
+    static const char *const name[] = {
+        [FAMILY_NEOX]  = "GPT-NeoX",
+        [FAMILY_GPT2]  = "GPT-2",
+        [FAMILY_LLAMA] = "LLaMA",
+        [FAMILY_QWEN2] = "Qwen2",
+        [FAMILY_QWEN3] = "Qwen3",
+    };
+    _Static_assert(sizeof name / sizeof *name == NUM_FAMILIES, "a family without a name");
+    return name[family];
+}
 
 typedef struct {
     Family family;                                          // for names in files; the model reads the rest

@@ -129,8 +129,7 @@ static int command_tokenize(void) {
 }
 
 static int command_inspect(void) {
-    static const char *const family[] = {"GPT-NeoX", "GPT-2", "LLaMA", "Qwen2", "Qwen3"},
-        *const act[] = {"gelu", "gelu (tanh)", "silu"};
+    static const char *const act[] = {"gelu", "gelu (tanh)", "silu"};
     static Tensor list[MAX_TENSORS];
     Model m = {0};
     Params p;
@@ -139,8 +138,8 @@ static int command_inspect(void) {
     if (!opt.model.n) return fail(EX_USAGE, "--model is needed");
     if (checkpoint_load(&m, opt.model.item[0], LOAD_AS_STORED) < 0) return -1;
     const Config *c = &m.config;
-    printf("%s, %s: %zu parameters\n", family[c->family], c->reward ? "reward model" : "language model",
-           m.num_params);
+    printf("%s, %s: %zu parameters\n", model_family_name(c->family),
+           c->reward ? "reward model" : "language model", m.num_params);
     printf("vocabulary %d, channels %d, layers %d, heads %d (key/value %d) of %d, feed-forward %d%s, "
            "positions %d\n", c->vocab_size, c->channels, c->num_layers, c->num_heads, c->num_kv_heads,
            c->head_dim, c->hidden, c->gated ? " gated" : "", c->max_positions);

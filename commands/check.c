@@ -237,6 +237,7 @@ static Config small_config(Family family, int reward) {
                     .norm_eps = 1e-5f, .rope_theta = 10000, .bos = 0, .eos = 0, .pad = 1, .reward = reward,
                     .pooling = llama ? POOL_LAST : POOL_MEAN};
 }
+_Static_assert(NUM_FAMILIES == 5, "a new family wants its small_config, and its lines in small_models");
 static const struct { const char *name; Family family; int reward; } small_models[] = {
     {"GPT-NeoX, language model", FAMILY_NEOX, 0}, {"GPT-NeoX, reward model", FAMILY_NEOX, 1},
     {"GPT-2, language model", FAMILY_GPT2, 0},    {"GPT-2, reward model", FAMILY_GPT2, 1},
