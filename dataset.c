@@ -677,4 +677,47 @@ int dataset_report(const Dataset *d, Buffer *out) {
                          d->cut_prompts, d->cut_answers,
                          d->num_records ? (double)tokens / (double)d->num_records : 0.0);
 }
+// --------------------------------------------------------------------------------------- repeated prompts
+
+// Do two spans hold the same tokens?
+int dataset_same_tokens(const Dataset *d, Span a, Span b) {
+    if (a.len != b.len || a.len == 0) return a.len == b.len;
+    return !memcmp(d->token + a.start, d->token + b.start, (size_t)a.len * sizeof *d->token);
+}
+
+// A hash of the tokens of s, continued from h.
+uint64_t dataset_hash_tokens(uint64_t h, const Dataset *d, Span s) {
+    h = random_mix(h ^ (uint64_t)s.len);
+    for (int i = 0; i < s.len; i++) h = random_mix(h ^ (uint64_t)d->token[s.start + (size_t)i]);
+    return h;
+}
+
+// The prompt to write an answer for; a row of kind text is itself one.
+Span dataset_prompt(const Dataset *d, const Record *r) {
+    return d->kind == DATA_TEXT ? d->answer[r->first].tokens : r->prompt;
+}
+
+/* first (num_records): for each record the first one of the file with the same prompt, by its tokens; so
+ * record i is the first with its prompt where first[i] == i.  By a hash table: the time grows with the
+ * number of tokens, not with the square of the number of records.  0, or -1 after fail().                */
+int dataset_first_of_prompt(size_t *first, const Dataset *d) {
+    size_t slots = 16;
+    while (slots < 2 * d->num_records) slots *= 2;
+    size_t *table = allocate(slots, sizeof *table);           // a record's number + 1; an empty slot has 0
+    if (!table) return -1;
+
+    for (size_t i = 0; i < d->num_records; i++) {
+        const Span prompt = dataset_prompt(d, &d->record[i]);
+        size_t slot = dataset_hash_tokens(0, d, prompt) % slots;
+        while (table[slot]) {
+            const Record *other = &d->record[table[slot] - 1];
+            if (dataset_same_tokens(d, dataset_prompt(d, other), prompt)) break;
+            slot = (slot + 1) % slots;
+        }
+        if (!table[slot]) table[slot] = i + 1;
+        first[i] = table[slot] - 1;
+    }
+    free(table);
+    return 0;
+}
 #endif

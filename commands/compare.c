@@ -380,20 +380,24 @@ static Sampling sampling(const Tokenizer *t, const Model *m, int n) {
  * begins texts.  whole(rows) and prompt(rows) are filled; returns how many, -1 after fail().               */
 static int sample_prompts(const Dataset *d, const int *begin, Span *whole, Prompt *prompt) {
     int n = 0;
-    for (size_t i = 0, k; i < d->num_records; i++) {
-        const Record *r = &d->record[i];
-        const Span p = d->kind == DATA_TEXT ? d->answer[r->first].tokens : r->prompt;
-        for (k = 0; opt.unique && k < (size_t)n; k++)
-            if (whole[k].len == p.len
-                && !memcmp(d->token + whole[k].start, d->token + p.start, (size_t)p.len * sizeof(int))) break;
-        if (opt.unique && k < (size_t)n) continue;
+    size_t *first = allocate(d->num_records, sizeof *first);
+    if (!first || dataset_first_of_prompt(first, d) < 0) {
+        free(first);
+        return -1;
+    }
+    for (size_t i = 0; i < d->num_records; i++) {
+        if (opt.unique && first[i] != i) continue;
+        const Span p = dataset_prompt(d, &d->record[i]);
         int len = opt.max_prompt_length && p.len > opt.max_prompt_length ? opt.max_prompt_length : p.len;
+        if (!len && *begin < 0) {
+            free(first);
+            return fail(EX_DATAERR, "%s:%zu: the prompt is empty, and the tokenizer has no token that begins "
+                        "a text", d->path, d->record[i].line);
+        }
         whole[n] = p;
         prompt[n++] = len ? (Prompt){i, d->token + p.start + (p.len - len), len} : (Prompt){i, begin, 1};
-        if (!len && *begin < 0)
-            return fail(EX_DATAERR, "%s:%zu: the prompt is empty, and the tokenizer has no token that begins "
-                        "a text", d->path, r->line);
     }
+    free(first);
     return n;
 }
 

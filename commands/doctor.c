@@ -207,10 +207,6 @@ static int is_blank(const Buffer *b) {
     return 1;
 }
 
-static int same_tokens(const Dataset *data, Span a, Span b) {
-    return a.len == b.len && !memcmp(span_tokens(data, a), span_tokens(data, b), (size_t)a.len * sizeof(int));
-}
-
 // How often something was seen in a file, and on which line first; for repeats also the earlier line.
 typedef struct { size_t count, line, of; } Seen;
 static void saw_twice(Seen *s, size_t line, size_t of) {
@@ -235,7 +231,7 @@ static void examine_seen(Doctor *d, const File *f) {
             }
         if (data->kind == DATA_PAIR) {
             longer += a[0].chars > a[1].chars ? 1 : a[0].chars == a[1].chars ? 0.5 : 0;
-            if (same_tokens(data, a[0].tokens, a[1].tokens)) saw(&equal, r->line);
+            if (dataset_same_tokens(data, a[0].tokens, a[1].tokens)) saw(&equal, r->line);
         }
         if (data->kind != DATA_POINT) continue;
         double y = a->score;
@@ -386,12 +382,6 @@ static int examine_file(Doctor *d, File *f) {
 
 // ----------------------------------------------------------------------- the same rows, prompts, pairs again
 
-static uint64_t hash_tokens(uint64_t h, const Dataset *data, Span s) {
-    h = random_mix(h ^ (uint64_t)s.len);
-    for (int i = 0; i < s.len; i++) h = random_mix(h ^ (uint64_t)span_tokens(data, s)[i]);
-    return h;
-}
-
 static int compare_rows(const void *x, const void *y) {
     const Key *a = x, *b = y;
     if (a->hash != b->hash) return a->hash < b->hash ? -1 : 1;
@@ -402,15 +392,15 @@ static int compare_rows(const void *x, const void *y) {
 
 // A row's key: prompt and answers, of a pair in either order; side is the order, or the label.
 static Key row_key(const Dataset *data, const Record *r, int file) {
-    Key k = {hash_tokens((uint64_t)data->kind, data, r->prompt), file, 0, r->line};
+    Key k = {dataset_hash_tokens((uint64_t)data->kind, data, r->prompt), file, 0, r->line};
     const Answer *a = &data->answer[r->first];
     if (data->kind == DATA_PAIR) {
-        uint64_t x = hash_tokens(0, data, a[0].tokens), y = hash_tokens(0, data, a[1].tokens);
+        uint64_t x = dataset_hash_tokens(0, data, a[0].tokens), y = dataset_hash_tokens(0, data, a[1].tokens);
         k.hash = random_mix(random_mix(k.hash ^ (x < y ? x : y)) ^ (x < y ? y : x));
         k.side = x < y;
         return k;
     }
-    for (int i = 0; i < r->count; i++) k.hash = hash_tokens(k.hash, data, a[i].tokens);
+    for (int i = 0; i < r->count; i++) k.hash = dataset_hash_tokens(k.hash, data, a[i].tokens);
     if (data->kind == DATA_POINT) k.side = a->score;
     return k;
 }

@@ -508,6 +508,38 @@ static void test_for_scoring_rows_stay_as_given(void) {
     CHECK_TEXT(answer(0, 1), "b");
 }
 
+// ------------------------------------------------------------------------------------- repeated prompts
+
+static void test_each_record_is_led_to_the_first_with_its_prompt(void) {
+    CHECK(load("{\"prompt\": \"p\", \"chosen\": \"a\", \"rejected\": \"b\"}\n"
+               "{\"prompt\": \"pp\", \"chosen\": \"a\", \"rejected\": \"b\"}\n"
+               "{\"prompt\": \"\", \"chosen\": \"a\", \"rejected\": \"b\"}\n"
+               "{\"prompt\": \"pp\", \"chosen\": \"c\", \"rejected\": \"d\"}\n"
+               "{\"prompt\": \"\", \"chosen\": \"c\", \"rejected\": \"d\"}\n"
+               "{\"prompt\": \"pp\", \"chosen\": \"a\", \"rejected\": \"b\"}\n", &plain_options) == 0);
+    size_t first[6] = {0};
+    const size_t want[6] = {0, 1, 2, 1, 2, 1};
+    CHECK(dataset_first_of_prompt(first, &d) == 0 && !memcmp(first, want, sizeof want));
+    CHECK(load("{\"text\": \"a\"}\n{\"text\": \"b\"}\n{\"text\": \"a\"}", &plain_options) == 0);
+    const size_t texts[3] = {0, 1, 0};                                 // a text is itself the prompt
+    CHECK(dataset_first_of_prompt(first, &d) == 0 && !memcmp(first, texts, sizeof texts));
+}
+static void test_repeated_prompts_are_those_that_comparing_all_with_all_finds(void) {
+    enum { N = 3000 };
+    Buffer b = {0};
+    static size_t first[N];
+    for (uint64_t i = 0; i < N; i++)                                   // about 1,900 different numbers
+        buffer_printf(&b, "{\"prompt\": \"%u\"}\n", random_below(N, 1, STREAM_TEST, 7, i));
+    CHECK(load_bytes(b.data, b.len, &plain_options) == 0 && d.num_records == N);
+    CHECK(dataset_first_of_prompt(first, &d) == 0);
+    for (size_t i = 0; i < N && d.num_records == N; i++) {
+        size_t k = 0;
+        while (!dataset_same_tokens(&d, d.record[k].prompt, d.record[i].prompt)) k++;
+        CHECK(first[i] == k);
+    }
+    buffer_free(&b);
+}
+
 // ---------------------------------------------------------------------------------------------- files
 
 static void test_crlf_bom_blank_lines_and_no_final_newline(void) {
@@ -808,6 +840,8 @@ int main(int argc, char **argv) {
     RUN(test_an_array_of_scored_texts_is_pairs_without_the_ties);
     RUN(test_equal_ranks_keep_their_order_and_their_scores);
     RUN(test_for_scoring_rows_stay_as_given);
+    RUN(test_each_record_is_led_to_the_first_with_its_prompt);
+    RUN(test_repeated_prompts_are_those_that_comparing_all_with_all_finds);
     RUN(test_crlf_bom_blank_lines_and_no_final_newline);
     RUN(test_a_line_of_a_megabyte);
     RUN(test_texts_may_hold_nul_and_any_character);
