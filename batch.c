@@ -15,7 +15,7 @@ typedef struct {
     Text *text;
 } Pack;
 
-static Batch pack_batch(const Pack *p) {
+Batch pack_batch(const Pack *p) {
     return (Batch){p->T, p->token, p->position, p->target, p->S, p->seg, p->B, p->text, NULL, 0};
 }
 void pack_clear(Pack *p) { p->T = p->S = p->B = 0; }

@@ -30,7 +30,7 @@
 #include "common.h"
 #include "tokenizer.c"
 
-enum DataKind { DATA_TEXT, DATA_PROMPT, DATA_COMPLETION, DATA_PAIR, DATA_POINT, DATA_RANKING };
+enum DataKind { DATA_DOCUMENT, DATA_PROMPT, DATA_COMPLETION, DATA_PAIR, DATA_POINT, DATA_RANKING };
 const char *const data_kind_name[] = {"text", "prompt", "completion", "pair", "point", "ranking"};
 
 enum { MAX_ANSWERS = 256 };                        // of one row
@@ -42,13 +42,13 @@ typedef struct {
     int chars;                                     // code points before any cut
     float score;                                   // label, score or rank as given; a pair has 1 and 0
     int cut;                                       // yes: its end was cut off
-    double reference;                              // log-probability under the starting model, by policy.c
+    double ref_logp;                               // log-probability under the starting model, by policy.c
 } Answer;
 
 typedef struct {
     Span prompt;
     int first, count;                              // answer[first .. first+count), the best one first
-    size_t line, line_start, line_len;             // the row is text.data[line_start .. line_start+line_len)
+    size_t line, line_start, line_len;             // the row is contents.data[line_start .. line_start+line_len)
     float margin, weight;
     unsigned long long prompt_id;                   // hash of the whole prompt, or if empty of an answer
 } Record;
@@ -56,7 +56,7 @@ typedef struct {
 typedef struct {
     char *path, name[64];
     enum DataKind kind;
-    Buffer text;                                   // the file as read
+    Buffer contents;                               // the file as read
     int *token;
     size_t num_tokens, token_capacity;
     Record *record;                                // rows = num_records + dropped + tied
@@ -371,11 +371,11 @@ static int read_row(Reader *r) {
         while (json_next(j, last) >= 0) last = json_next(j, last);
         if (json_type(j, talk) == JSON_ARRAY && is_assistant(r, last)) told = 1, answer = last;
     }
-    r->kind = pair ? DATA_PAIR : ranking ? DATA_RANKING : text >= 0 ? DATA_TEXT
+    r->kind = pair ? DATA_PAIR : ranking ? DATA_RANKING : text >= 0 ? DATA_DOCUMENT
             : answer < 0 ? DATA_PROMPT : point ? DATA_POINT : DATA_COMPLETION;
     r->prompt_form = NO_PROMPT;
     r->prompt = (Piece){0, 0, 0};
-    if (r->kind == DATA_TEXT) {
+    if (r->kind == DATA_DOCUMENT) {
         if (json_length(j, text) == 0) return bad_row(r, "\"text\" must be a string that is not empty");
         return add_answer(r, text, "text", 0);
     }
@@ -459,7 +459,7 @@ static int keep_row(Reader *r) {
     int limit = o->max_prompt_length ? o->max_prompt_length : o->max_length ? o->max_length - 2 : INT_MAX;
     int cut_prompt = x.prompt.len > limit, cut_answer = 0;
     if (cut_prompt) x.prompt.start += (size_t)(x.prompt.len - limit), x.prompt.len = limit;
-    int beside = o->max_prompt_length && r->kind != DATA_TEXT ? o->max_prompt_length : x.prompt.len;
+    int beside = o->max_prompt_length && r->kind != DATA_DOCUMENT ? o->max_prompt_length : x.prompt.len;
     int room = o->max_length ? o->max_length - beside - 1 : INT_MAX;   // at least 1, by check_options
     for (int i = 0; i < r->n; i++) {
         Answer *a = &d->answer[d->num_answers + (size_t)i];
@@ -483,7 +483,7 @@ static int keep_row(Reader *r) {
 // ------------------------------------------------------------------------------------------------ the file
 
 static void skip_blank(Reader *r) {
-    const Buffer *b = &r->d->text;
+    const Buffer *b = &r->d->contents;
     for (; r->at < b->len && isspace((unsigned char)b->data[r->at]); r->at++)
         r->line += b->data[r->at] == '\n';
 }
@@ -504,8 +504,8 @@ static size_t object_end(const char *s, size_t i, size_t n) {
 
 // The next row: a line, or an element of the one array the file is.  1; 0 at the end; -1 after fail().
 static int next_row(Reader *r) {
-    const char *s = r->d->text.data, *end;
-    size_t n = r->d->text.len;
+    const char *s = r->d->contents.data, *end;
+    size_t n = r->d->contents.len;
     for (size_t i = 0; r->array && i < r->line_len; i++) r->line += s[r->line_start + i] == '\n';
     skip_blank(r);
     if (r->array && r->at < n && s[r->at] == ']') {
@@ -549,11 +549,11 @@ void dataset_name(char name[64], const char *spec) {
 static int read_all(Dataset *d) {
     char part[65536];
     size_t n;
-    if (strcmp(d->path, "-")) return file_read(&d->text, d->path);
+    if (strcmp(d->path, "-")) return file_read(&d->contents, d->path);
     while ((n = fread(part, 1, sizeof part, stdin)) > 0)
-        if (buffer_append(&d->text, part, n) < 0) return -1;
+        if (buffer_append(&d->contents, part, n) < 0) return -1;
     if (ferror(stdin)) return fail(EX_IOERR, "standard input: %s", strerror(errno));
-    return buffer_append(&d->text, "", 0);
+    return buffer_append(&d->contents, "", 0);
 }
 
 // A file in which every ranking has two answers is a file of pairs; those of equal rank are no pairs.
@@ -576,7 +576,7 @@ static void rankings_of_two(Dataset *d) {
 }
 
 void dataset_free(Dataset *d) {
-    free(d->path), free(d->token), free(d->record), free(d->answer), buffer_free(&d->text);
+    free(d->path), free(d->token), free(d->record), free(d->answer), buffer_free(&d->contents);
     memset(d, 0, sizeof *d);
 }
 
@@ -592,7 +592,7 @@ static int check_options(const DataOptions *o) {
 static int take_row(Reader *r) {
     Dataset *d = r->d;
     r->json.first_line = r->line;
-    if (json_parse(&r->json, d->text.data + r->line_start, r->line_len, d->path) < 0) return -1;
+    if (json_parse(&r->json, d->contents.data + r->line_start, r->line_len, d->path) < 0) return -1;
     if (read_row(r) < 0) return -1;
     if (!d->rows) d->kind = r->kind;
     if (r->kind != d->kind)
@@ -610,7 +610,7 @@ static int looks_like_rows(const char *s) {
     return (first == '{' && (next == '"' || next == '}')) || (first == '[' && next == '{');
 }
 static int read_plain_text(Reader *r) {
-    const Buffer *b = &r->d->text;
+    const Buffer *b = &r->d->contents;
     size_t n = b->len - r->at;
     if (n && b->data[b->len - 1] == '\n') n--;               // the last line's end
     r->kind = r->d->kind = DATA_PROMPT;
@@ -623,12 +623,12 @@ static int read_plain_text(Reader *r) {
 static int read_rows(Reader *r) {
     Dataset *d = r->d;
     int more;
-    if (r->o->rows ? buffer_append(&d->text, r->o->rows->data, r->o->rows->len) < 0 : read_all(d) < 0)
+    if (r->o->rows ? buffer_append(&d->contents, r->o->rows->data, r->o->rows->len) < 0 : read_all(d) < 0)
         return -1;
-    if (d->text.len >= 3 && !memcmp(d->text.data, "\xef\xbb\xbf", 3)) r->at = 3;      // a byte order mark
-    if (r->o->plain_text && !looks_like_rows(d->text.data + r->at)) return read_plain_text(r);
+    if (d->contents.len >= 3 && !memcmp(d->contents.data, "\xef\xbb\xbf", 3)) r->at = 3;      // a byte order mark
+    if (r->o->plain_text && !looks_like_rows(d->contents.data + r->at)) return read_plain_text(r);
     skip_blank(r);
-    if (r->at < d->text.len && d->text.data[r->at] == '[') r->array = 1, r->at++;
+    if (r->at < d->contents.len && d->contents.data[r->at] == '[') r->array = 1, r->at++;
     while ((more = next_row(r)) > 0) {
         size_t tokens = d->num_tokens;
         if (take_row(r) == 0) continue;
@@ -694,7 +694,7 @@ uint64_t dataset_hash_tokens(uint64_t h, const Dataset *d, Span s) {
 
 // The prompt to write an answer for; a row of kind text is itself one.
 Span dataset_prompt(const Dataset *d, const Record *r) {
-    return d->kind == DATA_TEXT ? d->answer[r->first].tokens : r->prompt;
+    return d->kind == DATA_DOCUMENT ? d->answer[r->first].tokens : r->prompt;
 }
 
 /* first (num_records): for each record the first one of the file with the same prompt, by its tokens; so

@@ -110,7 +110,7 @@ static int needs(const Dataset *d, const char *what) {
 // Which kinds of data an objective takes from --train, from --then or --demo, and from --eval. 0 or -1.
 enum { FOR_TRAIN, FOR_THEN, FOR_EVAL };
 int objective_takes(const Objective *o, const Dataset *d, int use) {
-    const int text = d->kind == DATA_TEXT, completion = d->kind == DATA_COMPLETION;
+    const int text = d->kind == DATA_DOCUMENT, completion = d->kind == DATA_COMPLETION;
     const int pair = d->kind == DATA_PAIR, point = d->kind == DATA_POINT;
     if (o->windows)
         return text || completion ? 0 : needs(d, "texts or prompts with completions are needed");
@@ -256,13 +256,13 @@ static Response response_of(const Run *run, const Item *i, int k) {
     const Dataset *d = &run->data[i->set];
     const Record *r = &d->record[i->record];
     const Answer *a = &d->answer[r->first + k];
-    Response x = {.tokens = scored_tokens(d, r, k), .label = a->score, .reference = a->reference};
+    Response x = {.tokens = scored_tokens(d, r, k), .label = a->score, .reference = a->ref_logp};
     if (run->objective->data == POINTS) x.demo = (unsigned char)is_demo(run, i, a->score);
     if (x.demo) x.label = 1;
     else if (opt.compat == COMPAT_ULMA_RELEASE && !continuous) x.label = a->score == 1;
     if (run->objective->data == POINTS) x.good = continuous ? x.demo : x.label > 0.5f;
     else x.good = k == 0 || run->objective->data == DEMONSTRATIONS;
-    if (run->objective->reference) x.ref = as_asked(a->reference, x.tokens);
+    if (run->objective->reference) x.ref = as_asked(a->ref_logp, x.tokens);
     return x;
 }
 
@@ -353,7 +353,7 @@ static int mismatched_kl(Run *run, size_t at, size_t end, double *kl) {
             const Record *r = &d->record[run->item[j].record];
             int n = scored_tokens(d, r, 0);
             logp[j - at] = as_asked(sum[j - begin], n);
-            ref[j - at] = as_asked(d->answer[r->first].reference, n);
+            ref[j - at] = as_asked(d->answer[r->first].ref_logp, n);
         }
     }
     for (size_t i = at; i < end; i++) run->item[i].set -= shift;
@@ -440,7 +440,7 @@ static size_t copy_references(Run *run, int files, double *memory, int direction
     for (int k = 0; k < files; k++)
         for (size_t i = 0; i < run->data[k].num_records; i++)
             for (int j = 0; j < run->data[k].record[i].count; j++, n++) {
-                double *reference = &run->data[k].answer[run->data[k].record[i].first + j].reference;
+                double *reference = &run->data[k].answer[run->data[k].record[i].first + j].ref_logp;
                 if (memory && direction) *reference = memory[n];
                 else if (memory) memory[n] = *reference;
             }
@@ -499,10 +499,10 @@ static int check_start(Run *run, const char *path, int cached) {
         const Dataset *d = &run->data[run->item[i].set];
         const Record *r = &d->record[run->item[i].record];
         for (int k = 0; k < r->count; k++, j++)
-            if (response[j].sum != d->answer[r->first + k].reference)
+            if (response[j].sum != d->answer[r->first + k].ref_logp)
                 return fail(EX_DATAERR, "%s:%zu: before the first step the policy gives answer %d the "
                             "log-probability %.17g, the reference %.17g: %s%s", d->path, r->line, k + 1,
-                            response[j].sum, d->answer[r->first + k].reference,
+                            response[j].sum, d->answer[r->first + k].ref_logp,
                             cached ? path : "this machine's bits vary; see more selftest",
                             cached ? " is not of these weights; remove it" : "");
     }
@@ -528,7 +528,7 @@ static int policy_start(Run *run) {
         Dataset *d = &run->data[k];
         double *logp = allocate(d->num_answers, sizeof *logp);
         int ok = logp && evaluate_texts(&run->model, run->tokenizer.eos, d, logp) == 0;
-        for (size_t i = 0; ok && i < d->num_answers; i++) d->answer[i].reference = logp[i];
+        for (size_t i = 0; ok && i < d->num_answers; i++) d->answer[i].ref_logp = logp[i];
         free(logp);
         if (!ok) return -1;
     }
@@ -673,7 +673,7 @@ static int policy_evaluate(Run *run, const Dataset *d, int step) {
     Held x;
     int ok = logp && ref && reward && delta && evaluate_texts(&run->model, run->tokenizer.eos, d, logp) == 0;
     if (ok) {
-        for (size_t i = 0; i < d->num_answers; i++) ref[i] = d->answer[i].reference;
+        for (size_t i = 0; i < d->num_answers; i++) ref[i] = d->answer[i].ref_logp;
         implicit_rewards(reward, d, logp, run->objective->reference ? ref : NULL, reward_scale(run));
         for (size_t i = 0; d->kind == DATA_PAIR && i < d->num_records; i++)
             delta[i] = reward[d->record[i].first] - reward[d->record[i].first + 1];

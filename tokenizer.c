@@ -162,14 +162,14 @@ static uint64_t hash_bytes(const char *s, size_t n) {
     return h;
 }
 
-static const char *piece(const Tokenizer *t, int id) { return t->bytes.data + t->start_memory[id]; }
-static size_t piece_len(const Tokenizer *t, int id)  { return t->start_memory[id + 1] - t->start_memory[id]; }
+const char *tokenizer_piece(const Tokenizer *t, int id) { return t->bytes.data + t->start_memory[id]; }
+size_t tokenizer_piece_len(const Tokenizer *t, int id) { return t->start_memory[id + 1] - t->start_memory[id]; }
 
 // The slot of the table where the piece s stands or would stand.
 static int *piece_slot(const Tokenizer *t, const char *s, size_t n) {
     uint64_t i = hash_bytes(s, n) & t->piece_mask;
     for (int id; (id = t->piece_table_memory[i]) >= 0; i = (i + 1) & t->piece_mask)
-        if (piece_len(t, id) == n && !memcmp(piece(t, id), s, n)) break;
+        if (tokenizer_piece_len(t, id) == n && !memcmp(tokenizer_piece(t, id), s, n)) break;
     return &t->piece_table_memory[i];
 }
 
@@ -186,7 +186,7 @@ static int add_piece(Tokenizer *t, const char *s, size_t n, int flags) {
     int id = t->vocab_size++;
     t->start_memory[id + 1] = t->bytes.len;
     t->flags_memory[id] = (unsigned char)flags;
-    if (flags & PIECE_IN_VOCAB) *piece_slot(t, piece(t, id), n) = id;
+    if (flags & PIECE_IN_VOCAB) *piece_slot(t, tokenizer_piece(t, id), n) = id;
     return id;
 }
 
@@ -198,9 +198,9 @@ static void add_merge(Tokenizer *t, int left, int right, int id) {
 
 // Enters the added token id in the trie.
 static int add_to_trie(Tokenizer *t, int id, const char *what) {
-    const char *s = piece(t, id);
+    const char *s = tokenizer_piece(t, id);
     int at = 0;
-    for (size_t i = 0; i < piece_len(t, id); i++) {
+    for (size_t i = 0; i < tokenizer_piece_len(t, id); i++) {
         int child = t->trie_memory[at].child;
         while (child >= 0 && t->trie_memory[child].byte != (unsigned char)s[i])
             child = t->trie_memory[child].sibling;
@@ -277,8 +277,8 @@ static void find_ids(Tokenizer *t) {
     for (int k = 0; k < 3; k++)
         for (int n = 0; known[k].name[n] && *known[k].id < 0; n++)
             for (int id = 0; id < t->vocab_size && *known[k].id < 0; id++)
-                if (t->flags_memory[id] & PIECE_ADDED && piece_len(t, id) == strlen(known[k].name[n])
-                    && !memcmp(piece(t, id), known[k].name[n], piece_len(t, id))) *known[k].id = id;
+                if (t->flags_memory[id] & PIECE_ADDED && tokenizer_piece_len(t, id) == strlen(known[k].name[n])
+                    && !memcmp(tokenizer_piece(t, id), known[k].name[n], tokenizer_piece_len(t, id))) *known[k].id = id;
 }
 
 // ---------------------------------------------------------------------------------------------- a row
@@ -416,7 +416,7 @@ static int lay_row(Learner *l, const Tokenizer *t) {
 // Joins pair k into id wherever it stands and keeps the counts: of x a b y, x a and b y go, x ab, ab y come.
 static int join_everywhere(Learner *l, const Tokenizer *t, int k, int id) {
     int a = l->pair[k].left, b = l->pair[k].right, *row = l->row;
-    size_t len_a = piece_len(t, a), len = piece_len(t, id), old_pairs = l->num_pairs;
+    size_t len_a = tokenizer_piece_len(t, a), len = tokenizer_piece_len(t, id), old_pairs = l->num_pairs;
     for (int i = l->pair[k].first; i >= 0; i = l->place[i].next) {
         size_t p = (size_t)l->place[i].at, q = p + len_a, y = p + len, x;
         if (row[p] != a || row[q] != b) continue;
@@ -452,8 +452,8 @@ static int learn_merges(Learner *l, Tokenizer *t) {
             continue;
         }
         joined.len = 0;
-        bad = buffer_append(&joined, piece(t, left), piece_len(t, left)) < 0
-           || buffer_append(&joined, piece(t, right), piece_len(t, right)) < 0;
+        bad = buffer_append(&joined, tokenizer_piece(t, left), tokenizer_piece_len(t, left)) < 0
+           || buffer_append(&joined, tokenizer_piece(t, right), tokenizer_piece_len(t, right)) < 0;
         if (bad || *piece_slot(t, joined.data, joined.len) >= 0) continue;         // made before, otherwise
         bad = (id = add_piece(t, joined.data, joined.len, PIECE_IN_VOCAB)) < 0;
         if (!bad) add_merge(t, left, right, id);
@@ -530,15 +530,15 @@ static int encode_word(const Tokenizer *t, const char *s, size_t n, Ids *out) {
     while (w->heap.n) {
         HeapItem top = heap_pop(&w->heap);
         const Merge *m = &t->merge_memory[top.rank];
-        size_t p = (size_t)top.item, q = p + piece_len(t, m->left), len;
+        size_t p = (size_t)top.item, q = p + tokenizer_piece_len(t, m->left), len;
         if (row[p] != m->left || row[q] != m->right) continue;        // one is in another piece by now
-        join(row, p, q, m->id, len = piece_len(t, m->id));
+        join(row, p, q, m->id, len = tokenizer_piece_len(t, m->id));
         size_t x = row[p-1] == EDGE ? 0 : left_of(row, p);
         if (x && push_merge(t, x, row[x], m->id) < 0) return -1;
         if (row[p + len] != EDGE && push_merge(t, p, m->id, row[p + len]) < 0) return -1;
     }
     size_t count = 0;                                                 // the ids move to the front of the row
-    for (size_t p = 1, len; p <= n; p += len) len = piece_len(t, row[p]), row[count++] = row[p];
+    for (size_t p = 1, len; p <= n; p += len) len = tokenizer_piece_len(t, row[p]), row[count++] = row[p];
     if (cached && count <= CACHE_IDS) {
         cached->len = (unsigned char)n;
         cached->count = (unsigned char)count;
@@ -561,6 +561,20 @@ static int added_at(const Tokenizer *t, const char *s, size_t n, int pass) {
     return best;
 }
 
+/* The longest special token that is written out at s, or -1: encoding never looks for these, since data must
+ * not end a text.                                                                                          */
+int tokenizer_special_at(const Tokenizer *t, const char *s, size_t n) {
+    int best = -1, at = 0;
+    for (size_t i = 0; t->num_trie && i < n; i++) {
+        for (at = t->trie_memory[at].child; at >= 0 && t->trie_memory[at].byte != (unsigned char)s[i]; )
+            at = t->trie_memory[at].sibling;
+        if (at < 0) break;
+        int id = t->trie_memory[at].id;
+        if (id >= 0 && t->flags_memory[id] & PIECE_SPECIAL) best = id;
+    }
+    return best;
+}
+
 // Pass 0 cuts out the added tokens that are not "normalized", pass 1 those that are, pass 2 words.
 static int encode_pass(const Tokenizer *t, const char *s, size_t n, int pass, Ids *out) {
     size_t from = 0;
@@ -576,7 +590,7 @@ static int encode_pass(const Tokenizer *t, const char *s, size_t n, int pass, Id
             continue;
         }
         if (encode_pass(t, s + from, i - from, pass + 1, out) < 0 || append_ids(out, &id, 1) < 0) return -1;
-        from = i += piece_len(t, id);
+        from = i += tokenizer_piece_len(t, id);
     }
     return encode_pass(t, s + from, n - from, pass + 1, out);
 }
@@ -593,7 +607,7 @@ int tokenizer_decode(const Tokenizer *t, const int *ids, size_t n, Buffer *out) 
     for (size_t i = 0; i < n; i++) {
         if (ids[i] < 0 || ids[i] >= t->vocab_size)
             return fail(EX_DATAERR, "no piece has the id %d: the vocabulary has %d", ids[i], t->vocab_size);
-        if (buffer_append(out, piece(t, ids[i]), piece_len(t, ids[i])) < 0) return -1;
+        if (buffer_append(out, tokenizer_piece(t, ids[i]), tokenizer_piece_len(t, ids[i])) < 0) return -1;
     }
     return 0;
 }
@@ -786,11 +800,11 @@ int tokenizer_load(Tokenizer *t, const char *path) {
 
 // Piece id as a JSON string: an added token as it is, another in GPT-2's alphabet.
 static int write_piece(const Tokenizer *t, int id, const uint32_t code[256], Buffer *out) {
-    if (t->flags_memory[id] & PIECE_ADDED) return json_quote(out, piece(t, id), piece_len(t, id));
+    if (t->flags_memory[id] & PIECE_ADDED) return json_quote(out, tokenizer_piece(t, id), tokenizer_piece_len(t, id));
     char quoted[4];
     if (buffer_append(out, "\"", 1) < 0) return -1;
-    for (size_t i = 0; i < piece_len(t, id); i++) {
-        uint32_t c = code[(unsigned char)piece(t, id)[i]];
+    for (size_t i = 0; i < tokenizer_piece_len(t, id); i++) {
+        uint32_t c = code[(unsigned char)tokenizer_piece(t, id)[i]];
         if ((c == '"' || c == '\\') && buffer_append(out, "\\", 1) < 0) return -1;
         if (buffer_append(out, quoted, (size_t)utf8_encode(quoted, c)) < 0) return -1;
     }

@@ -96,7 +96,7 @@ static int show_name(const char *name) {
 static const char *answer_name(enum DataKind kind, int i) {
     static char name[24];
     if (kind == DATA_PAIR) return i ? "rejected" : "chosen";
-    if (kind == DATA_TEXT) return "text";
+    if (kind == DATA_DOCUMENT) return "text";
     if (kind != DATA_RANKING) return "answer";
     snprintf(name, sizeof name, "answer %d", i + 1);
     return name;
@@ -261,24 +261,11 @@ static void examine_seen(Doctor *d, const File *f) {
              "more rows; raise --max_length or lower --max_prompt_length", gone.count - 1);
 }
 
-// The longest special token of the tokenizer whose text begins at s, or -1.  Encoding never looks for these.
-static int special_at(const Tokenizer *t, const char *s, size_t n) {
-    int best = -1, at = 0;
-    for (size_t i = 0; t->num_trie && i < n; i++) {
-        for (at = t->trie_memory[at].child; at >= 0 && t->trie_memory[at].byte != (unsigned char)s[i]; )
-            at = t->trie_memory[at].sibling;
-        if (at < 0) break;
-        int id = t->trie_memory[at].id;
-        if (id >= 0 && t->flags_memory[id] & PIECE_SPECIAL) best = id;
-    }
-    return best;
-}
-
 // How many times a text begins with the token id, written out.
 static int leading(const Tokenizer *t, const Buffer *text, int id) {
     if (id < 0 || id >= t->vocab_size) return 0;
-    size_t at = 0, len = piece_len(t, id);
-    while (text->len - at >= len && !memcmp(text->data + at, piece(t, id), len)) at += len;
+    size_t at = 0, len = tokenizer_piece_len(t, id);
+    while (text->len - at >= len && !memcmp(text->data + at, tokenizer_piece(t, id), len)) at += len;
     return (int)(at / len);
 }
 
@@ -295,7 +282,7 @@ static int examine_texts(Doctor *d, const File *f) {
     int ok = special != NULL, added = d->adds_bos || (d->objective->windows && bos == t->eos);
     for (size_t i = 0; ok && i < data->num_records; i++) {
         const Record *r = &data->record[i];
-        if (!r->prompt.len && data->kind != DATA_TEXT) saw(&no_prompt, r->line);
+        if (!r->prompt.len && data->kind != DATA_DOCUMENT) saw(&no_prompt, r->line);
         for (int k = -1; ok && k < r->count; k++) {
             Span s = k < 0 ? r->prompt : data->answer[r->first + k].tokens;
             text.len = 0;
@@ -307,9 +294,9 @@ static int examine_texts(Doctor *d, const File *f) {
             if (first && begins && begins + added > 1) saw(&two, r->line);
             if (!first && begins) saw(&middle, r->line);
             for (size_t at = 0; at < text.len; ) {
-                int id = special_at(t, text.data + at, text.len - at);
+                int id = tokenizer_special_at(t, text.data + at, text.len - at);
                 if (id >= 0) saw(&special[id], r->line);
-                at += id < 0 ? 1 : piece_len(t, id);
+                at += id < 0 ? 1 : tokenizer_piece_len(t, id);
             }
             for (int p = 0; p < s.len; p++)
                 for (int o = 0; o < 3; o++) if (token[p] == own[o]) saw(&used[o], r->line);
@@ -371,7 +358,7 @@ static int examine_file(Doctor *d, File *f) {
         printf("    tokens, nothing cut      min     25 %%     50 %%     75 %%     95 %%      max\n");
         enum DataKind kind = f->whole.kind;
         int sides = kind == DATA_PAIR ? 2 : kind != DATA_PROMPT;
-        if (kind != DATA_TEXT && show_lengths("prompt", &f->whole, -1) < 0) return -1;
+        if (kind != DATA_DOCUMENT && show_lengths("prompt", &f->whole, -1) < 0) return -1;
         for (int k = 0; k < sides; k++)
             if (show_lengths(answer_name(kind, k), &f->whole, k) < 0) return -1;
     }
@@ -771,7 +758,7 @@ static int refuse_standard_input(const List *files) {
 // What the first training file that has a row that can be read is for; NULL after fail().
 const char *doctor_objective(const char *tokenizer_file, const DataOptions *options) {
     static const char *const by_kind[] = {
-        [DATA_TEXT] = "lm", [DATA_PROMPT] = "reward", [DATA_COMPLETION] = "sft", [DATA_PAIR] = "reward",
+        [DATA_DOCUMENT] = "lm", [DATA_PROMPT] = "reward", [DATA_COMPLETION] = "sft", [DATA_PAIR] = "reward",
         [DATA_RANKING] = "reward", [DATA_POINT] = "pointwise-dpo"};
     const char *name = NULL;
     DataOptions o = *options;

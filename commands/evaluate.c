@@ -458,7 +458,7 @@ int command_score(void) {
     for (size_t i = 0; ok && i < d.num_records; i++) {
         const Record *r = &d.record[i];
         size_t n = r->line_len;
-        const char *row = d.text.data + r->line_start;
+        const char *row = d.contents.data + r->line_start;
         const double *x = reward + r->first;
         while (n && row[n-1] != '}') n--;
         for (size_t k = 0; k + 1 < n; k++) putchar(row[k] == '\n' || row[k] == '\r' ? ' ' : row[k]);

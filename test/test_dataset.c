@@ -28,7 +28,7 @@ static int load_bytes(const char *text, size_t n, const DataOptions *o) {
     if (write_file(text, n) < 0) return fail(EX_IOERR, "the test cannot write %s", path);
     int result = dataset_load(&d, path, &bytes, o);
     unlink(path);
-    if (result < 0 && (d.path || d.record || d.answer || d.token || d.text.data))
+    if (result < 0 && (d.path || d.record || d.answer || d.token || d.contents.data))
         return fail(EX_OSERR, "something is left of a failed load");
     return result;
 }
@@ -99,7 +99,7 @@ static int refused(const char *text, int line, const char *reason) {
 #define Q "\n\nHuman: Q\n\nAssistant:"
 
 static void test_a_text_is_one_answer_without_a_prompt(void) {
-    CHECK(is_row("{\"text\": \"The sky is blue.\"}", DATA_TEXT, "", "The sky is blue.", NULL));
+    CHECK(is_row("{\"text\": \"The sky is blue.\"}", DATA_DOCUMENT, "", "The sky is blue.", NULL));
 }
 static void test_a_prompt_alone_has_no_answers(void) {
     CHECK(is_row("{\"prompt\": \"The sky is\"}", DATA_PROMPT, "The sky is", NULL, NULL));
@@ -263,7 +263,7 @@ static void test_keys_of_ones_own(void) {
 static void test_a_file_may_be_one_array_over_many_lines(void) {
     CHECK(load("\n[\n  {\"text\": \"]}, \\\"[\"},\n  {\"text\":\n     \"b\"}\n , {\"text\": \"c\"}\n]\n",
                &plain_options) == 0);
-    CHECK(d.kind == DATA_TEXT && d.num_records == 3);
+    CHECK(d.kind == DATA_DOCUMENT && d.num_records == 3);
     CHECK_TEXT(answer(0, 0), "]}, \"[");
     CHECK_TEXT(answer(1, 0), "b");
     CHECK_TEXT(answer(2, 0), "c");
@@ -350,7 +350,7 @@ static void test_a_row_can_be_found_again_in_the_text(void) {
     CHECK(load("{\"text\": \"a\"}\n\n  {\"text\": \"b\", \"id\": 7}  \r\n{\"text\": \"c\"}",
                &plain_options) == 0);
     CHECK(d.num_records == 3 && d.record[1].line == 3 && d.record[1].line_len == strlen(row));
-    CHECK(d.num_records == 3 && !memcmp(d.text.data + d.record[1].line_start, row, strlen(row)));
+    CHECK(d.num_records == 3 && !memcmp(d.contents.data + d.record[1].line_start, row, strlen(row)));
     CHECK(d.num_records == 3 && d.record[2].line == 4);
 }
 static void test_characters_are_counted_before_the_cut(void) {

@@ -16,7 +16,7 @@ static Config small(void) {
 static void refer(Dataset *d) {
     double logp[64];
     if (evaluate_texts(&run.model, EOS, d, logp) < 0) exit(1);
-    for (size_t i = 0; i < d->num_answers; i++) d->answer[i].reference = logp[i];
+    for (size_t i = 0; i < d->num_answers; i++) d->answer[i].ref_logp = logp[i];
 }
 static void begin(const Objective *o, Dataset *d, Item *item, size_t n) {
     model_free(&run.model), pack_free(&run.pack);
@@ -195,9 +195,9 @@ static void test_references_come_back_from_their_file_unless_it_is_damaged_or_of
     CHECK(reference_key(&run, 1, key) == 0);
     snprintf(line, sizeof line, "more reference %s\n", key);
     CHECK(strlen(line) == KEY_LINE && references_write(&run, 1, path, line) == 0);
-    for (int i = 0; i < 8; i++) kept[i] = d.answer[i].reference, d.answer[i].reference = 0;
+    for (int i = 0; i < 8; i++) kept[i] = d.answer[i].ref_logp, d.answer[i].ref_logp = 0;
     CHECK(references_read(&run, 1, path, line) == 1);
-    for (int i = 0; i < 8; i++) CHECK(d.answer[i].reference == kept[i]);
+    for (int i = 0; i < 8; i++) CHECK(d.answer[i].ref_logp == kept[i]);
     Buffer b = {0};
     CHECK(file_read(&b, path) == 0);
     for (size_t n = 0; n < b.len; n += 71) {                          // a bit flipped, the end missing
@@ -226,7 +226,7 @@ static void test_a_reference_that_is_not_the_policy_is_noticed_before_the_first_
     begin(&policies[POLICY_DPO], &d, four, 4);
     run.step_end = end;
     CHECK(check_start(&run, "x", 1) == 0);
-    d.answer[3].reference += 1e-6;
+    d.answer[3].ref_logp += 1e-6;
     CHECK(check_start(&run, "x", 1) < 0 && error_code == EX_DATAERR);
     CHECK(strstr(error_text, "p:2") && strstr(error_text, "remove it"));
     CHECK(check_start(&run, "x", 0) < 0 && strstr(error_text, "more selftest"));

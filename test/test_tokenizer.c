@@ -33,7 +33,7 @@ static int learn(Tokenizer *t, const char *const *document, size_t n, int vocab_
 }
 
 static int is_piece(const Tokenizer *t, int id, const char *s) {
-    return id < t->vocab_size && piece_len(t, id) == strlen(s) && !memcmp(piece(t, id), s, strlen(s));
+    return id < t->vocab_size && tokenizer_piece_len(t, id) == strlen(s) && !memcmp(tokenizer_piece(t, id), s, strlen(s));
 }
 
 static int load_text(Tokenizer *t, const char *text, size_t n) {
@@ -178,7 +178,7 @@ static void test_the_first_ids_are_the_specials_and_the_bytes_in_gpt2_order(void
     CHECK(is_piece(&t, 0, "<|endoftext|>") && is_piece(&t, 1, "<|padding|>"));
     CHECK(is_piece(&t, 2, "!") && is_piece(&t, 95, "~"));
     CHECK(is_piece(&t, 96, "\xa1") && is_piece(&t, 189, "\xff"));
-    CHECK(piece_len(&t, 190) == 1 && *piece(&t, 190) == 0);
+    CHECK(tokenizer_piece_len(&t, 190) == 1 && *tokenizer_piece(&t, 190) == 0);
     CHECK(is_piece(&t, 222, " ") && is_piece(&t, 257, "\xad"));
     tokenizer_free(&t);
 }
