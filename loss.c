@@ -61,62 +61,106 @@ double reward_bt_loss(float *dchosen, float *drejected, const float *chosen, con
     return loss;
 }
 
-/* -------------------------------------------------------------------------------------------- policies
- * logp, chosen, rejected: log pi(y|x) of whole answers under the policy; ref: under the frozen reference it
- * started from.  They are sums over an answer's tokens in the papers; ORPO and SimPO take means, and so does
- * ULMA's release.  All arrays are (n), L is a sum over j with weight_j, and each function returns L and adds
- * dL/dlogp.  A class mean, as in ULMA's release, is the weight 1/(size of the class).                    */
+// -------------------------------------------------------------------------------------------- policies
+
+// What the losses of policies read and write: B texts, or B pairs; of pairs logp, ref_logp and dlogp are
+// (B,2), chosen and rejected.
+typedef struct {
+    int B;
+    const float *logp;                // log pi(y|x), a sum or a mean over tokens (--logp)
+    const float *ref_logp;            // log pi_ref(y|x), the same
+    const float *weight;              // (B); NULL: ones
+    const float *label;               // (B), of points: in [0,1], or a score
+    const unsigned char *demo;        // (B), of points: is it a demonstration?  NULL: none is
+    float *dlogp;                     // the gradient is added
+} LossBatch;
+
+// What they are set to; each reads what it needs.
+typedef struct {
+    double beta;                      // scale of implicit rewards; ORPO's lambda, which TRL calls beta too
+    double label_smoothing, simpo_gamma, log_z, desirable_weight, undesirable_weight;
+    double kl;                        // KTO's, of the whole step
+    int continuous;                   // labels are scores to be reached (ULMA, point-wise DPO)
+} LossSettings;
+
+/* Every loss of policies: L, the sum over j of weight_j times what is written above the function, is returned,
+ * dL/dlogp is added.  A mean over n texts has weight 1/n; a mean over each of two classes, as in ULMA's
+ * release, 1/(size of the class).  pi(y|x) is that of a whole answer under the policy, pi_ref(y|x) under the
+ * frozen reference it started from; their logarithms are sums over an answer's tokens in the papers, but
+ * means in ORPO, in SimPO and in ULMA's release.                                                          */
+typedef double PolicyLoss(const LossBatch *b, const LossSettings *s);
+
+PolicyLoss sft_loss, dpo_loss, ipo_loss, orpo_loss, simpo_loss;
+PolicyLoss pointwise_dpo_loss, ulma_loss, unlikelihood_loss, kto_loss;
 
 // r = beta (log pi(y|x) - log pi_ref(y|x)): Rafailov et al. 2023 (arXiv:2305.18290) eq. (5) without log Z(x)
-double implicit_reward(float logp, float ref, double beta) { return beta * ((double)logp - ref); }
+static double implicit_reward(float logp, float ref_logp, double beta) {
+    return beta * ((double)logp - ref_logp);
+}
+
+// r of the chosen answer of pair j minus r of the rejected one
+static double reward_difference(const LossBatch *b, int j, double beta) {
+    double chosen   = implicit_reward(b->logp[2*j],   b->ref_logp[2*j],   beta);
+    double rejected = implicit_reward(b->logp[2*j+1], b->ref_logp[2*j+1], beta);
+    return chosen - rejected;
+}
+
+// Supervised fine-tuning imitates:  L_j = -log pi(y_j|x_j)
+double sft_loss(const LossBatch *b, const LossSettings *s) {
+    double loss = 0;
+    (void)s;
+    for (int j = 0; j < b->B; j++) {
+        double w = weight_of(b->weight, j);
+        loss -= w * b->logp[j];
+        b->dlogp[j] -= (float)w;
+    }
+    return loss;
+}
 
 /* DPO: Rafailov et al. 2023 eq. (7); with e = label_smoothing the conservative DPO of Mitchell 2023, "A note
  * on DPO with noisy preferences", for labels that are wrong with probability e:
  *
- *     u = beta ((chosen - ref_chosen) - (rejected - ref_rejected))
- *     L = sum_j weight_j [-(1-e) log sigma(u_j) - e log sigma(-u_j)]
+ *     u   = r_chosen - r_rejected
+ *     L_j = -(1-e) log sigma(u) - e log sigma(-u)
  *
- * dL/dchosen_j = weight_j beta (sigma(u_j) - (1-e)) = -dL/drejected_j.                                   */
-double dpo_loss(float *dchosen, float *drejected, const float *chosen, const float *rejected,
-                const float *ref_chosen, const float *ref_rejected, const float *weight, double beta,
-                double label_smoothing, int n) {
+ *     dL_j/dchosen = beta (sigma(u) - (1-e)) = -dL_j/drejected                                            */
+double dpo_loss(const LossBatch *b, const LossSettings *s) {
     double loss = 0;
-    for (int j = 0; j < n; j++) {
-        double w = weight_of(weight, j), slope;
-        double u = implicit_reward(chosen[j], ref_chosen[j], beta)
-                 - implicit_reward(rejected[j], ref_rejected[j], beta);
-        loss += w * cross_entropy(&slope, u, 1 - label_smoothing);
-        pair_add(dchosen + j, drejected + j, w * beta * slope);
+    for (int j = 0; j < b->B; j++) {
+        double w = weight_of(b->weight, j), slope;
+        double u = reward_difference(b, j, s->beta);
+        loss += w * cross_entropy(&slope, u, 1 - s->label_smoothing);
+        pair_add(&b->dlogp[2*j], &b->dlogp[2*j+1], w * s->beta * slope);
     }
     return loss;
 }
 
 /* IPO: Azar et al. 2023 (arXiv:2310.12036) eq. (17), its tau named beta; h is u of DPO without beta:
  *
- *     L = sum_j weight_j (h_j - 1/(2 beta))^2         dL/dchosen_j = 2 weight_j (h_j - 1/(2 beta))       */
-double ipo_loss(float *dchosen, float *drejected, const float *chosen, const float *rejected,
-                const float *ref_chosen, const float *ref_rejected, const float *weight, double beta, int n) {
+ *     L_j = (h - 1/(2 beta))^2                dL_j/dchosen = 2 (h - 1/(2 beta)) = -dL_j/drejected         */
+double ipo_loss(const LossBatch *b, const LossSettings *s) {
     double loss = 0;
-    for (int j = 0; j < n; j++) {
-        double h = implicit_reward(chosen[j], ref_chosen[j], 1)
-                 - implicit_reward(rejected[j], ref_rejected[j], 1);
-        double w = weight_of(weight, j), gap = h - 1 / (2 * beta);
+    for (int j = 0; j < b->B; j++) {
+        double w = weight_of(b->weight, j);
+        double h = reward_difference(b, j, 1);
+        double gap = h - 1 / (2 * s->beta);
         loss += w * gap * gap;
-        pair_add(dchosen + j, drejected + j, 2 * w * gap);
+        pair_add(&b->dlogp[2*j], &b->dlogp[2*j+1], 2 * w * gap);
     }
     return loss;
 }
 
 /* SimPO: Meng et al. 2024 (arXiv:2405.14734) eq. (6), of mean log-probabilities and without a reference:
  *
- *     x = beta (chosen - rejected) - gamma            L = sum_j weight_j * -log sigma(x_j)               */
-double simpo_loss(float *dchosen, float *drejected, const float *chosen, const float *rejected,
-                  const float *weight, double beta, double gamma, int n) {
+ *     x   = beta (log pi(chosen) - log pi(rejected)) - gamma
+ *     L_j = -log sigma(x)                     dL_j/dchosen = -beta sigma(-x) = -dL_j/drejected            */
+double simpo_loss(const LossBatch *b, const LossSettings *s) {
     double loss = 0;
-    for (int j = 0; j < n; j++) {
-        double w = weight_of(weight, j), slope;
-        loss += w * cross_entropy(&slope, beta * ((double)chosen[j] - rejected[j]) - gamma, 1);
-        pair_add(dchosen + j, drejected + j, w * beta * slope);
+    for (int j = 0; j < b->B; j++) {
+        double w = weight_of(b->weight, j), slope;
+        double x = s->beta * ((double)b->logp[2*j] - b->logp[2*j+1]) - s->simpo_gamma;
+        loss += w * cross_entropy(&slope, x, 1);
+        pair_add(&b->dlogp[2*j], &b->dlogp[2*j+1], w * s->beta * slope);
     }
     return loss;
 }
@@ -131,104 +175,115 @@ static double log_odds(double *slope, double logp) {
 
 /* ORPO: Hong et al. 2024 (arXiv:2403.07691) eqs. (6) and (7), of mean log-probabilities, no reference:
  *
- *     x = log odds(chosen) - log odds(rejected),      odds = p / (1-p),   p = e^chosen, e^rejected
- *     L = sum_j weight_j [-chosen_j - lambda log sigma(x_j)]
+ *     x   = log odds(chosen) - log odds(rejected),      odds = p / (1-p),   p = pi(y|x)
+ *     L_j = -log pi(chosen) - lambda log sigma(x),      lambda = beta
  *
- * dL/dchosen_j   = -weight_j (1 + lambda sigma(-x_j) / (1 - e^chosen_j))
- * dL/drejected_j =  weight_j lambda sigma(-x_j) / (1 - e^rejected_j)                                     */
-double orpo_loss(float *dchosen, float *drejected, const float *chosen, const float *rejected,
-                 const float *weight, double lambda, int n) {
+ *     dL_j/dchosen   = -(1 + lambda sigma(-x) / (1 - pi(chosen)))
+ *     dL_j/drejected =       lambda sigma(-x) / (1 - pi(rejected))                                        */
+double orpo_loss(const LossBatch *b, const LossSettings *s) {
+    const double lambda = s->beta;
     double loss = 0;
-    for (int j = 0; j < n; j++) {
-        double w = weight_of(weight, j), slope, up, down;
-        double x = log_odds(&up, chosen[j]) - log_odds(&down, rejected[j]);
-        loss += w * (lambda * cross_entropy(&slope, x, 1) - chosen[j]);
-        dchosen[j]   += (float)(w * (lambda * slope * up - 1));
-        drejected[j] -= (float)(w * lambda * slope * down);
+    for (int j = 0; j < b->B; j++) {
+        double w = weight_of(b->weight, j), slope, up, down;
+        float chosen = b->logp[2*j], rejected = b->logp[2*j+1];
+        double x = log_odds(&up, chosen) - log_odds(&down, rejected);
+        loss += w * (lambda * cross_entropy(&slope, x, 1) - chosen);
+        b->dlogp[2*j]   += (float)(w * (lambda * slope * up - 1));
+        b->dlogp[2*j+1] -= (float)(w * lambda * slope * down);
     }
     return loss;
 }
 
-// one text's point-wise loss of its implicit reward, and the slope in logp
-static double pointwise(double *slope, float logp, float ref, double z, double beta, double log_z,
-                        int continuous) {
-    double s = implicit_reward(logp, ref, beta) + log_z;
-    double loss = continuous ? (z - s) * (z - s) : cross_entropy(slope, s, z);
-    if (continuous) *slope = 2 * (s - z);
-    *slope *= beta;
+/* Point-wise DPO: Cai et al. 2023 (arXiv:2312.02554), of one text with a label z:
+ *
+ *     s = r + log_z = beta (log pi(y|x) - log pi_ref(y|x)) + log_z
+ *
+ *     binary       L_j = -z log sigma(s) - (1-z) log sigma(-s)        dL_j/dlogp = beta (sigma(s) - z)
+ *     continuous   L_j = (z - s)^2                                    dL_j/dlogp = 2 beta (s - z)
+ *
+ * log_z is the whole constant beta log Z(x), which the authors take as 0.  A binary label may be soft, in
+ * [0,1].  s starts at log_z for every text, so that continuous scores should be centred.                  */
+static double pointwise_binary(double *slope, double s, double z) { return cross_entropy(slope, s, z); }
+
+static double pointwise_continuous(double *slope, double s, double z) {
+    *slope = 2 * (s - z);
+    return (z - s) * (z - s);
+}
+
+// L_j of text j and its slope in logp
+static double pointwise_text(double *slope, const LossBatch *b, const LossSettings *settings, int j) {
+    double s = implicit_reward(b->logp[j], b->ref_logp[j], settings->beta) + settings->log_z, loss;
+    if (settings->continuous) loss = pointwise_continuous(slope, s, b->label[j]);
+    else loss = pointwise_binary(slope, s, b->label[j]);
+    *slope *= settings->beta;
     return loss;
 }
 
-/* ULMA: Cai et al. 2023 (arXiv:2312.02554), eq. (9) of its ICLR 2024 submission.  A demonstration is imitated
- * without regard to the reference; any other text keeps the point-wise DPO loss:
- *
- *     L = sum_j weight_j * -logp_j                                             where is_demo_j
- *                          -[label_j log sigma(s_j) + (1 - label_j) log sigma(-s_j)]     otherwise, binary
- *                          (label_j - s_j)^2                                     otherwise, continuous
- *     s = beta (logp - ref) + log_z
- *
- * log_z is the whole constant beta log Z(x), which the authors take as 0.  dL/dlogp_j = weight_j times
- * -1, beta (sigma(s_j) - label_j), 2 beta (s_j - label_j).  is_demo NULL: none are.  The release regards the
- * score 1 as a demonstration, the others as label 0 or as a continuous score.                            */
-double ulma_loss(float *dlogp, const float *logp, const float *ref, const float *label,
-                 const unsigned char *is_demo, const float *weight, double beta, double log_z, int continuous,
-                 int n) {
+double pointwise_dpo_loss(const LossBatch *b, const LossSettings *s) {
     double loss = 0;
-    for (int j = 0; j < n; j++) {
-        double w = weight_of(weight, j), slope = -1;
-        loss += w * (is_demo && is_demo[j] ? -(double)logp[j]
-                     : pointwise(&slope, logp[j], ref[j], label[j], beta, log_z, continuous));
-        dlogp[j] += (float)(w * slope);
+    for (int j = 0; j < b->B; j++) {
+        double w = weight_of(b->weight, j), slope;
+        loss += w * pointwise_text(&slope, b, s, j);
+        b->dlogp[j] += (float)(w * slope);
     }
     return loss;
 }
 
-// Point-wise DPO, Cai et al. 2023: ULMA without demonstrations.  label is in [0,1]; soft labels are allowed.
-double pointwise_dpo_loss(float *dlogp, const float *logp, const float *ref, const float *label,
-                          const float *weight, double beta, double log_z, int n) {
-    return ulma_loss(dlogp, logp, ref, label, NULL, weight, beta, log_z, 0, n);
-}
-// s starts at log_z for every text, so that scores should be centred
-double pointwise_dpo_continuous_loss(float *dlogp, const float *logp, const float *ref, const float *score,
-                                     const float *weight, double beta, double log_z, int n) {
-    return ulma_loss(dlogp, logp, ref, score, NULL, weight, beta, log_z, 1, n);
+/* ULMA: Cai et al. 2023, eq. (9) of its ICLR 2024 submission.  A demonstration is imitated without regard to
+ * the reference; any other text keeps the point-wise DPO loss:
+ *
+ *     L_j = -log pi(y|x) of a demonstration,  that of point-wise DPO, binary or continuous, of any other
+ *
+ * The release regards the score 1 as a demonstration, the others as label 0 or as a continuous score.     */
+double ulma_loss(const LossBatch *b, const LossSettings *s) {
+    double loss = 0;
+    for (int j = 0; j < b->B; j++) {
+        double w = weight_of(b->weight, j), slope = -1;
+        double text = b->demo && b->demo[j] ? -(double)b->logp[j] : pointwise_text(&slope, b, s, j);
+        loss += w * text;
+        b->dlogp[j] += (float)(w * slope);
+    }
+    return loss;
 }
 
 /* The baseline that ULMA's release calls unlikelihood, label z in [0,1]; unbounded below, and not the
  * log(1-p) of Welleck et al. 2019:
  *
- *     L = sum_j weight_j (-z_j logp_j + (1 - z_j) logp_j)                                                */
-double unlikelihood_loss(float *dlogp, const float *logp, const float *label, const float *weight, int n) {
+ *     L_j = -z log pi(y|x) + (1-z) log pi(y|x)                                                            */
+double unlikelihood_loss(const LossBatch *b, const LossSettings *s) {
     double loss = 0;
-    for (int j = 0; j < n; j++) {
-        double slope = weight_of(weight, j) * (1 - 2 * (double)label[j]);
-        loss += slope * logp[j];
-        dlogp[j] += (float)slope;
+    (void)s;
+    for (int j = 0; j < b->B; j++) {
+        double slope = weight_of(b->weight, j) * (1 - 2 * (double)b->label[j]);
+        loss += slope * b->logp[j];
+        b->dlogp[j] += (float)slope;
     }
     return loss;
 }
 
-/* KTO: Ethayarajh et al. 2024 (arXiv:2402.01306).  label 1 is desirable, 0 undesirable:
+/* KTO: Ethayarajh et al. 2024 (arXiv:2402.01306).  Label z is 1 of desirable texts, 0 of undesirable ones:
  *
- *     x = beta (logp - ref - kl)
- *     L = sum_j weight_j (label_j desirable_weight sigma(-x_j) + (1 - label_j) undesirable_weight sigma(x_j))
+ *     x   = beta (log pi(y|x) - log pi_ref(y|x) - kl)
+ *     L_j = z desirable_weight sigma(-x) + (1-z) undesirable_weight sigma(x),      sigma(-x) = 1 - sigma(x)
  *
- * as 1 - sigma(x) = sigma(-x); kl >= 0 is a constant for the gradient.                                   */
-double kto_loss(float *dlogp, const float *logp, const float *ref, const float *label, const float *weight,
-                double beta, double kl, double desirable_weight, double undesirable_weight, int n) {
+ * kl >= 0 is a constant for the gradient.                                                                 */
+double kto_loss(const LossBatch *b, const LossSettings *s) {
     double loss = 0;
-    for (int j = 0; j < n; j++) {
-        double w = weight_of(weight, j), x = implicit_reward(logp[j], ref[j], beta) - beta * kl;
-        double desirable = label[j] * desirable_weight, undesirable = (1 - label[j]) * undesirable_weight;
+    for (int j = 0; j < b->B; j++) {
+        double w = weight_of(b->weight, j);
+        double x = implicit_reward(b->logp[j], b->ref_logp[j], s->beta) - s->beta * s->kl;
+        double desirable   = b->label[j] * s->desirable_weight;
+        double undesirable = (1 - b->label[j]) * s->undesirable_weight;
         loss += w * (desirable * sigmoid(-x) + undesirable * sigmoid(x));
-        dlogp[j] += (float)(w * beta * sigmoid(x) * sigmoid(-x) * (undesirable - desirable));
+        b->dlogp[j] += (float)(w * s->beta * sigmoid(x) * sigmoid(-x) * (undesirable - desirable));
     }
     return loss;
 }
-// kl = max(0, mean of logp - ref), of answers that belong to other prompts; logp and ref are (n)
-double kto_kl(const float *logp, const float *ref, int n) {
+
+// kl = max(0, mean of log pi - log pi_ref), of answers that belong to other prompts; both are (n)
+double kto_kl(const float *logp, const float *ref_logp, int n) {
     double sum = 0;
-    for (int j = 0; j < n; j++) sum += implicit_reward(logp[j], ref[j], 1);
+    for (int j = 0; j < n; j++) sum += implicit_reward(logp[j], ref_logp[j], 1);
     return sum > 0 ? sum / n : 0;
 }
 

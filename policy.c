@@ -33,40 +33,34 @@ static struct {                                                       // of the 
 
 // ------------------------------------------------------------------------------------------- the objectives
 
-static double sft(Response *x) {
-    const float one = 1;
-    return unlikelihood_loss(&x->dlogp, &x->logp, &one, &x->weight, 1);
+// A loss of loss.c for one text or one pair of texts.
+static double loss_of(PolicyLoss *loss, Response *x, int texts) {
+    float logp[2], ref[2], dlogp[2];
+    for (int k = 0; k < texts; k++) {
+        logp[k] = x[k].logp;
+        ref[k] = x[k].ref;
+        dlogp[k] = x[k].dlogp;
+    }
+    LossBatch b = {.B = 1, .logp = logp, .ref_logp = ref, .weight = &x->weight, .label = &x->label,
+                   .demo = &x->demo, .dlogp = dlogp};
+    LossSettings s = {.beta = opt.beta, .label_smoothing = opt.label_smoothing,
+                      .simpo_gamma = opt.simpo_gamma, .log_z = opt.log_z,
+                      .desirable_weight = opt.desirable_weight,
+                      .undesirable_weight = opt.undesirable_weight, .kl = sums.kl, .continuous = continuous};
+    if (loss == orpo_loss) s.beta = opt.orpo_lambda;
+    double value = loss(&b, &s);
+    for (int k = 0; k < texts; k++) x[k].dlogp = dlogp[k];
+    return value;
 }
-static double dpo(Response *x) {
-    return dpo_loss(&x[0].dlogp, &x[1].dlogp, &x[0].logp, &x[1].logp, &x[0].ref, &x[1].ref, &x->weight,
-                    opt.beta, opt.label_smoothing, 1);
-}
-static double ipo(Response *x) {
-    return ipo_loss(&x[0].dlogp, &x[1].dlogp, &x[0].logp, &x[1].logp, &x[0].ref, &x[1].ref, &x->weight,
-                    opt.beta, 1);
-}
-static double orpo(Response *x) {
-    return orpo_loss(&x[0].dlogp, &x[1].dlogp, &x[0].logp, &x[1].logp, &x->weight, opt.orpo_lambda, 1);
-}
-static double simpo(Response *x) {
-    return simpo_loss(&x[0].dlogp, &x[1].dlogp, &x[0].logp, &x[1].logp, &x->weight, opt.beta,
-                      opt.simpo_gamma, 1);
-}
-static double ulma(Response *x) {
-    return ulma_loss(&x->dlogp, &x->logp, &x->ref, &x->label, &x->demo, &x->weight, opt.beta, opt.log_z,
-                     continuous, 1);
-}
-static double pointwise_dpo(Response *x) {
-    return (continuous ? pointwise_dpo_continuous_loss : pointwise_dpo_loss)
-        (&x->dlogp, &x->logp, &x->ref, &x->label, &x->weight, opt.beta, opt.log_z, 1);
-}
-static double unlikelihood(Response *x) {
-    return unlikelihood_loss(&x->dlogp, &x->logp, &x->label, &x->weight, 1);
-}
-static double kto(Response *x) {
-    return kto_loss(&x->dlogp, &x->logp, &x->ref, &x->label, &x->weight, opt.beta, sums.kl,
-                    opt.desirable_weight, opt.undesirable_weight, 1);
-}
+static double sft(Response *x)           { return loss_of(sft_loss, x, 1); }
+static double dpo(Response *x)           { return loss_of(dpo_loss, x, 2); }
+static double ipo(Response *x)           { return loss_of(ipo_loss, x, 2); }
+static double orpo(Response *x)          { return loss_of(orpo_loss, x, 2); }
+static double simpo(Response *x)         { return loss_of(simpo_loss, x, 2); }
+static double ulma(Response *x)          { return loss_of(ulma_loss, x, 1); }
+static double pointwise_dpo(Response *x) { return loss_of(pointwise_dpo_loss, x, 1); }
+static double unlikelihood(Response *x)  { return loss_of(unlikelihood_loss, x, 1); }
+static double kto(Response *x)           { return loss_of(kto_loss, x, 1); }
 
 // -------------------------------------------------------------------------------- log-probabilities of texts
 

@@ -114,45 +114,46 @@ def log_odds(logp):
     return logp - torch.log(-torch.expm1(logp))
 
 
-def dpo(x, c, beta, smoothing):
+def sft(x, c):
+    return -x
+
+
+def dpo(x, c, beta, label_smoothing):
     u = beta * ((x[:N] - c["ref"][:N]) - (x[N:] - c["ref"][N:]))
-    return -(1 - smoothing) * logsigmoid(u) - smoothing * logsigmoid(-u)
+    return -(1 - label_smoothing) * logsigmoid(u) - label_smoothing * logsigmoid(-u)
 
 
 def ipo(x, c, beta):
     return ((x[:N] - c["ref"][:N]) - (x[N:] - c["ref"][N:]) - 1 / (2 * beta)) ** 2
 
 
-def simpo(x, c, beta, gamma):
-    return -logsigmoid(beta * x[:N] - beta * x[N:] - gamma)
+def simpo(x, c, beta, simpo_gamma):
+    return -logsigmoid(beta * x[:N] - beta * x[N:] - simpo_gamma)
 
 
-def orpo(x, c, lam):
-    return -x[:N] - lam * logsigmoid(log_odds(x[:N]) - log_odds(x[N:]))
+def orpo(x, c, beta):                                        # beta: the paper's lambda
+    return -x[:N] - beta * logsigmoid(log_odds(x[:N]) - log_odds(x[N:]))
 
 
-def pointwise_dpo(x, c, beta, log_z):
+def pointwise_dpo(x, c, beta, log_z, continuous=0):
     s = beta * (x - c["ref"]) + log_z
+    if continuous:
+        return (c["label"] - s) ** 2
     return -c["label"] * logsigmoid(s) - (1 - c["label"]) * logsigmoid(-s)
 
 
-def pointwise_dpo_continuous(x, c, beta, log_z):
-    return (c["label"] - beta * (x - c["ref"]) - log_z) ** 2
-
-
 def ulma(x, c, beta, log_z, continuous):
-    rest = pointwise_dpo_continuous if continuous else pointwise_dpo
-    return torch.where(c["is_demo"] == 1, -x, rest(x, c, beta, log_z))
+    return torch.where(c["is_demo"] == 1, -x, pointwise_dpo(x, c, beta, log_z, continuous))
 
 
 def unlikelihood(x, c):
     return -c["label"] * x + (1 - c["label"]) * x
 
 
-def kto(x, c, beta, kl, desirable, undesirable):
+def kto(x, c, beta, kl, desirable_weight, undesirable_weight):
     ratio = x - c["ref"]
-    return torch.where(c["label"] == 1, desirable * (1 - torch.sigmoid(beta * (ratio - kl))),
-                       undesirable * (1 - torch.sigmoid(beta * (kl - ratio))))
+    return torch.where(c["label"] == 1, desirable_weight * (1 - torch.sigmoid(beta * (ratio - kl))),
+                       undesirable_weight * (1 - torch.sigmoid(beta * (kl - ratio))))
 
 
 def inputs(pairs, mean=False, labels="binary"):
@@ -164,28 +165,36 @@ def inputs(pairs, mean=False, labels="binary"):
 
 
 cases = []
-for loss, parameters, c in [
-        (dpo, [0.1, 0.0], inputs(True)), (dpo, [0.5, 0.1], inputs(True)),
-        (dpo, [2.0, 0.25], inputs(True, True)),
-        (ipo, [0.1], inputs(True)), (ipo, [1.0], inputs(True, True)),
-        (simpo, [2.0, 1.0], inputs(True, True)), (simpo, [10.0, 3.0], inputs(True, True)),
-        (orpo, [0.1], inputs(True, True)), (orpo, [1.0], inputs(True, True)),
-        (orpo, [0.5], inputs(True, True)),
-        (pointwise_dpo, [0.1, 0.0], inputs(False)),
-        (pointwise_dpo, [0.5, -0.75], inputs(False, labels="soft")),
-        (pointwise_dpo_continuous, [0.1, 0.0], inputs(False, labels="score")),
-        (pointwise_dpo_continuous, [0.25, 0.5], inputs(False, labels="score")),
-        (ulma, [0.1, 0.0, 0], inputs(False)), (ulma, [0.5, 0.25, 0], inputs(False, labels="soft")),
-        (ulma, [0.1, -0.5, 1], inputs(False, labels="score")),
-        (unlikelihood, [], inputs(False)), (unlikelihood, [], inputs(False, labels="soft")),
-        (kto, [0.1, 0.0, 1.0, 1.0], inputs(False)), (kto, [0.5, 1.25, 1.0, 1.5], inputs(False))]:
-    if loss is orpo and parameters == [0.5]:                 # nearly certain answers, and hopeless ones
+for loss, settings, c in [                                   # settings: fields of LossSettings, else 0
+        (dpo, dict(beta=0.1, label_smoothing=0.0), inputs(True)),
+        (dpo, dict(beta=0.5, label_smoothing=0.1), inputs(True)),
+        (dpo, dict(beta=2.0, label_smoothing=0.25), inputs(True, True)),
+        (ipo, dict(beta=0.1), inputs(True)),
+        (ipo, dict(beta=1.0), inputs(True, True)),
+        (simpo, dict(beta=2.0, simpo_gamma=1.0), inputs(True, True)),
+        (simpo, dict(beta=10.0, simpo_gamma=3.0), inputs(True, True)),
+        (orpo, dict(beta=0.1), inputs(True, True)),
+        (orpo, dict(beta=1.0), inputs(True, True)),
+        (orpo, dict(beta=0.5), inputs(True, True)),
+        (pointwise_dpo, dict(beta=0.1, log_z=0.0), inputs(False)),
+        (pointwise_dpo, dict(beta=0.5, log_z=-0.75), inputs(False, labels="soft")),
+        (pointwise_dpo, dict(beta=0.1, log_z=0.0, continuous=1), inputs(False, labels="score")),
+        (pointwise_dpo, dict(beta=0.25, log_z=0.5, continuous=1), inputs(False, labels="score")),
+        (ulma, dict(beta=0.1, log_z=0.0, continuous=0), inputs(False)),
+        (ulma, dict(beta=0.5, log_z=0.25, continuous=0), inputs(False, labels="soft")),
+        (ulma, dict(beta=0.1, log_z=-0.5, continuous=1), inputs(False, labels="score")),
+        (unlikelihood, {}, inputs(False)),
+        (unlikelihood, {}, inputs(False, labels="soft")),
+        (kto, dict(beta=0.1, kl=0.0, desirable_weight=1.0, undesirable_weight=1.0), inputs(False)),
+        (kto, dict(beta=0.5, kl=1.25, desirable_weight=1.0, undesirable_weight=1.5), inputs(False)),
+        (sft, {}, inputs(False))]:
+    if loss is orpo and settings["beta"] == 0.5:                    # nearly certain answers, and hopeless ones
         c["logp"] = torch.tensor([-2.0**-22, -2.0**-10, -90, -2.0**-16, -700, -2.0**-3, -2.0**-20, -800,
                                   -2.0**-12, -30], dtype=torch.float64)
     x = c["logp"].clone().requires_grad_()
-    total = (c["weight"] * loss(x, c, *parameters)).sum()
+    total = (c["weight"] * loss(x, c, **settings)).sum()
     total.backward()
-    cases.append({"objective": loss.__name__, "parameters": parameters,
+    cases.append({"objective": loss.__name__, "settings": settings,
                   **{k: v.tolist() for k, v in c.items()}, "loss": total.item(), "gradient": x.grad.tolist()})
 with open((sys.argv[1] if len(sys.argv) > 1 else "test/golden") + "/policy_losses.json", "w") as f:
     f.write("[\n" + ",\n".join(json.dumps(c) for c in cases) + "\n]\n")

@@ -131,339 +131,481 @@ static void test_lm_loss_is_the_mean_over_scored_rows(void) {
 
 // ---------------------------------------------------------------------------------------------- policies
 
-// What one objective is given: n pairs, the chosen texts before the rejected ones, or n texts; its numbers
-// in the order of its arguments.
+/* Every loss of policies with the range of each of its settings; the tests below run over all rows.  A new
+ * loss needs its row here: then its gradient is compared with finite differences.                         */
+static const struct LossRow {
+    const char *name;
+    PolicyLoss *loss;
+    int pairs;                                             // of pairs, or of single texts
+    LossSettings low, high;
+} losses[] = {
+    {.name = "sft", .loss = sft_loss},
+    {.name = "dpo", .loss = dpo_loss, .pairs = 1,
+     .low = {.beta = .1}, .high = {.beta = 2, .label_smoothing = .4}},
+    {.name = "ipo", .loss = ipo_loss, .pairs = 1,
+     .low = {.beta = .1}, .high = {.beta = 1}},
+    {.name = "simpo", .loss = simpo_loss, .pairs = 1,
+     .low = {.beta = .5}, .high = {.beta = 3, .simpo_gamma = 2}},
+    {.name = "orpo", .loss = orpo_loss, .pairs = 1,
+     .low = {.beta = .1}, .high = {.beta = 1}},
+    {.name = "pointwise_dpo", .loss = pointwise_dpo_loss,
+     .low = {.beta = .1, .log_z = -1}, .high = {.beta = 1, .log_z = 1, .continuous = 1}},
+    {.name = "ulma", .loss = ulma_loss,
+     .low = {.beta = .1, .log_z = -1}, .high = {.beta = 1, .log_z = 1, .continuous = 1}},
+    {.name = "unlikelihood", .loss = unlikelihood_loss},
+    {.name = "kto", .loss = kto_loss,
+     .low = {.beta = .1, .desirable_weight = .5, .undesirable_weight = .5},
+     .high = {.beta = 1, .desirable_weight = 2, .undesirable_weight = 2, .kl = 2}},
+};
+enum { NUM_LOSSES = sizeof losses / sizeof *losses };
+
+// The row of a loss by its name, or NULL.
+static const struct LossRow *loss_named(const char *name) {
+    for (int i = 0; i < NUM_LOSSES; i++) {
+        if (!strcmp(losses[i].name, name)) return &losses[i];
+    }
+    return NULL;
+}
+
+static double between(double low, double high, int test, int i) {
+    return low + (high - low) * (double)random_u64(2, STREAM_TEST, (uint64_t)test, (uint64_t)i) * 0x1p-64;
+}
+
+// Settings of row at random; its labels are continuous in every other test, where it can have such.
+static LossSettings random_settings(const struct LossRow *row, int test) {
+    const LossSettings *low = &row->low, *high = &row->high;
+    return (LossSettings){
+        .beta               = between(low->beta, high->beta, test, 0),
+        .label_smoothing    = between(low->label_smoothing, high->label_smoothing, test, 1),
+        .simpo_gamma        = between(low->simpo_gamma, high->simpo_gamma, test, 2),
+        .log_z              = between(low->log_z, high->log_z, test, 3),
+        .desirable_weight   = between(low->desirable_weight, high->desirable_weight, test, 4),
+        .undesirable_weight = between(low->undesirable_weight, high->undesirable_weight, test, 5),
+        .kl                 = between(low->kl, high->kl, test, 6),
+        .continuous         = high->continuous && test % 2,
+    };
+}
+
+// What a loss is given.  batch points to the arrays beside it, so that a Case is not copied.
 enum { MAX_PAIRS = 8 };
 typedef struct {
-    int n;
-    double p[4];
-    float logp[2*MAX_PAIRS], ref[2*MAX_PAIRS], label[MAX_PAIRS], weights[MAX_PAIRS], *weight;
-    unsigned char is_demo[MAX_PAIRS];
+    LossBatch batch;
+    LossSettings settings;
+    float logp[2*MAX_PAIRS], ref_logp[2*MAX_PAIRS], dlogp[2*MAX_PAIRS];
+    float label[MAX_PAIRS], weight[MAX_PAIRS];
+    unsigned char demo[MAX_PAIRS];
 } Case;
 
-static double dpo(float *d, const Case *c) {
-    return dpo_loss(d, d + c->n, c->logp, c->logp + c->n, c->ref, c->ref + c->n, c->weight, c->p[0], c->p[1],
-                    c->n);
-}
-static double ipo(float *d, const Case *c) {
-    return ipo_loss(d, d + c->n, c->logp, c->logp + c->n, c->ref, c->ref + c->n, c->weight, c->p[0], c->n);
-}
-static double simpo(float *d, const Case *c) {
-    return simpo_loss(d, d + c->n, c->logp, c->logp + c->n, c->weight, c->p[0], c->p[1], c->n);
-}
-static double orpo(float *d, const Case *c) {
-    return orpo_loss(d, d + c->n, c->logp, c->logp + c->n, c->weight, c->p[0], c->n);
-}
-static double pointwise_dpo(float *d, const Case *c) {
-    return pointwise_dpo_loss(d, c->logp, c->ref, c->label, c->weight, c->p[0], c->p[1], c->n);
-}
-static double pointwise_dpo_continuous(float *d, const Case *c) {
-    return pointwise_dpo_continuous_loss(d, c->logp, c->ref, c->label, c->weight, c->p[0], c->p[1], c->n);
-}
-static double ulma(float *d, const Case *c) {
-    return ulma_loss(d, c->logp, c->ref, c->label, c->is_demo, c->weight, c->p[0], c->p[1], c->p[2] != 0,
-                     c->n);
-}
-static double unlikelihood(float *d, const Case *c) {
-    return unlikelihood_loss(d, c->logp, c->label, c->weight, c->n);
-}
-static double kto(float *d, const Case *c) {
-    return kto_loss(d, c->logp, c->ref, c->label, c->weight, c->p[0], c->p[1], c->p[2], c->p[3], c->n);
+// B texts or pairs of zeros
+static void case_clear(Case *c, int B) {
+    memset(c, 0, sizeof *c);
+    c->batch = (LossBatch){.B = B, .logp = c->logp, .ref_logp = c->ref_logp, .weight = c->weight,
+                           .label = c->label, .demo = c->demo, .dlogp = c->dlogp};
 }
 
-static const struct Policy {
-    const char *name;
-    double (*loss)(float *d, const Case *c);
-    int pairs;
-    double p[4];
-} policies[] = {
-    {"dpo",                      dpo,                      1, {.5, .1}},
-    {"ipo",                      ipo,                      1, {.25}},
-    {"simpo",                    simpo,                    1, {2, 1}},
-    {"orpo",                     orpo,                     1, {.5}},
-    {"pointwise_dpo",            pointwise_dpo,            0, {.5, -.25}},
-    {"pointwise_dpo_continuous", pointwise_dpo_continuous, 0, {.5, .25}},
-    {"ulma",                     ulma,                     0, {.5, .5}},
-    {"ulma",                     ulma,                     0, {.5, 0, 1}},
-    {"unlikelihood",             unlikelihood,             0, {0}},
-    {"kto",                      kto,                      0, {.5, .75, 1, 1.25}},
-};
-enum { POLICIES = sizeof policies / sizeof *policies };
-
-// soft labels, log-probabilities below -1/4, all in multiples of 2^-16 so that steps of 2^-14 are exact
-static void random_case(Case *c, const struct Policy *policy, int test) {
-    *c = (Case){.n = MAX_PAIRS};
-    c->weight = c->weights;
-    memcpy(c->p, policy->p, sizeof c->p);
-    for (int k = 0; k < 2*c->n; k++) {
-        c->logp[k] = (float)(-.25 - rint(fabs(normal(test, k)) * 0x1p17) * 0x1p-16);
-        c->ref[k] = (float)(-.25 - rint(fabs(normal(test + 1, k)) * 0x1p17) * 0x1p-16);
+// soft labels, log-probabilities below -1/4, all in multiples of 2^-16 so that steps of 2^-16 are exact
+static void random_case(Case *c, const struct LossRow *row, int test) {
+    case_clear(c, MAX_PAIRS);
+    c->settings = random_settings(row, test);
+    for (int k = 0; k < 2*MAX_PAIRS; k++) {
+        c->logp[k]     = (float)(-.25 - rint(fabs(normal(test, k)) * 0x1p17) * 0x1p-16);
+        c->ref_logp[k] = (float)(-.25 - rint(fabs(normal(test + 1, k)) * 0x1p17) * 0x1p-16);
     }
-    for (int j = 0; j < c->n; j++) {
+    for (int j = 0; j < MAX_PAIRS; j++) {
         c->label[j] = (float)j / (MAX_PAIRS - 1);
-        c->weights[j] = (float)fabs(normal(test + 2, j));
-        c->is_demo[j] = j % 3 == 0;
+        c->weight[j] = (float)fabs(normal(test + 2, j));
+        c->demo[j] = j % 3 == 0;
     }
+}
+
+// (L(logp_k + h) - L(logp_k - h)) / 2h
+static double difference_quotient(const struct LossRow *row, const Case *c, int k) {
+    const float h = 0x1p-16f;
+    Case moved = *c;
+    moved.batch.logp = moved.logp;
+    moved.batch.dlogp = moved.dlogp;
+    moved.logp[k] = c->logp[k] + h;
+    double up = row->loss(&moved.batch, &moved.settings);
+    moved.logp[k] = c->logp[k] - h;
+    double down = row->loss(&moved.batch, &moved.settings);
+    return (up - down) / (2*h);
 }
 
 static void test_every_policy_gradient_is_the_finite_difference(void) {
-    for (int i = 0; i < POLICIES; i++)
-        for (int n = 0; n < 20; n++) {
+    for (int i = 0; i < NUM_LOSSES; i++) {
+        const struct LossRow *row = &losses[i];
+        for (int n = 0; n < 40; n++) {
             Case c;
-            float d[2*MAX_PAIRS] = {0}, none[2*MAX_PAIRS], h = 0x1p-14f;
-            random_case(&c, &policies[i], 10000 + 100*i + 4*n);
-            policies[i].loss(d, &c);
-            for (int k = 0; k < (policies[i].pairs ? 2 : 1) * c.n; k++) {
-                float at = c.logp[k];
-                c.logp[k] = at + h;
-                double up = policies[i].loss(none, &c);
-                c.logp[k] = at - h;
-                double down = policies[i].loss(none, &c);
-                c.logp[k] = at;
-                CHECK_NEAR(d[k], (up - down) / (2*h), 1e-7 * (1 + fabs(d[k])));
+            random_case(&c, row, 10000 + 200*i + 5*n);
+            row->loss(&c.batch, &c.settings);
+            for (int k = 0; k < (row->pairs ? 2 : 1) * MAX_PAIRS; k++) {
+                CHECK_NEAR(c.dlogp[k], difference_quotient(row, &c, k), 1e-7 * (1 + fabs(c.dlogp[k])));
             }
         }
+    }
 }
 
 static void test_without_weights_they_are_one_and_gradients_are_added(void) {
-    for (int i = 0; i < POLICIES; i++) {
+    for (int i = 0; i < NUM_LOSSES; i++) {
         Case c;
-        float once[2*MAX_PAIRS] = {0}, twice[2*MAX_PAIRS] = {0};
-        random_case(&c, &policies[i], 11000 + 10*i);
-        for (int j = 0; j < c.n; j++) c.weights[j] = 1;
-        double loss = policies[i].loss(once, &c);
-        c.weight = NULL;
-        for (int n = 0; n < 2; n++) CHECK(policies[i].loss(twice, &c) == loss);
-        for (int k = 0; k < 2*c.n; k++) CHECK(twice[k] == 2*once[k]);
+        float once[2*MAX_PAIRS];
+        random_case(&c, &losses[i], 12500 + 10*i);
+        for (int j = 0; j < MAX_PAIRS; j++) c.weight[j] = 1;
+        double loss = losses[i].loss(&c.batch, &c.settings);
+        memcpy(once, c.dlogp, sizeof once);
+
+        memset(c.dlogp, 0, sizeof c.dlogp);
+        c.batch.weight = NULL;
+        for (int n = 0; n < 2; n++) CHECK(losses[i].loss(&c.batch, &c.settings) == loss);
+        for (int k = 0; k < 2*MAX_PAIRS; k++) CHECK(c.dlogp[k] == 2*once[k]);
     }
 }
 
 static void test_no_texts_and_weight_0_cost_nothing(void) {    // so an empty class is no NaN
-    for (int i = 0; i < POLICIES; i++) {
+    for (int i = 0; i < NUM_LOSSES; i++) {
         Case c;
-        float d[2*MAX_PAIRS] = {0};
-        random_case(&c, &policies[i], 11500 + 10*i);
-        memset(c.weights, 0, sizeof c.weights);
-        CHECK(policies[i].loss(d, &c) == 0);
-        c.n = 0;
-        CHECK(policies[i].loss(d, &c) == 0);
-        for (int k = 0; k < 2*MAX_PAIRS; k++) CHECK(d[k] == 0);
+        random_case(&c, &losses[i], 13000 + 10*i);
+        memset(c.weight, 0, sizeof c.weight);
+        CHECK(losses[i].loss(&c.batch, &c.settings) == 0);
+        c.batch.B = 0;
+        CHECK(losses[i].loss(&c.batch, &c.settings) == 0);
+        for (int k = 0; k < 2*MAX_PAIRS; k++) CHECK(c.dlogp[k] == 0);
     }
 }
 
 static void test_extremes_do_not_overflow(void) {
-    float extreme[5] = {-1e4f, -1, -1e-7f, -1e-30f, 0};
-    for (int i = 0; i < POLICIES; i++)
-        for (int k = 0; k < 625; k++)
-            for (int z = 0; z < 3; z++) {
-                float d[2] = {0};
-                Case c = {.n = 1, .label = {z / 2.0f}, .logp = {extreme[k % 5], extreme[k/5 % 5]},
-                          .ref = {extreme[k/25 % 5], extreme[k/125]}};
-                memcpy(c.p, policies[i].p, sizeof c.p);
-                CHECK(isfinite(policies[i].loss(d, &c)) && isfinite(d[0]) && isfinite(d[1]));
+    const float extreme[5] = {-1e4f, -1, -1e-7f, -1e-30f, 0};
+    for (int i = 0; i < NUM_LOSSES; i++) {
+        for (int k = 0; k < 625; k++) {
+            for (int z = 0; z < 6; z++) {
+                Case c;
+                case_clear(&c, 1);
+                c.batch.weight = NULL;
+                c.settings = z < 3 ? losses[i].low : losses[i].high;
+                c.label[0] = (float)(z % 3) / 2;
+                c.logp[0] = extreme[k % 5];
+                c.logp[1] = extreme[k/5 % 5];
+                c.ref_logp[0] = extreme[k/25 % 5];
+                c.ref_logp[1] = extreme[k/125];
+                CHECK(isfinite(losses[i].loss(&c.batch, &c.settings)));
+                CHECK(isfinite(c.dlogp[0]) && isfinite(c.dlogp[1]));
             }
-    float large[2] = {0, -1e4f}, ref[2] = {-1e4f, 0}, label[2] = {1, 0}, other[2] = {0, 1}, d[4] = {0};
-    CHECK(pointwise_dpo_loss(d, large, ref, label, NULL, 1, 0, 2) == 0 && d[0] == 0 && d[1] == 0);
-    CHECK(pointwise_dpo_loss(d, large, ref, other, NULL, 1, 0, 2) == 2e4 && d[0] == 1 && d[1] == -1);
-    CHECK(dpo_loss(d, d + 1, large, large + 1, ref, ref + 1, NULL, .5, 0, 1) == 0);
-    CHECK(dpo_loss(d + 2, d + 3, large + 1, large, ref + 1, ref, NULL, .5, 0, 1) == 1e4);
-    CHECK(d[0] == 1 && d[1] == -1 && d[2] == -.5f && d[3] == .5f);
+        }
+    }
 }
 
-static void numbers(double *out, const Json *json, int object, const char *key) {
-    for (int i = json_first(json, json_get(json, object, key)); i >= 0; i = json_next(json, i))
+static void test_huge_rewards_cost_their_size_or_nothing(void) {
+    const float logp[2] = {0, -1e4f}, ref_logp[2] = {-1e4f, 0}, label[2] = {1, 0}, other[2] = {0, 1};
+    float d[2] = {0}, zero[2] = {0};
+    LossBatch points = {.B = 2, .logp = logp, .ref_logp = ref_logp, .label = label, .dlogp = d};
+    LossSettings one = {.beta = 1}, half = {.beta = .5};
+    CHECK(pointwise_dpo_loss(&points, &one) == 0 && d[0] == 0 && d[1] == 0);
+    points.label = other;
+    CHECK(pointwise_dpo_loss(&points, &one) == 2e4 && d[0] == 1 && d[1] == -1);
+
+    LossBatch won = {.B = 1, .logp = logp, .ref_logp = ref_logp, .dlogp = zero};
+    LossBatch lost = {.B = 1, .logp = ref_logp, .ref_logp = logp, .dlogp = zero};
+    CHECK(dpo_loss(&won, &half) == 0 && zero[0] == 0 && zero[1] == 0);
+    CHECK(dpo_loss(&lost, &half) == 1e4 && zero[0] == -.5f && zero[1] == .5f);
+}
+
+// The number of a key of object, 0 without the key.
+static double number_of(const Json *json, int object, const char *key) {
+    return json_number(json, json_get(json, object, key));
+}
+
+static void numbers_of(double *out, const Json *json, int object, const char *key) {
+    for (int i = json_first(json, json_get(json, object, key)); i >= 0; i = json_next(json, i)) {
         *out++ = json_number(json, i);
+    }
+}
+
+// The arrays and settings of one case of the file, which has the chosen texts of all pairs before the
+// rejected ones; the gradient that is wanted (2*MAX_PAIRS) is put in the order of the case.
+static void case_of_json(Case *c, double *gradient, const struct LossRow *row, const Json *json, int at) {
+    double logp[2*MAX_PAIRS] = {0}, ref_logp[2*MAX_PAIRS] = {0}, slope[2*MAX_PAIRS] = {0};
+    double label[2*MAX_PAIRS] = {0}, demo[2*MAX_PAIRS] = {0}, weight[2*MAX_PAIRS] = {0};
+    int B = json_count(json, json_get(json, at, "weight")), settings = json_get(json, at, "settings");
+    numbers_of(logp, json, at, "logp");
+    numbers_of(ref_logp, json, at, "ref");
+    numbers_of(label, json, at, "label");
+    numbers_of(demo, json, at, "is_demo");
+    numbers_of(weight, json, at, "weight");
+    numbers_of(slope, json, at, "gradient");
+
+    case_clear(c, B);
+    c->settings = (LossSettings){
+        .beta               = number_of(json, settings, "beta"),
+        .label_smoothing    = number_of(json, settings, "label_smoothing"),
+        .simpo_gamma        = number_of(json, settings, "simpo_gamma"),
+        .log_z              = number_of(json, settings, "log_z"),
+        .desirable_weight   = number_of(json, settings, "desirable_weight"),
+        .undesirable_weight = number_of(json, settings, "undesirable_weight"),
+        .kl                 = number_of(json, settings, "kl"),
+        .continuous         = number_of(json, settings, "continuous") != 0,
+    };
+    for (int k = 0; k < (row->pairs ? 2*B : B); k++) {
+        int from = row->pairs ? k/2 + k%2 * B : k;
+        c->logp[k] = (float)logp[from];
+        c->ref_logp[k] = (float)ref_logp[from];
+        gradient[k] = slope[from];
+    }
+    for (int j = 0; j < B; j++) {
+        c->label[j] = (float)label[j];
+        c->weight[j] = (float)weight[j];
+        c->demo[j] = demo[j] != 0;
+    }
 }
 
 static void test_policy_losses_agree_with_an_independent_program(void) {
     const char *path = "test/golden/policy_losses.json";
     Json json = {0};
     Buffer b = {0};
-    int cases = 0;
+    int cases[NUM_LOSSES] = {0}, total = 0;
+    CHECK(!loss_named("no such loss"));
     CHECK(file_read(&b, path) == 0 && json_parse(&json, b.data, b.len, path) == 0);
-    for (int at = test_bad ? -1 : json_first(&json, 0); at >= 0; at = json_next(&json, at), cases++) {
-        enum { LOGP, REF, LABEL, IS_DEMO, WEIGHT, GRADIENT, ARRAYS };
-        const char *key[ARRAYS] = {"logp", "ref", "label", "is_demo", "weight", "gradient"};
-        double x[ARRAYS][2*MAX_PAIRS] = {{0}}, want = json_number(&json, json_get(&json, at, "loss"));
-        float d[2*MAX_PAIRS] = {0};
-        Case c = {.n = json_count(&json, json_get(&json, at, "weight"))};
-        const struct Policy *policy = policies;
-        int name = json_get(&json, at, "objective");
-        while (policy < policies + POLICIES - 1 && !json_equal(&json, name, policy->name)) policy++;
-        for (int k = 0; k < ARRAYS; k++) numbers(x[k], &json, at, key[k]);
-        numbers(c.p, &json, at, "parameters");
-        for (int k = 0; k < 2*c.n; k++) c.logp[k] = (float)x[LOGP][k], c.ref[k] = (float)x[REF][k];
-        for (int j = 0; j < c.n; j++) {
-            c.label[j] = (float)x[LABEL][j], c.weights[j] = (float)x[WEIGHT][j];
-            c.is_demo[j] = x[IS_DEMO][j] != 0;
+    if (test_bad) goto done;
+    for (int at = json_first(&json, 0); at >= 0; at = json_next(&json, at)) {
+        const struct LossRow *row = loss_named(json_string(&json, json_get(&json, at, "objective")));
+        CHECK(row);                                        // a loss of the file without its row above
+        if (!row) goto done;
+        double gradient[2*MAX_PAIRS] = {0}, loss = number_of(&json, at, "loss");
+        Case c;
+        case_of_json(&c, gradient, row, &json, at);
+        CHECK_NEAR(row->loss(&c.batch, &c.settings), loss, 1e-13 * fabs(loss));
+        for (int k = 0; k < 2*MAX_PAIRS; k++) {
+            CHECK_NEAR(c.dlogp[k], gradient[k], 6e-8 * fabs(gradient[k]) + 1e-40);
         }
-        c.weight = c.weights;
-        CHECK_NEAR(policy->loss(d, &c), want, 1e-13 * fabs(want));
-        for (int k = 0; k < 2*c.n; k++) CHECK_NEAR(d[k], x[GRADIENT][k], 6e-8 * fabs(x[GRADIENT][k]) + 1e-40);
+        cases[row - losses]++;
+        total++;
     }
-    CHECK(cases == 21);
-    json_free(&json), free(b.data);
+    CHECK(total == 22);
+    for (int i = 0; i < NUM_LOSSES; i++) CHECK(cases[i] > 0);          // every loss of the table is there
+done:
+    json_free(&json);
+    free(b.data);
 }
 
 static void test_a_policy_that_is_its_reference_costs_log_2(void) {
-    float logp[4] = {-3, -40, -.5f, -7}, label[4] = {1, 0, 1, 0}, d[4] = {0}, half[4] = {.5f, .5f, .5f, .5f};
-    CHECK_NEAR(pointwise_dpo_loss(d, logp, logp, label, NULL, .1, 0, 4), 4 * log(2), 1e-14);
-    for (int j = 0; j < 4; j++) CHECK_NEAR(d[j], label[j] ? -.05 : .05, 1e-9);       // -+beta/2
-    CHECK_NEAR(pointwise_dpo_loss(d, logp, logp, label, half, .1, 0, 4), 2 * log(2), 1e-14);  // class means
-    float quarter[4] = {.25f, .25f, .25f, .25f};
-    for (int e = 0; e < 3; e++)
-        CHECK_NEAR(dpo_loss(d, d + 2, logp, logp + 2, logp, logp + 2, half, .1, e / 4.0, 2), log(2), 1e-15);
-    unsigned char is_demo[4] = {1, 0, 1, 0};
-    CHECK_NEAR(ulma_loss(d, logp, logp, label, is_demo, half, .1, 0, 0, 4), 1.75 + log(2), 1e-14);
-    float score[4] = {.5f, -1, 2, .25f};
-    CHECK_NEAR(pointwise_dpo_continuous_loss(d, logp, logp, score, quarter, .1, 0, 4),
-               (.25 + 1 + 4 + .0625) / 4, 1e-14);                                     // the mean of z^2
-    CHECK_NEAR(ipo_loss(d, d + 2, logp, logp + 2, logp, logp + 2, half, .1, 2), 25, 1e-13);
-    CHECK_NEAR(kto_loss(d, logp, logp, label, quarter, .1, 0, 1, 1, 4), .5, 1e-15);
+    float logp[4] = {-3, -40, -.5f, -7}, label[4] = {1, 0, 1, 0}, score[4] = {.5f, -1, 2, .25f}, d[4] = {0};
+    float half[4] = {.5f, .5f, .5f, .5f}, quarter[4] = {.25f, .25f, .25f, .25f};
+    unsigned char demo[4] = {1, 0, 1, 0};
+    LossBatch points = {.B = 4, .logp = logp, .ref_logp = logp, .label = label, .demo = demo, .dlogp = d};
+    LossSettings s = {.beta = .1, .desirable_weight = 1, .undesirable_weight = 1};
+    CHECK_NEAR(pointwise_dpo_loss(&points, &s), 4 * log(2), 1e-14);
+    for (int j = 0; j < 4; j++) CHECK_NEAR(d[j], label[j] ? -.05 : .05, 1e-9);        // -+beta/2
+    points.weight = half;                                                             // class means
+    CHECK_NEAR(pointwise_dpo_loss(&points, &s), 2 * log(2), 1e-14);
+    CHECK_NEAR(ulma_loss(&points, &s), 1.75 + log(2), 1e-14);
+    points.weight = quarter;
+    CHECK_NEAR(kto_loss(&points, &s), .5, 1e-15);
     CHECK(kto_kl(logp, logp, 4) == 0);
+    points.label = score;
+    s.continuous = 1;
+    CHECK_NEAR(pointwise_dpo_loss(&points, &s), (.25 + 1 + 4 + .0625) / 4, 1e-14);    // the mean of z^2
+
+    LossBatch pairs = {.B = 2, .logp = logp, .ref_logp = logp, .weight = half, .dlogp = d};
+    for (int e = 0; e < 3; e++) {
+        s.label_smoothing = e / 4.0;
+        CHECK_NEAR(dpo_loss(&pairs, &s), log(2), 1e-15);
+    }
+    CHECK_NEAR(ipo_loss(&pairs, &s), 25, 1e-13);
 }
 
-static void test_policy_losses_of_the_specifications_texts(void) {
-    float logp[2] = {-40, -60}, ref[2] = {-42, -50}, label[2] = {1, 0};
-    double want[2][2] = {{.798139, .598139}, {.313262, 1.313262}};                    // by text, by label
-    double gradient[2][2] = {{.054983, -.045017}, {.026894, -.073106}};
-    for (int j = 0; j < 2; j++)
+static void test_pointwise_losses_of_the_specifications_texts(void) {
+    const float logp[2] = {-40, -60}, ref_logp[2] = {-42, -50};
+    const double want[2][2] = {{.798139, .598139}, {.313262, 1.313262}};              // by text, by label
+    const double gradient[2][2] = {{.054983, -.045017}, {.026894, -.073106}};
+    LossSettings s = {.beta = .1};
+    for (int j = 0; j < 2; j++) {
         for (int z = 0; z < 2; z++) {
-            float d = 0;
-            double loss = pointwise_dpo_loss(&d, logp + j, ref + j, label + !z, NULL, .1, 0, 1);
-            CHECK_NEAR(loss, want[j][z], 1e-6);
+            float d = 0, label = (float)z;
+            LossBatch b = {.B = 1, .logp = &logp[j], .ref_logp = &ref_logp[j], .label = &label, .dlogp = &d};
+            CHECK_NEAR(pointwise_dpo_loss(&b, &s), want[j][z], 1e-6);
             CHECK_NEAR(d, gradient[j][z], 1e-6);
         }
+    }
     CHECK_NEAR(implicit_reward(-40, -42, .1), .2, 1e-15);
     CHECK_NEAR(implicit_reward(-60, -50, .1), -1, 1e-15);
+}
 
-    float chosen = -20, rejected = -25, ref_w = -22, ref_l = -24, d[2] = {0};
-    CHECK_NEAR(dpo_loss(d, d + 1, &chosen, &rejected, &ref_w, &ref_l, NULL, .1, 0, 1), .554355, 1e-6);
+static void test_losses_of_the_specifications_pair(void) {
+    const float logp[2] = {-20, -25}, ref_logp[2] = {-22, -24}, label[2] = {1, 0};
+    const float mean[2] = {-2, -25.f / 12};                                           // over 10 and 12 tokens
+    float d[2] = {0};
+    LossBatch pair = {.B = 1, .logp = logp, .ref_logp = ref_logp, .dlogp = d};
+    LossSettings s = {.beta = .1, .desirable_weight = 1, .undesirable_weight = 1, .kl = .5};
+    CHECK_NEAR(dpo_loss(&pair, &s), .554355, 1e-6);
     CHECK_NEAR(d[0], -.1 / (1 + exp(.3)), 1e-8);                                      // -beta sigma(-u)
-    CHECK_NEAR(ipo_loss(d, d + 1, &chosen, &rejected, &ref_w, &ref_l, NULL, .1, 1), 4, 1e-13);
-    CHECK_NEAR(kto_loss(d, &chosen, &ref_w, label, NULL, .1, .5, 1, 1, 1), .462570, 1e-6);
-    CHECK_NEAR(kto_loss(d, &rejected, &ref_l, label + 1, NULL, .1, .5, 1, 1, 1), .462570, 1e-6);
-    chosen /= 10, rejected /= 12;                                                     // means over the tokens
-    CHECK_NEAR(orpo_loss(d, d + 1, &chosen, &rejected, NULL, .1, 1), 2.064641, 1e-6);
-    CHECK_NEAR(simpo_loss(d, d + 1, &chosen, &rejected, NULL, 2, 1, 1), 1.194218, 1e-6);
+    CHECK_NEAR(ipo_loss(&pair, &s), 4, 1e-13);
+    for (int z = 0; z < 2; z++) {
+        LossBatch text = {.B = 1, .logp = &logp[z], .ref_logp = &ref_logp[z], .label = &label[z], .dlogp = d};
+        CHECK_NEAR(kto_loss(&text, &s), .462570, 1e-6);
+    }
+    pair.logp = mean;
+    CHECK_NEAR(orpo_loss(&pair, &s), 2.064641, 1e-6);
+    CHECK_NEAR(simpo_loss(&pair, &(LossSettings){.beta = 2, .simpo_gamma = 1}), 1.194218, 1e-6);
+}
+
+// Point-wise DPO of one text without a weight; the slope in logp goes to *d.
+static double pointwise_of(float *d, float logp, float ref_logp, float label, LossSettings s) {
+    LossBatch b = {.B = 1, .logp = &logp, .ref_logp = &ref_logp, .label = &label, .dlogp = d};
+    *d = 0;
+    return pointwise_dpo_loss(&b, &s);
 }
 
 static void test_labels_1_and_0_are_mirror_images(void) {
+    const LossSettings half = {.beta = .5};
     for (int n = 0; n < 50; n++) {
-        float logp = (float)normal(12000, n) - 3, ref = (float)normal(12001, n) - 3;
-        float one = 1, zero = 0, d[3] = {0};
-        double s = implicit_reward(logp, ref, .5);
-        double positive = pointwise_dpo_loss(d, &logp, &ref, &one, NULL, .5, 0, 1);
-        double mirrored = pointwise_dpo_loss(d + 1, &ref, &logp, &zero, NULL, .5, 0, 1);
-        double negative = pointwise_dpo_loss(d + 2, &logp, &ref, &zero, NULL, .5, 0, 1);
-        CHECK(positive == mirrored && d[0] == -d[1] && d[0] < 0 && d[2] > 0);
-        CHECK_NEAR(negative - positive, s, 1e-14);
-        CHECK_NEAR(d[2] - d[0], .5, 1e-7);                                            // beta
-        float soft = .25f, between = 0;
-        double loss = pointwise_dpo_loss(&between, &logp, &ref, &soft, NULL, .5, 0, 1);
-        CHECK_NEAR(loss, .25 * positive + .75 * negative, 1e-14);
-        CHECK_NEAR(between, .25 * d[0] + .75 * d[2], 1e-7);
+        float logp = (float)normal(12000, n) - 3, ref_logp = (float)normal(12001, n) - 3;
+        float up, mirror, down, between_them;
+        double positive = pointwise_of(&up, logp, ref_logp, 1, half);
+        double mirrored = pointwise_of(&mirror, ref_logp, logp, 0, half);
+        double negative = pointwise_of(&down, logp, ref_logp, 0, half);
+        double soft = pointwise_of(&between_them, logp, ref_logp, .25f, half);
+        CHECK(positive == mirrored && up == -mirror && up < 0 && down > 0);
+        CHECK_NEAR(negative - positive, implicit_reward(logp, ref_logp, .5), 1e-14);  // s
+        CHECK_NEAR(down - up, .5, 1e-7);                                              // beta
+        CHECK_NEAR(soft, .25 * positive + .75 * negative, 1e-14);
+        CHECK_NEAR(between_them, .25 * up + .75 * down, 1e-7);
     }
 }
 
 // the table of gradients in s: imitation does not fade, the others stop where sigma(s) says so
 static void test_gradients_have_the_limits_of_their_table(void) {
-    float s[3] = {-60, 0, 60}, ref[3] = {0}, one[3] = {1, 1, 1}, zero[3] = {0}, d[3][3] = {{0}};
-    unsigned char is_demo[3] = {1, 1, 1};
-    pointwise_dpo_loss(d[0], s, ref, one, NULL, .5, 0, 3);
-    pointwise_dpo_loss(d[1], s, ref, zero, NULL, .5, 0, 3);
-    ulma_loss(d[2], s, ref, one, is_demo, NULL, .5, 0, 0, 3);
+    const float s[3] = {-60, 0, 60}, zero[3] = {0}, one[3] = {1, 1, 1};
+    const unsigned char demo[3] = {1, 1, 1};
+    const LossSettings half = {.beta = .5};
+    float up[3] = {0}, down[3] = {0}, imitated[3] = {0}, liked[3] = {0}, disliked[3] = {0};
+    LossBatch b = {.B = 3, .logp = s, .ref_logp = zero, .demo = demo};
+    b.label = one;
+    b.dlogp = up;
+    pointwise_dpo_loss(&b, &half);
+    b.dlogp = imitated;
+    ulma_loss(&b, &half);
+    b.dlogp = liked;
+    unlikelihood_loss(&b, &half);
+    b.label = zero;
+    b.dlogp = down;
+    pointwise_dpo_loss(&b, &half);
+    b.dlogp = disliked;
+    unlikelihood_loss(&b, &half);
     for (int k = 0; k < 3; k++) {
-        CHECK_NEAR(d[0][k], (k - 2) / 4.0, 1e-12);                                    // -beta sigma(-s)
-        CHECK_NEAR(d[1][k], k / 4.0, 1e-12);                                          //  beta sigma(s)
-        CHECK(d[2][k] == -1);
+        CHECK_NEAR(up[k], (k - 2) / 4.0, 1e-12);                                      // -beta sigma(-s)
+        CHECK_NEAR(down[k], k / 4.0, 1e-12);                                          //  beta sigma(s)
+        CHECK(imitated[k] == -1 && liked[k] == -1 && disliked[k] == 1);
     }
-    CHECK_NEAR(d[0][2], -exp(-30) / 2, exp(-30) * 1e-7);                              // and nothing cancels
-    CHECK_NEAR(d[1][0],  exp(-30) / 2, exp(-30) * 1e-7);
-    memset(d, 0, sizeof d);
-    unlikelihood_loss(d[0], s, one, NULL, 3);
-    unlikelihood_loss(d[1], s, zero, NULL, 3);
-    for (int k = 0; k < 3; k++) CHECK(d[0][k] == -1 && d[1][k] == 1);
+    CHECK_NEAR(up[2],  -exp(-30) / 2, exp(-30) * 1e-7);                               // and nothing cancels
+    CHECK_NEAR(down[0], exp(-30) / 2, exp(-30) * 1e-7);
 }
 
 static void test_ulma_is_imitation_of_demonstrations_and_pointwise_dpo_of_the_rest(void) {
     enum { n = 3 };
-    float logp[n] = {-3, -11, -2.5f}, ref[n] = {-4, -9, -2}, label[n] = {1, 0, .5f}, weight[n];
-    float d[4][n] = {{0}};
-    unsigned char all[n] = {1, 1, 1}, none[n] = {0};
-    int target[n] = {0, 0, 0};
-    for (int j = 0; j < n; j++) weight[j] = 1.0f / n;
-    lm_coefficients(d[0], target, n, n);
-    CHECK_NEAR(ulma_loss(d[1], logp, ref, label, all, weight, .1, .5, 0, n), lm_loss(logp, n, n), 1e-6);
-    CHECK(!memcmp(d[0], d[1], sizeof *d));
-    for (int continuous = 0; continuous < 2; continuous++) {
-        memset(d, 0, sizeof d);
-        double loss = ulma_loss(d[0], logp, ref, label, none, weight, .1, .5, continuous, n);
-        CHECK(loss == (continuous ? pointwise_dpo_continuous_loss : pointwise_dpo_loss)
-                      (d[1], logp, ref, label, weight, .1, .5, n));
-        CHECK(!memcmp(d[0], d[1], sizeof *d));
-        unsigned char mixed[n] = {1, 0, 0};                                           // the two, side by side
-        loss = ulma_loss(d[2], logp, ref, label, mixed, NULL, .1, .5, continuous, n);
-        CHECK_NEAR(loss, 3 + ulma_loss(d[3] + 1, logp + 1, ref + 1, label + 1, NULL, NULL, .1, .5, continuous,
-                                       n - 1), 1e-14);
-        CHECK(d[2][0] == -1 && d[2][1] == d[3][1] && d[2][2] == d[3][2]);
+    const float logp[n] = {-3, -11, -2.5f}, ref_logp[n] = {-4, -9, -2}, label[n] = {1, 0, .5f};
+    const float weight[n] = {1.f/n, 1.f/n, 1.f/n};
+    const unsigned char all[n] = {1, 1, 1}, none[n] = {0}, first[n] = {1, 0, 0};
+    const int target[n] = {0, 0, 0};
+    float d[n] = {0}, want[n] = {0}, imitated[n] = {0};
+    LossBatch b = {.B = n, .logp = logp, .ref_logp = ref_logp, .weight = weight, .label = label,
+                   .demo = all, .dlogp = d};
+    LossSettings s = {.beta = .1, .log_z = .5};
+    lm_coefficients(want, target, n, n);
+    CHECK_NEAR(ulma_loss(&b, &s), lm_loss(logp, n, n), 1e-6);
+    CHECK(!memcmp(d, want, sizeof d));
+    b.dlogp = imitated;
+    sft_loss(&b, &s);
+    CHECK(!memcmp(imitated, want, sizeof d));
+
+    for (s.continuous = 0; s.continuous < 2; s.continuous++) {
+        float plain[n] = {0}, rest[n] = {0}, mixed[n] = {0};
+        b.weight = weight;
+        b.demo = none;
+        b.dlogp = rest;
+        double loss = ulma_loss(&b, &s);
+        b.dlogp = plain;
+        CHECK(loss == pointwise_dpo_loss(&b, &s));
+        CHECK(!memcmp(rest, plain, sizeof rest));
+
+        b.weight = NULL;                                                              // the two, side by side
+        b.demo = first;
+        b.dlogp = mixed;
+        loss = ulma_loss(&b, &s);
+        memset(plain, 0, sizeof plain);
+        LossBatch others = {.B = n - 1, .logp = logp + 1, .ref_logp = ref_logp + 1, .label = label + 1,
+                            .dlogp = plain + 1};
+        CHECK_NEAR(loss, 3 + ulma_loss(&others, &s), 1e-14);
+        CHECK(mixed[0] == -1 && mixed[1] == plain[1] && mixed[2] == plain[2]);
     }
 }
 
 static void test_a_continuous_score_is_reached_where_s_equals_it(void) {
-    float ref = -7, score[3] = {-.5f, 0, .75f};
+    const LossSettings s = {.beta = .25, .log_z = .25, .continuous = 1};
+    const float ref_logp = -7, score[3] = {-.5f, 0, .75f};
     for (int k = 0; k < 3; k++) {
-        float d[3] = {0};
         for (int side = -1; side <= 1; side++) {
-            float logp = ref + 4 * (score[k] - .25f) + (float)side;                   // beta 1/4, log_z 1/4
-            double loss = pointwise_dpo_continuous_loss(&d[side+1], &logp, &ref, &score[k], NULL, .25, .25,
-                                                        1);
-            CHECK(loss == side * side / 16.0 && d[side+1] == (float)side / 8);        // 2 beta (s - z)
+            float d, logp = ref_logp + 4 * (score[k] - .25f) + (float)side;           // s = score + side / 4
+            double loss = pointwise_of(&d, logp, ref_logp, score[k], s);
+            CHECK(loss == side * side / 16.0 && d == (float)side / 8);                // 2 beta (s - z)
         }
     }
 }
 
 static void test_pairs_do_not_see_the_normaliser_and_single_texts_do(void) {
-    float logp[2] = {-3, -5}, ref[2] = {-4, -4.5f}, shifted[2] = {-6, -6.5f}, label[2] = {1, 0}, d[8] = {0};
-    CHECK(dpo_loss(d, d + 1, logp, logp + 1, ref, ref + 1, NULL, .5, .1, 1) ==
-          dpo_loss(d + 2, d + 3, logp, logp + 1, shifted, shifted + 1, NULL, .5, .1, 1));
-    CHECK(d[0] == d[2] && d[1] == -d[0] && d[3] == -d[0]);
-    double plain = pointwise_dpo_loss(d, logp, ref, label, NULL, .5, 0, 2);
-    CHECK(plain != pointwise_dpo_loss(d, logp, shifted, label, NULL, .5, 0, 2));
-    CHECK(plain == pointwise_dpo_loss(d, logp, shifted, label, NULL, .5, -1, 2));     // not times beta
+    const float logp[2] = {-3, -5}, ref_logp[2] = {-4, -4.5f}, shifted[2] = {-6, -6.5f}, label[2] = {1, 0};
+    float d[2] = {0}, same[2] = {0}, unused[2] = {0};
+    LossSettings s = {.beta = .5, .label_smoothing = .1};
+    LossBatch pair = {.B = 1, .logp = logp, .ref_logp = ref_logp, .dlogp = d};
+    double plain = dpo_loss(&pair, &s);
+    pair.ref_logp = shifted;
+    pair.dlogp = same;
+    CHECK(dpo_loss(&pair, &s) == plain);
+    CHECK(d[0] == same[0] && d[1] == -d[0] && same[1] == -d[0]);
+
+    LossBatch texts = {.B = 2, .logp = logp, .ref_logp = ref_logp, .label = label, .dlogp = unused};
+    plain = pointwise_dpo_loss(&texts, &s);
+    texts.ref_logp = shifted;
+    CHECK(pointwise_dpo_loss(&texts, &s) != plain);
+    s.log_z = -1;                                                                     // not times beta
+    CHECK(pointwise_dpo_loss(&texts, &s) == plain);
 }
 
 static void test_a_mean_over_tokens_with_beta_times_their_number_is_the_sum(void) {
-    float sum = -48, ref = -40, mean = -6, mean_ref = -5, label = 0, d[2] = {0};
-    CHECK(pointwise_dpo_loss(d, &sum, &ref, &label, NULL, .125, 0, 1) ==
-          pointwise_dpo_loss(d + 1, &mean, &mean_ref, &label, NULL, 1, 0, 1));
-    CHECK(d[1] == 8 * d[0]);
+    float sum, mean;
+    CHECK(pointwise_of(&sum, -48, -40, 0, (LossSettings){.beta = .125}) ==
+          pointwise_of(&mean, -6, -5, 0, (LossSettings){.beta = 1}));
+    CHECK(mean == 8 * sum);
 }
 
 static void test_conservative_dpo_stops_where_the_policy_is_as_sure_as_the_labels(void) {
-    float chosen = (float)log(9), rejected = 0, ref = 0, d[2] = {0};                  // sigma(u) = 1 - 0.1
-    dpo_loss(d, d + 1, &chosen, &rejected, &ref, &ref, NULL, 1, .1, 1);
+    const float ref_logp[2] = {0, 0}, sure[2] = {(float)log(9), 0}, apart[2] = {1, -4};
+    float d[2] = {0};
+    LossBatch b = {.B = 1, .logp = sure, .ref_logp = ref_logp, .dlogp = d};           // sigma(u) = 1 - 0.1
+    dpo_loss(&b, &(LossSettings){.beta = 1, .label_smoothing = .1});
     CHECK_NEAR(d[0], 0, 1e-8);
-    chosen = 1, rejected = -4;                                                        // and IPO at 1/(2 beta)
-    CHECK(ipo_loss(d, d + 1, &chosen, &rejected, &ref, &ref, NULL, .1, 1) == 0);
+    b.logp = apart;                                                                   // and IPO at 1/(2 beta)
+    CHECK(ipo_loss(&b, &(LossSettings){.beta = .1}) == 0);
 }
 
 static void test_kto_weighs_the_two_kinds_and_takes_the_kl_as_a_constant(void) {
-    float logp[2] = {-2, -2}, ref[2] = {-3, -3}, label[2] = {1, 0}, d[2] = {0};
-    CHECK_NEAR(kto_kl(logp, ref, 2), 1, 0);
-    CHECK(kto_kl(ref, logp, 2) == 0 && kto_kl(logp, ref, 0) == 0);
-    CHECK_NEAR(kto_loss(d, logp, ref, label, NULL, .2, 1, 3, 5, 2), 3*.5 + 5*.5, 1e-15);
+    const float logp[2] = {-2, -2}, ref_logp[2] = {-3, -3}, label[2] = {1, 0};
+    float d[2] = {0};
+    LossBatch b = {.B = 2, .logp = logp, .ref_logp = ref_logp, .label = label, .dlogp = d};
+    LossSettings s = {.beta = .2, .desirable_weight = 3, .undesirable_weight = 5, .kl = 1};
+    CHECK_NEAR(kto_kl(logp, ref_logp, 2), 1, 0);
+    CHECK(kto_kl(ref_logp, logp, 2) == 0 && kto_kl(logp, ref_logp, 0) == 0);
+    CHECK_NEAR(kto_loss(&b, &s), 3*.5 + 5*.5, 1e-15);
     CHECK_NEAR(d[0], -3 * .2 / 4, 1e-8);
     CHECK_NEAR(d[1],  5 * .2 / 4, 1e-8);
 }
 
 static void test_orpo_stays_finite_where_an_answer_is_certain(void) {
-    float logp[4] = {0, -0x1p-30f, -1e-3f, -800}, d[2];
+    const float certain[4] = {0, -0x1p-30f, -1e-3f, -800};
     for (int k = 0; k < 16; k++) {
-        memset(d, 0, sizeof d);
-        double loss = orpo_loss(d, d + 1, logp + k % 4, logp + k / 4, NULL, .1, 1);
+        float logp[2] = {certain[k % 4], certain[k / 4]}, d[2] = {0};
+        LossBatch b = {.B = 1, .logp = logp, .dlogp = d};
+        double loss = orpo_loss(&b, &(LossSettings){.beta = .1});
         CHECK(isfinite(loss) && loss >= 0 && d[0] <= -1 && d[1] >= 0 && isfinite(d[0]) && isfinite(d[1]));
-        if (k % 4 == k / 4) CHECK_NEAR(loss, .1 * log(2) - logp[k % 4], 1e-12);
+        if (k % 4 == k / 4) CHECK_NEAR(loss, .1 * log(2) - logp[0], 1e-12);
     }
     double slope;                                          // p = 1/2, 1 - 10^-6, 10^-6
     CHECK_NEAR(log_odds(&slope, -log(2)), 0, 1e-15);
@@ -1200,9 +1342,11 @@ int main(int argc, char **argv) {
     RUN(test_without_weights_they_are_one_and_gradients_are_added);
     RUN(test_no_texts_and_weight_0_cost_nothing);
     RUN(test_extremes_do_not_overflow);
+    RUN(test_huge_rewards_cost_their_size_or_nothing);
     RUN(test_policy_losses_agree_with_an_independent_program);
     RUN(test_a_policy_that_is_its_reference_costs_log_2);
-    RUN(test_policy_losses_of_the_specifications_texts);
+    RUN(test_pointwise_losses_of_the_specifications_texts);
+    RUN(test_losses_of_the_specifications_pair);
     RUN(test_labels_1_and_0_are_mirror_images);
     RUN(test_gradients_have_the_limits_of_their_table);
     RUN(test_ulma_is_imitation_of_demonstrations_and_pointwise_dpo_of_the_rest);
