@@ -1,443 +1,794 @@
-/* evaluate.c - more eval and score: reward models and policies on held-out data.  The cells (model, data set)
- * of reward differences, their metrics as tables and JSON lines; cells computed apart (other seeds, other
- * folds) are read back and joined.                                                                         */
+/* evaluate.c - more eval and more score: reward models and policies on held-out data.
+ *
+ * A cell holds the pairs of one data set under one model.  Cells come from three places; those of
+ * the same model and data set are joined:
+ *
+ *     --from                          pairs that an earlier eval wrote (other seeds, other folds)
+ *     --model, --eval                 reward models
+ *     --model, --eval, --reference    policies, by their implicit rewards
+ *
+ * They leave as tables on standard output and as JSON lines in --out: "pair", which --from reads
+ * again, "metrics" for each cell, "policy" for each policy and file.                            */
 #ifndef EVALUATE_C
 #define EVALUATE_C
 #include "setup.c"
 
+int command_eval(void);           // more eval: tables of models by data sets
+int command_score(void);          // more score: the rows of standard input with their rewards added
+
+// ------------------------------------------------------------------------------------------- cells
+
+typedef struct {
+    double delta;                 // reward of the chosen answer less that of the rejected one
+    int chosen, rejected;         // lengths in characters
+    uint64_t prompt_id;           // pairs of one prompt are not independent of each other
+    uint64_t line;                // of the pair in its file
+} PairResult;
+
 typedef struct {
     char model[64], data[64];
-    int n;                                                            // pairs
-    double *delta, *length;                                           // reward and length, chosen - rejected
-    int *chosen, *rejected;                                           // lengths in characters
-    uint64_t *group, *line;                                           // prompt; line of the file
-    size_t capacity[6];
+    PairResult *pair;
+    int n;
+    size_t capacity;
+
+    // set by cell_measure: columns of the pairs as metrics.c takes them, (n) each
+    double *delta;
+    double *length;               // chosen less rejected: the delta of "the longer answer wins"
+    uint64_t *prompt_id;
     Metrics metrics;
 } Cell;
 
-typedef struct { Cell *cell; size_t n, capacity; } Cells;
+typedef struct {
+    Cell *cell;
+    size_t n, capacity;
+} Cells;
 
-static Cell *cell_of(Cells *c, const char *model, const char *data) {
-    for (size_t i = 0; i < c->n; i++)
-        if (!strcmp(c->cell[i].model, model) && !strcmp(c->cell[i].data, data)) return &c->cell[i];
-    if (reserve(&c->cell, &c->capacity, c->n + 1, sizeof *c->cell) < 0) return NULL;
-    Cell *x = &c->cell[c->n++];
-    memset(x, 0, sizeof *x);
-    snprintf(x->model, sizeof x->model, "%s", model);
-    snprintf(x->data, sizeof x->data, "%s", data);
-    return x;
-}
-
-static int cell_add(Cell *c, double delta, int chosen, int rejected, uint64_t group, uint64_t line) {
-    size_t need = (size_t)c->n + 1;
-    if (reserve(&c->delta, &c->capacity[0], need, sizeof *c->delta) < 0
-        || reserve(&c->length, &c->capacity[1], need, sizeof *c->length) < 0
-        || reserve(&c->chosen, &c->capacity[2], need, sizeof *c->chosen) < 0
-        || reserve(&c->rejected, &c->capacity[3], need, sizeof *c->rejected) < 0
-        || reserve(&c->group, &c->capacity[4], need, sizeof *c->group) < 0
-        || reserve(&c->line, &c->capacity[5], need, sizeof *c->line) < 0) return -1;
-    c->delta[c->n] = delta, c->length[c->n] = (double)chosen - rejected, c->chosen[c->n] = chosen;
-    c->rejected[c->n] = rejected, c->group[c->n] = group, c->line[c->n++] = line;
-    return 0;
-}
-
-static void cells_free(Cells *c) {
-    for (size_t i = 0; i < c->n; i++) {
-        Cell *x = &c->cell[i];
-        free(x->delta), free(x->length), free(x->chosen), free(x->rejected), free(x->group), free(x->line);
+static Cell *cell_find(const Cells *cells, const char *model, const char *data) {
+    for (size_t i = 0; i < cells->n; i++) {
+        Cell *c = &cells->cell[i];
+        if (!strcmp(c->model, model) && !strcmp(c->data, data)) return c;
     }
-    free(c->cell);
-}
-
-// ------------------------------------------------------------------------------------------ in: JSON lines
-
-// The "pair" lines of a results file. 0, or -1 after fail().
-static int cells_read(Cells *cells, const char *path) {
-    Buffer text = {0};
-    Json j = {0};
-    int ok = file_read(&text, path) == 0;
-    size_t number = 1;
-    for (size_t at = 0; ok && at < text.len; number++) {
-        size_t n = strcspn(text.data + at, "\n");
-        j.first_line = number;
-        ok = json_parse(&j, text.data + at, n, path) == 0;
-        if (ok && json_equal(&j, json_get(&j, 0, "event"), "pair")) {
-            int model = json_get(&j, 0, "model"), data = json_get(&j, 0, "eval"),
-                delta = json_get(&j, 0, "delta"), chosen = json_get(&j, 0, "chosen_chars"),
-                rejected = json_get(&j, 0, "rejected_chars"), group = json_get(&j, 0, "group"),
-                line = json_get(&j, 0, "line");
-            double number_of_line = line < 0 ? -1 : json_number(&j, line);
-            Cell *c = NULL;
-            if (model < 0 || data < 0 || delta < 0 || chosen < 0 || rejected < 0 || group < 0 || line < 0
-                || json_type(&j, model) != JSON_STRING || json_type(&j, data) != JSON_STRING
-                || json_type(&j, group) != JSON_STRING || json_type(&j, delta) != JSON_NUMBER
-                || !(fabs(json_number(&j, chosen)) < 1e9) || !(fabs(json_number(&j, rejected)) < 1e9)
-                || !(number_of_line >= 0 && number_of_line < 1e15))
-                ok = fail(EX_DATAERR, "%s:%zu: not a line that eval --out wrote", path, number) == 0;
-            else ok = (c = cell_of(cells, json_string(&j, model), json_string(&j, data))) != NULL
-                && cell_add(c, json_number(&j, delta), (int)json_number(&j, chosen),
-                            (int)json_number(&j, rejected), strtoull(json_string(&j, group), NULL, 16),
-                            (uint64_t)number_of_line) == 0;
-        }
-        at += n + (text.data[at + n] != 0);
-    }
-    json_free(&j), buffer_free(&text);
-    return ok ? 0 : -1;
-}
-
-// ------------------------------------------------------------------------------------------- out: JSON lines
-
-static int write_pairs(FILE *f, const Cell *c, int from) {
-    Buffer model = {0}, data = {0};
-    int ok = json_quote(&model, c->model, strlen(c->model)) == 0
-          && json_quote(&data, c->data, strlen(c->data)) == 0;
-    for (int i = from; ok && i < c->n; i++)
-        fprintf(f, "{\"event\":\"pair\",\"model\":%s,\"eval\":%s,\"line\":%llu,\"group\":\"%016llx\","
-                "\"delta\":%.17g,\"chosen_chars\":%d,\"rejected_chars\":%d}\n", model.data, data.data,
-                (unsigned long long)c->line[i], (unsigned long long)c->group[i], c->delta[i], c->chosen[i],
-                c->rejected[i]);
-    buffer_free(&model), buffer_free(&data);
-    return ok ? 0 : -1;
-}
-
-static void write_box(FILE *f, const char *name, const Box *b) {
-    fprintf(f, ",\"%s\":{\"n\":%d,\"mean\":%.9g,\"q1\":%.9g,\"median\":%.9g,\"q3\":%.9g,\"outliers\":%d,"
-            "\"outlier_mean\":%.9g}", name, b->n, b->mean, b->q1, b->median, b->q3, b->outliers,
-            b->outlier_mean);
-}
-static int write_metrics(FILE *f, const Cell *c) {
-    const Metrics *m = &c->metrics;
-    Buffer model = {0}, data = {0};
-    int ok = json_quote(&model, c->model, strlen(c->model)) == 0
-          && json_quote(&data, c->data, strlen(c->data)) == 0;
-    if (ok) {
-        fprintf(f, "{\"event\":\"metrics\",\"model\":%s,\"eval\":%s,\"n\":%d,\"prompts\":%d,"
-                "\"accuracy\":%.9g,\"accuracy_95\":[%.9g,%.9g],\"accuracy_strict\":%.9g,\"tie_rate\":%.9g,"
-                "\"nll\":%.9g,\"brier\":%.9g,\"margin\":%.9g", model.data, data.data, m->n, m->clusters,
-                m->accuracy, m->accuracy_95.low, m->accuracy_95.high, m->accuracy_strict, m->tie_rate, m->nll,
-                m->brier, m->margin);
-        for (int k = 0; k < NUM_ECE; k++) {
-            const int bins = ece_bins[k];
-            fprintf(f, ",\"ece_%d\":%.9g,\"ace_more_%d\":%.9g,\"mce_%d\":%.9g,\"confidence_ece_%d\":%.9g",
-                    bins, m->symmetric[k].ece, bins, m->symmetric[k].ace, bins, m->symmetric[k].mce, bins,
-                    m->confidence_ece[k]);
-        }
-        fprintf(f, ",\"ece_95\":[%.9g,%.9g],\"ece_equalmass\":%.9g,\"longer_preferred\":%.9g,"
-                "\"longer_wins\":%.9g,\"quantiles\":{", m->ece_95.low, m->ece_95.high, m->ece_equalmass,
-                m->longer_preferred, m->longer_wins);
-        for (int k = 0; k < NUM_QUANTILES; k++)
-            fprintf(f, "%s\"%g\":%.9g", k ? "," : "", quantile_levels[k], m->quantile[k]);
-        fprintf(f, "},\"histogram_end\":%.9g,\"histogram\":[", m->histogram_end);
-        for (int k = 0; k < HISTOGRAM_BINS; k++) fprintf(f, "%s%d", k ? "," : "", m->histogram[k]);
-        fprintf(f, "]");
-        write_box(f, "correct", &m->correct), write_box(f, "wrong", &m->wrong);
-        fprintf(f, "}\n");
-    }
-    buffer_free(&model), buffer_free(&data);
-    return ok ? 0 : -1;
-}
-
-// ---------------------------------------------------------------------------------------------- the table
-
-static void print_details(const Cell *c) {
-    const Metrics *m = &c->metrics;
-    printf("    ECE / ACE / MCE ");
-    for (int k = 0; k < NUM_ECE; k++)
-        printf("  %d bins %.4f %.4f %.4f", ece_bins[k], m->symmetric[k].ece, m->symmetric[k].ace,
-               m->symmetric[k].mce);
-    printf("\n    confidence ECE  ");
-    for (int k = 0; k < NUM_ECE; k++) printf("  %d bins %.4f", ece_bins[k], m->confidence_ece[k]);
-    printf("  equal mass %.4f\n    reward difference quantiles ", m->ece_equalmass);
-    for (int k = 0; k < NUM_QUANTILES; k++) printf(" %g: %.3f ", quantile_levels[k], m->quantile[k]);
-    printf("\n    histogram -%.2f..%.2f ", m->histogram_end, m->histogram_end);
-    for (int k = 0; k < HISTOGRAM_BINS; k++) printf(" %d", m->histogram[k]);
-    printf("\n    right: %d, median %.3f, %d outliers of mean %.3f;  wrong: %d, median %.3f, %d outliers of "
-           "mean %.3f\n    the model prefers the longer answer in %.1f %% of pairs\n", m->correct.n,
-           m->correct.median, m->correct.outliers, m->correct.outlier_mean, m->wrong.n, m->wrong.median,
-           m->wrong.outliers, m->wrong.outlier_mean, 100 * m->longer_preferred);
-}
-
-static int same_pairs(const Cell *a, const Cell *b) {
-    return a && b && a->n == b->n && !memcmp(a->line, b->line, (size_t)a->n * sizeof *a->line)
-        && !memcmp(a->group, b->group, (size_t)a->n * sizeof *a->group);
-}
-
-// distinct names in order of appearance; which: 0 models, 1 data sets
-static int names_of(const Cells *c, int which, const char **name, int max) {
-    int n = 0;
-    for (size_t i = 0; i < c->n; i++) {
-        const char *x = which ? c->cell[i].data : c->cell[i].model;
-        int k = 0;
-        while (k < n && strcmp(name[k], x)) k++;
-        if (k == n && n < max) name[n++] = x;
-    }
-    return n;
-}
-static const Cell *find_cell(const Cells *c, const char *model, const char *data) {
-    for (size_t i = 0; i < c->n; i++)
-        if (!strcmp(c->cell[i].model, model) && !strcmp(c->cell[i].data, data)) return &c->cell[i];
     return NULL;
 }
 
-// A row of the table: the model's name, its numbers; error is the symmetric ECE of 10 bins.
-typedef struct { double accuracy, low, high, ties, error, brier, margin, nll; } Row;
-static void print_head(const char *beside) {
-    printf("%-18s %6s   %-15s %5s %7s %7s %8s %7s  %s\n", "", "acc %", "95 %", "ties", "ECE", "Brier",
-           "margin", "NLL", beside);
-}
-static void print_row(const char *name, const Row *x) {
-    printf("%-18s %6.2f   %5.2f .. %5.2f  %5.3f %7.4f %7.4f %8.3f %7.4f", name, 100 * x->accuracy,
-           100 * x->low, 100 * x->high, x->ties, x->error, x->brier, x->margin, x->nll);
+// The cell of that name, made if there is none.  NULL after fail().
+static Cell *cell_of(Cells *cells, const char *model, const char *data) {
+    Cell *found = cell_find(cells, model, data);
+    if (found) return found;
+    if (reserve(&cells->cell, &cells->capacity, cells->n + 1, sizeof *cells->cell) < 0) return NULL;
+    Cell *c = &cells->cell[cells->n++];
+    memset(c, 0, sizeof *c);
+    snprintf(c->model, sizeof c->model, "%s", model);
+    snprintf(c->data, sizeof c->data, "%s", data);
+    return c;
 }
 
-// One model's mean over all sets, and its difference to `first` on the same pairs. 0, or -1 after fail().
-static int print_mean_row(const Cells *cells, const char *name, const char *first, const char **data,
-                          int sets) {
-    Row mean = {0};
-    double variance = 0, difference = 0, dvariance = 0;
-    int paired = 0;
-    for (int s = 0; s < sets; s++) {
-        const Cell *c = find_cell(cells, name, data[s]), *other = find_cell(cells, first, data[s]);
-        double d = 0, se = 0;
-        if (!c) return 0;
-        const Metrics *m = &c->metrics;
-        if (paired_difference(&d, &se, c->delta, NULL, c->group, c->n) < 0) return -1;
-        variance += se * se;
-        mean.accuracy += m->accuracy / sets, mean.ties += m->tie_rate / sets;
-        mean.error += m->symmetric[1].ece / sets, mean.brier += m->brier / sets;
-        mean.margin += m->margin / sets, mean.nll += m->nll / sets;
-        if (name == first || !same_pairs(other, c)) continue;
-        if (paired_difference(&d, &se, c->delta, other->delta, c->group, c->n) < 0) return -1;
-        paired++, difference += d, dvariance += se * se;
+static int cell_add(Cell *c, const PairResult *pair) {
+    if (reserve(&c->pair, &c->capacity, (size_t)c->n + 1, sizeof *pair) < 0) return -1;
+    c->pair[c->n++] = *pair;
+    return 0;
+}
+
+static void cells_free(Cells *cells) {
+    for (size_t i = 0; i < cells->n; i++) {
+        Cell *c = &cells->cell[i];
+        free(c->pair);
+        free(c->delta);
+        free(c->length);
+        free(c->prompt_id);
     }
-    double half = 1.96 * sqrt(variance) / sets;
-    mean.low = mean.accuracy - half, mean.high = mean.accuracy + half;
-    print_row(name, &mean);
-    if (paired == sets) printf("  %+.2f +- %.2f", 100 * difference / sets, 100 * sqrt(dvariance) / sets);
+    free(cells->cell);
+}
+
+// Sets the cell's columns and metrics from its pairs. 0, or -1 after fail().
+static int cell_measure(Cell *c) {
+    const size_t n = (size_t)c->n;
+    int *chosen = allocate(n, sizeof *chosen);
+    int *rejected = allocate(n, sizeof *rejected);
+    int result = -1;
+    c->delta = allocate(n, sizeof *c->delta);
+    c->length = allocate(n, sizeof *c->length);
+    c->prompt_id = allocate(n, sizeof *c->prompt_id);
+    if (!chosen || !rejected || !c->delta || !c->length || !c->prompt_id) goto done;
+    for (size_t i = 0; i < n; i++) {
+        const PairResult *p = &c->pair[i];
+        chosen[i] = p->chosen;
+        rejected[i] = p->rejected;
+        c->delta[i] = p->delta;
+        c->length[i] = (double)p->chosen - p->rejected;
+        c->prompt_id[i] = p->prompt_id;
+    }
+    result = metrics_compute(&c->metrics, c->delta, chosen, rejected, c->prompt_id, c->n,
+                             (uint64_t)opt.seed);
+done:
+    free(chosen);
+    free(rejected);
+    return result;
+}
+
+// ---------------------------------------------------------------------------------- in: JSON lines
+
+typedef struct {
+    const char *model, *data;     // borrowed from the parsed line
+    PairResult pair;
+} PairLine;
+
+static int string_field(const Json *json, const char *key, const char **out) {
+    const int value = json_get(json, 0, key);
+    if (json_type(json, value) != JSON_STRING) return 0;
+    *out = json_string(json, value);
+    return 1;
+}
+
+static int number_field(const Json *json, const char *key, double *out) {
+    const int value = json_get(json, 0, key);
+    if (json_type(json, value) != JSON_NUMBER) return 0;
+    *out = json_number(json, value);
+    return 1;
+}
+
+// A line that write_pairs wrote.  Returns 1, or 0 if a field is missing or cannot be one of its.
+static int read_pair_line(const Json *json, PairLine *row) {
+    const char *prompt_id;
+    double chosen, rejected, line;
+    if (!string_field(json, "model", &row->model)) return 0;
+    if (!string_field(json, "eval", &row->data)) return 0;
+    if (!string_field(json, "group", &prompt_id)) return 0;
+    if (!number_field(json, "delta", &row->pair.delta)) return 0;
+    if (!number_field(json, "chosen_chars", &chosen) || fabs(chosen) >= 1e9) return 0;
+    if (!number_field(json, "rejected_chars", &rejected) || fabs(rejected) >= 1e9) return 0;
+    if (!number_field(json, "line", &line) || line < 0 || line >= 1e15) return 0;
+    row->pair.chosen = (int)chosen;
+    row->pair.rejected = (int)rejected;
+    row->pair.prompt_id = strtoull(prompt_id, NULL, 16);
+    row->pair.line = (uint64_t)line;
+    return 1;
+}
+
+// Adds the "pair" lines of a results file to their cells. 0, or -1 after fail().
+static int cells_read(Cells *cells, const char *path) {
+    Buffer text = {0};
+    Json json = {0};
+    size_t at = 0;
+    int result = -1;
+    if (file_read(&text, path) < 0) goto done;
+    for (size_t number = 1; at < text.len; number++) {
+        const size_t len = strcspn(text.data + at, "\n");
+        json.first_line = number;
+        if (json_parse(&json, text.data + at, len, path) < 0) goto done;
+        at += len;
+        if (text.data[at] == '\n') at++;
+        if (!json_equal(&json, json_get(&json, 0, "event"), "pair")) continue;
+
+        PairLine row;
+        if (!read_pair_line(&json, &row)) {
+            fail(EX_DATAERR, "%s:%zu: not a line that eval --out wrote", path, number);
+            goto done;
+        }
+        Cell *cell = cell_of(cells, row.model, row.data);
+        if (!cell || cell_add(cell, &row.pair) < 0) goto done;
+    }
+    result = 0;
+done:
+    json_free(&json);
+    buffer_free(&text);
+    return result;
+}
+
+// --------------------------------------------------------------------------------- out: JSON lines
+
+// Appends  "model":"...","eval":"..."  to out, the beginning of every line about a model on a set.
+static int quote_names(Buffer *out, const char *model, const char *data) {
+    if (buffer_printf(out, "\"model\":") < 0) return -1;
+    if (json_quote(out, model, strlen(model)) < 0) return -1;
+    if (buffer_printf(out, ",\"eval\":") < 0) return -1;
+    return json_quote(out, data, strlen(data));
+}
+
+// The cell's pairs from number `from` on.  A failed write shows in ferror(f), here and below.
+static int write_pairs(FILE *f, const Cell *c, int from) {
+    Buffer names = {0};
+    const int result = quote_names(&names, c->model, c->data);
+    for (int i = from; result == 0 && i < c->n; i++) {
+        const PairResult *p = &c->pair[i];
+        fprintf(f, "{\"event\":\"pair\",%s,\"line\":%llu,\"group\":\"%016llx\",", names.data,
+                (unsigned long long)p->line, (unsigned long long)p->prompt_id);
+        fprintf(f, "\"delta\":%.17g,\"chosen_chars\":%d,\"rejected_chars\":%d}\n", p->delta,
+                p->chosen, p->rejected);
+    }
+    buffer_free(&names);
+    return result;
+}
+
+static void write_calibration(FILE *f, const Metrics *m) {
+    for (int k = 0; k < NUM_ECE; k++) {
+        const int bins = ece_bins[k];
+        const Calibration *c = &m->symmetric[k];
+        fprintf(f, ",\"ece_%d\":%.9g", bins, c->ece);
+        fprintf(f, ",\"ace_more_%d\":%.9g", bins, c->ace);
+        fprintf(f, ",\"mce_%d\":%.9g", bins, c->mce);
+        fprintf(f, ",\"confidence_ece_%d\":%.9g", bins, m->confidence_ece[k]);
+    }
+    fprintf(f, ",\"ece_95\":[%.9g,%.9g]", m->ece_95.low, m->ece_95.high);
+    fprintf(f, ",\"ece_equalmass\":%.9g", m->ece_equalmass);
+}
+
+static void write_distribution(FILE *f, const Metrics *m) {
+    fprintf(f, ",\"quantiles\":{");
+    for (int k = 0; k < NUM_QUANTILES; k++) {
+        fprintf(f, "%s\"%g\":%.9g", k ? "," : "", quantile_levels[k], m->quantile[k]);
+    }
+    fprintf(f, "},\"histogram_end\":%.9g,\"histogram\":[", m->histogram_end);
+    for (int k = 0; k < HISTOGRAM_BINS; k++) fprintf(f, "%s%d", k ? "," : "", m->histogram[k]);
+    fprintf(f, "]");
+}
+
+static void write_box(FILE *f, const char *name, const Box *b) {
+    fprintf(f, ",\"%s\":{\"n\":%d,\"mean\":%.9g,", name, b->n, b->mean);
+    fprintf(f, "\"q1\":%.9g,\"median\":%.9g,\"q3\":%.9g,", b->q1, b->median, b->q3);
+    fprintf(f, "\"outliers\":%d,\"outlier_mean\":%.9g}", b->outliers, b->outlier_mean);
+}
+
+static int write_metrics(FILE *f, const Cell *c) {
+    const Metrics *m = &c->metrics;
+    Buffer names = {0};
+    int result = -1;
+    if (quote_names(&names, c->model, c->data) < 0) goto done;
+    fprintf(f, "{\"event\":\"metrics\",%s,\"n\":%d,\"prompts\":%d", names.data, m->n, m->clusters);
+    fprintf(f, ",\"accuracy\":%.9g", m->accuracy);
+    fprintf(f, ",\"accuracy_95\":[%.9g,%.9g]", m->accuracy_95.low, m->accuracy_95.high);
+    fprintf(f, ",\"accuracy_strict\":%.9g,\"tie_rate\":%.9g", m->accuracy_strict, m->tie_rate);
+    fprintf(f, ",\"nll\":%.9g,\"brier\":%.9g,\"margin\":%.9g", m->nll, m->brier, m->margin);
+    write_calibration(f, m);
+    fprintf(f, ",\"longer_preferred\":%.9g", m->longer_preferred);
+    fprintf(f, ",\"longer_wins\":%.9g", m->longer_wins);
+    write_distribution(f, m);
+    write_box(f, "correct", &m->correct);
+    write_box(f, "wrong", &m->wrong);
+    fprintf(f, "}\n");
+    result = 0;
+done:
+    buffer_free(&names);
+    return result;
+}
+
+// -------------------------------------------------------------------------------------- the tables
+
+enum { TEN_BINS = 1 };            // ece_bins[1] is 10: the calibration error that tables show
+
+// A row of a table.
+typedef struct { double accuracy, low, high, ties, ece, brier, margin, nll; } TableRow;
+
+// Distinct names in the order in which they appear.
+typedef struct {
+    const char **name;
+    int n;
+} Names;
+
+typedef struct {
+    const Cells *cells;
+    Names models, sets;
+} Table;
+
+static void names_add(Names *names, const char *name) {
+    for (int k = 0; k < names->n; k++) {
+        if (!strcmp(names->name[k], name)) return;
+    }
+    names->name[names->n++] = name;
+}
+
+static TableRow row_of(const Metrics *m) {
+    return (TableRow){
+        .accuracy = m->accuracy,
+        .low = m->accuracy_95.low,
+        .high = m->accuracy_95.high,
+        .ties = m->tie_rate,
+        .ece = m->symmetric[TEN_BINS].ece,
+        .brier = m->brier,
+        .margin = m->margin,
+        .nll = m->nll,
+    };
+}
+
+static void print_head(const Table *t) {
+    const char *beside = t->models.n > 1 ? "against the first row" : "";
+    printf("%-18s %6s   %-15s %5s %7s %7s %8s %7s  %s\n", "", "acc %", "95 %", "ties", "ECE",
+           "Brier", "margin", "NLL", beside);
+}
+
+static void print_row(const char *name, const TableRow *x) {
+    printf("%-18s %6.2f   %5.2f .. %5.2f  ", name, 100 * x->accuracy, 100 * x->low, 100 * x->high);
+    printf("%5.3f %7.4f %7.4f %8.3f %7.4f", x->ties, x->ece, x->brier, x->margin, x->nll);
+}
+
+// What a table of several models has no room for.
+static void print_details(const Metrics *m) {
+    printf("    ECE / ACE / MCE ");
+    for (int k = 0; k < NUM_ECE; k++) {
+        const Calibration *c = &m->symmetric[k];
+        printf("  %d bins %.4f %.4f %.4f", ece_bins[k], c->ece, c->ace, c->mce);
+    }
+    printf("\n    confidence ECE  ");
+    for (int k = 0; k < NUM_ECE; k++) printf("  %d bins %.4f", ece_bins[k], m->confidence_ece[k]);
+    printf("  equal mass %.4f\n", m->ece_equalmass);
+
+    printf("    reward difference quantiles ");
+    for (int k = 0; k < NUM_QUANTILES; k++) {
+        printf(" %g: %.3f ", quantile_levels[k], m->quantile[k]);
+    }
+    printf("\n    histogram -%.2f..%.2f ", m->histogram_end, m->histogram_end);
+    for (int k = 0; k < HISTOGRAM_BINS; k++) printf(" %d", m->histogram[k]);
+
+    const Box *right = &m->correct, *wrong = &m->wrong;
+    printf("\n    right: %d, median %.3f, %d outliers of mean %.3f;", right->n, right->median,
+           right->outliers, right->outlier_mean);
+    printf("  wrong: %d, median %.3f, %d outliers of mean %.3f\n", wrong->n, wrong->median,
+           wrong->outliers, wrong->outlier_mean);
+    printf("    the model prefers the longer answer in %.1f %% of pairs\n",
+           100 * m->longer_preferred);
+}
+
+static int same_pairs(const Cell *a, const Cell *b) {
+    if (a->n != b->n) return 0;
+    for (int i = 0; i < a->n; i++) {
+        if (a->pair[i].line != b->pair[i].line) return 0;
+        if (a->pair[i].prompt_id != b->pair[i].prompt_id) return 0;
+    }
+    return 1;
+}
+
+/* The last column: how much more accurate delta (n) is than the first model on the same pairs, and
+ * the standard error of that, clustered by prompt.                                               */
+static int print_difference(const double *delta, const Cell *first) {
+    double difference = 0, error = 0;
+    if (paired_difference(&difference, &error, delta, first->delta, first->prompt_id, first->n) < 0)
+        return -1;
+    printf("  %+.2f +- %.2f", 100 * difference, 100 * error);
+    return 0;
+}
+
+// The first model's cell of a set that there is.
+static const Cell *cell_of_set(const Table *t, const char *data) {
+    const Cell *c = NULL;
+    for (int r = 0; !c && r < t->models.n; r++) c = cell_find(t->cells, t->models.name[r], data);
+    return c;
+}
+
+// The block of one data set: a row for each model, then one for a rule that needs no model.
+static int print_set(const Table *t, const char *data) {
+    const Cell *first = cell_find(t->cells, t->models.name[0], data);
+    const Cell *some = cell_of_set(t, data);
+    printf("\n%s: %d pairs, %d prompts; the longer answer wins %.1f %%\n", data, some->n,
+           some->metrics.clusters, 100 * some->metrics.longer_wins);
+    print_head(t);
+    for (int r = 0; r < t->models.n; r++) {
+        const char *model = t->models.name[r];
+        const Cell *c = cell_find(t->cells, model, data);
+        if (!c) continue;
+        const TableRow row = row_of(&c->metrics);
+        print_row(model, &row);
+        if (first && c != first && same_pairs(first, c)) {
+            if (print_difference(c->delta, first) < 0) return -1;
+        }
+        printf("\n");
+        if (t->models.n == 1) print_details(&c->metrics);
+    }
+    if (!first) return 0;
+    printf("%-18s %6.2f   %62s", "longer answer wins", 100 * first->metrics.longer_wins, "");
+    if (print_difference(first->length, first) < 0) return -1;
     printf("\n");
     return 0;
 }
 
-/* A block for each data set and one for the mean over data sets.  The last column compares with the first
- * model on the same pairs: difference of accuracies and its standard error, clustered by prompt; for the mean
- * over sets the standard errors of the sets combine as of independent samples.                             */
-static int print_table(Cells *cells) {
-    enum { MAX_NAMES = 256 };
-    const char *model[MAX_NAMES], *data[MAX_NAMES];
-    int models = names_of(cells, 0, model, MAX_NAMES), sets = names_of(cells, 1, data, MAX_NAMES), ok = 1;
-    const char *beside = models > 1 ? "against the first row" : "";
+/* A model's mean over all sets, and its difference to the first model where both have the same
+ * pairs of each.  The standard errors of the sets combine as those of independent samples:
+ *
+ *     mean = 1/S sum_s x_s      SE(mean) = 1/S sqrt(sum_s SE(x_s)^2)
+ *
+ * A model that lacks a set has no row. 0, or -1 after fail().                                    */
+static int print_mean_row(const Table *t, int model) {
+    const int S = t->sets.n;
+    TableRow mean = {0};
+    double variance = 0, difference = 0, difference_variance = 0;
+    int paired = 0;               // sets whose pairs are those of the first model
+    for (int s = 0; s < S; s++) {
+        const Cell *c = cell_find(t->cells, t->models.name[model], t->sets.name[s]);
+        const Cell *first = cell_find(t->cells, t->models.name[0], t->sets.name[s]);
+        double d = 0, error = 0;
+        if (!c) return 0;
+
+        // the accuracy less that of a coin has the standard error of the accuracy
+        if (paired_difference(&d, &error, c->delta, NULL, c->prompt_id, c->n) < 0) return -1;
+        variance += error * error;
+        const TableRow row = row_of(&c->metrics);
+        mean.accuracy += row.accuracy / S;
+        mean.ties += row.ties / S;
+        mean.ece += row.ece / S;
+        mean.brier += row.brier / S;
+        mean.margin += row.margin / S;
+        mean.nll += row.nll / S;
+
+        if (model == 0 || !first || !same_pairs(first, c)) continue;
+        if (paired_difference(&d, &error, c->delta, first->delta, c->prompt_id, c->n) < 0)
+            return -1;
+        difference += d;
+        difference_variance += error * error;
+        paired++;
+    }
+    const double half = 1.96 * sqrt(variance) / S;
+    mean.low = mean.accuracy - half;
+    mean.high = mean.accuracy + half;
+    print_row(t->models.name[model], &mean);
+    if (paired == S)
+        printf("  %+.2f +- %.2f", 100 * difference / S, 100 * sqrt(difference_variance) / S);
+    printf("\n");
+    return 0;
+}
+
+static int print_mean(const Table *t) {
     double longer = 0;
-    for (size_t i = 0; ok && i < cells->n; i++) {
+    for (int s = 0; s < t->sets.n; s++) {
+        longer += cell_of_set(t, t->sets.name[s])->metrics.longer_wins / t->sets.n;
+    }
+    printf("\nmean of the %d sets; the longer answer wins %.1f %%\n", t->sets.n, 100 * longer);
+    print_head(t);
+    for (int r = 0; r < t->models.n; r++) {
+        if (print_mean_row(t, r) < 0) return -1;
+    }
+    return 0;
+}
+
+// Measures the cells and prints a block for each data set and one for their mean.
+static int print_tables(Cells *cells) {
+    Table t = {.cells = cells};
+    int result = -1;
+    t.models.name = allocate(cells->n, sizeof *t.models.name);
+    t.sets.name = allocate(cells->n, sizeof *t.sets.name);
+    if (!t.models.name || !t.sets.name) goto done;
+    for (size_t i = 0; i < cells->n; i++) {
         Cell *c = &cells->cell[i];
-        ok = metrics_compute(&c->metrics, c->delta, c->chosen, c->rejected, c->group, c->n,
-                             (uint64_t)opt.seed) == 0;
+        if (cell_measure(c) < 0) goto done;
+        names_add(&t.models, c->model);
+        names_add(&t.sets, c->data);
     }
-    for (int s = 0; ok && s < sets; s++) {
-        const Cell *first = find_cell(cells, model[0], data[s]), *any = NULL;
-        double d = 0, se = 0;
-        for (int r = 0; r < models && !any; r++) any = find_cell(cells, model[r], data[s]);
-        longer += any->metrics.longer_wins / sets;
-        printf("\n%s: %d pairs, %d prompts; the longer answer wins %.1f %%\n", data[s], any->n,
-               any->metrics.clusters, 100 * any->metrics.longer_wins);
-        print_head(beside);
-        for (int r = 0; ok && r < models; r++) {
-            const Cell *c = find_cell(cells, model[r], data[s]);
-            if (!c) continue;
-            const Metrics *m = &c->metrics;
-            print_row(model[r], &(Row){m->accuracy, m->accuracy_95.low, m->accuracy_95.high, m->tie_rate,
-                                       m->symmetric[1].ece, m->brier, m->margin, m->nll});
-            if (r && same_pairs(first, c)) {
-                ok = paired_difference(&d, &se, c->delta, first->delta, c->group, c->n) == 0;
-                printf("  %+.2f +- %.2f", 100 * d, 100 * se);
-            }
-            printf("\n");
-            if (models == 1) print_details(c);
-        }
-        if (!ok || !first) continue;
-        // a rule that needs no model, on the same pairs
-        ok = paired_difference(&d, &se, first->length, first->delta, first->group, first->n) == 0;
-        printf("%-18s %6.2f   %62s  %+.2f +- %.2f\n", "longer answer wins",
-               100 * first->metrics.longer_wins, "", 100 * d, 100 * se);
+    for (int s = 0; s < t.sets.n; s++) {
+        if (print_set(&t, t.sets.name[s]) < 0) goto done;
     }
-    if (sets < 2 || !ok) return ok ? 0 : -1;
-    printf("\nmean of the %d sets; the longer answer wins %.1f %%\n", sets, 100 * longer);
-    print_head(beside);
-    for (int r = 0; ok && r < models; r++) ok = print_mean_row(cells, model[r], model[0], data, sets) == 0;
-    return ok ? 0 : -1;
+    if (t.sets.n > 1 && print_mean(&t) < 0) goto done;
+    result = 0;
+done:
+    free(t.models.name);
+    free(t.sets.name);
+    return result;
 }
 
-// ----------------------------------------------------------------------------------------- evaluating models
+// ------------------------------------------------------------------------------- evaluating models
 
-// dir with %s replaced by the data set's name
-static void folder_for(char path[4096], const char *dir, size_t n, const char *name) {
+// A model and a file as the model's own tokenizer reads it.
+typedef struct {
+    Model model;
+    Tokenizer tokenizer;
+    Dataset data;
+} Loaded;
+
+// kind: LOAD_REWARD_MODEL, for pairs, or LOAD_LANGUAGE_MODEL, for whatever has one or two answers.
+static int loaded_init(Loaded *x, const char *dir, const char *file, int kind) {
+    const DataOptions o = data_options();
+    const Dataset *d = &x->data;
+    if (load_model(&x->model, &x->tokenizer, dir, kind) < 0) return -1;
+    if (dataset_load(&x->data, file, &x->tokenizer, &o) < 0) return -1;
+    if (kind == LOAD_REWARD_MODEL && d->kind != DATA_PAIR) return needs(d, "pairs are needed");
+    if (d->kind != DATA_PAIR && d->kind != DATA_POINT && d->kind != DATA_COMPLETION)
+        return needs(d, "pairs, points or completions are needed");
+    return keep_fold(&x->data, 1);
+}
+
+static void loaded_free(Loaded *x) {
+    model_free(&x->model);
+    tokenizer_free(&x->tokenizer);
+    dataset_free(&x->data);
+}
+
+// Adds the pairs of d to the cell; reward (num_answers) is the sum of what so many models gave.
+static int add_pairs(Cell *c, const Dataset *d, const double *reward, int models) {
+    for (size_t i = 0; i < d->num_records; i++) {
+        const Record *r = &d->record[i];
+        const Answer *chosen = &d->answer[r->first], *rejected = chosen + 1;
+        const PairResult pair = {
+            .delta = (reward[r->first] - reward[r->first + 1]) / models,
+            .chosen = chosen->chars,
+            .rejected = rejected->chars,
+            .prompt_id = r->prompt_id,
+            .line = r->line,
+        };
+        if (cell_add(c, &pair) < 0) return -1;
+    }
+    return 0;
+}
+
+// path is dir (len) with the data set's name for the first %s in it.
+static void folder_for(char path[PATH_SIZE], const char *dir, int len, const char *data) {
     const char *mark = strstr(dir, "%s");
-    if (mark && (size_t)(mark - dir) + 2 <= n)
-        snprintf(path, 4096, "%.*s%s%.*s", (int)(mark - dir), dir, name, (int)(n - (size_t)(mark - dir) - 2),
-                 mark + 2);
-    else snprintf(path, 4096, "%.*s", (int)n, dir);
+    const int before = mark ? (int)(mark - dir) : len;
+    const int after = len - before - 2;
+    if (after >= 0) snprintf(path, PATH_SIZE, "%.*s%s%.*s", before, dir, data, after, mark + 2);
+    else snprintf(path, PATH_SIZE, "%.*s", len, dir);
 }
 
-// the same rows of a file, each answer with the same number
+// Have both the same rows of a file, each answer with the same number?
 static int same_rows(const Dataset *a, const Dataset *b) {
-    size_t i = 0;
-    while (i < a->num_records && i < b->num_records && a->record[i].line_start == b->record[i].line_start
-           && a->record[i].first == b->record[i].first) i++;
-    return i == a->num_records && i == b->num_records && a->num_answers == b->num_answers;
-}
-
-// The mean reward of the folders A+B+C for every answer of the file, and the pairs' differences into a cell.
-static int evaluate_cell(Cells *cells, const char *spec, const char *file, FILE *out) {
-    char name[64], path[4096];
-    const char *folders;
-    DataOptions o = data_options();
-    double *sum = NULL, *reward = NULL;
-    Dataset d = {0};
-    int ok = 1, parts = 0;
-    Cell *c = NULL;
-    split_model(spec, name, &folders);
-    if (!*folders) return fail(EX_USAGE, "--model %s: the folder is missing", spec);
-    for (const char *dir = folders; ok && *dir; ) {
-        size_t n = strcspn(dir, "+");
-        Model m = {0};
-        Tokenizer t = {0};
-        Dataset own = {0};                                            // each model has its own tokenizer
-        char set[64];
-        dataset_name(set, file);
-        folder_for(path, dir, n, set);
-        ok = load_model(&m, &t, path, LOAD_REWARD_MODEL) == 0;
-        ok = ok && dataset_load(&own, file, &t, &o) == 0;
-        if (ok && own.kind != DATA_PAIR) ok = needs(&own, "pairs are needed") == 0;
-        ok = ok && keep_fold(&own, 1) == 0;
-        if (ok && parts && !same_rows(&d, &own))
-            ok = fail(EX_DATAERR, "%s: --over_length drop leaves other pairs to another model of %s",
-                      own.path, name) == 0;
-        if (ok && !parts)
-            ok = (sum = allocate(own.num_answers, sizeof *sum))
-              && (reward = allocate(own.num_answers, sizeof *reward));
-        ok = ok && evaluate_texts(&m, t.eos, &own, reward) == 0;
-        for (size_t i = 0; ok && i < own.num_answers; i++) sum[i] += reward[i];
-        if (parts++) dataset_free(&own);
-        else d = own;
-        model_free(&m), tokenizer_free(&t);
-        dir += n + (dir[n] == '+');
+    if (a->num_records != b->num_records || a->num_answers != b->num_answers) return 0;
+    for (size_t i = 0; i < a->num_records; i++) {
+        if (a->record[i].line_start != b->record[i].line_start) return 0;
+        if (a->record[i].first != b->record[i].first) return 0;
     }
-    ok = ok && (c = cell_of(cells, name, d.name)) != NULL;
-    int from = c ? c->n : 0;
-    for (size_t i = 0; ok && i < d.num_records; i++) {
-        const Record *r = &d.record[i];
-        const Answer *a = &d.answer[r->first];
-        double delta = (sum[r->first] - sum[r->first + 1]) / parts;
-        ok = cell_add(c, delta, a[0].chars, a[1].chars, r->prompt_id, r->line) == 0;
+    return 1;
+}
+
+// Reward models A+B+C that count as one: the mean of their rewards.
+typedef struct {
+    const char *name;
+    Dataset data;                 // the file as the first of them reads it
+    double *reward;               // (num_answers) the sum of theirs
+    int models;
+} Ensemble;
+
+static int ensemble_add(Ensemble *e, const char *dir, const char *file) {
+    Loaded x = {0};
+    double *reward = NULL;
+    int result = -1;
+    if (loaded_init(&x, dir, file, LOAD_REWARD_MODEL) < 0) goto done;
+    if (e->models && !same_rows(&e->data, &x.data)) {
+        fail(EX_DATAERR, "%s: --over_length drop leaves other pairs to another model of %s",
+             x.data.path, e->name);
+        goto done;
     }
-    if (ok && c->n == from) ok = fail(EX_DATAERR, "%s: no pairs", d.path) == 0;
-    if (ok && out) ok = write_pairs(out, c, from) == 0;
-    dataset_free(&d), free(sum), free(reward);
-    return ok ? 0 : -1;
+    const size_t n = x.data.num_answers;
+    reward = allocate(n, sizeof *reward);
+    if (!e->reward) e->reward = allocate(n, sizeof *reward);
+    if (!reward || !e->reward) goto done;
+    if (evaluate_texts(&x.model, x.tokenizer.eos, &x.data, reward) < 0) goto done;
+    for (size_t i = 0; i < n; i++) e->reward[i] += reward[i];
+    if (e->models == 0) {
+        e->data = x.data;
+        x.data = (Dataset){0};
+    }
+    e->models++;
+    result = 0;
+done:
+    free(reward);
+    loaded_free(&x);
+    return result;
 }
 
-// dir's log-probabilities of a file's answers: d, logp(num_answers); the model is gone when it returns.
-static int policy_logps(Dataset *d, double **logp, const char *dir, const char *file) {
-    Model m = {0};
-    Tokenizer t = {0};
-    DataOptions o = data_options();
-    int ok = load_model(&m, &t, dir, LOAD_LANGUAGE_MODEL) == 0 && dataset_load(d, file, &t, &o) == 0;
-    if (ok && d->kind != DATA_PAIR && d->kind != DATA_POINT && d->kind != DATA_COMPLETION)
-        ok = needs(d, "pairs, points or completions are needed") == 0;
-    ok = ok && keep_fold(d, 1) == 0 && (*logp = allocate(d->num_answers, sizeof **logp))
-      && evaluate_texts(&m, t.eos, d, *logp) == 0;
-    model_free(&m), tokenizer_free(&t);
-    return ok ? 0 : -1;
+// The mean reward of the folders of spec, NAME=A+B+C, on a file of pairs, into a cell and to out.
+static int evaluate_rewards(Cells *cells, const char *spec, const char *file, FILE *out) {
+    char name[64], set[64], path[PATH_SIZE];
+    const char *dir;
+    Ensemble e = {.name = name};
+    int result = -1;
+    split_model(spec, name, &dir);
+    if (!*dir) return fail(EX_USAGE, "--model %s: the folder is missing", spec);
+    dataset_name(set, file);
+    while (*dir) {
+        const size_t len = strcspn(dir, "+");
+        folder_for(path, dir, (int)len, set);
+        if (ensemble_add(&e, path, file) < 0) goto done;
+        dir += len;
+        if (*dir == '+') dir++;
+    }
+    Cell *cell = cell_of(cells, name, e.data.name);
+    if (!cell) goto done;
+    const int from = cell->n;
+    if (add_pairs(cell, &e.data, e.reward, e.models) < 0) goto done;
+    if (cell->n == from) {
+        fail(EX_DATAERR, "%s: no pairs", e.data.path);
+        goto done;
+    }
+    if (out && write_pairs(out, cell, from) < 0) goto done;
+    result = 0;
+done:
+    dataset_free(&e.data);
+    free(e.reward);
+    return result;
 }
 
-// One policy against the reference's log-probabilities ref of d: pairs go into a cell, all else is printed.
-static int evaluate_policy(Cells *cells, const char *spec, const char *file, const Dataset *d,
+/* The log-probabilities of a file's answers under the policy in dir: *data is the file, *logp is
+ * (num_answers).  The model is gone when it returns.  0, or -1 after fail().                     */
+static int policy_logps(Dataset *data, double **logp, const char *dir, const char *file) {
+    Loaded x = {0};
+    int result = -1;
+    if (loaded_init(&x, dir, file, LOAD_LANGUAGE_MODEL) < 0) goto done;
+    *logp = allocate(x.data.num_answers, sizeof **logp);
+    if (!*logp) goto done;
+    if (evaluate_texts(&x.model, x.tokenizer.eos, &x.data, *logp) < 0) goto done;
+    *data = x.data;
+    x.data = (Dataset){0};
+    result = 0;
+done:
+    loaded_free(&x);
+    return result;
+}
+
+static int same_texts(const Dataset *a, const Dataset *b) {
+    const size_t n = a->num_tokens;
+    return b->num_tokens == n && !memcmp(a->token, b->token, n * sizeof *a->token);
+}
+
+// A "policy" line: the held-out numbers of one policy on one file.
+static int write_policy(FILE *f, const char *model, const char *data, const Held *held) {
+    Buffer names = {0};
+    const int result = quote_names(&names, model, data);
+    if (result == 0) {
+        fprintf(f, "{\"event\":\"policy\",%s,\"n\":%d", names.data, held->n);
+        write_held(f, "", held);
+        fprintf(f, "}\n");
+    }
+    buffer_free(&names);
+    return result;
+}
+
+/* A policy against the reference, whose log-probabilities of the file `like` are ref (num_answers).
+ * Pairs go into a cell and to out; the other held-out numbers are printed and go to out.         */
+static int evaluate_policy(Cells *cells, const char *spec, const char *file, const Dataset *like,
                            const double *ref, FILE *out) {
     char name[64];
     const char *dir;
-    Dataset own = {0};
-    Buffer quoted = {0};
+    Dataset data = {0};
     double *logp = NULL, *reward = NULL;
-    Held x;
-    Cell *c = NULL;
+    Held held;
+    int result = -1;
     split_model(spec, name, &dir);
     if (!*dir) return fail(EX_USAGE, "--model %s: the folder is missing", spec);
-    int ok = policy_logps(&own, &logp, dir, file) == 0;
-    if (ok && (own.num_tokens != d->num_tokens
-               || memcmp(own.token, d->token, d->num_tokens * sizeof *d->token)))
-        ok = fail(EX_DATAERR,
-                  "%s: %s has another tokenizer than the reference; log-probabilities of other tokens do "
-                  "not compare", own.path, name) == 0;
-    ok = ok && (reward = allocate(own.num_answers, sizeof *reward))
-      && (own.kind != DATA_PAIR || (c = cell_of(cells, name, own.name)));
-    if (ok) implicit_rewards(reward, &own, logp, ref, opt.beta);
-    int from = c ? c->n : 0;
-    for (size_t i = 0; ok && c && i < own.num_records; i++) {
-        const Record *r = &own.record[i];
-        const Answer *a = &own.answer[r->first];
-        ok = cell_add(c, reward[r->first] - reward[r->first + 1], a[0].chars, a[1].chars, r->prompt_id,
-                      r->line) == 0;
+    if (policy_logps(&data, &logp, dir, file) < 0) goto done;
+    if (!same_texts(&data, like)) {
+        fail(EX_DATAERR, "%s: %s has another tokenizer than the reference; log-probabilities of "
+             "other tokens do not compare", data.path, name);
+        goto done;
     }
-    if (ok && c && out) ok = write_pairs(out, c, from) == 0;
-    ok = ok && held_out(&x, &own, logp, reward) == 0;
-    if (ok) printf("%s on ", name), print_held(stdout, own.name, &own, &x);
-    if (ok && out && (ok = json_quote(&quoted, name, strlen(name)) == 0)) {
-        fprintf(out, "{\"event\":\"policy\",\"model\":%s,\"eval\":\"%s\",\"n\":%d", quoted.data, own.name,
-                x.n);
-        write_held(out, "", &x);
-        fprintf(out, "}\n");
+    reward = allocate(data.num_answers, sizeof *reward);
+    if (!reward) goto done;
+    implicit_rewards(reward, &data, logp, ref, opt.beta);
+
+    if (data.kind == DATA_PAIR) {
+        Cell *cell = cell_of(cells, name, data.name);
+        if (!cell) goto done;
+        const int from = cell->n;
+        if (add_pairs(cell, &data, reward, 1) < 0) goto done;
+        if (out && write_pairs(out, cell, from) < 0) goto done;
     }
-    dataset_free(&own), free(logp), free(reward), buffer_free(&quoted);
-    return ok ? 0 : -1;
+    if (held_out(&held, &data, logp, reward) < 0) goto done;
+    printf("%s on ", name);
+    print_held(stdout, data.name, &data, &held);
+    if (out && write_policy(out, name, data.name, &held) < 0) goto done;
+    result = 0;
+done:
+    dataset_free(&data);
+    free(logp);
+    free(reward);
+    return result;
 }
 
-// The reference, then each policy: never two models at a time.
+// The reference on a file, then each policy: never two models at a time.
 static int evaluate_policies(Cells *cells, const char *file, FILE *out) {
-    Dataset d = {0};
+    Dataset data = {0};
     double *ref = NULL;
-    int ok = policy_logps(&d, &ref, opt.reference, file) == 0;
-    for (int i = 0; ok && i < opt.model.n; i++)
-        ok = evaluate_policy(cells, opt.model.item[i], file, &d, ref, out) == 0;
-    dataset_free(&d), free(ref);
-    return ok ? 0 : -1;
+    int result = policy_logps(&data, &ref, opt.reference, file);
+    for (int i = 0; result == 0 && i < opt.model.n; i++) {
+        result = evaluate_policy(cells, opt.model.item[i], file, &data, ref, out);
+    }
+    dataset_free(&data);
+    free(ref);
+    return result;
+}
+
+// --------------------------------------------------------------------------------------- more eval
+
+// Files of one name would be joined into one cell.
+static int check_set_names(const List *files) {
+    char a[64], b[64];
+    for (int i = 0; i < files->n; i++) {
+        dataset_name(a, files->item[i]);
+        for (int k = 0; k < i; k++) {
+            dataset_name(b, files->item[k]);
+            if (!strcmp(a, b))
+                return fail(EX_USAGE, "--eval: two files are called %s; give one another name: "
+                            "FILE:NAME", a);
+        }
+    }
+    return 0;
+}
+
+// --out under its temporary name, as a stream on a second descriptor of it.
+static int open_results(Output *file, FILE **out) {
+    if (output_open(file, opt.out) < 0) return -1;
+    *out = fdopen(dup(file->fd), "w");
+    if (!*out) return fail(EX_CANTCREAT, "%s: %s", opt.out, strerror(errno));
+    return 0;
+}
+
+// Was everything written?  Then the file gets its name.  The stream is closed in any case.
+static int keep_results(Output *file, FILE *out) {
+    int bad = ferror(out);
+    if (fclose(out)) bad = 1;
+    if (bad) return fail(EX_IOERR, "%s: could not be written", opt.out);
+    if (output_close(file) < 0) return -1;
+    return output_rename(file);
+}
+
+// All cells: those read back, then those of the models.
+static int collect_cells(Cells *cells, FILE *out) {
+    for (int i = 0; i < opt.from.n; i++) {
+        if (cells_read(cells, opt.from.item[i]) < 0) return -1;
+    }
+    if (opt.reference) {
+        for (int k = 0; k < opt.eval.n; k++) {
+            if (evaluate_policies(cells, opt.eval.item[k], out) < 0) return -1;
+        }
+    } else {
+        for (int i = 0; i < opt.model.n; i++) {
+            const char *spec = opt.model.item[i];
+            for (int k = 0; k < opt.eval.n; k++) {
+                if (evaluate_rewards(cells, spec, opt.eval.item[k], out) < 0) return -1;
+            }
+        }
+    }
+    if (!cells->n && opt.from.n) return fail(EX_DATAERR, "%s: no pairs in it", opt.from.item[0]);
+    return 0;
 }
 
 int command_eval(void) {
     Cells cells = {0};
     Output file = {.fd = -1};
     FILE *out = NULL;
-    char a[64], b[64];
-    int ok = 1;
+    int result = -1;
     if (!opt.from.n && (!opt.model.n || !opt.eval.n))
         return fail(EX_USAGE, "--model and --eval are needed, or --from");
-    for (int i = 0; i < opt.eval.n; i++)                               // cells of one name would be joined
-        for (int k = 0; k < i; k++)
-            if (dataset_name(a, opt.eval.item[i]), dataset_name(b, opt.eval.item[k]), !strcmp(a, b))
-                return fail(EX_USAGE, "--eval: two files are called %s; give one another name: FILE:NAME", a);
-    if (names_differ(&opt.model) < 0) return -1;
-    if (opt.out && (output_open(&file, opt.out) < 0 || !(out = fdopen(dup(file.fd), "w")))) {
-        output_drop(&file);
-        return error_code ? -1 : fail(EX_CANTCREAT, "%s: %s", opt.out, strerror(errno));
+    if (check_set_names(&opt.eval) < 0 || names_differ(&opt.model) < 0) return -1;
+    if (opt.out && open_results(&file, &out) < 0) goto done;
+    if (collect_cells(&cells, out) < 0) goto done;
+    if (cells.n && print_tables(&cells) < 0) goto done;
+    for (size_t i = 0; out && i < cells.n; i++) {
+        if (write_metrics(out, &cells.cell[i]) < 0) goto done;
     }
-    for (int i = 0; ok && i < opt.from.n; i++) ok = cells_read(&cells, opt.from.item[i]) == 0;
-    for (int k = 0; ok && opt.reference && k < opt.eval.n; k++)
-        ok = evaluate_policies(&cells, opt.eval.item[k], out) == 0;
-    for (int i = 0; ok && !opt.reference && i < opt.model.n; i++)
-        for (int k = 0; ok && k < opt.eval.n; k++)
-            ok = evaluate_cell(&cells, opt.model.item[i], opt.eval.item[k], out) == 0;
-    if (ok && !cells.n && opt.from.n) ok = fail(EX_DATAERR, "%s: no pairs in it", opt.from.item[0]) == 0;
-    ok = ok && (!cells.n || print_table(&cells) == 0);
-    for (size_t i = 0; ok && out && i < cells.n; i++) ok = write_metrics(out, &cells.cell[i]) == 0;
-    int bad = out && ferror(out);
-    if (out && (fclose(out) || bad) && ok)
-        ok = fail(EX_IOERR, "%s: could not be written", opt.out) == 0;
-    ok = ok && (!out || (output_close(&file) == 0 && output_rename(&file) == 0));
+    result = 0;
+done:
+    if (out && result == 0) result = keep_results(&file, out);
+    else if (out) fclose(out);
     output_drop(&file);
     cells_free(&cells);
-    return ok ? 0 : -1;
+    return result;
 }
 
-/* Standard input to standard output: every row as it stands with what the model says added: scores_chosen,
- * scores_rejected and results (1, 0.5 or 0) for pairs, reward for one answer, rewards for several.         */
+// -------------------------------------------------------------------------------------- more score
+
+/* A data row as it stands, but on one line, with what the model says added before its last bracket:
+ * scores_chosen, scores_rejected and results (1, 0.5 or 0) of a pair, reward of one answer, rewards
+ * of several.  x are the rewards of its answers.                                                 */
+static void print_scored(const Dataset *d, const Record *r, const double *x) {
+    const char *row = d->contents.data + r->line_start;
+    size_t end = r->line_len;
+    while (end && row[end-1] != '}') end--;
+    for (size_t k = 0; k + 1 < end; k++) {
+        const int line_end = row[k] == '\n' || row[k] == '\r';
+        putchar(line_end ? ' ' : row[k]);
+    }
+    if (d->kind == DATA_PAIR) {
+        double result = 0;
+        if (x[0] > x[1]) result = 1;
+        if (x[0] == x[1]) result = 0.5;
+        printf(",\"scores_chosen\":%.9g,\"scores_rejected\":%.9g", x[0], x[1]);
+        printf(",\"results\":%g", result);
+    } else if (r->count == 1) {
+        printf(",\"reward\":%.9g", x[0]);
+    } else {
+        printf(",\"rewards\":[");
+        for (int k = 0; k < r->count; k++) printf("%s%.9g", k ? "," : "", x[k]);
+        printf("]");
+    }
+    printf("}\n");
+}
+
 int command_score(void) {
     Model m = {0};
     Tokenizer t = {0};
@@ -445,34 +796,34 @@ int command_score(void) {
     Buffer report = {0};
     DataOptions o = data_options();
     double *reward = NULL;
+    int result = -1;
     o.as_given = 1;
     if (!opt.model.n) return fail(EX_USAGE, "--model is needed");
-    int ok = load_model(&m, &t, opt.model.item[0], LOAD_REWARD_MODEL) == 0
-          && dataset_load(&d, "-", &t, &o) == 0
-          && dataset_report(&d, &report) == 0;
-    if (ok && !opt.quiet) fprintf(stderr, "%s", report.data);
-    if (ok && d.kind == DATA_PROMPT)
-        ok = fail(EX_DATAERR, "standard input: prompts without answers have no reward") == 0;
-    ok = ok && (reward = allocate(d.num_answers, sizeof *reward))
-      && evaluate_texts(&m, t.eos, &d, reward) == 0;
-    for (size_t i = 0; ok && i < d.num_records; i++) {
-        const Record *r = &d.record[i];
-        size_t n = r->line_len;
-        const char *row = d.contents.data + r->line_start;
-        const double *x = reward + r->first;
-        while (n && row[n-1] != '}') n--;
-        for (size_t k = 0; k + 1 < n; k++) putchar(row[k] == '\n' || row[k] == '\r' ? ' ' : row[k]);
-        if (d.kind == DATA_PAIR)
-            printf(",\"scores_chosen\":%.9g,\"scores_rejected\":%.9g,\"results\":%g", x[0], x[1],
-                   x[0] > x[1] ? 1 : x[0] == x[1] ? 0.5 : 0);
-        else if (r->count == 1) printf(",\"reward\":%.9g", x[0]);
-        else for (int k = 0; k < r->count; k++)
-            printf("%s%.9g%s", k ? "," : ",\"rewards\":[", x[k], k + 1 < r->count ? "" : "]");
-        printf("}\n");
+    if (load_model(&m, &t, opt.model.item[0], LOAD_REWARD_MODEL) < 0) goto done;
+    if (dataset_load(&d, "-", &t, &o) < 0) goto done;
+    if (dataset_report(&d, &report) < 0) goto done;
+    if (!opt.quiet) fprintf(stderr, "%s", report.data);
+    if (d.kind == DATA_PROMPT) {
+        fail(EX_DATAERR, "standard input: prompts without answers have no reward");
+        goto done;
     }
-    if (ok && (fflush(stdout) || ferror(stdout)))
-        ok = fail(EX_IOERR, "standard output: could not be written") == 0;
-    model_free(&m), tokenizer_free(&t), dataset_free(&d), buffer_free(&report), free(reward);
-    return ok ? 0 : -1;
+    reward = allocate(d.num_answers, sizeof *reward);
+    if (!reward) goto done;
+    if (evaluate_texts(&m, t.eos, &d, reward) < 0) goto done;
+    for (size_t i = 0; i < d.num_records; i++) {
+        print_scored(&d, &d.record[i], reward + d.record[i].first);
+    }
+    if (fflush(stdout) || ferror(stdout)) {
+        fail(EX_IOERR, "standard output: could not be written");
+        goto done;
+    }
+    result = 0;
+done:
+    model_free(&m);
+    tokenizer_free(&t);
+    dataset_free(&d);
+    buffer_free(&report);
+    free(reward);
+    return result;
 }
 #endif
