@@ -1,373 +1,92 @@
-/* compare.c - more sample, bestof and compare: what policies write.  Completions of a file of prompts as texts
- * and tokens, their rewards, the best of n for each prompt, and the numbers that compare policies.  One model
- * is in memory at a time: what the policies wrote is kept, and given to the reference and to the judge
- * afterwards.                                                                                              */
+/* compare.c - more sample, bestof and compare: what language models write.
+ *
+ *     sample    completions of prompts, each a line of JSON; on a terminal plain text, as it comes
+ *     bestof    n completions of each prompt and their rewards: of each the best, to train on
+ *     compare   one completion of each prompt by several models: rewards, wins, perplexity, KL
+ *
+ * A Writer is a model and what it wrote, a Written is one completion.  bestof and compare hold one
+ * model in memory at a time; what was written is kept as tokens and as text, for those who read it:
+ *
+ *     each writer's model   writes Writer.written, Writer.drawn (tokens), Writer.rows (text)
+ *     the reference model   reads Writer.drawn: log-probabilities of the same tokens (compare only)
+ *     the judge             reads Writer.rows: rewards, those of `more score` for the same rows
+ */
 #ifndef COMPARE_C
 #define COMPARE_C
 #include "setup.c"
 #include "../generate.c"
 
-typedef struct {                                                      // a completion
-    size_t row, len;                             // {"prompt":"","completion":"" is rows.data[row .. row+len)
-    int prompt, sample, tokens, empty;
-    Finish finish;
-    double logp, ref, reward;
-} Written;
+// The commands: 0, or -1 after fail().
+int command_sample(void);
+int command_bestof(void);
+int command_compare(void);
 
-// What estimate() is asked for; wins and differences are against the first policy.
-enum { REWARD_MEAN, REWARD_DIFFERENCE, WINS, TIES, LOSSES, PERPLEXITY, ITEM_PERPLEXITY,
-       LOG_PERPLEXITY_DIFFERENCE, KL, KL_PER_TOKEN, TOKENS, ENDED, ESTIMATES };
-static const char *const estimate_name[ESTIMATES] = {"reward", "reward_difference", "win", "tie", "lose",
-    "perplexity", "item_perplexity", "log_perplexity_difference", "kl", "kl_per_token", "tokens", "ended"};
+// ------------------------------------------------------------------ what prompts are completed
 
+// The prompts of a file, before and after they are cut.
 typedef struct {
-    char name[64], tokenizer[65];                    // its SHA-256: do two models have the same tokens?
-    const Tokenizer *t;                              // while it writes
-    Dataset file, drawn;                             // its prompts; what it wrote, a record for each prompt
-    Span *whole; Prompt *prompt; int num_prompts;    // before and after they are cut
-    Buffer rows, quoted;
-    Written *written; size_t n, capacity;
-    double *nll, *scored; uint64_t *group; int good; // of the file's good answers: -log p, tokens, prompt
-    Estimate estimate[ESTIMATES];                    // value NAN: there is none
-    double distinct[2];
-} Policy;
+    Span *whole;                        // (n) as they stand in the file
+    Prompt *cut;                        // (n) what the model is given
+    int n;
+    int begin;                          // what is given for an empty prompt; -1: nothing can be
+} Prompts;
 
-static void policy_free(Policy *p) {
-    dataset_free(&p->file), dataset_free(&p->drawn), buffer_free(&p->rows), buffer_free(&p->quoted);
-    free(p->whole), free(p->prompt), free(p->written), free(p->nll), free(p->scored), free(p->group);
+static void prompts_free(Prompts *p) {
+    free(p->whole);
+    free(p->cut);
 }
 
-static int add_tokens(Dataset *d, Span *out, const int *token, int n) {
-    *out = (Span){d->num_tokens, n};
-    if (reserve(&d->token, &d->token_capacity, d->num_tokens + (size_t)n, sizeof *d->token) < 0) return -1;
-    memcpy(d->token + d->num_tokens, token, (size_t)n * sizeof *token);
-    d->num_tokens += (size_t)n;
-    return 0;
+// What the model is given for a prompt: its last --max_prompt_length tokens; for an empty prompt the
+// token `begin`.
+static Prompt cut_prompt(const Dataset *d, const Span *whole, size_t id, const int *begin) {
+    if (whole->len == 0) return (Prompt){.id = id, .token = begin, .len = 1};
+    Prompt cut = {.id = id, .token = d->token + whole->start, .len = whole->len};
+    if (opt.max_prompt_length && cut.len > opt.max_prompt_length) {
+        cut.token += cut.len - opt.max_prompt_length;
+        cut.len = opt.max_prompt_length;
+    }
+    return cut;
 }
 
-static int add_prompt_of(Policy *p, int k) {
-    const Prompt *q = &p->prompt[k];
-    const Span *whole = &p->whole[k];
-    Dataset *d = &p->drawn;
-    Buffer text = {0};
-    Record r = p->file.record[q->id];
-    r.first = (int)d->num_answers, r.count = 0;
-    p->quoted.len = 0;
-    int ok = tokenizer_decode(p->t, p->file.token + whole->start, (size_t)whole->len, &text) == 0
-          && json_quote(&p->quoted, text.data ? text.data : "", text.len) == 0
-          && add_tokens(d, &r.prompt, q->token, q->len) == 0
-          && reserve(&d->record, &d->record_capacity, d->num_records + 1, sizeof r) == 0;
-    if (ok) d->record[d->num_records++] = r;
-    buffer_free(&text);
-    return ok ? 0 : -1;
-}
+// The prompts of d, of equal ones only the first if `unique`; p borrows d's tokens, and points to
+// itself.  0, or -1 after fail().
+static int prompts_init(Prompts *p, const Dataset *d, const Tokenizer *t, int unique) {
+    size_t *first = allocate(d->num_records, sizeof *first);
+    p->begin = t->bos >= 0 ? t->bos : t->eos;
+    p->whole = allocate(d->num_records, sizeof *p->whole);
+    p->cut = allocate(d->num_records, sizeof *p->cut);
+    int result = -1;
+    if (!first || !p->whole || !p->cut) goto done;
+    if (dataset_first_of_prompt(first, d) < 0) goto done;
 
-// TakeCompletion.  The token that ended it is the answer's too: nothing is to be predicted after it.
-static int keep_completion(void *context, const Completion *c) {
-    Policy *p = context;
-    Dataset *d = &p->drawn;
-    Written w = {.prompt = c->prompt, .sample = c->sample, .tokens = c->n, .empty = !c->len,
-                 .finish = c->finish, .logp = c->logp};
-    Answer a = {.cut = 1};
-    if (c->finish == GOING) return 0;
-    if (c->sample == 0 && add_prompt_of(p, c->prompt) < 0) return -1;
-    w.row = p->rows.len;
-    if (buffer_printf(&p->rows, "{\"prompt\":%s,\"completion\":", p->quoted.data) < 0
-        || json_quote(&p->rows, c->text, c->len) < 0 || add_tokens(d, &a.tokens, c->token, c->n) < 0
-        || reserve(&d->answer, &d->answer_capacity, d->num_answers + 1, sizeof a) < 0
-        || reserve(&p->written, &p->capacity, p->n + 1, sizeof w) < 0) return -1;
-    w.len = p->rows.len - w.row;
-    d->answer[d->num_answers++] = a;
-    d->record[d->num_records - 1].count++;
-    p->written[p->n++] = w;
-    return 0;
-}
-
-// What m says of the good answers of the file of prompts, if it has any, cut by o.
-static int read_answers(Policy *p, Model *m, const Tokenizer *t, const char *file, const DataOptions *o) {
-    Dataset d = {0};
-    double *logp = NULL;
-    if (p->file.kind != DATA_COMPLETION && p->file.kind != DATA_PAIR && p->file.kind != DATA_POINT) return 0;
-    int ok = dataset_load(&d, file, t, o) == 0 && keep_fold(&d, 1) == 0;
-    const size_t n = d.num_answers;
-    ok = ok && (logp = allocate(n, sizeof *logp)) && (p->nll = allocate(n, sizeof *logp))
-      && (p->scored = allocate(n, sizeof *logp)) && (p->group = allocate(n, sizeof *p->group))
-      && evaluate_texts(m, t->eos, &d, logp) == 0;
-    const double mean = ok ? mean_score(&d) : 0;
-    for (size_t i = 0; ok && i < d.num_records; i++)
-        for (int k = 0; k < d.record[i].count; k++) {
-            const Record *r = &d.record[i];
-            const int tokens = scored_tokens(&d, r, k);
-            if (!is_good(&d, r, k, mean) || !tokens) continue;
-            p->nll[p->good] = -logp[r->first + k], p->scored[p->good] = tokens;
-            p->group[p->good++] = r->prompt_id;
+    for (size_t i = 0; i < d->num_records; i++) {
+        if (unique && first[i] != i) continue;
+        const Span whole = dataset_prompt(d, &d->record[i]);
+        if (whole.len == 0 && p->begin < 0) {
+            fail(EX_DATAERR, "%s:%zu: the prompt is empty, and the tokenizer has no token that begins a "
+                 "text", d->path, d->record[i].line);
+            goto done;
         }
-    dataset_free(&d), free(logp);
-    return ok ? 0 : -1;
-}
-
-// The policy's samples under another model of the same tokens.
-static int read_references(Policy *p, Model *m, int eos) {
-    double *logp = allocate(p->drawn.num_answers, sizeof *logp);
-    int ok = logp != NULL, positions = m->config.max_positions;
-    for (size_t i = 0; ok && i < p->n; i++) {
-        const int rows = p->drawn.record[p->written[i].prompt].prompt.len + p->written[i].tokens;
-        if (rows > positions)
-            ok = fail(EX_DATAERR, "completion %zu of %s has %d tokens with its prompt, the reference %d "
-                      "positions", i + 1, p->name, rows, positions) == 0;
+        p->whole[p->n] = whole;
+        p->cut[p->n] = cut_prompt(d, &whole, i, &p->begin);
+        p->n++;
     }
-    ok = ok && evaluate_texts(m, eos, &p->drawn, logp) == 0;
-    for (size_t i = 0; ok && i < p->n; i++) p->written[i].ref = logp[i];
-    free(logp);
-    return ok ? 0 : -1;
+    result = 0;
+done:
+    free(first);
+    return result;
 }
 
-/* Rewards of all completions as `more score` gives them for the same rows.  An empty completion, which is no
- * row of data, is read as one space. 0, or -1 after fail().                                            */
-static int judge_policies(Policy *policy, int policies, Model *m, const Tokenizer *t, DataOptions o) {
-    Buffer rows = {0};
-    Dataset d = {0};
-    double *reward = NULL;
-    int ok = 1;
-    for (int i = 0; i < policies; i++)
-        for (size_t k = 0; ok && k < policy[i].n; k++) {
-            const Written *w = &policy[i].written[k];
-            ok = buffer_append(&rows, policy[i].rows.data + w->row, w->len - (size_t)w->empty) == 0
-              && buffer_printf(&rows, w->empty ? " \"}\n" : "}\n") == 0;
-        }
-    o.as_given = 1, o.over_length = OVER_TRUNCATE, o.rows = &rows;
-    o.prompt_key = o.chosen_key = o.rejected_key = NULL;
-    ok = ok && dataset_load(&d, "completions", t, &o) == 0
-      && (reward = allocate(d.num_answers, sizeof *reward)) && evaluate_texts(m, t->eos, &d, reward) == 0;
-    size_t at = 0;
-    for (int i = 0; ok && i < policies; i++)
-        for (size_t k = 0; ok && k < policy[i].n; k++, at++) {
-            const char *name = policy[i].name;
-            policy[i].written[k].reward = reward[at];
-            if (!isfinite(reward[at]))
-                ok = fail(EX_DATAERR, "completion %zu of %s: the reward is not finite", k + 1, name) == 0;
-        }
-    dataset_free(&d), buffer_free(&rows), free(reward);
-    return ok ? 0 : -1;
+// How prompts are read: none is left out, and all are whole; they are cut by prompts_init.
+static DataOptions prompt_options(void) {
+    DataOptions o = data_options();
+    o.max_length = 0;
+    o.max_prompt_length = 0;
+    o.as_given = 1;
+    return o;
 }
 
-// ------------------------------------------------------------------------------------------------ best of n
-
-static int add_row(Buffer *out, const Policy *p, const Written *w) {
-    return buffer_append(out, p->rows.data + w->row, w->len) < 0
-        || buffer_printf(out, ",\"reward\":%.9g,\"sample\":%d}\n", w->reward, w->sample) < 0 ? -1 : 0;
-}
-
-/* The best completion of each prompt as a line of `best`, every one as a line of `all`; of equal ones the
- * first is the best, and an empty one never is: nothing could be learned from it.                      */
-static int best_of_n(const Policy *p, Buffer *best, Buffer *all) {
-    double sum[2] = {0};
-    size_t empty = 0, chosen = 0;
-    int ok = 1;
-    for (size_t i = 0; ok && i < p->n; ) {
-        const Written *b = NULL;
-        for (const int prompt = p->written[i].prompt; ok && i < p->n && p->written[i].prompt == prompt; i++) {
-            const Written *w = &p->written[i];
-            empty += (size_t)w->empty, sum[0] += w->reward;
-            if (!w->empty && (!b || w->reward > b->reward)) b = w;
-            ok = add_row(all, p, w) == 0;
-        }
-        if (!b) continue;
-        sum[1] += b->reward, chosen++;
-        ok = ok && add_row(best, p, b) == 0;
-    }
-    if (ok && !chosen) return fail(EX_DATAERR, "%s: every completion is empty", p->name);
-    if (ok) fprintf(stderr, "%d prompts, %zu completions, %zu of them empty; mean reward %.4f, of the "
-                    "best of %zu prompts %.4f\n", p->num_prompts, p->n, empty, sum[0] / (double)p->n, chosen,
-                    sum[1] / (double)chosen);
-    return ok ? 0 : -1;
-}
-
-// ---------------------------------------------------------------------------------------- policies compared
-
-static int compare_grams(const void *a, const void *b) {
-    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
-}
-// Different n-grams of tokens as a share of all of them, n 1 or 2        Li et al. 2016, arXiv:1510.03055
-static double distinct(const Policy *p, int n, uint64_t *key) {
-    size_t count = 0, different = 0;
-    for (size_t i = 0; i < p->n; i++) {
-        const int *token = p->drawn.token + p->drawn.answer[i].tokens.start;
-        const int len = p->written[i].tokens - (p->written[i].finish == FINISH_EOS);
-        for (int k = 0; k + n <= len; k++)
-            key[count++] = (uint64_t)token[k] << 32 | (uint64_t)(n > 1 ? token[k+1] : 0);
-    }
-    if (count) qsort(key, count, sizeof *key, compare_grams);
-    for (size_t k = 0; k < count; k++) different += !k || key[k] != key[k-1];
-    return count ? (double)different / (double)count : 0;
-}
-
-static int same_completion(const Policy *p, const Policy *q, size_t i) {
-    const Written *a = &p->written[i], *b = &q->written[i];
-    return a->len == b->len && !memcmp(p->rows.data + a->row, q->rows.data + b->row, a->len);
-}
-// 1, 0.5 or 0: identical texts and equal rewards are ties
-static double wins(const Policy *p, const Policy *first, size_t i) {
-    const double d = p->written[i].reward - first->written[i].reward;
-    return same_completion(p, first, i) || d == 0 ? 0.5 : d > 0 ? 1 : 0;
-}
-
-static double value_of(const Policy *p, const Policy *first, int which, size_t i) {
-    const Written *w = &p->written[i];
-    switch (which) {
-    case REWARD_MEAN:       return w->reward;
-    case REWARD_DIFFERENCE: return w->reward - first->written[i].reward;
-    case WINS:               return wins(p, first, i) == 1;
-    case TIES:               return wins(p, first, i) == 0.5;
-    case LOSSES:              return wins(p, first, i) == 0;
-    case KL:
-    case KL_PER_TOKEN:      return w->logp - w->ref;
-    case TOKENS:            return w->tokens;
-    default:                return w->finish == FINISH_EOS || w->finish == FINISH_STOP;
-    }
-}
-
-/* KL(pi || pi_ref) = E log pi - log pi_ref over texts of pi, estimated on its own samples (of pi itself at
- * temperature 1 without filters).  Perplexity is exp(sum of -log p / sum of tokens), or the mean of each
- * text's own.                                                                                          */
-static int measure_policy(Policy *p, const Policy *first, int reference, uint64_t seed) {
-    const size_t most = max_size(p->n, (size_t)p->good);
-    double *a = allocate(most, sizeof *a), *tokens = allocate(p->n, sizeof *tokens);
-    uint64_t *group = allocate(p->n, sizeof *group), *key = allocate(p->drawn.num_tokens + 1, sizeof *key);
-    int ok = a && tokens && group && key;
-    for (size_t i = 0; ok && i < p->n; i++) {
-        const Written *w = &p->written[i];
-        group[i] = p->drawn.record[w->prompt].prompt_id, tokens[i] = w->tokens;
-    }
-    for (int e = 0; ok && e < ESTIMATES; e++) {
-        Estimate *x = &p->estimate[e];
-        const int answers = e >= PERPLEXITY && e <= LOG_PERPLEXITY_DIFFERENCE;
-        const int against = (e >= REWARD_DIFFERENCE && e <= LOSSES) || e == LOG_PERPLEXITY_DIFFERENCE;
-        x->value = NAN;
-        if ((answers && !p->good) || (against && p == first) || ((e == KL || e == KL_PER_TOKEN) && !reference)
-            || (e == LOG_PERPLEXITY_DIFFERENCE && strcmp(p->tokenizer, first->tokenizer))) continue;
-        for (int i = 0; answers && i < p->good; i++)
-            a[i] = e == PERPLEXITY ? p->nll[i] : e == ITEM_PERPLEXITY ? more_exp(p->nll[i] / p->scored[i])
-                 : p->nll[i] - first->nll[i];
-        for (size_t i = 0; !answers && i < p->n; i++) a[i] = value_of(p, first, e, i);
-        ok = estimate(x, a, e == KL_PER_TOKEN ? tokens : answers && e != ITEM_PERPLEXITY ? p->scored : NULL,
-                      answers ? p->group : group, answers ? p->good : (int)p->n, seed) == 0;
-        if (e != PERPLEXITY) continue;
-        x->value = more_exp(x->value), x->error *= x->value;
-        x->interval = (Interval){more_exp(x->interval.low), more_exp(x->interval.high)};
-    }
-    for (int n = 1; ok && n <= 2; n++) p->distinct[n-1] = distinct(p, n, key);
-    free(a), free(tokens), free(group), free(key);
-    return ok ? 0 : -1;
-}
-
-// A table in panels, so that a line holds each number's interval, or of a difference its standard error.
-enum { ALONE, INTERVAL, ERROR };
-typedef struct { int which, width, digits; double scale; int with; const char *head; } Column;
-static const Column panel[][5] = {
-    {{REWARD_MEAN, 27, 3, 1, INTERVAL, "reward (95 %)"}, {WINS, 21, 1, 100, INTERVAL, "win % (95 %)"},
-     {TIES, 22, 1, 100, INTERVAL, "tie % (95 %)"}, {LOSSES, 21, 1, 100, INTERVAL, "lose % (95 %)"}},
-    {{REWARD_DIFFERENCE, 19, 3, 1, ERROR, "reward - first"},
-     {PERPLEXITY, 25, 2, 1, INTERVAL, "perplexity (95 %)"},
-     {ITEM_PERPLEXITY, 27, 2, 1, INTERVAL, "mean of texts' (95 %)"},
-     {LOG_PERPLEXITY_DIFFERENCE, 20, 4, 1, ERROR, "log ppl - first"}},
-    {{KL, 25, 2, 1, INTERVAL, "KL a text (95 %)"}, {KL_PER_TOKEN, 27, 4, 1, INTERVAL, "KL a token (95 %)"},
-     {TOKENS, 22, 1, 1, INTERVAL, "tokens (95 %)"}, {ENDED, 8, 1, 100, ALONE, "ended %"}},
-};
-
-static void print_cell(const Policy *p, const Column *c) {
-    const Estimate *e = &p->estimate[c->which];
-    const double value = c->scale * e->value;
-    const int n = c->digits;
-    char text[96] = "-";
-    if (value == value && c->with == INTERVAL)
-        snprintf(text, sizeof text, "%.*f (%.*f .. %.*f)", n, value, n, c->scale * e->interval.low,
-                 n, c->scale * e->interval.high);
-    else if (value == value && c->with == ERROR)
-        snprintf(text, sizeof text, "%+.*f +- %.*f", n, value, n, c->scale * e->error);
-    else if (value == value) snprintf(text, sizeof text, "%.*f", n, value);
-    printf("%*s", c->width, text);
-}
-
-static void print_comparison(const Policy *policy, int policies) {
-    for (int k = 0; k < 3; k++) {
-        printf("\n%-16s", "");
-        for (int i = 0; panel[k][i].width; i++) printf("%*s", panel[k][i].width, panel[k][i].head);
-        printf(k == 2 ? "%12s\n" : "\n", "distinct");
-        for (const Policy *p = policy; p < policy + policies; p++) {
-            printf("%-16.16s", p->name);
-            for (int i = 0; panel[k][i].width; i++) print_cell(p, &panel[k][i]);
-            printf(k == 2 ? " %.3f %.3f\n" : "\n", p->distinct[0], p->distinct[1]);
-        }
-    }
-}
-
-static int write_comparison(Buffer *out, const Policy *p, const Policy *first, int reference) {
-    Buffer name = {0};
-    int ok = json_quote(&name, p->name, strlen(p->name)) == 0, empty = 0;
-    for (size_t i = 0; ok && i < p->n; i++) {
-        const Written *w = &p->written[i];
-        empty += w->empty;
-        ok = buffer_append(out, p->rows.data + w->row, w->len) == 0
-          && buffer_printf(out, ",\"event\":\"completion\",\"model\":%s,\"line\":%zu,\"reward\":%.9g,"
-                           "\"tokens\":%d,\"finish\":\"%s\",\"logp\":%.9g", name.data,
-                           p->drawn.record[w->prompt].line, w->reward, w->tokens, finish_name[w->finish],
-                           w->logp) == 0
-          && (!reference || buffer_printf(out, ",\"ref_logp\":%.9g", w->ref) == 0)
-          && (p == first || buffer_printf(out, ",\"win\":%g", wins(p, first, i)) == 0)
-          && buffer_printf(out, "}\n") == 0;
-    }
-    ok = ok && buffer_printf(out, "{\"event\":\"compare\",\"model\":%s,\"prompts\":%zu,\"empty\":%d,"
-                             "\"answers\":%d,\"distinct_1\":%.9g,\"distinct_2\":%.9g", name.data, p->n, empty,
-                             p->good, p->distinct[0], p->distinct[1]) == 0;
-    for (int e = 0; ok && e < ESTIMATES; e++) {
-        const Estimate *x = &p->estimate[e];
-        const char *key = estimate_name[e];
-        if (x->value == x->value)
-            ok = buffer_printf(out, ",\"%s\":%.9g,\"%s_error\":%.9g,\"%s_95\":[%.9g,%.9g]", key, x->value,
-                               key, x->error, key, x->interval.low, x->interval.high) == 0;
-    }
-    ok = ok && buffer_printf(out, "}\n") == 0;
-    buffer_free(&name);
-    return ok ? 0 : -1;
-}
-
-// -------------------------------------------------------------------------------------------------- sampling
-
-typedef struct {
-    const Tokenizer *t; const Dataset *d;
-    const Span *whole;                                                // (prompts) before they are cut
-    int terminal, begun;                                   // the one that is going on: has it begun, how much
-    size_t shown, texts, tokens;                                      // of it is shown; of all
-} Samples;
-
-// A completion as a line of JSON, on a terminal as it comes.
-static int print_sample(void *context, const Completion *c) {
-    Samples *s = context;
-    const Span *p = &s->whole[c->prompt];
-    Buffer prompt = {0}, line = {0};
-    int ok = 1, begun = s->begun;
-    s->tokens += c->finish ? (size_t)c->n : 0, s->texts += c->finish != GOING;
-    if (!s->terminal && !c->finish) return 0;
-    if (!begun) ok = tokenizer_decode(s->t, s->d->token + p->start, (size_t)p->len, &prompt) == 0;
-    if (ok && s->terminal) {
-        printf("%s%.*s%s", prompt.data ? prompt.data : "", (int)(c->len - s->shown), c->text + s->shown,
-               c->finish ? "\n" : "");
-        s->begun = !c->finish, s->shown = c->finish ? 0 : c->len;
-    } else if (ok) {
-        ok = buffer_append(&line, "{\"prompt\":", 10) == 0 && json_quote(&line, prompt.data, prompt.len) == 0
-          && buffer_append(&line, ",\"completion\":", 14) == 0 && json_quote(&line, c->text, c->len) == 0;
-        if (ok)
-            printf("%s,\"sample\":%d,\"tokens\":%d,\"finish\":\"%s\",\"logp\":%.9g}\n", line.data, c->sample,
-                   c->n, finish_name[c->finish], c->logp);
-    }
-    buffer_free(&prompt), buffer_free(&line);
-    if (ok && (fflush(stdout) || ferror(stdout)))
-        ok = fail(EX_IOERR, "standard output: could not be written") == 0;
-    return ok ? 0 : -1;
-}
-
+// n completions of each prompt by m, as the command line has it.
 static Sampling sampling(const Tokenizer *t, const Model *m, int n) {
     return (Sampling){.temperature = opt.temperature, .top_k = opt.top_k, .top_p = opt.top_p,
                       .min_p = opt.min_p, .repetition_penalty = opt.repetition_penalty,
@@ -376,168 +95,831 @@ static Sampling sampling(const Tokenizer *t, const Model *m, int n) {
                       .num_stop = opt.stop.n, .stop = opt.stop.item};
 }
 
-/* The prompts of d, cut from the left; a row of kind text is itself one, an empty one is the token that
- * begins texts.  whole(rows) and prompt(rows) are filled; returns how many, -1 after fail().               */
-static int sample_prompts(const Dataset *d, const int *begin, Span *whole, Prompt *prompt) {
-    int n = 0;
-    size_t *first = allocate(d->num_records, sizeof *first);
-    if (!first || dataset_first_of_prompt(first, d) < 0) {
-        free(first);
-        return -1;
+// --------------------------------------------------------------------------------- more sample
+
+typedef struct {
+    const Tokenizer *t;
+    const Dataset *d;
+    const Prompts *prompts;
+    int terminal;                       // yes: plain text, as it comes
+    int begun;                          // on a terminal: is the running prompt printed,
+    size_t shown;                       // and how many bytes of its completion
+    size_t texts, tokens;               // of all completions so far
+} Samples;
+
+// On a terminal: what has come since the last call, before it the prompt.
+static void print_growth(Samples *s, const Completion *c, const char *prompt) {
+    const int finished = c->finish != GOING;
+    printf("%s%.*s%s", s->begun ? "" : prompt, (int)(c->len - s->shown), c->text + s->shown,
+           finished ? "\n" : "");
+    s->begun = !finished;
+    s->shown = finished ? 0 : c->len;
+}
+
+static int print_line(const Completion *c, const Buffer *prompt) {
+    Buffer line = {0};
+    int result = -1;
+    if (buffer_printf(&line, "{\"prompt\":") < 0) goto done;
+    if (json_quote(&line, prompt->data, prompt->len) < 0) goto done;
+    if (buffer_printf(&line, ",\"completion\":") < 0) goto done;
+    if (json_quote(&line, c->text, c->len) < 0) goto done;
+    printf("%s,\"sample\":%d,\"tokens\":%d,\"finish\":\"%s\",\"logp\":%.9g}\n", line.data,
+           c->sample, c->n, finish_name[c->finish], c->logp);
+    result = 0;
+done:
+    buffer_free(&line);
+    return result;
+}
+
+// TakeCompletion of `more sample`.
+static int print_completion(void *context, const Completion *c) {
+    Samples *s = context;
+    if (c->finish == GOING && !s->terminal) return 0;
+    if (c->finish != GOING) {
+        s->texts++;
+        s->tokens += (size_t)c->n;
     }
-    for (size_t i = 0; i < d->num_records; i++) {
-        if (opt.unique && first[i] != i) continue;
-        const Span p = dataset_prompt(d, &d->record[i]);
-        int len = opt.max_prompt_length && p.len > opt.max_prompt_length ? opt.max_prompt_length : p.len;
-        if (!len && *begin < 0) {
-            free(first);
-            return fail(EX_DATAERR, "%s:%zu: the prompt is empty, and the tokenizer has no token that begins "
-                        "a text", d->path, d->record[i].line);
-        }
-        whole[n] = p;
-        prompt[n++] = len ? (Prompt){i, d->token + p.start + (p.len - len), len} : (Prompt){i, begin, 1};
+
+    const Span *whole = &s->prompts->whole[c->prompt];
+    const int *token = s->d->token + whole->start;
+    Buffer prompt = {0};
+    int result = -1;
+    if (tokenizer_decode(s->t, token, (size_t)whole->len, &prompt) < 0) goto done;
+    if (s->terminal) print_growth(s, c, prompt.data ? prompt.data : "");
+    else if (print_line(c, &prompt) < 0) goto done;
+    result = 0;
+    if (fflush(stdout) || ferror(stdout)) {
+        result = fail(EX_IOERR, "standard output: could not be written");
     }
-    free(first);
-    return n;
+done:
+    buffer_free(&prompt);
+    return result;
 }
 
 int command_sample(void) {
-    static Model m;
-    Tokenizer t = {0};
-    Dataset d = {0};
-    DataOptions o = data_options();
-    Prompt *prompt = NULL;
-    Span *whole = NULL;
-    int n = 0;
     if (!opt.model.n) return fail(EX_USAGE, "--model is needed");
-    o.max_length = o.max_prompt_length = 0, o.as_given = 1, o.plain_text = !opt.prompts;
-    int ok = load_tokenizer(&t, opt.model.item[0]) == 0
-          && checkpoint_load(&m, opt.model.item[0], LOAD_LANGUAGE_MODEL) == 0
-          && dataset_load(&d, opt.prompts ? opt.prompts : "-", &t, &o) == 0
-          && (whole = allocate(d.num_records, sizeof *whole))
-          && (prompt = allocate(d.num_records, sizeof *prompt));
-    int begin = t.bos >= 0 ? t.bos : t.eos;
-    const Sampling s = sampling(&t, &m, opt.n);
-    Samples out = {.t = &t, .d = &d, .whole = whole, .terminal = isatty(STDOUT_FILENO)};
-    ok = ok && (n = sample_prompts(&d, &begin, whole, prompt)) >= 0;
-    double start = now();
-    ok = ok && generate(&m, &t, prompt, n, &s, print_sample, &out) == 0;
-    double wall = now() - start;
-    if (ok && !opt.quiet)
-        fprintf(stderr, "%zu completions of %d prompts: %zu tokens in %.2f s, %.0f tokens/s\n", out.texts, n,
-                out.tokens, wall, (double)out.tokens / wall);
-    model_free(&m), tokenizer_free(&t), dataset_free(&d), free(whole), free(prompt);
-    return ok ? 0 : -1;
-}
-
-// -------------------------------------------------------------------------------------- the commands
-
-// p: n completions of each prompt of the file by the model in dir; the model is gone when it returns.
-static int write_completions(Policy *p, const char *dir, int n, int inside) {
+    const char *dir = opt.model.item[0], *file = opt.prompts ? opt.prompts : "-";
     Model m = {0};
     Tokenizer t = {0};
-    DataOptions o = data_options(), whole = o;
+    Dataset d = {0};
+    Prompts prompts = {0};
+    DataOptions o = prompt_options();
+    o.plain_text = !opt.prompts;
+    int result = -1;
+    if (load_tokenizer(&t, dir) < 0) goto done;
+    if (checkpoint_load(&m, dir, LOAD_LANGUAGE_MODEL) < 0) goto done;
+    if (dataset_load(&d, file, &t, &o) < 0) goto done;
+    if (prompts_init(&prompts, &d, &t, opt.unique) < 0) goto done;
+
+    const Sampling s = sampling(&t, &m, opt.n);
+    Samples out = {.t = &t, .d = &d, .prompts = &prompts, .terminal = isatty(STDOUT_FILENO)};
     const double start = now();
-    o.over_length = OVER_TRUNCATE;
-    whole.max_length = whole.max_prompt_length = 0, whole.as_given = 1;
-    int ok = load_model(&m, &t, dir, LOAD_LANGUAGE_MODEL) == 0
-          && sha256_file(p->tokenizer, tokenizer_path(dir)) == 0
-          && dataset_load(&p->file, opt.prompts, &t, &whole) == 0 && keep_fold(&p->file, inside) == 0
-          && (p->whole = allocate(p->file.num_records, sizeof *p->whole))
-          && (p->prompt = allocate(p->file.num_records, sizeof *p->prompt));
-    const int begin = t.bos >= 0 ? t.bos : t.eos;
-    const Sampling s = sampling(&t, &m, n);
-    opt.unique = 1;
-    p->t = &t;
-    ok = ok && (p->num_prompts = sample_prompts(&p->file, &begin, p->whole, p->prompt)) >= 0
-      && generate(&m, &t, p->prompt, p->num_prompts, &s, keep_completion, p) == 0;
-    if (ok && !opt.quiet)
-        fprintf(stderr, "%s: %zu completions of %d prompts in %.1f s\n", p->name, p->n, p->num_prompts,
-                now() - start);
-    ok = ok && (!inside || read_answers(p, &m, &t, opt.prompts, &o) == 0);
-    model_free(&m), tokenizer_free(&t);
-    return ok ? 0 : -1;
+    if (generate(&m, &t, prompts.cut, prompts.n, &s, print_completion, &out) < 0) goto done;
+    const double wall = now() - start;
+    if (!opt.quiet) {
+        fprintf(stderr, "%zu completions of %d prompts: %zu tokens in %.2f s, %.0f tokens/s\n",
+                out.texts, prompts.n, out.tokens, wall, (double)out.tokens / wall);
+    }
+    result = 0;
+done:
+    model_free(&m);
+    tokenizer_free(&t);
+    dataset_free(&d);
+    prompts_free(&prompts);
+    return result;
 }
 
-// The policies are gone: from here on the lengths are the judge's.
-static int judge(Policy *policy, int policies) {
+// ------------------------------------------------------------------------- what a model writes
+
+typedef struct {                        // one completion
+    int prompt;                         // the number of its record in Writer.drawn
+    int sample;                         // which one of the prompt's
+    int tokens;                         // with the one that ended it
+    int empty;                          // yes: its text has no characters
+    Finish finish;
+    size_t row, row_len;                // of Writer.rows: {"prompt":"","completion":""
+    double logp, ref_logp;              // under the model that wrote it; under the reference
+    double reward;                      // by the judge
+} Written;
+
+// What is estimated of a writer; differences, wins, ties and losses are against the first writer.
+enum { REWARD_MEAN, REWARD_DIFFERENCE, WINS, TIES, LOSSES, PERPLEXITY, ITEM_PERPLEXITY,
+       LOG_PERPLEXITY_DIFFERENCE, KL, KL_PER_TOKEN, TOKENS, ENDED, NUM_QUANTITIES };
+
+typedef struct {                        // what a mean is taken over: completions or answers
+    int n;
+    double *tokens;                     // (n) scored tokens of each
+    uint64_t *prompt_id;                // (n)
+} Items;
+
+typedef struct {                        // a model and what it wrote
+    char name[64];
+    char tokenizer[65];                 // its SHA-256: do two models have the same tokens?
+    enum DataKind kind;                 // of the file of prompts
+    int num_prompts;
+    Dataset drawn;                      // a record for each prompt, an answer for each completion
+    Buffer rows;                        // the completions' lines of JSON, without their ends
+    Written *written;                   // (num_written) by prompt, then by sample
+    size_t num_written, capacity;
+    int has_reference;                  // yes: ref_logp are known
+    Items answers;                      // the good answers of the file of prompts, if any
+    double *answer_nll;                 // (answers.n) -log p
+    Estimate estimate[NUM_QUANTITIES];  // value NAN: there is none
+    double distinct[2];                 // distinct-1, distinct-2
+} Writer;
+
+static void items_free(Items *x) {
+    free(x->tokens);
+    free(x->prompt_id);
+}
+
+static void writer_free(Writer *w) {
+    dataset_free(&w->drawn);
+    buffer_free(&w->rows);
+    free(w->written);
+    items_free(&w->answers);
+    free(w->answer_nll);
+}
+
+static int items_init(Items *x, size_t most) {
+    x->tokens = allocate(most, sizeof *x->tokens);
+    x->prompt_id = allocate(most, sizeof *x->prompt_id);
+    return x->tokens && x->prompt_id ? 0 : -1;
+}
+
+// A writer at work: what keep_completion needs besides.
+typedef struct {
+    Writer *writer;
+    const Tokenizer *t;
+    const Dataset *file;
+    const Prompts *prompts;
+    Buffer quoted;                      // the running prompt, whole, as JSON
+} Writing;
+
+static int append_tokens(Dataset *d, Span *out, const int *token, int n) {
+    const size_t need = d->num_tokens + (size_t)n;
+    if (reserve(&d->token, &d->token_capacity, need, sizeof *d->token) < 0) return -1;
+    memcpy(d->token + d->num_tokens, token, (size_t)n * sizeof *token);
+    *out = (Span){d->num_tokens, n};
+    d->num_tokens = need;
+    return 0;
+}
+
+// Prompt k becomes a record of what is drawn, as the model was given it, still without answers.
+static int keep_prompt(Writing *x, int k) {
+    const Prompt *cut = &x->prompts->cut[k];
+    const Span *whole = &x->prompts->whole[k];
+    const int *token = x->file->token + whole->start;
+    Dataset *d = &x->writer->drawn;
+    Buffer text = {0};
+    int result = -1;
+    x->quoted.len = 0;
+    if (tokenizer_decode(x->t, token, (size_t)whole->len, &text) < 0) goto done;
+    if (json_quote(&x->quoted, text.data ? text.data : "", text.len) < 0) goto done;
+
+    Record r = x->file->record[cut->id];
+    r.first = (int)d->num_answers;
+    r.count = 0;
+    if (append_tokens(d, &r.prompt, cut->token, cut->len) < 0) goto done;
+    if (reserve(&d->record, &d->record_capacity, d->num_records + 1, sizeof r) < 0) goto done;
+    d->record[d->num_records++] = r;
+    result = 0;
+done:
+    buffer_free(&text);
+    return result;
+}
+
+// The completion's tokens become an answer of the last record.  The token that ended it is the
+// answer's own, and nothing is to be predicted after it: it is marked as an answer that was cut.
+static int keep_answer(Dataset *d, const Completion *c) {
+    Answer a = {.cut = 1};
+    if (append_tokens(d, &a.tokens, c->token, c->n) < 0) return -1;
+    if (reserve(&d->answer, &d->answer_capacity, d->num_answers + 1, sizeof a) < 0) return -1;
+    d->answer[d->num_answers++] = a;
+    d->record[d->num_records - 1].count++;
+    return 0;
+}
+
+// TakeCompletion of bestof and compare.
+static int keep_completion(void *context, const Completion *c) {
+    Writing *x = context;
+    Writer *w = x->writer;
+    if (c->finish == GOING) return 0;
+    if (c->sample == 0 && keep_prompt(x, c->prompt) < 0) return -1;
+    if (keep_answer(&w->drawn, c) < 0) return -1;
+
+    const size_t row = w->rows.len;
+    if (buffer_printf(&w->rows, "{\"prompt\":%s,\"completion\":", x->quoted.data) < 0) return -1;
+    if (json_quote(&w->rows, c->text, c->len) < 0) return -1;
+
+    if (reserve(&w->written, &w->capacity, w->num_written + 1, sizeof *w->written) < 0) return -1;
+    w->written[w->num_written++] = (Written){
+        .prompt = c->prompt, .sample = c->sample, .tokens = c->n, .empty = c->len == 0,
+        .finish = c->finish, .logp = c->logp, .row = row, .row_len = w->rows.len - row,
+    };
+    return 0;
+}
+
+// What m says of the good answers of the file of prompts, if it has any.
+static int read_answers(Writer *w, Model *m, const Tokenizer *t) {
+    if (w->kind != DATA_COMPLETION && w->kind != DATA_PAIR && w->kind != DATA_POINT) return 0;
+    Dataset d = {0};
+    Items *good = &w->answers;
+    double *logp = NULL;
+    DataOptions o = data_options();
+    o.over_length = OVER_TRUNCATE;
+    int result = -1;
+    if (dataset_load(&d, opt.prompts, t, &o) < 0) goto done;
+    if (keep_fold(&d, 1) < 0) goto done;
+    if (items_init(good, d.num_answers) < 0) goto done;
+    logp = allocate(d.num_answers, sizeof *logp);
+    w->answer_nll = allocate(d.num_answers, sizeof *w->answer_nll);
+    if (!logp || !w->answer_nll) goto done;
+    if (evaluate_texts(m, t->eos, &d, logp) < 0) goto done;
+
+    const double mean = mean_score(&d);
+    for (size_t i = 0; i < d.num_records; i++) {
+        const Record *r = &d.record[i];
+        for (int k = 0; k < r->count; k++) {
+            const int tokens = scored_tokens(&d, r, k);
+            if (!tokens || !is_good(&d, r, k, mean)) continue;
+            w->answer_nll[good->n] = -logp[r->first + k];
+            good->tokens[good->n] = tokens;
+            good->prompt_id[good->n] = r->prompt_id;
+            good->n++;
+        }
+    }
+    result = 0;
+done:
+    dataset_free(&d);
+    free(logp);
+    return result;
+}
+
+// w: n completions of each prompt by the model in dir.  inside: of the prompts in the fold, and how
+// probable the file's own answers are; else of those outside.  The model is gone when this returns.
+static int write_completions(Writer *w, const char *dir, int n, int inside) {
+    const double start = now();
+    Model m = {0};
+    Tokenizer t = {0};
+    Dataset file = {0};
+    Prompts prompts = {0};
+    Writing x = {.writer = w, .t = &t, .file = &file, .prompts = &prompts};
+    const DataOptions o = prompt_options();
+    int result = -1;
+    if (load_model(&m, &t, dir, LOAD_LANGUAGE_MODEL) < 0) goto done;
+    if (sha256_file(w->tokenizer, tokenizer_path(dir)) < 0) goto done;
+    if (dataset_load(&file, opt.prompts, &t, &o) < 0) goto done;
+    if (keep_fold(&file, inside) < 0) goto done;
+    if (prompts_init(&prompts, &file, &t, 1) < 0) goto done;
+    w->kind = file.kind;
+    w->num_prompts = prompts.n;
+
+    const Sampling s = sampling(&t, &m, n);
+    if (generate(&m, &t, prompts.cut, prompts.n, &s, keep_completion, &x) < 0) goto done;
+    if (!opt.quiet) {
+        fprintf(stderr, "%s: %zu completions of %d prompts in %.1f s\n", w->name, w->num_written,
+                w->num_prompts, now() - start);
+    }
+    if (inside && read_answers(w, &m, &t) < 0) goto done;
+    result = 0;
+done:
+    model_free(&m);
+    tokenizer_free(&t);
+    dataset_free(&file);
+    prompts_free(&prompts);
+    buffer_free(&x.quoted);
+    return result;
+}
+
+// ----------------------------------------------------------------------- what others say of it
+
+// The log-probabilities of w's completions under the reference m, which has the same tokens.
+static int read_references(Writer *w, Model *m, int eos) {
+    const int positions = m->config.max_positions;
+    for (size_t i = 0; i < w->num_written; i++) {
+        const Written *c = &w->written[i];
+        const int rows = w->drawn.record[c->prompt].prompt.len + c->tokens;
+        if (rows > positions) {
+            return fail(EX_DATAERR, "completion %zu of %s has %d tokens with its prompt, the "
+                        "reference %d positions", i + 1, w->name, rows, positions);
+        }
+    }
+    double *logp = allocate(w->drawn.num_answers, sizeof *logp);
+    if (!logp) return -1;
+    const int result = evaluate_texts(m, eos, &w->drawn, logp);
+    for (size_t i = 0; result == 0 && i < w->num_written; i++) w->written[i].ref_logp = logp[i];
+    w->has_reference = result == 0;
+    free(logp);
+    return result;
+}
+
+// Appends w's rows as a file of completions has them.  An empty completion, which is no row of
+// data, is written as one space: without the last quote of "", then the space and a quote.
+static int append_rows(Buffer *rows, const Writer *w) {
+    for (size_t i = 0; i < w->num_written; i++) {
+        const Written *c = &w->written[i];
+        const size_t len = c->row_len - (c->empty ? 1 : 0);
+        if (buffer_append(rows, w->rows.data + c->row, len) < 0) return -1;
+        if (buffer_printf(rows, c->empty ? " \"}\n" : "}\n") < 0) return -1;
+    }
+    return 0;
+}
+
+// Rewards by m of all completions of the n writers, as `more score` gives them for the same rows.
+static int read_rewards(Writer *writer, int n, Model *m, const Tokenizer *t) {
+    Buffer rows = {0};
+    Dataset d = {0};
+    double *reward = NULL;
+    DataOptions o = data_options();
+    o.as_given = 1;
+    o.over_length = OVER_TRUNCATE;
+    o.prompt_key = NULL;
+    o.chosen_key = NULL;
+    o.rejected_key = NULL;
+    o.rows = &rows;
+    int result = -1;
+    for (int i = 0; i < n; i++) {
+        if (append_rows(&rows, &writer[i]) < 0) goto done;
+    }
+    if (dataset_load(&d, "completions", t, &o) < 0) goto done;
+    reward = allocate(d.num_answers, sizeof *reward);
+    if (!reward) goto done;
+    if (evaluate_texts(m, t->eos, &d, reward) < 0) goto done;
+
+    const double *next = reward;
+    for (int i = 0; i < n; i++) {
+        Writer *w = &writer[i];
+        for (size_t k = 0; k < w->num_written; k++) {
+            w->written[k].reward = *next++;
+            if (!isfinite(w->written[k].reward)) {
+                fail(EX_DATAERR, "completion %zu of %s: the reward is not finite", k + 1, w->name);
+                goto done;
+            }
+        }
+    }
+    result = 0;
+done:
+    dataset_free(&d);
+    buffer_free(&rows);
+    free(reward);
+    return result;
+}
+
+// The rewards of n writers by the model of --judge.  The writers' models are gone: from here on the
+// lengths are the judge's.
+static int judge_writers(Writer *writer, int n) {
     Model m = {0};
     Tokenizer t = {0};
     if (opt.judge_max_length) opt.max_length = opt.judge_max_length;
     if (opt.judge_max_prompt_length) opt.max_prompt_length = opt.judge_max_prompt_length;
-    int ok = load_model(&m, &t, opt.judge, LOAD_REWARD_MODEL) == 0
-          && judge_policies(policy, policies, &m, &t, data_options()) == 0;
-    model_free(&m), tokenizer_free(&t);
-    return ok ? 0 : -1;
+    int result = load_model(&m, &t, opt.judge, LOAD_REWARD_MODEL);
+    if (result == 0) result = read_rewards(writer, n, &m, &t);
+    model_free(&m);
+    tokenizer_free(&t);
+    return result;
 }
 
-// What both commands need, before anything is computed.
+// What bestof and compare need, before anything is computed.
 static int check_judging(void) {
     Config c;
-    if (!opt.model.n || !opt.judge || !opt.prompts)
+    if (!opt.model.n || !opt.judge || !opt.prompts) {
         return fail(EX_USAGE, "--model, --judge and --prompts are needed");
+    }
     if (checkpoint_config(&c, opt.judge) < 0) return -1;
-    return c.reward ? 0 : fail(EX_DATAERR, "--judge %s: a language model; a reward model is needed",
-                               opt.judge);
+    if (!c.reward) {
+        return fail(EX_DATAERR, "--judge %s: a language model; a reward model is needed",
+                    opt.judge);
+    }
+    return 0;
+}
+
+// --------------------------------------------------------------------------------- more bestof
+
+static int append_judged(Buffer *out, const Writer *w, const Written *c) {
+    if (buffer_append(out, w->rows.data + c->row, c->row_len) < 0) return -1;
+    return buffer_printf(out, ",\"reward\":%.9g,\"sample\":%d}\n", c->reward, c->sample);
+}
+
+// The best of written[first .. end), the completions of one prompt: of equal ones the first, never
+// an empty one, from which nothing could be learned.  NULL if all are empty.
+static const Written *best_written(const Writer *w, size_t first, size_t end) {
+    const Written *best = NULL;
+    for (size_t i = first; i < end; i++) {
+        const Written *c = &w->written[i];
+        if (!c->empty && (!best || c->reward > best->reward)) best = c;
+    }
+    return best;
+}
+
+// The best completion of each prompt as a line of `best`, every one as a line of `all`.
+static int best_of_n(const Writer *w, Buffer *best, Buffer *all) {
+    double sum = 0, best_sum = 0;
+    size_t empty = 0, chosen = 0;
+    for (size_t first = 0, end; first < w->num_written; first = end) {
+        for (end = first; end < w->num_written; end++) {
+            const Written *c = &w->written[end];
+            if (c->prompt != w->written[first].prompt) break;
+            sum += c->reward;
+            empty += (size_t)c->empty;
+            if (append_judged(all, w, c) < 0) return -1;
+        }
+        const Written *c = best_written(w, first, end);
+        if (!c) continue;
+        best_sum += c->reward;
+        chosen++;
+        if (append_judged(best, w, c) < 0) return -1;
+    }
+    if (!chosen) return fail(EX_DATAERR, "%s: every completion is empty", w->name);
+    fprintf(stderr, "%d prompts, %zu completions, %zu of them empty; mean reward %.4f, of the best "
+            "of %zu prompts %.4f\n", w->num_prompts, w->num_written, empty,
+            sum / (double)w->num_written, chosen, best_sum / (double)chosen);
+    return 0;
 }
 
 int command_bestof(void) {
-    Policy p = {0};
-    Buffer best = {0}, all = {0};
-    const char *dir;
     if (check_judging() < 0) return -1;
     if (!opt.out) return fail(EX_USAGE, "--out is needed");
-    split_model(opt.model.item[0], p.name, &dir);
-    int ok = write_completions(&p, dir, opt.n, 0) == 0 && judge(&p, 1) == 0 && best_of_n(&p, &best, &all) == 0
-          && file_write(opt.out, best.data, best.len) == 0
-          && (!opt.all || file_write(opt.all, all.data, all.len) == 0);
-    policy_free(&p), buffer_free(&best), buffer_free(&all);
-    return ok ? 0 : -1;
+    Writer w = {0};
+    Buffer best = {0}, all = {0};
+    const char *dir;
+    split_model(opt.model.item[0], w.name, &dir);
+    int result = -1;
+    if (write_completions(&w, dir, opt.n, 0) < 0) goto done;
+    if (judge_writers(&w, 1) < 0) goto done;
+    if (best_of_n(&w, &best, &all) < 0) goto done;
+    if (file_write(opt.out, best.data, best.len) < 0) goto done;
+    if (opt.all && file_write(opt.all, all.data, all.len) < 0) goto done;
+    result = 0;
+done:
+    writer_free(&w);
+    buffer_free(&best);
+    buffer_free(&all);
+    return result;
+}
+
+// ------------------------------------------------------------------------- numbers of a writer
+
+static int compare_grams(const void *a, const void *b) {
+    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+// distinct-n (Li et al. 2016, arXiv:1510.03055): the different n-grams of tokens as a share of all
+// of them, n 1 or 2; the end-of-text token is in none.  gram(drawn.num_tokens) is scratch.
+static double distinct(const Writer *w, int n, uint64_t *gram) {
+    size_t count = 0, different = 0;
+    for (size_t i = 0; i < w->num_written; i++) {
+        const Written *c = &w->written[i];
+        const int *token = w->drawn.token + w->drawn.answer[i].tokens.start;
+        const int len = c->tokens - (c->finish == FINISH_EOS);
+        for (int k = 0; k + n <= len; k++) {
+            const uint64_t second = n > 1 ? (uint64_t)token[k+1] : 0;
+            gram[count++] = (uint64_t)token[k] << 32 | second;
+        }
+    }
+    if (!count) return 0;
+    qsort(gram, count, sizeof *gram, compare_grams);
+    for (size_t k = 0; k < count; k++) {
+        if (k == 0 || gram[k] != gram[k-1]) different++;
+    }
+    return (double)different / (double)count;
+}
+
+static int same_completion(const Writer *w, const Writer *first, size_t i) {
+    const Written *a = &w->written[i], *b = &first->written[i];
+    if (a->row_len != b->row_len) return 0;
+    return memcmp(w->rows.data + a->row, first->rows.data + b->row, a->row_len) == 0;
+}
+
+// 1, 0.5 or 0: a win, a tie or a loss of completion i against the first writer's.  Identical texts
+// and equal rewards are ties.
+static double win_of(const Writer *w, const Writer *first, size_t i) {
+    const double difference = w->written[i].reward - first->written[i].reward;
+    if (difference == 0 || same_completion(w, first, i)) return 0.5;
+    return difference > 0 ? 1 : 0;
+}
+
+/* A quantity is a ratio of two sums over items: of the items' values, see completion_value and
+ * answer_value, and of their tokens or of ones.
+ *
+ *     perplexity        exp(sum of -log p / sum of tokens) of the file's good answers
+ *     item_perplexity   the mean of each answer's own exp(-log p / tokens)
+ *     kl                KL(pi || pi_ref) = E (log pi - log pi_ref) over texts of pi, estimated on
+ *                       what it wrote: texts of pi itself at temperature 1 without filters       */
+typedef struct {
+    const char *name;                   // in --out
+    int of_answers;                     // its items: the file's good answers, not the completions
+    int per_token;                      // divided by the items' tokens, not by their number
+    int exponentiated;
+    int against_first;                  // none of the first writer itself
+    int same_tokens;                    // none of a writer whose tokens are not the first's
+    int needs_reference;                // none of a writer whose tokens are not the reference's
+} Quantity;
+static const Quantity quantities[] = {
+    [REWARD_MEAN] = {.name = "reward"},
+    [REWARD_DIFFERENCE] = {.name = "reward_difference", .against_first = 1},
+    [WINS] = {.name = "win", .against_first = 1},
+    [TIES] = {.name = "tie", .against_first = 1},
+    [LOSSES] = {.name = "lose", .against_first = 1},
+    [PERPLEXITY] = {.name = "perplexity", .of_answers = 1, .per_token = 1, .exponentiated = 1},
+    [ITEM_PERPLEXITY] = {.name = "item_perplexity", .of_answers = 1},
+    [LOG_PERPLEXITY_DIFFERENCE] = {.name = "log_perplexity_difference", .of_answers = 1,
+                                   .per_token = 1, .against_first = 1, .same_tokens = 1},
+    [KL] = {.name = "kl", .needs_reference = 1},
+    [KL_PER_TOKEN] = {.name = "kl_per_token", .per_token = 1, .needs_reference = 1},
+    [TOKENS] = {.name = "tokens"},
+    [ENDED] = {.name = "ended"},
+};
+_Static_assert(sizeof quantities / sizeof *quantities == NUM_QUANTITIES, "a row for each quantity");
+
+static int has_quantity(const Quantity *q, const Writer *w, const Writer *first) {
+    if (q->of_answers && !w->answers.n) return 0;
+    if (q->against_first && w == first) return 0;
+    if (q->same_tokens && strcmp(w->tokenizer, first->tokenizer) != 0) return 0;
+    return !q->needs_reference || w->has_reference;
+}
+
+// A quantity of completion i.
+static double completion_value(int quantity, const Writer *w, const Writer *first, size_t i) {
+    const Written *c = &w->written[i];
+    switch (quantity) {
+    case REWARD_MEAN:       return c->reward;
+    case REWARD_DIFFERENCE: return c->reward - first->written[i].reward;
+    case WINS:              return win_of(w, first, i) == 1;
+    case TIES:              return win_of(w, first, i) == 0.5;
+    case LOSSES:            return win_of(w, first, i) == 0;
+    case KL:
+    case KL_PER_TOKEN:      return c->logp - c->ref_logp;
+    case TOKENS:            return c->tokens;
+    case ENDED:             return c->finish == FINISH_EOS || c->finish == FINISH_STOP;
+    }
+    assert(!"a quantity of answers");
+    return NAN;
+}
+
+// A quantity of good answer i.
+static double answer_value(int quantity, const Writer *w, const Writer *first, size_t i) {
+    switch (quantity) {
+    case PERPLEXITY:                return w->answer_nll[i];
+    case ITEM_PERPLEXITY:           return more_exp(w->answer_nll[i] / w->answers.tokens[i]);
+    case LOG_PERPLEXITY_DIFFERENCE: return w->answer_nll[i] - first->answer_nll[i];
+    }
+    assert(!"a quantity of completions");
+    return NAN;
+}
+
+// x: of r what it was of log r; the error to first order
+static void exponentiate(Estimate *x) {
+    x->value = more_exp(x->value);
+    x->error *= x->value;
+    x->interval.low = more_exp(x->interval.low);
+    x->interval.high = more_exp(x->interval.high);
+}
+
+// All estimates of w, and its distinct-n. 0, or -1 after fail().
+static int measure_writer(Writer *w, const Writer *first, uint64_t seed) {
+    Items completions = {0};
+    double *value = allocate(max_size(w->num_written, (size_t)w->answers.n), sizeof *value);
+    uint64_t *gram = allocate(w->drawn.num_tokens + 1, sizeof *gram);
+    int result = -1;
+    if (!value || !gram) goto done;
+    if (items_init(&completions, w->num_written) < 0) goto done;
+    completions.n = (int)w->num_written;
+    for (size_t i = 0; i < w->num_written; i++) {
+        completions.tokens[i] = w->written[i].tokens;
+        completions.prompt_id[i] = w->drawn.record[w->written[i].prompt].prompt_id;
+    }
+
+    for (int k = 0; k < NUM_QUANTITIES; k++) {
+        const Quantity *q = &quantities[k];
+        const Items *items = q->of_answers ? &w->answers : &completions;
+        const double *tokens = q->per_token ? items->tokens : NULL;
+        Estimate *x = &w->estimate[k];
+        x->value = NAN;
+        if (!has_quantity(q, w, first)) continue;
+        for (size_t i = 0; i < (size_t)items->n; i++) {
+            value[i] = q->of_answers ? answer_value(k, w, first, i)
+                                     : completion_value(k, w, first, i);
+        }
+        if (estimate(x, value, tokens, items->prompt_id, items->n, seed) < 0) goto done;
+        if (q->exponentiated) exponentiate(x);
+    }
+    for (int n = 1; n <= 2; n++) w->distinct[n-1] = distinct(w, n, gram);
+    result = 0;
+done:
+    items_free(&completions);
+    free(value);
+    free(gram);
+    return result;
+}
+
+// ---------------------------------------------------------------------------- tables and lines
+
+// A column of the comparison: a quantity, alone, with its 95 % interval or with its standard error.
+enum { ALONE, INTERVAL, ERROR };
+typedef struct {
+    const char *head;
+    int quantity, with;
+    int width, digits;
+    int percent;
+} Column;
+
+// In panels, so that a line holds each number with its interval; the last has distinct-n besides.
+enum { NUM_PANELS = 3, PANEL_COLUMNS = 4, LAST_PANEL = NUM_PANELS - 1 };
+static const Column panels[NUM_PANELS][PANEL_COLUMNS] = {
+    {
+        {.head = "reward (95 %)", .quantity = REWARD_MEAN, .with = INTERVAL,
+         .width = 27, .digits = 3},
+        {.head = "win % (95 %)", .quantity = WINS, .with = INTERVAL,
+         .width = 21, .digits = 1, .percent = 1},
+        {.head = "tie % (95 %)", .quantity = TIES, .with = INTERVAL,
+         .width = 22, .digits = 1, .percent = 1},
+        {.head = "lose % (95 %)", .quantity = LOSSES, .with = INTERVAL,
+         .width = 21, .digits = 1, .percent = 1},
+    },
+    {
+        {.head = "reward - first", .quantity = REWARD_DIFFERENCE, .with = ERROR,
+         .width = 19, .digits = 3},
+        {.head = "perplexity (95 %)", .quantity = PERPLEXITY, .with = INTERVAL,
+         .width = 25, .digits = 2},
+        {.head = "mean of texts' (95 %)", .quantity = ITEM_PERPLEXITY, .with = INTERVAL,
+         .width = 27, .digits = 2},
+        {.head = "log ppl - first", .quantity = LOG_PERPLEXITY_DIFFERENCE, .with = ERROR,
+         .width = 20, .digits = 4},
+    },
+    {
+        {.head = "KL a text (95 %)", .quantity = KL, .with = INTERVAL,
+         .width = 25, .digits = 2},
+        {.head = "KL a token (95 %)", .quantity = KL_PER_TOKEN, .with = INTERVAL,
+         .width = 27, .digits = 4},
+        {.head = "tokens (95 %)", .quantity = TOKENS, .with = INTERVAL,
+         .width = 22, .digits = 1},
+        {.head = "ended %", .quantity = ENDED, .with = ALONE,
+         .width = 8, .digits = 1, .percent = 1},
+    },
+};
+
+static void print_cell(const Writer *w, const Column *c) {
+    const Estimate *e = &w->estimate[c->quantity];
+    const double scale = c->percent ? 100 : 1, value = scale * e->value;
+    const int digits = c->digits;
+    char text[96];
+    if (isnan(value)) {
+        snprintf(text, sizeof text, "-");
+    } else if (c->with == INTERVAL) {
+        snprintf(text, sizeof text, "%.*f (%.*f .. %.*f)", digits, value, digits,
+                 scale * e->interval.low, digits, scale * e->interval.high);
+    } else if (c->with == ERROR) {
+        snprintf(text, sizeof text, "%+.*f +- %.*f", digits, value, digits, scale * e->error);
+    } else {
+        snprintf(text, sizeof text, "%.*f", digits, value);
+    }
+    printf("%*s", c->width, text);
+}
+
+static void print_panel(int panel, const Writer *writer, int n) {
+    const Column *column = panels[panel];
+    printf("\n%-16s", "");
+    for (int k = 0; k < PANEL_COLUMNS; k++) printf("%*s", column[k].width, column[k].head);
+    if (panel == LAST_PANEL) printf("%12s", "distinct");
+    printf("\n");
+    for (const Writer *w = writer; w < writer + n; w++) {
+        printf("%-16.16s", w->name);
+        for (int k = 0; k < PANEL_COLUMNS; k++) print_cell(w, &column[k]);
+        if (panel == LAST_PANEL) printf(" %.3f %.3f", w->distinct[0], w->distinct[1]);
+        printf("\n");
+    }
+}
+
+static void print_comparison(const Writer *writer, int n, const char *reference) {
+    static const char *const answers[] = {
+        [DATA_COMPLETION] = "answers",
+        [DATA_PAIR] = "chosen answers",
+        [DATA_POINT] = "answers with the label true, or a score above the mean,",
+    };
+    printf("%d prompts of %s, one completion each; rewards by %s\n", writer->num_prompts,
+           opt.prompts, opt.judge);
+    printf("first is %s; KL is to %s", writer->name, reference);
+    if (writer->answers.n) {
+        printf("; perplexity of %d %s of the file", writer->answers.n, answers[writer->kind]);
+    }
+    printf("\n");
+    for (int panel = 0; panel < NUM_PANELS; panel++) print_panel(panel, writer, n);
+}
+
+// Completion i of w as a line of --out; name is quoted.
+static int append_completion(Buffer *out, const Writer *w, const Writer *first, size_t i,
+                             const char *name) {
+    const Written *c = &w->written[i];
+    const size_t line = w->drawn.record[c->prompt].line;
+    if (buffer_append(out, w->rows.data + c->row, c->row_len) < 0) return -1;
+    if (buffer_printf(out, ",\"event\":\"completion\",\"model\":%s,\"line\":%zu,\"reward\":%.9g,"
+                      "\"tokens\":%d,\"finish\":\"%s\",\"logp\":%.9g", name, line, c->reward,
+                      c->tokens, finish_name[c->finish], c->logp) < 0) {
+        return -1;
+    }
+    if (w->has_reference && buffer_printf(out, ",\"ref_logp\":%.9g", c->ref_logp) < 0) return -1;
+    if (w != first && buffer_printf(out, ",\"win\":%g", win_of(w, first, i)) < 0) return -1;
+    return buffer_printf(out, "}\n");
+}
+
+// The numbers of w as a line of --out; name is quoted.
+static int append_numbers(Buffer *out, const Writer *w, const char *name) {
+    int empty = 0;
+    for (size_t i = 0; i < w->num_written; i++) empty += w->written[i].empty;
+    if (buffer_printf(out, "{\"event\":\"compare\",\"model\":%s,\"prompts\":%zu,\"empty\":%d,"
+                      "\"answers\":%d,\"distinct_1\":%.9g,\"distinct_2\":%.9g", name,
+                      w->num_written, empty, w->answers.n, w->distinct[0], w->distinct[1]) < 0) {
+        return -1;
+    }
+    for (int k = 0; k < NUM_QUANTITIES; k++) {
+        const Estimate *x = &w->estimate[k];
+        const char *key = quantities[k].name;
+        if (isnan(x->value)) continue;
+        if (buffer_printf(out, ",\"%s\":%.9g,\"%s_error\":%.9g,\"%s_95\":[%.9g,%.9g]", key,
+                          x->value, key, x->error, key, x->interval.low, x->interval.high) < 0) {
+            return -1;
+        }
+    }
+    return buffer_printf(out, "}\n");
+}
+
+static int append_writer(Buffer *out, const Writer *w, const Writer *first) {
+    Buffer name = {0};
+    int result = -1;
+    if (json_quote(&name, w->name, strlen(w->name)) < 0) goto done;
+    for (size_t i = 0; i < w->num_written; i++) {
+        if (append_completion(out, w, first, i, name.data) < 0) goto done;
+    }
+    result = append_numbers(out, w, name.data);
+done:
+    buffer_free(&name);
+    return result;
+}
+
+// -------------------------------------------------------------------------------- more compare
+
+// One completion of each prompt by each model of --model.
+static int write_all(Writer *writer) {
+    for (int i = 0; i < opt.model.n; i++) {
+        const char *dir;
+        split_model(opt.model.item[i], writer[i].name, &dir);
+        if (write_completions(&writer[i], dir, 1, 1) < 0) return -1;
+        if (writer[i].num_prompts != writer->num_prompts) {
+            return fail(EX_DATAERR, "%s: other prompts than of %s", writer[i].name, writer->name);
+        }
+    }
+    return 0;
+}
+
+// The log-probabilities under the model in dir of what the writers with the same tokens wrote.
+static int refer_all(Writer *writer, int n, const char *dir) {
+    Model m = {0};
+    Tokenizer t = {0};
+    char tokenizer[65];
+    int result = -1;
+    if (load_model(&m, &t, dir, LOAD_LANGUAGE_MODEL) < 0) goto done;
+    if (sha256_file(tokenizer, tokenizer_path(dir)) < 0) goto done;
+    for (int i = 0; i < n; i++) {
+        if (strcmp(tokenizer, writer[i].tokenizer) != 0) continue;
+        if (read_references(&writer[i], &m, t.eos) < 0) goto done;
+    }
+    result = 0;
+done:
+    model_free(&m);
+    tokenizer_free(&t);
+    return result;
 }
 
 int command_compare(void) {
+    if (check_judging() < 0 || names_differ(&opt.model) < 0) return -1;
+    if (!strcmp(opt.prompts, "-")) {
+        return fail(EX_USAGE, "-: compare reads prompts for each policy; give a file, not standard "
+                    "input");
+    }
     const int n = opt.model.n;
-    Policy *policy = allocate((size_t)n + 1, sizeof *policy);
-    Model m = {0};
-    Tokenizer t = {0};
+    const char *reference = opt.reference;          // else the first model
     Buffer out = {0};
-    const char *dir;
-    char sha[65];
-    int ok = policy && check_judging() == 0 && names_differ(&opt.model) == 0;
-    if (ok && !strcmp(opt.prompts, "-"))
-        ok = fail(EX_USAGE, "-: compare reads prompts for each policy; give a file, not standard input") == 0;
-    for (int i = 0; ok && i < n; i++) {
-        split_model(opt.model.item[i], policy[i].name, &dir);
-        ok = write_completions(&policy[i], dir, 1, 1) == 0;
-        if (ok && policy[i].num_prompts != policy->num_prompts)
-            ok = fail(EX_DATAERR, "%s: other prompts than of %s", policy[i].name, policy->name) == 0;
-        if (!i && !opt.reference) opt.reference = dir;
+    Writer *writer = allocate((size_t)n, sizeof *writer);
+    int result = -1;
+    if (!writer) return -1;
+    if (write_all(writer) < 0) goto done;
+    if (!reference) split_model(opt.model.item[0], writer->name, &reference);
+    if (refer_all(writer, n, reference) < 0) goto done;
+    if (judge_writers(writer, n) < 0) goto done;
+
+    for (int i = 0; i < n; i++) {
+        if (measure_writer(&writer[i], writer, (uint64_t)opt.seed) < 0) goto done;
+        if (opt.out && append_writer(&out, &writer[i], writer) < 0) goto done;
     }
-    ok = ok && load_model(&m, &t, opt.reference, LOAD_LANGUAGE_MODEL) == 0
-      && sha256_file(sha, tokenizer_path(opt.reference)) == 0;
-    for (int i = 0; ok && i < n; i++)
-        if (!strcmp(sha, policy[i].tokenizer)) ok = read_references(&policy[i], &m, t.eos) == 0;
-    model_free(&m), tokenizer_free(&t);
-    ok = ok && judge(policy, n) == 0;
-    for (int i = 0; ok && i < n; i++) {
-        const int reference = !strcmp(sha, policy[i].tokenizer);
-        ok = measure_policy(&policy[i], policy, reference, (uint64_t)opt.seed) == 0
-          && (!opt.out || write_comparison(&out, &policy[i], policy, reference) == 0);
-    }
-    if (ok) {
-        static const char *const answers[] = {[DATA_COMPLETION] = "answers", [DATA_PAIR] = "chosen answers",
-            [DATA_POINT] = "answers with the label true, or a score above the mean,"};
-        printf("%d prompts of %s, one completion each; rewards by %s\n", policy->num_prompts, opt.prompts,
-               opt.judge);
-        printf("first is %s; KL is to %s", policy->name, opt.reference);
-        if (policy->good)
-            printf("; perplexity of %d %s of the file", policy->good, answers[policy->file.kind]);
-        printf("\n");
-        print_comparison(policy, n);
-    }
-    ok = ok && (!opt.out || file_write(opt.out, out.data, out.len) == 0);
-    for (int i = 0; policy && i < n; i++) policy_free(&policy[i]);
-    free(policy), buffer_free(&out);
-    return ok ? 0 : -1;
+    print_comparison(writer, n, reference);
+    if (opt.out && file_write(opt.out, out.data, out.len) < 0) goto done;
+    result = 0;
+done:
+    for (int i = 0; i < n; i++) writer_free(&writer[i]);
+    free(writer);
+    buffer_free(&out);
+    return result;
 }
 #endif
