@@ -36,8 +36,8 @@ static void prompts_free(Prompts *p) {
     free(p->cut);
 }
 
-// What the model is given for a prompt: its last --max_prompt_length tokens; for an empty prompt the
-// token `begin`.
+// What the model is given for a prompt: its last --max_prompt_length tokens, for an empty prompt
+// the token `begin`.
 static Prompt cut_prompt(const Dataset *d, const Span *whole, size_t id, const int *begin) {
     if (whole->len == 0) return (Prompt){.id = id, .token = begin, .len = 1};
     Prompt cut = {.id = id, .token = d->token + whole->start, .len = whole->len};
@@ -63,8 +63,8 @@ static int prompts_init(Prompts *p, const Dataset *d, const Tokenizer *t, int un
         if (unique && first[i] != i) continue;
         const Span whole = dataset_prompt(d, &d->record[i]);
         if (whole.len == 0 && p->begin < 0) {
-            fail(EX_DATAERR, "%s:%zu: the prompt is empty, and the tokenizer has no token that begins a "
-                 "text", d->path, d->record[i].line);
+            fail(EX_DATAERR, "%s:%zu: the prompt is empty, and the tokenizer has no token that begins "
+                 "a text", d->path, d->record[i].line);
             goto done;
         }
         p->whole[p->n] = whole;
