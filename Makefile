@@ -11,17 +11,33 @@ ifneq (,$(shell printf 'int main(void){return 0;}' | $(CC) -fopenmp -x c - -o /d
 OPENMP ?= -fopenmp
 endif
 
-SRC   = more.c $(filter-out more.c,$(wildcard *.c commands/*.c files/*.c)) $(wildcard *.h)
-TESTS = $(patsubst test/%.c,test/bin/%,$(wildcard test/test_*.c))
+COMPILE = $(CC) -std=c11 $(CFLAGS) -Wall -Wextra $(OPENMP)
+# the compiler notes what a target includes; it is read back below
+NOTE    = -MMD -MP -MT $@ -MF $@.d
 
-more: $(SRC)
-	$(CC) -std=c11 $(CFLAGS) -Wall -Wextra $(OPENMP) more.c -o $@ $(LDLIBS)
+# The program and the tests are one unit each, linked with the layers, which are compiled once.
+LINKED = -DMORE_LINK_KERNELS
+# These tests look into the layers and compile them themselves.
+WHOLE  = $(addprefix test/bin/test_,amx bench check grad kernels matmul)
+TESTS  = $(patsubst test/%.c,test/bin/%,$(wildcard test/test_*.c))
 
-test/bin/%: test/%.c test/test.h $(SRC)
+more: more.c kernels.o
+	$(COMPILE) $(NOTE) $(LINKED) more.c kernels.o -o $@ $(LDLIBS)
+
+kernels.o: kernels.c
+	$(COMPILE) $(NOTE) -DMORE_OBJECT -c kernels.c -o $@
+
+$(filter-out $(WHOLE),$(TESTS)): test/bin/%: test/%.c kernels.o
 	@mkdir -p test/bin
-	$(CC) -std=c11 $(CFLAGS) -Wall -Wextra $(OPENMP) $< -o $@ $(LDLIBS)
+	$(COMPILE) $(NOTE) $(LINKED) $< kernels.o -o $@ $(LDLIBS)
 
-.PHONY: run align study test clean
+$(WHOLE): test/bin/%: test/%.c
+	@mkdir -p test/bin
+	$(COMPILE) $(NOTE) $< -o $@ $(LDLIBS)
+
+-include $(wildcard *.d test/bin/*.d)
+
+.PHONY: run align study test seam clean
 run: more
 	sh scripts/run.sh
 
@@ -34,5 +50,16 @@ study: more
 test: more $(TESTS)
 	sh test/run.sh $(TESTS)
 
+# kernels.h is all that the program needs of the layers: it links with a stub that has just these functions,
+# and with kernels.c compiled by itself as other hardware's file would be
+seam: kernels.o
+	@mkdir -p test/bin
+	$(COMPILE) -DMORE_OBJECT -c test/kernels_stub.c -o test/bin/kernels_stub.o
+	$(COMPILE) -DMORE_CUDA -c more.c -o test/bin/more_seam.o
+	$(CC) $(OPENMP) test/bin/more_seam.o test/bin/kernels_stub.o -o test/bin/more_stub $(LDLIBS)
+	$(CC) $(OPENMP) test/bin/more_seam.o kernels.o -o test/bin/more_seam $(LDLIBS)
+	test/bin/more_stub selftest 2>&1 | grep 'has no layers'
+	test/bin/more_seam selftest
+
 clean:
-	rm -rf more test/bin
+	rm -rf more test/bin *.o *.d

@@ -5,8 +5,10 @@
 
 #if defined __clang__
 #pragma STDC FP_CONTRACT OFF
-#elif defined __GNUC__ && !defined __OPTIMIZE_DEBUG__
+#elif defined __GNUC__ && defined __OPTIMIZE__ && !defined __OPTIMIZE_DEBUG__
 #pragma GCC optimize("O3", "fp-contract=off", "no-math-errno", "no-trapping-math")
+#elif defined __GNUC__                                                // -O0 and -Og can be stepped through
+#pragma GCC optimize("fp-contract=off", "no-math-errno", "no-trapping-math")
 #endif
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -46,8 +48,15 @@ enum { EX_USAGE = 64, EX_DATAERR = 65, EX_NOINPUT = 66, EX_OSERR = 71, EX_CANTCR
 #define INLINE static inline
 #endif
 
-static char error_text[1024];                                         // what main prints
-static int  error_code;                                               // what main exits with
+/* One for the whole program: its unit defines them; a unit compiled with MORE_OBJECT, to be linked to it (the
+ * layers), declares them.                                                                                  */
+#ifdef MORE_OBJECT
+extern char error_text[1024];
+extern int  error_code;
+#else
+char error_text[1024];                                                // what main prints
+int  error_code;                                                      // what main exits with
+#endif
 
 // Notes what went wrong (file, line or name, what, what to do) and the exit code; returns -1.
 PRINTF_LIKE(2, 3) static inline int fail(int code, const char *format, ...) {

@@ -41,11 +41,6 @@ typedef int TakeCompletion(void *context, const Completion *c);
 
 typedef struct { float *x, *weight; int *heap; char *seen; } SampleWork;                        // (V) each
 
-INLINE void sample_weights_body(const int hw, float *out, const float *x, float max, float t, int n) {
-    for (int i = 0; i < n; i++) out[i] = expf_hw(hw, (x[i] - max) / t);
-}
-VARIANTS(sample_weights, (float *out, const float *x, float max, float t, int n), out, x, max, t, n)
-
 // the order of tokens: the larger logit first, of equal ones the smaller id
 static int comes_before(const float *x, int a, int b) { return x[a] > x[b] || (x[a] == x[b] && a < b); }
 
@@ -103,7 +98,7 @@ int sample_token(const float *logits, int V, const Sampling *s, const Prompt *p,
         best = x[v] > x[best] ? v : best;
     }
     if (bad || !(temperature > 0)) return bad ? -1 : best;
-    sample_weights(weight, x, x[best], temperature, V);
+    sampling_weights(weight, x, x[best], temperature, V);
     if (most < V || s->top_p < 1) {
         for (int v = 0; v < V; v++) w->heap[v] = v;
         for (int k = V/2; k-- > 0; ) sift_down(w->heap, V, k, x);
@@ -183,7 +178,7 @@ static int generator_init(Generator *g) {
     if (g->t && g->t->vocab_size > c->vocab_size)
         return fail(EX_DATAERR, "the tokenizer has %d pieces, the model %d", g->t->vocab_size, c->vocab_size);
     const size_t rows = max_size(B, max_size((size_t)longest, all < PROMPT_ROWS ? all : PROMPT_ROWS));
-    g->threads = thread_count(), g->total = (long long)g->num_prompts * g->s->n, g->num_free = g->s->batch;
+    g->threads = kernels_threads(), g->total = (long long)g->num_prompts * g->s->n, g->num_free = g->s->batch;
     if (!(g->root = allocate(B, sizeof *g->root)) || !(g->own = allocate(B, sizeof *g->own))
         || !(g->free_slot = allocate(B, sizeof(int))) || !(g->draw = allocate(B, sizeof *g->draw))
         || !(g->logits = allocate(B*V, sizeof(float))) || !(g->lse = allocate(B, sizeof(float)))
@@ -264,16 +259,19 @@ static int append_token(Generator *g, Branch *b, const Draw *d) {
     return 0;
 }
 
+static int num_pieces(const Generator *g) {                           // only tokens that have a piece
+    return g->t ? g->t->vocab_size : g->m->config.vocab_size;
+}
+static void draw_token(void *context, int i, int thread) {
+    Generator *g = context;
+    Draw *d = &g->draw[i];
+    const Branch *b = &g->branch[d->branch];
+    d->token = sample_token(d->logits, num_pieces(g), g->s, &g->prompt[b->c.prompt], b->c.sample, b->token,
+                            b->c.n, &g->work[thread]);
+}
 // The n tokens of g->draw, in parallel, and what follows from them.
 static int draw_tokens(Generator *g, int n) {
-    const int V = g->t ? g->t->vocab_size : g->m->config.vocab_size;  // only tokens that have a piece
-    PARALLEL_TASKS_IF(n > 1 ? (size_t)n * (size_t)V : 0)
-    for (int i = 0; i < n; i++) {
-        Draw *d = &g->draw[i];
-        const Branch *b = &g->branch[d->branch];
-        d->token = sample_token(d->logits, V, g->s, &g->prompt[b->c.prompt], b->c.sample, b->token, b->c.n,
-                                &g->work[thread_index()]);
-    }
+    kernels_parallel(n, n > 1 ? (size_t)n * (size_t)num_pieces(g) : 0, draw_token, g);
     for (int i = 0; i < n; i++)
         if (append_token(g, &g->branch[g->draw[i].branch], &g->draw[i]) < 0) return -1;
     return 0;

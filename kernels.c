@@ -41,7 +41,6 @@ int kernels_init(const char *isa_name) {
     matmul_work_memory = kernels_alloc((size_t)thread_count() * WORK_PER_THREAD);
     return matmul_work_memory ? 0 : -1;
 }
-const char *kernels_name(void) { return tile->name; }
 
 real *kernels_alloc(size_t n) {
     void *p = NULL;
@@ -421,6 +420,16 @@ int attention_reserve(int keys) {
     attention_work_keys = attention_work_memory ? keys : 0;
     attention_work_threads = threads;
     return attention_work_memory ? 0 : -1;
+}
+
+// A block of rows meets all keys up to its last.
+double attention_pairs(int before, int len) {
+    double pairs = 0;
+    for (int i = 0; i < len; i += ROWS) {
+        const int rows = len - i < ROWS ? len - i : ROWS;
+        pairs += (double)rows * (before + i + rows);
+    }
+    return pairs;
 }
 
 static int group_end(const Segment *seg, int S, int s) {
@@ -834,4 +843,5 @@ void adamw_update(real *w, real *m, real *v, const real *grad, size_t n, real sc
     FOR_PIECES(n) adamw_piece(w + at, m + at, v + at, grad + at, scale, b1, b2, rate, root, eps, decay,
                               PIECE_LEN(n));
 }
+#include "machine.c"
 #endif

@@ -1,5 +1,6 @@
-/* kernels.h - the layers' interface.  kernels.c implements it for CPUs; another file with the same functions
- * can be linked in its place, because nobody above the layers looks into a tensor.
+/* kernels.h - the layers' interface, and all that the program knows of a machine.  kernels.c implements it for
+ * CPUs; another file with the same functions can be linked in its place (MORE_CUDA, `make seam`), because
+ * nobody above the layers looks into a tensor or names a thread or an instruction set.
  *
  * A tensor is a block of `real` from kernels_alloc; kernels_write and kernels_read copy from and to host
  * arrays.  Token ids, positions, segments and texts are host arrays.  Outputs, then inputs, then sizes; a
@@ -9,6 +10,11 @@
 #ifndef KERNELS_H
 #define KERNELS_H
 #include "common.h"
+
+// The layers come from another object, linked: kernels.c compiled by itself, or other hardware's.
+#ifdef MORE_CUDA
+#define MORE_LINK_KERNELS
+#endif
 
 typedef enum { ACT_GELU_ERF, ACT_GELU_TANH, ACT_SILU } Activation;
 typedef enum { POOL_LAST, POOL_EOS, POOL_MEAN } Pooling;
@@ -24,9 +30,35 @@ typedef struct { int first, len, pooled; } Text;            // an answer's conte
  * micro-batch.  NULL: 32 each, from row 0.                                                                 */
 typedef struct { const int *start; int count; } RowBlocks;
 
-int    kernels_init(const char *isa_name);                  // NULL: the fastest; -1 after fail()
-const char *kernels_name(void);                             // which one it is
+// ---- the machine
+
+int    kernels_init(const char *variant);                   // NULL: the fastest; -1 after fail()
+const char *kernels_name(void);                             // of the variant chosen
+const char *kernels_variant(int i);                         // those this machine has, fastest first; then NULL
+const char *kernels_fallback(void);                         // the next one without a bf16 unit, or NULL
+int    kernels_emulate_fma(void);                           // 1: a fused multiply-add is a function, and slow
+int    kernels_threads(void);
+void   kernels_set_threads(int n);                          // kernels_init comes after, if there are more
 void   kernels_precision(int is_bf16);                      // of operands of matmul_ and logp_; fp32 at first
+
+// run(context, i, thread) for i = 0 .. n-1 by all threads, by one if there are few `numbers` to compute
+typedef void ParallelTask(void *context, int i, int thread);
+void   kernels_parallel(int n, size_t numbers, ParallelTask *run, void *context);
+
+// One operation on each of n numbers of host arrays, with the instructions that the layers use.
+typedef enum { PROBE_ADD, PROBE_ADD_SUBTRACT, PROBE_MULTIPLY, PROBE_MULTIPLY_ADD, PROBE_DIVIDE,
+               PROBE_DIVIDE_BY_ONE, PROBE_DIVIDE_SUBTRACT, PROBE_FMA, PROBE_DOUBLE_SMALL, PROBE_DOUBLE_FUSED,
+               PROBE_EXP, PROBE_ERF, PROBE_TANH, PROBE_SIGMOID, PROBE_SQRT } ProbeOp;
+void   kernels_probe(float *out, ProbeOp op, const float *a, const float *b, const float *c, int n);
+
+/* The machine's limits: every thread does so many operations, a multiply-add being two, with the instruction
+ * of the precision on operands in registers, or with the product's innermost loop on operands in the first
+ * cache.  Returns the operations of all threads, a few more than asked for.                                */
+double kernels_burst(int is_bf16, double operations);
+double kernels_burst_tile(int is_bf16, double operations);
+
+// ---- tensors
+
 real  *kernels_alloc(size_t n);                             // zeroed; NULL after fail()
 void   kernels_free(real *tensor);
 void   kernels_zero(real *tensor, size_t n);
@@ -70,6 +102,10 @@ void matmul_packed_forward(real *out, const real *inp, const real *packed, const
 void rotary(real *rows, const real *cosine, const real *sine, const int *position, int sign, int T, int heads,
             int HD, int dims, int stride);
 
+// scratch for paths of up to `keys` rows, for all threads; it only grows; -1 after fail()
+int  attention_reserve(int keys);
+// query-key pairs that a segment of len rows computes behind `before` rows of its path
+double attention_pairs(int before, int len);
 // qkv(T, (NH + 2 NKV) HD): query heads, key heads, value heads; out(T, NH HD); lse(T, NH) kept for backward
 void attention_forward(real *out, real *lse, const real *qkv, const Segment *seg, int S, int T, int NH,
                        int NKV, int HD);
@@ -116,6 +152,9 @@ void logp_forward(real *logp, const real *inp, const real *w, const int *row, co
 void logp_backward(real *dinp, real *dw, real *logp, const real *dlogp, const real *inp, const real *w,
                    const int *row, const int *target, int n, int C, int V, real *work, int chunk,
                    const RowBlocks *blocks);
+
+// host arrays: out(n) = exp((x(n) - max) / temperature)
+void sampling_weights(float *out, const float *x, float max, float temperature, int n);
 
 // sum of squares in double, by blocks of 4096 numbers, 16 lanes each; NaN or infinity shows in the result
 double sum_of_squares(const real *x, size_t n);

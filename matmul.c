@@ -342,16 +342,20 @@ static int amx_permitted(void) {
 #endif
 }
 #endif
-AMX static void tile_amx(float *c, size_t ldc, int add, const float *a, const float *b, size_t ldb, int K,
-                         int height, int width) {
+// eight tiles of 16 rows of 64 bytes, once for each thread
+AMX static void amx_configure(void) {
     static const struct { uint8_t palette, row, zero[14]; uint16_t bytes[16]; uint8_t rows[16]; } config = {
         1, 0, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
     static __thread int configured;
+    if (!configured) _tile_loadconfig(&config);
+    configured = 1;
+}
+AMX static void tile_amx(float *c, size_t ldc, int add, const float *a, const float *b, size_t ldb, int K,
+                         int height, int width) {
     const int whole = height == 32 && width == 32;
     float edge[32*32], *to = whole ? c : edge;
     const size_t ld = (whole ? ldc : 32) * sizeof *c, lda = LDA * sizeof *a, step = ldb * sizeof *b;
-    if (!configured) _tile_loadconfig(&config);             // of this thread
-    configured = 1;
+    amx_configure();
     if (!whole && add) {
         memset(edge, 0, sizeof edge);
         copy_rows(edge, 32, c, ldc, height, width);

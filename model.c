@@ -6,7 +6,7 @@
 #ifndef MODEL_C
 #define MODEL_C
 #include "kernels.h"
-#ifndef MORE_CUDA
+#ifndef MORE_LINK_KERNELS
 #include "kernels.c"
 #endif
 

@@ -231,9 +231,7 @@ int main(int argc, char **argv) {
         print_help(c);
         goto done;
     }
-#ifdef _OPENMP
-    if (opt.threads) omp_set_num_threads(opt.threads);
-#endif
+    if (opt.threads) kernels_set_threads(opt.threads);
     if (kernels_init(getenv("MORE_ISA")) < 0 || selftest_start() < 0) goto failed;
     if (opt.model.n > 1 && c->bit != EVAL && c->bit != COMPARE) {
         fail(EX_USAGE, "--model: one folder is enough, not %d", opt.model.n);

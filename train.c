@@ -585,7 +585,7 @@ int train(Run *run) {
     Purpose purpose = opt.recompute ? RECOMPUTING : TRAINING;
     run->model.recompute = opt.recompute;
     fprintf(stderr, "%zu parameters, %d steps, %.2f GiB needed, %d threads, %s\n", run->model.num_params,
-            steps, (double)model_bytes(&run->model.config, T, B, purpose) / 1073741824.0, thread_count(),
+            steps, (double)model_bytes(&run->model.config, T, B, purpose) / 1073741824.0, kernels_threads(),
             kernels_name());
     if (model_init_training(&run->model) < 0 || model_reserve(&run->model, T, B) < 0) return -1;
     if (o->grouped && !(run->momentum = allocate((size_t)K * (size_t)C, sizeof *run->momentum))) return -1;

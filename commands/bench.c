@@ -10,7 +10,7 @@
 #include "../generate.c"
 #include "../policy.c"
 
-enum { MAX_ROUNDS = 99, MAX_MEASURES = 1024, STAGE_SECONDS = 3, PANEL = 192, STREAM = 1 << 24,
+enum { MAX_ROUNDS = 99, MAX_MEASURES = 1024, STAGE_SECONDS = 3, STREAM = 1 << 24,
        LM_ROWS = 256, STEP_PAIRS = 8, REAL_STEPS = 4 };
 
 static const struct Shape {
@@ -61,7 +61,8 @@ typedef struct { int C, OC; real *inp, *w, *b, *out, *dinp, *dw, *db, *dout; } L
 
 struct Bench {
     real *stream_memory[3];                                 // (STREAM) each
-    int chain, slow;                                        // length of a burst's chains; divides all rows
+    double burst[2], tile_burst[2];                         // a thread's operations in one, fp32 and bf16
+    int slow;                                               // divides all rows
     const struct Shape *shape;                              // of the stage; NULL: no model's
     int threads, bf16, rounds;                              // of what is being added; of the stage
     Measure measure[MAX_MEASURES];
@@ -73,49 +74,9 @@ struct Bench {
 
 // ------------------------------------------------------------------------------------- limits of the machine
 
-// n chains c = c a + b that stay in registers: 12 vectors of AVX2, 8 of AVX-512
-#define FMA_CHAINS(n)                                                                                        \
-    INLINE void fma_chains_##n##_body(const int hw, float *out, float a, float b, int reps) {               \
-        float c[n];                                                                                          \
-        for (int i = 0; i < n; i++) c[i] = out[i];                                                           \
-        for (int r = 0; r < reps; r++)                                                                       \
-            for (int i = 0; i < n; i++) c[i] = FMA(c[i], a, b);                                              \
-        for (int i = 0; i < n; i++) out[i] = c[i];                                                           \
-    }                                                                                                        \
-    VARIANTS(fma_chains_##n, (float *out, float a, float b, int reps), out, a, b, reps)
-FMA_CHAINS(96)
-FMA_CHAINS(128)
-
-enum { CHAINS_96 = 96, CHAINS_128 = 128, TILE_FP32 = 0, TILE_BF16 = 1 };
-static const Kernel *tile_of(int kind) { return kind == TILE_BF16 ? &tile->bf16 : &tile->fp32; }
-static double tile_flops(int kind) {                        // of one run; a bf16 word is two numbers
-    return (kind == TILE_BF16 ? 4.0 : 2.0) * tile_of(kind)->MR * tile_of(kind)->NR * PANEL;
-}
-static int tile_runs(const Bench *b, int kind) { return (int)(256.0 * b->chain / tile_flops(kind)) + 1; }
-
-// All threads: one burst of 96 or 128 chains, or of a tile on panels that stay in the first cache.
-static void burst(const Bench *b, int kind) {
-    const int threads = thread_count(), tiles = kind <= TILE_BF16 ? tile_runs(b, kind) : 0;
-    const Kernel *x = tile_of(kind);
-    PARALLEL_FOR
-    for (int t = 0; t < threads; t++) {
-        float out[MAX_MR*MAX_NR] = {0}, *pa = b->stream_memory[0] + (size_t)t * (MAX_MR*LDA + MAX_NR*PANEL);
-        const float *pb = pa + MAX_MR*LDA;
-        if (kind == CHAINS_96) fma_chains_96(out, 0.5f, 0.25f, b->chain);
-        if (kind == CHAINS_128) fma_chains_128(out, 0.5f, 0.25f, b->chain);
-        for (int r = 0; r < tiles; r++)
-            x->run(out, (size_t)x->NR, 1, pa, pb, (size_t)x->NR, PANEL, x->MR, x->NR);
-        b->stream_memory[1][64 * t] = out[0];               // or the compiler would leave the loop out
-    }
-}
-static double burst_flops(const Bench *b, int kind, int threads) {
-    return threads * (kind > TILE_BF16 ? 2.0 * kind * b->chain : tile_flops(kind) * tile_runs(b, kind));
-}
-
 /* The limit of a measurement: GB/s of out = a + b (bytes named: two arrays read, one written); or GFLOP/s of
- * the fastest of three bursts of fused multiply-adds, with bf16 operands of its tile.                      */
+ * the fastest of three bursts of multiply-adds.                                                            */
 static double limit(const Bench *b, int streams, int bf16) {
-    static const int kinds[2][3] = {{CHAINS_96, CHAINS_128, TILE_FP32}, {TILE_BF16, TILE_BF16, TILE_BF16}};
     double start = now(), best = 0;
     if (streams) {
         add_forward(b->stream_memory[2], b->stream_memory[0], b->stream_memory[1], STREAM);
@@ -123,8 +84,8 @@ static double limit(const Bench *b, int streams, int bf16) {
     }
     for (int i = 0; i < 3; i++) {
         start = now();
-        burst(b, kinds[bf16][i]);
-        best = fmax(best, burst_flops(b, kinds[bf16][i], thread_count()) / (now() - start) * 1e-9);
+        double operations = kernels_burst(bf16, b->burst[bf16]);
+        best = fmax(best, operations / (now() - start) * 1e-9);
     }
     return best;
 }
@@ -140,17 +101,19 @@ static void fill(real *tensor, size_t n, float size) {
 }
 
 static int bench_init(Bench *b) {
-    double fastest = 0;
-    int most = thread_count();
     for (int k = 0; k < 3; k++) {
         if (!(b->stream_memory[k] = kernels_alloc(STREAM))) return -1;
         fill(b->stream_memory[k], STREAM, 1);
     }
-    for (b->chain = 1000; b->chain < 1 << 22; b->chain *= 2) {        // until a burst takes 2 ms
-        for (int i = 0; i < 3; i++) fastest = fmax(fastest, limit(b, 0, 0));    // the first wakes the threads
-        if (burst_flops(b, CHAINS_128, most) / fastest > 2e6) break;
+    for (int bf16 = 0; bf16 < 2; bf16++) {                            // until a burst takes 2 ms
+        double fastest = 0, *operations = &b->burst[bf16];
+        for (*operations = 1e5; *operations < 1e9; *operations *= 2) {
+            fastest = fmax(fastest, limit(b, 0, bf16));               // the first wakes the threads
+            if (*operations * kernels_threads() / fastest > 2e6) break;
+        }
+        b->tile_burst[bf16] = kernels_burst_tile(bf16, *operations) / kernels_threads();
     }
-    b->slow = isa == ISA_SCALAR && !HW ? 16 : 1;                      // no fused multiply-add in hardware
+    b->slow = kernels_emulate_fma() ? 16 : 1;
     return 0;
 }
 
@@ -229,16 +192,13 @@ static void product_free(Linear *p) {
 
 // ----------------------------------------------------------------------------------------------------- steps
 
-// query-key pairs that attention computes: a block of rows meets all keys up to its last
-static double attention_pairs(const Batch *b) {
+// query-key pairs that attention computes in all segments
+static double batch_pairs(const Batch *b) {
     double pairs = 0;
     for (int s = 0; s < b->S; s++) {
-        int before = 0, len = b->seg[s].len;
+        int before = 0;
         for (int i = b->seg[s].parent; i >= 0; i = b->seg[i].parent) before += b->seg[i].len;
-        for (int i = 0, end; i < len; i = end) {
-            end = i + ROWS < len ? i + ROWS : len;
-            pairs += (double)(end - i) * (before + end);
-        }
+        pairs += attention_pairs(before, b->seg[s].len);
     }
     return pairs;
 }
@@ -252,7 +212,7 @@ static double step_flops(const Config *c, const Batch *b) {
     double C = c->channels, AW = (double)att_width(c), scored = 0;
     for (int t = 0; t < b->T; t++) scored += !c->reward && b->target[t] >= 0;
     return 6 * b->T * block_weights(c) + 6 * scored * C * c->vocab_size        // forward, dX, dW
-         + 14 * c->num_layers * AW * attention_pairs(b);              // two products forward, five backward
+         + 14 * c->num_layers * AW * batch_pairs(b);                  // two products forward, five backward
 }
 
 static const AdamW bench_adamw = {1e-6, 0.9, 0.999, 1e-8, 0.1, 1, 1, 1};
@@ -410,7 +370,7 @@ static double layer_work(const Model *m, const Batch *s, int kind, int back, int
     *streams = kind > ATTENTION && kind != LOGP;
     for (int b = 0; b < s->B; b++) rows += c->pooling == POOL_MEAN ? s->text[b].len : 1;
     switch (kind) {
-    case ATTENTION:   return (back ? 10 : 4) * L * (double)att_width(c) * attention_pairs(s);
+    case ATTENTION:   return (back ? 10 : 4) * L * (double)att_width(c) * batch_pairs(s);
     case EMBED:       return 4 * (back ? 3 + 2*c->learned_positions : 2 + c->learned_positions) * T*C;
     case NORM:        return 4 * (back ? 4 : 2) * (2*LTC + T*C);
     case HEAD_NORM:   return 4 * c->qk_norm * 3 * L*T*heads * c->head_dim;
@@ -579,7 +539,7 @@ static int bench_rounds(Bench *b) {
         for (int k = 0; k < b->num_measures; k++) {
             Measure *x = &b->measure[k];
             if (!x->wanted) continue;
-            set_threads(x->threads);
+            kernels_set_threads(x->threads);
             kernels_precision(x->bf16);
             if (!last || last->threads != x->threads || last->streams != x->streams || last->bf16 != x->bf16)
                 before = limit(b, x->streams, x->bf16);
@@ -694,7 +654,7 @@ static int bench_print(Bench *b) {
 /* The list of a stage: what add_all adds for each precision and number of threads.  Returns how many are
  * wanted, with those that the wanted ones are compared with, or -1 after fail().                           */
 static int bench_list(Bench *b, int (*add_all)(Bench *b)) {
-    int most = thread_count(), wanted = 0;
+    int most = kernels_threads(), wanted = 0;
     b->num_measures = 0;
     for (b->bf16 = 0; b->bf16 < 2; b->bf16++)
         for (b->threads = 1; b->threads <= most; b->threads = b->threads < most ? most : most + 1) {
@@ -709,19 +669,19 @@ static int bench_list(Bench *b, int (*add_all)(Bench *b)) {
     return wanted;
 }
 static int bench_stage(Bench *b) {
-    int most = thread_count(), ok = bench_rounds(b) == 0;
-    set_threads(most);
+    int most = kernels_threads(), ok = bench_rounds(b) == 0;
+    kernels_set_threads(most);
     kernels_precision(0);
     return ok ? bench_print(b) : -1;
 }
 
 static int tile_run(Bench *b, const Measure *x) {
-    burst(b, x->bf16);
+    kernels_burst_tile(x->bf16, b->burst[x->bf16]);
     return 0;
 }
 static int add_machine(Bench *b) {
-    if (!b->bf16) measure_add(b, (Measure){.work = 1e9}, "machine FMA");
-    measure_add(b, (Measure){.run = tile_run, .work = burst_flops(b, b->bf16, b->threads)}, "machine tile");
+    measure_add(b, (Measure){.work = 1e9}, "machine FMA");
+    measure_add(b, (Measure){.run = tile_run, .work = b->threads * b->tile_burst[b->bf16]}, "machine tile");
     measure_add(b, (Measure){.work = 1e9, .streams = 1}, "machine memory");
     for (int i = 0; i < NUM_PRODUCTS; i++) add_product(b, products[i].T, products[i].C, products[i].OC);
     return 0;

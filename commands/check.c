@@ -8,14 +8,12 @@
 // ---------------------------------------------------------------------------------- what breaks the contract
 
 // Each probe is one operation whose result differs under one kind of damage.
-enum { PROBE_ADD, PROBE_ADD_SUBTRACT, PROBE_MULTIPLY, PROBE_MULTIPLY_ADD, PROBE_DIVIDE, PROBE_DIVIDE_SUBTRACT,
-       PROBE_FMA, PROBE_DOUBLE_SMALL, PROBE_DOUBLE_FUSED };
 #define ROUNDING_MODE ": something in this process changed the rounding mode, which must be to nearest"
 #define FAST_FLAGS    ": compile and link without -ffast-math, -Ofast and -funsafe-math-optimizations"
 #define CONTRACTED    " was fused into one rounding: compile with -ffp-contract=off"
 #define TWO_ROUNDINGS "the fused multiply-add rounds twice: try MORE_ISA=scalar, or compile without -march " \
                       "and -mfma"
-static const struct Probe { int op; float a, b, c, right; const char *wrong; } probes[] = {
+static const struct Probe { ProbeOp op; float a, b, c, right; const char *wrong; } probes[] = {
     {PROBE_ADD,  1,  0x1p-30f, 0,  1, "results are rounded upward" ROUNDING_MODE},
     {PROBE_ADD, -1, -0x1p-30f, 0, -1, "results are rounded downward" ROUNDING_MODE},
     {PROBE_ADD,  1, -0x1p-30f, 0,  1, "results are rounded toward zero" ROUNDING_MODE},
@@ -27,7 +25,7 @@ static const struct Probe { int op; float a, b, c, right; const char *wrong; } p
     {PROBE_MULTIPLY_ADD, 0x1.001p0f, 0x1.001p0f, -0x1.002p0f, 0, "a*b + c" CONTRACTED},
     {PROBE_DOUBLE_FUSED, 0x1p-27f, 0, 0, 0, "a*b + c in double" CONTRACTED},
     {PROBE_ADD_SUBTRACT, 0x1p24f, 1, 0, 0, "a sum was reassociated" FAST_FLAGS},
-    {PROBE_DIVIDE, 5, 3, 0, 0x1.aaaaaap0f, "a division became a product" FAST_FLAGS},
+    {PROBE_DIVIDE_BY_ONE, 5, 3, 0, 0x1.aaaaaap0f, "a division became a product" FAST_FLAGS},
     {PROBE_FMA, 0x1.001p0f, 0x1.001p0f, -0x1.002p0f, 0x1p-24f, TWO_ROUNDINGS},
     {PROBE_FMA, 24929, 673,  0x1p-60f, 0x1.000002p24f, TWO_ROUNDINGS},   // a tie that a bit far below decides
     {PROBE_FMA, 24929, 673, -0x1p-60f, 0x1p24f, TWO_ROUNDINGS},
@@ -35,33 +33,13 @@ static const struct Probe { int op; float a, b, c, right; const char *wrong; } p
 };
 enum { NUM_PROBES = sizeof probes / sizeof *probes, PROBE_LEN = 37 };  // of whole vectors and a tail
 
-INLINE void probe_body(const int hw, float *out, const float *a, const float *b, const float *c, int op,
-                       int n) {
-    const float d = b[0];
-#define EACH(result) for (int i = 0; i < n; i++) out[i] = (result); break
-    switch (op) {
-    case PROBE_ADD:             EACH(a[i] + b[i]);
-    case PROBE_ADD_SUBTRACT:    EACH((a[i] + b[i]) - a[i]);
-    case PROBE_MULTIPLY:        EACH(a[i] * b[i]);
-    case PROBE_MULTIPLY_ADD:    EACH(a[i] * b[i] + c[i]);
-    case PROBE_DIVIDE:          EACH(a[i] / d);
-    case PROBE_DIVIDE_SUBTRACT: EACH(a[i] / b[i] - c[i]);
-    case PROBE_FMA:             EACH(FMA(a[i], b[i], c[i]));
-    case PROBE_DOUBLE_SMALL:    EACH((float)((double)a[i] * 0x1p-1000 * 0x1p500 * 0x1p500));
-    case PROBE_DOUBLE_FUSED:    EACH((float)((1.0 + a[i]) * (1.0 + a[i]) - (1.0 + 2.0 * a[i])));
-    }
-#undef EACH
-}
-VARIANTS(probe, (float *out, const float *a, const float *b, const float *c, int op, int n),
-         out, a, b, c, op, n)
-
 // got (NUM_PROBES): the result of each probe, or the first of its elements that is not right
 static void probe_all(float *got) {
     for (int p = 0; p < NUM_PROBES; p++) {
         volatile float a = probes[p].a, b = probes[p].b, c = probes[p].c;      // not known to the compiler
         float out[PROBE_LEN], as[PROBE_LEN], bs[PROBE_LEN], cs[PROBE_LEN];
         for (int i = 0; i < PROBE_LEN; i++) as[i] = a, bs[i] = b, cs[i] = c;
-        probe(out, as, bs, cs, probes[p].op, PROBE_LEN);
+        kernels_probe(out, probes[p].op, as, bs, cs, PROBE_LEN);
         int i = 0;
         while (i < PROBE_LEN - 1 && bits_of(out[i]) == bits_of(probes[p].right)) i++;
         got[p] = out[i];
@@ -92,31 +70,27 @@ static float digest_input(uint64_t row, uint64_t i) {
     return i % 4 == 0 ? float_of(u) : i % 4 == 1 ? float_of(u & 0x807fffff) : (float)(u >> 8) * 0x1p-21f - 4;
 }
 
-INLINE void digest_rows_body(const int hw, float *out, const float *x, const float *y, const float *z,
-                             int n) {
-    for (int i = 0; i < n; i++) out[i]       = FMA(x[i], y[i], z[i]);
-    for (int i = 0; i < n; i++) out[n + i]   = x[i] * y[i] + z[i];
-    for (int i = 0; i < n; i++) out[2*n + i] = expf_hw(hw, x[i]);
-    for (int i = 0; i < n; i++) out[3*n + i] = erff_hw(hw, x[i]);
-    for (int i = 0; i < n; i++) out[4*n + i] = tanhf_hw(hw, x[i]);
-    for (int i = 0; i < n; i++) out[5*n + i] = sigmoidf_hw(hw, x[i]);
-    for (int i = 0; i < n; i++) out[6*n + i] = x[i] / y[i];
-    for (int i = 0; i < n; i++) out[7*n + i] = sqrtf(fabsf(x[i]));
-}
-VARIANTS(digest_rows, (float *out, const float *x, const float *y, const float *z, int n), out, x, y, z, n)
-
-// One number for 2048 results in float, 48 sums along rows, 448 results in double, two small matrix products.
-static uint64_t selftest_digest(void) {
-    enum { N = 256, M = 15, OC = 35, K = 20 };
-    float x[N], y[N], z[N], out[8*N], a[M*K], b[K*OC], c[M*OC];
+/* One number for 2048 results in float, 48 sums along rows, 448 results in double, two small matrix products.
+ * 0, or -1 after fail(); operands of products are fp32 after it.                                           */
+static int selftest_digest(uint64_t *digest) {
+    static const ProbeOp ops[] = {PROBE_FMA, PROBE_MULTIPLY_ADD, PROBE_EXP, PROBE_ERF, PROBE_TANH,
+                                  PROBE_SIGMOID, PROBE_DIVIDE, PROBE_SQRT};
+    enum { NUM_OPS = sizeof ops / sizeof *ops, N = 256, M = 15, OC = 35, K = 20 };
+    float x[N], y[N], z[N], out[N], a[M*K], b[K*OC], c[M*OC];
     uint64_t d = 0;
     for (unsigned i = 0; i < N; i++)
         x[i] = digest_input(0, i), y[i] = digest_input(1, i), z[i] = digest_input(2, i);
-    digest_rows(out, x, y, z, N);
-    for (int i = 0; i < 8*N; i++) d = digest_add(d, out[i]);
+    for (int op = 0; op < NUM_OPS; op++) {
+        kernels_probe(out, ops[op], x, y, z, N);
+        for (int i = 0; i < N; i++) d = digest_add(d, out[i]);
+    }
+    real *tensor = kernels_alloc(M*K + K*OC + M*OC), *ta = tensor, *tb = ta + M*K, *tc = tb + K*OC;
+    if (!tensor) return -1;
     for (unsigned i = 0; i < N; i++) x[i] = digest_input(3, 2*i + 1), y[i] = digest_input(4, 4*i + 2);
+    kernels_write(ta, x, 48), kernels_write(tb, y, 48);
     for (int n = 1; n <= 48; n++) {
-        dot_row(out, x, y, n);
+        head_forward(tc, ta, tb, 1, n);
+        kernels_read(out, tc, 1);
         d = digest_add(d, out[0]);
     }
     for (int i = 0; i < 64; i++) {
@@ -128,22 +102,32 @@ static uint64_t selftest_digest(void) {
     }
     for (unsigned i = 0; i < M*K; i++)  a[i] = digest_input(5, 2*i + 1);
     for (unsigned i = 0; i < K*OC; i++) b[i] = digest_input(6, 4*i + 2);
-    matmul_one(&(Product){c, OC, a, K, 1, b, OC, 1, .M = M, .N = OC, .K = K}, matmul_work());
+    kernels_write(ta, a, M*K), kernels_write(tb, b, K*OC);
+    matmul_backward(tc, NULL, NULL, ta, NULL, tb, M, OC, K, NULL);     // dinp = dout w
+    kernels_read(c, tc, M*OC);
     for (int i = 0; i < M*OC; i++) d = digest_add(d, c[i]);
-    matmul_one(&(Product){c, 14, a, 50, 1, b, 14, 1, .M = 6, .N = 14, .K = 50, .bf16 = 1}, matmul_work());
+    kernels_precision(1);
+    matmul_backward(tc, NULL, NULL, ta, NULL, tb, 6, 14, 50, NULL);
+    kernels_precision(0);
+    kernels_read(c, tc, 6*14);
     for (int i = 0; i < 6*14; i++) d = digest_add(d, c[i]);
-    return d;
+    kernels_free(tensor);
+    *digest = d;
+    return 0;
 }
 static const uint64_t right_digest = 0xdcf0f0c6302ac1cd, right_training = 0xff18209c6edeb7bb;
 
 // The self-test of every start, far below a millisecond. 0, or -1 after fail(): what is wrong, what to do.
 int selftest_start(void) {
     float got[NUM_PROBES];
+    uint64_t digest;
     probe_all(got);
     if (probe_verdict(got) < 0) return -1;
-    if (selftest_digest() == right_digest) return 0;
-    if (isa > ISA_AVX512 && !getenv("MORE_ISA"))            // done without: a bf16 unit of other arithmetic
-        return kernels_init("avx512") < 0 ? -1 : selftest_start();
+    if (selftest_digest(&digest) < 0) return -1;
+    if (digest == right_digest) return 0;
+    const char *fallback = kernels_fallback();
+    if (fallback && !getenv("MORE_ISA"))                    // done without: a bf16 unit of other arithmetic
+        return kernels_init(fallback) < 0 ? -1 : selftest_start();
     return fail(EX_OSERR, "self-test, %s: this build computes other numbers than the contract: try "
                 "MORE_ISA=scalar, or another compiler with -O2 -ffp-contract=off alone (NUMERICS.md)",
                 kernels_name());
@@ -267,33 +251,26 @@ static int selftest_training(uint64_t *digest) {
     return ok ? 0 : -1;
 }
 
-static void set_threads(int n) {
-#ifdef _OPENMP
-    omp_set_num_threads(n);
-#endif
-    (void)n;
-}
-
 // more selftest: all of it, for every instruction set here, with one thread and all. 0, or -1 after fail().
 int selftest_report(void) {
     const char *name = kernels_name();
-    int most = thread_count(), wrong = 0, ok = 1;
-    for (int i = 0; ok && i < NUM_TILES; i++)
-        for (int n = 1; ok && n <= most && isa_supported(tiles[i].isa); n = n < most ? most : most + 1) {
+    int most = kernels_threads(), wrong = 0, ok = 1;
+    for (int i = 0; ok && kernels_variant(i); i++)
+        for (int n = 1; ok && n <= most; n = n < most ? most : most + 1) {
             uint64_t digest, training;
             float got[NUM_PROBES];
-            set_threads(n);
-            if (!(ok = kernels_init(tiles[i].name) == 0 && selftest_training(&training) == 0)) break;
+            kernels_set_threads(n);
+            if (!(ok = kernels_init(kernels_variant(i)) == 0 && selftest_training(&training) == 0)) break;
             probe_all(got);
-            digest = selftest_digest();
+            if (!(ok = selftest_digest(&digest) == 0)) break;
             int damaged = probe_verdict(got) < 0;
-            printf("%-11s %3d thread%s  functions %016llx%s  training %016llx%s\n", tiles[i].name, n,
+            printf("%-11s %3d thread%s  functions %016llx%s  training %016llx%s\n", kernels_variant(i), n,
                    n == 1 ? " " : "s", (unsigned long long)digest, digest == right_digest ? "" : " (wrong)",
                    (unsigned long long)training, training == right_training ? "" : " (wrong)");
             if (damaged) printf("    %s\n", error_text);
             wrong += damaged || digest != right_digest || training != right_training;
         }
-    set_threads(most);
+    kernels_set_threads(most);
     if (kernels_init(name) < 0 || !ok) return -1;
     if (wrong)
         return fail(EX_OSERR, "this machine does not keep the contract: functions %016llx and training "
@@ -377,10 +354,10 @@ static int gradcheck(double *worst, Model *m, const Sample *s, int samples) {
  * c, or with NULL for the small models; weights are random.  0, or -1 after fail(): code 65 when a gradient
  * is off.                                                                                                  */
 int gradcheck_report(const Config *c) {
-    int off = 0, threads = thread_count();
+    int off = 0, threads = kernels_threads();
     if (c && c->max_positions < 16)
         return fail(EX_DATAERR, "the model has fewer than 16 positions: too few for a check");
-    if (!c) set_threads(1);                                           // so little work that threads only wait
+    if (!c) kernels_set_threads(1);                                           // so little work that threads only wait
     for (int i = 0; i < (c ? 1 : NUM_SMALL); i++) {
         Model m;
         Sample s;
@@ -389,7 +366,7 @@ int gradcheck_report(const Config *c) {
                                (SampleShape){1, 8, 2, 8});
         if (tried == 0) tried = gradcheck(worst, &m, &s, c ? 240 : 60);
         small_free(&m, &s);
-        if (tried < 0) return set_threads(threads), -1;
+        if (tried < 0) return kernels_set_threads(threads), -1;
         printf("%s: %d parameters\n", c ? "this shape" : small_models[i].name, tried);
         for (int k = 0; k < NUM_KINDS; k++) {
             int bad = worst[k] > gradcheck_tolerance;
@@ -399,7 +376,7 @@ int gradcheck_report(const Config *c) {
             off += bad;
         }
     }
-    set_threads(threads);
+    kernels_set_threads(threads);
     printf("Differences in float are good to about %g; the exact check is test/test_grad.c, in double.\n",
            gradcheck_tolerance);
     return off ? fail(EX_DATAERR, "gradcheck: backward is not the derivative of forward") : 0;

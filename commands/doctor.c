@@ -675,7 +675,7 @@ static int doctor_estimate(Doctor *d) {
     if (ok && seconds > 0) {
         double speed = measured / seconds, epoch = rows / speed;
         printf("    estimate, from one micro-batch of %d rows in %.3g s, threads %d, without updates%s:\n",
-               measured, seconds, thread_count(), d->objective->reference ? " and the reference" : "");
+               measured, seconds, kernels_threads(), d->objective->reference ? " and the reference" : "");
         printf("    %.0f tokens/s, %.0f:%02.0f:%02.0f an epoch; the loss there is %.4f%s\n", speed,
                floor(epoch / 3600), floor(fmod(epoch, 3600) / 60), floor(fmod(epoch, 60)), loss,
                c.reward ? " (0.6931 from a zero head)" : " a token");

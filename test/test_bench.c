@@ -103,7 +103,7 @@ int main(int argc, char **argv) {
     test_choose(argc, argv);
     (void)step_more_release, (void)step_more_paper, (void)plan_windows;          // of train.c, not of bench
     if (kernels_init("scalar") < 0) return fprintf(stderr, "%s\n", error_text), 1;
-    set_threads(1);                                                   // one counter
+    kernels_set_threads(1);                                                   // one counter
     opt.max_length = LM_ROWS, opt.micro_batch_tokens = 4096, opt.precision = 0;
     RUN(test_step_flops_counts_every_product_of_forward_and_backward);
     RUN(test_every_measurement_runs_the_operations_that_it_reports);

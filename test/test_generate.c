@@ -6,12 +6,6 @@
 
 enum { V = 29, POSITIONS = 160, PROMPTS = 6, SAMPLES = 3, NEW = 24, MAX_TEXTS = PROMPTS*SAMPLES };
 
-static void set_threads(int n) {
-    (void)n;
-#ifdef _OPENMP
-    omp_set_num_threads(n);
-#endif
-}
 
 // ---------------------------------------------------------------------------------------------- one token
 
@@ -238,14 +232,13 @@ static void test_a_completion_does_not_depend_on_what_else_is_computed_or_how(vo
         for (int i = 0; i < PROMPTS; i++) reversed[i] = prompts[PROMPTS - 1 - i];
         one = texts_of(&m, reversed, &s);
         CHECK(!memcmp(one.text, want.text, sizeof one.text));
-        for (int i = 0; i < 3 * NUM_TILES; i++) {
-            if (!isa_supported(tiles[i / 3].isa)) continue;
-            set_threads(threads[i % 3]);
-            CHECK(kernels_init(tiles[i / 3].name) == 0);
+        for (int i = 0; kernels_variant(i / 3); i++) {
+            kernels_set_threads(threads[i % 3]);
+            CHECK(kernels_init(kernels_variant(i / 3)) == 0);
             one = texts_of(&m, prompts, &s);
             CHECK(!memcmp(one.text, want.text, sizeof one.text));
         }
-        set_threads(1);
+        kernels_set_threads(1);
         CHECK(kernels_init(NULL) == 0);
         s.n = 1;                                                      // the first of three is the one alone
         one = texts_of(&m, prompts, &s);
@@ -373,10 +366,10 @@ static void test_what_cannot_be_generated_is_an_error(void) {
 
 int main(int argc, char **argv) {
     test_choose(argc, argv);
-    set_threads(3);                                                   // room for as many
+    kernels_set_threads(3);                                                   // room for as many
     if (kernels_init(NULL) < 0 || attention_reserve(POSITIONS) < 0)
         return fprintf(stderr, "%s\n", error_text), 1;
-    set_threads(1);
+    kernels_set_threads(1);
     make_prompts();
     RUN(test_tokens_have_the_frequencies_of_the_softmax_at_a_temperature);
     RUN(test_the_filters_leave_exactly_their_tokens);

@@ -6,12 +6,6 @@
 
 #define GOLDEN "test/golden/"
 
-static void set_threads(int n) {
-    (void)n;
-#ifdef _OPENMP
-    omp_set_num_threads(n);
-#endif
-}
 static int same_bits(const float *a, const float *b, size_t n) { return !memcmp(a, b, n * sizeof *a); }
 
 // ------------------------------------------------------------------------------------------ models and texts
@@ -736,13 +730,12 @@ static Config small(Config c) {
 
 static void twenty_steps(Config c, int bf16, const char *want) {
     kernels_precision(bf16);
-    for (int k = 0; k < NUM_TILES; k++)
+    for (int k = 0; kernels_variant(k); k++)
         for (int threads = 1; threads <= 3; threads++) {
             Model m;
             char hex[65];
-            if (!isa_supported(tiles[k].isa)) continue;
-            set_threads(threads);
-            CHECK(kernels_init(tiles[k].name) == 0);
+            kernels_set_threads(threads);
+            CHECK(kernels_init(kernels_variant(k)) == 0);
             double loss = train(&m, small(c));
             digest(hex, &m);
             CHECK(loss > 0 && loss < (c.reward ? 0.693 : 3.8));   // log 2, and log 48 = 3.87 of a fresh model
@@ -750,7 +743,7 @@ static void twenty_steps(Config c, int bf16, const char *want) {
                 test_bad++, printf("    %s, %d threads: %s\n", kernels_name(), threads, hex);
             model_free(&m);
         }
-    set_threads(1);
+    kernels_set_threads(1);
     kernels_precision(0);
     if (kernels_init(NULL) < 0) exit(1);
 }
@@ -771,7 +764,7 @@ int main(int argc, char **argv) {
     if (!getenv("OMP_WAIT_POLICY") && setenv("OMP_WAIT_POLICY", "passive", 1) == 0)
         execv(argv[0], argv);
     test_choose(argc, argv);
-    set_threads(1);
+    kernels_set_threads(1);
     if (kernels_init(NULL) < 0) return fprintf(stderr, "%s\n", error_text), 1;
     make_data();
     RUN(test_a_record_is_packed_with_its_prompt_once_and_one_target_a_row);
@@ -798,6 +791,5 @@ int main(int argc, char **argv) {
     RUN(test_twenty_steps_of_a_reward_model_give_the_recorded_bits);
     RUN(test_twenty_steps_with_bf16_operands_give_the_recorded_bits);
     json_free(&json);
-    kernels_free(attention_work_memory), kernels_free(matmul_work_memory);
     return test_summary();
 }
