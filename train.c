@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "loss.c"
+#include "metrics.c"
 #include "batch.c"
 #include "files/checkpoint.c"
 

@@ -1,4 +1,4 @@
-"""Golden numbers for test/test_loss.c, from the definitions alone.
+"""Golden numbers for test/test_loss.c and test/test_metrics.c, from the definitions alone.
 
     pip install torch==2.13.0 numpy
     python3 scripts/golden_loss.py test/golden        # prints some, writes policy_losses.json
