@@ -63,8 +63,8 @@ static int prompts_init(Prompts *p, const Dataset *d, const Tokenizer *t, int un
         if (unique && first[i] != i) continue;
         const Span whole = dataset_prompt(d, &d->record[i]);
         if (whole.len == 0 && p->begin < 0) {
-            fail(EX_DATAERR, "%s:%zu: the prompt is empty, and the tokenizer has no token that begins "
-                 "a text", d->path, d->record[i].line);
+            fail(EX_DATAERR, "%s:%zu: the prompt is empty, and the tokenizer has no token that "
+                 "begins a text", d->path, d->record[i].line);
             goto done;
         }
         p->whole[p->n] = whole;
