@@ -1,8 +1,8 @@
 /* generate.c - texts from a language model: many prompts at once, n completions of each.
  *
- * A completion is a function of the model, its prompt, the settings and its own number: what else is
- * computed at the time, in which order and by how many threads does not matter, and the cache of keys
- * and values changes no bit (NUMERICS.md).
+ * A completion is a function of the model, its prompt, the settings and its own number: what else
+ * is computed at the time, in which order and by how many threads does not matter, and the cache of
+ * keys and values changes no bit (NUMERICS.md).
  *
  * The completions of a prompt share what was computed for it.  A prompt with n = 4 completions, a
  * while after it has begun:
@@ -191,9 +191,9 @@ static int token_at_sum(const float *weight, int V, double target, int token) {
     return token;
 }
 
-/* Token number i of completion `sample` of p, from the logits (V) after the i tokens before it; -1 if
- * a logit is not finite.  The filters in order: repetition penalty, temperature, top-k, top-p, min-p.
- * A token's weight is exp((x - max x) / temperature): the most probable one has 1.                 */
+/* Token number i of completion `sample` of p, from the logits (V) after the i tokens before it; -1
+ * if a logit is not finite.  The filters in order: repetition penalty, temperature, top-k, top-p,
+ * min-p.  A token's weight is exp((x - max x) / temperature): the most probable one has 1.       */
 static int sample_token(const float *logits, int V, const Sampling *s, const Prompt *p, int sample,
                         const int *token, int i, const SampleWork *w) {
     const float temperature = (float)s->temperature, penalty = (float)s->repetition_penalty;
@@ -517,8 +517,8 @@ static int make_room(const Generator *g, KeyCache *cache, int rows) {
 
 /* A free Root for the prompt, not yet computed; its number, or -1 after fail().
  *
- * One of the `batch` is free: every Root in use has a completion that holds a slot, or else one that
- * is about to take a slot that is free now, as this prompt's first one is.                         */
+ * One of the `batch` is free: every Root in use has a completion that holds a slot, or else one
+ * that is about to take a slot that is free now, as this prompt's first one is.                  */
 static int begin_root(Generator *g, int prompt) {
     int r = 0;
     while (g->root[r].live || g->root[r].waiting) r++;
