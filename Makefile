@@ -20,6 +20,8 @@ LINKED = -DMORE_LINK_KERNELS
 # These tests look into the layers and compile them themselves.
 WHOLE  = $(addprefix test/bin/test_,amx bench check grad kernels matmul)
 TESTS  = $(patsubst test/%.c,test/bin/%,$(wildcard test/test_*.c))
+# the commands' tests, ./more from end to end
+COMMANDS = $(filter-out %/lib.sh,$(wildcard test/commands/*.sh))
 
 more: more.c kernels.o
 	$(COMPILE) $(NOTE) $(LINKED) more.c kernels.o -o $@ $(LDLIBS)
@@ -48,7 +50,7 @@ study: more
 	sh scripts/study.sh $(MORE_DATA)
 
 test: more $(TESTS)
-	sh test/run.sh $(TESTS)
+	sh test/run.sh $(TESTS) $(COMMANDS)
 
 # kernels.h is all that the program needs of the layers: it links with a stub that has just these functions,
 # and with kernels.c compiled by itself as other hardware's file would be

@@ -1,0 +1,54 @@
+# bits.sh - the same weights for any number of threads, any instruction set and any micro-batch.
+. "$(dirname "$0")/lib.sh"
+make_data
+make_lm
+make_points
+isas=$(instruction_sets)
+
+# one_hash COMMAND...: however it runs; the hash is then $one
+one_hash() {
+    works ./more "$@" --out x --threads 1
+    one=$(sha)
+    [ ${#one} = 64 ] || fault "no hash"
+    for how in "--threads 2" "--threads 3" "--micro_batch_tokens 1" "--micro_batch_tokens 130" \
+        "--micro_batch_tokens 100000 --threads 2" "--micro_batch_tokens 150 --recompute"; do
+        works ./more "$@" --out x $how
+        [ "$(sha)" = "$one" ] || fault "another hash with $how"
+    done
+    for isa in $isas; do
+        works env MORE_ISA=$isa ./more "$@" --out x --threads 2
+        [ "$(sha)" = "$one" ] || fault "another hash with MORE_ISA=$isa"
+    done
+}
+everywhere=for_all_threads_instruction_sets_and_micro_batches
+
+it "train_lm_has_one_hash_$everywhere"
+one_hash train lm $new --max_steps 3 --train text.jsonl --quiet
+
+it "train_reward_has_one_hash_$everywhere"
+one_hash train reward $pairs --max_steps 3 --train $abc
+
+for m in release paper uniform; do
+    it "train_more_${m}_has_one_hash_$everywhere"
+    one_hash train more --more $m $pairs --max_steps 3 --train $abc
+done
+
+it "pooling_at_the_end_has_one_hash_too"
+one_hash train more --more paper --pooling eos $pairs --max_steps 2 --train $abc
+
+for o in $objectives; do
+    it "train_${o}_has_one_hash_$everywhere"
+    one_hash train $o $policy --max_steps 3 --train "$(rows_of $o)"
+done
+
+for what in "lm $new --train text.jsonl --quiet" "reward $pairs --train $abc"; do
+    it "bf16_has_one_hash_of_its_own_for_train_${what%% *}"
+    works ./more train $what --max_steps 3 --out x
+    float=$(sha)
+    one_hash train $what --max_steps 3 --precision bf16
+    it "bf16_is_not_float_for_train_${what%% *}"
+    [ "$one" != "$float" ] || fault "bf16 made no difference"
+done
+
+echo "    instruction sets:" $isas
+finish

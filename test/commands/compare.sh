@@ -1,0 +1,95 @@
+# compare.sh - policies compared on the same prompts by a judge.
+. "$(dirname "$0")/lib.sh"
+make_data
+make_lm
+make_reward
+write="$cut --max_new_tokens 12 --seed 3 --quiet"
+compared="--judge r --prompts a.test.jsonl $write"
+
+it "a_policy_ties_with_itself_and_has_no_divergence_from_itself_to_the_last_bit"
+works ./more train sft --model lm --train a.train.jsonl $cut --learning_rate 1e-3 \
+    --per_step_rows 5 --max_steps 3 --quiet --out sft
+works ./more compare --model base=lm lm sft=sft $compared --out results
+cp out table
+awk 'FNR > 2 && length > 110 { exit 1 }' table || fault "a line of more than 110 columns"
+for m in base lm sft; do holds table "^$m "; done
+grep '"event":"compare","model":"lm"' results > of_lm
+for k in tie:1 win:0 lose:0 reward_difference:0 kl:0 log_perplexity_difference:0; do
+    [ "$(field of_lm ${k%:*})" = ${k#*:} ] || fault "$k: $(cat of_lm)"
+done
+
+it "the_numbers_are_means_over_the_completions"
+grep '"event":"completion","model":"sft"' results > rows
+grep '"event":"compare","model":"sft"' results > of_sft
+for k in reward tokens logp ref_logp win finish; do field rows $k > rows.$k; done
+for k in reward kl kl_per_token tokens win tie lose ended; do field of_sft $k; done > printed
+paste -d ' ' rows.reward rows.tokens rows.logp rows.ref_logp rows.win rows.finish | awk '
+    FILENAME == "printed" { want[FNR] = $1; next }
+    {
+        n++
+        reward += $1
+        tokens += $2
+        kl += $3 - $4
+        win += $5 == 1
+        tie += $5 == 0.5
+        lose += $5 == 0
+        ended += $6 != "\"length\""
+    }
+    function check(i, x) {
+        if (want[i] - x > 1e-5 || x - want[i] > 1e-5) { print i, want[i], x; bad = 1 }
+    }
+    END {
+        check(1, reward / n)
+        check(2, kl / n)
+        check(3, kl / tokens)
+        check(4, tokens / n)
+        check(5, win / n)
+        check(6, tie / n)
+        check(7, lose / n)
+        check(8, ended / n)
+        exit bad || n != 16
+    }' printed - > wrong || fault "$(cat wrong)"
+
+it "the_perplexities_are_those_of_eval"
+works ./more eval $cut --reference lm --model sft=sft --eval a.test.jsonl
+perplexity=$(field of_sft perplexity | awk '{ printf "%.4f", $1 }')
+mean=$(field of_sft item_perplexity | awk '{ printf "%.4f", $1 }')
+holds out "perplexity of chosen answers $perplexity, mean over texts $mean"
+
+it "threads_and_batches_change_no_number"
+for o in "--threads 2" "--batch 3" "--micro_batch_tokens 100"; do
+    works ./more compare --model base=lm lm sft=sft $compared $o --out x
+    same out table
+    same results x
+done
+
+it "compare_and_bestof_draw_the_same_completions"
+works ./more bestof --model sft $compared --n 1 --out x --all all
+field all reward > rewards
+same rows.reward rewards
+
+it "prompts_alone_have_no_perplexity_and_any_model_is_the_reference"
+sed 's/,"chosen".*/}/' a.test.jsonl > alone
+works ./more compare --model lm sft --judge r --prompts alone $write --reference sft
+lacks out 'perplexity of'                              # of what answers?
+
+it "what_compare_cannot_do_without_is_asked_for"
+refused 64 "--model, --judge and --prompts are needed" ./more compare --model lm
+refused 64 "two models are called lm" ./more compare --model lm lm $compared
+refused 65 "a language model; a reward model is needed" \
+    ./more compare --model lm $compared --judge lm
+works ./more bestof --model lm $compared --folds 2 --fold 0 --n 1 --out x
+sed 1q x | sed 's/,"reward".*/}/' > fold-1.jsonl
+refused 64 "give a file, not standard input" \
+    ./more compare --model lm --judge r --prompts - $write
+refused 65 "in fold 0 of 2" \
+    ./more compare --model lm --judge r --prompts fold-1.jsonl $write --folds 2 --fold 0
+refused 66 "no-such" ./more compare --model lm $compared --reference no-such
+mkdir short
+cp lm/* short
+sed 's/\("max_position_embeddings": *\)[0-9]*/\118/' lm/config.json > short/config.json
+refused 65 "tokens with its prompt, the reference 18 positions" \
+    ./more compare --model lm $compared --max_length 16 --max_prompt_length 10 --reference short
+refused 73 "is a folder" ./more compare --model lm $compared --out .
+
+finish

@@ -1,0 +1,261 @@
+# doctor.sh - what training would see of some files, and the traps in them.
+. "$(dirname "$0")/lib.sh"
+make_data
+make_lm
+
+# doctor FILE [OPTION...]: of a file to train on
+doctor() {
+    file=$1
+    shift
+    run ./more doctor --model lm $cut --train "$file" "$@"
+}
+# a_trap TEXT FILE [OPTION...]: it exits with 1 and has this one trap
+a_trap() {
+    text=$1
+    shift
+    doctor "$@"
+    [ $code = 1 ] || fault "exit $code, not 1: $text"
+    grep '^trap: ' out > traps
+    lines 1 traps
+    grep -qF -e "$text" traps || fault "$(cat traps), not ...$text..."
+    holds err '^more: traps: 1; see the lines'
+}
+# a_warning TEXT FILE [OPTION...]: it exits with 0 and has this warning, perhaps among others
+a_warning() {
+    text=$1
+    shift
+    doctor "$@"
+    [ $code = 0 ] || fault "exit $code, not 0: $text: $(grep '^trap: ' out)"
+    grep '^warning: ' out > warnings
+    grep -qF -e "$text" warnings || fault "$(cat warnings), not ...$text..."
+}
+no_trap() { [ $code = 0 ] || fault "exit $code: $* $(grep '^trap: ' out)"; }
+
+# shown NAME N: the tokens of the N-th shown text of that name, one a line, with their marks
+shown() {
+    awk -v name="$1" -v n="$2" '
+        /^    [a-z]/ { on = $1 == name && /"/ && ++i == n }
+        /^[^ ]|^  [^ ]/ { on = 0 }
+        on' out | grep -o '[0-9][0-9]*"\([^"\\]\|\\.\)*"[*^]*' | sed 's/"/\t"/'
+}
+unmarked() { sed 's/^\(.*\)^$/\1/'; }                   # without the mark of the token scored
+# tokens KEY FILE LINE: what tokenize says of a row's string
+tokens() {
+    sed -n "$3p" "$2" | sed "s/.*\"$1\":\"\([^\"]*\)\".*/\1/" > string
+    printf "$(cat string)" > string.txt
+    ./more tokenize --model lm < string.txt
+}
+end='0	"<|endoftext|>"'
+
+it "doctor_finds_no_trap_in_clean_files_and_shows_lengths_memory_and_time"
+doctor a.train.jsonl --eval a.test.jsonl --rows 2
+no_trap
+holds out '^traps: 0, warnings: '
+holds out '^    18 rows: 18 kept, of which 0 cut (0 prompts, 0 answers);'
+holds out '; left out: 0 too long, 0 ties, 0 bad$'
+holds out '^    the longer answer is chosen in [0-9.]* % of pairs$'
+for n in training "training with --recompute" scoring; do
+    holds out "^    $n  *[0-9.]*  *[0-9.]*  *[0-9.]*$"
+done
+holds out '^    one epoch is [0-9]* rows of tokens$'
+holds out '^    [0-9]* tokens/s, .* an epoch; the loss there is 0.6931 '
+counts 4 out '^  line [12]$'
+awk 'length > 100 { exit 1 }' out || fault "a line is wider than 100"
+
+it "the_tokens_shown_are_those_of_tokenize_and_the_one_that_is_scored_is_marked"
+for k in prompt chosen rejected; do
+    for n in 1 2; do
+        shown $k $n | unmarked > have
+        tokens $k a.train.jsonl $n > want
+        [ -s want ] || fault "no tokens"
+        same have want
+    done
+done
+shown chosen 1 > have
+counts 1 have '\^$'
+tail -n 1 have > last
+holds last '\^$'
+shown prompt 1 > have
+lacks have '[*^]$'
+doctor a.train.jsonl --pooling eos
+shown chosen 1 | tail -n 1 > last
+echo "$end^" > want
+same last want
+doctor a.train.jsonl --pooling mean
+shown chosen 1 > have
+lacks have '[^^]$'
+
+it "tokens_that_are_trained_are_marked_and_the_end_is_among_them"
+doctor a.train.jsonl --objective dpo
+{
+    tokens chosen a.train.jsonl 1
+    echo "$end"
+} | sed 's/$/*/' > want
+shown chosen 1 > have
+same have want
+doctor text.jsonl
+{
+    echo "$end"
+    tokens text text.jsonl 1 | sed 's/$/*/'
+    echo "$end*"
+} > want
+shown document 1 > have
+same have want
+doctor a.train.jsonl --objective simpo --max_length 18 --max_prompt_length 10 \
+    --over_length truncate
+tokens chosen a.train.jsonl 1 | head -n 7 | sed 's/$/*/' > want
+shown chosen 1 > have
+same have want
+echo '{"prompt":"","completion":"the sky"}' > no_prompt.jsonl
+doctor no_prompt.jsonl --objective sft
+shown answer 1 > have
+head -n 1 have > first
+lacks first '[*]'                                      # the text before it is not trained
+[ "$(grep -vc '[*]' have)" = 1 ] || fault "no prompt: $(cat have)"
+
+it "doctor_takes_every_objective_and_does_with_rows_what_its_training_does"
+for o in dpo ipo pointwise-dpo ulma unlikelihood kto orpo simpo; do
+    doctor a.train.jsonl --eval a.test.jsonl --objective $o
+    no_trap $o
+done
+doctor a.train.jsonl --objective dpo --max_length 18 --max_prompt_length 10
+holds out 'left out: [1-9][0-9]* too long'
+printf '{"prompt":"P","completion":" %s","label":%s}\n' a true b false > labels.jsonl
+doctor labels.jsonl --objective sft
+holds out ' 1 kept, .* 0 bad, 1 with the label false$'
+a_trap "labels.jsonl: all rows have one prompt; kto's KL needs answers to other prompts" \
+    labels.jsonl --objective kto
+printf '{"prompt":"P","completion":" %s","score":%s}\n' a 0.5 b 0.25 > scores.jsonl
+a_trap "scores.jsonl:1: the score 0.5 does not say whether to imitate" scores.jsonl --objective sft
+refused 64 "--objective x: unknown" ./more doctor --model lm --train text.jsonl --objective x
+
+it "doctor_shows_what_the_cut_leaves"
+doctor a.train.jsonl --max_length 18 --max_prompt_length 10
+prompt='the first [0-9]* of [0-9]* prompt tokens are cut'
+holds out "^  line 1; $prompt; chosen: the last 2 of 9 are cut$"
+tokens prompt a.train.jsonl 1 | tail -n 10 > want
+shown prompt 1 > have
+same have want
+tokens chosen a.train.jsonl 1 | head -n 7 > want
+shown chosen 1 | unmarked > have
+same have want
+
+# -------------------------------------------------------------------------------------------- traps
+
+# third FROM TO: d.jsonl is a.train.jsonl with FROM in its third row made TO
+third() {
+    awk -v from="$1" -v to="$2" '
+        NR == 3 { i = index($0, from); $0 = substr($0, 1, i - 1) to substr($0, i + length(from)) }
+        1' a.train.jsonl > d.jsonl
+}
+# rows_added ROW...: d.jsonl is a.train.jsonl with rows 19, 20, ...
+rows_added() {
+    cat a.train.jsonl > d.jsonl
+    printf '%s\n' "$@" >> d.jsonl
+}
+
+it "doctor_traps_an_empty_side"
+sed '3s/"chosen":"[^"]*"/"chosen":""/' a.train.jsonl > d.jsonl
+a_trap "d.jsonl:3: an answer is empty; remove the row or complete it" d.jsonl
+sed '3s/"chosen":"[^"]*"/"chosen":" "/' a.train.jsonl > d.jsonl
+a_trap "d.jsonl:3: an answer is only white space, here and in 0 more; \
+remove such rows or complete them" d.jsonl
+
+it "doctor_traps_rows_that_cannot_be_read_and_goes_on"
+says() { printf '[{"role":"%s","content":"%s"}]' "$1" "$2"; }
+a=$(says assistant a)
+b=$(says assistant b)
+rows_added "{\"prompt\":$(says tool x),\"chosen\":$a,\"rejected\":$b}"
+a_trap "d.jsonl:19: unknown role \"tool\": use system, user or assistant" d.jsonl
+rows_added '{"prompt":'
+a_trap "d.jsonl:19:11: a value is expected, not the end; repair or remove the row" d.jsonl
+rows_added '{"prompt":' '{' '{' '{' '{' '{'
+doctor d.jsonl
+holds out "d.jsonl: 1 more bad rows; repair or remove them"
+printf '[{"text":1},\n{"text":"a b"},\n{"text":"c"}]\n' > d.jsonl
+a_trap "d.jsonl:1: \"text\" must be" d.jsonl
+
+it "doctor_traps_two_bos_and_warns_of_special_tokens_in_texts"
+third '"prompt":"' '"prompt":"<|endoftext|><|endoftext|>'
+a_trap "d.jsonl:3: two BOS: the text begins with \"<|endoftext|>\", twice, \
+here and in 0 more; remove it from the texts" d.jsonl
+third '"chosen":"' '"chosen":"<|endoftext|>'
+a_trap "d.jsonl:3: two BOS: an answer after a prompt begins with \"<|endoftext|>\", \
+here and in 0 more; remove it from the answers" d.jsonl
+third '"prompt":"' '"prompt":"<|endoftext|>'
+a_warning "d.jsonl:3: \"<|endoftext|>\" stands in texts 1 times; \
+it is read as plain text, by other programs as token 0: remove it" d.jsonl
+echo '{"text":"<|endoftext|>the sky"}' > d.jsonl
+a_trap "d.jsonl:1: two BOS: the text begins with \"<|endoftext|>\", \
+and training puts one before it" d.jsonl
+
+it "doctor_traps_labels_of_one_class_and_texts_of_two_labels"
+printf '{"prompt":"P","completion":" %s","label":true}\n' a b c > d.jsonl
+a_trap "d.jsonl: all 3 rows have the label 1; \
+add rows of the other class, or train sft on the good ones" d.jsonl
+printf '{"prompt":"P","completion":" %s","label":%s}\n' a true b false a false > d.jsonl
+a_trap "d.jsonl:3: the same text as on line 1 has another label, \
+and 0 more such texts; decide for one label" d.jsonl
+holds out '^    labels: 1 true, 2 false$'
+printf '{"prompt":"P","completion":" %s","score":%s}\n' a 0.5 b 0.25 a 0.75 > d.jsonl
+a_warning "d.jsonl:3: the same text as on line 1 has another label" d.jsonl
+holds out '^    scores: from 0.25 to 0.75, mean 0.5$'
+
+it "doctor_traps_contradictory_pairs_and_warns_of_repeated_rows"
+rows_added "$(sed -n '2{ s/chosen/kept/; s/rejected/chosen/; s/kept/rejected/; p; }' a.train.jsonl)"
+a_trap "d.jsonl:19: the reverse of the pair on line 2, and 0 more such pairs; \
+decide for one of the two, or remove both" d.jsonl
+rows_added "$(sed -n 2p a.train.jsonl)"
+a_warning "d.jsonl:19: the same row as line 2, \
+and 0 more rows that stand twice; remove what was not meant twice" d.jsonl
+a_warning "a.train.jsonl:1: the row, or its reverse, also stands in another training file, \
+and 17 more" d.jsonl a.train.jsonl
+
+it "doctor_traps_prompts_that_are_trained_and_evaluated_on"
+sed -n 5p a.train.jsonl > d.jsonl
+a_trap "d.jsonl:1: the prompt is trained on (a.train.jsonl:5), as in 1 of 1 rows; \
+remove these prompts from one of the two files" a.train.jsonl --eval d.jsonl
+
+it "doctor_traps_answers_that_the_cut_takes_away_or_makes_equal"
+answer=" the sky is red and the tree is big the"
+rows_added "{\"prompt\":\"P\",\"chosen\":\"$answer sky\",\"rejected\":\"$answer cat\"}"
+a_trap "d.jsonl:19: chosen and rejected are the same after the cut, \
+here and in 0 more of 19 pairs; raise --max_length or use" d.jsonl \
+    --max_length 30 --max_prompt_length 20
+prompt=$(yes "the sky" | head -n 24 | tr '\n' ' ')
+rows_added "{\"prompt\":\"${prompt% }\",\"chosen\":\"a cat\",\"rejected\":\"no dog\"}"
+a_trap "d.jsonl:19: of an answer only one token is left, here and in 0 more rows; \
+raise --max_length or lower --max_prompt_length" d.jsonl --max_length 50 --max_prompt_length 0
+a_trap "nothing is left of 18 rows (18 too long, 0 ties, 0 bad); \
+raise --max_length or use --over_length truncate" a.train.jsonl \
+    --max_length 4 --max_prompt_length 2 --over_length drop
+
+it "doctor_traps_a_pad_that_is_the_eos_and_tokenizers_that_do_not_fit"
+a_trap "pair data; texts or prompts with completions are needed; \
+for lm convert it, or choose another --objective" a.train.jsonl --objective lm
+cp -r lm lm.keep
+# other_config SED: the model's configuration, changed
+other_config() { sed "$1" lm.keep/config.json > lm/config.json; }
+other_config 's/"pad_token_id": 1/"pad_token_id": 0/'
+a_trap "lm/config.json: pad is the eos, 0 \"<|endoftext|>\", which is trained" a.train.jsonl \
+    --objective dpo
+a_trap "from which the reward is read: programs that skip pad read another token; \
+set \"pad_token_id\" to a token" a.train.jsonl --pooling eos
+a_warning "pad is the eos, 0 \"<|endoftext|>\", which is harmless with this pooling" a.train.jsonl
+other_config 's/"pad_token_id": 1/"pad_token_id": null/'
+a_warning "no \"pad_token_id\", which other programs need for batches; \
+set it to a token that never occurs in a text, such as \"<|padding|>\"" a.train.jsonl
+other_config 's/"vocab_size": 300/"vocab_size": 290/'
+a_trap "300 pieces, but the model has 290; take the tokenizer the model was trained with" \
+    a.train.jsonl
+other_config ''
+sed 's/{/{"add_bos_token": true, "chat_template": "x",/' lm.keep/tokenizer_config.json \
+    > lm/tokenizer_config.json
+a_warning "the folder's chat template is not applied: messages become Human: and Assistant: turns" \
+    a.train.jsonl
+a_warning "other programs put \"<|endoftext|>\" before a text, training here does not" a.train.jsonl
+third '"prompt":"' '"prompt":"<|endoftext|>'
+a_trap "d.jsonl:3: two BOS: the text begins with \"<|endoftext|>\", \
+and other programs put one before it" d.jsonl
+
+finish

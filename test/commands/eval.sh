@@ -1,0 +1,104 @@
+# eval.sh - reward models on held-out pairs: the table, its lines of JSON, and the same table again.
+. "$(dirname "$0")/lib.sh"
+make_data
+make_lm
+make_reward
+make_singles
+
+it "eval_prints_a_table_of_models_by_sets_and_writes_pairs_and_metrics"
+works ./more eval $cut --model All=r s-a Mean=s-a+s-b Own=s-%s \
+    --eval a.test.jsonl b.test.jsonl:b --out e.jsonl
+cp out table
+holds table '^a: 16 pairs, 16 prompts; the longer answer wins [0-9.]* %$'
+holds table '^b: 8 pairs, 8 prompts;'
+holds table '^mean of the 2 sets;'
+for m in All s-a Mean Own; do counts 3 table "^$m  *[0-9.]* *[0-9.-]* \.\. "; done
+counts 2 table '^longer answer wins'
+counts 96 e.jsonl '"event":"pair"'
+counts 8 e.jsonl '"event":"metrics"'
+for k in accuracy accuracy_95 accuracy_strict tie_rate nll brier margin ece_5 ece_10 ece_20 \
+    ace_more_10 mce_10 confidence_ece_10 quantiles histogram correct wrong; do
+    counts 8 e.jsonl "\"event\":\"metrics\".*\"$k\":"
+done
+
+# deltas MODEL SET: r(chosen) - r(rejected) of each pair
+deltas() { sed -n "s/.*\"model\":\"$1\",\"eval\":\"$2\".*\"delta\":\([^,]*\),.*/\1/p" all.jsonl; }
+
+it "a_model_of_several_folders_has_their_mean_reward"
+works ./more eval $cut --model A=s-a B=s-b --eval a.test.jsonl b.test.jsonl --out e2.jsonl
+cat e.jsonl e2.jsonl > all.jsonl
+deltas s-a a > delta.1
+deltas B a > delta.2
+deltas Mean a > delta.3
+paste delta.1 delta.2 delta.3 | awk '
+    { d = ($1 + $2) / 2 - $3; if (d > 1e-7 || d < -1e-7) bad = 1 }
+    END { exit bad || NR != 16 }' || fault "not the mean"
+
+it "a_folder_with_a_percent_sign_is_each_sets_own"
+for of_set in "A a" "B b"; do
+    deltas Own ${of_set#* } > delta.1
+    deltas ${of_set% *} ${of_set#* } > delta.2
+    same delta.1 delta.2
+    [ -s delta.1 ] || fault "no pairs"
+done
+
+it "results_read_back_make_the_same_table"
+works ./more eval --from e.jsonl
+same out table
+works ./more eval $cut --model All=r s-a --eval a.test.jsonl b.test.jsonl --out x1.jsonl
+works ./more eval $cut --model Mean=s-a+s-b Own=s-%s --eval a.test.jsonl b.test.jsonl \
+    --from x1.jsonl
+same out table
+
+it "the_folds_of_a_file_are_its_pairs_each_once"
+for f in 0 1 2; do
+    works ./more eval $cut --model R=r --eval a.test.jsonl --folds 3 --fold $f --out fold.$f
+done
+works ./more eval $cut --model R=r --eval a.test.jsonl --out x.jsonl
+cat fold.? | grep '"event":"pair"' | sort > x1
+grep '"event":"pair"' x.jsonl | sort > x2
+same x1 x2
+lines 16 x1
+
+it "a_raw_head_is_a_function_of_its_seed"
+works ./more eval $cut --model Raw=lm --raw_head 1 --eval a.test.jsonl --out x1.jsonl
+works ./more eval $cut --model Raw=lm --raw_head 2 --eval a.test.jsonl --out x2.jsonl
+differ x1.jsonl x2.jsonl "one head for two seeds"
+
+it "results_that_are_there_are_not_lost_to_a_run_that_fails_or_reads_them"
+cp e.jsonl keep.jsonl
+works ./more eval $cut --from keep.jsonl --model New=r --eval a.test.jsonl --out keep.jsonl
+holds out '^Own  '
+cp e.jsonl kept.jsonl
+refused 66 "No such file" ./more eval $cut --model New=r --eval no-such.jsonl --out kept.jsonl
+[ -s kept.jsonl ] || fault "the old results are gone"
+
+it "models_of_other_tokenizers_are_averaged_but_only_on_the_same_rows"
+make_lm2
+works ./more train reward $recipe --model lm2 --train a.train.jsonl --max_steps 1 --out r2
+works ./more eval $cut --model Mean=r+r2 --eval a.test.jsonl
+refused 65 "leaves other pairs" ./more eval --max_length 40 --max_prompt_length 20 \
+    --over_length drop --model Mean=r+r2 --eval a.test.jsonl
+# a first row that one of them drops moves the answers of the others, also in the fold without it
+row='{"prompt":"\\n\\nHuman: who?\\n\\nAssistant:","chosen":" %s","rejected":" no"}\n'
+{
+    printf "$row" "$(yes the | head -n 55 | tr '\n' ' ')"
+    cat a.test.jsonl
+} > first.jsonl
+drop="--max_length 200 --max_prompt_length 20 --over_length drop --folds 2"
+for f in 0 1; do
+    for m in r+r2 r2+r; do
+        refused 65 "leaves other pairs" \
+            ./more eval $drop --fold $f --model Mean=$m --eval first.jsonl
+    done
+    works ./more eval $drop --fold $f --model Mean=r+r --eval first.jsonl
+done
+
+it "two_sets_or_two_models_of_one_name_are_refused"
+mkdir other
+cp b.test.jsonl other/a.test.jsonl
+refused 64 "a" ./more eval $cut --model r --eval a.test.jsonl other/a.test.jsonl
+refused 64 "r" ./more eval $cut --model r other/../r --eval a.test.jsonl
+refused 64 "" ./more eval $cut --model "R=" --eval a.test.jsonl
+
+finish

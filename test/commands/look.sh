@@ -1,0 +1,35 @@
+# look.sh - tokens, model folders and the machine looked at.
+. "$(dirname "$0")/lib.sh"
+make_data
+make_lm
+
+it "tokenize_shows_the_pieces_of_a_text"
+printf 'the sky, \303\244 sea\n\000\377' > bytes
+from bytes works ./more tokenize --model lm
+awk -F '\t' 'NF != 2 || $1 !~ /^[0-9]+$/ || $2 !~ /^".*"$/ { bad = 1 } END { exit bad }' out ||
+    fault "$(cat out)"
+printf 'the sky over the sea' > words
+from words works ./more tokenize --tokenizer lm/tokenizer.json
+[ "$(cut -f 2 out | tr -d '"\n')" = "the sky over the sea" ] || fault "$(cat out)"
+[ "$(wc -l < out)" -lt 15 ] || fault "nothing was learned"
+
+it "a_vocabulary_learned_apart_is_the_one_that_training_learns"
+works ./more tokenize --learn 300 --train text.jsonl --out v/w
+same v/w/tokenizer.json lm/tokenizer.json
+
+it "inspect_shows_what_a_folder_holds"
+make_singles
+works ./more inspect --model lm
+holds out '^GPT-NeoX, language model: [0-9]* parameters$'
+works ./more inspect --model s-b
+holds out '^GPT-NeoX, reward model: '
+holds out 'channels 32, layers 2, heads 2'
+holds out 'a score head, pooling mean'
+
+it "the_machine_and_the_gradients_of_a_model_can_be_checked"
+works ./more selftest
+holds out '^this machine keeps the contract$'
+works ./more gradcheck --model lm
+works ./more gradcheck --model s-b
+
+finish

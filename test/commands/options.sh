@@ -1,0 +1,97 @@
+# options.sh - the commands and their options; what has which is said here a second time, apart
+# from the program's table.
+. "$(dirname "$0")/lib.sh"
+
+all="threads quiet help"
+data="precision micro_batch_tokens max_length max_prompt_length over_length template prompt_key
+      chosen_key rejected_key"
+training="$data train eval out dtype learning_rate num_train_epochs max_steps weight_decay
+          adam_beta1 adam_beta2 adam_epsilon max_grad_norm warmup_ratio lr_scheduler_type
+          logging_steps eval_steps save_steps seed recompute"
+rewards="$training head_rate per_step_pairs pooling random_weights raw_head folds fold"
+policies="$training per_step_rows folds fold"
+points="logp reduction labels score_scale"
+reference="beta reference_cache"
+drawing="temperature top_k top_p min_p repetition_penalty max_new_tokens stop batch seed"
+prompts="prompts precision max_prompt_length template prompt_key chosen_key rejected_key"
+judging="judge judge_max_length judge_max_prompt_length micro_batch_tokens max_length out folds
+         fold"
+
+# options_of COMMAND: "..." is for those of an objective that is not listed here
+options_of() {
+    echo $all
+    case "$1" in
+    selftest) ;;
+    inspect | gradcheck) echo model ;;
+    *) echo model tokenizer ;;
+    esac
+    case "$1" in
+    "train lm")
+        echo $training then per_step_tokens
+        echo vocab_size hidden_size num_hidden_layers num_attention_heads ;;
+    "train reward") echo $rewards ;;
+    "train more") echo $rewards more normalize alpha ;;
+    "train sft") echo $policies logp reduction sft_on ;;
+    "train dpo") echo $policies logp $reference label_smoothing ;;
+    "train ipo") echo $policies logp $reference ;;
+    "train pointwise-dpo") echo $policies $points $reference log_z ;;
+    "train ulma") echo $policies $points $reference log_z demo demos sft_on compat ;;
+    "train unlikelihood") echo $policies $points ;;
+    "train kto") echo $policies $points $reference desirable_weight undesirable_weight ;;
+    "train orpo") echo $policies logp orpo_lambda ;;
+    "train simpo") echo $policies logp beta simpo_gamma ;;
+    "train "*) echo $policies ... ;;
+    eval) echo $data eval from out seed folds fold raw_head pooling reference beta logp ;;
+    score) echo $data raw_head pooling ;;
+    sample) echo $prompts $drawing n unique ;;
+    tokenize) echo train out learn ;;
+    doctor) echo $data train eval objective rows pooling recompute ;;
+    bestof) echo $prompts $drawing $judging n all ;;
+    compare) echo $prompts $drawing $judging reference ;;
+    bench) echo train out shape precision only rounds max_length max_prompt_length ;;
+    esac
+}
+# the commands that the help lists, with train_dpo for `train dpo`
+commands=$(./more --help | awk '/^    more [a-z]/ { print $2 == "train" ? $2 "_" $3 : $2 }')
+
+it "help_lists_the_commands"
+works ./more --help
+works ./more train --help
+for c in train_lm train_reward train_more train_sft train_dpo train_ulma doctor eval score sample \
+    tokenize inspect; do
+    case " $(echo $commands) " in
+    *" $c "*) ;;
+    *) fault "no $c" ;;
+    esac
+done
+
+it "the_help_of_every_command_mentions_its_options_and_no_other"
+for c in $commands; do
+    command=$(echo $c | tr _ ' ')
+    works ./more $command --help
+    sed -n 's/^    --\([a-z0-9_]*\).*/\1/p' out | sort > have
+    options_of "$command" | tr ' ' '\n' | sort > want
+    if grep -q '^[.]' want; then
+        grep -v '^[.]' want | comm -13 have - > differences
+    else
+        diff have want > differences
+    fi
+    [ ! -s differences ] || fault "$command: $(cat differences)"
+done
+
+it "an_option_of_another_command_is_refused"
+for c in $commands; do
+    command=$(echo $c | tr _ ' ')
+    see="unknown option of more $command; see --help"
+    refused 64 "--frobnicate: $see" ./more $command --frobnicate 3
+    own=" $(echo $(options_of "$command")) "
+    for o in train eval out dtype then vocab_size seed learning_rate head_rate more pooling folds \
+        from raw_head learn max_length top_k; do
+        case "$own" in
+        *" $o "*) ;;
+        *) refused 64 "--$o: $see" ./more $command --$o ;;
+        esac
+    done
+done
+
+finish

@@ -1,0 +1,266 @@
+# policy.sh - SFT, DPO, ULMA and the other policies, their reference, and their held-out numbers.
+. "$(dirname "$0")/lib.sh"
+make_data
+make_lm
+make_points
+sed 's/"label":true/"score":4.5/; s/"label":false/"score":1.5/' points.jsonl > scores.jsonl
+sed 's/"label":true/"score":1.0/; s/"label":false/"score":0/' points.jsonl > ones.jsonl
+
+# keys FOLDER KEY...: every line of training has them
+keys() {
+    folder=$1
+    shift
+    steps=$(grep -c '"event":"train"' $folder/log.jsonl)
+    for k in "$@"; do counts "$steps" $folder/log.jsonl "\"event\":\"train\".*\"$k\":"; done
+}
+# hash TEXT: the last command's hash is $one; or else TEXT.  other_hash TEXT: it is not
+hash() { [ "$(sha)" = "$one" ] || fault "$1"; }
+other_hash() { [ "$(sha)" != "$one" ] || fault "$1"; }
+
+it "every_policys_loss_goes_down_and_its_folder_is_a_language_model"
+for o in $objectives; do
+    rows=18                                            # a step takes all rows
+    [ $o != sft ] || rows=9
+    works ./more train $o $policy --per_step_rows $rows --num_train_epochs 8 \
+        --train "$(rows_of $o)" --eval a.test.jsonl --out p-$o
+    cp err p-$o.err
+    sed -n 's/.*"event":"train".*"loss":\([^,]*\),.*/\1/p' p-$o/log.jsonl > loss
+    awk '{ x[NR] = $1 } END { exit !(NR == 8 && x[8] < x[1]) }' loss || fault "$o: $(cat loss)"
+    holds p-$o.err '^a: accuracy [0-9.]*  margin '
+    holds p-$o/config.json GPTNeoXForCausalLM
+    holds p-$o/log.jsonl '"eval_a_accuracy":'
+    holds p-$o/log.jsonl '"eval_a_perplexity":'
+done
+
+it "policies_log_rewards_log_probabilities_and_the_distance_from_the_start"
+of_pairs="rewards/chosen rewards/margins rewards/accuracies logps/chosen logps/rejected"
+for o in dpo ipo; do keys p-$o $of_pairs rewards/rejected kl kl_per_token; done
+for o in orpo simpo; do keys p-$o $of_pairs; done
+for o in pointwise-dpo ulma kto; do keys p-$o kl kl_per_token; done
+for o in pointwise-dpo ulma unlikelihood kto; do
+    for k in rewards/positive rewards/negative logps/positive logps/negative; do
+        holds p-$o/log.jsonl "\"$k\":"
+    done
+done
+holds p-kto/log.jsonl '"kl_mismatched":'
+line='^step [0-9]*/[0-9]*  loss [0-9.]*  accuracy [0-9.]*  margin [-0-9.]*'
+holds p-dpo.err "$line  chosen [-0-9.]*  rejected [-0-9.]*  [0-9]* tokens/s"
+holds p-kto.err '^labels: 9 true, 9 false$'
+holds p-sft.err '^points: 9 of 18 rows have the label true and are imitated$'
+
+it "a_policy_starts_as_its_reference_and_says_so"
+agree='[0-9]* texts agree to the last bit; the loss starts at 0.693147 = log 2$'
+for o in dpo pointwise-dpo; do holds p-$o.err "^the policy is the reference: $agree"; done
+grep '"step":1,' p-dpo/log.jsonl > first
+holds first '"loss":0.69314.*"rewards/accuracies":0.5,.*"kl":0,'
+
+# ---------------------------------------------------------------------------------------- reference
+
+again() { works ./more train dpo $policy --max_steps 2 --out p-again "$@"; }
+kept=p-again/reference.bin
+
+it "the_references_log_probabilities_are_computed_once"
+again --train a.train.jsonl
+one=$(sha)
+holds err "^reference: 36 log-probabilities in [0-9.]* s, kept in $kept$"
+again --train a.train.jsonl --beta 0.3 --seed 5
+holds err "^reference: 36 log-probabilities of the same weights and texts from $kept$"
+again --train a.train.jsonl --micro_batch_tokens 100
+holds err "of the same weights and texts"
+hash "another hash from the cache"
+works ./more train dpo $policy --max_steps 1 --train a.train.jsonl --out x --reference_cache $kept
+holds err "of the same weights and texts from $kept"
+
+it "other_weights_texts_or_options_and_damage_make_the_reference_anew"
+# from_sft: training from other weights
+from_sft() {
+    works ./more train dpo --model p-sft $cut --per_step_rows 6 --max_steps 1 \
+        --train a.train.jsonl --out p-again
+}
+for other in "--train b.train.jsonl" "--train a.train.jsonl --eval a.test.jsonl" \
+    "--train a.train.jsonl --max_prompt_length 10" "--train a.train.jsonl --precision bf16"; do
+    again --train a.train.jsonl
+    again $other
+    holds err "reference.bin: of other weights, texts or options; computed again"
+done
+again --train a.train.jsonl
+from_sft
+holds err "reference.bin: of other weights, texts or options; computed again"
+head -c 300 $kept > x.bin
+cp x.bin $kept
+from_sft
+holds err "reference.bin: damaged; computed again"
+mkdir folder
+refused 66 "folder: " \
+    ./more train dpo $policy --max_steps 1 --train a.train.jsonl --out x --reference_cache folder
+
+# ------------------------------------------------------------------ what an objective makes of rows
+
+it "ulma_with_demonstrations_alone_is_sft_and_without_any_is_pointwise_dpo"
+works ./more train sft $policy --train demos.jsonl --logp mean --reduction joint --out x
+one=$(sha)
+works ./more train ulma $policy --train points.jsonl --logp mean --out x
+other_hash "labels made no difference"
+grep true points.jsonl > true.jsonl
+works ./more train ulma $policy --train true.jsonl --logp mean --out x
+hash "ulma is not sft"
+refused 64 "choose --reduction joint" \
+    ./more train sft $policy --train true.jsonl --logp mean --out x
+works ./more train sft $policy --train true.jsonl --logp mean --reduction joint --out x
+hash "true points are not demonstrations"
+works ./more train ulma $policy --demos none --train points.jsonl --out x
+one=$(sha)
+works ./more train pointwise-dpo $policy --train points.jsonl --out x
+hash "ulma without demonstrations is not pointwise-dpo"
+
+it "scores_are_scaled_as_asked_and_pairs_are_two_points"
+works ./more train ulma $policy --train scores.jsonl --score_scale symmetric --demo demos.jsonl \
+    --out x
+holds err '^scores from 1.5 to 4.5, mapped to \[-1, 1\], as numbers to reach$'
+holds x/log.jsonl '"rewards/demos":'
+holds x/log.jsonl '"rewards/scored":'
+works ./more train kto $policy --train scores.jsonl --score_scale unit --labels binary --out x
+one=$(sha)
+holds err '^scores from 1.5 to 4.5, mapped to \[0, 1\], as soft labels$'
+works ./more train kto $policy --train points.jsonl --out x
+hash "the ends of the scale are not the labels"
+works ./more train kto $policy --train a.train.jsonl --out x
+holds err '^labels: 18 true, 18 false$'
+
+it "compat_ulma_release_is_what_its_help_says"
+works ./more train ulma $policy --compat ulma-release --train ones.jsonl --out x
+one=$(sha)
+holds err 'logp=mean  reduction=class-means'
+works ./more train ulma $policy --logp mean --reduction class-means --train points.jsonl --out x
+hash "its parts make something else"
+works ./more train ulma $policy --logp mean --train points.jsonl --out x
+other_hash "class means made no difference"
+
+it "sft_imitates_completions_conversations_and_a_side_of_pairs"
+works ./more train sft $policy --train a.train.jsonl --out x
+one=$(sha)
+sed 's/,"rejected":.*/}/; s/"chosen"/"completion"/' a.train.jsonl > chosen.jsonl
+works ./more train sft $policy --train chosen.jsonl --out x
+hash "not the chosen answers"
+for side in rejected both; do
+    works ./more train sft $policy --sft_on $side --train a.train.jsonl --out x
+    other_hash "$side is chosen"
+done
+turns='{"role":"user","content":"sky"},{"role":"assistant","content":"blue"}'
+echo "{\"messages\":[$turns]}" > chat.jsonl
+works ./more train sft $policy --per_step_rows 1 --train chat.jsonl --eval chat.jsonl --out x
+holds err '^chat: perplexity of the answers [0-9.]*, mean over texts [0-9.]*$'
+
+# ------------------------------------------------------------------------------------ held-out rows
+
+it "eval_of_policies_prints_what_training_printed_and_a_reference_has_no_reward"
+works ./more eval $cut --reference lm --model DPO=p-dpo SimPO=p-simpo \
+    --eval a.test.jsonl points.jsonl chat.jsonl --out p.jsonl
+holds out '^a: 16 pairs, 16 prompts;'
+counts 2 out '^DPO  \|^SimPO  '
+auc='AUC 1*0*\.[0-9]* (95 % [0-9.]* \.\. [0-9.]*, [0-9]* prompts) of 9 good texts above 9 others'
+holds out "^DPO on points: $auc  perplexity of good answers "
+counts 6 p.jsonl '"event":"policy"'
+grep '"event":"metrics","model":"DPO"' p.jsonl > metrics
+grep '"eval_a_margin":' p-dpo/log.jsonl > last
+field metrics margin > in_eval
+field last eval_a_margin > in_training
+same in_eval in_training
+lines 1 in_eval
+works ./more eval $cut --reference lm --model Start=lm --eval a.test.jsonl
+holds out '^Start  *50.00 .* 1.000 '
+
+it "chosen_answers_that_become_less_likely_are_explained"
+awk '{ sub(/"chosen":" yes/, "\"chosen\":\" no"); print }' a.train.jsonl > alike.jsonl
+hard="$policy --learning_rate 3e-2 --max_grad_norm 0 --num_train_epochs 20 --train alike.jsonl"
+works ./more train dpo $hard --out x
+less="chosen answers became less likely: their mean log-probability against the reference went from"
+holds err "^$less [-0-9.]* in the$"
+works ./more train orpo $hard --orpo_lambda 1000 --out x
+grep '"event":"train"' x/log.jsonl > steps
+field steps logps/chosen > logps
+awk 'NR == 1 { first = $1 } { last = $1 } END { exit !(last < first) }' logps ||
+    fault "under orpo they did not"
+lacks err "asks for the difference alone"              # orpo imitates too
+
+it "true_answers_alone_are_all_good"
+for i in 1 2 3 4 5 6 7 8 9 10 11; do
+    echo "{\"prompt\":\"a$i\",\"completion\":\" b\",\"label\":true}"
+done > alone.jsonl
+works ./more eval $cut --reference lm --model DPO=p-dpo --eval alone.jsonl
+holds out 'perplexity of good answers [0-9.]*'
+
+it "what_a_policy_cannot_be_trained_on_is_refused_and_the_remedy_named"
+make_reward
+make_lm2
+grep false points.jsonl > false.jsonl
+head -n 1 points.jsonl > one.jsonl
+refused 65 "points.jsonl: point data; pairs are needed (chosen and rejected)" \
+    ./more train dpo $policy --train points.jsonl --out x
+need="points (a completion with label or score) or pairs are needed"
+refused 65 "demos.jsonl: completion data; $need" \
+    ./more train kto $policy --train demos.jsonl --out x
+need="completions, pairs or points are needed (train lm takes texts)"
+refused 65 "text.jsonl: text data; $need" ./more train sft $policy --train text.jsonl --out x
+need="pairs, points or completions are needed"
+refused 65 "text.jsonl: text data; $need" \
+    ./more train dpo $policy --train a.train.jsonl --eval text.jsonl --out x
+refused 65 "text.jsonl: text data; $need" \
+    ./more eval $cut --reference lm --model p-dpo --eval text.jsonl
+refused 65 "scores.jsonl:1: the score 4.5 does not say whether to imitate" \
+    ./more train sft $policy --train scores.jsonl --out x
+refused 65 "no row has the label true: nothing to imitate" \
+    ./more train sft $policy --train false.jsonl --out x
+refused 65 "scores from 1.5 to 4.5 where labels are needed" \
+    ./more train kto $policy --train scores.jsonl --out x
+refused 65 "scores from 1.5 to 4.5 are no labels; --score_scale unit" \
+    ./more train ulma $policy --labels binary --train scores.jsonl --out x
+refused 65 "--score_scale: every score is 1" \
+    ./more train ulma $policy --score_scale unit --train alone.jsonl --out x
+refused 64 "--demos positives: scores have no positives" \
+    ./more train ulma $policy --demos positives --train scores.jsonl --out x
+refused 65 "all rows have one prompt; kto's KL needs answers to other prompts" \
+    ./more train kto $policy --per_step_rows 1 --train one.jsonl --out x
+refused 64 "--max_prompt_length is needed" \
+    ./more train kto $policy --max_prompt_length 0 --train points.jsonl --out x
+refused 65 "too little data for a single step; lower --per_step_pairs, --per_step_rows" \
+    ./more train dpo $policy --per_step_rows 60 --train a.train.jsonl --out x
+refused 64 "--model is needed: the folder to start from" \
+    ./more train sft $cut --train demos.jsonl --out x
+refused 65 "a reward model, which predicts no tokens" \
+    ./more train dpo --model r $cut --train a.train.jsonl --out x
+refused 66 "no-such" ./more eval $cut --reference no-such --model p-dpo --eval a.test.jsonl
+refused 65 "has another tokenizer than the reference" \
+    ./more eval $cut --reference lm2 --model p-dpo --eval a.test.jsonl
+refused 64 "--label_smoothing 0.6: a number" ./more train dpo $policy --label_smoothing 0.6
+if command -v sha256sum > x.out; then                  # a cache of the right key, other numbers
+    again --train a.train.jsonl
+    {
+        head -c 80 $kept
+        head -c 288 /dev/zero
+    } > x.bin
+    {
+        cat x.bin
+        sha256sum < x.bin | head -c 64
+    } > $kept
+    refused 65 "$kept is not of these weights; remove it" \
+        ./more train dpo $policy --train a.train.jsonl --out p-again
+fi
+
+it "policies_leave_a_fold_out_and_eval_takes_it_alone"
+for f in 0 1; do
+    works ./more train sft $policy --per_step_rows 3 --max_steps 2 --train a.train.jsonl \
+        --folds 2 --fold $f --out fold-$f
+    works ./more eval $cut --reference lm --model p=p-dpo --eval a.test.jsonl \
+        --folds 2 --fold $f --out fold.$f
+done
+differ fold-0/model.safetensors fold-1/model.safetensors "two folds, one policy"
+sed -n 's/.*"event":"policy".*"n":\([0-9]*\).*/\1/p' fold.0 fold.1 |
+    awk '{ n += $1 } END { exit n != 32 || NR != 2 }' || fault "folds"
+head -n 1 a.train.jsonl > one.jsonl
+for f in 0 1; do                                       # the one row is in one of the two folds
+    ./more train sft $policy --per_step_rows 1 --train one.jsonl --folds 2 --fold $f --out w 2>&1
+done > both.out
+holds both.out "one.jsonl: no rows outside fold [01] of 2"
+
+finish

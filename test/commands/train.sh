@@ -1,0 +1,106 @@
+# train.sh - language models and reward models: what a run prints, logs, saves and depends on.
+. "$(dirname "$0")/lib.sh"
+make_data
+
+it "a_language_model_and_reward_models_are_trained_from_small_files"
+make_lm
+cp err lm.err
+make_reward
+make_singles
+
+it "a_run_says_its_settings_its_memory_its_progress_and_what_it_learned"
+holds lm.err '^more train lm$'
+holds lm.err 'hidden_size=32'
+holds lm.err 'seed=42'
+holds lm.err '^text: 30 rows of kind text, 30 kept, 0 dropped (too long), 0 ties, 0 truncated'
+holds lm.err '^[0-9]* parameters, [0-9]* steps, [0-9.]* GiB needed, [0-9]* threads, '
+holds lm.err '^step [0-9]*/[0-9]*  loss [0-9.]*  [0-9]* tokens/s  [0-9]*:[0-9][0-9] left'
+holds lm.err '^other: [0-9.]* bits per byte$'
+
+it "recompute_takes_less_memory"
+# needed OPTION...: GiB, as announced
+needed() {
+    works ./more train lm $new --max_steps 1 --train text.jsonl --out x "$@"
+    gib=$(sed -n 's/.* steps, \([0-9.]*\) GiB needed.*/\1/p' err)
+}
+big="--micro_batch_tokens 8000 --num_hidden_layers 6"
+needed $big
+stored=$gib
+needed $big --recompute
+echo "$stored $gib" | awk '{ exit !($2 > 0 && $2 < $1 / 2) }' || fault "$gib GiB of $stored"
+works ./more inspect --model lm
+holds out '^training 4096 rows at a time takes [0-9.]* GiB, with --recompute [0-9.]*$'
+
+it "the_hash_printed_logged_and_shown_is_that_of_the_file"
+works ./more inspect --model lm
+[ "$(sha)" = "$lm_sha" ] || fault "inspect: $(sha)"
+if command -v sha256sum > x.out; then
+    [ "$(sha256sum < lm/model.safetensors)" = "$lm_sha  -" ] || fault "sha256sum"
+fi
+holds lm/log.jsonl "\"weights_sha256\":\"$lm_sha\""
+
+it "a_model_folder_is_whole_and_leaves_no_temporary_files"
+for f in config.json model.safetensors tokenizer.json tokenizer_config.json \
+    special_tokens_map.json log.jsonl; do
+    [ -s r/$f ] || fault "no $f"
+done
+[ -z "$(find . -name '*.tmp')" ] || fault "$(find . -name '*.tmp')"
+same lm/tokenizer.json r/tokenizer.json
+holds r/config.json GPTNeoXForSequenceClassification
+
+it "more_logs_lambda_loss_and_gradient_norm_of_each_set_and_lambda_sums_to_1"
+for m in release paper uniform; do
+    works ./more train more --more $m $pairs --train $abc --out m-$m
+    for k in a b c; do
+        norm=''
+        [ $m = uniform ] || norm=",\"grad_norm/$k\":[0-9.]*"
+        holds m-$m/log.jsonl "\"lambda/$k\":0.[0-9]*,\"loss/$k\":[0-9.]*$norm"
+    done
+    grep '"event":"train"' m-$m/log.jsonl | awk -F'"lambda/[abc]":' '
+        { sum = $2 + $3 + $4; if (sum < .99999 || sum > 1.00001) bad = 1 }
+        END { exit bad || NR != 4 }' || fault "$m: lambda"
+done
+counts 4 m-uniform/log.jsonl '"lambda/a":0.333333,'
+
+it "weights_are_stored_in_16_bits_when_asked"
+works ./more train lm $new --train text.jsonl --then other.jsonl --out x --dtype f16
+half=$(wc -c < x/model.safetensors) whole=$(wc -c < lm/model.safetensors)
+[ $((half * 19 / 10)) -lt $((whole)) ] || fault "f16 is not smaller"
+works ./more train reward $recipe --train c.train.jsonl --model x --out x --dtype bf16
+from c.train.jsonl works ./more score --model x
+
+it "evaluating_and_saving_on_the_way_changes_nothing"
+works ./more train reward $pairs --train a.train.jsonl --eval a.test.jsonl --eval_steps 2 \
+    --save_steps 3 --out x
+counts 2 x/log.jsonl '"event":"eval","step":[23],"eval_a_loss":'
+same x/model.safetensors s-a/model.safetensors
+
+it "random_weights_starts_from_others"
+works ./more train reward $pairs --train $abc --random_weights --out x
+[ "$(sha)" != "$r_sha" ] || fault "the same as without"
+
+it "raw_head_starts_from_a_random_head_of_that_seed"
+for seed in 3 4; do
+    works ./more train reward $pairs --train $abc --raw_head $seed --out raw-$seed
+done
+differ raw-3/model.safetensors r/model.safetensors "the same as from a zero head"
+differ raw-3/model.safetensors raw-4/model.safetensors "one head for two seeds"
+
+it "training_leaves_a_fold_out"
+for f in 0 1; do works ./more train reward $pairs --train $abc --folds 2 --fold $f --out f-$f; done
+differ f-0/model.safetensors f-1/model.safetensors "two folds, one model"
+head -n 1 a.train.jsonl > one.jsonl
+for f in 0 1; do                                       # the one row is in one of the two folds
+    run ./more eval $cut --model r --eval one.jsonl --folds 2 --fold $f
+    if [ $code = 0 ]; then mine=$f; fi
+done
+refused 65 "no pairs to train on" \
+    ./more train reward $pairs --train one.jsonl --folds 2 --fold "$mine" --out x
+
+it "the_seed_changes_the_result"
+works ./more train reward $pairs --seed 7 --train $abc --out x
+[ "$(sha)" != "$r_sha" ] || fault "the same pairs in the same order"
+works ./more train lm $new --seed 7 --train text.jsonl --out x
+[ "$(sha)" != "$lm_sha" ] || fault "the same weights"
+
+finish

@@ -1,0 +1,81 @@
+# usage.sh - what is refused before anything is read: exit code 64.
+. "$(dirname "$0")/lib.sh"
+make_data
+make_lm
+make_reward
+
+it "an_unknown_command_is_a_usage_error"
+run ./more
+[ $code = 64 ] || fault "exit $code"
+for c in frobnicate "train" "train frobnicate" "eval2"; do
+    run ./more $c
+    [ $code = 64 ] || fault "exit $code: $c"
+    holds err "^more: $c.*: unknown command; see more --help"
+done
+
+it "a_missing_value_is_a_usage_error"
+refused 64 "--out: a value is missing" ./more train lm --train x --out
+refused 64 "--out: a value is missing" ./more train lm --out --train x
+refused 64 "--model: a value is missing" ./more eval --model
+refused 64 "model: not an option; see more score --help" ./more score model
+refused 64 "-x: not an option" ./more score -x 3
+refused 64 "--out" ./more train lm --train no-such.jsonl --out ""
+refused 64 "--model" ./more score --model=
+
+it "a_value_out_of_range_is_a_usage_error"
+for o in "max_steps -1" "max_steps 1.5" "max_steps 3000000000" "max_steps x" "max_steps 1x" \
+    "learning_rate nan" "learning_rate -1" "learning_rate inf" "warmup_ratio 1.01" "adam_beta1 1" \
+    "per_step_tokens 0" "vocab_size 257" "max_length 1" "threads -1" "num_train_epochs 0" \
+    "seed -1"; do
+    refused 64 "--$o: a " ./more train lm --${o% *} "${o#* }"
+done
+for o in "over_length cut" "lr_scheduler_type step"; do
+    refused 64 "--$o: unknown; see --help for the choices" ./more train lm --${o% *} "${o#* }"
+done
+refused 64 "--pooling first: unknown" ./more train more --pooling first
+refused 64 "--more none: unknown" ./more train more --more=none
+refused 64 "--normalize l3: unknown" ./more train more --normalize l3
+refused 64 "--dtype f8: unknown; see --help for the choices" \
+    ./more train reward $pairs --train $abc --out f8 --dtype f8
+[ ! -f f8/log.jsonl ] || fault "it was noticed after training only"
+refused 64 "--template chatml: unknown" \
+    ./more train reward $pairs --train $abc --out x --template chatml
+refused 64 "MORE_ISA=z80: unknown here" env MORE_ISA=z80 ./more inspect --model lm
+
+it "what_a_command_cannot_do_without_is_asked_for"
+refused 64 "--train is needed" ./more train lm --out x
+refused 64 "--out is needed" ./more train lm --train text.jsonl
+refused 64 "--model is needed" ./more train reward --train $abc --out x
+refused 64 "--model and --eval are needed, or --from" ./more eval --model r
+refused 64 "--model is needed" ./more score
+refused 64 "--model is needed" ./more sample
+refused 64 "--model is needed" ./more inspect
+refused 64 "--model is needed" ./more doctor --train text.jsonl
+refused 64 "--train is needed" ./more doctor --model lm
+refused 64 "standard input" ./more doctor --model lm --train -
+refused 64 "the model has 2048 positions" \
+    ./more doctor --model lm --train text.jsonl --max_length 4096
+refused 64 "--tokenizer or --model is needed" ./more tokenize
+refused 64 "--learn needs --train and --out" ./more tokenize --learn 300
+refused 64 "at least 258 pieces are needed" \
+    ./more tokenize --learn 257 --train text.jsonl --out x
+refused 64 "--fold must be below --folds" \
+    ./more train reward $pairs --train $abc --out x --folds 3 --fold 3
+refused 64 "--fold must be below --folds" \
+    ./more eval --model r --eval a.test.jsonl --folds 3 --fold 3
+refused 64 "--fold must be below --folds" ./more train reward $pairs --train $abc --out x --fold 1
+refused 64 "--hidden_size must be a multiple of 4 x --num_attention_heads" \
+    ./more train lm $new --train text.jsonl --out x --num_attention_heads 3
+refused 64 "the model has 2048 positions" ./more score --model r --max_length 4096
+refused 64 "leaves no room for an answer" \
+    ./more score --model r --max_length 64 --max_prompt_length 63
+refused 64 "--model: " ./more score --model r lm
+refused 64 "--model: " ./more train reward $pairs --model r --train $abc --out x
+refused 64 "more than" ./more train lm --train $(awk 'BEGIN { for (; i < 1025; i++) print "x" }')
+
+it "dashes_equal_signs_and_other_names_of_options_are_understood"
+works ./more inspect --model_name_or_path lm
+works ./more train lm $new --train text.jsonl --output-dir=x --max-steps 1 --num_layers 1 \
+    --num-heads 4 --quiet
+
+finish
