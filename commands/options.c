@@ -163,7 +163,7 @@ static const struct Option {
      "where the reward is read, of a model without a head or to train: last token (standard), end, mean"},
     {"more",                MORE, CHOICE, &opt.more, 0, 0, 0, more_ways, 0,
      "weights as in the released code, as in the paper, or 1/K"},
-    {"normalize",           MORE, CHOICE, &opt.normalize, -1, 0, 0, more_normalizers, 0,
+    {"normalize",           MORE, CHOICE, &opt.normalize, -1, 0, 0, normalizer_names, 0,
      "of head gradients; standard: l2 (release), none (paper)"},
     {"alpha",               MORE, REAL, &opt.alpha, 0.99, 0, 1, 0, 0,
      "momentum of release: weight of the new gradient"},

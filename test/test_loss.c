@@ -15,7 +15,7 @@ static void random_gradients(float *g, int K, int C, int test, int unit) {
     }
 }
 
-static double norm2(const double *lambda, const double *M, int K) { return quadratic(lambda, M, K); }
+static double norm2(const double *lambda, const double *M, int K) { return combined_norm2(lambda, M, K); }
 
 static void check_simplex(const double *lambda, int K) {
     double sum = 0;
@@ -632,7 +632,7 @@ static void test_head_gradient_has_the_papers_closed_form(void) {
     CHECK_NEAR(M[0], .153879, 1e-6);
     CHECK_NEAR(M[1], -.021102, 1e-6);
     CHECK_NEAR(M[3], .157109, 1e-6);
-    for (int mode = 0; mode < MORE_MODES; mode++) {
+    for (int mode = 0; mode < MORE_UNIFORM; mode++) {
         weights(lambda, g, (MoreMode)mode, NORMALIZE_NONE, 2, 2);
         CHECK_NEAR(lambda[0], .504573, 1e-6);
     }
@@ -682,8 +682,8 @@ static void test_head_gradient_is_the_finite_difference_of_the_weighted_loss_wit
 static void test_one_data_set_has_lambda_exactly_1(void) {
     float g[4] = {3, -1, 2, .5f}, zero[4] = {0}, d[4] = {0}, r[2] = {.3f, .1f}, w = 1;
     double lambda[1];
-    for (int mode = 0; mode < MORE_MODES; mode++)
-        for (int normalizer = 0; normalizer < NORMALIZERS; normalizer++) {
+    for (int mode = 0; mode < MORE_UNIFORM; mode++)
+        for (int normalizer = 0; normalizer < NUM_NORMALIZERS; normalizer++) {
             weights(lambda, g, (MoreMode)mode, (Normalizer)normalizer, 1, 4);
             CHECK(lambda[0] == 1);
             weights(lambda, zero, (MoreMode)mode, (Normalizer)normalizer, 1, 4);
@@ -696,13 +696,17 @@ static void test_one_data_set_has_lambda_exactly_1(void) {
 }
 
 static void test_uniform_lambda_is_the_multitask_mean(void) {
-    enum { K = 4, G = 3 };                                             // groups of one pair per set
-    float chosen[K*G], rejected[K*G], grouped[K*G], d[4*K*G] = {0};
-    for (int j = 0; j < K*G; j++) chosen[j] = (float)normal(3, j), rejected[j] = (float)normal(4, j);
-    double lambda = 1.0 / K, mean = 0;
-    for (int j = 0; j < K*G; j++) grouped[j] = (float)(lambda / G);
-    for (int j = 0; j < K*G; j++) mean += log1p(exp((double)rejected[j] - chosen[j])) / (K*G);
-    CHECK_NEAR(reward_bt_loss(d, d + K*G, chosen, rejected, grouped, NULL, K*G), mean, 1e-7);
+    enum { K = 4, G = 3 };                                 // bundles of one pair per set
+    float chosen[K*G], rejected[K*G], weight[K*G], g[K] = {1, 2, 3, 4}, d[2*K*G] = {0};
+    double lambda[K], mean = 0;
+    weights(lambda, g, MORE_UNIFORM, NORMALIZE_NONE, K, 1);
+    for (int j = 0; j < K*G; j++) {
+        chosen[j] = (float)normal(3, j);
+        rejected[j] = (float)normal(4, j);
+        weight[j] = (float)(lambda[j % K] / G);
+        mean += log1p(exp((double)rejected[j] - chosen[j])) / (K*G);
+    }
+    CHECK_NEAR(reward_bt_loss(d, d + K*G, chosen, rejected, weight, NULL, K*G), mean, 1e-7);
 }
 
 static void test_two_sets_have_the_closed_form_in_either_order(void) {
@@ -714,7 +718,7 @@ static void test_two_sets_have_the_closed_form_in_either_order(void) {
         more_gram(M, g, 2, 2);
         double gamma = (M[3] - M[1]) / (M[0] + M[3] - 2*M[1]), exact = gamma < 0 ? 0 : gamma > 1 ? 1 : gamma;
         double release = gamma >= 1 ? .999 : gamma <= 0 ? .001 : gamma;
-        for (int mode = 0; mode < MORE_MODES; mode++) {
+        for (int mode = 0; mode < MORE_UNIFORM; mode++) {
             weights(x, g, (MoreMode)mode, NORMALIZE_NONE, 2, 2);
             weights(y, swapped, (MoreMode)mode, NORMALIZE_NONE, 2, 2);
             CHECK_NEAR(x[0], mode == MORE_PAPER ? exact : release, 1e-12);
@@ -726,7 +730,7 @@ static void test_two_sets_have_the_closed_form_in_either_order(void) {
 static void test_opposite_and_parallel_vectors_of_the_specification(void) {
     float opposite[4] = {3, 0, -1, 0}, parallel[4] = {1, 2, 2, 4};
     double M[4], lambda[2];
-    for (int mode = 0; mode < MORE_MODES; mode++) {
+    for (int mode = 0; mode < MORE_UNIFORM; mode++) {
         weights(lambda, opposite, (MoreMode)mode, NORMALIZE_NONE, 2, 2);
         more_gram(M, opposite, 2, 2);
         CHECK_NEAR(lambda[0], .25, 1e-12);
@@ -742,7 +746,7 @@ static void test_l2_gives_two_sets_one_half_each(void) {
         double lambda[2];
         random_gradients(g, 2, 5, 300 + n, 0);
         for (int c = 0; c < 5; c++) g[c] *= 1000;
-        for (int mode = 0; mode < MORE_MODES; mode++) {
+        for (int mode = 0; mode < MORE_UNIFORM; mode++) {
             weights(lambda, g, (MoreMode)mode, NORMALIZE_L2, 2, 5);
             CHECK_NEAR(lambda[0], .5, 1e-12);
         }
@@ -753,7 +757,7 @@ static void test_identical_gradients_combine_to_themselves(void) {
     float g[5*3];
     double lambda[5];
     for (int k = 0; k < 15; k++) g[k] = (float)(k % 3) - 0.7f;
-    for (int mode = 0; mode < MORE_MODES; mode++) {
+    for (int mode = 0; mode < MORE_UNIFORM; mode++) {
         weights(lambda, g, (MoreMode)mode, NORMALIZE_NONE, 5, 3);
         check_simplex(lambda, 5);
         for (int c = 0; c < 3; c++) {
@@ -770,7 +774,7 @@ static void test_orthogonal_gradients_get_weights_by_the_inverse_square_of_their
     double M[25], lambda[5], want[3] = {16/21.0, 4/21.0, 1/21.0};      // .761905 .190476 .047619
     for (int i = 0; i < 5; i++) unit[6*i] = 1;
     more_gram(M, unit, 5, 5);
-    for (int mode = 0; mode < MORE_MODES; mode++) {
+    for (int mode = 0; mode < MORE_UNIFORM; mode++) {
         double eps = mode == MORE_PAPER ? 1e-12 : 2e-3;
         weights(lambda, unit, (MoreMode)mode, NORMALIZE_L2, 5, 5);
         for (int i = 0; i < 5; i++) CHECK_NEAR(lambda[i], .2, eps);
@@ -793,6 +797,46 @@ static void test_three_planar_vectors_of_the_specification(void) {
     CHECK_NEAR(norm2(lambda, M, 3), .00384615, 1e-8);
     more_min_norm_fw(lambda, M, 3);
     for (int i = 0; i < 3; i++) CHECK_NEAR(lambda[i], want_b[i], 2e-3);
+}
+
+// lambda of Wolfe's algorithm underway
+static void check_corral(const Wolfe *s, int n, double a, double b, double c) {
+    const double want[3] = {a, b, c};
+    double sum = 0;
+    for (int i = 0; i < 3; i++) sum += s->w[i] * s->z[i];
+    for (int i = 0; i < 3; i++) CHECK_NEAR(s->w[i] * s->z[i] / sum, want[i], 1e-15);
+    CHECK(s->n == n);
+}
+
+static void test_wolfes_algorithm_takes_the_steps_of_its_example(void) {
+    const float abc[6] = {-3, 1, 3, 1, 0, 2};
+    double M[9], y[3], lambda[3];
+    Wolfe s;
+    more_gram(M, abc, 3, 2);
+    CHECK(wolfe_start(&s, M, 3));
+    check_corral(&s, 1, 0, 0, 1);
+    CHECK_NEAR(4 * combined_norm2(s.z, s.R, 3), 4, 1e-14);             // min ||g||^2 = 4
+    CHECK(entering_point(&s, combined_norm2(s.z, s.R, 3)) == 0);
+
+    s.corral[s.n++] = 0;
+    affine_minimum(y, &s);
+    CHECK(walk_towards(&s, y) == 0);
+    check_corral(&s, 2, .2, 0, .8);
+    CHECK_NEAR(4 * combined_norm2(s.z, s.R, 3), 3.6, 1e-14);
+    CHECK(entering_point(&s, combined_norm2(s.z, s.R, 3)) == 1);
+
+    s.corral[s.n++] = 1;
+    affine_minimum(y, &s);
+    CHECK(walk_towards(&s, y) == 1);
+    check_corral(&s, 2, 5/9.0, 4/9.0, 0);
+    affine_minimum(y, &s);
+    CHECK(walk_towards(&s, y) == 0);
+    check_corral(&s, 2, .5, .5, 0);
+    CHECK(entering_point(&s, combined_norm2(s.z, s.R, 3)) == -1);
+
+    more_min_norm_exact(lambda, M, 3);
+    CHECK_NEAR(lambda[0], .5, 1e-15);
+    CHECK(lambda[2] == 0);
 }
 
 static void test_the_exact_solver_finds_the_minimum_that_fractions_find(void) {
@@ -896,8 +940,8 @@ static void test_lambda_stays_on_the_simplex_for_zero_duplicate_huge_and_tiny_gr
                 for (int c = 0; c < 8; c++) g[8*i + c] = base[8*(n % 2 ? i/2 : i) + c] * scales[scale];
                 if (n >= 18) for (int c = 0; c < 8; c++) g[8*i + c] = base[c] * (1 + 1e-6f * (float)(i % 5));
             }
-            for (int mode = 0; mode < MORE_MODES; mode++)
-                for (int normalizer = 0; normalizer < NORMALIZERS; normalizer++) {
+            for (int mode = 0; mode < MORE_UNIFORM; mode++)
+                for (int normalizer = 0; normalizer < NUM_NORMALIZERS; normalizer++) {
                     weights(lambda, g, (MoreMode)mode, (Normalizer)normalizer, K, 8);
                     check_simplex(lambda, K);
                 }
@@ -925,8 +969,8 @@ static void test_scaling_all_gradients_leaves_lambda_and_l2_forgives_scaling_one
     double x[K], y[K], z[K];
     random_gradients(g, K, C, 8000, 0);
     for (int k = 0; k < K*C; k++) all[k] = g[k] * 1024, one[k] = g[k] * (k / C == 2 ? 4096 : 1);
-    for (int mode = 0; mode < MORE_MODES; mode++) {
-        for (int normalizer = 0; normalizer < NORMALIZERS; normalizer++) {
+    for (int mode = 0; mode < MORE_UNIFORM; mode++) {
+        for (int normalizer = 0; normalizer < NUM_NORMALIZERS; normalizer++) {
             weights(x, g, (MoreMode)mode, (Normalizer)normalizer, K, C);
             weights(y, all, (MoreMode)mode, (Normalizer)normalizer, K, C);
             for (int i = 0; i < K; i++) CHECK_NEAR(x[i], y[i], 1e-9);
@@ -946,7 +990,7 @@ static void test_permuting_the_sets_permutes_lambda(void) {
         random_gradients(g, K, C, 8100 + n, 0);
         random_permutation(p, K, 3, STREAM_TEST, (uint64_t)n);
         for (int i = 0; i < K; i++) memcpy(permuted + C*i, g + C*p[i], C * sizeof *g);
-        for (int mode = 0; mode < MORE_MODES; mode++) {
+        for (int mode = 0; mode < MORE_UNIFORM; mode++) {
             weights(x, g, (MoreMode)mode, NORMALIZE_NONE, K, C);
             weights(y, permuted, (MoreMode)mode, NORMALIZE_NONE, K, C);
             for (int i = 0; i < K; i++) CHECK_NEAR(y[i], x[p[i]], mode == MORE_PAPER ? 1e-10 : 1e-4);
@@ -958,10 +1002,10 @@ static void test_the_normalizers_divide_by_what_they_say(void) {
     enum { K = 3, C = 3 };
     float g[K*C] = {1, 0, 0, 0, 2, 0, 0, 0, 4};            // orthogonal: lambda ~ divisor^2 / norm^2
     double loss[K] = {.7, .2, 1.4}, lambda[K], norm[K] = {1, 2, 4};
-    CHECK(!strcmp(more_normalizers[NORMALIZE_LOSS_PLUS], "loss+"));
-    CHECK(!strcmp(more_normalizers[NORMALIZE_L2], "l2"));
-    CHECK(!more_normalizers[NORMALIZERS]);
-    for (int normalizer = 0; normalizer < NORMALIZERS; normalizer++) {
+    CHECK(!strcmp(normalizer_names[NORMALIZE_LOSS_PLUS], "loss+"));
+    CHECK(!strcmp(normalizer_names[NORMALIZE_L2], "l2"));
+    CHECK(!normalizer_names[NUM_NORMALIZERS]);
+    for (int normalizer = 0; normalizer < NUM_NORMALIZERS; normalizer++) {
         double want[K], sum = 0;
         for (int i = 0; i < K; i++) {
             double d = normalizer == NORMALIZE_L2   ? norm[i]
@@ -974,12 +1018,15 @@ static void test_the_normalizers_divide_by_what_they_say(void) {
     }
 }
 
-static void test_numbers_that_are_not_finite_are_refused(void) {
+static void test_numbers_that_are_not_finite_are_refused_and_lambda_is_uniform(void) {
     float g[4] = {1, 2, NAN, 4};
-    double loss[2] = {1, 1}, bad[2] = {INFINITY, 1}, lambda[2];
-    CHECK(more_weights(lambda, g, loss, MORE_PAPER, NORMALIZE_NONE, 2, 2) == -1 && error_code == EX_DATAERR);
+    double loss[2] = {1, 1}, bad[2] = {INFINITY, 1}, lambda[2] = {NAN, NAN};
+    CHECK(more_weights(lambda, g, loss, MORE_PAPER, NORMALIZE_NONE, 2, 2) == -1);
+    CHECK(error_code == EX_DATAERR && lambda[0] == .5 && lambda[1] == .5);
     g[2] = 3;
+    lambda[0] = NAN;
     CHECK(more_weights(lambda, g, bad, MORE_RELEASE, NORMALIZE_L2, 2, 2) == -1);
+    CHECK(lambda[0] == .5 && lambda[1] == .5);
 }
 
 static void test_momentum_1_is_the_gradient_and_a_constant_gradient_is_the_limit(void) {
@@ -1084,6 +1131,7 @@ int main(int argc, char **argv) {
     RUN(test_identical_gradients_combine_to_themselves);
     RUN(test_orthogonal_gradients_get_weights_by_the_inverse_square_of_their_norms);
     RUN(test_three_planar_vectors_of_the_specification);
+    RUN(test_wolfes_algorithm_takes_the_steps_of_its_example);
     RUN(test_the_exact_solver_finds_the_minimum_that_fractions_find);
     RUN(test_no_set_is_hurt_by_a_step_along_the_exact_solution);
     RUN(test_the_combined_gradient_is_shorter_than_the_mean_and_than_every_gradient);
@@ -1094,7 +1142,7 @@ int main(int argc, char **argv) {
     RUN(test_scaling_all_gradients_leaves_lambda_and_l2_forgives_scaling_one);
     RUN(test_permuting_the_sets_permutes_lambda);
     RUN(test_the_normalizers_divide_by_what_they_say);
-    RUN(test_numbers_that_are_not_finite_are_refused);
+    RUN(test_numbers_that_are_not_finite_are_refused_and_lambda_is_uniform);
     RUN(test_momentum_1_is_the_gradient_and_a_constant_gradient_is_the_limit);
     RUN(test_every_set_fills_its_list_and_small_sets_keep_all_their_items);
     RUN(test_the_sampler_is_a_function_of_seed_and_epoch_and_shuffles);
