@@ -340,10 +340,9 @@ static int same_pairs(const Cell *a, const Cell *b) {
 /* The last column: how much more accurate delta (n) is than the first model on the same pairs, and
  * the standard error of that, clustered by prompt.                                               */
 static int print_difference(const double *delta, const Cell *first) {
-    double difference = 0, error = 0;
-    if (paired_difference(&difference, &error, delta, first->delta, first->prompt_id, first->n) < 0)
-        return -1;
-    printf("  %+.2f +- %.2f", 100 * difference, 100 * error);
+    double d = 0, error = 0;
+    if (paired_difference(&d, &error, delta, first->delta, first->prompt_id, first->n) < 0) return -1;
+    printf("  %+.2f +- %.2f", 100 * d, 100 * error);
     return 0;
 }
 
@@ -409,8 +408,9 @@ static int print_mean_row(const Table *t, int model) {
         mean.nll += row.nll / S;
 
         if (model == 0 || !first || !same_pairs(first, c)) continue;
-        if (paired_difference(&d, &error, c->delta, first->delta, c->prompt_id, c->n) < 0)
+        if (paired_difference(&d, &error, c->delta, first->delta, c->prompt_id, c->n) < 0) {
             return -1;
+        }
         difference += d;
         difference_variance += error * error;
         paired++;
@@ -419,8 +419,9 @@ static int print_mean_row(const Table *t, int model) {
     mean.low = mean.accuracy - half;
     mean.high = mean.accuracy + half;
     print_row(t->models.name[model], &mean);
-    if (paired == S)
+    if (paired == S) {
         printf("  %+.2f +- %.2f", 100 * difference / S, 100 * sqrt(difference_variance) / S);
+    }
     printf("\n");
     return 0;
 }
@@ -478,8 +479,9 @@ static int loaded_init(Loaded *x, const char *dir, const char *file, int kind) {
     if (load_model(&x->model, &x->tokenizer, dir, kind) < 0) return -1;
     if (dataset_load(&x->data, file, &x->tokenizer, &o) < 0) return -1;
     if (kind == LOAD_REWARD_MODEL && d->kind != DATA_PAIR) return needs(d, "pairs are needed");
-    if (d->kind != DATA_PAIR && d->kind != DATA_POINT && d->kind != DATA_COMPLETION)
+    if (d->kind != DATA_PAIR && d->kind != DATA_POINT && d->kind != DATA_COMPLETION) {
         return needs(d, "pairs, points or completions are needed");
+    }
     return keep_fold(&x->data, 1);
 }
 
@@ -691,9 +693,10 @@ static int check_set_names(const List *files) {
         dataset_name(a, files->item[i]);
         for (int k = 0; k < i; k++) {
             dataset_name(b, files->item[k]);
-            if (!strcmp(a, b))
+            if (!strcmp(a, b)) {
                 return fail(EX_USAGE, "--eval: two files are called %s; give one another name: "
                             "FILE:NAME", a);
+            }
         }
     }
     return 0;
@@ -742,8 +745,9 @@ int command_eval(void) {
     Output file = {.fd = -1};
     FILE *out = NULL;
     int result = -1;
-    if (!opt.from.n && (!opt.model.n || !opt.eval.n))
+    if (!opt.from.n && (!opt.model.n || !opt.eval.n)) {
         return fail(EX_USAGE, "--model and --eval are needed, or --from");
+    }
     if (check_set_names(&opt.eval) < 0 || names_differ(&opt.model) < 0) return -1;
     if (opt.out && open_results(&file, &out) < 0) goto done;
     if (collect_cells(&cells, out) < 0) goto done;
