@@ -132,7 +132,8 @@ static Token token_of(const Tokenizer *t, int id) {
     Token x = {.id = id};
     Buffer bytes = {0}, quoted = {0};
     if (id < 0 || id >= t->vocab_size) return x;
-    if (tokenizer_decode(t, &id, 1, &bytes) == 0 && json_quote(&quoted, bytes.data, bytes.len) == 0) {
+    if (tokenizer_decode(t, &id, 1, &bytes) == 0
+        && json_quote(&quoted, bytes.data, bytes.len) == 0) {
         snprintf(x.text, sizeof x.text, "%s", quoted.data);
     }
     buffer_free(&bytes);

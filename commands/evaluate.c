@@ -341,7 +341,8 @@ static int same_pairs(const Cell *a, const Cell *b) {
  * the standard error of that, clustered by prompt.                                               */
 static int print_difference(const double *delta, const Cell *first) {
     double d = 0, error = 0;
-    if (paired_difference(&d, &error, delta, first->delta, first->prompt_id, first->n) < 0) return -1;
+    const uint64_t *ids = first->prompt_id;
+    if (paired_difference(&d, &error, delta, first->delta, ids, first->n) < 0) return -1;
     printf("  %+.2f +- %.2f", 100 * d, 100 * error);
     return 0;
 }
