@@ -16,7 +16,8 @@
  *
  * The last prompt token opens every answer's segment, because that row predicts the answer's first
  * token: one target a row.  With POOL_EOS the reward is read from the end of text, which then has a
- * row of its own behind the answer.  A document is one segment; each row has a target, none a Text. */
+ * row of its own behind the answer.  A document is one segment without a Text; all its rows have
+ * targets. */
 #ifndef BATCH_C
 #define BATCH_C
 

@@ -1,108 +1,161 @@
 /* dataset.c - a file of JSON lines to records: a prompt and its answers, as tokens.
  *
- * Every shape is first brought to one form, a prompt text and n answer texts with a score each; one common
- * path then tokenises, cuts, drops and counts.  A file is rows line by line, or one JSON array of them.  The
- * keys of a row decide its shape, other keys are ignored, null is absent:
+ * The words that training speaks, on one line of a file (a data row):
  *
- *     text        {"text": ""}
+ *     {"prompt": "The sky is", "chosen": " blue.", "rejected": " a green lawn."}
+ *
+ * Its texts are tokenised apart; their tokens stand one after the other in Dataset.token:
+ *
+ *     Dataset.token   ... | p0 p1 p2 | a0 a1 | b0 b1 b2 b3 | ...
+ *                         '----------'-------'-------------'   Span: start and len in token
+ *                            prompt    tokens     tokens
+ *     Answer                         {tokens,   {tokens,       answer[first], answer[first + 1]:
+ *                                     score 1}   score 0}      the best one first
+ *     Record                 {prompt, first, count 2, line, prompt_id, weight, ...}
+ *
+ * So a Dataset is three arrays: tokens, answers that point into the tokens, and records that point
+ * into both.  Records of one prompt have one prompt_id.  batch.c goes on from here: it packs
+ * records into token rows, cuts these into segments, and makes a Text of each answer.
+ *
+ * The keys of a data row decide its shape; other keys are ignored, null is absent.  Every shape is
+ * first brought to one form, a prompt and n answers with a score each; then one common path
+ * tokenises, cuts, drops and counts.  A file is rows line by line, or one JSON array of them.
+ *
+ *     text        {"text": ""}                           a document: DATA_DOCUMENT
  *     prompt      {"prompt": P}
- *     completion  {"prompt": P, "completion": A}     also with "output"; or messages of which the last is A
+ *     completion  {"prompt": P, "completion": A}         or "output"; or messages that end with A
  *     point       ... the same with "label", "score" or "kto_tag"
  *     pair        {"prompt": P, "chosen": A, "rejected": A}
- *     ranking     {"prompt": P, "completions": [A, ...]}      best first, or with "ranks" or "scores"
+ *     ranking     {"prompt": P, "completions": [A, ...]} best first, or with "ranks" or "scores"
  *                 {"prompt": P, "answers": [{"answer": A, "rank": 1}, ...]}
  *                 {"text": ["", ...], "score": [1, ...]}
  *
  *     P = "" | [messages];   A = "" | [messages] | message
  *     message = {"role" or "from": "user", "content" or "value": ""}
- *     "prompt": P may also be "instruction": "" with "input", "history" and "system"; "conversations" or
- *     "messages": [messages] with "system"; or absent: then every answer is a whole text.
+ *     "prompt": P may also be "instruction": "" with "input", "history" and "system";
+ *     "conversations" or "messages": [messages] with "system"; or absent: then every answer is a
+ *     whole text.
  *
- * A string stands as it is.  Messages are rendered by the template `plain`, the form of the Anthropic HH
- * data: a turn is "\n\nSystem: ", "\n\nHuman: " or "\n\nAssistant: " and its content, the prompt ends with
- * "\n\nAssistant:", the answer is " " and its content; `none` joins the bare contents.  Where answers are
- * whole texts, the prompt is their longest common prefix cut at its last role marker, else before its last
- * space.  A conversation that ends with the assistant's message is a completion: whoever wants the whole
- * text joins prompt and answer.                                                                            */
+ * A string stands as it is.  Messages are rendered by the template `plain`, the form of the
+ * Anthropic HH data: a turn is "\n\nSystem: ", "\n\nHuman: " or "\n\nAssistant: " and its content,
+ * the prompt ends with "\n\nAssistant:", the answer is " " and its content; `none` joins the bare
+ * contents.  Where answers are whole texts, the prompt is their longest common prefix cut at its
+ * last role marker, else before its last space.  A conversation that ends with the assistant's
+ * message is a completion: whoever wants the whole text joins prompt and answer. */
 #ifndef DATASET_C
 #define DATASET_C
 
 #include "common.h"
 #include "tokenizer.c"
 
-enum DataKind { DATA_DOCUMENT, DATA_PROMPT, DATA_COMPLETION, DATA_PAIR, DATA_POINT, DATA_RANKING };
-const char *const data_kind_name[] = {"text", "prompt", "completion", "pair", "point", "ranking"};
+enum DataKind {
+    DATA_DOCUMENT, DATA_PROMPT, DATA_COMPLETION, DATA_PAIR, DATA_POINT, DATA_RANKING, NUM_DATA_KINDS
+};
+const char *const data_kind_name[] = {
+    [DATA_DOCUMENT] = "text", [DATA_PROMPT] = "prompt", [DATA_COMPLETION] = "completion",
+    [DATA_PAIR] = "pair", [DATA_POINT] = "point", [DATA_RANKING] = "ranking",
+};
+_Static_assert(sizeof data_kind_name / sizeof *data_kind_name == NUM_DATA_KINDS,
+               "every kind of data has a name");
 
-enum { MAX_ANSWERS = 256 };                        // of one row
+enum { MAX_ANSWERS = 256 };             // of one row
 
-typedef struct { size_t start; int len; } Span;    // token[start .. start+len)
+typedef struct {                        // token[start .. start+len)
+    size_t start;
+    int len;
+} Span;
 
 typedef struct {
-    Span tokens;                                   // no end-of-text token appended
-    int chars;                                     // code points before any cut
-    float score;                                   // label, score or rank as given; a pair has 1 and 0
-    int cut;                                       // yes: its end was cut off
-    double ref_logp;                               // log-probability under the starting model, by policy.c
+    Span tokens;                        // no end-of-text token appended
+    int chars;                          // code points before any cut
+    float score;                        // label, score or rank as given; a pair has 1 and 0
+    int cut;                            // yes: its end was cut off
+    double ref_logp;                    // log-probability by the starting model, set by policies
 } Answer;
 
 typedef struct {
     Span prompt;
-    int first, count;                              // answer[first .. first+count), the best one first
-    size_t line, line_start, line_len;             // the row is contents.data[line_start .. line_start+line_len)
+    int first, count;                   // answer[first .. first+count), the best one first
+    size_t line;                        // where the row begins in the file
+    size_t line_start, line_len;        // the row: contents.data[line_start .. line_start+line_len)
     float margin, weight;
-    unsigned long long prompt_id;                   // hash of the whole prompt, or if empty of an answer
+    unsigned long long prompt_id;       // hash of the whole prompt, or if empty of the first answer
 } Record;
 
 typedef struct {
     char *path, name[64];
-    enum DataKind kind;
-    Buffer contents;                               // the file as read
+    enum DataKind kind;                 // of all rows
+    Buffer contents;                    // the file as read
     int *token;
     size_t num_tokens, token_capacity;
-    Record *record;                                // rows = num_records + dropped + tied
+    Record *record;
     size_t num_records, record_capacity;
     Answer *answer;
     size_t num_answers, answer_capacity;
-    size_t rows, dropped, tied;                    // dropped: too long; tied: equal in text or score
-    size_t bad;                                    // rows left out by DataOptions.bad_row; not in rows
-    size_t truncated, cut_prompts, cut_answers;    // records that lost tokens; of the prompt; of an answer
+
+    size_t rows;                        // num_records + dropped + tied
+    size_t dropped;                     // an answer was too long
+    size_t tied;                        // a pair of equal texts or scores
+    size_t bad;                         // left out by DataOptions.bad_row; not counted in rows
+    size_t truncated;                   // records that lost tokens:
+    size_t cut_prompts, cut_answers;    //     of the prompt, of an answer
 } Dataset;
 
 typedef struct {
-    int max_length;                                // prompt + answer + end of text; 0 = no limit
-    int max_prompt_length;                         // prompts are cut from the left to this; 0 = no own limit
-    enum { OVER_DROP, OVER_TRUNCATE, OVER_RAISE } over_length;          // an answer longer than what is left
-    const char *template_;                         // "plain" (also NULL) or "none"
-    const char *prompt_key, *chosen_key, *rejected_key;                 // NULL = the names above
-    int as_given;                                  // for scoring: ties and rankings stay, in the row's order
-    void (*bad_row)(void *to);                     // NULL: a bad row is an error; else it is told (error_text
-    void *to;                                      // says file, line and why), and the row is left out
-    int plain_text;                                // a file without rows is one prompt as it stands
-    const Buffer *rows;                            // what the file would hold, or NULL: it is read
+    int max_length;                     // prompt + answer + end of text; 0: no limit
+    int max_prompt_length;              // prompts are cut from the left to this; 0: no own limit
+    enum { OVER_DROP, OVER_TRUNCATE, OVER_RAISE } over_length;      // what an answer too long meets
+    const char *template_;              // "plain" (also NULL) or "none"
+    const char *prompt_key, *chosen_key, *rejected_key;             // NULL: the names above
+    int as_given;                       // for scoring: ties and rankings stay, in the row's order
+    void (*bad_row)(void *to);          // called for a bad row, which is left out; error_text says
+    void *to;                           //     file, line and why.  NULL: a bad row is an error
+    int plain_text;                     // a file without rows is one prompt as it stands
+    const Buffer *rows;                 // what the file would hold; NULL: the file is read
 } DataOptions;
 
-// --------------------------------------------------------------------------------- a row in its normal form
+int  dataset_load(Dataset *d, const char *spec, const Tokenizer *t, const DataOptions *o);
+void dataset_free(Dataset *d);
+void dataset_name(char name[64], const char *spec);         // what a file is called in tables
+int  dataset_report(const Dataset *d, Buffer *out);         // one line: kind and counts
 
-typedef struct { size_t start, len; float score; } Piece;               // Reader.text[start .. start+len)
+// prompts, and which of them are the same
+Span dataset_prompt(const Dataset *d, const Record *r);     // the prompt to write an answer for
+int  dataset_first_of_prompt(size_t *first, const Dataset *d);
+int  dataset_same_tokens(const Dataset *d, Span a, Span b);
+uint64_t dataset_hash_tokens(uint64_t h, const Dataset *d, Span s);
+
+// ------------------------------------------------------------------------ a row in its normal form
+
+// A prompt or an answer before it is tokenised: rendered.data[start .. start+len).
+typedef struct {
+    size_t start, len;
+    float score;                        // of an answer
+} Passage;
 
 typedef struct {
-    const DataOptions *o;
-    const Tokenizer *t;
+    const DataOptions *options;
+    const Tokenizer *tokenizer;
     Dataset *d;
     const char *prompt_key, *chosen_key, *rejected_key;
-    size_t at, line, line_start, line_len;         // where reading goes on; the row being read
-    int array;                                     // the file is one JSON array of rows
+
+    // where reading goes on, and the row being read
+    size_t at, line, line_start, line_len;
+    int is_array;                       // the file is one JSON array of rows
     Json json;
-    Buffer text;                                   // the row's texts, one after the other
+
+    // that row in its normal form
     enum DataKind kind;
+    Buffer rendered;                    // the row's texts, one after the other
     enum { NO_PROMPT, STRING_PROMPT, CHAT_PROMPT } prompt_form;
-    enum { STRING_ANSWER, MESSAGE_ANSWER, CONVERSATION } answer_form;   // a conversation contains its prompt
-    Piece prompt, answer[MAX_ANSWERS];
-    int n;                                         // answers
+    enum { STRING_ANSWER, MESSAGE_ANSWER, CONVERSATION } answer_form;   // the last holds its prompt
+    Passage prompt, answer[MAX_ANSWERS];
+    int n;                              // answers
     float margin, weight;
 } Reader;
 
-PRINTF_LIKE(2, 3) static int bad_row(const Reader *r, const char *format, ...) {
+// Fails with file and line of the row being read.
+PRINTF_LIKE(2, 3) static int row_fail(const Reader *r, const char *format, ...) {
     char why[512];
     va_list args;
     va_start(args, format);
@@ -111,306 +164,511 @@ PRINTF_LIKE(2, 3) static int bad_row(const Reader *r, const char *format, ...) {
     return fail(EX_DATAERR, "%s:%zu: %s", r->d->path, r->line, why);
 }
 
-// The value of a key, or -1 where there is none or it is null.
-static int get(const Reader *r, int object, const char *key) {
-    int v = json_get(&r->json, object, key);
+// The value of a key of an object, or -1 where there is none or it is null.  The row is object 0.
+static int value_of(const Reader *r, int object, const char *key) {
+    const int v = json_get(&r->json, object, key);
     return json_type(&r->json, v) == JSON_NULL ? -1 : v;
 }
 
 static int read_number(const Reader *r, int v, const char *key, float *out) {
-    double x = json_number(&r->json, v);
-    if (json_type(&r->json, v) != JSON_NUMBER || fabs(x) > FLT_MAX)
-        return bad_row(r, "\"%s\" must be a number", key);
+    const double x = json_number(&r->json, v);
+    if (json_type(&r->json, v) != JSON_NUMBER || fabs(x) > FLT_MAX) {
+        return row_fail(r, "\"%s\" must be a number", key);
+    }
     *out = (float)x;
     return 0;
 }
 
-static int add_string(Reader *r, int v, const char *key) {
-    if (json_type(&r->json, v) != JSON_STRING) return bad_row(r, "\"%s\" must be a string", key);
-    return buffer_append(&r->text, json_string(&r->json, v), json_length(&r->json, v));
-}
+// ------------------------------------------------------------------------------------ the template
 
-// ------------------------------------------------------------------------------------------- the template
-
-enum { SYSTEM, USER, ASSISTANT };
-static const char *const turn_marker[] = {"\n\nSystem:", "\n\nHuman:", "\n\nAssistant:"};
-static const struct { const char *name; int role; } role_name[] = {
-    {"system", SYSTEM}, {"user", USER}, {"human", USER}, {"assistant", ASSISTANT}, {"gpt", ASSISTANT},
+enum { ROLE_SYSTEM, ROLE_USER, ROLE_ASSISTANT };
+static const char *const turn_marker[] = {
+    [ROLE_SYSTEM] = "\n\nSystem:", [ROLE_USER] = "\n\nHuman:", [ROLE_ASSISTANT] = "\n\nAssistant:",
+};
+static const struct { const char *name; int role; } known_roles[] = {
+    {.name = "system",    .role = ROLE_SYSTEM},
+    {.name = "user",      .role = ROLE_USER},
+    {.name = "human",     .role = ROLE_USER},
+    {.name = "assistant", .role = ROLE_ASSISTANT},
+    {.name = "gpt",       .role = ROLE_ASSISTANT},
 };
 
-static int plain(const Reader *r) { return !r->o->template_ || strcmp(r->o->template_, "none") != 0; }
-static const char *marker(const Reader *r, int role) { return plain(r) ? turn_marker[role] : ""; }
+static int has_markers(const Reader *r) {
+    const char *template_ = r->options->template_;
+    return !template_ || strcmp(template_, "none") != 0;
+}
+
+static const char *marker_of(const Reader *r, int role) {
+    return has_markers(r) ? turn_marker[role] : "";
+}
+
+static int render_string(Reader *r, int v, const char *key) {
+    const Json *j = &r->json;
+    if (json_type(j, v) != JSON_STRING) return row_fail(r, "\"%s\" must be a string", key);
+    return buffer_append(&r->rendered, json_string(j, v), json_length(j, v));
+}
 
 // A turn: its marker, a space and the content; the marker alone where the content is empty.
-static int add_turn(Reader *r, int role, int content, const char *key) {
-    int space = plain(r) && json_length(&r->json, content) > 0;
-    if (buffer_printf(&r->text, "%s%s", marker(r, role), space ? " " : "") < 0) return -1;
-    return add_string(r, content, key);
+static int render_turn(Reader *r, int role, int content, const char *key) {
+    const int space = has_markers(r) && json_length(&r->json, content) > 0;
+    if (buffer_printf(&r->rendered, "%s%s", marker_of(r, role), space ? " " : "") < 0) return -1;
+    return render_string(r, content, key);
 }
 
-static int add_message(Reader *r, int message, int *role) {
-    const Json *j = &r->json;
-    int who = get(r, message, "role"), what = get(r, message, "content");
-    if (who < 0) who = get(r, message, "from");
-    if (what < 0) what = get(r, message, "value");
-    if (who < 0 || what < 0)
-        return bad_row(r, "a message must be {\"role\": ..., \"content\": ...} or "
-                       "{\"from\": ..., \"value\": ...}");
-    for (size_t i = 0; i < sizeof role_name / sizeof *role_name; i++) {
-        if (!json_equal(j, who, role_name[i].name)) continue;
-        *role = role_name[i].role;
-        return add_turn(r, *role, what, "content");
+static int role_value(const Reader *r, int message) {
+    const int role = value_of(r, message, "role");
+    return role >= 0 ? role : value_of(r, message, "from");
+}
+
+// One message as a turn; *role is whose it is.
+static int render_message(Reader *r, int message, int *role) {
+    const int who = role_value(r, message);
+    int content = value_of(r, message, "content");
+    if (content < 0) content = value_of(r, message, "value");
+    if (who < 0 || content < 0) {
+        return row_fail(r, "a message must be {\"role\": ..., \"content\": ...} or "
+                        "{\"from\": ..., \"value\": ...}");
     }
-    return bad_row(r, "unknown role \"%.40s\": use system, user or assistant", json_string(j, who));
+    for (size_t i = 0; i < sizeof known_roles / sizeof *known_roles; i++) {
+        if (!json_equal(&r->json, who, known_roles[i].name)) continue;
+        *role = known_roles[i].role;
+        return render_turn(r, *role, content, "content");
+    }
+    return row_fail(r, "unknown role \"%.40s\": use system, user or assistant",
+                    json_string(&r->json, who));
 }
 
-// One message or a list of them, without the last `leave`; the roles of the first and the last one rendered.
-static int add_messages(Reader *r, int list, int leave, int *first, int *last) {
+// One message, or a list of them without the last `leave`; *first and *last: whose they were.
+static int render_messages(Reader *r, int list, int leave, int *first, int *last) {
     const Json *j = &r->json;
-    int n = json_count(j, list) - leave;
     *first = *last = -1;
-    if (json_type(j, list) == JSON_OBJECT) return add_message(r, list, last) < 0 ? -1 : (*first = *last, 0);
-    if (json_type(j, list) != JSON_ARRAY || n < 1)
-        return bad_row(r, "messages must be a list, not empty, with something before the answer");
-    for (int i = json_first(j, list), k = 0; k < n; i = json_next(j, i), k++) {
-        if (add_message(r, i, last) < 0) return -1;
+    if (json_type(j, list) == JSON_OBJECT) {
+        if (render_message(r, list, last) < 0) return -1;
+        *first = *last;
+        return 0;
+    }
+    const int n = json_count(j, list) - leave;
+    if (json_type(j, list) != JSON_ARRAY || n < 1) {
+        return row_fail(r, "messages must be a list, not empty, with something before the answer");
+    }
+    int message = json_first(j, list);
+    for (int k = 0; k < n; k++) {
+        if (render_message(r, message, last) < 0) return -1;
         if (k == 0) *first = *last;
+        message = json_next(j, message);
     }
     return 0;
 }
 
-static int add_system(Reader *r, int row) {
-    int system = get(r, row, "system"), empty = json_equal(&r->json, system, "");
-    return system < 0 || empty ? 0 : add_turn(r, SYSTEM, system, "system");
+static int render_system(Reader *r) {
+    const int system = value_of(r, 0, "system");
+    if (system < 0 || json_equal(&r->json, system, "")) return 0;
+    return render_turn(r, ROLE_SYSTEM, system, "system");
 }
 
-// "instruction" after "system" and "history" ([[question, answer], ...]), "input" on a line of its own.
-static int add_instruction(Reader *r, int row, int instruction) {
+// "history": [[question, answer], ...]
+static int render_history(Reader *r) {
     const Json *j = &r->json;
-    int history = get(r, row, "history"), input = get(r, row, "input");
-    if (add_system(r, row) < 0) return -1;
-    if (history >= 0 && json_type(j, history) != JSON_ARRAY)
-        return bad_row(r, "\"history\" must be a list of [question, answer]");
-    for (int turn = json_first(j, history); turn >= 0; turn = json_next(j, turn)) {
-        int q = json_first(j, turn), a = json_next(j, q);
-        if (json_type(j, turn) != JSON_ARRAY || json_count(j, turn) != 2)
-            return bad_row(r, "\"history\" must be a list of [question, answer]");
-        if (add_turn(r, USER, q, "history") < 0 || add_turn(r, ASSISTANT, a, "history") < 0) return -1;
+    const int history = value_of(r, 0, "history");
+    if (history >= 0 && json_type(j, history) != JSON_ARRAY) {
+        return row_fail(r, "\"history\" must be a list of [question, answer]");
     }
-    if (add_turn(r, USER, instruction, "instruction") < 0) return -1;
-    if (input < 0 || json_equal(j, input, "")) return 0;
-    if (json_length(j, instruction) && buffer_append(&r->text, "\n", 1) < 0) return -1;
-    return add_string(r, input, "input");
+    for (int turn = json_first(j, history); turn >= 0; turn = json_next(j, turn)) {
+        if (json_type(j, turn) != JSON_ARRAY || json_count(j, turn) != 2) {
+            return row_fail(r, "\"history\" must be a list of [question, answer]");
+        }
+        const int question = json_first(j, turn), answer = json_next(j, question);
+        if (render_turn(r, ROLE_USER, question, "history") < 0) return -1;
+        if (render_turn(r, ROLE_ASSISTANT, answer, "history") < 0) return -1;
+    }
+    return 0;
 }
 
-// ------------------------------------------------------------------------------- one row to its normal form
+// "instruction" after "system" and "history", "input" on a line of its own.
+static int render_instruction(Reader *r, int instruction) {
+    const Json *j = &r->json;
+    const int input = value_of(r, 0, "input");
+    if (render_system(r) < 0 || render_history(r) < 0) return -1;
+    if (render_turn(r, ROLE_USER, instruction, "instruction") < 0) return -1;
+    if (input < 0 || json_equal(j, input, "")) return 0;
+    if (json_length(j, instruction) && buffer_append(&r->rendered, "\n", 1) < 0) return -1;
+    return render_string(r, input, "input");
+}
 
-// The prompt, wherever it stands; of a conversation that holds the answer (told) the last message stays out.
-static int add_prompt(Reader *r, int row, int talk, int told) {
-    int prompt = told ? -1 : get(r, row, r->prompt_key), instruction = told ? -1 : get(r, row, "instruction");
-    int first, last = USER;
-    r->prompt_form = CHAT_PROMPT;
-    if (json_type(&r->json, prompt) == JSON_STRING) {
-        r->prompt_form = STRING_PROMPT;
-        if (add_string(r, prompt, r->prompt_key) < 0) return -1;
-    } else if (prompt >= 0) {
-        if (json_type(&r->json, prompt) != JSON_ARRAY)
-            return bad_row(r, "\"%s\" must be a string or a list of messages", r->prompt_key);
-        if (add_messages(r, prompt, 0, &first, &last) < 0) return -1;
-    } else if (r->o->prompt_key && !told) {
-        return bad_row(r, "no \"%s\", which --prompt_key names", r->prompt_key);
-    } else if (instruction >= 0) {
-        if (add_instruction(r, row, instruction) < 0) return -1;
-    } else if (talk >= 0) {
-        if (add_system(r, row) < 0 || add_messages(r, talk, told, &first, &last) < 0) return -1;
-    } else {
-        r->prompt_form = NO_PROMPT;
-    }
-    if (last == ASSISTANT)
-        return bad_row(r, "the prompt must end with the user's message, not the assistant's");
-    if (r->prompt_form == CHAT_PROMPT && buffer_printf(&r->text, "%s", marker(r, ASSISTANT)) < 0) return -1;
-    r->prompt = (Piece){0, r->text.len, 0};
-    return 0;
+// --------------------------------------------------------------------- the keys of a row, its kind
+
+typedef struct {                        // values of the row's keys, -1 where absent or null
+    int prompt, instruction;
+    int conversation;                   // "conversations" or "messages"
+    int answer;                         // "completion" or "output", or as told
+    int answer_is_told;                 // yes: it is the conversation's last message
+    int label, score, kto_tag;          // three names of a label; "score" may also be a list
+    int chosen, rejected;
+    int completions, ranks, scores;     // a ranking and what sorts it
+    int answers;                        // a ranking whose elements hold their ranks
+    int text, texts;                    // "text": a document; a list, which is a ranking
+} Keys;
+
+static int has_label(const Keys *k) { return k->label >= 0 || k->score >= 0 || k->kto_tag >= 0; }
+
+static enum DataKind classify(const Keys *k) {
+    if (k->chosen >= 0 || k->rejected >= 0) return DATA_PAIR;
+    if (k->completions >= 0 || k->answers >= 0 || k->texts >= 0) return DATA_RANKING;
+    if (k->text >= 0) return DATA_DOCUMENT;
+    if (k->answer < 0) return DATA_PROMPT;
+    return has_label(k) ? DATA_POINT : DATA_COMPLETION;
 }
 
 static int is_assistant(const Reader *r, int message) {
-    int role = get(r, message, "role");
-    if (role < 0) role = get(r, message, "from");
+    const int role = role_value(r, message);
     return json_equal(&r->json, role, "assistant") || json_equal(&r->json, role, "gpt");
 }
 
-static int answer_form(const Reader *r, int v) {
+// The last message of a conversation if it is the assistant's, or -1: the user has the last word.
+static int told_answer(const Reader *r, int conversation) {
+    const Json *j = &r->json;
+    int last = -1;
+    if (json_type(j, conversation) != JSON_ARRAY) return -1;
+    for (int i = json_first(j, conversation); i >= 0; i = json_next(j, i)) last = i;
+    return is_assistant(r, last) ? last : -1;
+}
+
+static Keys find_keys(const Reader *r) {
+    Keys k = {
+        .prompt       = value_of(r, 0, r->prompt_key),
+        .instruction  = value_of(r, 0, "instruction"),
+        .conversation = value_of(r, 0, "conversations"),
+        .answer       = value_of(r, 0, "completion"),
+        .label        = value_of(r, 0, "label"),
+        .score        = value_of(r, 0, "score"),
+        .kto_tag      = value_of(r, 0, "kto_tag"),
+        .chosen       = value_of(r, 0, r->chosen_key),
+        .rejected     = value_of(r, 0, r->rejected_key),
+        .completions  = value_of(r, 0, "completions"),
+        .ranks        = value_of(r, 0, "ranks"),
+        .scores       = value_of(r, 0, "scores"),
+        .answers      = value_of(r, 0, "answers"),
+        .text         = value_of(r, 0, "text"),
+        .texts        = -1,
+    };
+    if (k.conversation < 0) k.conversation = value_of(r, 0, "messages");
+    if (k.answer < 0) k.answer = value_of(r, 0, "output");
+    if (json_type(&r->json, k.text) == JSON_ARRAY) {
+        k.texts = k.text;
+        k.text = -1;
+    }
+    // a conversation that holds the answer also holds the prompt, whatever stands beside it
+    if (classify(&k) == DATA_PROMPT) {
+        k.answer = told_answer(r, k.conversation);
+        k.answer_is_told = k.answer >= 0;
+        if (k.answer_is_told) k.prompt = k.instruction = -1;
+    }
+    return k;
+}
+
+// -------------------------------------------------------------------------- prompt, answers, label
+
+// The prompt, wherever it stands; without the last message of a conversation if that is the answer.
+static int read_prompt(Reader *r, const Keys *k) {
+    const Json *j = &r->json;
+    int first, last = ROLE_USER;
+    r->prompt_form = CHAT_PROMPT;
+    if (json_type(j, k->prompt) == JSON_STRING) {
+        r->prompt_form = STRING_PROMPT;
+        if (render_string(r, k->prompt, r->prompt_key) < 0) return -1;
+    } else if (k->prompt >= 0) {
+        if (json_type(j, k->prompt) != JSON_ARRAY) {
+            return row_fail(r, "\"%s\" must be a string or a list of messages", r->prompt_key);
+        }
+        if (render_messages(r, k->prompt, 0, &first, &last) < 0) return -1;
+    } else if (r->options->prompt_key && !k->answer_is_told) {
+        return row_fail(r, "no \"%s\", which --prompt_key names", r->prompt_key);
+    } else if (k->instruction >= 0) {
+        if (render_instruction(r, k->instruction) < 0) return -1;
+    } else if (k->conversation >= 0) {
+        if (render_system(r) < 0) return -1;
+        if (render_messages(r, k->conversation, k->answer_is_told, &first, &last) < 0) return -1;
+    } else {
+        r->prompt_form = NO_PROMPT;
+    }
+
+    if (last == ROLE_ASSISTANT) {
+        return row_fail(r, "the prompt must end with the user's message, not the assistant's");
+    }
+    if (r->prompt_form == CHAT_PROMPT) {
+        if (buffer_printf(&r->rendered, "%s", marker_of(r, ROLE_ASSISTANT)) < 0) return -1;
+    }
+    r->prompt.len = r->rendered.len;
+    return 0;
+}
+
+static int form_of_answer(const Reader *r, int v) {
     if (json_type(&r->json, v) == JSON_OBJECT) return MESSAGE_ANSWER;
     if (json_type(&r->json, v) != JSON_ARRAY) return STRING_ANSWER;
     return is_assistant(r, json_first(&r->json, v)) ? MESSAGE_ANSWER : CONVERSATION;
 }
 
-static int add_answer(Reader *r, int v, const char *key, float score) {
-    int first = ASSISTANT, last = ASSISTANT, form = answer_form(r, v);
-    if (r->n == MAX_ANSWERS) return bad_row(r, "more than %d answers", MAX_ANSWERS);
+// One more answer.
+static int read_answer(Reader *r, int v, const char *key, float score) {
+    // answers have one form, which fits the prompt's
+    const int form = form_of_answer(r, v);
+    if (r->n == MAX_ANSWERS) return row_fail(r, "more than %d answers", MAX_ANSWERS);
     if (r->n == 0) r->answer_form = form;
-    if (form != (int)r->answer_form || (r->prompt_form == STRING_PROMPT && form == MESSAGE_ANSWER))
-        return bad_row(r, "prompt and answers must all be strings or all be messages");
-    if (r->prompt_form == NO_PROMPT && form == MESSAGE_ANSWER)
-        return bad_row(r, "the answers have no prompt");
-    Piece *a = &r->answer[r->n++];
-    a->start = r->text.len;
-    a->score = score;
-    if (form == STRING_ANSWER && r->prompt_form != CHAT_PROMPT) {
-        if (add_string(r, v, key) < 0) return -1;
-    } else if (form == STRING_ANSWER) {
-        if (add_turn(r, ASSISTANT, v, key) < 0) return -1;
-    } else if (add_messages(r, v, 0, &first, &last) < 0) {
-        return -1;
+    if (form != (int)r->answer_form
+        || (r->prompt_form == STRING_PROMPT && form == MESSAGE_ANSWER)) {
+        return row_fail(r, "prompt and answers must all be strings or all be messages");
     }
-    if (last != ASSISTANT || (form == MESSAGE_ANSWER && first != ASSISTANT))
-        return bad_row(r, "an answer must be the assistant's message");
-    if (r->prompt_form == CHAT_PROMPT && form != CONVERSATION) a->start += strlen(marker(r, ASSISTANT));
-    a->len = r->text.len - a->start;
+    if (r->prompt_form == NO_PROMPT && form == MESSAGE_ANSWER) {
+        return row_fail(r, "the answers have no prompt");
+    }
+
+    // its text; what follows messages is a turn
+    const size_t start = r->rendered.len;
+    int first = ROLE_ASSISTANT, last = ROLE_ASSISTANT;
+    if (form != STRING_ANSWER) {
+        if (render_messages(r, v, 0, &first, &last) < 0) return -1;
+    } else if (r->prompt_form == CHAT_PROMPT) {
+        if (render_turn(r, ROLE_ASSISTANT, v, key) < 0) return -1;
+    } else {
+        if (render_string(r, v, key) < 0) return -1;
+    }
+    if (last != ROLE_ASSISTANT || (form == MESSAGE_ANSWER && first != ROLE_ASSISTANT)) {
+        return row_fail(r, "an answer must be the assistant's message");
+    }
+
+    // the turn's marker already ends the prompt
+    Passage *a = &r->answer[r->n];
+    r->n++;
+    a->start = start;
+    if (r->prompt_form == CHAT_PROMPT && form != CONVERSATION) {
+        a->start += strlen(marker_of(r, ROLE_ASSISTANT));
+    }
+    a->len = r->rendered.len - a->start;
+    a->score = score;
     return 0;
 }
 
-// Where the prompt ends that s[0 .. n) begins with: after the last role marker, else before the last space.
-static size_t prompt_end(const char *s, size_t n) {
-    static const char *const names[] = {"Human:", "User:", "Assistant:", "System:", "<|user|>",
-                                        "<|assistant|>", "<|im_start|>user", "<|im_start|>assistant"};
-    size_t end = 0, space = 0;
-    for (size_t line = 0; line < n; line++) {                // a marker begins a line, perhaps after "## "
-        size_t i = line;
-        if (isspace((unsigned char)s[line])) space = line;
-        if (line && s[line-1] != '\n') continue;
-        while (i < n && (s[i] == '#' || s[i] == ' ')) i++;
-        for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
-            size_t len = strlen(names[k]);
-            if (len <= n - i && !memcmp(s + i, names[k], len)) end = i + len;
-        }
-    }
-    return end ? end : space;
+static int is_better(const Passage *a, const Passage *b, int large_is_good) {
+    return large_is_good ? a->score > b->score : a->score < b->score;
 }
 
-// Whole texts: their common beginning becomes the prompt.
-static void split_prompt(Reader *r) {
-    const char *s = r->text.data;
-    size_t n = r->answer[0].len;
+// Insertion sort of the answers, the best one first; equally good ones keep their order.
+static void sort_answers(Reader *r, int large_is_good) {
     for (int i = 1; i < r->n; i++) {
-        size_t k = 0;
-        while (k < n && k < r->answer[i].len && s[r->answer[0].start + k] == s[r->answer[i].start + k]) k++;
-        n = k;
-    }
-    n = prompt_end(s + r->answer[0].start, n);
-    r->prompt = (Piece){r->answer[0].start, n, 0};
-    for (int i = 0; i < r->n; i++) r->answer[i].start += n, r->answer[i].len -= n;
-}
-
-// The answers of a list, best first: in their order, or sorted by the list `by` (direction 1: small is good).
-static int add_ranking(Reader *r, int list, int by, const char *key, int direction) {
-    const Json *j = &r->json;
-    int nectar = !strcmp(key, "rank"), n = json_count(j, list);
-    if (json_type(j, list) != JSON_ARRAY || n < 2)
-        return bad_row(r, "a ranking must be a list of two or more answers");
-    if (by >= 0 && (json_type(j, by) != JSON_ARRAY || json_count(j, by) != n))
-        return bad_row(r, "\"%s\" must be a list of %d numbers, one for each answer", key, n);
-    int k = json_first(j, by);
-    for (int v = json_first(j, list); v >= 0; v = json_next(j, v), k = json_next(j, k)) {
-        float score = (float)(r->n + 1);
-        if (nectar && read_number(r, get(r, v, "rank"), key, &score) < 0) return -1;
-        if (by >= 0 && read_number(r, k, key, &score) < 0) return -1;
-        if (add_answer(r, nectar ? get(r, v, "answer") : v, "answer", score) < 0) return -1;
-    }
-    for (int i = 1; i < n && !r->o->as_given; i++) {         // insertion sort: ties keep their order
-        Piece a = r->answer[i];
-        for (k = i; k > 0 && (float)direction * r->answer[k-1].score > (float)direction * a.score; k--)
+        const Passage a = r->answer[i];
+        int k = i;
+        while (k > 0 && is_better(&a, &r->answer[k-1], large_is_good)) {
             r->answer[k] = r->answer[k-1];
+            k--;
+        }
         r->answer[k] = a;
     }
+}
+
+// The answers of a list: best first, or sorted by numbers beside the list or in its elements.
+static int read_ranking(Reader *r, const Keys *k) {
+    const Json *j = &r->json;
+    int list = k->completions, by = k->ranks, large_is_good = 0, holds_rank = 0;
+    const char *key = "ranks";
+
+    // which list, and what sorts it
+    if (k->texts >= 0) {
+        list = k->texts;
+        by = k->score;
+        key = "score";
+        large_is_good = 1;
+        if (by < 0) return row_fail(r, "\"text\" is a list, but there is no \"score\"");
+    } else if (k->answers >= 0) {
+        list = k->answers;
+        by = -1;
+        key = "rank";
+        holds_rank = 1;
+    } else if (k->ranks < 0 && k->scores >= 0) {
+        by = k->scores;
+        key = "scores";
+        large_is_good = 1;
+    }
+    const int n = json_count(j, list);
+    if (json_type(j, list) != JSON_ARRAY || n < 2) {
+        return row_fail(r, "a ranking must be a list of two or more answers");
+    }
+    if (by >= 0 && (json_type(j, by) != JSON_ARRAY || json_count(j, by) != n)) {
+        return row_fail(r, "\"%s\" must be a list of %d numbers, one for each answer", key, n);
+    }
+
+    int number = json_first(j, by);
+    for (int v = json_first(j, list); v >= 0; v = json_next(j, v)) {
+        int answer = v;
+        float score = (float)(r->n + 1);                  // best first: its place is its rank
+        if (holds_rank) {
+            number = value_of(r, v, "rank");
+            answer = value_of(r, v, "answer");
+        }
+        if ((holds_rank || by >= 0) && read_number(r, number, key, &score) < 0) return -1;
+        if (read_answer(r, answer, "answer", score) < 0) return -1;
+        number = json_next(j, number);
+    }
+    if (!r->options->as_given) sort_answers(r, large_is_good);
     return 0;
 }
 
 // The label of a point: true, false or a number, under one of three names.
-static int read_label(Reader *r, int label, int score, int kto, float *out) {
-    int v = label >= 0 ? label : score >= 0 ? score : kto;
-    JsonType type = json_type(&r->json, v);
-    if ((label >= 0) + (score >= 0) + (kto >= 0) > 1)
-        return bad_row(r, "keep one of \"label\", \"score\" and \"kto_tag\"");
-    if (type == JSON_TRUE || type == JSON_FALSE) return *out = type == JSON_TRUE, 0;
-    if (type != JSON_NUMBER) return bad_row(r, "the label must be true, false or a number");
-    return read_number(r, v, "label", out);
-}
-
-static int read_row(Reader *r) {
-    const Json *j = &r->json;
-    int chosen = get(r, 0, r->chosen_key), rejected = get(r, 0, r->rejected_key);
-    int list = get(r, 0, "completions"), nectar = get(r, 0, "answers"), text = get(r, 0, "text");
-    int ranks = get(r, 0, "ranks"), scores = get(r, 0, "scores"), score = get(r, 0, "score");
-    int answer = get(r, 0, "completion"), talk = get(r, 0, "conversations");
-    int label = get(r, 0, "label"), kto = get(r, 0, "kto_tag"), point = label >= 0 || score >= 0 || kto >= 0;
-    int margin = get(r, 0, "margin"), weight = get(r, 0, "weight");
-    int texts = json_type(j, text) == JSON_ARRAY, ranking = list >= 0 || nectar >= 0 || texts;
-    int pair = chosen >= 0 || rejected >= 0;
-    if (talk < 0) talk = get(r, 0, "messages");
-    if (answer < 0) answer = get(r, 0, "output");
-
-    r->n = 0;
-    r->margin = 0;
-    r->weight = 1;
-    r->text.len = 0;
-    if (buffer_append(&r->text, "", 0) < 0) return -1;
-    if (json_type(j, 0) != JSON_OBJECT) return bad_row(r, "a row must be a JSON object");
-    if (margin >= 0 && read_number(r, margin, "margin", &r->margin) < 0) return -1;
-    if (weight >= 0 && read_number(r, weight, "weight", &r->weight) < 0) return -1;
-    if (r->weight < 0) return bad_row(r, "\"weight\" must not be negative");
-    if (list >= 0 && get(r, 0, "labels") >= 0)
-        return bad_row(r, "\"completions\" with \"labels\" is step-wise data, which is not supported");
-    if (pair && (chosen < 0 || rejected < 0))
-        return bad_row(r, "no \"%s\" beside \"%s\"", chosen < 0 ? r->chosen_key : r->rejected_key,
-                       chosen < 0 ? r->rejected_key : r->chosen_key);
-
-    int alone = !pair && !ranking && text < 0, told = 0;     // one answer, or a prompt alone
-    if (alone && answer < 0) {                               // the answer is the last message, unless the
-        int last = json_first(j, talk);                      // user has the last word
-        while (json_next(j, last) >= 0) last = json_next(j, last);
-        if (json_type(j, talk) == JSON_ARRAY && is_assistant(r, last)) told = 1, answer = last;
+static int read_label(Reader *r, const Keys *k, float *out) {
+    if ((k->label >= 0) + (k->score >= 0) + (k->kto_tag >= 0) > 1) {
+        return row_fail(r, "keep one of \"label\", \"score\" and \"kto_tag\"");
     }
-    r->kind = pair ? DATA_PAIR : ranking ? DATA_RANKING : text >= 0 ? DATA_DOCUMENT
-            : answer < 0 ? DATA_PROMPT : point ? DATA_POINT : DATA_COMPLETION;
-    r->prompt_form = NO_PROMPT;
-    r->prompt = (Piece){0, 0, 0};
-    if (r->kind == DATA_DOCUMENT) {
-        if (json_length(j, text) == 0) return bad_row(r, "\"text\" must be a string that is not empty");
-        return add_answer(r, text, "text", 0);
+    int v = k->label;
+    if (k->score >= 0) v = k->score;
+    if (k->kto_tag >= 0) v = k->kto_tag;
+    const JsonType type = json_type(&r->json, v);
+    if (type == JSON_NUMBER) return read_number(r, v, "label", out);
+    if (type != JSON_TRUE && type != JSON_FALSE) {
+        return row_fail(r, "the label must be true, false or a number");
     }
-    if (add_prompt(r, 0, talk, told) < 0) return -1;
-    if (r->prompt_form == NO_PROMPT && alone)
-        return bad_row(r, "unknown shape: the keys do not say whether this is a text, a pair, a completion "
-                       "or a ranking");
-    if (r->kind == DATA_PAIR) {
-        if (add_answer(r, chosen, r->chosen_key, 1) < 0) return -1;
-        if (add_answer(r, rejected, r->rejected_key, 0) < 0) return -1;
-    } else if (texts) {
-        if (score < 0) return bad_row(r, "\"text\" is a list, but there is no \"score\"");
-        if (add_ranking(r, text, score, "score", -1) < 0) return -1;
-    } else if (nectar >= 0) {
-        if (add_ranking(r, nectar, -1, "rank", 1) < 0) return -1;
-    } else if (list >= 0 && ranks < 0 && scores >= 0) {
-        if (add_ranking(r, list, scores, "scores", -1) < 0) return -1;
-    } else if (list >= 0) {
-        if (add_ranking(r, list, ranks, "ranks", 1) < 0) return -1;
-    } else if (r->kind != DATA_PROMPT) {
-        float value = 0;
-        if (point && read_label(r, label, score, kto, &value) < 0) return -1;
-        if (add_answer(r, answer, "completion", value) < 0) return -1;
-    }
-    if (r->n && (r->prompt_form == NO_PROMPT || r->answer_form == CONVERSATION)) split_prompt(r);
-    for (int i = 0; i < r->n; i++)
-        if (!r->answer[i].len) return bad_row(r, "an answer is empty; remove the row or complete it");
+    *out = type == JSON_TRUE;
     return 0;
 }
 
-// ----------------------------------------------------------------------- from the normal form to tokens
+// -------------------------------------------------------------- whole texts: where the prompt ends
 
-static int same_text(const Reader *r, int a, int b) {
-    const Piece *x = &r->answer[a], *y = &r->answer[b];
-    return x->len == y->len && !memcmp(r->text.data + x->start, r->text.data + y->start, x->len);
+// Where the role marker ends that begins the line s[i .. n), perhaps after "## "; 0: there is none.
+static size_t role_marker_end(const char *s, size_t i, size_t n) {
+    static const char *const markers[] = {
+        "Human:", "User:", "Assistant:", "System:", "<|user|>", "<|assistant|>", "<|im_start|>user",
+        "<|im_start|>assistant",
+    };
+    while (i < n && (s[i] == '#' || s[i] == ' ')) i++;
+    for (size_t k = 0; k < sizeof markers / sizeof *markers; k++) {
+        const size_t len = strlen(markers[k]);
+        if (len <= n - i && !memcmp(s + i, markers[k], len)) return i + len;
+    }
+    return 0;
+}
+
+// Where the prompt in s[0 .. n) ends: after its last role marker, else before its last space.
+static size_t prompt_end(const char *s, size_t n) {
+    size_t end = 0, space = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (isspace((unsigned char)s[i])) space = i;
+        if (i > 0 && s[i-1] != '\n') continue;            // a marker begins a line
+        const size_t marker = role_marker_end(s, i, n);
+        if (marker) end = marker;
+    }
+    return end ? end : space;
+}
+
+// How long the beginning is that two texts share.
+static size_t common_len(const char *a, size_t len_a, const char *b, size_t len_b) {
+    size_t n = 0;
+    while (n < len_a && n < len_b && a[n] == b[n]) n++;
+    return n;
+}
+
+// The answers are whole texts: what all begin with becomes the prompt.
+static void split_prompt(Reader *r) {
+    const Passage *first = &r->answer[0];
+    const char *s = r->rendered.data;
+    size_t n = first->len;
+    for (int i = 1; i < r->n; i++) {
+        const Passage *a = &r->answer[i];
+        n = common_len(s + first->start, n, s + a->start, a->len);
+    }
+    n = prompt_end(s + first->start, n);
+    r->prompt = (Passage){.start = first->start, .len = n};
+    for (int i = 0; i < r->n; i++) {
+        r->answer[i].start += n;
+        r->answer[i].len -= n;
+    }
+}
+
+// ---------------------------------------------------------------------- one row to its normal form
+
+static int read_margin_and_weight(Reader *r) {
+    const int margin = value_of(r, 0, "margin"), weight = value_of(r, 0, "weight");
+    r->margin = 0;
+    r->weight = 1;
+    if (margin >= 0 && read_number(r, margin, "margin", &r->margin) < 0) return -1;
+    if (weight >= 0 && read_number(r, weight, "weight", &r->weight) < 0) return -1;
+    if (r->weight < 0) return row_fail(r, "\"weight\" must not be negative");
+    return 0;
+}
+
+// What a row cannot be, whatever its values are.
+static int check_keys_of_row(const Reader *r, const Keys *k) {
+    if (k->completions >= 0 && value_of(r, 0, "labels") >= 0) {
+        return row_fail(r, "\"completions\" with \"labels\" is step-wise data, which is not "
+                        "supported");
+    }
+    if (k->chosen >= 0 && k->rejected < 0) {
+        return row_fail(r, "no \"%s\" beside \"%s\"", r->rejected_key, r->chosen_key);
+    }
+    if (k->rejected >= 0 && k->chosen < 0) {
+        return row_fail(r, "no \"%s\" beside \"%s\"", r->chosen_key, r->rejected_key);
+    }
+    return 0;
+}
+
+static int read_answers_of_kind(Reader *r, const Keys *k) {
+    float label = 0;
+    switch (r->kind) {
+    case DATA_PAIR:
+        if (read_answer(r, k->chosen, r->chosen_key, 1) < 0) return -1;
+        return read_answer(r, k->rejected, r->rejected_key, 0);
+    case DATA_RANKING:
+        return read_ranking(r, k);
+    case DATA_POINT:
+        if (read_label(r, k, &label) < 0) return -1;
+        return read_answer(r, k->answer, "completion", label);
+    case DATA_COMPLETION:
+        return read_answer(r, k->answer, "completion", 0);
+    default:
+        return 0;                                         // a prompt has no answers
+    }
+}
+
+// The parsed row to its kind, its prompt and its answers.
+static int read_row(Reader *r) {
+    const Json *j = &r->json;
+    r->n = 0;
+    r->prompt_form = NO_PROMPT;
+    r->prompt = (Passage){0};
+    r->rendered.len = 0;
+    if (buffer_append(&r->rendered, "", 0) < 0) return -1;
+
+    if (json_type(j, 0) != JSON_OBJECT) return row_fail(r, "a row must be a JSON object");
+    if (read_margin_and_weight(r) < 0) return -1;
+    const Keys k = find_keys(r);
+    if (check_keys_of_row(r, &k) < 0) return -1;
+    r->kind = classify(&k);
+
+    // a document is an answer without a prompt, and stays whole
+    if (r->kind == DATA_DOCUMENT) {
+        if (json_length(j, k.text) == 0) {
+            return row_fail(r, "\"text\" must be a string that is not empty");
+        }
+        return read_answer(r, k.text, "text", 0);
+    }
+
+    if (read_prompt(r, &k) < 0) return -1;
+    if (r->prompt_form == NO_PROMPT && r->kind != DATA_PAIR && r->kind != DATA_RANKING) {
+        return row_fail(r, "unknown shape: the keys do not say whether this is a text, a pair, a "
+                        "completion or a ranking");
+    }
+    if (read_answers_of_kind(r, &k) < 0) return -1;
+    if (r->n && (r->prompt_form == NO_PROMPT || r->answer_form == CONVERSATION)) split_prompt(r);
+    for (int i = 0; i < r->n; i++) {
+        if (!r->answer[i].len) {
+            return row_fail(r, "an answer is empty; remove the row or complete it");
+        }
+    }
+    return 0;
+}
+
+// ------------------------------------------------------------------ from the normal form to tokens
+
+static int same_text(const Reader *r, const Passage *a, const Passage *b) {
+    const char *s = r->rendered.data;
+    return a->len == b->len && !memcmp(s + a->start, s + b->start, a->len);
 }
 
 static int code_points(const char *s, size_t n) {
@@ -419,112 +677,245 @@ static int code_points(const char *s, size_t n) {
     return count;
 }
 
-static int tokenize_piece(Reader *r, const Piece *p, Span *out) {
-    Dataset *d = r->d;
-    *out = (Span){d->num_tokens, 0};
-    const char *text = r->text.data + p->start;
-    if (tokenizer_encode(r->t, text, p->len, &d->token, &d->num_tokens, &d->token_capacity) < 0)
-        return error_code == EX_DATAERR ? bad_row(r, "%s", error_text) : -1;
-    if (d->num_tokens - out->start > INT_MAX / 4)
-        return bad_row(r, "a text of more than %d tokens", INT_MAX / 4);
-    out->len = (int)(d->num_tokens - out->start);
-    return 0;
-}
-
-static unsigned long long hash_text(const char *s, size_t n) {          // FNV-1a
+// FNV-1a, 64 bits (Fowler, Noll and Vo)
+static unsigned long long hash_text(const char *s, size_t n) {
     unsigned long long hash = 0xcbf29ce484222325u;
     for (size_t i = 0; i < n; i++) hash = (hash ^ (unsigned char)s[i]) * 0x100000001b3u;
     return hash;
 }
 
-/* Tokenises, cuts the prompt from the left and the answers from the right, drops and counts.  How long a text
- * may be depends on the prompt at most, never on the other answers.                                        */
-static int keep_row(Reader *r) {
-    Dataset *d = r->d;
-    const DataOptions *o = r->o;
-    const Piece *key = r->prompt.len || !r->n ? &r->prompt : &r->answer[0];
-    const size_t tokens = d->num_tokens;
-    int same = r->n == 2 && same_text(r, 0, 1);
-    if (r->kind == DATA_PAIR && same && !o->as_given) return d->tied++, 0;
-    if (same) r->answer[1].score = r->answer[0].score;
-    if (d->num_answers > INT_MAX - MAX_ANSWERS)
-        return bad_row(r, "more than %d answers in one file", INT_MAX - MAX_ANSWERS);
-    Record x = {.first = (int)d->num_answers, .count = r->n, .line = r->line, .line_start = r->line_start,
-                .line_len = r->line_len, .margin = r->margin, .weight = r->weight,
-                .prompt_id = hash_text(r->text.data + key->start, key->len)};
-    if (reserve(&d->record, &d->record_capacity, d->num_records + 1, sizeof x) < 0
-        || reserve(&d->answer, &d->answer_capacity, d->num_answers + (size_t)r->n + 1, sizeof *d->answer) < 0
-        || tokenize_piece(r, &r->prompt, &x.prompt) < 0) return -1;
+static unsigned long long prompt_id(const Reader *r) {
+    const Passage *p = r->prompt.len || !r->n ? &r->prompt : &r->answer[0];
+    return hash_text(r->rendered.data + p->start, p->len);
+}
 
-    int limit = o->max_prompt_length ? o->max_prompt_length : o->max_length ? o->max_length - 2 : INT_MAX;
-    int cut_prompt = x.prompt.len > limit, cut_answer = 0;
-    if (cut_prompt) x.prompt.start += (size_t)(x.prompt.len - limit), x.prompt.len = limit;
-    int beside = o->max_prompt_length && r->kind != DATA_DOCUMENT ? o->max_prompt_length : x.prompt.len;
-    int room = o->max_length ? o->max_length - beside - 1 : INT_MAX;   // at least 1, by check_options
-    for (int i = 0; i < r->n; i++) {
-        Answer *a = &d->answer[d->num_answers + (size_t)i];
-        *a = (Answer){.score = r->answer[i].score};
-        a->chars = code_points(r->text.data + r->answer[i].start, r->answer[i].len);
-        if (tokenize_piece(r, &r->answer[i], &a->tokens) < 0) return -1;
-        if (a->tokens.len <= room) continue;
-        if (o->over_length == OVER_RAISE)
-            return bad_row(r, "an answer has %d tokens, the limit is %d; raise --max_length or choose "
-                           "--over_length", a->tokens.len, room);
-        if (o->over_length == OVER_DROP) return d->num_tokens = tokens, d->dropped++, 0;
-        a->tokens.len = room, a->cut = cut_answer = 1;
+static int tokenize(Reader *r, const Passage *p, Span *out) {
+    Dataset *d = r->d;
+    const char *s = r->rendered.data + p->start;
+    const size_t start = d->num_tokens;
+    const int encoded = tokenizer_encode(r->tokenizer, s, p->len, &d->token, &d->num_tokens,
+                                         &d->token_capacity);
+    if (encoded < 0 && error_code == EX_DATAERR) return row_fail(r, "%s", error_text);
+    if (encoded < 0) return -1;
+    if (d->num_tokens - start > INT_MAX / 4) {
+        return row_fail(r, "a text of more than %d tokens", INT_MAX / 4);
     }
-    d->num_answers += (size_t)r->n;
-    d->record[d->num_records++] = x;
-    d->truncated += (size_t)(cut_prompt || cut_answer);
-    d->cut_prompts += (size_t)cut_prompt, d->cut_answers += (size_t)cut_answer;
+    *out = (Span){.start = start, .len = (int)(d->num_tokens - start)};
     return 0;
 }
 
-// ------------------------------------------------------------------------------------------------ the file
+// The tokens a prompt may have.
+static int prompt_limit(const DataOptions *o) {
+    if (o->max_prompt_length) return o->max_prompt_length;
+    return o->max_length ? o->max_length - 2 : INT_MAX;
+}
+
+/* The tokens that an answer may have: what the prompt leaves, less the end of text; at least 1, by
+ * check_options.  It depends on the prompt at most, never on the other answers. */
+static int answer_limit(const DataOptions *o, enum DataKind kind, int prompt_len) {
+    if (!o->max_length) return INT_MAX;
+    const int reserved = o->max_prompt_length && kind != DATA_DOCUMENT;
+    return o->max_length - (reserved ? o->max_prompt_length : prompt_len) - 1;
+}
+
+// Tokenises, cuts the prompt from the left and the answers from the right, drops and counts.
+static int keep_row(Reader *r) {
+    Dataset *d = r->d;
+    const DataOptions *o = r->options;
+    const size_t tokens_before = d->num_tokens;
+
+    // two answers of the same text are no pair, and equally good in a ranking
+    if (r->n == 2 && same_text(r, &r->answer[0], &r->answer[1])) {
+        if (r->kind == DATA_PAIR && !o->as_given) {
+            d->tied++;
+            return 0;
+        }
+        r->answer[1].score = r->answer[0].score;
+    }
+
+    if (d->num_answers > INT_MAX - MAX_ANSWERS) {
+        return row_fail(r, "more than %d answers in one file", INT_MAX - MAX_ANSWERS);
+    }
+    const size_t records = d->num_records + 1, answers = d->num_answers + (size_t)r->n;
+    if (reserve(&d->record, &d->record_capacity, records, sizeof *d->record) < 0) return -1;
+    if (reserve(&d->answer, &d->answer_capacity, answers + 1, sizeof *d->answer) < 0) return -1;
+
+    // the prompt loses its beginning
+    Record record = {
+        .first = (int)d->num_answers, .count = r->n,
+        .line = r->line, .line_start = r->line_start, .line_len = r->line_len,
+        .margin = r->margin, .weight = r->weight, .prompt_id = prompt_id(r),
+    };
+    if (tokenize(r, &r->prompt, &record.prompt) < 0) return -1;
+    const int cut = record.prompt.len - prompt_limit(o);
+    if (cut > 0) {
+        record.prompt.start += (size_t)cut;
+        record.prompt.len -= cut;
+    }
+
+    // an answer that is too long loses its end, or the whole row is dropped, or refused
+    const int limit = answer_limit(o, r->kind, record.prompt.len);
+    int cut_answer = 0;
+    for (int i = 0; i < r->n; i++) {
+        const Passage *p = &r->answer[i];
+        Answer *a = &d->answer[record.first + i];
+        *a = (Answer){.score = p->score, .chars = code_points(r->rendered.data + p->start, p->len)};
+        if (tokenize(r, p, &a->tokens) < 0) return -1;
+        if (a->tokens.len <= limit) continue;
+        if (o->over_length == OVER_RAISE) {
+            return row_fail(r, "an answer has %d tokens, the limit is %d; raise --max_length or "
+                            "choose --over_length", a->tokens.len, limit);
+        }
+        if (o->over_length == OVER_DROP) {
+            d->num_tokens = tokens_before;
+            d->dropped++;
+            return 0;
+        }
+        a->tokens.len = limit;
+        a->cut = 1;
+        cut_answer = 1;
+    }
+
+    d->record[d->num_records] = record;
+    d->num_records = records;
+    d->num_answers = answers;
+    d->cut_prompts += cut > 0;
+    d->cut_answers += (size_t)cut_answer;
+    d->truncated += cut > 0 || cut_answer;
+    return 0;
+}
+
+// ------------------------------------------------------------------------------ the rows of a file
 
 static void skip_blank(Reader *r) {
     const Buffer *b = &r->d->contents;
-    for (; r->at < b->len && isspace((unsigned char)b->data[r->at]); r->at++)
+    while (r->at < b->len && isspace((unsigned char)b->data[r->at])) {
         r->line += b->data[r->at] == '\n';
+        r->at++;
+    }
 }
 
-// Where the object ends that begins at s[i]; n if it does not.
+// The row is from `at` to `end`, without blanks at its end; reading goes on at `end`.
+static void set_row(Reader *r, size_t end) {
+    const char *s = r->d->contents.data;
+    r->line_start = r->at;
+    r->at = end;
+    while (isspace((unsigned char)s[end-1])) end--;
+    r->line_len = end - r->line_start;
+}
+
+// The next line that is not blank.  1; 0 at the end.
+static int next_line(Reader *r) {
+    const Buffer *b = &r->d->contents;
+    skip_blank(r);
+    if (r->at == b->len) return 0;
+    const char *end = memchr(b->data + r->at, '\n', b->len - r->at);
+    set_row(r, end ? (size_t)(end - b->data) : b->len);
+    return 1;
+}
+
+// Where the object ends that begins at s[i]; n if it does not.  In quotes brackets do not count.
 static size_t object_end(const char *s, size_t i, size_t n) {
+    size_t depth = 0;
     int quoted = 0;
-    for (size_t depth = 0; i < n; i++) {
+    for (; i < n; i++) {
+        const char c = s[i];
         if (quoted) {
-            if (s[i] == '\\') i++;
-            else if (s[i] == '"') quoted = 0;
-        } else if (s[i] == '"') quoted = 1;
-        else if (s[i] == '{' || s[i] == '[') depth++;
-        else if ((s[i] == '}' || s[i] == ']') && --depth == 0) return i + 1;
+            if (c == '\\') i++;
+            if (c == '"') quoted = 0;
+            continue;
+        }
+        if (c == '"') quoted = 1;
+        if (c == '{' || c == '[') depth++;
+        if (c == '}' || c == ']') {
+            depth--;
+            if (depth == 0) return i + 1;
+        }
     }
     return n;
 }
 
-// The next row: a line, or an element of the one array the file is.  1; 0 at the end; -1 after fail().
-static int next_row(Reader *r) {
-    const char *s = r->d->contents.data, *end;
-    size_t n = r->d->contents.len;
-    for (size_t i = 0; r->array && i < r->line_len; i++) r->line += s[r->line_start + i] == '\n';
+// The next element of the array that the file is.  1; 0 at the end; -1 after fail().
+static int next_element(Reader *r) {
+    const char *s = r->d->contents.data;
+    const size_t n = r->d->contents.len;
+    for (size_t i = 0; i < r->line_len; i++) r->line += s[r->line_start + i] == '\n';
     skip_blank(r);
-    if (r->array && r->at < n && s[r->at] == ']') {
-        r->at++, skip_blank(r);
-        return r->at < n ? bad_row(r, "more text after the array of rows") : 0;
+    if (r->at < n && s[r->at] == ']') {
+        r->at++;
+        skip_blank(r);
+        if (r->at < n) return row_fail(r, "more text after the array of rows");
+        return 0;
     }
-    if (r->array && r->d->rows + r->d->bad) {
-        if (r->at == n || s[r->at] != ',') return bad_row(r, "',' or ']' is expected after a row");
-        r->at++, skip_blank(r);
+
+    const int is_first = r->d->rows + r->d->bad == 0;
+    if (!is_first) {
+        if (r->at == n || s[r->at] != ',') return row_fail(r, "',' or ']' is expected after a row");
+        r->at++;
+        skip_blank(r);
     }
-    if (r->array && (r->at == n || s[r->at] != '{')) return bad_row(r, "a row must be a JSON object");
-    if (r->at == n) return 0;
-    r->line_start = r->at;
-    if (r->array) r->at = object_end(s, r->at, n);
-    else r->at = (end = memchr(s + r->at, '\n', n - r->at)) ? (size_t)(end - s) : n;
-    r->line_len = r->at - r->line_start;
-    while (isspace((unsigned char)s[r->line_start + r->line_len - 1])) r->line_len--;
+    if (r->at == n || s[r->at] != '{') return row_fail(r, "a row must be a JSON object");
+    set_row(r, object_end(s, r->at, n));
     return 1;
 }
+
+static int take_row(Reader *r) {
+    Dataset *d = r->d;
+    const char *row = d->contents.data + r->line_start;
+    r->json.first_line = r->line;
+    if (json_parse(&r->json, row, r->line_len, d->path) < 0) return -1;
+    if (read_row(r) < 0) return -1;
+    if (!d->rows) d->kind = r->kind;
+    if (r->kind != d->kind) {
+        return row_fail(r, "a %s row in a file of %s rows; one kind a file",
+                        data_kind_name[r->kind], data_kind_name[d->kind]);
+    }
+    if (keep_row(r) < 0) return -1;
+    d->rows++;
+    return 0;
+}
+
+// All rows; a bad one is an error, or left out and told.
+static int read_rows(Reader *r) {
+    Dataset *d = r->d;
+    for (;;) {
+        const int more = r->is_array ? next_element(r) : next_line(r);
+        if (more < 0) return -1;
+        if (more == 0) break;
+        const size_t tokens_before = d->num_tokens;
+        if (take_row(r) == 0) continue;
+        if (!r->options->bad_row || error_code != EX_DATAERR) return -1;
+        d->num_tokens = tokens_before;
+        d->bad++;
+        r->options->bad_row(r->options->to);
+    }
+    if (d->rows + d->bad == 0) return fail(EX_DATAERR, "%s: no rows", d->path);
+    return 0;
+}
+
+// Does a text begin as JSON lines or an array of rows do?
+static int looks_like_rows(const char *s) {
+    static const char blanks[] = " \t\r\n";
+    s += strspn(s, blanks);
+    const char first = *s;
+    if (!first) return 0;
+    const char next = s[1 + strspn(s + 1, blanks)];
+    return (first == '{' && (next == '"' || next == '}')) || (first == '[' && next == '{');
+}
+
+// The whole file is one prompt, without the end of its last line.
+static int read_plain_text(Reader *r) {
+    const Buffer *b = &r->d->contents;
+    size_t n = b->len - r->at;
+    if (n && b->data[b->len - 1] == '\n') n--;
+    r->kind = r->d->kind = DATA_PROMPT;
+    r->d->rows = 1;
+    if (buffer_append(&r->rendered, b->data + r->at, n) < 0) return -1;
+    r->prompt = (Passage){.start = 0, .len = n};
+    return keep_row(r);
+}
+
+// ---------------------------------------------------------------------------------------- the file
 
 // Of FILE:NAME the colon; NULL where there is none, or where the whole is the name of a file.
 static const char *name_colon(const char *spec) {
@@ -533,38 +924,71 @@ static const char *name_colon(const char *spec) {
     return colon && colon[1] && stat(spec, &st) < 0 ? colon : NULL;
 }
 
-/* What a file given as FILE or FILE:NAME is called: NAME, or the file's name without folder, .jsonl, .train
- * and .test.  It goes into logs and tables: what would need an escape there becomes '_'.                   */
-void dataset_name(char name[64], const char *spec) {
+// Takes .jsonl, .train and .test off the end of a name.
+static void strip_endings(char *name) {
     static const char *const endings[] = {".jsonl", ".json", ".train", ".test"};
-    const char *colon = name_colon(spec), *slash = strrchr(spec, '/');
-    snprintf(name, 64, "%s", colon ? colon + 1 : !strcmp(spec, "-") ? "stdin" : slash ? slash + 1 : spec);
-    for (size_t k = 0; k < sizeof endings / sizeof *endings && !colon; k++) {
-        size_t n = strlen(name), e = strlen(endings[k]);
+    for (size_t k = 0; k < sizeof endings / sizeof *endings; k++) {
+        const size_t n = strlen(name), e = strlen(endings[k]);
         if (n > e && !strcmp(name + n - e, endings[k])) name[n - e] = 0;
     }
-    for (char *c = name; *c; c++) if (iscntrl((unsigned char)*c) || *c == '"' || *c == '\\') *c = '_';
 }
 
-static int read_all(Dataset *d) {
+/* What a file given as FILE or FILE:NAME is called: NAME, or the file's name without folder and
+ * endings.  It goes into logs and tables: what would need an escape there becomes '_'. */
+void dataset_name(char name[64], const char *spec) {
+    const char *colon = name_colon(spec), *slash = strrchr(spec, '/');
+    const char *from = slash ? slash + 1 : spec;
+    if (!strcmp(spec, "-")) from = "stdin";
+    if (colon) from = colon + 1;
+    snprintf(name, 64, "%s", from);
+    if (!colon) strip_endings(name);
+    for (char *c = name; *c; c++) {
+        if (iscntrl((unsigned char)*c) || *c == '"' || *c == '\\') *c = '_';
+    }
+}
+
+// The contents: rows that the caller gives, or standard input, or the file that the path names.
+static int read_contents(Dataset *d, const Buffer *rows) {
     char part[65536];
-    size_t n;
-    if (strcmp(d->path, "-")) return file_read(&d->contents, d->path);
-    while ((n = fread(part, 1, sizeof part, stdin)) > 0)
+    if (rows) return buffer_append(&d->contents, rows->data, rows->len);
+    if (strcmp(d->path, "-") != 0) return file_read(&d->contents, d->path);
+    for (;;) {
+        const size_t n = fread(part, 1, sizeof part, stdin);
+        if (n == 0) break;
         if (buffer_append(&d->contents, part, n) < 0) return -1;
+    }
     if (ferror(stdin)) return fail(EX_IOERR, "standard input: %s", strerror(errno));
     return buffer_append(&d->contents, "", 0);
 }
 
-// A file in which every ranking has two answers is a file of pairs; those of equal rank are no pairs.
+static int read_file(Reader *r) {
+    Dataset *d = r->d;
+    if (read_contents(d, r->options->rows) < 0) return -1;
+    const Buffer *b = &d->contents;
+    if (b->len >= 3 && !memcmp(b->data, "\xef\xbb\xbf", 3)) r->at = 3;  // a byte order mark
+    if (r->options->plain_text && !looks_like_rows(b->data + r->at)) return read_plain_text(r);
+    skip_blank(r);
+    if (r->at < b->len && b->data[r->at] == '[') {
+        r->is_array = 1;
+        r->at++;
+    }
+    return read_rows(r);
+}
+
+// Where every ranking has two answers, the file is one of pairs; those of equal rank are no pairs.
 static void rankings_of_two(Dataset *d) {
     size_t kept = 0;
-    for (size_t i = 0; i < d->num_records; i++)
-        if (d->record[i].count != 2) return;
     for (size_t i = 0; i < d->num_records; i++) {
-        Answer *a = &d->answer[2*i], *b = &d->answer[2*kept];
-        if (a[0].score == a[1].score) continue;
-        b[0] = a[0], b[1] = a[1], b[0].score = 1, b[1].score = 0;
+        if (d->record[i].count != 2) return;
+    }
+    for (size_t i = 0; i < d->num_records; i++) {
+        const Answer *from = &d->answer[2*i];
+        Answer *to = &d->answer[2*kept];
+        if (from[0].score == from[1].score) continue;
+        to[0] = from[0];
+        to[1] = from[1];
+        to[0].score = 1;
+        to[1].score = 0;
         d->record[kept] = d->record[i];
         d->record[kept].first = (int)(2*kept);
         kept++;
@@ -575,113 +999,80 @@ static void rankings_of_two(Dataset *d) {
     d->num_answers = 2*kept;
 }
 
-void dataset_free(Dataset *d) {
-    free(d->path), free(d->token), free(d->record), free(d->answer), buffer_free(&d->contents);
-    memset(d, 0, sizeof *d);
-}
-
 static int check_options(const DataOptions *o) {
-    if (o->template_ && strcmp(o->template_, "plain") && strcmp(o->template_, "none"))
+    if (o->template_ && strcmp(o->template_, "plain") && strcmp(o->template_, "none")) {
         return fail(EX_USAGE, "--template %s: unknown; plain and none are known", o->template_);
-    if (o->max_length && (o->max_length < 2 || o->max_prompt_length > o->max_length - 2))
-        return fail(EX_USAGE, "--max_length %d leaves no room for an answer beside --max_prompt_length %d: "
-                    "raise the one or lower the other", o->max_length, o->max_prompt_length);
-    return 0;
-}
-
-static int take_row(Reader *r) {
-    Dataset *d = r->d;
-    r->json.first_line = r->line;
-    if (json_parse(&r->json, d->contents.data + r->line_start, r->line_len, d->path) < 0) return -1;
-    if (read_row(r) < 0) return -1;
-    if (!d->rows) d->kind = r->kind;
-    if (r->kind != d->kind)
-        return bad_row(r, "a %s row in a file of %s rows; one kind a file", data_kind_name[r->kind],
-                       data_kind_name[d->kind]);
-    if (keep_row(r) < 0) return -1;
-    d->rows++;
-    return 0;
-}
-
-// Does a text begin as JSON lines or an array of rows do?
-static int looks_like_rows(const char *s) {
-    s += strspn(s, " \t\r\n");
-    char first = *s, next = first ? s[1 + strspn(s + 1, " \t\r\n")] : 0;
-    return (first == '{' && (next == '"' || next == '}')) || (first == '[' && next == '{');
-}
-static int read_plain_text(Reader *r) {
-    const Buffer *b = &r->d->contents;
-    size_t n = b->len - r->at;
-    if (n && b->data[b->len - 1] == '\n') n--;               // the last line's end
-    r->kind = r->d->kind = DATA_PROMPT;
-    r->d->rows = 1;
-    if (buffer_append(&r->text, b->data + r->at, n) < 0) return -1;
-    r->prompt = (Piece){0, n, 0};
-    return keep_row(r);
-}
-
-static int read_rows(Reader *r) {
-    Dataset *d = r->d;
-    int more;
-    if (r->o->rows ? buffer_append(&d->contents, r->o->rows->data, r->o->rows->len) < 0 : read_all(d) < 0)
-        return -1;
-    if (d->contents.len >= 3 && !memcmp(d->contents.data, "\xef\xbb\xbf", 3)) r->at = 3;      // a byte order mark
-    if (r->o->plain_text && !looks_like_rows(d->contents.data + r->at)) return read_plain_text(r);
-    skip_blank(r);
-    if (r->at < d->contents.len && d->contents.data[r->at] == '[') r->array = 1, r->at++;
-    while ((more = next_row(r)) > 0) {
-        size_t tokens = d->num_tokens;
-        if (take_row(r) == 0) continue;
-        if (!r->o->bad_row || error_code != EX_DATAERR) return -1;
-        d->num_tokens = tokens, d->bad++;
-        r->o->bad_row(r->o->to);
     }
-    if (more == 0 && !d->rows && !d->bad) return fail(EX_DATAERR, "%s: no rows", d->path);
-    return more;
+    if (o->max_length && (o->max_length < 2 || o->max_prompt_length > o->max_length - 2)) {
+        return fail(EX_USAGE, "--max_length %d leaves no room for an answer beside "
+                    "--max_prompt_length %d: raise the one or lower the other",
+                    o->max_length, o->max_prompt_length);
+    }
+    return 0;
 }
 
 /* Reads FILE or FILE:NAME (- is standard input): all rows of one kind, as tokens of t, cut by o.
- * 0, or -1 after fail() with file, line and reason; then d is empty.                                       */
+ * 0, or -1 after fail() with file, line and reason; then d is empty. */
 int dataset_load(Dataset *d, const char *spec, const Tokenizer *t, const DataOptions *o) {
     const char *colon = name_colon(spec);
-    const size_t n = colon ? (size_t)(colon - spec) : strlen(spec);
+    const size_t path_len = colon ? (size_t)(colon - spec) : strlen(spec);
+    int result = -1;
     memset(d, 0, sizeof *d);
     if (check_options(o) < 0) return -1;
     dataset_name(d->name, spec);
     Reader *r = allocate(1, sizeof *r);
-    d->path = allocate(n + 1, 1);
-    int ok = r && d->path;
-    if (ok) {
-        memcpy(d->path, spec, n);
-        r->o = o, r->t = t, r->d = d, r->line = 1;
-        r->prompt_key = o->prompt_key ? o->prompt_key : "prompt";
-        r->chosen_key = o->chosen_key ? o->chosen_key : "chosen";
-        r->rejected_key = o->rejected_key ? o->rejected_key : "rejected";
-        ok = read_rows(r) == 0;
-        json_free(&r->json), buffer_free(&r->text);
+    d->path = allocate(path_len + 1, 1);
+    if (!r || !d->path) goto done;
+
+    memcpy(d->path, spec, path_len);
+    r->options = o;
+    r->tokenizer = t;
+    r->d = d;
+    r->line = 1;
+    r->prompt_key = o->prompt_key ? o->prompt_key : "prompt";
+    r->chosen_key = o->chosen_key ? o->chosen_key : "chosen";
+    r->rejected_key = o->rejected_key ? o->rejected_key : "rejected";
+    if (read_file(r) < 0) goto done;
+    if (d->kind == DATA_RANKING && !o->as_given) rankings_of_two(d);
+    result = 0;
+
+done:
+    if (r) {
+        json_free(&r->json);
+        buffer_free(&r->rendered);
     }
-    if (ok && d->kind == DATA_RANKING && !o->as_given) rankings_of_two(d);
     free(r);
-    if (!ok) dataset_free(d);
-    return ok ? 0 : -1;
+    if (result < 0) dataset_free(d);
+    return result;
 }
 
-// One line: kind and counts.
+void dataset_free(Dataset *d) {
+    free(d->path);
+    free(d->token);
+    free(d->record);
+    free(d->answer);
+    buffer_free(&d->contents);
+    memset(d, 0, sizeof *d);
+}
+
 int dataset_report(const Dataset *d, Buffer *out) {
     size_t tokens = 0;
     for (size_t i = 0; i < d->num_records; i++) tokens += (size_t)d->record[i].prompt.len;
     for (size_t i = 0; i < d->num_answers; i++) tokens += (size_t)d->answer[i].tokens.len;
-    return buffer_printf(out, "%s: %zu rows of kind %s, %zu kept, %zu dropped (too long), %zu ties, "
-                         "%zu truncated (%zu prompts, %zu answers), %.0f tokens a row\n", d->name, d->rows,
-                         data_kind_name[d->kind], d->num_records, d->dropped, d->tied, d->truncated,
-                         d->cut_prompts, d->cut_answers,
-                         d->num_records ? (double)tokens / (double)d->num_records : 0.0);
+    const double mean = d->num_records ? (double)tokens / (double)d->num_records : 0.0;
+    return buffer_printf(out,
+                         "%s: %zu rows of kind %s, %zu kept, %zu dropped (too long), %zu ties, "
+                         "%zu truncated (%zu prompts, %zu answers), %.0f tokens a row\n",
+                         d->name, d->rows, data_kind_name[d->kind], d->num_records, d->dropped,
+                         d->tied, d->truncated, d->cut_prompts, d->cut_answers, mean);
 }
-// --------------------------------------------------------------------------------------- repeated prompts
+
+// -------------------------------------------------------------------------------- repeated prompts
 
 // Do two spans hold the same tokens?
 int dataset_same_tokens(const Dataset *d, Span a, Span b) {
-    if (a.len != b.len || a.len == 0) return a.len == b.len;
+    if (a.len != b.len) return 0;
+    if (a.len == 0) return 1;
     return !memcmp(d->token + a.start, d->token + b.start, (size_t)a.len * sizeof *d->token);
 }
 
@@ -692,18 +1083,19 @@ uint64_t dataset_hash_tokens(uint64_t h, const Dataset *d, Span s) {
     return h;
 }
 
-// The prompt to write an answer for; a row of kind text is itself one.
+// A document is itself the prompt that it is continued from.
 Span dataset_prompt(const Dataset *d, const Record *r) {
     return d->kind == DATA_DOCUMENT ? d->answer[r->first].tokens : r->prompt;
 }
 
-/* first (num_records): for each record the first one of the file with the same prompt, by its tokens; so
- * record i is the first with its prompt where first[i] == i.  By a hash table: the time grows with the
- * number of tokens, not with the square of the number of records.  0, or -1 after fail().                */
+/* first (num_records): for each record the first one of the file with the same prompt, by its
+ * tokens; so record i is the first with its prompt where first[i] == i.  By a hash table: the time
+ * grows with the number of tokens, not with the square of the number of records.
+ * 0, or -1 after fail(). */
 int dataset_first_of_prompt(size_t *first, const Dataset *d) {
     size_t slots = 16;
     while (slots < 2 * d->num_records) slots *= 2;
-    size_t *table = allocate(slots, sizeof *table);           // a record's number + 1; an empty slot has 0
+    size_t *table = allocate(slots, sizeof *table);       // a record's index + 1; 0: an empty slot
     if (!table) return -1;
 
     for (size_t i = 0; i < d->num_records; i++) {
