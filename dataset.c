@@ -307,11 +307,11 @@ typedef struct {                        // values of the row's keys, -1 where ab
     int completions, ranks, scores;     // a ranking and what sorts it
     int answers;                        // a ranking whose elements hold their ranks
     int text, texts;                    // "text": a document; a list, which is a ranking
-} Keys;
+} RowKeys;
 
-static int has_label(const Keys *k) { return k->label >= 0 || k->score >= 0 || k->kto_tag >= 0; }
+static int has_label(const RowKeys *k) { return k->label >= 0 || k->score >= 0 || k->kto_tag >= 0; }
 
-static enum DataKind classify(const Keys *k) {
+static enum DataKind classify(const RowKeys *k) {
     if (k->chosen >= 0 || k->rejected >= 0) return DATA_PAIR;
     if (k->completions >= 0 || k->answers >= 0 || k->texts >= 0) return DATA_RANKING;
     if (k->text >= 0) return DATA_DOCUMENT;
@@ -333,8 +333,8 @@ static int told_answer(const Reader *r, int conversation) {
     return is_assistant(r, last) ? last : -1;
 }
 
-static Keys find_keys(const Reader *r) {
-    Keys k = {
+static RowKeys find_keys(const Reader *r) {
+    RowKeys k = {
         .prompt       = value_of(r, 0, r->prompt_key),
         .instruction  = value_of(r, 0, "instruction"),
         .conversation = value_of(r, 0, "conversations"),
@@ -369,7 +369,7 @@ static Keys find_keys(const Reader *r) {
 // -------------------------------------------------------------------------- prompt, answers, label
 
 // The prompt, wherever it stands; without the last message of a conversation if that is the answer.
-static int read_prompt(Reader *r, const Keys *k) {
+static int read_prompt(Reader *r, const RowKeys *k) {
     const Json *j = &r->json;
     int first, last = ROLE_USER;
     r->prompt_form = CHAT_PROMPT;
@@ -466,7 +466,7 @@ static void sort_answers(Reader *r, int large_is_good) {
 }
 
 // The answers of a list: best first, or sorted by numbers beside the list or in its elements.
-static int read_ranking(Reader *r, const Keys *k) {
+static int read_ranking(Reader *r, const RowKeys *k) {
     const Json *j = &r->json;
     int list = k->completions, by = k->ranks, large_is_good = 0, holds_rank = 0;
     const char *key = "ranks";
@@ -513,7 +513,7 @@ static int read_ranking(Reader *r, const Keys *k) {
 }
 
 // The label of a point: true, false or a number, under one of three names.
-static int read_label(Reader *r, const Keys *k, float *out) {
+static int read_label(Reader *r, const RowKeys *k, float *out) {
     if ((k->label >= 0) + (k->score >= 0) + (k->kto_tag >= 0) > 1) {
         return row_fail(r, "keep one of \"label\", \"score\" and \"kto_tag\"");
     }
@@ -594,7 +594,7 @@ static int read_margin_and_weight(Reader *r) {
 }
 
 // What a row cannot be, whatever its values are.
-static int check_keys_of_row(const Reader *r, const Keys *k) {
+static int check_keys_of_row(const Reader *r, const RowKeys *k) {
     if (k->completions >= 0 && value_of(r, 0, "labels") >= 0) {
         return row_fail(r, "\"completions\" with \"labels\" is step-wise data, which is not "
                         "supported");
@@ -608,7 +608,7 @@ static int check_keys_of_row(const Reader *r, const Keys *k) {
     return 0;
 }
 
-static int read_answers_of_kind(Reader *r, const Keys *k) {
+static int read_answers_of_kind(Reader *r, const RowKeys *k) {
     float label = 0;
     switch (r->kind) {
     case DATA_PAIR:
@@ -637,7 +637,7 @@ static int read_row(Reader *r) {
 
     if (json_type(j, 0) != JSON_OBJECT) return row_fail(r, "a row must be a JSON object");
     if (read_margin_and_weight(r) < 0) return -1;
-    const Keys k = find_keys(r);
+    const RowKeys k = find_keys(r);
     if (check_keys_of_row(r, &k) < 0) return -1;
     r->kind = classify(&k);
 
