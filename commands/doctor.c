@@ -76,6 +76,11 @@ typedef struct Doctor {
     int failed;                   // a note found no memory
 } Doctor;
 
+// Is a language model trained, on documents that are cut into windows?
+static int of_documents(const Doctor *d) { return d->objective->windows; }
+// Is a policy trained?
+static int of_policy(const Doctor *d) { return d->objective->data != 0; }
+
 // ------------------------------------------------------------------------------------------- notes
 
 // A trap or a warning about a line of a file, or about all of it (line 0).
@@ -282,7 +287,7 @@ static int show_rows(const Doctor *d, const File *f) {
         if (r->margin < 0 || r->margin > 0) printf("; margin %g", (double)r->margin);
         if (r->weight < 1 || r->weight > 1) printf("; weight %g", (double)r->weight);
         printf("\n");
-        const int shown = d->objective->windows ? show_document(d, seen, r)
+        const int shown = of_documents(d) ? show_document(d, seen, r)
                                                 : show_record(d, seen, r);
         if (shown < 0) return -1;
     }
@@ -467,7 +472,7 @@ static const Token *bos_of(const Doctor *d) {
 
 // Is the end of text, which training puts before a document, the BOS?
 static int training_adds_bos(const Doctor *d) {
-    return d->objective->windows && bos_of(d)->id == d->tokenizer.eos;
+    return of_documents(d) && bos_of(d)->id == d->tokenizer.eos;
 }
 
 // A prompt or an answer: its tokens, what they decode to, its row's line, whether it begins a text.
@@ -528,7 +533,7 @@ static void note_faults(Doctor *d, const Faults *x, const char *path) {
     }
     if (x->two_bos.count) {
         const char *why = "twice";
-        if (d->objective->windows) why = "and training puts one before it";
+        if (of_documents(d)) why = "and training puts one before it";
         if (d->adds_bos) why = "and other programs put one before it";
         note(d, TRAP, path, x->two_bos.line,
              "two BOS: the text begins with %s, %s, here and in %zu more; remove it from the texts",
@@ -776,7 +781,7 @@ static int reward_at_end(const Doctor *d) {
 }
 
 static const char *eos_use(const Doctor *d) {
-    if (d->objective->windows) return "ends a document, is trained";
+    if (of_documents(d)) return "ends a document, is trained";
     if (!d->objective->reward) return "after each answer, is trained";
     if (reward_at_end(d)) return "after each answer, the reward is read from it";
     return "not used";
@@ -790,7 +795,7 @@ static void show_tokenizer(const Doctor *d, const char *tokenizer_file) {
            t->nfc ? ", not in normal form C" : "");
     printf("    bos  config.json %d %s, tokenizer %d %s; %s\n", model[BOS].id, model[BOS].text,
            own[BOS].id, own[BOS].text,
-           d->objective->windows ? "a document begins with the eos" : "not put before a text");
+           of_documents(d) ? "a document begins with the eos" : "not put before a text");
     printf("    eos  config.json %d %s, tokenizer %d %s; %s\n", model[EOS].id, model[EOS].text,
            own[EOS].id, own[EOS].text, eos_use(d));
     printf("    pad  config.json %d %s; never in a micro-batch: texts are packed without padding\n",
@@ -899,7 +904,7 @@ static void show_memory(const Config *c) {
 
 // Token rows of a data row.
 static int rows_of(const Doctor *d, const Dataset *data, const Record *r) {
-    if (d->objective->windows) return document_rows(data, r);
+    if (of_documents(d)) return document_rows(data, r);
     return record_rows(data, r, d->config.pooling);
 }
 
@@ -926,7 +931,7 @@ static double epoch_rows(const Doctor *d) {
 // The first data rows of a file, as many as fit into 1024 token rows, but at least one.
 static int pack_first(const Doctor *d, Pack *p, const Dataset *data) {
     const int limit = opt.micro_batch_tokens < 1024 ? opt.micro_batch_tokens : 1024;
-    const int eos = d->tokenizer.eos, windows = d->objective->windows;
+    const int eos = d->tokenizer.eos, windows = of_documents(d);
     for (size_t i = 0; i < data->num_records; i++) {
         const Record *r = &data->record[i];
         int more = rows_of(d, data, r);
@@ -1054,8 +1059,8 @@ static int estimate_costs(Doctor *d) {
 static int load_file(Doctor *d, File *f, const DataOptions *options) {
     DataOptions cut = *options;
     f->doctor = d;
-    if (d->objective->windows) cut.max_length = cut.max_prompt_length = 0;    // windows instead
-    if (opt.over_length < 0) cut.over_length = d->objective->data ? OVER_DROP : OVER_TRUNCATE;
+    if (of_documents(d)) cut.max_length = cut.max_prompt_length = 0;    // windows instead
+    if (opt.over_length < 0) cut.over_length = of_policy(d) ? OVER_DROP : OVER_TRUNCATE;
     cut.bad_row = bad_row_found;
     cut.to = f;
     DataOptions whole = cut;
@@ -1127,7 +1132,7 @@ static int load_all(Doctor *d, const char *tokenizer_file, const DataOptions *op
         f->spec = f->train ? opt.train.item[i] : opt.eval.item[i - opt.train.n];
         if (load_file(d, f, options) < 0) return -1;
     }
-    return d->objective->data ? settle_rows(d) : 0;
+    return of_policy(d) ? settle_rows(d) : 0;
 }
 
 static int diagnose(Doctor *d, const char *tokenizer_file, const DataOptions *options) {
