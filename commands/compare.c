@@ -77,7 +77,7 @@ done:
     return result;
 }
 
-// How prompts are read: none is left out, and all are whole; they are cut by prompts_init.
+// How prompts are read: none is left out, and all are whole; prompts_init cuts them.
 static DataOptions prompt_options(void) {
     DataOptions o = data_options();
     o.max_length = 0;
@@ -102,20 +102,21 @@ typedef struct {
     const Dataset *d;
     const Prompts *prompts;
     int terminal;                       // yes: plain text, as it comes
-    int begun;                          // on a terminal: is the running prompt printed,
-    size_t shown;                       // and how many bytes of its completion
+    int begun;                          // on a terminal: the prompt of the running one is shown
+    size_t shown;                       // on a terminal: so many bytes of the running one are
     size_t texts, tokens;               // of all completions so far
 } Samples;
 
-// On a terminal: what has come since the last call, before it the prompt.
-static void print_growth(Samples *s, const Completion *c, const char *prompt) {
+// On a terminal: what has come since the last call, at first after the prompt.
+static void print_growth(Samples *s, const Completion *c, const Buffer *prompt) {
     const int finished = c->finish != GOING;
-    printf("%s%.*s%s", s->begun ? "" : prompt, (int)(c->len - s->shown), c->text + s->shown,
-           finished ? "\n" : "");
+    if (!s->begun && prompt->data) printf("%s", prompt->data);
+    printf("%.*s%s", (int)(c->len - s->shown), c->text + s->shown, finished ? "\n" : "");
     s->begun = !finished;
     s->shown = finished ? 0 : c->len;
 }
 
+// A completion as a line of JSON.
 static int print_line(const Completion *c, const Buffer *prompt) {
     Buffer line = {0};
     int result = -1;
@@ -144,13 +145,14 @@ static int print_completion(void *context, const Completion *c) {
     const int *token = s->d->token + whole->start;
     Buffer prompt = {0};
     int result = -1;
-    if (tokenizer_decode(s->t, token, (size_t)whole->len, &prompt) < 0) goto done;
-    if (s->terminal) print_growth(s, c, prompt.data ? prompt.data : "");
+    if (!s->begun && tokenizer_decode(s->t, token, (size_t)whole->len, &prompt) < 0) goto done;
+    if (s->terminal) print_growth(s, c, &prompt);
     else if (print_line(c, &prompt) < 0) goto done;
-    result = 0;
     if (fflush(stdout) || ferror(stdout)) {
-        result = fail(EX_IOERR, "standard output: could not be written");
+        fail(EX_IOERR, "standard output: could not be written");
+        goto done;
     }
+    result = 0;
 done:
     buffer_free(&prompt);
     return result;
@@ -197,7 +199,7 @@ typedef struct {                        // one completion
     int tokens;                         // with the one that ended it
     int empty;                          // yes: its text has no characters
     Finish finish;
-    size_t row, row_len;                // of Writer.rows: {"prompt":"","completion":""
+    size_t row, row_len;                // rows.data[row .. row+row_len): {"prompt":"","completion":""
     double logp, ref_logp;              // under the model that wrote it; under the reference
     double reward;                      // by the judge
 } Written;
@@ -218,7 +220,7 @@ typedef struct {                        // a model and what it wrote
     enum DataKind kind;                 // of the file of prompts
     int num_prompts;
     Dataset drawn;                      // a record for each prompt, an answer for each completion
-    Buffer rows;                        // the completions' lines of JSON, without their ends
+    Buffer rows;                        // the completions' data rows, without the last }
     Written *written;                   // (num_written) by prompt, then by sample
     size_t num_written, capacity;
     int has_reference;                  // yes: ref_logp are known
@@ -241,6 +243,7 @@ static void writer_free(Writer *w) {
     free(w->answer_nll);
 }
 
+// Room for `most` items; there are none so far.
 static int items_init(Items *x, size_t most) {
     x->tokens = allocate(most, sizeof *x->tokens);
     x->prompt_id = allocate(most, sizeof *x->prompt_id);
@@ -308,6 +311,7 @@ static int keep_completion(void *context, const Completion *c) {
     if (c->sample == 0 && keep_prompt(x, c->prompt) < 0) return -1;
     if (keep_answer(&w->drawn, c) < 0) return -1;
 
+    // its data row
     const size_t row = w->rows.len;
     if (buffer_printf(&w->rows, "{\"prompt\":%s,\"completion\":", x->quoted.data) < 0) return -1;
     if (json_quote(&w->rows, c->text, c->len) < 0) return -1;
@@ -337,6 +341,7 @@ static int read_answers(Writer *w, Model *m, const Tokenizer *t) {
     if (!logp || !w->answer_nll) goto done;
     if (evaluate_texts(m, t->eos, &d, logp) < 0) goto done;
 
+    // the good ones of them
     const double mean = mean_score(&d);
     for (size_t i = 0; i < d.num_records; i++) {
         const Record *r = &d.record[i];
@@ -405,11 +410,15 @@ static int read_references(Writer *w, Model *m, int eos) {
                         "reference %d positions", i + 1, w->name, rows, positions);
         }
     }
+
     double *logp = allocate(w->drawn.num_answers, sizeof *logp);
-    if (!logp) return -1;
-    const int result = evaluate_texts(m, eos, &w->drawn, logp);
-    for (size_t i = 0; result == 0 && i < w->num_written; i++) w->written[i].ref_logp = logp[i];
-    w->has_reference = result == 0;
+    int result = -1;
+    if (!logp) goto done;
+    if (evaluate_texts(m, eos, &w->drawn, logp) < 0) goto done;
+    for (size_t i = 0; i < w->num_written; i++) w->written[i].ref_logp = logp[i];
+    w->has_reference = 1;
+    result = 0;
+done:
     free(logp);
     return result;
 }
@@ -447,6 +456,7 @@ static int read_rewards(Writer *writer, int n, Model *m, const Tokenizer *t) {
     if (!reward) goto done;
     if (evaluate_texts(m, t->eos, &d, reward) < 0) goto done;
 
+    // the answers of d are the completions in order
     const double *next = reward;
     for (int i = 0; i < n; i++) {
         Writer *w = &writer[i];
@@ -512,11 +522,13 @@ static const Written *best_written(const Writer *w, size_t first, size_t end) {
     return best;
 }
 
-// The best completion of each prompt as a line of `best`, every one as a line of `all`.
+// The best completion of each prompt as a line of `best`, every one as a line of `all`.  Tells how
+// much better the best are.
 static int best_of_n(const Writer *w, Buffer *best, Buffer *all) {
     double sum = 0, best_sum = 0;
     size_t empty = 0, chosen = 0;
     for (size_t first = 0, end; first < w->num_written; first = end) {
+        // written[first .. end) are those of one prompt
         for (end = first; end < w->num_written; end++) {
             const Written *c = &w->written[end];
             if (c->prompt != w->written[first].prompt) break;
@@ -685,6 +697,7 @@ static int measure_writer(Writer *w, const Writer *first, uint64_t seed) {
     int result = -1;
     if (!value || !gram) goto done;
     if (items_init(&completions, w->num_written) < 0) goto done;
+
     completions.n = (int)w->num_written;
     for (size_t i = 0; i < w->num_written; i++) {
         completions.tokens[i] = w->written[i].tokens;
@@ -866,8 +879,8 @@ static int write_all(Writer *writer) {
         const char *dir;
         split_model(opt.model.item[i], writer[i].name, &dir);
         if (write_completions(&writer[i], dir, 1, 1) < 0) return -1;
-        if (writer[i].num_prompts != writer->num_prompts) {
-            return fail(EX_DATAERR, "%s: other prompts than of %s", writer[i].name, writer->name);
+        if (writer[i].num_prompts != writer[0].num_prompts) {
+            return fail(EX_DATAERR, "%s: other prompts than of %s", writer[i].name, writer[0].name);
         }
     }
     return 0;
@@ -899,19 +912,22 @@ int command_compare(void) {
                     "input");
     }
     const int n = opt.model.n;
-    const char *reference = opt.reference;          // else the first model
     Buffer out = {0};
     Writer *writer = allocate((size_t)n, sizeof *writer);
+    const Writer *first = writer;
     int result = -1;
     if (!writer) return -1;
     if (write_all(writer) < 0) goto done;
-    if (!reference) split_model(opt.model.item[0], writer->name, &reference);
+
+    // the reference is the first model if none is named
+    const char *reference = opt.reference;
+    if (!reference) split_model(opt.model.item[0], writer[0].name, &reference);
     if (refer_all(writer, n, reference) < 0) goto done;
     if (judge_writers(writer, n) < 0) goto done;
 
     for (int i = 0; i < n; i++) {
-        if (measure_writer(&writer[i], writer, (uint64_t)opt.seed) < 0) goto done;
-        if (opt.out && append_writer(&out, &writer[i], writer) < 0) goto done;
+        if (measure_writer(&writer[i], first, (uint64_t)opt.seed) < 0) goto done;
+        if (opt.out && append_writer(&out, &writer[i], first) < 0) goto done;
     }
     print_comparison(writer, n, reference);
     if (opt.out && file_write(opt.out, out.data, out.len) < 0) goto done;
