@@ -199,7 +199,7 @@ typedef struct {                        // one completion
     int tokens;                         // with the one that ended it
     int empty;                          // yes: its text has no characters
     Finish finish;
-    size_t row, row_len;                // rows.data[row .. row+row_len): {"prompt":"","completion":""
+    size_t row, row_len;                // its {"prompt":"","completion":"" in Writer.rows
     double logp, ref_logp;              // under the model that wrote it; under the reference
     double reward;                      // by the judge
 } Written;
