@@ -1001,7 +1001,7 @@ done:
 static void show_time(const Doctor *d, const Timing *x, double rows) {
     const double speed = x->rows / x->seconds, epoch = rows / speed;
     printf("    estimate, from one micro-batch of %d rows in %.3g s, threads %d, without updates%s:"
-           "\n", x->rows, x->seconds, thread_count(),
+           "\n", x->rows, x->seconds, kernels_threads(),
            d->objective->reference ? " and the reference" : "");
     printf("    %.0f tokens/s, %.0f:%02.0f:%02.0f an epoch; the loss there is %.4f%s\n", speed,
            floor(epoch / 3600), floor(fmod(epoch, 3600) / 60), floor(fmod(epoch, 60)), x->loss,
