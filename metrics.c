@@ -1,42 +1,152 @@
-/* metrics.c - what is measured of rewards and scores: accuracy, calibration, intervals, the area under the ROC
- * curve; pure functions of small arrays, each with its source.                                            */
+/* metrics.c - what is measured of rewards and scores, each function under its source: accuracy,
+ * calibration, box plots, areas under the ROC curve, ratios, and how far to trust them.
+ *
+ * Pure functions of small arrays.  Intervals of 95 % are by bootstrap over prompts: prompts are
+ * drawn with replacement, each with all its pairs or texts, which are not independent.  prompt_id
+ * says which belong together; NULL: every one has its own prompt.                                */
 #ifndef METRICS_C
 #define METRICS_C
 
 #include "common.h"
 #include "loss.c"
 
-/* --------------------------------------------------------------------------------------------- metrics
- * All of n pairs' reward differences delta_j = r(chosen_j) - r(rejected_j); p_j = sigma(delta_j).       */
+// ----------------------------------------------------------------------------------- the interface
 
-enum { NUM_ECE = 3, MAX_BINS = 20, EQUALMASS_BINS = 10, NUM_QUANTILES = 7, HISTOGRAM_BINS = 20 };
-enum { REPLICATES = 1000 };                                      // of the bootstrap
+enum { NUM_ECE = 3, NUM_QUANTILES = 7, HISTOGRAM_BINS = 20 };
 const int    ece_bins[NUM_ECE] = {5, 10, 20};
 const double quantile_levels[NUM_QUANTILES] = {0, .05, .25, .5, .75, .95, 1};
 
-typedef struct { double ece, ace, mce; } Calibration;
-typedef struct { double low, high; } Interval;                   // 95 %
-typedef struct {                                                 // one box of a box plot
-    int n, outliers;                                             // beyond 1.5 (q3 - q1) from the box
-    double mean, q1, median, q3, outlier_mean;
-} Box;
+typedef struct { double low, high; } Interval;            // of 95 %
+typedef struct { double ece, ace, mce; } Calibration;     // expected, average, maximum error
+
+// A number with its standard error.
 typedef struct {
-    int n, clusters;                                             // pairs; different prompts among them
-    double accuracy, accuracy_strict, tie_rate;                  // equal rewards count 1/2; count as wrong
-    double nll, brier, margin;                                   // means of -log p, (1-p)^2, delta
-    Calibration symmetric[NUM_ECE];                              // MORE's, each pair twice; 5, 10, 20 bins
-    double confidence_ece[NUM_ECE], ece_equalmass;
-    double quantile[NUM_QUANTILES];                              // of delta, at quantile_levels
-    double histogram_end;                                        // max |delta|
-    int histogram[HISTOGRAM_BINS];                               // equal bins [low, high) from -end to end
-    Box correct, wrong;                                          // delta > 0, delta < 0
-    double longer_preferred, longer_wins;                        // by the model; in the data (-1: no lengths)
-    Interval accuracy_95, ece_95;                                // bootstrap; of the symmetric ECE of 10 bins
+    double value, error;
+    Interval interval;
+} Estimate;
+
+// One box of a box plot.
+typedef struct {
+    int n;
+    double mean, q1, median, q3;
+    int outliers;                     // farther than 1.5 (q3 - q1) from the box
+    double outlier_mean;
+} Box;
+
+// What is measured of n pairs' reward differences delta_j = r(chosen_j) - r(rejected_j).
+typedef struct {
+    int n, clusters;                  // pairs; different prompts among them
+    double accuracy;                  // equal rewards count 1/2
+    double accuracy_strict;           // equal rewards are wrong
+    double tie_rate;
+    double nll, brier, margin;        // means of -log p, (1-p)^2 and delta; p = sigma(delta)
+    Calibration symmetric[NUM_ECE];   // MORE's, each pair twice; of ece_bins
+    double confidence_ece[NUM_ECE];   // the usual one, each pair once; of ece_bins
+    double ece_equalmass;             // in 10 bins of equally many pairs
+    double quantile[NUM_QUANTILES];   // of delta, at quantile_levels
+    double histogram_end;             // max |delta|
+    int histogram[HISTOGRAM_BINS];    // equal bins [low, high) from -end to end
+    Box correct, wrong;               // of delta > 0, of delta < 0
+    double longer_preferred;          // how often the longer answer has the larger reward,
+    double longer_wins;               // and is the chosen one; -1: lengths are not known
+    Interval accuracy_95, ece_95;     // ece_95: of the symmetric ECE of 10 bins
 } Metrics;
 
-static double correctness(double delta) { return delta > 0 ? 1 : delta == 0 ? 0.5 : 0; }
+// All of Metrics; how much more accurate one model is than another, with its standard error.
+int metrics_compute(Metrics *m, const double *delta, const int *chosen_length,
+                    const int *rejected_length, const uint64_t *prompt_id, int n, uint64_t seed);
+int paired_difference(double *difference, double *standard_error, const double *a, const double *b,
+                      const uint64_t *prompt_id, int n);
 
-// bin m of 0..M-1 holds (m/M, (m+1)/M]: a value on an inner edge belongs below it
+// sum a / sum b of n texts, or the mean of a.
+int estimate_ratio(Estimate *e, const double *a, const double *b, const uint64_t *prompt_id, int n,
+                   uint64_t seed);
+
+// The area under the ROC curve of n texts' scores, and its interval.
+double auc(const double *score, const unsigned char *positive, int n);
+int    auc_interval(Interval *interval, const double *score, const unsigned char *positive,
+                    const uint64_t *prompt_id, int n, uint64_t seed);
+
+// For qsort of doubles; the quantile of n sorted ones at a level from 0 to 1.
+int    compare_double(const void *a, const void *b);
+double sorted_quantile(const double *x, int n, double level);
+
+// ---------------------------------------------------------------------------- prompts are clusters
+
+typedef struct { uint64_t prompt_id; int item; } Member;              // a pair's or a text's number
+
+// The items of each prompt: cluster c has member_memory[start_memory[c]] up to start_memory[c+1].
+typedef struct {
+    int count;
+    Member *member_memory;                                            // (n)
+    int *start_memory;                                                // (count + 1)
+} Clusters;
+
+static int compare_members(const void *a, const void *b) {
+    const Member *x = a, *y = b;
+    if (x->prompt_id != y->prompt_id) return x->prompt_id > y->prompt_id ? 1 : -1;
+    return (x->item > y->item) - (x->item < y->item);
+}
+
+static void clusters_free(Clusters *c) {
+    free(c->member_memory);
+    free(c->start_memory);
+}
+
+// Sorts items 0..n-1 by prompt_id (n), or NULL.  0, or -1 after fail(); clusters_free follows
+// either.
+static int clusters_init(Clusters *c, const uint64_t *prompt_id, int n) {
+    Member *member = allocate((size_t)n, sizeof *member);
+    int *start = allocate((size_t)n + 1, sizeof *start);
+    *c = (Clusters){0, member, start};
+    if (!member || !start) return -1;
+    for (int j = 0; j < n; j++) {
+        member[j].prompt_id = prompt_id ? prompt_id[j] : (uint64_t)j;
+        member[j].item = j;
+    }
+    if (prompt_id) qsort(member, (size_t)n, sizeof *member, compare_members);
+    for (int k = 0; k < n; k++) {
+        if (k == 0 || member[k].prompt_id != member[k-1].prompt_id) start[c->count++] = k;
+    }
+    start[c->count] = n;
+    return 0;
+}
+
+enum { REPLICATES = 1000 };                                           // of a bootstrap
+
+// The cluster of a draw of replicate r; a replicate has as many draws as there are clusters.
+static uint32_t clusters_draw(const Clusters *c, uint64_t seed, unsigned r, int draw) {
+    return random_below((uint32_t)c->count, seed, STREAM_BOOTSTRAP, r, (uint64_t)draw);
+}
+
+int compare_double(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+// Linear between order statistics: definition 7 of Hyndman and Fan 1996, as numpy and matplotlib.
+double sorted_quantile(const double *x, int n, double level) {
+    double h = (n - 1) * level;
+    int low = (int)h;
+    return low + 1 < n ? x[low] + (h - low) * (x[low+1] - x[low]) : x[n-1];
+}
+
+// The 95 % percentile interval (Efron and Tibshirani 1993, ch. 13) of x (n), which it sorts.
+static Interval percentile_interval(double *x, int n) {
+    qsort(x, (size_t)n, sizeof *x, compare_double);
+    return (Interval){sorted_quantile(x, n, .025), sorted_quantile(x, n, .975)};
+}
+
+// ------------------------------------------------------------------------------------- calibration
+
+enum { MAX_BINS = 20 };
+
+static double correctness(double delta) {
+    if (delta == 0) return 0.5;
+    return delta > 0;
+}
+
+// Bin m of 0..M-1 holds (m/M, (m+1)/M]: a value on an inner edge belongs to the bin below it.
 static int bin_of(double p, int M) {
     int m = (int)(p * M);
     while (m > 0 && (m >= M || p <= (double)m / M)) m--;
@@ -44,222 +154,228 @@ static int bin_of(double p, int M) {
     return m;
 }
 
-typedef struct { int M; double p[MAX_BINS], y[MAX_BINS], n[MAX_BINS]; } Bins;    // sums of p, y and 1
+typedef struct {
+    int M;
+    double p[MAX_BINS], y[MAX_BINS], n[MAX_BINS];     // of each bin: sums of p, of y, and how many
+} Bins;
 
 static void bins_add(Bins *b, double p, double y) {
     int m = bin_of(p, b->M);
-    b->p[m] += p, b->y[m] += y, b->n[m] += 1;
+    b->p[m] += p;
+    b->y[m] += y;
+    b->n[m] += 1;
 }
 
-// ECE = sum_m n_m/n |mean y - mean p|; ACE is the mean and MCE the maximum of |mean y - mean p|, both over
-// the bins that are not empty
+// ECE = sum_m n_m/n |mean y - mean p|; ACE is the mean and MCE the maximum of |mean y - mean p|,
+// both over the bins that are not empty.
 static Calibration bins_calibration(const Bins *b) {
     Calibration c = {0, 0, 0};
     double n = 0, used = 0;
     for (int m = 0; m < b->M; m++) {
         if (b->n[m] == 0) continue;
-        double gap = fabs(b->p[m] - b->y[m]);
-        c.ece += gap;
-        c.ace += gap / b->n[m];
-        c.mce = gap / b->n[m] > c.mce ? gap / b->n[m] : c.mce;
+        double sum = fabs(b->p[m] - b->y[m]);
+        double gap = sum / b->n[m];                   // |mean y - mean p|
+        c.ece += sum;
+        c.ace += gap;
+        c.mce = gap > c.mce ? gap : c.mce;
         n += b->n[m];
         used += 1;
     }
-    if (n > 0) c.ece /= n, c.ace /= used;
+    if (n > 0) {
+        c.ece /= n;
+        c.ace /= used;
+    }
     return c;
 }
 
-// MORE's form (section 5 and the released code): each pair enters twice, as (p, 1) and as (1-p, 0)
-Calibration ece(const double *delta, int n, int M) {
+// MORE's form (section 5 and the released code): each pair enters twice, as (p, 1) and as (1-p, 0).
+static Calibration ece(const double *delta, int n, int M) {
     Bins b = {.M = M};
-    for (int j = 0; j < n; j++) bins_add(&b, sigmoid(delta[j]), 1), bins_add(&b, sigmoid(-delta[j]), 0);
+    for (int j = 0; j < n; j++) {
+        bins_add(&b, sigmoid(delta[j]), 1);
+        bins_add(&b, sigmoid(-delta[j]), 0);
+    }
     return bins_calibration(&b);
 }
 
-// The usual form, Guo et al. 2017 (arXiv:1706.04599) eq. (3): each pair once, confidence max(p, 1-p) against
-// correctness.  For even M it equals ece().
-Calibration ece_confidence(const double *delta, int n, int M) {
+// The usual form, Guo et al. 2017 (arXiv:1706.04599) eq. (3): each pair once, its confidence
+// max(p, 1-p) against its correctness.  For even M it equals ece().
+static Calibration ece_confidence(const double *delta, int n, int M) {
     Bins b = {.M = M};
     for (int j = 0; j < n; j++) bins_add(&b, sigmoid(fabs(delta[j])), correctness(delta[j]));
     return bins_calibration(&b);
 }
 
-static int compare_double(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
 static int compare_confidence(const void *a, const void *b) {
     double x = fabs(*(const double *)a), y = fabs(*(const double *)b);
     return x == y ? compare_double(a, b) : (x > y) - (x < y);
 }
 
-// Nguyen and O'Connor 2015 (arXiv:1508.05154): as ece_confidence, with M bins of equally many pairs (give or
-// take one).  Reorders delta.
-double ece_equalmass(double *delta, int n, int M) {
+// Nguyen and O'Connor 2015 (arXiv:1508.05154): as ece_confidence, with M bins of equally many
+// pairs, give or take one.  Reorders delta.
+static double ece_equalmass(double *delta, int n, int M) {
     double total = 0;
     qsort(delta, (size_t)n, sizeof *delta, compare_confidence);
     for (int m = 0; m < M; m++) {
-        double gap = 0;
-        for (int j = (int)((long long)n * m / M); j < (int)((long long)n * (m + 1) / M); j++)
-            gap += sigmoid(fabs(delta[j])) - correctness(delta[j]);
-        total += fabs(gap);
+        int begin = (int)((long long)n * m / M), end = (int)((long long)n * (m + 1) / M);
+        double sum = 0;
+        for (int j = begin; j < end; j++) sum += sigmoid(fabs(delta[j])) - correctness(delta[j]);
+        total += fabs(sum);
     }
     return n ? total / n : 0;
 }
 
-// of sorted x (n): linear between order statistics, definition 7 of Hyndman and Fan 1996 (numpy, matplotlib)
-static double quantile(const double *x, int n, double level) {
-    double h = (n - 1) * level;
-    int low = (int)h;
-    return low + 1 < n ? x[low] + (h - low) * (x[low+1] - x[low]) : x[n-1];
-}
+// ----------------------------------------------------------- intervals of accuracy and calibration
 
-static Box box_of(const double *x, int n) {                      // x (n) sorted
-    Box b = {0};
-    if ((b.n = n) == 0) return b;
-    b.q1 = quantile(x, n, .25), b.median = quantile(x, n, .5), b.q3 = quantile(x, n, .75);
-    double reach = 1.5 * (b.q3 - b.q1);
-    for (int j = 0; j < n; j++) {
-        b.mean += x[j];
-        if (x[j] < b.q1 - reach || x[j] > b.q3 + reach) b.outliers++, b.outlier_mean += x[j];
+// A pair as a replicate counts it: its two orders (p, 1) and (1-p, 0), and their bins.
+typedef struct { double right, p[2]; int bin[2]; } CountedPair;
+
+// Accuracy and symmetric ECE of replicate r; pair (n) is in the order of the members of c.
+static void count_replicate(double *accuracy, double *ece_m, const CountedPair *pair,
+                            const Clusters *c, int M, uint64_t seed, unsigned r) {
+    double right = 0, total = 0, error = 0, gap[MAX_BINS] = {0};
+    for (int draw = 0; draw < c->count; draw++) {
+        uint32_t drawn = clusters_draw(c, seed, r, draw);
+        int begin = c->start_memory[drawn], end = c->start_memory[drawn + 1];
+        for (int k = begin; k < end; k++) {
+            right += pair[k].right;
+            gap[pair[k].bin[0]] += pair[k].p[0] - 1;
+            gap[pair[k].bin[1]] += pair[k].p[1];
+        }
+        total += end - begin;
     }
-    b.mean /= n;
-    if (b.outliers) b.outlier_mean /= b.outliers;
-    return b;
+    for (int m = 0; m < M; m++) error += fabs(gap[m]);
+    *accuracy = right / total;
+    *ece_m = error / (2 * total);
 }
 
-typedef struct { uint64_t group; int pair; } Member;
-
-static int compare_members(const void *a, const void *b) {
-    const Member *x = a, *y = b;
-    return x->group != y->group ? (x->group > y->group ? 1 : -1) : (x->pair > y->pair) - (x->pair < y->pair);
-}
-
-// Sorts the pairs by group (n); group NULL: each on its own.  Returns the number of clusters; cluster c is
-// member[start[c] .. start[c+1]), with room for n members and n+1 starts.
-static int cluster_pairs(Member *member, int *start, const uint64_t *group, int n) {
-    int count = 0;
-    for (int j = 0; j < n; j++) member[j] = (Member){group ? group[j] : (uint64_t)j, j};
-    if (group) qsort(member, (size_t)n, sizeof *member, compare_members);
-    for (int j = 0; j < n; j++)
-        if (j == 0 || member[j].group != member[j-1].group) start[count++] = j;
-    start[count] = n;
-    return count;
-}
-
-// the 95 % percentile interval (Efron and Tibshirani 1993, ch. 13) of x (n), which it sorts
-static Interval percentile_interval(double *x, int n) {
-    qsort(x, (size_t)n, sizeof *x, compare_double);
-    return (Interval){quantile(x, n, .025), quantile(x, n, .975)};
-}
-
-/* 95 % intervals by bootstrap of the accuracy and of the symmetric ECE of M bins.  Prompts are drawn with
- * replacement, each with all its pairs, which are not independent.  delta and group are (n); group NULL:
- * every pair has its own prompt.  Returns the number of prompts, or -1.                                  */
-int bootstrap(Interval *accuracy, Interval *ece_m, const double *delta, const uint64_t *group, int n, int M,
-              uint64_t seed) {
-    Member *member = allocate((size_t)n, sizeof *member);
-    int *start = allocate((size_t)n + 1, sizeof *start), *bin = allocate((size_t)n, 2 * sizeof *bin);
-    double *p = allocate((size_t)n, 2 * sizeof *p), *replicate = allocate(2 * REPLICATES, sizeof *replicate);
-    int clusters = -1;
-    if (!member || !start || !bin || !p || !replicate) goto done;
-    clusters = cluster_pairs(member, start, group, n);
-    for (int k = 0; k < 2*n; k++) {                              // both orders of the pair member[k/2]
-        double d = delta[member[k/2].pair];
-        p[k] = sigmoid(k % 2 ? -d : d);
-        bin[k] = bin_of(p[k], M);
+// Intervals of the accuracy and of the symmetric ECE of M bins; delta is (n).  Returns the number
+// of prompts, or -1.
+static int accuracy_intervals(Interval *accuracy, Interval *ece_m, const double *delta,
+                              const uint64_t *prompt_id, int n, int M, uint64_t seed) {
+    Clusters c;
+    int result = clusters_init(&c, prompt_id, n);
+    CountedPair *pair = allocate((size_t)n, sizeof *pair);
+    double *replicate = allocate(2 * REPLICATES, sizeof *replicate);
+    if (!pair || !replicate) result = -1;
+    if (result < 0) goto done;
+    for (int k = 0; k < n; k++) {
+        double d = delta[c.member_memory[k].item];
+        pair[k].right = correctness(d);
+        for (int order = 0; order < 2; order++) {
+            pair[k].p[order] = sigmoid(order ? -d : d);
+            pair[k].bin[order] = bin_of(pair[k].p[order], M);
+        }
     }
     for (unsigned r = 0; r < REPLICATES; r++) {
-        double right = 0, total = 0, error = 0, gap[MAX_BINS] = {0};
-        for (unsigned draw = 0; draw < (unsigned)clusters; draw++) {
-            uint32_t c = random_below((uint32_t)clusters, seed, STREAM_BOOTSTRAP, r, draw);
-            for (int k = start[c]; k < start[c+1]; k++) {
-                right += correctness(delta[member[k].pair]);
-                gap[bin[2*k]]   += p[2*k] - 1;
-                gap[bin[2*k+1]] += p[2*k+1];
-            }
-            total += start[c+1] - start[c];
-        }
-        for (int m = 0; m < M; m++) error += fabs(gap[m]);
-        replicate[r] = right / total;
-        replicate[REPLICATES + r] = error / (2 * total);
+        count_replicate(&replicate[r], &replicate[REPLICATES + r], pair, &c, M, seed, r);
     }
     *accuracy = percentile_interval(replicate, REPLICATES);
     *ece_m = percentile_interval(replicate + REPLICATES, REPLICATES);
+    result = c.count;
 done:
-    free(member), free(start), free(bin), free(p), free(replicate);
-    return clusters;
+    clusters_free(&c);
+    free(pair);
+    free(replicate);
+    return result;
 }
 
-/* How much more accurate a is than b on the same pairs, and the standard error of that, clustered by prompt
- * (Liang and Zeger 1986; Miller 2024, arXiv:2411.00640, sec. 2.2 and 4.2): with e_j the difference of the two
- * correctnesses, e their mean, and G clusters,
+// How much more often a[j] is right than b[j]; than a coin, if b is NULL.
+static double advantage(const double *a, const double *b, int j) {
+    return correctness(a[j]) - (b ? correctness(b[j]) : 0.5);
+}
+
+/* How much more accurate a is than b on the same pairs, and the standard error of that, clustered
+ * by prompt (Liang and Zeger 1986; Miller 2024, arXiv:2411.00640, sec. 2.2 and 4.2): with e_j the
+ * difference of the two correctnesses, e their mean, and G clusters,
  *
- *     SE^2 = G/(G-1) 1/n^2 sum over clusters of (sum over the cluster's pairs of (e_j - e))^2
+ *     SE^2 = G/(G-1) 1/n^2 sum over clusters of (sum over its pairs of (e_j - e))^2
  *
- * a, b: differences of rewards (n); b NULL is a coin, which gives accuracy - 1/2 and its standard error.   */
+ * a, b: differences of rewards (n); b NULL is a coin, which gives accuracy - 1/2 and its standard
+ * error.  0, or -1 after fail().                                                                 */
 int paired_difference(double *difference, double *standard_error, const double *a, const double *b,
-                      const uint64_t *group, int n) {
-    Member *member = allocate((size_t)n, sizeof *member);
-    int *start = allocate((size_t)n + 1, sizeof *start), ok = member && start;
-    if (ok) {
-        int clusters = cluster_pairs(member, start, group, n);
-        double mean = 0, square = 0;
-        for (int j = 0; j < n; j++) mean += correctness(a[j]) - (b ? correctness(b[j]) : 0.5);
-        mean /= n;
-        for (int c = 0; c < clusters; c++) {
-            double sum = 0;
-            for (int k = start[c]; k < start[c+1]; k++) {
-                int j = member[k].pair;
-                sum += correctness(a[j]) - (b ? correctness(b[j]) : 0.5) - mean;
-            }
-            square += sum * sum;
+                      const uint64_t *prompt_id, int n) {
+    Clusters c;
+    double mean = 0, square = 0;
+    int result = clusters_init(&c, prompt_id, n);
+    if (result < 0) goto done;
+    for (int j = 0; j < n; j++) mean += advantage(a, b, j);
+    mean /= n;
+    for (int i = 0; i < c.count; i++) {
+        double sum = 0;
+        for (int k = c.start_memory[i]; k < c.start_memory[i+1]; k++) {
+            sum += advantage(a, b, c.member_memory[k].item) - mean;
         }
-        *difference = mean;
-        *standard_error = clusters > 1 ? sqrt(square * clusters / (clusters - 1)) / n : 0;
+        square += sum * sum;
     }
-    free(member), free(start);
-    return ok ? 0 : -1;
+    *difference = mean;
+    *standard_error = c.count > 1 ? sqrt(square * c.count / (c.count - 1)) / n : 0;
+done:
+    clusters_free(&c);
+    return result;
 }
 
-typedef struct { double value, error; Interval interval; } Estimate;   // standard error; 95 %
+// -------------------------------------------------------------------------------- means and ratios
 
-/* r = sum a / sum b, both (n), b NULL: the mean of a.  Its standard error is that of the linearised ratio
- * (Cochran 1977, sec. 6.4), clustered by prompt as above with a_j - r b_j for e_j - e and sum b for n; its
- * interval is by bootstrap over prompts.  0, or -1.                                                      */
-int estimate(Estimate *e, const double *a, const double *b, const uint64_t *group, int n, uint64_t seed) {
-    Member *member = allocate((size_t)n, sizeof *member);
-    int *start = allocate((size_t)n + 1, sizeof *start), ok = member && start;
-    double *sum = allocate((size_t)n, 2 * sizeof *sum), *replicate = allocate(REPLICATES, sizeof *replicate);
-    ok = ok && sum && replicate;
-    if (ok) {
-        const int clusters = cluster_pairs(member, start, group, n);
-        double top = 0, bottom = 0, square = 0;
-        for (int c = 0; c < clusters; c++) {
-            for (int k = start[c]; k < start[c+1]; k++) {
-                sum[2*c] += a[member[k].pair], sum[2*c+1] += b ? b[member[k].pair] : 1;
-            }
-            top += sum[2*c], bottom += sum[2*c+1];
-        }
-        e->value = top / bottom;
-        for (int c = 0; c < clusters; c++) {
-            const double residual = sum[2*c] - e->value * sum[2*c+1];
-            square += residual * residual;
-        }
-        e->error = clusters > 1 ? sqrt(square * clusters / (clusters - 1)) / bottom : 0;
-        for (unsigned r = 0; r < REPLICATES; r++) {
-            top = bottom = 0;
-            for (unsigned draw = 0; draw < (unsigned)clusters; draw++) {
-                const uint32_t c = random_below((uint32_t)clusters, seed, STREAM_BOOTSTRAP, r, draw);
-                top += sum[2*c], bottom += sum[2*c+1];
-            }
-            replicate[r] = top / bottom;
-        }
-        e->interval = percentile_interval(replicate, REPLICATES);
-    }
-    free(member), free(start), free(sum), free(replicate);
-    return ok ? 0 : -1;
+typedef struct { double top, bottom; } Ratio;                         // sums of a and b
+
+static void ratio_add(Ratio *x, double top, double bottom) {
+    x->top += top;
+    x->bottom += bottom;
 }
+
+/* r = sum a / sum b, both (n), b NULL: the mean of a.  Its standard error is that of the linearised
+ * ratio (Cochran 1977, sec. 6.4), clustered by prompt,
+ *
+ *     SE^2 = G/(G-1) 1/(sum b)^2 sum over clusters of (sum over its texts of (a_j - r b_j))^2
+ *
+ * and its interval is by bootstrap.  0, or -1 after fail().                                      */
+int estimate_ratio(Estimate *e, const double *a, const double *b, const uint64_t *prompt_id, int n,
+                   uint64_t seed) {
+    Clusters c;
+    Ratio all = {0, 0};
+    double square = 0;
+    int result = clusters_init(&c, prompt_id, n);
+    Ratio *cluster = allocate((size_t)n, sizeof *cluster);
+    double *replicate = allocate(REPLICATES, sizeof *replicate);
+    if (!cluster || !replicate) result = -1;
+    if (result < 0) goto done;
+
+    // the ratio, and each cluster's part of it
+    for (int i = 0; i < c.count; i++) {
+        for (int k = c.start_memory[i]; k < c.start_memory[i+1]; k++) {
+            int j = c.member_memory[k].item;
+            ratio_add(&cluster[i], a[j], b ? b[j] : 1);
+        }
+        ratio_add(&all, cluster[i].top, cluster[i].bottom);
+    }
+    e->value = all.top / all.bottom;
+
+    // its standard error
+    for (int i = 0; i < c.count; i++) {
+        double residual = cluster[i].top - e->value * cluster[i].bottom;
+        square += residual * residual;
+    }
+    e->error = c.count > 1 ? sqrt(square * c.count / (c.count - 1)) / all.bottom : 0;
+
+    // its interval
+    for (unsigned r = 0; r < REPLICATES; r++) {
+        Ratio drawn = {0, 0};
+        for (int draw = 0; draw < c.count; draw++) {
+            const Ratio *x = &cluster[clusters_draw(&c, seed, r, draw)];
+            ratio_add(&drawn, x->top, x->bottom);
+        }
+        replicate[r] = drawn.top / drawn.bottom;
+    }
+    e->interval = percentile_interval(replicate, REPLICATES);
+done:
+    clusters_free(&c);
+    free(cluster);
+    free(replicate);
+    return result;
+}
+
+// -------------------------------------------------------------------- the area under the ROC curve
 
 typedef struct { double score; int text; } Scored;
 
@@ -267,135 +383,212 @@ static int compare_scored(const void *a, const void *b) {
     return compare_double(&((const Scored *)a)->score, &((const Scored *)b)->score);
 }
 
-// level[j]: how many different scores are below score[j]; both (n).  Returns the number of levels, or -1.
+// level[j]: how many different scores are below score[j]; both (n).  Returns the number of levels,
+// or -1 after fail().
 static int score_levels(int *level, const double *score, int n) {
     int count = 0;
-    for (int j = 0; j < n; j++)
-        if (!isfinite(score[j])) return fail(EX_DATAERR, "text %d: its score is not finite", j + 1);
+    for (int j = 0; j < n; j++) {
+        if (!isfinite(score[j])) {
+            return fail(EX_DATAERR, "text %d: its score is not finite", j + 1);
+        }
+    }
     Scored *sorted = allocate((size_t)n, sizeof *sorted);
     if (!sorted) return -1;
     for (int j = 0; j < n; j++) sorted[j] = (Scored){score[j], j};
     qsort(sorted, (size_t)n, sizeof *sorted, compare_scored);
     for (int k = 0; k < n; k++) {
-        count += k == 0 || sorted[k].score > sorted[k-1].score;
+        if (k == 0 || sorted[k].score > sorted[k-1].score) count++;
         level[sorted[k].text] = count - 1;
     }
     free(sorted);
     return count;
 }
 
-// tally (levels, 2): the negative and the positive texts of each level.  Whole numbers and halves: exact.
-static double auc_of(const double *tally, int levels) {
+typedef struct { double negative, positive; } Tally;                  // how many texts of a level
+
+static void tally_add(Tally *tally, int positive) {
+    if (positive) tally->positive++;
+    else tally->negative++;
+}
+
+// The area from the tallies (levels): whole numbers and halves, exact.  -1 if one class is missing.
+static double tally_area(const Tally *tally, int levels) {
     double negative = 0, positive = 0, wins = 0;
     for (int l = 0; l < levels; l++) {
-        wins += tally[2*l+1] * (negative + tally[2*l] / 2);
-        negative += tally[2*l], positive += tally[2*l+1];
+        wins += tally[l].positive * (negative + tally[l].negative / 2);
+        negative += tally[l].negative;
+        positive += tally[l].positive;
     }
     return negative > 0 && positive > 0 ? wins / (negative * positive) : -1;
 }
 
-/* Area under the ROC curve, the Mann-Whitney statistic (Hanley and McNeil 1982): how often a positive text
- * scores above a negative one, over all such pairs, ties one half.  score and positive are (n).  -1 if one
- * class is missing; also after fail(), if a score is not finite.                                         */
+/* Area under the ROC curve, the Mann-Whitney statistic (Hanley and McNeil 1982): how often a
+ * positive text scores above a negative one, over all such pairs, ties one half.  score and
+ * positive are (n). -1 if one class is missing; also after fail(), if a score is not finite.     */
 double auc(const double *score, const unsigned char *positive, int n) {
     int *level = allocate((size_t)n, sizeof *level);
-    double *tally = allocate((size_t)n, 2 * sizeof *tally), area = -1;
-    int levels = level && tally ? score_levels(level, score, n) : -1;
-    if (levels > 0) {
-        for (int j = 0; j < n; j++) tally[2*level[j] + !!positive[j]]++;
-        area = auc_of(tally, levels);
-    }
-    free(level), free(tally);
+    Tally *tally = allocate((size_t)n, sizeof *tally);
+    double area = -1;
+    if (!level || !tally) goto done;
+    int levels = score_levels(level, score, n);
+    if (levels < 0) goto done;
+    for (int j = 0; j < n; j++) tally_add(&tally[level[j]], positive[j]);
+    area = tally_area(tally, levels);
+done:
+    free(level);
+    free(tally);
     return area;
 }
 
-/* Its 95 % interval by bootstrap over prompts, as above; group (n) NULL: every text has its own.  A replicate
- * that misses a class is left out; {-1, -1} if all do.  Returns the number of prompts, or -1.            */
+// Its interval.  A replicate that misses a class is left out; {-1, -1} if all do.  Returns the
+// number of prompts, or -1 after fail().
 int auc_interval(Interval *interval, const double *score, const unsigned char *positive,
-                 const uint64_t *group, int n, uint64_t seed) {
-    Member *member = allocate((size_t)n, sizeof *member);
-    int *start = allocate((size_t)n + 1, sizeof *start), *level = allocate((size_t)n, sizeof *level);
-    double *tally = allocate((size_t)n, 2 * sizeof *tally);
+                 const uint64_t *prompt_id, int n, uint64_t seed) {
+    Clusters c;
+    int levels, kept = 0, result = clusters_init(&c, prompt_id, n);
+    int *level = allocate((size_t)n, sizeof *level);
+    Tally *tally = allocate((size_t)n, sizeof *tally);
     double *replicate = allocate(REPLICATES, sizeof *replicate);
-    int clusters = -1, kept = 0, levels;
-    if (!member || !start || !level || !tally || !replicate) goto done;
-    if ((levels = score_levels(level, score, n)) < 0) goto done;
-    clusters = cluster_pairs(member, start, group, n);
+    if (!level || !tally || !replicate) result = -1;
+    if (result < 0) goto done;
+    levels = score_levels(level, score, n);
+    if (levels < 0) {
+        result = -1;
+        goto done;
+    }
     for (unsigned r = 0; r < REPLICATES; r++) {
-        memset(tally, 0, (size_t)levels * 2 * sizeof *tally);
-        for (unsigned draw = 0; draw < (unsigned)clusters; draw++) {
-            uint32_t c = random_below((uint32_t)clusters, seed, STREAM_BOOTSTRAP, r, draw);
-            for (int k = start[c]; k < start[c+1]; k++) {
-                int j = member[k].pair;
-                tally[2*level[j] + !!positive[j]]++;
+        memset(tally, 0, (size_t)levels * sizeof *tally);
+        for (int draw = 0; draw < c.count; draw++) {
+            uint32_t drawn = clusters_draw(&c, seed, r, draw);
+            for (int k = c.start_memory[drawn]; k < c.start_memory[drawn + 1]; k++) {
+                int j = c.member_memory[k].item;
+                tally_add(&tally[level[j]], positive[j]);
             }
         }
-        replicate[kept] = auc_of(tally, levels);
-        kept += replicate[kept] >= 0;
+        double area = tally_area(tally, levels);
+        if (area >= 0) replicate[kept++] = area;
     }
     *interval = kept ? percentile_interval(replicate, kept) : (Interval){-1, -1};
+    result = c.count;
 done:
-    free(member), free(start), free(level), free(tally), free(replicate);
-    return clusters;
+    clusters_free(&c);
+    free(level);
+    free(tally);
+    free(replicate);
+    return result;
 }
 
-/* Everything of Metrics for delta (n).  The answers' lengths (n) and the prompts' ids group (n) may be NULL.
- * longer_preferred: among pairs of unequal length, how often the longer answer has the larger reward;
- * longer_wins: how accurate "the longer answer is better" would be.  Both count draws as 1/2.  0 or -1.  */
-int metrics_compute(Metrics *m, const double *delta, const int *chosen_length, const int *rejected_length,
-                    const uint64_t *group, int n, uint64_t seed) {
-    int negative = 0, positive = 0;
-    memset(m, 0, sizeof *m);
-    if (n <= 0) return fail(EX_DATAERR, "no pairs to measure");
-    for (int j = 0; j < n; j++)
-        if (!isfinite(delta[j])) return fail(EX_DATAERR, "pair %d: a reward is not finite", j + 1);
-    m->clusters = bootstrap(&m->accuracy_95, &m->ece_95, delta, group, n, 10, seed);
-    if (m->clusters < 0) return -1;
-    double *sorted = allocate((size_t)n, sizeof *sorted);
-    if (!sorted) return -1;
-    memcpy(sorted, delta, (size_t)n * sizeof *sorted);
-    m->ece_equalmass = ece_equalmass(sorted, n, EQUALMASS_BINS);
-    qsort(sorted, (size_t)n, sizeof *sorted, compare_double);
+// ---------------------------------------------------------------------------- all that is measured
 
-    m->n = n;
+enum { EQUALMASS_BINS = 10, INTERVAL_BINS = 10 };
+
+static Box box_of_sorted(const double *x, int n) {
+    Box b = {.n = n};
+    if (n == 0) return b;
+    b.q1 = sorted_quantile(x, n, .25);
+    b.median = sorted_quantile(x, n, .5);
+    b.q3 = sorted_quantile(x, n, .75);
+    double reach = 1.5 * (b.q3 - b.q1);
     for (int j = 0; j < n; j++) {
-        double wrong = sigmoid(-delta[j]);
-        positive += delta[j] > 0;
-        negative += delta[j] < 0;
+        b.mean += x[j];
+        if (x[j] < b.q1 - reach || x[j] > b.q3 + reach) {
+            b.outliers++;
+            b.outlier_mean += x[j];
+        }
+    }
+    b.mean /= n;
+    if (b.outliers) b.outlier_mean /= b.outliers;
+    return b;
+}
+
+// Accuracy, the means over the pairs, and calibration.
+static void measure_quality(Metrics *m, const double *delta, int n) {
+    int right = 0, wrong = 0;
+    for (int j = 0; j < n; j++) {
+        double error = sigmoid(-delta[j]);                            // 1 - p
+        right += delta[j] > 0;
+        wrong += delta[j] < 0;
         m->nll -= log_sigmoid(delta[j]) / n;
-        m->brier += wrong * wrong / n;
+        m->brier += error * error / n;
         m->margin += delta[j] / n;
     }
-    m->accuracy_strict = (double)positive / n;
-    m->tie_rate = (double)(n - positive - negative) / n;
-    m->accuracy = (positive + 0.5 * (n - positive - negative)) / n;
+    const int ties = n - right - wrong;
+    m->accuracy_strict = (double)right / n;
+    m->tie_rate = (double)ties / n;
+    m->accuracy = (right + 0.5 * ties) / n;
     for (int k = 0; k < NUM_ECE; k++) {
         m->symmetric[k] = ece(delta, n, ece_bins[k]);
         m->confidence_ece[k] = ece_confidence(delta, n, ece_bins[k]).ece;
     }
+}
 
-    for (int k = 0; k < NUM_QUANTILES; k++) m->quantile[k] = quantile(sorted, n, quantile_levels[k]);
-    m->wrong = box_of(sorted, negative);
-    m->correct = box_of(sorted + n - positive, positive);
-    m->histogram_end = fabs(sorted[0]) > fabs(sorted[n-1]) ? fabs(sorted[0]) : fabs(sorted[n-1]);
+// Quantiles, boxes and the histogram of x (n), sorted.
+static void measure_distribution(Metrics *m, const double *x, int n) {
+    int wrong = 0, correct = 0;
     for (int j = 0; j < n; j++) {
-        double x = m->histogram_end > 0 ? delta[j] / m->histogram_end : 0;
-        int bin = (int)((x + 1) * (HISTOGRAM_BINS / 2));
+        wrong += x[j] < 0;
+        correct += x[j] > 0;
+    }
+    for (int k = 0; k < NUM_QUANTILES; k++) {
+        m->quantile[k] = sorted_quantile(x, n, quantile_levels[k]);
+    }
+    m->wrong = box_of_sorted(x, wrong);
+    m->correct = box_of_sorted(x + n - correct, correct);
+
+    double low = fabs(x[0]), high = fabs(x[n-1]);
+    m->histogram_end = low > high ? low : high;
+    for (int j = 0; j < n; j++) {
+        double share = m->histogram_end > 0 ? x[j] / m->histogram_end : 0;       // from -1 to 1
+        int bin = (int)((share + 1) * (HISTOGRAM_BINS / 2));
         m->histogram[bin < HISTOGRAM_BINS ? bin : HISTOGRAM_BINS - 1]++;
     }
+}
+
+// What the answers' lengths (n) say: longer_preferred among pairs of unequal length, longer_wins of
+// all pairs; both count draws as 1/2.
+static void measure_lengths(Metrics *m, const double *delta, const int *chosen,
+                            const int *rejected, int n) {
+    double preferred = 0, wins = 0, unequal = 0;
+    for (int j = 0; j < n; j++) {
+        int longer = (chosen[j] > rejected[j]) - (chosen[j] < rejected[j]);
+        wins += correctness(longer);
+        if (longer == 0) continue;
+        preferred += correctness(longer * delta[j]);
+        unequal += 1;
+    }
+    m->longer_wins = wins / n;
+    m->longer_preferred = unequal > 0 ? preferred / unequal : 0.5;
+}
+
+// Everything of Metrics for delta (n).  The answers' lengths (n) may be NULL.  0, or -1 after
+// fail().
+int metrics_compute(Metrics *m, const double *delta, const int *chosen_length,
+                    const int *rejected_length, const uint64_t *prompt_id, int n, uint64_t seed) {
+    memset(m, 0, sizeof *m);
+    if (n <= 0) return fail(EX_DATAERR, "no pairs to measure");
+    for (int j = 0; j < n; j++) {
+        if (!isfinite(delta[j])) {
+            return fail(EX_DATAERR, "pair %d: a reward is not finite", j + 1);
+        }
+    }
+    m->clusters = accuracy_intervals(&m->accuracy_95, &m->ece_95, delta, prompt_id, n,
+                                     INTERVAL_BINS, seed);
+    if (m->clusters < 0) return -1;
+    double *sorted = allocate((size_t)n, sizeof *sorted);
+    if (!sorted) return -1;
+
+    m->n = n;
+    measure_quality(m, delta, n);
+    memcpy(sorted, delta, (size_t)n * sizeof *sorted);
+    m->ece_equalmass = ece_equalmass(sorted, n, EQUALMASS_BINS);
+    qsort(sorted, (size_t)n, sizeof *sorted, compare_double);
+    measure_distribution(m, sorted, n);
     free(sorted);
 
-    m->longer_preferred = m->longer_wins = -1;
+    m->longer_preferred = -1;
+    m->longer_wins = -1;
     if (chosen_length && rejected_length) {
-        double preferred = 0, wins = 0, unequal = 0;
-        for (int j = 0; j < n; j++) {
-            double longer = (chosen_length[j] > rejected_length[j]) - (chosen_length[j] < rejected_length[j]);
-            wins += correctness(longer);
-            preferred += longer != 0 ? correctness(longer * delta[j]) : 0;
-            unequal += longer != 0;
-        }
-        m->longer_wins = wins / n;
-        m->longer_preferred = unequal > 0 ? preferred / unequal : 0.5;
+        measure_lengths(m, delta, chosen_length, rejected_length, n);
     }
     return 0;
 }

@@ -561,7 +561,7 @@ static double median(const double *x, const double *y, int n) {
     double ratio[MAX_ROUNDS];
     for (int i = 0; i < n; i++) ratio[i] = y ? x[i] / y[i] : x[i];
     qsort(ratio, (size_t)n, sizeof *ratio, compare_double);
-    return quantile(ratio, n, .5);
+    return sorted_quantile(ratio, n, .5);
 }
 
 static void json_start(Buffer *json, const Bench *b, const Measure *x, const char *name) {

@@ -715,7 +715,7 @@ static int measure_writer(Writer *w, const Writer *first, uint64_t seed) {
             value[i] = q->of_answers ? answer_value(k, w, first, i)
                                      : completion_value(k, w, first, i);
         }
-        if (estimate(x, value, tokens, items->prompt_id, items->n, seed) < 0) goto done;
+        if (estimate_ratio(x, value, tokens, items->prompt_id, items->n, seed) < 0) goto done;
         if (q->exponentiated) exponentiate(x);
     }
     for (int n = 1; n <= 2; n++) w->distinct[n-1] = distinct(w, n, gram);

@@ -312,7 +312,7 @@ static int show_lengths(const char *name, const Dataset *data, int which) {
     qsort(length, n, sizeof *length, compare_double);
     printf("    %-20s", name);
     for (size_t k = 0; n && k < sizeof level / sizeof *level; k++) {
-        printf("%9.0f", quantile(length, (int)n, level[k]));
+        printf("%9.0f", sorted_quantile(length, (int)n, level[k]));
     }
     printf("\n");
     free(length);

@@ -1,11 +1,23 @@
-// Accuracy, calibration, intervals.  Numbers come from closed forms or from scripts/golden_loss.py.
+// Accuracy, calibration, intervals, ratios, areas under the ROC curve.  Numbers come from closed
+// forms or from scripts/golden_loss.py.
 #include "test.h"
 #include "../metrics.c"
 
-static double normal(int test, int i) { return random_normal(1, STREAM_TEST, (uint64_t)test, (uint64_t)i); }
+static double normal(int test, int i) {
+    return random_normal(1, STREAM_TEST, (uint64_t)test, (uint64_t)i);
+}
+
+// Is x the interval mean +- 1.96 standard errors, give or take a share of its half?
+static void check_interval(Interval x, double mean, double error, double share) {
+    double half = 1.96 * error;
+    CHECK_NEAR(x.low, mean - half, share * half);
+    CHECK_NEAR(x.high, mean + half, share * half);
+}
+
+// ------------------------------------------------------------------------ accuracy and calibration
 
 static void test_the_metrics_of_the_specifications_six_pairs(void) {
-    double delta[6] = {2, -1, .5, -.2, .1, 1.2};
+    const double delta[6] = {2, -1, .5, -.2, .1, 1.2};
     Metrics m;
     CHECK(metrics_compute(&m, delta, NULL, NULL, NULL, 6, 1) == 0);
     CHECK_NEAR(m.accuracy, .666667, 1e-6);
@@ -33,36 +45,68 @@ static void test_a_value_on_an_inner_edge_goes_to_the_lower_bin(void) {
 }
 
 static void test_equal_rewards_have_half_accuracy_and_no_calibration_error(void) {
-    double delta[4] = {0, -0.0, 0, 0};
+    const double delta[4] = {0, -0.0, 0, 0};
     Metrics m;
     CHECK(metrics_compute(&m, delta, NULL, NULL, NULL, 4, 1) == 0);
     CHECK(m.accuracy == .5 && m.accuracy_strict == 0 && m.tie_rate == 1 && m.ece_equalmass == 0);
-    for (int k = 0; k < NUM_ECE; k++) CHECK(m.symmetric[k].ece == 0 && m.confidence_ece[k] == 0);
+    for (int k = 0; k < NUM_ECE; k++) {
+        CHECK(m.symmetric[k].ece == 0 && m.confidence_ece[k] == 0);
+    }
     CHECK(m.correct.n == 0 && m.wrong.n == 0 && m.histogram[10] == 4 && m.accuracy_95.low == .5);
     CHECK_NEAR(m.nll, log(2), 1e-15);
     CHECK_NEAR(m.brier, .25, 1e-15);
 }
 
 static void test_scaling_rewards_leaves_accuracy_and_changes_ece(void) {
-    double delta[50], scaled[50];
+    enum { n = 50 };
+    double delta[n], scaled[n];
     Metrics a, b;
-    for (int j = 0; j < 50; j++) delta[j] = normal(9000, j) + .5, scaled[j] = 5 * delta[j];
-    CHECK(metrics_compute(&a, delta, NULL, NULL, NULL, 50, 1) == 0);
-    CHECK(metrics_compute(&b, scaled, NULL, NULL, NULL, 50, 1) == 0);
+    for (int j = 0; j < n; j++) {
+        delta[j] = normal(9000, j) + .5;
+        scaled[j] = 5 * delta[j];
+    }
+    CHECK(metrics_compute(&a, delta, NULL, NULL, NULL, n, 1) == 0);
+    CHECK(metrics_compute(&b, scaled, NULL, NULL, NULL, n, 1) == 0);
     CHECK(a.accuracy == b.accuracy && fabs(a.symmetric[1].ece - b.symmetric[1].ece) > .05);
+}
+
+static void check_box(const Box *b, int n, const double *want) {
+    CHECK(b->n == n && b->outliers == 1);
+    CHECK_NEAR(b->mean, want[0], 1e-14);
+    CHECK_NEAR(b->q1, want[1], 1e-14);
+    CHECK_NEAR(b->median, want[2], 1e-14);
+    CHECK_NEAR(b->q3, want[3], 1e-14);
+    CHECK_NEAR(b->outlier_mean, want[4], 1e-14);
 }
 
 static void test_all_metrics_agree_with_an_independent_program(void) {
     enum { n = 61 };
+    static const double calibration[NUM_ECE][4] = {        // ece, ace, mce; by confidence
+        {0.01805952636754997, 0.18882664841847072, 0.46729395843017096, 0.04364555851746013},
+        {0.1293197875523835, 0.2237430115901059, 0.46729395843017096, 0.12931978755238352},
+        {0.1293197875523835, 0.19047205821682658, 0.46729395843017096, 0.12931978755238346},
+    };
+    static const double quantiles[NUM_QUANTILES] = {
+        -3, -0.7291666666666666, -0.2916666666666667, 0.1875, 0.75, 1.1875, 4};
+    static const int histogram[HISTOGRAM_BINS] = {
+        0, 0, 1, 0, 0, 0, 0, 1, 10, 11, 13, 11, 11, 2, 0, 0, 0, 0, 0, 1};
+    static const double correct[5] = {0.7494047619047618, 0.3645833333333333, 0.6875, 1, 4};
+    static const double wrong[5] = {
+        -0.5208333333333333, -0.6145833333333334, -0.4166666666666667, -0.21875, -3};
     double delta[n], unchanged[n];
     int chosen[n], rejected[n];
+    Metrics m;
     for (int j = 0; j < n; j++) {
         delta[j] = ((37*j) % 101 - 40) / 48.0;
-        chosen[j] = j*j % 5 % 3, rejected[j] = 1;
+        chosen[j] = j*j % 5 % 3;
+        rejected[j] = 1;
     }
-    delta[7] = delta[11] = 0, delta[3] = 4, delta[5] = -3;
+    delta[7] = 0;
+    delta[11] = 0;
+    delta[3] = 4;
+    delta[5] = -3;
     memcpy(unchanged, delta, sizeof delta);
-    Metrics m;
+
     CHECK(metrics_compute(&m, delta, chosen, rejected, NULL, n, 1) == 0);
     CHECK(!memcmp(delta, unchanged, sizeof delta) && m.n == n);
     CHECK_NEAR(m.accuracy, 0.5983606557377049, 1e-14);
@@ -71,33 +115,17 @@ static void test_all_metrics_agree_with_an_independent_program(void) {
     CHECK_NEAR(m.nll, 0.6596828594079109, 1e-14);
     CHECK_NEAR(m.brier, 0.22859691579130095, 1e-14);
     CHECK_NEAR(m.margin, 0.2336065573770492, 1e-14);
-    double calibration[3][4] = {
-        {0.01805952636754997, 0.18882664841847072, 0.46729395843017096, 0.04364555851746013},
-        {0.1293197875523835, 0.2237430115901059, 0.46729395843017096, 0.12931978755238352},
-        {0.1293197875523835, 0.19047205821682658, 0.46729395843017096, 0.12931978755238346},
-    };
-    for (int k = 0; k < 3; k++) {
+    for (int k = 0; k < NUM_ECE; k++) {
         CHECK_NEAR(m.symmetric[k].ece, calibration[k][0], 1e-13);
         CHECK_NEAR(m.symmetric[k].ace, calibration[k][1], 1e-13);
         CHECK_NEAR(m.symmetric[k].mce, calibration[k][2], 1e-13);
         CHECK_NEAR(m.confidence_ece[k], calibration[k][3], 1e-13);
     }
     CHECK_NEAR(m.ece_equalmass, 0.12041376058625196, 1e-13);
-    double quantiles[7] = {-3, -0.7291666666666666, -0.2916666666666667, 0.1875, 0.75, 1.1875, 4};
     for (int k = 0; k < NUM_QUANTILES; k++) CHECK_NEAR(m.quantile[k], quantiles[k], 1e-14);
-    int histogram[20] = {0, 0, 1, 0, 0, 0, 0, 1, 10, 11, 13, 11, 11, 2, 0, 0, 0, 0, 0, 1};
     CHECK(!memcmp(m.histogram, histogram, sizeof histogram) && m.histogram_end == 4);
-    double box[2][5] = {{0.7494047619047618, 0.3645833333333333, 0.6875, 1, 4},
-                        {-0.5208333333333333, -0.6145833333333334, -0.4166666666666667, -0.21875, -3}};
-    for (int k = 0; k < 2; k++) {
-        Box *b = k ? &m.wrong : &m.correct;
-        CHECK(b->n == (k ? 23 : 35) && b->outliers == 1);
-        CHECK_NEAR(b->mean, box[k][0], 1e-14);
-        CHECK_NEAR(b->q1, box[k][1], 1e-14);
-        CHECK_NEAR(b->median, box[k][2], 1e-14);
-        CHECK_NEAR(b->q3, box[k][3], 1e-14);
-        CHECK_NEAR(b->outlier_mean, box[k][4], 1e-14);
-    }
+    check_box(&m.correct, 35, correct);
+    check_box(&m.wrong, 23, wrong);
     CHECK_NEAR(m.longer_preferred, 0.46153846153846156, 1e-14);
     CHECK_NEAR(m.longer_wins, 0.39344262295081966, 1e-14);
 }
@@ -107,8 +135,8 @@ static void test_metrics_do_not_depend_on_the_order_of_the_pairs(void) {
     double delta[n], permuted[n];
     uint32_t p[n];
     Metrics a, b;
-    for (int j = 0; j < n; j++) delta[j] = floor(4 * normal(9100, j)) / 4;
     random_permutation(p, n, 5, STREAM_TEST, 0);
+    for (int j = 0; j < n; j++) delta[j] = floor(4 * normal(9100, j)) / 4;
     for (int j = 0; j < n; j++) permuted[j] = delta[p[j]];
     CHECK(metrics_compute(&a, delta, NULL, NULL, NULL, n, 1) == 0);
     CHECK(metrics_compute(&b, permuted, NULL, NULL, NULL, n, 1) == 0);
@@ -119,80 +147,148 @@ static void test_metrics_do_not_depend_on_the_order_of_the_pairs(void) {
 }
 
 static void test_no_pairs_and_infinite_rewards_are_errors(void) {
-    double delta[2] = {1, NAN};
+    const double delta[2] = {1, NAN};
     Metrics m;
     CHECK(metrics_compute(&m, delta, NULL, NULL, NULL, 0, 1) == -1 && error_code == EX_DATAERR);
     CHECK(metrics_compute(&m, delta, NULL, NULL, NULL, 2, 1) == -1 && strstr(error_text, "pair 2"));
     CHECK(metrics_compute(&m, delta, NULL, NULL, NULL, 1, 1) == 0 && m.accuracy_95.low == 1);
 }
 
+// --------------------------------------------------------------------------------------- intervals
+
 static void test_the_bootstrap_is_a_function_of_its_seed_and_widens_with_clusters(void) {
-    enum { n = 2000 };
+    enum { n = 2000, FOUR = 3 };
     static double delta[n];
-    static uint64_t alone[n], four[n];
+    static uint64_t alone[n], four[n], same[n];
     Interval a[5], e[5];
-    for (int j = 0; j < n; j++) {
-        uint64_t u = random_u64(11, STREAM_TEST, 0, (uint64_t)j / 4);  // four copies of each of 500 pairs
-        delta[j] = ((u >> 32) % 100 < 64 ? 1 : -1) * (1 + (double)(u & 255) / 256);
-        alone[j] = (uint64_t)(n - j), four[j] = random_mix((uint64_t)j / 4);
-    }
     double accuracy = 0;
-    for (int j = 0; j < n; j++) accuracy += (delta[j] > 0) / (double)n;
-    CHECK(bootstrap(&a[0], &e[0], delta, alone, n, 10, 1) == n);
-    CHECK(bootstrap(&a[1], &e[1], delta, alone, n, 10, 1) == n);
-    CHECK(bootstrap(&a[2], &e[2], delta, alone, n, 10, 2) == n);
-    CHECK(bootstrap(&a[3], &e[3], delta, four, n, 10, 1) == n / 4);
-    CHECK(bootstrap(&a[4], &e[4], delta, NULL, n, 10, 1) == n);
+    for (int j = 0; j < n; j++) {                          // four copies of each of 500 pairs
+        uint64_t u = random_u64(11, STREAM_TEST, 0, (uint64_t)j / 4);
+        delta[j] = ((u >> 32) % 100 < 64 ? 1 : -1) * (1 + (double)(u & 255) / 256);
+        alone[j] = (uint64_t)(n - j);
+        four[j] = random_mix((uint64_t)j / 4);
+        accuracy += (delta[j] > 0) / (double)n;
+    }
+    double point = ece(delta, n, 10).ece;
+    CHECK(accuracy_intervals(&a[0], &e[0], delta, alone, n, 10, 1) == n);
+    CHECK(accuracy_intervals(&a[1], &e[1], delta, alone, n, 10, 1) == n);
+    CHECK(accuracy_intervals(&a[2], &e[2], delta, alone, n, 10, 2) == n);
+    CHECK(accuracy_intervals(&a[FOUR], &e[FOUR], delta, four, n, 10, 1) == n / 4);
+    CHECK(accuracy_intervals(&a[4], &e[4], delta, NULL, n, 10, 1) == n);
     CHECK(!memcmp(&a[0], &a[1], sizeof *a) && !memcmp(&e[0], &e[1], sizeof *e));
     CHECK(memcmp(&e[0], &e[2], sizeof *e));
     for (int k = 0; k < 5; k++) {
-        double half = 1.96 * sqrt(accuracy * (1 - accuracy) / (k == 3 ? n / 4 : n));
-        CHECK_NEAR(a[k].low,  accuracy - half, .15 * half);
-        CHECK_NEAR(a[k].high, accuracy + half, .15 * half);
-        double point = ece(delta, n, 10).ece;
+        int draws = k == FOUR ? n / 4 : n;
+        check_interval(a[k], accuracy, sqrt(accuracy * (1 - accuracy) / draws), .15);
         CHECK(e[k].low < point && point < e[k].high);
     }
-    uint64_t same[n] = {0};                                            // one prompt: nothing varies
-    CHECK(bootstrap(&a[0], &e[0], delta, same, n, 10, 1) == 1);
-    CHECK_NEAR(a[0].low, accuracy, 1e-12);
+
+    CHECK(accuracy_intervals(&a[0], &e[0], delta, same, n, 10, 1) == 1);
+    CHECK_NEAR(a[0].low, accuracy, 1e-12);                 // one prompt: nothing varies
     CHECK_NEAR(a[0].high, accuracy, 1e-12);
-    CHECK_NEAR(e[0].low, ece(delta, n, 10).ece, 1e-12);
+    CHECK_NEAR(e[0].low, point, 1e-12);
 }
 
 static void test_the_paired_standard_error_has_its_closed_forms(void) {
     enum { n = 400 };
-    double a[n], b[n], difference = 0, se = 0, other = 0;
-    uint64_t group[n];
-    for (int j = 0; j < n; j++) a[j] = j % 5 ? 1 : -1, b[j] = j % 2 ? 1 : -1, group[j] = (uint64_t)(j / 10);
-    CHECK(paired_difference(&difference, &se, a, NULL, NULL, n) == 0);
+    double a[n], b[n], difference = 0, error = 0, ignoring = 0;
+    uint64_t prompt[n];
+    for (int j = 0; j < n; j++) {
+        a[j] = j % 5 ? 1 : -1;
+        b[j] = j % 2 ? 1 : -1;
+        prompt[j] = (uint64_t)(j / 10);
+    }
+    CHECK(paired_difference(&difference, &error, a, NULL, NULL, n) == 0);
     CHECK_NEAR(difference, .8 - .5, 1e-14);
-    CHECK_NEAR(se, sqrt(.8 * .2 / (n - 1)), 1e-14);
-    CHECK(paired_difference(&difference, &se, a, a, NULL, n) == 0 && difference == 0 && se == 0);
-    CHECK(paired_difference(&difference, &se, a, b, NULL, n) == 0);    // e is 1 for 40 %, -1 for 10 %, else 0
-    CHECK_NEAR(difference, .3, 1e-14);
-    CHECK_NEAR(se, sqrt((.5 - .3*.3) / (n - 1)), 1e-14);
-    CHECK(paired_difference(&difference, &se, a, b, group, n) == 0);   // every ten pairs sum to the same
-    CHECK_NEAR(se, 0, 1e-14);
-    for (int j = 0; j < n; j++) a[j] = group[j] % 4 ? 1 : -1;          // a prompt's pairs agree: 40 draws
-    CHECK(paired_difference(&difference, &se, a, NULL, group, n) == 0);
-    CHECK_NEAR(se, sqrt(.75 * .25 / (n/10 - 1)), 1e-14);
-    CHECK(paired_difference(&difference, &other, a, NULL, NULL, n) == 0 && other < se / 3);
+    CHECK_NEAR(error, sqrt(.8 * .2 / (n - 1)), 1e-14);
+    CHECK(paired_difference(&difference, &error, a, a, NULL, n) == 0);
+    CHECK(difference == 0 && error == 0);
+
+    CHECK(paired_difference(&difference, &error, a, b, NULL, n) == 0);
+    CHECK_NEAR(difference, .3, 1e-14);                     // e is 1 for 40 %, -1 for 10 %, else 0
+    CHECK_NEAR(error, sqrt((.5 - .3*.3) / (n - 1)), 1e-14);
+    CHECK(paired_difference(&difference, &error, a, b, prompt, n) == 0);
+    CHECK_NEAR(error, 0, 1e-14);                           // every ten pairs sum to the same
+
+    for (int j = 0; j < n; j++) a[j] = prompt[j] % 4 ? 1 : -1;
+    CHECK(paired_difference(&difference, &error, a, NULL, prompt, n) == 0);
+    CHECK_NEAR(error, sqrt(.75 * .25 / (n/10 - 1)), 1e-14);    // a prompt's pairs agree: 40 draws
+    CHECK(paired_difference(&difference, &ignoring, a, NULL, NULL, n) == 0);
+    CHECK(ignoring < error / 3);
 }
+
+static void test_the_error_of_a_mean_has_its_closed_form_and_copies_say_nothing_new(void) {
+    enum { n = 400 };
+    double a[2*n], ones[2*n], sum = 0, square = 0;
+    uint64_t prompt[2*n];
+    Estimate once, twice;
+    for (int i = 0; i < n; i++) {                          // text n + i is a copy of text i
+        a[i] = a[n + i] = random_normal(5, STREAM_TEST, 0, (uint64_t)i);
+        ones[i] = ones[n + i] = 1;
+        prompt[i] = prompt[n + i] = (uint64_t)i * 31 % n;
+        sum += a[i];
+        square += a[i] * a[i];
+    }
+    const double mean = sum / n, error = sqrt((square / n - mean * mean) / (n - 1));
+    CHECK(estimate_ratio(&once, a, NULL, prompt, n, 1) == 0);
+    CHECK_NEAR(once.value, mean, 1e-12);
+    CHECK_NEAR(once.error, error, 1e-12);
+    check_interval(once.interval, mean, error, .5 / 1.96);
+    CHECK(estimate_ratio(&twice, a, ones, prompt, 2*n, 1) == 0);
+    CHECK_NEAR(twice.error, error, 1e-12);
+    CHECK_NEAR(twice.interval.low, once.interval.low, 1e-12);
+}
+
+static void test_the_error_of_a_ratio_has_its_closed_form(void) {
+    enum { n = 400 };
+    double a[n], b[n], top = 0, bottom = 0, square = 0;
+    Estimate ratio, scaled, one;
+    for (int i = 0; i < n; i++) {
+        a[i] = random_normal(5, STREAM_TEST, 0, (uint64_t)i);
+        b[i] = 1 + (i % 7);
+        top += a[i];
+        bottom += b[i];
+    }
+    for (int i = 0; i < n; i++) {
+        double residual = a[i] - top / bottom * b[i];
+        square += residual * residual;
+    }
+    CHECK(estimate_ratio(&ratio, a, b, NULL, n, 1) == 0);
+    CHECK_NEAR(ratio.value, top / bottom, 1e-12);
+    CHECK_NEAR(ratio.error, sqrt(square * n / (n - 1)) / bottom, 1e-12);
+    CHECK_NEAR(ratio.interval.high - ratio.interval.low, 2*1.96*ratio.error, .25 * ratio.error);
+
+    for (int i = 0; i < n; i++) b[i] *= 4;
+    CHECK(estimate_ratio(&scaled, a, b, NULL, n, 1) == 0 && scaled.value == ratio.value / 4);
+    CHECK(estimate_ratio(&one, b, b, NULL, n, 1) == 0);
+    CHECK(one.value == 1 && one.error == 0 && one.interval.low == 1 && one.interval.high == 1);
+}
+
+// -------------------------------------------------------------------- the area under the ROC curve
 
 static void test_the_area_under_the_curve_counts_the_pairs(void) {
     enum { n = 90 };
-    double score[n], permuted[n];
-    unsigned char positive[n], moved[n];
+    double score[n], permuted[n], negated[n];
+    unsigned char positive[n], moved[n], opposite[n];
     uint32_t p[n];
-    for (int j = 0; j < n; j++) score[j] = 29*j % 71 / 8, positive[j] = j*j % 7 < 2;
-    CHECK_NEAR(auc(score, positive, n), 0.4506578947368421, 1e-16);
     random_permutation(p, n, 7, STREAM_TEST, 0);
-    for (int j = 0; j < n; j++) permuted[j] = exp(score[p[j]]), moved[j] = positive[p[j]];
-    CHECK(auc(permuted, moved, n) == auc(score, positive, n));                        // nor does scale matter
-    for (int j = 0; j < n; j++) permuted[j] = -score[j], moved[j] = !positive[j];
-    CHECK_NEAR(auc(permuted, positive, n), 1 - auc(score, positive, n), 1e-15);
-    CHECK(auc(permuted, moved, n) == auc(score, positive, n));
-    double four[4] = {-1, 0, 0, 2};
+    for (int j = 0; j < n; j++) {
+        score[j] = 29*j % 71 / 8;
+        positive[j] = j*j % 7 < 2;
+    }
+    for (int j = 0; j < n; j++) {
+        permuted[j] = exp(score[p[j]]);                    // neither order nor scale matters
+        moved[j] = positive[p[j]];
+        negated[j] = -score[j];
+        opposite[j] = !positive[j];
+    }
+    const double area = auc(score, positive, n);
+    CHECK_NEAR(area, 0.4506578947368421, 1e-16);
+    CHECK(auc(permuted, moved, n) == area);
+    CHECK_NEAR(auc(negated, positive, n), 1 - area, 1e-15);
+    CHECK(auc(negated, opposite, n) == area);
+
+    const double four[4] = {-1, 0, 0, 2};
     CHECK(auc(four, (unsigned char[]){0, 0, 1, 1}, 4) == .875);
     CHECK(auc(four, (unsigned char[]){0, 0, 0, 9}, 4) == 1);
     CHECK(auc(four, (unsigned char[]){1, 0, 0, 0}, 4) == 0);
@@ -200,29 +296,34 @@ static void test_the_area_under_the_curve_counts_the_pairs(void) {
 }
 
 static void test_the_area_under_the_curve_of_one_class_is_none(void) {
-    double score[3] = {1, 2, NAN};
-    unsigned char same[3] = {1, 1, 1}, other[3] = {0, 0, 0}, both[3] = {0, 1, 1};
+    const double score[3] = {1, 2, NAN};
+    const unsigned char same[3] = {1, 1, 1}, other[3] = {0, 0, 0}, both[3] = {0, 1, 1};
     Interval i;
     CHECK(auc(score, same, 2) == -1 && auc(score, other, 2) == -1 && auc(score, same, 0) == -1);
     CHECK(auc_interval(&i, score, same, NULL, 2, 1) == 2 && i.low == -1 && i.high == -1);
     CHECK(auc_interval(&i, score, same, NULL, 0, 1) == 0 && i.low == -1);
-    CHECK(auc_interval(&i, score, both, NULL, 2, 1) == 2 && i.low == 1 && i.high == 1);  // half the draws
+    CHECK(auc_interval(&i, score, both, NULL, 2, 1) == 2);
+    CHECK(i.low == 1 && i.high == 1);                      // of the half of the draws that has both
     CHECK(auc_interval(&i, score, both, NULL, 3, 1) == -1 && strstr(error_text, "text 3"));
     CHECK(auc(score, both, 3) == -1);
 }
 
-// DeLong et al. 1988: the variance of the area from each text's share of the pairs it wins
+// DeLong et al. 1988: the standard error of the area, from each text's share of the pairs it wins.
 static double auc_standard_error(const double *score, const unsigned char *positive, int n) {
     double square[2] = {0}, sum[2] = {0}, count[2] = {0}, variance = 0;
     for (int j = 0; j < n; j++) count[positive[j]]++;
     for (int j = 0; j < n; j++) {
         double wins = 0;
-        for (int k = 0; k < n; k++)
-            if (positive[k] != positive[j]) wins += correctness(score[j] - score[k]) / count[positive[k]];
-        sum[positive[j]] += wins, square[positive[j]] += wins * wins;
+        for (int k = 0; k < n; k++) {
+            if (positive[k] == positive[j]) continue;
+            wins += correctness(score[j] - score[k]) / count[positive[k]];
+        }
+        sum[positive[j]] += wins;
+        square[positive[j]] += wins * wins;
     }
-    for (int z = 0; z < 2; z++)
+    for (int z = 0; z < 2; z++) {
         variance += (square[z] - sum[z] * sum[z] / count[z]) / (count[z] - 1) / count[z];
+    }
     return sqrt(variance);
 }
 
@@ -230,58 +331,27 @@ static void test_the_interval_of_the_area_has_its_closed_form_and_widens_with_cl
     enum { n = 1200 };
     static double score[n], once[n / 4];
     static unsigned char positive[n], label[n / 4];
-    static uint64_t group[n];
-    Interval a[4];
-    for (int j = 0; j < n; j++) {                                      // four copies of each of 300 texts
+    static uint64_t prompt[n];
+    Interval alone, four, again, other;
+    for (int j = 0; j < n; j++) {                          // four copies of each of 300 texts
         positive[j] = label[j / 4] = j / 4 % 3 == 0;
         score[j] = once[j / 4] = floor(4 * (normal(13000, j / 4) + positive[j])) / 4;
-        group[j] = random_mix((uint64_t)j / 4);
+        prompt[j] = random_mix((uint64_t)j / 4);
     }
-    double area = auc(score, positive, n);
+    const double area = auc(score, positive, n), error = auc_standard_error(once, label, n / 4);
     CHECK_NEAR(area, auc(once, label, n / 4), 1e-15);
-    CHECK(auc_interval(&a[0], score, positive, NULL, n, 1) == n);
-    CHECK(auc_interval(&a[1], score, positive, group, n, 1) == n / 4);
-    CHECK(auc_interval(&a[2], score, positive, group, n, 1) == n / 4);
-    CHECK(auc_interval(&a[3], score, positive, group, n, 2) == n / 4);
-    CHECK(!memcmp(&a[1], &a[2], sizeof *a) && memcmp(&a[1], &a[3], sizeof *a));
-    for (int k = 0; k < 4; k++) {
-        double half = 1.96 * auc_standard_error(k ? once : score, k ? label : positive, k ? n / 4 : n);
-        CHECK_NEAR(a[k].low,  area - half, .15 * half);
-        CHECK_NEAR(a[k].high, area + half, .15 * half);
-    }
-    memset(group, 0, sizeof group);                                    // one prompt: nothing varies
-    CHECK(auc_interval(&a[0], score, positive, group, n, 1) == 1 && a[0].low == area && a[0].high == area);
-}
+    CHECK(auc_interval(&alone, score, positive, NULL, n, 1) == n);
+    CHECK(auc_interval(&four, score, positive, prompt, n, 1) == n / 4);
+    CHECK(auc_interval(&again, score, positive, prompt, n, 1) == n / 4);
+    CHECK(auc_interval(&other, score, positive, prompt, n, 2) == n / 4);
+    CHECK(!memcmp(&four, &again, sizeof four) && memcmp(&four, &other, sizeof four));
+    check_interval(alone, area, auc_standard_error(score, positive, n), .15);
+    check_interval(four, area, error, .15);
+    check_interval(other, area, error, .15);
 
-static void test_the_error_of_a_mean_and_of_a_ratio_has_its_closed_form(void) {
-    enum { n = 400 };
-    double a[2*n], b[2*n], ones[2*n];
-    uint64_t group[2*n];
-    Estimate mean, twice, ratio, scaled;
-    double sum = 0, square = 0, top = 0, bottom = 0;
-    for (int i = 0; i < n; i++) {
-        a[i] = a[n + i] = random_normal(5, STREAM_TEST, 0, (uint64_t)i);
-        b[i] = b[n + i] = 1 + (i % 7), ones[i] = ones[n + i] = 1;
-        group[i] = group[n + i] = (uint64_t)i * 31 % n;
-        sum += a[i], square += a[i] * a[i], top += a[i], bottom += b[i];
-    }
-    const double se = sqrt((square / n - sum / n * (sum / n)) / (n - 1));
-    CHECK(estimate(&mean, a, NULL, group, n, 1) == 0 && estimate(&twice, a, ones, group, 2*n, 1) == 0);
-    CHECK_NEAR(mean.value, sum / n, 1e-12);
-    CHECK_NEAR(mean.error, se, 1e-12);
-    CHECK_NEAR(mean.interval.low, mean.value - 1.96*se, .25 * se);
-    CHECK_NEAR(mean.interval.high, mean.value + 1.96*se, .25 * se);
-    CHECK_NEAR(twice.error, se, 1e-12);                               // a prompt's second text says nothing new
-    CHECK_NEAR(twice.interval.low, mean.interval.low, 1e-12);
-    double residual = 0;
-    for (int i = 0; i < n; i++) residual += (a[i] - top / bottom * b[i]) * (a[i] - top / bottom * b[i]);
-    CHECK(estimate(&ratio, a, b, NULL, n, 1) == 0);
-    CHECK_NEAR(ratio.value, top / bottom, 1e-12);
-    CHECK_NEAR(ratio.error, sqrt(residual * n / (n - 1)) / bottom, 1e-12);
-    CHECK_NEAR(ratio.interval.high - ratio.interval.low, 2*1.96*ratio.error, .25 * ratio.error);
-    for (int i = 0; i < n; i++) b[i] *= 4;
-    CHECK(estimate(&scaled, a, b, NULL, n, 1) == 0 && scaled.value == ratio.value / 4);
-    CHECK(estimate(&ratio, b, b, NULL, n, 1) == 0 && ratio.error == 0 && ratio.interval.low == 1 && ratio.interval.high == 1);
+    memset(prompt, 0, sizeof prompt);                      // one prompt: nothing varies
+    CHECK(auc_interval(&alone, score, positive, prompt, n, 1) == 1);
+    CHECK(alone.low == area && alone.high == area);
 }
 
 int main(int argc, char **argv) {
@@ -295,9 +365,10 @@ int main(int argc, char **argv) {
     RUN(test_no_pairs_and_infinite_rewards_are_errors);
     RUN(test_the_bootstrap_is_a_function_of_its_seed_and_widens_with_clusters);
     RUN(test_the_paired_standard_error_has_its_closed_forms);
+    RUN(test_the_error_of_a_mean_has_its_closed_form_and_copies_say_nothing_new);
+    RUN(test_the_error_of_a_ratio_has_its_closed_form);
     RUN(test_the_area_under_the_curve_counts_the_pairs);
     RUN(test_the_area_under_the_curve_of_one_class_is_none);
     RUN(test_the_interval_of_the_area_has_its_closed_form_and_widens_with_clusters);
-    RUN(test_the_error_of_a_mean_and_of_a_ratio_has_its_closed_form);
     return test_summary();
 }
