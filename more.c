@@ -201,7 +201,7 @@ static int command_doctor(void) {
 static int command_gradcheck(void) {
     Config c;
     if (!opt.model.n) return gradcheck_report(NULL);
-    return checkpoint_config(&c, opt.model.item[0]) < 0 ? -1 : gradcheck_report(&c);
+    return config_load(&c, opt.model.item[0]) < 0 ? -1 : gradcheck_report(&c);
 }
 
 int main(int argc, char **argv) {

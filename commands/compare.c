@@ -496,7 +496,7 @@ static int check_judging(void) {
     if (!opt.model.n || !opt.judge || !opt.prompts) {
         return fail(EX_USAGE, "--model, --judge and --prompts are needed");
     }
-    if (checkpoint_config(&c, opt.judge) < 0) return -1;
+    if (config_load(&c, opt.judge) < 0) return -1;
     if (!c.reward) {
         return fail(EX_DATAERR, "--judge %s: a language model; a reward model is needed",
                     opt.judge);

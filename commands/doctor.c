@@ -1112,7 +1112,7 @@ static const char *legend(const Objective *o, Pooling pooling) {
 }
 
 static int load_all(Doctor *d, const char *tokenizer_file, const DataOptions *options) {
-    if (checkpoint_config(&d->config, d->dir) < 0) return -1;
+    if (config_load(&d->config, d->dir) < 0) return -1;
     if (tokenizer_load(&d->tokenizer, tokenizer_file) < 0) return -1;
     const Config *c = &d->config;
     const Tokenizer *t = &d->tokenizer;

@@ -73,7 +73,7 @@ static int check_fit(const Model *m, const Tokenizer *t, const char *dir) {
 // A reward model, or a policy, and its tokenizer; --raw_head gives a reward model without a head one.
 static int load_model(Model *m, Tokenizer *t, const char *dir, int kind) {
     Config c;
-    if (checkpoint_config(&c, dir) < 0) return -1;
+    if (config_load(&c, dir) < 0) return -1;
     if (!c.reward && kind == LOAD_REWARD_MODEL && opt.raw_head < 0)
         return fail(EX_DATAERR,
                     "%s: a language model without a reward head; train one, or give --raw_head SEED for a "

@@ -1,44 +1,186 @@
 /* checkpoint.c - Hugging Face model folders: tensors to names and back, loading and saving.
  *
- * What is read may come from a stranger: every field, name, shape and offset is checked before it is used.
- * A new family needs a line in families[], its keys in config_read() and config_text() (config.c), and its
- * tensor names in entries_init(), the one list that both reading and writing walk.                        */
+ * What is read may come from a stranger: every field, name, shape and offset is checked before it
+ * is used.  A new family needs a row in families[] and its keys (config.c), and its tensor names
+ * below: entries_init() makes the one list that both reading and writing walk.                   */
 #ifndef CHECKPOINT_C
 #define CHECKPOINT_C
 
 #include "config.c"
 
-enum { LOAD_LANGUAGE_MODEL = -1, LOAD_AS_STORED = 0, LOAD_REWARD_MODEL = 1 };         // for checkpoint_load
+// What checkpoint_load is to make of a folder
+enum {
+    LOAD_LANGUAGE_MODEL = -1,           // a reward model is an error
+    LOAD_AS_STORED = 0,
+    LOAD_REWARD_MODEL = 1,              // a language model gets a head of zeros
+};
 
-// ------------------------------------------------------------------------------------------ tensor names
+// a folder to a model, and back
+int checkpoint_load(Model *m, const char *dir, int kind);
+int checkpoint_save(const Model *m, const char *dir, const Buffer *tokenizer, const char *dtype,
+                    char sha256[65]);
 
-// How the rows of a stored matrix stand to ours: the same; transposed (GPT-2's Conv1D); or, in GPT-NeoX, the
-// query, key and value rows of each head together where we have those of all heads.
+// ------------------------------------------------------------------------------------ tensor names
+
+// How the rows of a stored matrix stand to ours: the same; transposed (GPT-2's Conv1D); or, in
+// GPT-NeoX, the query, key and value rows of each head together where we have those of all heads.
 typedef enum { AS_IS, TRANSPOSED, BY_HEAD } Layout;
+
+// A tensor as Hugging Face stores it, and where its values are in our memory.
 typedef struct {
     char name[96];
-    real *const *tensor;            // a field of Params or Block: the list can be made before the memory
-    size_t offset, rows, cols, n;   // our part of it is (rows, cols), or (rows) when cols is 0, from offset
+    size_t rows, cols, n;               // stored as (rows, cols), or as (rows) when cols is 0
     Layout layout;
-    int heads, head_dim, source;    // source: which tensor of the files holds it, or -1
+    real *const *tensor;                // a field of Params or Block: there may be no memory yet
+    size_t offset;                      // our part of that tensor begins here
+    int heads, head_dim;
+    int source;                         // which tensor of the files holds it, or -1
 } Entry;
-typedef struct { Entry *entry_memory; size_t n, capacity; const Config *config; int layer, bad; } Entries;
 
-// rows and cols as Hugging Face stores them
-static void entry(Entries *e, real *const *tensor, size_t offset, int rows, int cols, Layout layout,
-                  const char *name) {
-    if (e->bad || (e->bad = reserve(&e->entry_memory, &e->capacity, e->n + 1, sizeof(Entry)) < 0)) return;
-    Entry *t = &e->entry_memory[e->n++];
+// All of them.  The list keeps an error, and entries_init returns it.
+typedef struct {
+    Entry *entry_memory;
+    size_t n, capacity;
+    const Config *config;
+    int layer;                          // the '#' of names
+    int result;                         // 0, or -1 after fail()
+} Entries;
+
+static void entry_add(Entries *e, real *const *tensor, size_t offset, int rows, int cols,
+                      Layout layout, const char *name) {
     uint64_t n = (uint64_t)rows * (uint64_t)(cols ? cols : 1);
+    if (e->result < 0) return;
     if (n > SIZE_MAX / 16) {
-        e->bad = 1;
         fail(EX_OSERR, "%s: [%d,%d] is more than this machine can hold", name, rows, cols);
+        e->result = -1;
+        return;
     }
-    *t = (Entry){{0}, tensor, offset, (size_t)rows, (size_t)cols, (size_t)n, layout, e->config->num_heads,
-                 e->config->head_dim, -1};
-    const char *l = strchr(name, '#');                               // '#' stands for the number of the layer
-    if (l) snprintf(t->name, sizeof t->name, "%.*s%d%s", (int)(l - name), name, e->layer, l + 1);
-    else snprintf(t->name, sizeof t->name, "%s", name);
+    e->result = reserve(&e->entry_memory, &e->capacity, e->n + 1, sizeof *e->entry_memory);
+    if (e->result < 0) return;
+
+    Entry *t = &e->entry_memory[e->n];
+    e->n++;
+    *t = (Entry){.rows = (size_t)rows, .cols = (size_t)cols, .n = (size_t)n, .layout = layout,
+                 .tensor = tensor, .offset = offset, .heads = e->config->num_heads,
+                 .head_dim = e->config->head_dim, .source = -1};
+    const char *mark = strchr(name, '#');
+    if (mark) {
+        int before = (int)(mark - name);
+        snprintf(t->name, sizeof t->name, "%.*s%d%s", before, name, e->layer, mark + 1);
+    } else {
+        snprintf(t->name, sizeof t->name, "%s", name);
+    }
+}
+
+// A stored tensor that is one of ours, or a part of one of ours: the rows from `row` on.
+static void entry_vector(Entries *e, real *const *tensor, int n, const char *name) {
+    entry_add(e, tensor, 0, n, 0, AS_IS, name);
+}
+static void entry_matrix(Entries *e, real *const *tensor, int rows, int cols, const char *name) {
+    entry_add(e, tensor, 0, rows, cols, AS_IS, name);
+}
+static void entry_vector_part(Entries *e, real *const *tensor, int row, int n, const char *name) {
+    entry_add(e, tensor, (size_t)row, n, 0, AS_IS, name);
+}
+static void entry_matrix_part(Entries *e, real *const *tensor, int row, int rows, int cols,
+                              const char *name) {
+    entry_add(e, tensor, (size_t)row * (size_t)cols, rows, cols, AS_IS, name);
+}
+static void entry_transposed(Entries *e, real *const *tensor, int rows, int cols,
+                             const char *name) {
+    entry_add(e, tensor, 0, rows, cols, TRANSPOSED, name);
+}
+static void entry_by_head(Entries *e, real *const *tensor, int rows, int cols, const char *name) {
+    entry_add(e, tensor, 0, rows, cols, BY_HEAD, name);
+}
+
+// Widths: C channels, Q all queries, KV all keys, QO queries, keys and values, F feed-forward layer
+static void neox_layer(Entries *e, const Config *c, const Block *b) {
+    int C = c->channels, F = c->hidden, Q = c->num_heads * c->head_dim, QO = 3*Q;
+    entry_vector(e, &b->ln1w, C, "gpt_neox.layers.#.input_layernorm.weight");
+    entry_vector(e, &b->ln1b, C, "gpt_neox.layers.#.input_layernorm.bias");
+    entry_vector(e, &b->ln2w, C, "gpt_neox.layers.#.post_attention_layernorm.weight");
+    entry_vector(e, &b->ln2b, C, "gpt_neox.layers.#.post_attention_layernorm.bias");
+    entry_by_head(e, &b->qkvw, QO, C, "gpt_neox.layers.#.attention.query_key_value.weight");
+    if (c->qkv_bias) {
+        entry_by_head(e, &b->qkvb, QO, 0, "gpt_neox.layers.#.attention.query_key_value.bias");
+    }
+    entry_matrix(e, &b->attw, C, Q, "gpt_neox.layers.#.attention.dense.weight");
+    if (c->out_bias) entry_vector(e, &b->attb, C, "gpt_neox.layers.#.attention.dense.bias");
+    entry_matrix(e, &b->fcw, F, C, "gpt_neox.layers.#.mlp.dense_h_to_4h.weight");
+    entry_vector(e, &b->fcb, F, "gpt_neox.layers.#.mlp.dense_h_to_4h.bias");
+    entry_matrix(e, &b->projw, C, F, "gpt_neox.layers.#.mlp.dense_4h_to_h.weight");
+    entry_vector(e, &b->projb, C, "gpt_neox.layers.#.mlp.dense_4h_to_h.bias");
+}
+
+static void neox_ends(Entries *e, const Config *c, const Params *p, int unembed) {
+    int C = c->channels, V = c->vocab_size;
+    entry_matrix(e, &p->wte, V, C, "gpt_neox.embed_in.weight");
+    entry_vector(e, &p->lnfw, C, "gpt_neox.final_layer_norm.weight");
+    entry_vector(e, &p->lnfb, C, "gpt_neox.final_layer_norm.bias");
+    if (unembed) entry_matrix(e, &p->unembed, V, C, "embed_out.weight");
+}
+
+static void gpt2_layer(Entries *e, const Config *c, const Block *b) {
+    int C = c->channels, F = c->hidden, Q = c->num_heads * c->head_dim, QO = 3*Q;
+    entry_vector(e, &b->ln1w, C, "transformer.h.#.ln_1.weight");
+    entry_vector(e, &b->ln1b, C, "transformer.h.#.ln_1.bias");
+    entry_vector(e, &b->ln2w, C, "transformer.h.#.ln_2.weight");
+    entry_vector(e, &b->ln2b, C, "transformer.h.#.ln_2.bias");
+    entry_transposed(e, &b->qkvw, C, QO, "transformer.h.#.attn.c_attn.weight");
+    entry_vector(e, &b->qkvb, QO, "transformer.h.#.attn.c_attn.bias");
+    entry_transposed(e, &b->attw, Q, C, "transformer.h.#.attn.c_proj.weight");
+    entry_vector(e, &b->attb, C, "transformer.h.#.attn.c_proj.bias");
+    entry_transposed(e, &b->fcw, C, F, "transformer.h.#.mlp.c_fc.weight");
+    entry_vector(e, &b->fcb, F, "transformer.h.#.mlp.c_fc.bias");
+    entry_transposed(e, &b->projw, F, C, "transformer.h.#.mlp.c_proj.weight");
+    entry_vector(e, &b->projb, C, "transformer.h.#.mlp.c_proj.bias");
+}
+
+static void gpt2_ends(Entries *e, const Config *c, const Params *p, int unembed) {
+    int C = c->channels, V = c->vocab_size;
+    entry_matrix(e, &p->wte, V, C, "transformer.wte.weight");
+    entry_matrix(e, &p->wpe, c->max_positions, C, "transformer.wpe.weight");
+    entry_vector(e, &p->lnfw, C, "transformer.ln_f.weight");
+    entry_vector(e, &p->lnfb, C, "transformer.ln_f.bias");
+    if (unembed) entry_matrix(e, &p->unembed, V, C, "lm_head.weight");
+}
+
+// Queries, keys and values are one matrix of ours, gate and up another.
+static void llama_layer(Entries *e, const Config *c, const Block *b) {
+    int C = c->channels, F = c->hidden, HD = c->head_dim;
+    int Q = c->num_heads * HD, KV = c->num_kv_heads * HD;
+    entry_vector(e, &b->ln1w, C, "model.layers.#.input_layernorm.weight");
+    entry_vector(e, &b->ln2w, C, "model.layers.#.post_attention_layernorm.weight");
+    entry_matrix_part(e, &b->qkvw, 0,      Q,  C, "model.layers.#.self_attn.q_proj.weight");
+    entry_matrix_part(e, &b->qkvw, Q,      KV, C, "model.layers.#.self_attn.k_proj.weight");
+    entry_matrix_part(e, &b->qkvw, Q + KV, KV, C, "model.layers.#.self_attn.v_proj.weight");
+    if (c->qkv_bias) {
+        entry_vector_part(e, &b->qkvb, 0,      Q,  "model.layers.#.self_attn.q_proj.bias");
+        entry_vector_part(e, &b->qkvb, Q,      KV, "model.layers.#.self_attn.k_proj.bias");
+        entry_vector_part(e, &b->qkvb, Q + KV, KV, "model.layers.#.self_attn.v_proj.bias");
+    }
+    if (c->qk_norm) {
+        entry_vector(e, &b->qnormw, HD, "model.layers.#.self_attn.q_norm.weight");
+        entry_vector(e, &b->knormw, HD, "model.layers.#.self_attn.k_norm.weight");
+    }
+    entry_matrix(e, &b->attw, C, Q, "model.layers.#.self_attn.o_proj.weight");
+    if (c->out_bias) entry_vector(e, &b->attb, C, "model.layers.#.self_attn.o_proj.bias");
+    entry_matrix_part(e, &b->fcw, 0, F, C, "model.layers.#.mlp.gate_proj.weight");
+    entry_matrix_part(e, &b->fcw, F, F, C, "model.layers.#.mlp.up_proj.weight");
+    entry_matrix(e, &b->projw, C, F, "model.layers.#.mlp.down_proj.weight");
+    if (c->mlp_bias) {
+        entry_vector_part(e, &b->fcb, 0, F, "model.layers.#.mlp.gate_proj.bias");
+        entry_vector_part(e, &b->fcb, F, F, "model.layers.#.mlp.up_proj.bias");
+        entry_vector(e, &b->projb, C, "model.layers.#.mlp.down_proj.bias");
+    }
+}
+
+static void llama_ends(Entries *e, const Config *c, const Params *p, int unembed) {
+    int C = c->channels, V = c->vocab_size;
+    entry_matrix(e, &p->wte, V, C, "model.embed_tokens.weight");
+    entry_vector(e, &p->lnfw, C, "model.norm.weight");
+    if (unembed) entry_matrix(e, &p->unembed, V, C, "lm_head.weight");
 }
 
 static int by_name(const void *a, const void *b) {
@@ -46,285 +188,367 @@ static int by_name(const void *a, const void *b) {
     return strcmp(x->name, y->name);
 }
 
-// Every tensor of a model folder: where it lies in memory, its stored shape and name.  Sorted by name.
+// Every tensor of a model folder, sorted by name.  0, or -1 after fail(); free e->entry_memory.
 static int entries_init(Entries *e, const Config *c, const Params *p) {
-    int C = c->channels, V = c->vocab_size, F = c->hidden, HD = c->head_dim;
-    int Q = c->num_heads * HD, KV = c->num_kv_heads * HD, QO = Q + 2*KV;
-    size_t key = (size_t)Q, value = key + (size_t)KV, up = (size_t)F * (size_t)C;
     *e = (Entries){.config = c};
-    #define IS(tensor, rows, cols, name)           entry(e, tensor, 0, rows, cols, AS_IS, name)
-    #define PART(tensor, offset, rows, cols, name) entry(e, tensor, offset, rows, cols, AS_IS, name)
-    for (int l = e->layer = 0; l < c->num_layers; e->layer = ++l) {
-        const Block *b = &p->block[l];
-        if (c->family == FAMILY_NEOX) {
-            IS(&b->ln1w, C, 0, "gpt_neox.layers.#.input_layernorm.weight");
-            IS(&b->ln1b, C, 0, "gpt_neox.layers.#.input_layernorm.bias");
-            IS(&b->ln2w, C, 0, "gpt_neox.layers.#.post_attention_layernorm.weight");
-            IS(&b->ln2b, C, 0, "gpt_neox.layers.#.post_attention_layernorm.bias");
-            entry(e, &b->qkvw, 0, QO, C, BY_HEAD, "gpt_neox.layers.#.attention.query_key_value.weight");
-            if (c->qkv_bias)
-                entry(e, &b->qkvb, 0, QO, 0, BY_HEAD, "gpt_neox.layers.#.attention.query_key_value.bias");
-            IS(&b->attw, C, Q, "gpt_neox.layers.#.attention.dense.weight");
-            if (c->out_bias) IS(&b->attb, C, 0, "gpt_neox.layers.#.attention.dense.bias");
-            IS(&b->fcw, F, C, "gpt_neox.layers.#.mlp.dense_h_to_4h.weight");
-            IS(&b->fcb, F, 0, "gpt_neox.layers.#.mlp.dense_h_to_4h.bias");
-            IS(&b->projw, C, F, "gpt_neox.layers.#.mlp.dense_4h_to_h.weight");
-            IS(&b->projb, C, 0, "gpt_neox.layers.#.mlp.dense_4h_to_h.bias");
-        } else if (c->family == FAMILY_GPT2) {
-            IS(&b->ln1w, C, 0, "transformer.h.#.ln_1.weight");
-            IS(&b->ln1b, C, 0, "transformer.h.#.ln_1.bias");
-            IS(&b->ln2w, C, 0, "transformer.h.#.ln_2.weight");
-            IS(&b->ln2b, C, 0, "transformer.h.#.ln_2.bias");
-            entry(e, &b->qkvw, 0, C, QO, TRANSPOSED, "transformer.h.#.attn.c_attn.weight");
-            IS(&b->qkvb, QO, 0, "transformer.h.#.attn.c_attn.bias");
-            entry(e, &b->attw, 0, Q, C, TRANSPOSED, "transformer.h.#.attn.c_proj.weight");
-            IS(&b->attb, C, 0, "transformer.h.#.attn.c_proj.bias");
-            entry(e, &b->fcw, 0, C, F, TRANSPOSED, "transformer.h.#.mlp.c_fc.weight");
-            IS(&b->fcb, F, 0, "transformer.h.#.mlp.c_fc.bias");
-            entry(e, &b->projw, 0, F, C, TRANSPOSED, "transformer.h.#.mlp.c_proj.weight");
-            IS(&b->projb, C, 0, "transformer.h.#.mlp.c_proj.bias");
-        } else {
-            IS(&b->ln1w, C, 0, "model.layers.#.input_layernorm.weight");
-            IS(&b->ln2w, C, 0, "model.layers.#.post_attention_layernorm.weight");
-            PART(&b->qkvw, 0, Q, C, "model.layers.#.self_attn.q_proj.weight");
-            PART(&b->qkvw, key*(size_t)C, KV, C, "model.layers.#.self_attn.k_proj.weight");
-            PART(&b->qkvw, value*(size_t)C, KV, C, "model.layers.#.self_attn.v_proj.weight");
-            if (c->qkv_bias) {
-                PART(&b->qkvb, 0, Q, 0, "model.layers.#.self_attn.q_proj.bias");
-                PART(&b->qkvb, key, KV, 0, "model.layers.#.self_attn.k_proj.bias");
-                PART(&b->qkvb, value, KV, 0, "model.layers.#.self_attn.v_proj.bias");
-            }
-            if (c->qk_norm) {
-                IS(&b->qnormw, HD, 0, "model.layers.#.self_attn.q_norm.weight");
-                IS(&b->knormw, HD, 0, "model.layers.#.self_attn.k_norm.weight");
-            }
-            IS(&b->attw, C, Q, "model.layers.#.self_attn.o_proj.weight");
-            if (c->out_bias) IS(&b->attb, C, 0, "model.layers.#.self_attn.o_proj.bias");
-            PART(&b->fcw, 0, F, C, "model.layers.#.mlp.gate_proj.weight");
-            PART(&b->fcw, up, F, C, "model.layers.#.mlp.up_proj.weight");
-            IS(&b->projw, C, F, "model.layers.#.mlp.down_proj.weight");
-            if (c->mlp_bias) {
-                PART(&b->fcb, 0, F, 0, "model.layers.#.mlp.gate_proj.bias");
-                PART(&b->fcb, (size_t)F, F, 0, "model.layers.#.mlp.up_proj.bias");
-                IS(&b->projb, C, 0, "model.layers.#.mlp.down_proj.bias");
-            }
-        }
+    for (int l = 0; l < c->num_layers; l++) {
+        e->layer = l;
+        if (is_neox(c)) neox_layer(e, c, &p->block[l]);
+        if (is_gpt2(c)) gpt2_layer(e, c, &p->block[l]);
+        if (is_llama(c)) llama_layer(e, c, &p->block[l]);
     }
     int unembed = !c->tied && !c->reward;
-    if (c->family == FAMILY_NEOX) {
-        IS(&p->wte, V, C, "gpt_neox.embed_in.weight");
-        IS(&p->lnfw, C, 0, "gpt_neox.final_layer_norm.weight");
-        IS(&p->lnfb, C, 0, "gpt_neox.final_layer_norm.bias");
-        if (unembed) IS(&p->unembed, V, C, "embed_out.weight");
-    } else if (c->family == FAMILY_GPT2) {
-        IS(&p->wte, V, C, "transformer.wte.weight");
-        IS(&p->wpe, c->max_positions, C, "transformer.wpe.weight");
-        IS(&p->lnfw, C, 0, "transformer.ln_f.weight");
-        IS(&p->lnfb, C, 0, "transformer.ln_f.bias");
-        if (unembed) IS(&p->unembed, V, C, "lm_head.weight");
-    } else {
-        IS(&p->wte, V, C, "model.embed_tokens.weight");
-        IS(&p->lnfw, C, 0, "model.norm.weight");
-        if (unembed) IS(&p->unembed, V, C, "lm_head.weight");
-    }
-    if (c->reward) IS(&p->head, 1, C, "score.weight");
-    #undef IS
-    #undef PART
-    if (!e->bad) qsort(e->entry_memory, e->n, sizeof(Entry), by_name);
-    return -e->bad;
+    if (is_neox(c)) neox_ends(e, c, p, unembed);
+    if (is_gpt2(c)) gpt2_ends(e, c, p, unembed);
+    if (is_llama(c)) llama_ends(e, c, p, unembed);
+    if (c->reward) entry_matrix(e, &p->head, 1, c->channels, "score.weight");
+    if (e->result < 0) return -1;
+    qsort(e->entry_memory, e->n, sizeof *e->entry_memory, by_name);
+    return 0;
+}
+
+static Entry *entry_find(const Entries *e, const char *prefix, const char *name) {
+    Entry key;
+    int n = snprintf(key.name, sizeof key.name, "%s%s", prefix, name);
+    if (n >= (int)sizeof key.name) return NULL;
+    return bsearch(&key, e->entry_memory, e->n, sizeof key, by_name);
 }
 
 // The place among our values of the i-th stored one.
-static size_t place(const Entry *e, size_t i) {
-    size_t cols = e->cols ? e->cols : 1, row = i / cols, col = i % cols, HD = (size_t)e->head_dim;
+static size_t entry_place(const Entry *e, size_t i) {
+    size_t cols = e->cols ? e->cols : 1, row = i / cols, col = i % cols;
+    size_t heads = (size_t)e->heads, HD = (size_t)e->head_dim;
     if (e->layout == AS_IS) return i;
     if (e->layout == TRANSPOSED) return col * e->rows + row;
+
+    // by head: the rows are (heads, 3, HD) as stored, (3, heads, HD) in memory
     size_t head = row / (3*HD), part = row / HD % 3;
-    return ((part * (size_t)e->heads + head) * HD + row % HD) * cols + col;
+    return ((part * heads + head) * HD + row % HD) * cols + col;
 }
 
-// -------------------------------------------------------------------------------------- reading a folder
+// -------------------------------------------------------------------------------- reading a folder
 
-static const char *shape_text(char text[200], const uint64_t *shape, int dims) {
-    strcpy(text, "[");
-    for (int i = 0; i < dims; i++)
-        snprintf(text + strlen(text), 200 - strlen(text), i ? ",%llu" : "%llu", (unsigned long long)shape[i]);
-    return strcat(text, "]");
+static void shape_text(char text[200], const uint64_t *shape, int dims) {
+    int n = snprintf(text, 200, "[");
+    for (int i = 0; i < dims; i++) {
+        n += snprintf(text + n, 200 - (size_t)n, i ? ",%" PRIu64 : "%" PRIu64, shape[i]);
+    }
+    snprintf(text + n, 200 - (size_t)n, "]");
 }
 
-// May this tensor stay unread?  Old files hold constants, and those of tied models the embedding once more.
-static int harmless(const char *name, const Config *c) {
-    static const char *const constants[] = {".attn.bias", ".attn.masked_bias", ".attention.bias",
-                                            ".attention.masked_bias", "rotary_emb.inv_freq"};
-    for (size_t k = 0; k < sizeof constants / sizeof *constants; k++)
-        if (ends_with(name, constants[k])) return 1;
-    return (c->tied || c->reward) && (!strcmp(name, "lm_head.weight") || !strcmp(name, "embed_out.weight"));
+// May this tensor stay unread?  Old files hold constants, and tied models the embedding once more.
+static int is_harmless(const char *name, const Config *c) {
+    static const char *const constants[] = {
+        ".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias",
+        "rotary_emb.inv_freq",
+    };
+    for (size_t k = 0; k < sizeof constants / sizeof *constants; k++) {
+        if (name_ends_with(name, constants[k])) return 1;
+    }
+    int is_output = !strcmp(name, "lm_head.weight") || !strcmp(name, "embed_out.weight");
+    return is_output && (c->tied || c->reward);
 }
 
-static Entry *find(const Entries *e, const char *prefix, const char *name) {
-    Entry key;
-    int n = snprintf(key.name, sizeof key.name, "%s%s", prefix, name);
-    return n < (int)sizeof key.name ? bsearch(&key, e->entry_memory, e->n, sizeof key, by_name) : NULL;
+// Is the stored tensor t, the i-th, what the entry asks for?
+static int entry_match(Entry *entry, const StoredTensor *t, size_t i) {
+    uint64_t shape[2] = {entry->rows, entry->cols};
+    int dims = entry->cols ? 2 : 1;
+    const char *path = t->shard->path;
+    if (entry->source >= 0) {
+        return fail(EX_DATAERR, "%s: tensor %.100s is there twice", path, t->name);
+    }
+    if (t->dims != dims || memcmp(t->shape, shape, (size_t)dims * sizeof *shape)) {
+        char have[200], want[200];
+        shape_text(have, t->shape, t->dims);
+        shape_text(want, shape, dims);
+        return fail(EX_DATAERR, "%s: tensor %.100s has shape %s, config.json asks for %s", path,
+                    t->name, have, want);
+    }
+    if (t->dtype == OTHER) {
+        return fail(EX_DATAERR, "%s: tensor %.100s is not F32, F16, BF16 or F64", path, t->name);
+    }
+    entry->source = (int)i;
+    return 0;
 }
 
-// Finds each entry's tensor; nothing but `optional` may be missing, nothing left over or of another shape.
-static int entries_match(Entries *e, const Files *f, const char *dir, const char *optional) {
-    const struct Names *family = &families[e->config->family];
-    char have[200], want[200];
-    for (size_t i = 0; i < f->n; i++) {
-        const Stored *t = &f->stored_memory[i];
-        const char *path = t->shard->path;
-        Entry *m = find(e, "", t->name);
-        if (!m) m = find(e, family->prefix, t->name);                  // saved from the base model alone
-        if (!m && harmless(t->name, e->config)) continue;
-        if (!m)
-            return fail(EX_DATAERR, "%s: tensor %.100s is none of a %s model as config.json describes it",
-                        path, t->name, family->architecture);
-        if (m->source >= 0) return fail(EX_DATAERR, "%s: tensor %.100s is there twice", path, t->name);
-        uint64_t shape[2] = {m->rows, m->cols};
-        int dims = m->cols ? 2 : 1;
-        if (t->dims != dims || memcmp(t->shape, shape, (size_t)dims * sizeof *shape))
-            return fail(EX_DATAERR, "%s: tensor %.100s has shape %s, config.json asks for %s", path, t->name,
-                        shape_text(have, t->shape, t->dims), shape_text(want, shape, dims));
-        if (t->dtype == OTHER)
-            return fail(EX_DATAERR, "%s: tensor %.100s is not F32, F16, BF16 or F64", path, t->name);
-        m->source = (int)i;
+// Finds each entry's tensor.  Nothing but `optional` may be missing, nothing may be left over.
+static int entries_match(Entries *e, const Weights *w, const char *dir, const char *optional) {
+    const FamilyNames *family = &families[e->config->family];
+    for (size_t i = 0; i < w->num_tensors; i++) {
+        const StoredTensor *t = &w->tensor_memory[i];
+        Entry *entry = entry_find(e, "", t->name);
+        if (!entry) entry = entry_find(e, family->prefix, t->name);    // the base model saved alone
+        if (!entry && is_harmless(t->name, e->config)) continue;
+        if (!entry) {
+            return fail(EX_DATAERR, "%s: tensor %.100s is none of a %s model as config.json "
+                        "describes it", t->shard->path, t->name, family->architecture);
+        }
+        if (entry_match(entry, t, i) < 0) return -1;
     }
     for (size_t i = 0; i < e->n; i++) {
-        const Entry *m = &e->entry_memory[i];
-        if (m->source < 0 && strcmp(m->name, optional))
-            return fail(EX_DATAERR, "%s: tensor %s is missing from the weights", dir, m->name);
+        const Entry *entry = &e->entry_memory[i];
+        if (entry->source >= 0 || !strcmp(entry->name, optional)) continue;
+        return fail(EX_DATAERR, "%s: tensor %s is missing from the weights", dir, entry->name);
     }
     return 0;
 }
 
-static int entry_read(const Entry *e, const Stored *t) {
+// Reads the stored values and puts them where ours are.
+static int entry_read(const Entry *e, const StoredTensor *t) {
     unsigned char chunk[CHUNK];
+    const size_t per_chunk = CHUNK / t->size;
+    int result = -1;
     real *ours = allocate(e->n, sizeof *ours);
-    int bad = !ours;
-    for (size_t i = 0, k; i < e->n && !bad; i += k) {
-        k = e->n - i < CHUNK / t->size ? e->n - i : CHUNK / t->size;
-        bad = read_at(t->shard->fd, t->shard->path, chunk, k * t->size, t->begin + i * t->size) < 0;
-        for (size_t n = 0; n < k && !bad; n++) {
-            float x = decode(t->dtype, chunk + n * t->size);
-            ours[place(e, i + n)] = x;
+    if (!ours) return -1;
+    for (size_t first = 0; first < e->n; first += per_chunk) {
+        size_t n = e->n - first < per_chunk ? e->n - first : per_chunk;
+        uint64_t at = t->begin + first * t->size;
+        if (file_read_at(t->shard->fd, t->shard->path, chunk, n * t->size, at) < 0) goto done;
+        for (size_t k = 0; k < n; k++) {
+            float x = dtype_decode(t->dtype, chunk + k * t->size);
+            ours[entry_place(e, first + k)] = x;
             if (fabsf(x) <= FLT_MAX) continue;
-            bad = fail(EX_DATAERR, "%s: tensor %s: value %zu is %s", t->shard->path, t->name, i + n,
-                       isnan(x) ? "not a number" : "infinite, or beyond a float") < 0;
+            fail(EX_DATAERR, "%s: tensor %s: value %zu is %s", t->shard->path, t->name, first + k,
+                 isnan(x) ? "not a number" : "infinite, or beyond a float");
+            goto done;
         }
     }
-    if (!bad) kernels_write(*e->tensor + e->offset, ours, e->n);
+    kernels_write(*e->tensor + e->offset, ours, e->n);
+    result = 0;
+done:
     free(ours);
-    return -bad;
+    return result;
 }
 
-// kind: LOAD_AS_STORED; LOAD_REWARD_MODEL, a language model gets a zero head; LOAD_LANGUAGE_MODEL, or error
+// A model from the folder dir.  0, or -1 after fail(), and then there is no model to free.
 int checkpoint_load(Model *m, const char *dir, int kind) {
     Config c;
-    Files f = {.shards = 0};
-    Entries e = {0};
+    Weights w = {.num_shards = 0};
+    Entries e = {.n = 0};
+    int result = -1;
     memset(m, 0, sizeof *m);
-    if (checkpoint_config(&c, dir) < 0) return -1;
-    if (kind == LOAD_LANGUAGE_MODEL && c.reward)
-        return fail(EX_DATAERR, "%s: a reward model, which predicts no tokens: give the language model "
-                    "it was trained from", dir);
-    const char *optional = kind == LOAD_REWARD_MODEL && !c.reward ? "score.weight" : "";
+    if (config_load(&c, dir) < 0) return -1;
+    if (kind == LOAD_LANGUAGE_MODEL && c.reward) {
+        return fail(EX_DATAERR, "%s: a reward model, which predicts no tokens: give the language "
+                    "model it was trained from", dir);
+    }
+    const char *optional = "";                      // a language model has no head: it stays zero
+    if (kind == LOAD_REWARD_MODEL && !c.reward) optional = "score.weight";
     if (kind == LOAD_REWARD_MODEL) c.reward = 1;
-    int bad = entries_init(&e, &c, &m->params) < 0 || files_open(&f, dir) < 0
-           || entries_match(&e, &f, dir, optional) < 0 || model_init(m, c) < 0;        // memory comes last
-    for (size_t i = 0; i < e.n && !bad; i++) {
-        const Entry *t = &e.entry_memory[i];
-        bad = t->source >= 0 && entry_read(t, &f.stored_memory[t->source]) < 0;
+
+    // all that the files say is checked before memory is taken
+    if (entries_init(&e, &c, &m->params) < 0) goto done;
+    if (weights_open(&w, dir) < 0) goto done;
+    if (entries_match(&e, &w, dir, optional) < 0) goto done;
+    if (model_init(m, c) < 0) goto done;
+    for (size_t i = 0; i < e.n; i++) {
+        const Entry *entry = &e.entry_memory[i];
+        if (entry->source < 0) continue;
+        if (entry_read(entry, &w.tensor_memory[entry->source]) < 0) goto done;
     }
-    if (bad && m->params_memory) model_free(m);
-    files_close(&f);
+    result = 0;
+done:
+    if (result < 0 && m->params_memory) model_free(m);
+    weights_close(&w);
     free(e.entry_memory);
-    return -bad;
+    return result;
 }
 
-// ---------------------------------------------------------------------------------------- writing a folder
+// ----------------------------------------------------------------------------- writing the weights
 
-static int header_text(Buffer *b, const Entries *e, Dtype dtype, size_t size) {
-    size_t begin = 0, end;
-    int bad = buffer_printf(b, "{\"__metadata__\":{\"format\":\"pt\"}") < 0;
-    for (size_t i = 0; i < e->n && !bad; i++, begin = end) {
+// The header (safetensors.c), and spaces such that the values after it are aligned to 8 bytes.
+static int header_text(Buffer *b, const Entries *e, Dtype dtype) {
+    const char *name = dtype_name(dtype);
+    size_t begin = 0;
+    if (buffer_printf(b, "{\"__metadata__\":{\"format\":\"pt\"}") < 0) return -1;
+    for (size_t i = 0; i < e->n; i++) {
         const Entry *t = &e->entry_memory[i];
-        end = begin + t->n * size;
-        bad = buffer_printf(b, ",\"%s\":{\"dtype\":\"%s\",", t->name, dtypes[dtype].name) < 0
-           || buffer_printf(b, "\"shape\":[%zu", t->rows) < 0
-           || (t->cols && buffer_printf(b, ",%zu", t->cols) < 0)
-           || buffer_printf(b, "],\"data_offsets\":[%zu,%zu]}", begin, end) < 0;
+        const uint64_t shape[2] = {t->rows, t->cols};
+        size_t end = begin + t->n * dtype_size(dtype);
+        char dims[200];
+        shape_text(dims, shape, t->cols ? 2 : 1);
+        if (buffer_printf(b, ",\"%s\":{\"dtype\":\"%s\",", t->name, name) < 0) return -1;
+        if (buffer_printf(b, "\"shape\":%s,", dims) < 0) return -1;
+        if (buffer_printf(b, "\"data_offsets\":[%zu,%zu]}", begin, end) < 0) return -1;
+        begin = end;
     }
-    return bad || buffer_printf(b, "}%*s", (int)(7 - b->len % 8), "") < 0 ? -1 : 0;      // values are aligned
+    return buffer_printf(b, "}%*s", (int)(7 - b->len % 8), "");
 }
 
-static int add(Output *o, Sha256 *sha, const void *data, size_t n) {
+static int write_hashed(Output *o, Sha256 *sha, const void *data, size_t n) {
     sha256_add(sha, data, n);
     return output_write(o, data, n);
 }
 
-static int entry_write(Output *o, Sha256 *sha, const Entry *e, Dtype dtype, size_t size) {
+// Writes our values as they are stored; one that dtype cannot hold is an error.
+static int entry_write(Output *o, Sha256 *sha, const Entry *e, Dtype dtype) {
     unsigned char chunk[CHUNK];
+    const size_t size = dtype_size(dtype), per_chunk = CHUNK / size;
+    int result = -1;
     real *ours = allocate(e->n, sizeof *ours);
-    int bad = !ours;
-    if (!bad) kernels_read(ours, *e->tensor + e->offset, e->n);
-    for (size_t i = 0, k; i < e->n && !bad; i += k) {
-        k = e->n - i < CHUNK / size ? e->n - i : CHUNK / size;
-        for (size_t n = 0; n < k && !bad; n++) {
-            float x = (float)ours[place(e, i + n)];
-            encode(dtype, chunk + n * size, x);
-            if (fabsf(decode(dtype, chunk + n * size)) <= FLT_MAX) continue;
-            bad = fail(EX_DATAERR, "tensor %s: value %zu is %g, which %s cannot hold; nothing was saved",
-                       e->name, i + n, (double)x, dtypes[dtype].name) < 0;
+    if (!ours) return -1;
+    kernels_read(ours, *e->tensor + e->offset, e->n);
+    for (size_t first = 0; first < e->n; first += per_chunk) {
+        size_t n = e->n - first < per_chunk ? e->n - first : per_chunk;
+        for (size_t k = 0; k < n; k++) {
+            float x = (float)ours[entry_place(e, first + k)];
+            dtype_encode(dtype, chunk + k * size, x);
+            if (fabsf(dtype_decode(dtype, chunk + k * size)) <= FLT_MAX) continue;
+            fail(EX_DATAERR, "tensor %s: value %zu is %g, which %s cannot hold; nothing was saved",
+                 e->name, first + k, (double)x, dtype_name(dtype));
+            goto done;
         }
-        bad = bad || add(o, sha, chunk, k * size) < 0;
+        if (write_hashed(o, sha, chunk, n * size) < 0) goto done;
     }
+    result = 0;
+done:
     free(ours);
-    return -bad;
+    return result;
 }
 
-static int weights_write(Output *o, const Model *m, Dtype dtype, Sha256 *sha) {
+// model.safetensors, and its SHA-256 on the way
+static int weights_write(Output *o, const Model *m, Dtype dtype, char sha256[65]) {
     Entries e;
     Buffer header = {0};
+    Sha256 sha;
     unsigned char length[8];
-    size_t size = dtypes[dtype].size;
-    int bad = entries_init(&e, &m->config, &m->params) < 0 || header_text(&header, &e, dtype, size) < 0;
+    int result = -1;
+    sha256_start(&sha);
+    if (entries_init(&e, &m->config, &m->params) < 0) goto done;
+    if (header_text(&header, &e, dtype) < 0) goto done;
     for (int i = 0; i < 8; i++) length[i] = (unsigned char)((uint64_t)header.len >> 8*i);
-    sha256_start(sha);
-    bad = bad || add(o, sha, length, 8) < 0 || add(o, sha, header.data, header.len) < 0;
-    for (size_t i = 0; i < e.n && !bad; i++) bad = entry_write(o, sha, &e.entry_memory[i], dtype, size) < 0;
+    if (write_hashed(o, &sha, length, 8) < 0) goto done;
+    if (write_hashed(o, &sha, header.data, header.len) < 0) goto done;
+    for (size_t i = 0; i < e.n; i++) {
+        if (entry_write(o, &sha, &e.entry_memory[i], dtype) < 0) goto done;
+    }
+    sha256_finish(&sha, sha256);
+    result = 0;
+done:
     buffer_free(&header);
     free(e.entry_memory);
-    return -bad;
+    return result;
 }
 
-// "bos_token": .. and so on, as in special_tokens_map.json: the texts that tokenizer.json has for the ids
-static int tokens_text(Buffer *b, const Config *c, const Json *j, int comma) {
-    static const char *const names[] = {"bos_token", "eos_token", "pad_token"};
-    int id[3] = {c->bos, c->eos, c->pad}, bad = 0;
-    for (int i = 0; i < 3 && !bad; i++) {
-        int t = json_first(j, json_get(j, 0, "added_tokens"));
-        while (t >= 0 && json_number(j, json_get(j, t, "id")) != id[i]) t = json_next(j, t);
-        if (t < 0 || id[i] < 0) continue;
-        int content = json_get(j, t, "content");
-        bad = buffer_printf(b, "%s\n  \"%s\": ", comma++ ? "," : "", names[i]) < 0
-           || json_quote(b, json_string(j, content), json_length(j, content)) < 0;
+// --------------------------------------------------------------------------- writing the tokenizer
+
+// The token of tokenizer.json with this id, or -1.
+static int find_token(const Json *j, int id) {
+    int list = json_get(j, 0, "added_tokens");
+    if (id < 0) return -1;
+    for (int t = json_first(j, list); t >= 0; t = json_next(j, t)) {
+        if (json_number(j, json_get(j, t, "id")) == id) return t;
     }
-    return bad || buffer_printf(b, "\n}\n") < 0 ? -1 : 0;
+    return -1;
 }
 
-// The three files with which transformers' AutoTokenizer is content.
-static int tokenizer_texts(Buffer text[3], const Config *c, const Buffer *tokenizer) {
+// The last members of an object: "bos_token": .. and so on, as tokenizer.json has them for the ids.
+static int tokens_text(Buffer *b, const Config *c, const Json *j, const char *comma) {
+    static const char *const names[] = {"bos_token", "eos_token", "pad_token"};
+    const int ids[] = {c->bos, c->eos, c->pad};
+    for (int i = 0; i < 3; i++) {
+        int token = find_token(j, ids[i]);
+        if (token < 0) continue;
+        int content = json_get(j, token, "content");
+        if (buffer_printf(b, "%s\n  \"%s\": ", comma, names[i]) < 0) return -1;
+        if (json_quote(b, json_string(j, content), json_length(j, content)) < 0) return -1;
+        comma = ",";
+    }
+    return buffer_printf(b, "\n}\n");
+}
+
+static int tokenizer_config_text(Buffer *b, const Config *c, const Json *j) {
+    if (buffer_printf(b, "{\n  \"tokenizer_class\": \"PreTrainedTokenizerFast\",\n") < 0) return -1;
+    if (buffer_printf(b, "  \"model_max_length\": %d,\n", c->max_positions) < 0) return -1;
+    if (buffer_printf(b, "  \"clean_up_tokenization_spaces\": false") < 0) return -1;
+    return tokens_text(b, c, j, ",");
+}
+
+static int special_tokens_text(Buffer *b, const Config *c, const Json *j) {
+    if (buffer_printf(b, "{") < 0) return -1;
+    return tokens_text(b, c, j, "");
+}
+
+// -------------------------------------------------------------------------------- writing a folder
+
+/* A save replaces up to five files, and a file system replaces only one at a time.  So all new
+ * files are first written whole under temporary names; then they get their names, one after the
+ * other in the order of SavedFile, config.json last: a folder without it does not load.
+ *
+ *                   save_rename, if no small file changes: from the first to the last
+ *              +------------------------------------------------------------------------+
+ *              |                                                                        v
+ *   start --> OLD --------------------> ASIDE ---------------------> HALF ------------> NEW
+ *            |   ^   save_set_aside       |    save_rename: first        save_rename: last
+ *            +---+                        |
+ *         save_write                      |
+ *              ^                          |
+ *              +--------------------------+
+ *                save_end, after an error
+ *
+ *   OLD    The folder is the old one; new files may lie beside it under temporary names.  Where
+ *          only the weights change, as from save to save of a run, the save is in this state until
+ *          the end: the one rename that matters is that of model.safetensors, and the folder loads
+ *          before and after it.  So it is where there is no config.json yet: nothing loads before
+ *          the end.
+ *   ASIDE  A small file changes.  config.json has become config.json.old, the other old files are
+ *          as they were, the folder does not load: no old configuration reads new weights.
+ *   HALF   Some new files have their names, the others are whole under their temporary ones.
+ *          config.json is the last, so the folder does not load.
+ *   NEW    The folder is the new one.  config.json.old is removed.
+ *
+ * A crash therefore leaves all old files (OLD, ASIDE) or all new ones (HALF, NEW), and what loads
+ * is never a mixture.  After an error save_end tidies up besides: in OLD it removes the temporary
+ * files; in ASIDE it gives config.json its name back as well; in HALF it leaves all as it is.    */
+typedef enum { SAVE_OLD, SAVE_ASIDE, SAVE_HALF, SAVE_NEW } SaveState;
+
+typedef enum {
+    FILE_TOKENIZER, FILE_TOKENIZER_CONFIG, FILE_SPECIAL_TOKENS, FILE_WEIGHTS, FILE_CONFIG, NUM_SAVED
+} SavedFile;
+
+static const char *const saved_names[] = {
+    [FILE_TOKENIZER]        = "tokenizer.json",
+    [FILE_TOKENIZER_CONFIG] = "tokenizer_config.json",
+    [FILE_SPECIAL_TOKENS]   = "special_tokens_map.json",
+    [FILE_WEIGHTS]          = "model.safetensors",
+    [FILE_CONFIG]           = "config.json",
+};
+_Static_assert(sizeof saved_names / sizeof *saved_names == NUM_SAVED, "a file without a name");
+
+typedef struct {
+    const char *name, *torch;           // of --dtype, of config.json
+    Dtype dtype;
+} SavedDtype;
+
+static const SavedDtype saved_dtypes[] = {
+    {.name = "f32",  .torch = "float32",  .dtype = F32},
+    {.name = "f16",  .torch = "float16",  .dtype = F16},
+    {.name = "bf16", .torch = "bfloat16", .dtype = BF16},
+};
+
+typedef struct {
+    SaveState state;
+    SavedFile first;                    // without a tokenizer the first three are not written
+    int changes;                        // yes: a small file differs from the old one
+    char config_old[PATH_SIZE];
+    Buffer text[NUM_SAVED];       // of the small files
+    Output out[NUM_SAVED];
+} Save;
+
+// What the small files are to say.
+static int save_texts(Save *s, const Config *c, const Buffer *tokenizer, const char *torch_dtype) {
+    if (config_text(&s->text[FILE_CONFIG], c, torch_dtype) < 0) return -1;
+    if (s->first == FILE_WEIGHTS) return 0;
     Json j = {0};
-    int bad = json_parse(&j, tokenizer->data, tokenizer->len, "tokenizer.json") < 0
-           || buffer_append(&text[0], tokenizer->data, tokenizer->len) < 0
-           || buffer_printf(&text[1], "{\n  \"tokenizer_class\": \"PreTrainedTokenizerFast\",\n"
-                            "  \"model_max_length\": %d,\n  \"clean_up_tokenization_spaces\": false",
-                            c->max_positions) < 0
-           || tokens_text(&text[1], c, &j, 1) < 0
-           || buffer_printf(&text[2], "{") < 0 || tokens_text(&text[2], c, &j, 0) < 0;
+    int result = -1;
+    if (json_parse(&j, tokenizer->data, tokenizer->len, "tokenizer.json") < 0) goto done;
+    if (buffer_append(&s->text[FILE_TOKENIZER], tokenizer->data, tokenizer->len) < 0) goto done;
+    if (tokenizer_config_text(&s->text[FILE_TOKENIZER_CONFIG], c, &j) < 0) goto done;
+    if (special_tokens_text(&s->text[FILE_SPECIAL_TOKENS], c, &j) < 0) goto done;
+    result = 0;
+done:
     json_free(&j);
-    return -bad;
+    return result;
 }
 
 static int same_as_file(const char *path, const Buffer *b) {
@@ -333,56 +557,88 @@ static int same_as_file(const char *path, const Buffer *b) {
     return sha256_file(old, path) == 0 && !strcmp(old, new);
 }
 
-/* Everything is first written and flushed under temporary names; only then are the files renamed, config.json
- * last, because a folder without it does not load.  When a small file changes, the old config.json is first
- * set aside as config.json.old: a crash between two renames leaves a folder that is refused, all its files
- * there, never new weights read by an old configuration.  When only the weights change, as from save to save
- * of a run, the folder loads at every moment.                                                              */
+// OLD -> OLD: every file whole and flushed under its temporary name.
+static int save_write(Save *s, const Model *m, const char *dir, Dtype dtype, char sha256[65]) {
+    char path[PATH_SIZE];
+    for (SavedFile i = s->first; i < NUM_SAVED; i++) {
+        Output *out = &s->out[i];
+        const Buffer *text = &s->text[i];
+        if (path_join(path, dir, saved_names[i]) < 0) return -1;
+        if (output_open(out, path) < 0) return -1;
+        if (i == FILE_WEIGHTS) {
+            if (weights_write(out, m, dtype, sha256) < 0) return -1;
+        } else {
+            if (output_write(out, text->data, text->len) < 0) return -1;
+        }
+        if (output_close(out) < 0) return -1;
+        if (i != FILE_WEIGHTS && !same_as_file(path, text)) s->changes = 1;
+    }
+    return 0;
+}
+
+// OLD -> ASIDE, if a small file changes and there is an old config.json.
+static int save_set_aside(Save *s) {
+    const char *config = s->out[FILE_CONFIG].path;
+    if (!s->changes) return 0;
+    if (rename(config, s->config_old) == 0) {
+        s->state = SAVE_ASIDE;
+    } else if (errno != ENOENT) {
+        return fail(EX_CANTCREAT, "%s: could not be replaced: %s", config, strerror(errno));
+    }
+    return folder_sync(s->config_old);
+}
+
+// ASIDE -> HALF -> NEW, or OLD -> NEW.  The weights are in place on the disk before config.json is.
+static int save_rename(Save *s) {
+    for (SavedFile i = s->first; i < NUM_SAVED; i++) {
+        if (output_rename(&s->out[i]) < 0) return -1;
+        if (s->state == SAVE_ASIDE) s->state = SAVE_HALF;
+        if (i >= FILE_WEIGHTS && folder_sync(s->config_old) < 0) return -1;
+    }
+    if (s->state == SAVE_HALF) unlink(s->config_old);
+    s->state = SAVE_NEW;
+    return 0;
+}
+
+// Tidies up what the state allows and frees the rest.
+static void save_end(Save *s) {
+    if (s->state == SAVE_ASIDE) rename(s->config_old, s->out[FILE_CONFIG].path);
+    for (int i = 0; i < NUM_SAVED; i++) {
+        if (s->state == SAVE_HALF) s->out[i].exists = 0;       // not ours any more: it stays
+        output_drop(&s->out[i]);
+        buffer_free(&s->text[i]);
+    }
+}
+
+/* The model as a Hugging Face folder: weights in dtype ("f32", "f16", "bf16"), config.json and, if
+ * tokenizer is not empty, the three files with which transformers' AutoTokenizer is content.
+ * sha256 is that of model.safetensors.  0, or -1 after fail(): what the folder holds then, see
+ * above.                                                                                         */
 int checkpoint_save(const Model *m, const char *dir, const Buffer *tokenizer, const char *dtype,
                     char sha256[65]) {
-    static const char *const names[] = {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-                                        "model.safetensors", "config.json"};
-    static const struct { const char *name, *torch; Dtype dtype; } kinds[] = {
-        {"f32", "float32", F32}, {"f16", "float16", F16}, {"bf16", "bfloat16", BF16}};
-    enum { WEIGHTS = 3, CONFIG = 4, N = 5 };
-    Output out[N];
-    Buffer text[N] = {{0}};
-    Sha256 sha;
-    char path[PATH_SIZE], old[PATH_SIZE];
-    int k = 0, changed = 0, renamed = 0, aside = 0, first = tokenizer && tokenizer->len ? 0 : WEIGHTS;
-    while (k < 3 && strcmp(kinds[k].name, dtype)) k++;
-    if (k == 3) return fail(EX_USAGE, "%s: not a format of weights: f32, f16 or bf16", dtype);
-    for (int i = 0; i < N; i++) out[i].fd = -1, out[i].exists = 0;
+    const SavedDtype *kind = NULL;
+    for (size_t k = 0; k < sizeof saved_dtypes / sizeof *saved_dtypes; k++) {
+        if (!strcmp(saved_dtypes[k].name, dtype)) kind = &saved_dtypes[k];
+    }
+    if (!kind) return fail(EX_USAGE, "%s: not a format of weights: f32, f16 or bf16", dtype);
 
-    int bad = path_join(old, dir, "config.json.old") < 0 || folder_make(dir) < 0
-           || config_text(&text[CONFIG], &m->config, kinds[k].torch) < 0
-           || (!first && tokenizer_texts(text, &m->config, tokenizer) < 0);
-    for (int i = first; i < N && !bad; i++) {
-        bad = path_join(path, dir, names[i]) < 0 || output_open(&out[i], path) < 0;
-        if (!bad && i == WEIGHTS) bad = weights_write(&out[i], m, kinds[k].dtype, &sha) < 0;
-        else if (!bad) bad = output_write(&out[i], text[i].data, text[i].len) < 0;
-        bad = bad || output_close(&out[i]) < 0;
-        if (!bad && i != WEIGHTS) changed |= !same_as_file(out[i].path, &text[i]);
-    }
-    if (!bad && changed) {
-        aside = rename(out[CONFIG].path, old) == 0;
-        if (!aside && errno != ENOENT)
-            bad = fail(EX_CANTCREAT, "%s: could not be replaced: %s", out[CONFIG].path, strerror(errno)) < 0;
-        bad = bad || folder_sync(old) < 0;
-    }
-    for (int i = first; i < N && !bad; i++) {
-        bad = output_rename(&out[i]) < 0 || (i >= WEIGHTS && folder_sync(old) < 0);
-        renamed |= !out[i].exists;
-    }
-    if (aside && bad && !renamed) rename(old, out[CONFIG].path);
-    if (aside && !bad) unlink(old);
-    for (int i = 0; i < N; i++) {
-        if (bad && aside && renamed) out[i].exists = 0;          // stopped half-way: keep the rest
-        output_drop(&out[i]);
-        buffer_free(&text[i]);
-    }
-    if (!bad) sha256_finish(&sha, sha256);
-    return -bad;
+    Save s = {.state = SAVE_OLD};
+    char hash[65];
+    int result = -1;
+    s.first = tokenizer && tokenizer->len ? FILE_TOKENIZER : FILE_WEIGHTS;
+    for (int i = 0; i < NUM_SAVED; i++) s.out[i].fd = -1;
+
+    if (path_join(s.config_old, dir, "config.json.old") < 0) goto done;
+    if (folder_make(dir) < 0) goto done;
+    if (save_texts(&s, &m->config, tokenizer, kind->torch) < 0) goto done;
+    if (save_write(&s, m, dir, kind->dtype, hash) < 0) goto done;
+    if (save_set_aside(&s) < 0) goto done;
+    if (save_rename(&s) < 0) goto done;
+    strcpy(sha256, hash);
+    result = 0;
+done:
+    save_end(&s);
+    return result;
 }
 
 #endif

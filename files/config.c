@@ -1,273 +1,533 @@
 /* config.c - config.json of a Hugging Face model folder, in and out.
  *
- * transformers 5 moved the rotary keys into "rope_parameters" and renamed "torch_dtype": both forms are read
- * and written.  A field that is missing, of another type or out of range is an error that names it; what a
- * model could ask for and we do not have (another activation, a sliding window, ...) is refused by name.   */
+ * config_read() says which key becomes which field of Config, config_text() which field becomes
+ * which key; what the families call differently stands in families[].  transformers 5 moved the
+ * rotary keys into "rope_parameters" and renamed "torch_dtype": both forms are read and written.
+ * A value that is missing, of another type or out of range is an error that names its key; what a
+ * model could ask for and we do not have (a sliding window, ...) is refused by name.             */
 #ifndef CONFIG_C
 #define CONFIG_C
 
 #include "../model.c"
 #include "safetensors.c"
 
-static const struct Names {
-    const char *model_type, *architecture, *language_model, *prefix, *activation;
-} families[] = {
-    [FAMILY_NEOX]  = {"gpt_neox", "GPTNeoX", "ForCausalLM", "gpt_neox.", "gelu"},
-    [FAMILY_GPT2]  = {"gpt2", "GPT2", "LMHeadModel", "transformer.", "gelu_new"},
-    [FAMILY_LLAMA] = {"llama", "Llama", "ForCausalLM", "model.", "silu"},
-    [FAMILY_QWEN2] = {"qwen2", "Qwen2", "ForCausalLM", "model.", "silu"},
-    [FAMILY_QWEN3] = {"qwen3", "Qwen3", "ForCausalLM", "model.", "silu"}};
+int config_load(Config *c, const char *dir);                        // reads config.json of a folder
+int config_text(Buffer *b, const Config *c, const char *dtype);     // what config.json is to say
 
-typedef struct { const Json *json; const char *path; int rope, bad; } Fields;
-enum { REQUIRED = INT_MIN };
+// ----------------------------------------------------------------------- what the families call it
 
-static int field(const Fields *f, int object, const char *name) {      // null is as good as absent
+// Keys of config.json for one and the same thing.
+typedef struct {
+    const char *channels, *num_layers, *num_heads, *hidden, *max_positions, *activation, *norm_eps;
+} ConfigKeys;
+
+static const ConfigKeys neox_keys = {
+    .channels      = "hidden_size",
+    .num_layers    = "num_hidden_layers",
+    .num_heads     = "num_attention_heads",
+    .hidden        = "intermediate_size",
+    .max_positions = "max_position_embeddings",
+    .activation    = "hidden_act",
+    .norm_eps      = "layer_norm_eps",
+};
+
+static const ConfigKeys gpt2_keys = {
+    .channels      = "n_embd",
+    .num_layers    = "n_layer",
+    .num_heads     = "n_head",
+    .hidden        = "n_inner",
+    .max_positions = "n_positions",
+    .activation    = "activation_function",
+    .norm_eps      = "layer_norm_epsilon",
+};
+
+static const ConfigKeys llama_keys = {
+    .channels      = "hidden_size",
+    .num_layers    = "num_hidden_layers",
+    .num_heads     = "num_attention_heads",
+    .hidden        = "intermediate_size",
+    .max_positions = "max_position_embeddings",
+    .activation    = "hidden_act",
+    .norm_eps      = "rms_norm_eps",
+};
+
+typedef struct {
+    const char *model_type;             // "model_type"
+    const char *architecture;           // "architectures" begins with it
+    const char *language_model;         // and ends with it, if it is not a reward model
+    const char *prefix;                 // of tensors, unless the base model was saved alone
+    const char *activation;             // the default
+    const ConfigKeys *keys;
+} FamilyNames;
+
+static const FamilyNames families[] = {
+    [FAMILY_NEOX] = {
+        .model_type = "gpt_neox", .architecture = "GPTNeoX", .language_model = "ForCausalLM",
+        .prefix = "gpt_neox.", .activation = "gelu", .keys = &neox_keys,
+    },
+    [FAMILY_GPT2] = {
+        .model_type = "gpt2", .architecture = "GPT2", .language_model = "LMHeadModel",
+        .prefix = "transformer.", .activation = "gelu_new", .keys = &gpt2_keys,
+    },
+    [FAMILY_LLAMA] = {
+        .model_type = "llama", .architecture = "Llama", .language_model = "ForCausalLM",
+        .prefix = "model.", .activation = "silu", .keys = &llama_keys,
+    },
+    [FAMILY_QWEN2] = {
+        .model_type = "qwen2", .architecture = "Qwen2", .language_model = "ForCausalLM",
+        .prefix = "model.", .activation = "silu", .keys = &llama_keys,
+    },
+    [FAMILY_QWEN3] = {
+        .model_type = "qwen3", .architecture = "Qwen3", .language_model = "ForCausalLM",
+        .prefix = "model.", .activation = "silu", .keys = &llama_keys,
+    },
+};
+_Static_assert(sizeof families / sizeof *families == NUM_FAMILIES, "a family without its names");
+
+static const char *const pooling_names[] = {
+    [POOL_LAST] = "last", [POOL_EOS] = "eos", [POOL_MEAN] = "mean",
+};
+static const char *const activation_names[] = {
+    [ACT_GELU_ERF] = "gelu", [ACT_GELU_TANH] = "gelu_new", [ACT_SILU] = "silu",
+};
+
+static int is_neox(const Config *c) { return c->family == FAMILY_NEOX; }
+static int is_gpt2(const Config *c) { return c->family == FAMILY_GPT2; }
+
+// LLaMA and what descends from it: RMS norms, a gated feed-forward layer, grouped heads
+static int is_llama(const Config *c) { return !is_neox(c) && !is_gpt2(c); }
+
+// ----------------------------------------------------------------------------------- reading a key
+
+/* The object that is read.  It keeps the first error and reports no other: a key that is wrong has
+ * its lowest value, reading goes on, and config_load returns -1 in the end.                      */
+typedef struct {
+    const Json *json;
+    const char *path;
+    int result;                         // 0, or -1 after fail()
+} Fields;
+
+enum { REQUIRED = INT_MIN };            // a default of a key that has none
+
+PRINTF_LIKE(2, 3) static void field_fail(Fields *f, const char *format, ...) {
+    char reason[400];
+    if (f->result < 0) return;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(reason, sizeof reason, format, args);
+    va_end(args);
+    fail(EX_DATAERR, "%s: %s", f->path, reason);
+    f->result = -1;
+}
+
+static void field_refuse(Fields *f, const char *name, const char *value) {
+    field_fail(f, "\"%s\": %.60s is not supported", name, value);
+}
+
+// The value of that name in an object (0: the whole), or -1; null is as good as absent.
+static int field_find(const Fields *f, int object, const char *name) {
     int n = json_get(f->json, object, name);
     return json_type(f->json, n) == JSON_NULL ? -1 : n;
 }
 
-static int integer(Fields *f, const char *name, int lo, int hi, int otherwise) {
-    int64_t x;
-    int n = field(f, 0, name);
-    if (json_type(f->json, n) == JSON_ARRAY) n = json_first(f->json, n);               // several eos_token_id
+// A whole number from lo to hi; of an array the first, since there may be several "eos_token_id".
+static int field_integer(Fields *f, const char *name, int lo, int hi, int otherwise) {
+    int64_t x = 0;
+    int n = field_find(f, 0, name);
+    if (json_type(f->json, n) == JSON_ARRAY) n = json_first(f->json, n);
     if (n < 0 && otherwise != REQUIRED) return otherwise;
     if (json_integer(f->json, n, &x) && x >= lo && x <= hi) return (int)x;
-    if (!f->bad)
-        f->bad = fail(EX_DATAERR, "%s: \"%s\" %s a whole number from %d to %d", f->path, name,
-                      n < 0 ? "is missing: it must be" : "must be", lo, hi);
+    field_fail(f, "\"%s\" %s a whole number from %d to %d", name,
+               n < 0 ? "is missing: it must be" : "must be", lo, hi);
     return lo;
 }
 
-static double number(Fields *f, int object, const char *name, double lo, double hi, double otherwise) {
-    int n = field(f, object, name);
+static double field_number(Fields *f, int object, const char *name, double lo, double hi,
+                           double otherwise) {
+    int n = field_find(f, object, name);
     double x = json_number(f->json, n);
     if (n < 0) return otherwise;
     if (json_type(f->json, n) == JSON_NUMBER && x >= lo && x <= hi) return x;
-    if (!f->bad)
-        f->bad = fail(EX_DATAERR, "%s: \"%s\" must be a number from %g to %g", f->path, name, lo, hi);
+    field_fail(f, "\"%s\" must be a number from %g to %g", name, lo, hi);
     return lo;
 }
 
-static int boolean(Fields *f, const char *name, int otherwise) {
-    int n = field(f, 0, name), type = (int)json_type(f->json, n);
+static int field_truth(Fields *f, const char *name, int otherwise) {
+    int n = field_find(f, 0, name);
+    JsonType type = json_type(f->json, n);
     if (n < 0) return otherwise;
-    if (type != JSON_TRUE && type != JSON_FALSE && !f->bad)
-        f->bad = fail(EX_DATAERR, "%s: \"%s\" must be true or false", f->path, name);
-    return type == JSON_TRUE;
+    if (type == JSON_TRUE) return 1;
+    if (type != JSON_FALSE) field_fail(f, "\"%s\" must be true or false", name);
+    return 0;
 }
 
-static const char *string(Fields *f, int object, const char *name, const char *otherwise) {
-    int n = field(f, object, name);
+static const char *field_string(Fields *f, int object, const char *name, const char *otherwise) {
+    int n = field_find(f, object, name);
     if (n < 0) return otherwise;
-    if (json_type(f->json, n) == JSON_STRING && strlen(json_string(f->json, n)) == json_length(f->json, n))
-        return json_string(f->json, n);
-    if (!f->bad) f->bad = fail(EX_DATAERR, "%s: \"%s\" must be a string", f->path, name);
+    const char *s = json_string(f->json, n);
+    if (json_type(f->json, n) == JSON_STRING && strlen(s) == json_length(f->json, n)) return s;
+    field_fail(f, "\"%s\" must be a string", name);
     return "";
 }
 
-static void refuse(Fields *f, const char *name, const char *value) {
-    if (!f->bad) f->bad = fail(EX_DATAERR, "%s: \"%s\": %.60s is not supported", f->path, name, value);
+// ------------------------------------------------------------------------- reading a configuration
+
+static void read_family(Fields *f, Config *c) {
+    const char *type = field_string(f, 0, "model_type", "(none)");
+    for (int k = 0; k < NUM_FAMILIES; k++) {
+        if (strcmp(families[k].model_type, type)) continue;
+        c->family = (Family)k;
+        return;
+    }
+    field_refuse(f, "model_type", type);
 }
 
-// Rotary positions: transformers 5 keeps them in "rope_parameters", earlier ones beside the other keys.
-static void config_rope(Fields *f, Config *c, double dims) {
-    int old = field(f, 0, "rope_scaling"), neox = c->family == FAMILY_NEOX;
-    int longest = c->max_positions;
-    f->rope = field(f, 0, "rope_parameters");
-    c->rope_theta = number(f, 0, neox ? "rotary_emb_base" : "rope_theta", 1, 1e12, 10000);
-    c->rope_theta = number(f, f->rope, "rope_theta", 1, 1e12, c->rope_theta);
-    dims = number(f, 0, neox ? "rotary_pct" : "partial_rotary_factor", 0, 1, dims);
-    dims = number(f, f->rope, "partial_rotary_factor", 0, 1, dims);
-    c->rotary_dims = (int)(c->head_dim * dims);
-    if (c->rotary_dims < 2 || c->rotary_dims % 2 || (!neox && c->rotary_dims != c->head_dim))
-        refuse(f, "partial_rotary_factor", "this part of a head");
-    if (f->rope < 0 || (old >= 0 && json_get(f->json, f->rope, "rope_type") < 0)) f->rope = old;
-    const char *type = string(f, f->rope, "rope_type", string(f, f->rope, "type", "default"));
-    c->rope_factor = 1;
-    if (!strcmp(type, "llama3")) {
-        c->rope_factor = number(f, f->rope, "factor", 1, 1e6, 8);
-        c->rope_low_freq = number(f, f->rope, "low_freq_factor", 1e-6, 1e6, 1);
-        c->rope_high_freq = number(f, f->rope, "high_freq_factor", 1e-6, 1e6, 4);
-        c->rope_original = (int)number(f, f->rope, "original_max_position_embeddings", 1, 1 << 24, longest);
-        if (c->rope_high_freq <= c->rope_low_freq) refuse(f, "high_freq_factor", "one below low_freq_factor");
-    } else if (strcmp(type, "default")) {
-        refuse(f, "rope_type", type);
+static void read_sizes(Fields *f, Config *c) {
+    const ConfigKeys *key = families[c->family].keys;
+    c->vocab_size    = field_integer(f, "vocab_size", 1, 1 << 24, REQUIRED);
+    c->channels      = field_integer(f, key->channels, 1, 1 << 16, REQUIRED);
+    c->num_layers    = field_integer(f, key->num_layers, 1, MAX_LAYERS, REQUIRED);
+    c->num_heads     = field_integer(f, key->num_heads, 1, 1024, REQUIRED);
+    int usual = is_gpt2(c) ? 4*c->channels : REQUIRED;
+    c->hidden        = field_integer(f, key->hidden, 1, 1 << 20, usual);
+    c->max_positions = field_integer(f, key->max_positions, 1, 1 << 24, REQUIRED);
+}
+
+// Grouped heads and heads of a width of their own are a matter of the LLaMAs.
+static void read_heads(Fields *f, Config *c) {
+    int qwen3 = c->family == FAMILY_QWEN3;
+    c->num_kv_heads = c->num_heads;
+    if (is_llama(c)) {
+        c->num_kv_heads = field_integer(f, "num_key_value_heads", 1, c->num_heads, c->num_heads);
+    }
+    int given = is_llama(c) && field_find(f, 0, "head_dim") >= 0;
+    c->head_dim = qwen3 ? 128 : c->channels / c->num_heads;
+    if (given) c->head_dim = field_integer(f, "head_dim", 1, 4096, REQUIRED);
+
+    if (!given && !qwen3 && c->channels % c->num_heads) {
+        field_fail(f, "%d attention heads do not divide %d channels", c->num_heads, c->channels);
+    }
+    if (c->num_heads % c->num_kv_heads) {
+        field_fail(f, "%d key/value heads do not divide %d attention heads", c->num_kv_heads,
+                   c->num_heads);
     }
 }
 
-static void config_read(Fields *f, Config *c) {
-    const Json *j = f->json;
-    const char *type = string(f, 0, "model_type", "(none)");
-    for (c->family = 0; strcmp(families[c->family].model_type, type); c->family++)
-        if (c->family == FAMILY_QWEN3) {
-            refuse(f, "model_type", type);
-            return;
-        }
-    int neox = c->family == FAMILY_NEOX, gpt2 = c->family == FAMILY_GPT2, llama = !neox && !gpt2;
-    c->vocab_size = integer(f, "vocab_size", 1, 1 << 24, REQUIRED);
-    c->channels   = integer(f, gpt2 ? "n_embd" : "hidden_size", 1, 1 << 16, REQUIRED);
-    c->num_layers = integer(f, gpt2 ? "n_layer" : "num_hidden_layers", 1, MAX_LAYERS, REQUIRED);
-    c->num_heads  = integer(f, gpt2 ? "n_head" : "num_attention_heads", 1, 1024, REQUIRED);
-    c->hidden     = integer(f, gpt2 ? "n_inner" : "intermediate_size", 1, 1 << 20,
-                            gpt2 ? 4*c->channels : REQUIRED);
-    c->max_positions = integer(f, gpt2 ? "n_positions" : "max_position_embeddings", 1, 1 << 24, REQUIRED);
-    c->num_kv_heads = llama ? integer(f, "num_key_value_heads", 1, c->num_heads, c->num_heads) : c->num_heads;
-    int qwen3 = c->family == FAMILY_QWEN3, usual = qwen3 ? 128 : c->channels / c->num_heads;
-    int given = llama && field(f, 0, "head_dim") >= 0;
-    c->head_dim = given ? integer(f, "head_dim", 1, 4096, REQUIRED) : usual;
-    if (!f->bad && !given && !qwen3 && c->channels % c->num_heads)
-        f->bad = fail(EX_DATAERR, "%s: %d attention heads do not divide %d channels", f->path, c->num_heads,
-                      c->channels);
-    if (!f->bad && c->num_heads % c->num_kv_heads)
-        f->bad = fail(EX_DATAERR, "%s: %d key/value heads do not divide %d attention heads", f->path,
-                      c->num_kv_heads, c->num_heads);
-    c->rms_norm = c->gated = llama;
+// What a block consists of: norms, residuals, biases.
+static void read_block(Fields *f, Config *c) {
+    int neox = is_neox(c), gpt2 = is_gpt2(c), llama = is_llama(c);
+    int qwen2 = c->family == FAMILY_QWEN2;
+    c->rms_norm          = llama;
+    c->gated             = llama;
     c->learned_positions = gpt2;
-    c->parallel_residual = neox && boolean(f, "use_parallel_residual", 1);
-    c->tied = boolean(f, "tie_word_embeddings", gpt2);
-    int attention_bias = c->family != FAMILY_QWEN2 && !gpt2 && boolean(f, "attention_bias", neox);
-    c->qkv_bias = attention_bias || gpt2 || c->family == FAMILY_QWEN2;
-    c->out_bias = attention_bias || gpt2;
-    c->mlp_bias = !llama || (c->family == FAMILY_LLAMA && boolean(f, "mlp_bias", 0));
-    c->qk_norm = c->family == FAMILY_QWEN3;
-    const char *eps = llama ? "rms_norm_eps" : gpt2 ? "layer_norm_epsilon" : "layer_norm_eps";
-    c->norm_eps = (float)number(f, 0, eps, 1e-30, 1, llama ? 1e-6 : 1e-5);
-    const char *key = gpt2 ? "activation_function" : "hidden_act";
-    const char *act = string(f, 0, key, families[c->family].activation);
-    int by_tanh = !strcmp(act, "gelu_new") || !strcmp(act, "gelu_fast") || !strcmp(act, "gelu_pytorch_tanh");
-    c->activation = !strcmp(act, "gelu") ? ACT_GELU_ERF : by_tanh ? ACT_GELU_TANH : ACT_SILU;
-    if (llama ? strcmp(act, "silu") != 0 : c->activation == ACT_SILU) refuse(f, key, act);
-    if (!gpt2) config_rope(f, c, neox ? 0.25 : 1);
-    if (gpt2 && !boolean(f, "scale_attn_weights", 1)) refuse(f, "scale_attn_weights", "false");
-    const char *by_layer = "scale_attn_by_inverse_layer_idx";
-    if (gpt2 && boolean(f, by_layer, 0)) refuse(f, by_layer, "true");
-    if (llama && boolean(f, "use_sliding_window", 0)) refuse(f, "use_sliding_window", "true");
-    for (int i = json_first(j, field(f, 0, "layer_types")); i >= 0; i = json_next(j, i))
-        if (!json_equal(j, i, "full_attention")) refuse(f, "layer_types", json_string(j, i));
-    c->bos = integer(f, "bos_token_id", -1, c->vocab_size - 1, -1);
-    c->eos = integer(f, "eos_token_id", -1, c->vocab_size - 1, -1);
-    c->pad = integer(f, "pad_token_id", -1, c->vocab_size - 1, -1);
-
-    const char *name = json_string(j, json_first(j, field(f, 0, "architectures")));
-    int language_model = !*name || ends_with(name, "ForCausalLM") || ends_with(name, "LMHeadModel");
-    c->reward = ends_with(name, "ForSequenceClassification") || !strcmp(name, "MoreRewardModel");
-    if (!c->reward && !language_model && !ends_with(name, "Model")) refuse(f, "architectures", name);
-    int labels = field(f, 0, "id2label");
-    labels = integer(f, "num_labels", 0, 1 << 20, labels < 0 ? 1 : json_count(j, labels));
-    if (!f->bad && c->reward && labels != 1)
-        f->bad = fail(EX_DATAERR, "%s: a classifier with %d labels; a reward model has \"num_labels\": 1",
-                      f->path, labels);
-    const char *pooling = string(f, field(f, 0, "more"), "pooling", "last");
-    c->pooling = !strcmp(pooling, "eos") ? POOL_EOS : !strcmp(pooling, "mean") ? POOL_MEAN : POOL_LAST;
-    if (c->pooling == POOL_LAST && strcmp(pooling, "last")) refuse(f, "pooling", pooling);
+    c->parallel_residual = neox && field_truth(f, "use_parallel_residual", 1);
+    c->tied              = field_truth(f, "tie_word_embeddings", gpt2);
+    int attention_bias   = !qwen2 && !gpt2 && field_truth(f, "attention_bias", neox);
+    c->qkv_bias          = attention_bias || gpt2 || qwen2;
+    c->out_bias          = attention_bias || gpt2;
+    c->mlp_bias          = !llama || (c->family == FAMILY_LLAMA && field_truth(f, "mlp_bias", 0));
+    c->qk_norm           = c->family == FAMILY_QWEN3;
+    const char *eps = families[c->family].keys->norm_eps;
+    c->norm_eps = (float)field_number(f, 0, eps, 1e-30, 1, llama ? 1e-6 : 1e-5);
 }
 
-int checkpoint_config(Config *c, const char *dir) {
+static void read_activation(Fields *f, Config *c) {
+    const FamilyNames *family = &families[c->family];
+    const char *key = family->keys->activation;
+    const char *name = field_string(f, 0, key, family->activation);
+    int by_erf = !strcmp(name, "gelu"), silu = !strcmp(name, "silu");
+    int by_tanh = !strcmp(name, "gelu_new") || !strcmp(name, "gelu_fast")
+               || !strcmp(name, "gelu_pytorch_tanh");
+    c->activation = ACT_SILU;
+    if (by_erf) c->activation = ACT_GELU_ERF;
+    if (by_tanh) c->activation = ACT_GELU_TANH;
+    int known = is_llama(c) ? silu : by_erf || by_tanh;
+    if (!known) field_refuse(f, key, name);
+}
+
+// LLaMA-3 stretches the slow rotations.  "rope_parameters" has "rope_type" and its numbers, or an
+// older "rope_scaling", where it may be called "type".
+static void read_rope_scaling(Fields *f, Config *c, int parameters) {
+    int scaling = parameters, old = field_find(f, 0, "rope_scaling");
+    int type_is_new = json_get(f->json, parameters, "rope_type") >= 0;
+    if (parameters < 0 || (old >= 0 && !type_is_new)) scaling = old;
+    const char *type = field_string(f, scaling, "type", "default");
+    type = field_string(f, scaling, "rope_type", type);
+    c->rope_factor = 1;
+    if (!strcmp(type, "default")) return;
+    if (strcmp(type, "llama3")) {
+        field_refuse(f, "rope_type", type);
+        return;
+    }
+    const char *original = "original_max_position_embeddings";
+    c->rope_factor    = field_number(f, scaling, "factor", 1, 1e6, 8);
+    c->rope_low_freq  = field_number(f, scaling, "low_freq_factor", 1e-6, 1e6, 1);
+    c->rope_high_freq = field_number(f, scaling, "high_freq_factor", 1e-6, 1e6, 4);
+    c->rope_original  = (int)field_number(f, scaling, original, 1, 1 << 24, c->max_positions);
+    if (c->rope_high_freq <= c->rope_low_freq) {
+        field_refuse(f, "high_freq_factor", "one below low_freq_factor");
+    }
+}
+
+// Rotary positions: transformers 5 has them in "rope_parameters", earlier ones beside other keys.
+static void read_rope(Fields *f, Config *c) {
+    int neox = is_neox(c), parameters = field_find(f, 0, "rope_parameters");
+    const char *theta = neox ? "rotary_emb_base" : "rope_theta";
+    const char *part = neox ? "rotary_pct" : "partial_rotary_factor";
+    c->rope_theta = field_number(f, 0, theta, 1, 1e12, 10000);
+    c->rope_theta = field_number(f, parameters, "rope_theta", 1, 1e12, c->rope_theta);
+
+    // the part of a head that turns: an even number of channels, of the LLaMAs all
+    double share = field_number(f, 0, part, 0, 1, neox ? 0.25 : 1);
+    share = field_number(f, parameters, "partial_rotary_factor", 0, 1, share);
+    c->rotary_dims = (int)(c->head_dim * share);
+    if (c->rotary_dims < 2 || c->rotary_dims % 2 || (!neox && c->rotary_dims != c->head_dim)) {
+        field_refuse(f, "partial_rotary_factor", "this part of a head");
+    }
+    read_rope_scaling(f, c, parameters);
+}
+
+// Keys that ask for something we do not have.
+static void refuse_other_attention(Fields *f, const Config *c) {
+    if (is_gpt2(c)) {
+        const char *by_layer = "scale_attn_by_inverse_layer_idx";
+        const char *by_width = "scale_attn_weights";
+        if (!field_truth(f, by_width, 1)) field_refuse(f, by_width, "false");
+        if (field_truth(f, by_layer, 0)) field_refuse(f, by_layer, "true");
+    }
+    if (is_llama(c) && field_truth(f, "use_sliding_window", 0)) {
+        field_refuse(f, "use_sliding_window", "true");
+    }
+    const Json *j = f->json;
+    int types = field_find(f, 0, "layer_types");
+    for (int i = json_first(j, types); i >= 0; i = json_next(j, i)) {
+        if (!json_equal(j, i, "full_attention")) field_refuse(f, "layer_types", json_string(j, i));
+    }
+}
+
+static void read_special_tokens(Fields *f, Config *c) {
+    c->bos = field_integer(f, "bos_token_id", -1, c->vocab_size - 1, -1);
+    c->eos = field_integer(f, "eos_token_id", -1, c->vocab_size - 1, -1);
+    c->pad = field_integer(f, "pad_token_id", -1, c->vocab_size - 1, -1);
+}
+
+/* A reward model is a classifier of one label, or of our own architecture where it pools as
+ * transformers cannot.  "more": {"pooling": ..} is our own key in both.                          */
+static void read_purpose(Fields *f, Config *c) {
+    const Json *j = f->json;
+    const char *name = json_string(j, json_first(j, field_find(f, 0, "architectures")));
+    int language_model = name_ends_with(name, "ForCausalLM") || name_ends_with(name, "LMHeadModel");
+    int base_model = !*name || name_ends_with(name, "Model");
+    int classifier = name_ends_with(name, "ForSequenceClassification");
+    c->reward = classifier || !strcmp(name, "MoreRewardModel");
+    if (!c->reward && !language_model && !base_model) field_refuse(f, "architectures", name);
+
+    int labels = field_find(f, 0, "id2label");
+    labels = field_integer(f, "num_labels", 0, 1 << 20, labels < 0 ? 1 : json_count(j, labels));
+    if (c->reward && labels != 1) {
+        field_fail(f, "a classifier with %d labels; a reward model has \"num_labels\": 1", labels);
+    }
+
+    const char *pooling = field_string(f, field_find(f, 0, "more"), "pooling", "last");
+    for (size_t k = 0; k < sizeof pooling_names / sizeof *pooling_names; k++) {
+        if (strcmp(pooling_names[k], pooling)) continue;
+        c->pooling = (Pooling)k;
+        return;
+    }
+    field_refuse(f, "pooling", pooling);
+}
+
+static void config_read(Fields *f, Config *c) {
+    read_family(f, c);
+    if (f->result < 0) return;                      // the names of all other keys depend on it
+    read_sizes(f, c);
+    read_heads(f, c);
+    read_block(f, c);
+    read_activation(f, c);
+    if (!is_gpt2(c)) read_rope(f, c);
+    refuse_other_attention(f, c);
+    read_special_tokens(f, c);
+    read_purpose(f, c);
+}
+
+// config.json of the folder dir.  0, or -1 after fail().
+int config_load(Config *c, const char *dir) {
     char path[PATH_SIZE];
     Json j = {0};
-    Fields f = {&j, path, -1, 0};
+    Fields f = {.json = &j, .path = path};
     memset(c, 0, sizeof *c);
     if (path_join(path, dir, "config.json") < 0) return -1;
-    if (json_load(&j, path) < 0) f.bad = -1;
-    else config_read(&f, c);
+    f.result = json_load(&j, path);
+    if (f.result == 0) config_read(&f, c);
     json_free(&j);
-    return f.bad ? -1 : 0;
+    return f.result;
 }
 
-// The shortest decimal that reads back as x (a float or a double); Python wants a float to look like one.
+// ----------------------------------------------------------------------------------- writing a key
+
+// The text in the making.  It keeps an error (of memory); what follows is of no use then.
+typedef struct {
+    Buffer *text;
+    int result;                         // 0, or -1 after fail()
+} ConfigWriter;
+
+PRINTF_LIKE(2, 3) static void put_text(ConfigWriter *w, const char *format, ...) {
+    char line[400];                     // no line is as long
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    assert(n >= 0 && n < (int)sizeof line);
+    if (buffer_append(w->text, line, (size_t)n) < 0) w->result = -1;
+}
+
+static void put_plain(ConfigWriter *w, const char *name, const char *value) {
+    put_text(w, "  \"%s\": %s,\n", name, value);
+}
+
+static void put_string(ConfigWriter *w, const char *name, const char *value) {
+    put_text(w, "  \"%s\": \"%s\",\n", name, value);
+}
+
+static void put_integer(ConfigWriter *w, const char *name, int value) {
+    put_text(w, "  \"%s\": %d,\n", name, value);
+}
+
+static void put_truth(ConfigWriter *w, const char *name, int value) {
+    put_plain(w, name, value ? "true" : "false");
+}
+
+// A token's id, or null for none.
+static void put_token(ConfigWriter *w, const char *name, int id) {
+    if (id < 0) put_plain(w, name, "null");
+    else put_integer(w, name, id);
+}
+
+// The shortest decimal that reads back as x, a double or a float, and looks to Python like one.
 static const char *shortest(char text[40], double x, int is_float) {
-    assert(text);
     for (int digits = 1; digits <= 17; digits++) {
         snprintf(text, 36, "%.*g", digits, x);
         double back = strtod(text, NULL);
-        if (!strchr(text, '+') && (is_float ? (float)back == (float)x : back == x)) break;
+        int same = is_float ? (float)back == (float)x : back == x;
+        if (same && !strchr(text, '+')) break;                         // 1000000, not 1e+06
     }
     return strpbrk(text, ".e") ? text : strcat(text, ".0");
 }
 
-static int config_text(Buffer *b, const Config *c, const char *dtype) {
-    static const char *const poolings[] = {[POOL_LAST] = "last", [POOL_EOS] = "eos", [POOL_MEAN] = "mean"};
-    static const char *const acts[] = {
-        [ACT_GELU_ERF] = "gelu", [ACT_GELU_TANH] = "gelu_new", [ACT_SILU] = "silu"};
-    const struct Names *family = &families[c->family];
-    int neox = c->family == FAMILY_NEOX, gpt2 = c->family == FAMILY_GPT2, llama = !neox && !gpt2, bad = 0;
-    const char *architecture = family->architecture;
-    const char *end = c->reward ? "ForSequenceClassification" : family->language_model;
-    char eps[40], theta[40], part[40], factor[40], low[40], high[40];
-    double share = c->head_dim ? (double)c->rotary_dims / c->head_dim : 0;
-    if ((int)(c->head_dim * share) < c->rotary_dims) share = nextafter(share, 1);      // readers round down
-    shortest(eps, (double)c->norm_eps, 1);
-    shortest(theta, c->rope_theta, 0);
-    shortest(part, share, 0);
-    if (c->reward && c->pooling == POOL_MEAN) architecture = "MoreRewardModel", end = "";
+static const char *decimal(char text[40], double x) { return shortest(text, x, 0); }
 
-    #define PUT(...)  (bad |= buffer_printf(b, __VA_ARGS__))
-    #define INT(name, value)   PUT("  \"%s\": %d,\n", name, value)
-    #define TEXT(name, value)  PUT("  \"%s\": \"%s\",\n", name, value)
-    #define PLAIN(name, value) PUT("  \"%s\": %s,\n", name, value)
-    #define TRUTH(name, value) PLAIN(name, (value) ? "true" : "false")
-    PUT("{\n  \"architectures\": [\"%s%s\"],\n", architecture, end);
-    TEXT("model_type", family->model_type);
-    INT("vocab_size", c->vocab_size);
-    INT(gpt2 ? "n_embd" : "hidden_size", c->channels);
-    INT(gpt2 ? "n_layer" : "num_hidden_layers", c->num_layers);
-    INT(gpt2 ? "n_head" : "num_attention_heads", c->num_heads);
-    INT(gpt2 ? "n_inner" : "intermediate_size", c->hidden);
-    INT(gpt2 ? "n_positions" : "max_position_embeddings", c->max_positions);
-    TEXT(gpt2 ? "activation_function" : "hidden_act", acts[c->activation]);
-    PLAIN(neox ? "layer_norm_eps" : gpt2 ? "layer_norm_epsilon" : "rms_norm_eps", eps);
-    if (neox) {
-        TRUTH("use_parallel_residual", c->parallel_residual);
-        PLAIN("rotary_pct", part);
-        PLAIN("rotary_emb_base", theta);
+// ------------------------------------------------------------------------- writing a configuration
+
+static void put_architecture(ConfigWriter *w, const Config *c) {
+    const FamilyNames *family = &families[c->family];
+    const char *begin = family->architecture, *end = family->language_model;
+    if (c->reward) end = "ForSequenceClassification";
+    if (c->reward && c->pooling == POOL_MEAN) {
+        begin = "MoreRewardModel";
+        end = "";
     }
-    if (gpt2) {
-        INT("n_ctx", c->max_positions);
-        TRUTH("scale_attn_weights", 1);
+    put_text(w, "{\n  \"architectures\": [\"%s%s\"],\n", begin, end);
+    put_string(w, "model_type", family->model_type);
+}
+
+static void put_sizes(ConfigWriter *w, const Config *c) {
+    const ConfigKeys *key = families[c->family].keys;
+    put_integer(w, "vocab_size", c->vocab_size);
+    put_integer(w, key->channels, c->channels);
+    put_integer(w, key->num_layers, c->num_layers);
+    put_integer(w, key->num_heads, c->num_heads);
+    put_integer(w, key->hidden, c->hidden);
+    put_integer(w, key->max_positions, c->max_positions);
+}
+
+static void put_block(ConfigWriter *w, const Config *c) {
+    const ConfigKeys *key = families[c->family].keys;
+    char eps[40];
+    put_string(w, key->activation, activation_names[c->activation]);
+    put_plain(w, key->norm_eps, shortest(eps, (double)c->norm_eps, 1));
+}
+
+// The part of a head that turns, such that read_rope's (int)(head_dim * share) is exact.
+static const char *rotary_share(char text[40], const Config *c) {
+    double share = c->head_dim ? (double)c->rotary_dims / c->head_dim : 0;
+    if ((int)(c->head_dim * share) < c->rotary_dims) share = nextafter(share, 1);
+    return decimal(text, share);
+}
+
+// What only this family's config.json has.
+static void put_own_keys(ConfigWriter *w, const Config *c) {
+    char theta[40], share[40];
+    if (is_neox(c)) {
+        put_truth(w, "use_parallel_residual", c->parallel_residual);
+        put_plain(w, "rotary_pct", rotary_share(share, c));
+        put_plain(w, "rotary_emb_base", decimal(theta, c->rope_theta));
     }
-    if (llama) {
-        INT("num_key_value_heads", c->num_kv_heads);
-        INT("head_dim", c->head_dim);
-        TRUTH("mlp_bias", c->mlp_bias);
-        PLAIN("rope_theta", theta);
+    if (is_gpt2(c)) {
+        put_integer(w, "n_ctx", c->max_positions);
+        put_truth(w, "scale_attn_weights", 1);
     }
-    if (!gpt2) {
-        TRUTH("attention_bias", c->out_bias);
-        Buffer rope = {0};
-        if (c->rope_factor > 1)
-            bad |= buffer_printf(&rope, "\"rope_type\": \"llama3\", \"factor\": %s, \"low_freq_factor\": %s, "
-                                 "\"high_freq_factor\": %s, \"original_max_position_embeddings\": %d",
-                                 shortest(factor, c->rope_factor, 0), shortest(low, c->rope_low_freq, 0),
-                                 shortest(high, c->rope_high_freq, 0), c->rope_original);
-        else bad |= buffer_printf(&rope, "\"rope_type\": \"default\"");
-        if (c->rope_factor > 1) PUT("  \"rope_scaling\": {%s},\n", rope.data ? rope.data : "");
-        PUT("  \"rope_parameters\": {%s, \"rope_theta\": %s", rope.data ? rope.data : "", theta);
-        if (neox) PUT(", \"partial_rotary_factor\": %s", part);
-        PUT("},\n");
-        buffer_free(&rope);
+    if (is_llama(c)) {
+        put_integer(w, "num_key_value_heads", c->num_kv_heads);
+        put_integer(w, "head_dim", c->head_dim);
+        put_truth(w, "mlp_bias", c->mlp_bias);
+        put_plain(w, "rope_theta", decimal(theta, c->rope_theta));
     }
-    TRUTH("tie_word_embeddings", c->tied);
-    for (int i = 0; i < 3; i++) {
-        static const char *const name[] = {"bos_token_id", "eos_token_id", "pad_token_id"};
-        int id = i == 0 ? c->bos : i == 1 ? c->eos : c->pad;
-        if (id < 0) PLAIN(name[i], "null");
-        else INT(name[i], id);
+    if (!is_gpt2(c)) put_truth(w, "attention_bias", c->out_bias);
+}
+
+// "rope_type" and its numbers: members of an object that the caller opens and closes
+static void put_rope_scaling(ConfigWriter *w, const Config *c) {
+    char number[40];
+    if (c->rope_factor <= 1) {
+        put_text(w, "\"rope_type\": \"default\"");
+        return;
     }
-    if (c->reward) {
-        INT("num_labels", 1);
-        PLAIN("id2label", "{\"0\": \"LABEL_0\"}");
-        PLAIN("label2id", "{\"LABEL_0\": 0}");
-        TEXT("problem_type", "regression");                           // or some programs apply a sigmoid
-        PUT("  \"more\": {\"pooling\": \"%s\"},\n", poolings[c->pooling]);
+    put_text(w, "\"rope_type\": \"llama3\"");
+    put_text(w, ", \"factor\": %s", decimal(number, c->rope_factor));
+    put_text(w, ", \"low_freq_factor\": %s", decimal(number, c->rope_low_freq));
+    put_text(w, ", \"high_freq_factor\": %s", decimal(number, c->rope_high_freq));
+    put_text(w, ", \"original_max_position_embeddings\": %d", c->rope_original);
+}
+
+// For transformers up to 4 and from 5 on.
+static void put_rope(ConfigWriter *w, const Config *c) {
+    char number[40];
+    if (c->rope_factor > 1) {
+        put_text(w, "  \"rope_scaling\": {");
+        put_rope_scaling(w, c);
+        put_text(w, "},\n");
     }
-    TEXT("torch_dtype", dtype);
-    PUT("  \"dtype\": \"%s\"\n}\n", dtype);
-    #undef PUT
-    #undef INT
-    #undef TEXT
-    #undef PLAIN
-    #undef TRUTH
-    return bad;
+    put_text(w, "  \"rope_parameters\": {");
+    put_rope_scaling(w, c);
+    put_text(w, ", \"rope_theta\": %s", decimal(number, c->rope_theta));
+    if (is_neox(c)) put_text(w, ", \"partial_rotary_factor\": %s", rotary_share(number, c));
+    put_text(w, "},\n");
+}
+
+static void put_reward(ConfigWriter *w, const Config *c) {
+    put_integer(w, "num_labels", 1);
+    put_plain(w, "id2label", "{\"0\": \"LABEL_0\"}");
+    put_plain(w, "label2id", "{\"LABEL_0\": 0}");
+    put_string(w, "problem_type", "regression");    // without it some programs apply a sigmoid
+    put_text(w, "  \"more\": {\"pooling\": \"%s\"},\n", pooling_names[c->pooling]);
+}
+
+// Appends what config.json says of c, with its weights in dtype.  0, or -1 after fail().
+int config_text(Buffer *b, const Config *c, const char *dtype) {
+    ConfigWriter w = {.text = b};
+    put_architecture(&w, c);
+    put_sizes(&w, c);
+    put_block(&w, c);
+    put_own_keys(&w, c);
+    if (!is_gpt2(c)) put_rope(&w, c);
+    put_truth(&w, "tie_word_embeddings", c->tied);
+    put_token(&w, "bos_token_id", c->bos);
+    put_token(&w, "eos_token_id", c->eos);
+    put_token(&w, "pad_token_id", c->pad);
+    if (c->reward) put_reward(&w, c);
+    put_string(&w, "torch_dtype", dtype);
+    put_text(&w, "  \"dtype\": \"%s\"\n}\n", dtype);
+    return w.result;
 }
 
 #endif

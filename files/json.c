@@ -1,132 +1,204 @@
 /* json.c - a strict JSON reader, and the quoting a writer needs.
  *
- *     Json j = {0};                                   // reuse it for many texts: nothing is freed in between
- *     if (json_parse(&j, text, len, path) < 0) ...    // error_text: "path:line:column: what is wrong"
- *     int name = json_get(&j, 0, "name");             // a value is an int: 0 is the root, -1 is none
+ *     Json j = {0};                                 // for many texts: nothing is freed in between
+ *     if (json_parse(&j, text, len, path) < 0) ...  // error_text: "path:line:column: reason"
+ *     int name = json_get(&j, 0, "name");           // a value is an int: 0 is the root, -1 is none
  *     if (json_type(&j, name) == JSON_STRING) puts(json_string(&j, name));
  *     for (int i = json_first(&j, list); i >= 0; i = json_next(&j, i)) ... json_number(&j, i)
  *     json_free(&j);
  *
- * json_type(-1) is JSON_NONE, json_first(-1) is -1, json_get in anything but an object is -1, so look-ups
- * chain.  json_get walks the object: for a large one, walk once with json_first and json_next instead.
- * Strings are UTF-8 and may hold NUL: their length is json_length (json_key_length), a 0 byte follows.
- * Refused: invalid UTF-8, lone surrogates, a key given twice, more than 64 levels, a number beyond double. */
+ * json_type(-1) is JSON_NONE, json_first(-1) is -1, json_get in anything but an object is -1, so
+ * look-ups chain.  json_get walks the object: for a large one, walk once with json_first and
+ * json_next instead.  Strings are UTF-8 and may hold NUL: their length is json_length
+ * (json_key_length), a 0 byte follows.  Refused: invalid UTF-8, lone surrogates, a key given twice,
+ * more than 64 levels, a number beyond double.                                                   */
 #ifndef JSON_C
 #define JSON_C
 
-#include "../common.h"
+#include "file.c"
 
 typedef enum {
     JSON_NONE, JSON_NULL, JSON_FALSE, JSON_TRUE, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSON_OBJECT
 } JsonType;
 enum { JSON_DEPTH = 64 };
+enum { JSON_FILE_MAX = 100000000 };     // bytes of a file that json_load reads
 
+// The nodes stand in the order of the text: an element's own elements come before its next.
 typedef struct {
     JsonType type;
-    int next;                       // the next value in the array or object, or -1; the first is this + 1
-    uint32_t count;                 // elements of an array or object
-    uint32_t key, key_len;          // in strings: the name in the object
-    uint32_t start, len;            // in strings: a string; also the characters of a number
+    int next;                           // the next value in the array or object, or -1
+    uint32_t count;                     // elements of an array or object: the first follows this
+    uint32_t key, key_len;              // in strings: the name in the object
+    uint32_t start, len;                // in strings: a string; also the characters of a number
     double number;
 } JsonNode;
 
-typedef struct { const char *s; size_t len; } JsonKey;
+typedef struct {
+    const char *s;
+    size_t len;
+} JsonKey;
 
 typedef struct Json {
-    size_t first_line;              // may be set before json_parse: the number of the first line (0: 1)
+    size_t first_line;                  // may be set before json_parse: the number of line 1
     JsonNode *node_memory;
     size_t num_nodes, node_capacity;
-    char *strings_memory;           // unescaped strings, each followed by a 0 byte
+    char *strings_memory;               // unescaped strings, each followed by a 0 byte
     size_t strings_len, strings_capacity;
-    JsonKey *keys_memory;           // scratch: the keys of a large object, sorted to find one given twice
+    JsonKey *keys_memory;               // scratch: an object's keys, to find one given twice
     size_t keys_capacity;
-    const char *text, *p, *end, *what;
+    const char *text, *end;             // all of the text
+    const char *p;                      // the parser has read up to here
+    const char *what;                   // the path that errors name
 } Json;
 
-// ------------------------------------------------------------------------------------------------ UTF-8
+// parsing
+int         json_parse(Json *j, const char *text, size_t len, const char *what);
+int         json_load(Json *j, const char *path);                  // a file that is one object
+void        json_free(Json *j);
 
-// The code point at s (n > 0 bytes left); returns its length, or 0 where no well-formed character begins.
+// looking values up
+JsonType    json_type(const Json *j, int n);
+int         json_first(const Json *j, int n);                      // of an array or object, or -1
+int         json_next(const Json *j, int n);                       // the one after n, or -1
+int         json_count(const Json *j, int n);                      // elements
+int         json_get(const Json *j, int object, const char *key);  // the value of that name, or -1
+const char *json_key(const Json *j, int n);                        // n's name in its object
+size_t      json_key_length(const Json *j, int n);
+
+// their contents
+double      json_number(const Json *j, int n);
+int         json_integer(const Json *j, int n, int64_t *value);    // is it a whole number?
+const char *json_string(const Json *j, int n);                     // "" if it is none
+size_t      json_length(const Json *j, int n);                     // bytes of the string
+int         json_equal(const Json *j, int n, const char *s);       // is it the string s?
+
+// writing, and UTF-8
+int         json_quote(Buffer *out, const char *s, size_t n);      // n bytes as a JSON string
+int         utf8_decode(const char *s, size_t n, uint32_t *code);
+int         utf8_encode(char *s, uint32_t c);
+
+// ------------------------------------------------------------------------------------------- UTF-8
+
+// The bytes of a character that begins with this one, or 0 if none does.
+static int utf8_length(unsigned char first) {
+    if (first < 0x80) return 1;
+    if (first < 0xc2) return 0;                     // inside a character, or one longer than needed
+    if (first < 0xe0) return 2;
+    if (first < 0xf0) return 3;
+    if (first < 0xf5) return 4;
+    return 0;                                       // beyond U+10FFFF
+}
+
+// The code point at s (n > 0 bytes left); returns its length, or 0 where no well-formed one begins.
 int utf8_decode(const char *s, size_t n, uint32_t *code) {
+    static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};     // what needs so many bytes
     const unsigned char *b = (const unsigned char *)s;
-    static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
-    uint32_t c = b[0];
-    if (c < 0x80) return *code = c, 1;
-    int len = c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf5 ? 4 : 0;
+    int len = utf8_length(b[0]);
     if (!len || (size_t)len > n) return 0;
-    c &= 0x7fu >> len;
+    uint32_t c = len == 1 ? b[0] : b[0] & 0x7fu >> len;
     for (int i = 1; i < len; i++) {
         if ((b[i] & 0xc0) != 0x80) return 0;
         c = c << 6 | (b[i] & 0x3f);
     }
     *code = c;
-    return c < least[len] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000) ? 0 : len;
+    int surrogate = c >= 0xd800 && c < 0xe000;
+    return c < least[len] || c > 0x10ffff || surrogate ? 0 : len;
 }
 
 // Writes c at s (room for 4 bytes); returns the length.
 int utf8_encode(char *s, uint32_t c) {
-    if (c < 0x80) return s[0] = (char)c, 1;
-    int len = c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
-    for (int i = len - 1; i > 0; i--, c >>= 6) s[i] = (char)(0x80 | (c & 0x3f));
-    s[0] = (char)(0xf00 >> len | c);
+    if (c < 0x80) {
+        s[0] = (char)c;
+        return 1;
+    }
+    int len = 2;
+    if (c >= 0x800) len = 3;
+    if (c >= 0x10000) len = 4;
+    for (int i = len - 1; i > 0; i--) {
+        s[i] = (char)(0x80 | (c & 0x3f));
+        c >>= 6;
+    }
+    s[0] = (char)(0xf00 >> len | c);                // 110xxxxx, 1110xxxx or 11110xxx
     return len;
 }
 
-// ---------------------------------------------------------------------------------------------- parsing
+// ----------------------------------------------------------------------------------------- parsing
 
 // Fails with the place of p.
 static int json_fail(Json *j, const char *p, const char *reason) {
     size_t line = j->first_line ? j->first_line : 1;
-    const char *start = j->text;
-    for (const char *c = j->text; c < p; c++) if (*c == '\n') line++, start = c + 1;
+    const char *start = j->text;                    // of the line
+    for (const char *c = j->text; c < p; c++) {
+        if (*c != '\n') continue;
+        line++;
+        start = c + 1;
+    }
     return fail(EX_DATAERR, "%s:%zu:%zu: %s", j->what, line, (size_t)(p - start) + 1, reason);
 }
 
+static int is_space(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
+
 static void skip_space(Json *j) {
-    while (j->p < j->end && (*j->p == ' ' || *j->p == '\n' || *j->p == '\t' || *j->p == '\r')) j->p++;
+    while (j->p < j->end && is_space(*j->p)) j->p++;
 }
 
-static int hex4(const char *p) {
-    int v = 0;
-    for (int i = 0; i < 4; i++) {
-        int c = p[i], d = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                        : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-        if (d < 0) return -1;
-        v = v * 16 + d;
+static int hex_digit(char c) {
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+    return -1;
+}
+
+// The value of a \u and four digits at p, or -1.
+static int unicode_escape(const Json *j, const char *p) {
+    int value = 0;
+    if (j->end - p < 6 || p[0] != '\\' || p[1] != 'u') return -1;
+    for (int i = 2; i < 6; i++) {
+        int digit = hex_digit(p[i]);
+        if (digit < 0) return -1;
+        value = value * 16 + digit;
     }
-    return v;
+    return value;
 }
 
 // A backslash and what follows it, to *out.
 static int parse_escape(Json *j, char **out) {
     static const char name[] = "\"\\/bfnrt", value[] = "\"\\/\b\f\n\r\t";
-    const char *at = j->p, *found;
+    const char *at = j->p;
     if (j->end - at < 2) return json_fail(j, at, "the string does not end");
     if (at[1] != 'u') {
-        if (!at[1] || !(found = strchr(name, at[1]))) return json_fail(j, at, "unknown escape in a string");
-        *(*out)++ = value[found - name];
+        const char *found = at[1] ? strchr(name, at[1]) : NULL;
+        if (!found) return json_fail(j, at, "unknown escape in a string");
+        **out = value[found - name];
+        *out += 1;
         j->p += 2;
         return 0;
     }
-    int high = j->end - at < 6 ? -1 : hex4(at + 2), low;
-    if (high < 0) return json_fail(j, at, "\\u needs four hexadecimal digits");
+    int code = unicode_escape(j, at);
+    if (code < 0) return json_fail(j, at, "\\u needs four hexadecimal digits");
     j->p += 6;
-    if (high >= 0xd800 && high < 0xe000) {
-        low = high >= 0xdc00 || j->end - j->p < 6 || j->p[0] != '\\' || j->p[1] != 'u' ? -1 : hex4(j->p + 2);
+
+    // beyond U+FFFF: two escapes, the high half of a surrogate pair and the low one
+    if (code >= 0xd800 && code < 0xe000) {
+        int low = code < 0xdc00 ? unicode_escape(j, j->p) : -1;
         if (low < 0xdc00 || low >= 0xe000) return json_fail(j, at, "half of a surrogate pair");
-        high = 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
+        code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
         j->p += 6;
     }
-    *out += utf8_encode(*out, (uint32_t)high);
+    *out += utf8_encode(*out, (uint32_t)code);
     return 0;
 }
 
+// Does a character stand for itself in a string, in one byte?
 static int is_plain(int c) { return c >= 0x20 && c < 0x80 && c != '"' && c != '\\'; }
 
-// The string at p, unescaped into strings.  There is room: a string is never longer than it was in quotes.
+/* The string at p, unescaped to the end of strings.  There is room: it is never longer than it was
+ * in quotes.                                                                                     */
 static int parse_string(Json *j, uint32_t *start, uint32_t *len) {
-    const char *open = j->p++;
+    const char *open = j->p;
     char *out = j->strings_memory + j->strings_len;
     uint32_t code;
+    j->p++;
     for (;;) {
         const char *from = j->p;
         while (j->p < j->end && is_plain((unsigned char)*j->p)) j->p++;
@@ -138,10 +210,14 @@ static int parse_string(Json *j, uint32_t *start, uint32_t *len) {
             if (parse_escape(j, &out) < 0) return -1;
             continue;
         }
-        if (!(*j->p & 0x80)) return json_fail(j, j->p, "a control character in a string: write \\u00XX");
+        if (!(*j->p & 0x80)) {
+            return json_fail(j, j->p, "a control character in a string: write \\u00XX");
+        }
         int n = utf8_decode(j->p, (size_t)(j->end - j->p), &code);
         if (!n) return json_fail(j, j->p, "not UTF-8");
-        for (; n > 0; n--) *out++ = *j->p++;
+        memcpy(out, j->p, (size_t)n);
+        out += n;
+        j->p += n;
     }
     j->p++;
     *start = (uint32_t)j->strings_len;
@@ -151,24 +227,32 @@ static int parse_string(Json *j, uint32_t *start, uint32_t *len) {
     return 0;
 }
 
-static int is_digit(const Json *j) { return j->p < j->end && *j->p >= '0' && *j->p <= '9'; }
+// Skips digits; returns whether there were any.
+static int skip_digits(Json *j) {
+    const char *from = j->p;
+    while (j->p < j->end && *j->p >= '0' && *j->p <= '9') j->p++;
+    return j->p > from;
+}
 
+// Skips one character if it is one of these.
+static int skip_one(Json *j, const char *of) {
+    if (j->p == j->end || !*j->p || !strchr(of, *j->p)) return 0;
+    j->p++;
+    return 1;
+}
+
+// A sign, an integer, a fraction, an exponent; strtod reads the copy, which a 0 byte ends.
 static int parse_number(Json *j, JsonNode *node) {
     const char *at = j->p;
-    j->p += *j->p == '-';
-    if (!is_digit(j)) return json_fail(j, at, "unexpected character");
-    if (*j->p == '0') j->p++;
-    else while (is_digit(j)) j->p++;
-    if (j->p < j->end && *j->p == '.') {
-        j->p++;
-        if (!is_digit(j)) return json_fail(j, at, "a number with no digit after the point");
-        while (is_digit(j)) j->p++;
+    skip_one(j, "-");
+    int zero = skip_one(j, "0");                    // no digit may follow a leading zero
+    if (!zero && !skip_digits(j)) return json_fail(j, at, "unexpected character");
+    if (skip_one(j, ".") && !skip_digits(j)) {
+        return json_fail(j, at, "a number with no digit after the point");
     }
-    if (j->p < j->end && (*j->p == 'e' || *j->p == 'E')) {
-        j->p++;
-        j->p += j->p < j->end && (*j->p == '+' || *j->p == '-');
-        if (!is_digit(j)) return json_fail(j, at, "a number with no digit in the exponent");
-        while (is_digit(j)) j->p++;
+    if (skip_one(j, "eE")) {
+        skip_one(j, "+-");
+        if (!skip_digits(j)) return json_fail(j, at, "a number with no digit in the exponent");
     }
     char *copy = j->strings_memory + j->strings_len;
     node->start = (uint32_t)j->strings_len;
@@ -177,7 +261,8 @@ static int parse_number(Json *j, JsonNode *node) {
     copy[node->len] = 0;
     j->strings_len += node->len + (size_t)1;
     node->number = strtod(copy, NULL);
-    return isfinite(node->number) ? 0 : json_fail(j, at, "a number out of range");
+    if (!isfinite(node->number)) return json_fail(j, at, "a number out of range");
+    return 0;
 }
 
 static int compare_keys(const void *a, const void *b) {
@@ -186,104 +271,174 @@ static int compare_keys(const void *a, const void *b) {
     return order ? order : (x->len > y->len) - (x->len < y->len);
 }
 
-// All keys of an object differ: each with each when they are few, sorted neighbours when many.
-static int check_keys(Json *j, int object) {
-    size_t n = 0;
-    size_t count = j->node_memory[object].count;
-    if (reserve(&j->keys_memory, &j->keys_capacity, count, sizeof *j->keys_memory) < 0) return -1;
-    JsonKey *key = j->keys_memory, *twice = NULL;
-    for (int i = object + 1; i >= 0; i = j->node_memory[i].next, n++)
-        key[n] = (JsonKey){j->strings_memory + j->node_memory[i].key, j->node_memory[i].key_len};
+// A key that is there twice, or NULL: each with each if they are few, sorted neighbours if many.
+static const JsonKey *repeated_key(JsonKey *key, size_t n) {
     if (n > 16) {
         qsort(key, n, sizeof *key, compare_keys);
-        for (size_t i = 1; i < n && !twice; i++) if (compare_keys(&key[i-1], &key[i]) == 0) twice = &key[i];
-    } else {
-        for (size_t i = 1; i < n; i++)
-            for (size_t k = 0; k < i && !twice; k++)
-                if (key[i].len == key[k].len && !memcmp(key[i].s, key[k].s, key[i].len)) twice = &key[i];
+        for (size_t i = 1; i < n; i++) {
+            if (compare_keys(&key[i-1], &key[i]) == 0) return &key[i];
+        }
+        return NULL;
     }
+    for (size_t i = 1; i < n; i++) {
+        for (size_t k = 0; k < i; k++) {
+            if (key[i].len == key[k].len && !memcmp(key[i].s, key[k].s, key[i].len)) return &key[i];
+        }
+    }
+    return NULL;
+}
+
+static int check_keys(Json *j, int object) {
+    size_t n = 0, count = j->node_memory[object].count;
+    if (reserve(&j->keys_memory, &j->keys_capacity, count, sizeof *j->keys_memory) < 0) return -1;
+    for (int i = object + 1; i >= 0; i = j->node_memory[i].next) {
+        const JsonNode *node = &j->node_memory[i];
+        j->keys_memory[n] = (JsonKey){.s = j->strings_memory + node->key, .len = node->key_len};
+        n++;
+    }
+    const JsonKey *twice = repeated_key(j->keys_memory, n);
     if (!twice) return 0;
     char reason[128];
-    snprintf(reason, sizeof reason, "the object that ends here has the key \"%.60s\" twice", twice->s);
+    snprintf(reason, sizeof reason, "the object that ends here has the key \"%.60s\" twice",
+             twice->s);
     return json_fail(j, j->p, reason);
 }
 
 static int parse_value(Json *j, int depth, uint32_t key, uint32_t key_len);
 
-// What follows [ or {: elements up to the closing bracket.
+// "key" : of an object's element
+static int parse_key(Json *j, uint32_t *key, uint32_t *key_len) {
+    if (j->p == j->end || *j->p != '"') return json_fail(j, j->p, "a key in quotes is expected");
+    if (parse_string(j, key, key_len) < 0) return -1;
+    skip_space(j);
+    if (!skip_one(j, ":")) return json_fail(j, j->p, "':' is expected after a key");
+    return 0;
+}
+
+// A bracket [ or {, and elements up to the closing one.
 static int parse_elements(Json *j, int parent, int depth) {
     int object = j->node_memory[parent].type == JSON_OBJECT, last = -1;
     char close = object ? '}' : ']';
     if (depth == JSON_DEPTH) return json_fail(j, j->p, "more than 64 levels of brackets");
     j->p++;
     skip_space(j);
-    if (j->p < j->end && *j->p == close) return j->p++, 0;
+    if (j->p < j->end && *j->p == close) {
+        j->p++;
+        return 0;
+    }
     for (;;) {
         uint32_t key = 0, key_len = 0;
-        if (object) {
-            if (j->p == j->end || *j->p != '"') return json_fail(j, j->p, "a key in quotes is expected");
-            if (parse_string(j, &key, &key_len) < 0) return -1;
-            skip_space(j);
-            if (j->p == j->end || *j->p != ':') return json_fail(j, j->p, "':' is expected after a key");
-            j->p++;
-        }
+        if (object && parse_key(j, &key, &key_len) < 0) return -1;
         int value = (int)j->num_nodes;
         if (parse_value(j, depth + 1, key, key_len) < 0) return -1;
         if (last >= 0) j->node_memory[last].next = value;
-        j->node_memory[parent].count++;
+        j->node_memory[parent].count++;             // parsing may have moved node_memory
         last = value;
         skip_space(j);
         if (j->p < j->end && *j->p == close) break;
-        if (j->p == j->end || *j->p != ',')
+        if (!skip_one(j, ",")) {
             return json_fail(j, j->p, object ? "',' or '}' is expected" : "',' or ']' is expected");
-        j->p++;
+        }
         skip_space(j);
     }
     if (object && j->node_memory[parent].count > 1 && check_keys(j, parent) < 0) return -1;
-    j->p++;
+    j->p++;                                         // an error of check_keys names the bracket
     return 0;
 }
 
 static int parse_word(Json *j, const char *word) {
     size_t n = strlen(word);
-    if ((size_t)(j->end - j->p) < n || memcmp(j->p, word, n)) return json_fail(j, j->p, "unexpected word");
+    if ((size_t)(j->end - j->p) < n || memcmp(j->p, word, n)) {
+        return json_fail(j, j->p, "unexpected word");
+    }
     j->p += n;
     return 0;
 }
 
-static int parse_value(Json *j, int depth, uint32_t key, uint32_t key_len) {
-    if (j->num_nodes >= INT_MAX) return json_fail(j, j->p, "too many values");
-    if (reserve(&j->node_memory, &j->node_capacity, j->num_nodes + 1, sizeof *j->node_memory) < 0) return -1;
-    int n = (int)j->num_nodes++;
-    JsonNode *node = &j->node_memory[n];
-    *node = (JsonNode){.next = -1, .key = key, .key_len = key_len};
-    skip_space(j);
-    if (j->p == j->end) return json_fail(j, j->p, "a value is expected, not the end");
-    switch (*j->p) {
-    case '{': return node->type = JSON_OBJECT, parse_elements(j, n, depth);
-    case '[': return node->type = JSON_ARRAY,  parse_elements(j, n, depth);
-    case '"': return node->type = JSON_STRING, parse_string(j, &node->start, &node->len);
-    case 'n': return node->type = JSON_NULL,   parse_word(j, "null");
-    case 't': return node->type = JSON_TRUE,   parse_word(j, "true");
-    case 'f': return node->type = JSON_FALSE,  parse_word(j, "false");
-    default:  return node->type = JSON_NUMBER, parse_number(j, node);
+// What a value is can be seen from its first character.
+static JsonType type_of(char first) {
+    switch (first) {
+    case '{': return JSON_OBJECT;
+    case '[': return JSON_ARRAY;
+    case '"': return JSON_STRING;
+    case 'n': return JSON_NULL;
+    case 't': return JSON_TRUE;
+    case 'f': return JSON_FALSE;
+    default:  return JSON_NUMBER;
     }
 }
 
-// Parses one JSON value that fills the text.  Errors name what, a path.  A byte order mark may begin line 1.
+// One value, appended to the nodes; depth brackets are open around it.
+static int parse_value(Json *j, int depth, uint32_t key, uint32_t key_len) {
+    size_t need = j->num_nodes + 1;
+    if (need > INT_MAX) return json_fail(j, j->p, "too many values");
+    if (reserve(&j->node_memory, &j->node_capacity, need, sizeof *j->node_memory) < 0) return -1;
+    int n = (int)j->num_nodes;
+    JsonNode *node = &j->node_memory[n];
+    *node = (JsonNode){.next = -1, .key = key, .key_len = key_len};
+    j->num_nodes = need;
+    skip_space(j);
+    if (j->p == j->end) return json_fail(j, j->p, "a value is expected, not the end");
+    node->type = type_of(*j->p);
+    switch (node->type) {
+    case JSON_OBJECT: return parse_elements(j, n, depth);
+    case JSON_ARRAY:  return parse_elements(j, n, depth);
+    case JSON_STRING: return parse_string(j, &node->start, &node->len);
+    case JSON_NULL:   return parse_word(j, "null");
+    case JSON_TRUE:   return parse_word(j, "true");
+    case JSON_FALSE:  return parse_word(j, "false");
+    default:          return parse_number(j, node);
+    }
+}
+
+// One value and nothing after it.
+static int parse_text(Json *j) {
+    if (parse_value(j, 0, 0, 0) < 0) return -1;
+    skip_space(j);
+    if (j->p < j->end) return json_fail(j, j->p, "more text after the value");
+    return 0;
+}
+
+/* Parses one JSON value that fills the text.  A byte order mark may begin line 1.  Errors name
+ * `what`, a path; after one there are no values.  0, or -1 after fail().                         */
 int json_parse(Json *j, const char *text, size_t len, const char *what) {
-    j->num_nodes = j->strings_len = 0;
+    j->num_nodes = 0;
+    j->strings_len = 0;
     j->what = what;
-    j->text = j->p = text;
+    j->text = text;
+    j->p = text;
     j->end = text + len;
     if (len >= INT_MAX) return fail(EX_DATAERR, "%s: JSON of 2 GiB or more is not read", what);
     if (reserve(&j->strings_memory, &j->strings_capacity, len + 8, 1) < 0) return -1;
     if (len >= 3 && j->first_line <= 1 && !memcmp(text, "\xef\xbb\xbf", 3)) j->p += 3;
-    int bad = parse_value(j, 0, 0, 0) < 0;
-    if (!bad) skip_space(j);
-    if (!bad && j->p < j->end) bad = json_fail(j, j->p, "more text after the value");
-    if (bad) j->num_nodes = 0;
-    return bad ? -1 : 0;
+    int result = parse_text(j);
+    if (result < 0) j->num_nodes = 0;
+    return result;
+}
+
+// Parses a whole file that must be one JSON object.  0, or -1 after fail().
+int json_load(Json *j, const char *path) {
+    Buffer text = {0};
+    uint64_t size = 0;
+    int result = -1;
+    int fd = file_open(path, &size);
+    if (fd < 0) return -1;
+    if (size > JSON_FILE_MAX) {
+        fail(EX_DATAERR, "%s: more than 100 MB", path);
+        goto done;
+    }
+    if (reserve(&text.data, &text.capacity, (size_t)size + 1, 1) < 0) goto done;
+    if (file_read_at(fd, path, text.data, (size_t)size, 0) < 0) goto done;
+    if (json_parse(j, text.data, (size_t)size, path) < 0) goto done;
+    if (json_type(j, 0) != JSON_OBJECT) {
+        fail(EX_DATAERR, "%s: must be a JSON object", path);
+        goto done;
+    }
+    result = 0;
+done:
+    close(fd);
+    buffer_free(&text);
+    return result;
 }
 
 void json_free(Json *j) {
@@ -293,7 +448,7 @@ void json_free(Json *j) {
     memset(j, 0, sizeof *j);
 }
 
-// ---------------------------------------------------------------------------------------------- reading
+// ------------------------------------------------------------------------------- looking values up
 
 static const JsonNode *json_node(const Json *j, int n) {
     static const JsonNode none = {.next = -1};
@@ -307,27 +462,33 @@ int         json_count(const Json *j, int n)      { return (int)json_node(j, n)-
 double      json_number(const Json *j, int n)     { return json_node(j, n)->number; }
 size_t      json_length(const Json *j, int n)     { return json_node(j, n)->len; }
 size_t      json_key_length(const Json *j, int n) { return json_node(j, n)->key_len; }
-const char *json_key(const Json *j, int n)        { return j->strings_memory + json_node(j, n)->key; }
+
+const char *json_key(const Json *j, int n) {
+    return j->strings_memory + json_node(j, n)->key;
+}
 
 // The bytes of a string, the characters of a number, "" of anything else.
 const char *json_string(const Json *j, int n) {
     const JsonNode *node = json_node(j, n);
-    return node->type == JSON_STRING || node->type == JSON_NUMBER ? j->strings_memory + node->start : "";
+    if (node->type != JSON_STRING && node->type != JSON_NUMBER) return "";
+    return j->strings_memory + node->start;
 }
 
 // The value named key of an object, or -1.
 int json_get(const Json *j, int object, const char *key) {
     size_t len = strlen(key);
     if (json_type(j, object) != JSON_OBJECT) return -1;
-    for (int i = json_first(j, object); i >= 0; i = json_next(j, i))
+    for (int i = json_first(j, object); i >= 0; i = json_next(j, i)) {
         if (j->node_memory[i].key_len == len && !memcmp(json_key(j, i), key, len)) return i;
+    }
     return -1;
 }
 
 // Is it the string s?
 int json_equal(const Json *j, int n, const char *s) {
     size_t len = strlen(s);
-    return json_type(j, n) == JSON_STRING && json_length(j, n) == len && !memcmp(json_string(j, n), s, len);
+    if (json_type(j, n) != JSON_STRING || json_length(j, n) != len) return 0;
+    return !memcmp(json_string(j, n), s, len);
 }
 
 // 1 and *value when n is a whole number that a double holds exactly, else 0.
@@ -338,26 +499,35 @@ int json_integer(const Json *j, int n, int64_t *value) {
     return 1;
 }
 
-// ---------------------------------------------------------------------------------------------- writing
+// ----------------------------------------------------------------------------------------- writing
 
-// Appends n bytes as a JSON string; a byte that is not UTF-8 becomes U+FFFD.
+// One character that cannot stand for itself, or U+FFFD (len 0) for a byte that is not UTF-8.
+static int quote_special(Buffer *out, unsigned char c, int len) {
+    static const char short_name[] = "btn.fr";      // of 8, 9, 10, 12 and 13
+    if (len == 0) return buffer_append(out, "\xef\xbf\xbd", 3);
+    if (c == '"' || c == '\\') return buffer_printf(out, "\\%c", c);
+    if (c >= 8 && c <= 13 && c != 11) return buffer_printf(out, "\\%c", short_name[c - 8]);
+    return buffer_printf(out, "\\u%04x", c);
+}
+
+// Appends n bytes as a JSON string; what is not UTF-8 becomes U+FFFD.  0, or -1 after fail().
 int json_quote(Buffer *out, const char *s, size_t n) {
-    static const char name[] = "btn.fr";                              // of 8, 9, 10, 12 and 13
-    int bad = buffer_append(out, "\"", 1) < 0;
-    for (size_t i = 0, run; i < n && !bad; ) {
-        uint32_t code;
-        int len = 1;
-        for (run = i; i < n && (len = utf8_decode(s + i, n - i, &code)); i += (size_t)len)
-            if (code < 0x80 && !is_plain((int)code)) break;
-        bad = i > run && buffer_append(out, s + run, i - run) < 0;
-        if (bad || i == n) break;
-        unsigned char c = (unsigned char)s[i++];
-        if (!len) bad = buffer_append(out, "\xef\xbf\xbd", 3) < 0;
-        else if (c == '"' || c == '\\') bad = buffer_printf(out, "\\%c", c) < 0;
-        else if (c >= 8 && c <= 13 && c != 11) bad = buffer_printf(out, "\\%c", name[c - 8]) < 0;
-        else bad = buffer_printf(out, "\\u%04x", c) < 0;
+    size_t copied = 0, i = 0;                       // of s: these are in out, these may go there
+    if (buffer_append(out, "\"", 1) < 0) return -1;
+    while (i < n) {
+        uint32_t code = 0;
+        int len = utf8_decode(s + i, n - i, &code);
+        if (len > 1 || (len == 1 && is_plain((int)code))) {
+            i += (size_t)len;
+            continue;
+        }
+        if (buffer_append(out, s + copied, i - copied) < 0) return -1;
+        if (quote_special(out, (unsigned char)s[i], len) < 0) return -1;
+        i++;
+        copied = i;
     }
-    return bad || buffer_append(out, "\"", 1) < 0 ? -1 : 0;
+    if (copied < n && buffer_append(out, s + copied, n - copied) < 0) return -1;
+    return buffer_append(out, "\"", 1);
 }
 
 #endif

@@ -1,8 +1,11 @@
-/* safetensors.c - the tensor files of Hugging Face: number formats, and a reader that believes nothing.
+/* safetensors.c - the tensor files of Hugging Face: number formats, a reader that believes nothing.
  *
- * A file is 8 bytes little-endian N; N bytes of JSON {"name": {"dtype", "shape", "data_offsets"}, ..}; then
- * the values, row-major, little-endian, without holes.  It may come from a stranger: every length, offset,
- * shape and name is checked before it is used.                                                             */
+ *     8 bytes     N, little-endian
+ *     N bytes     JSON: {"name": {"dtype": .., "shape": [..], "data_offsets": [begin, end]}, ..}
+ *     the rest    values, row-major, little-endian, without holes; offset 0 is their first byte
+ *
+ * A file may come from a stranger: every length, offset, shape and name is checked before it is
+ * used.                                                                                          */
 #ifndef SAFETENSORS_C
 #define SAFETENSORS_C
 
@@ -10,241 +13,360 @@
 #include "json.c"
 #include <inttypes.h>
 
-// ---------------------------------------------------------------------------------------- number formats
+typedef enum { F32, F16, BF16, F64, OTHER } Dtype;      // OTHER: may be there, cannot be read
+enum { MAX_DIMS = 8, MAX_SHARDS = 1024 };
 
-typedef enum { F32, F16, BF16, F64, OTHER } Dtype;
-static const struct { const char *name; size_t size; Dtype dtype; } dtypes[] = {
-    {"F32", 4, F32}, {"F16", 2, F16}, {"BF16", 2, BF16}, {"F64", 8, F64},
-    {"I64", 8, OTHER}, {"I32", 4, OTHER}, {"I16", 2, OTHER}, {"I8", 1, OTHER},
-    {"U64", 8, OTHER}, {"U32", 4, OTHER}, {"U16", 2, OTHER}, {"U8", 1, OTHER},
-    {"BOOL", 1, OTHER}, {"F8_E4M3", 1, OTHER}, {"F8_E5M2", 1, OTHER}};
+typedef struct {
+    int fd;
+    Json header;
+    char path[PATH_SIZE];
+} Shard;
 
-// binary16: 1 sign, 5 exponent (bias 15), 10 fraction bits; rounds to nearest, ties to even
+typedef struct {
+    const char *name;
+    const Shard *shard;                 // the file that holds it
+    Dtype dtype;
+    size_t size;                        // bytes of a value
+    int dims;
+    uint64_t shape[MAX_DIMS];
+    uint64_t begin, end;                // bytes of the file
+} StoredTensor;
+
+// What the safetensors files of one folder hold together.
+typedef struct {
+    Shard *shard_memory[MAX_SHARDS];
+    int num_shards;
+    StoredTensor *tensor_memory;
+    size_t num_tensors, capacity;
+} Weights;
+
+// number formats; only F32, F16 and BF16 are written
+size_t      dtype_size(Dtype dtype);                            // bytes of a value
+const char *dtype_name(Dtype dtype);
+float       dtype_decode(Dtype dtype, const unsigned char *bytes);
+void        dtype_encode(Dtype dtype, unsigned char *bytes, float value);
+
+// reading
+int  weights_open(Weights *w, const char *dir);                 // all files and their headers
+void weights_close(Weights *w);                                 // also after an error
+int  name_ends_with(const char *name, const char *end);
+
+// ---------------------------------------------------------------------------------- number formats
+
+static const struct {
+    const char *name;
+    size_t size;
+    Dtype dtype;
+} dtypes[] = {
+    [F32]  = {.name = "F32",  .size = 4, .dtype = F32},
+    [F16]  = {.name = "F16",  .size = 2, .dtype = F16},
+    [BF16] = {.name = "BF16", .size = 2, .dtype = BF16},
+    [F64]  = {.name = "F64",  .size = 8, .dtype = F64},
+
+    // the rest in no order
+    {.name = "I64",     .size = 8, .dtype = OTHER},
+    {.name = "I32",     .size = 4, .dtype = OTHER},
+    {.name = "I16",     .size = 2, .dtype = OTHER},
+    {.name = "I8",      .size = 1, .dtype = OTHER},
+    {.name = "U64",     .size = 8, .dtype = OTHER},
+    {.name = "U32",     .size = 4, .dtype = OTHER},
+    {.name = "U16",     .size = 2, .dtype = OTHER},
+    {.name = "U8",      .size = 1, .dtype = OTHER},
+    {.name = "BOOL",    .size = 1, .dtype = OTHER},
+    {.name = "F8_E4M3", .size = 1, .dtype = OTHER},
+    {.name = "F8_E5M2", .size = 1, .dtype = OTHER},
+};
+
+size_t      dtype_size(Dtype dtype) { return dtypes[dtype].size; }
+const char *dtype_name(Dtype dtype) { return dtypes[dtype].name; }
+
+/* binary16: 1 sign, 5 exponent (bias 15), 10 fraction bits.  Rounds to nearest, ties to even: half
+ * of the last kept unit, less one where that unit is even, carries exactly when it must.         */
 static uint16_t half_of(float f) {
     uint32_t u = bits_of(f), sign = u >> 16 & 0x8000;
     u &= 0x7fffffff;
-    if (u > 0x7f800000) return (uint16_t)(sign | 0x7e00);                              // NaN
-    if (u >= 0x47800000) return (uint16_t)(sign | 0x7c00);                             // 65536 and above
-    if (u >= 0x38800000) return (uint16_t)(sign | (u - 0x38000000 + 0xfff + (u >> 13 & 1)) >> 13);
-    uint32_t e = u >> 23, m = (u & 0x7fffff) | 0x800000, shift = 126 - e;        // m 2^-shift subnormal units
-    if (e < 102) return (uint16_t)sign;                                                // below half a unit
+    if (u > 0x7f800000) return (uint16_t)(sign | 0x7e00);              // NaN
+    if (u >= 0x47800000) return (uint16_t)(sign | 0x7c00);             // 65536 and above: infinity
+    if (u >= 0x38800000) {                                             // 2^-14 and above: normal
+        uint32_t rebiased = u - 0x38000000;
+        return (uint16_t)(sign | (rebiased + 0xfff + (u >> 13 & 1)) >> 13);
+    }
+    uint32_t e = u >> 23, m = (u & 0x7fffff) | 0x800000;
+    if (e < 102) return (uint16_t)sign;                                // below half a unit
+    uint32_t shift = 126 - e;                                          // m 2^-shift units of 2^-24
     return (uint16_t)(sign | (m + (1u << (shift - 1)) - 1 + (m >> shift & 1)) >> shift);
 }
 
 static float float_of_half(uint16_t h) {
     uint32_t sign = (uint32_t)(h & 0x8000) << 16, e = h >> 10 & 31, m = h & 0x3ff;
-    if (e == 31) return float_of(sign | 0x7f800000 | m << 13);
-    if (e) return float_of(sign | (e + 112) << 23 | m << 13);
+    if (e == 31) return float_of(sign | 0x7f800000 | m << 13);         // infinity, NaN
+    if (e > 0) return float_of(sign | (e + 112) << 23 | m << 13);
     return sign ? -(float)m * 0x1p-24f : (float)m * 0x1p-24f;
 }
 
-static uint16_t bf16_of(float f) {                              // the upper half of a float, rounded to even
+// The upper half of a float, rounded to nearest, ties to even.
+static uint16_t bf16_of(float f) {
     uint32_t u = bits_of(f);
-    if ((u & 0x7fffffff) > 0x7f800000) return (uint16_t)(u >> 16 | 0x40);
+    if ((u & 0x7fffffff) > 0x7f800000) return (uint16_t)(u >> 16 | 0x40);     // NaN
     return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
 }
 
-static uint64_t little_endian(const unsigned char *p, size_t n) {
+static uint64_t little_endian(const unsigned char *bytes, size_t n) {
     uint64_t u = 0;
-    while (n--) u = u << 8 | p[n];
+    for (size_t i = n; i > 0; i--) u = u << 8 | bytes[i-1];
     return u;
 }
 
-static float decode(Dtype dtype, const unsigned char *p) {
+// A double beyond a float becomes infinite: the conversion alone would be undefined.
+static float float_of_double(double d) {
+    if (fabs(d) <= FLT_MAX) return (float)d;
+    if (isnan(d)) return NAN;
+    return d > 0 ? INFINITY : -INFINITY;
+}
+
+float dtype_decode(Dtype dtype, const unsigned char *bytes) {
+    uint64_t u = little_endian(bytes, dtypes[dtype].size);
     double d;
-    uint64_t u;
     switch (dtype) {
-    case F32: return float_of((uint32_t)little_endian(p, 4));
-    case F16: return float_of_half((uint16_t)little_endian(p, 2));
-    case BF16: return float_of((uint32_t)little_endian(p, 2) << 16);
+    case F32:  return float_of((uint32_t)u);
+    case F16:  return float_of_half((uint16_t)u);
+    case BF16: return float_of((uint32_t)u << 16);
     default:
-        u = little_endian(p, 8);
+        assert(dtype == F64);
         memcpy(&d, &u, 8);
-        return fabs(d) <= FLT_MAX ? (float)d : d > 0 ? INFINITY : d < 0 ? -INFINITY : NAN;
+        return float_of_double(d);
     }
 }
 
-static void encode(Dtype dtype, unsigned char *p, float f) {
-    uint32_t u = dtype == F32 ? bits_of(f) : dtype == F16 ? half_of(f) : bf16_of(f);
-    for (int i = 0; i < (dtype == F32 ? 4 : 2); i++) p[i] = (unsigned char)(u >> 8*i);
+void dtype_encode(Dtype dtype, unsigned char *bytes, float value) {
+    uint32_t u = bits_of(value);
+    if (dtype == F16) u = half_of(value);
+    if (dtype == BF16) u = bf16_of(value);
+    for (size_t i = 0; i < dtypes[dtype].size; i++) bytes[i] = (unsigned char)(u >> 8*i);
 }
 
-// ---------------------------------------------------------------------------------------------- reading
+// ---------------------------------------------------------------------------- one line of a header
 
-static int ends_with(const char *s, const char *end) {
-    size_t n = strlen(s), k = strlen(end);
-    return n >= k && !strcmp(s + n - k, end);
+int name_ends_with(const char *name, const char *end) {
+    size_t n = strlen(name), k = strlen(end);
+    return n >= k && !strcmp(name + n - k, end);
 }
 
-// A whole file that is one JSON object.
-static int json_load(Json *j, const char *path) {
-    Buffer text = {0};
-    uint64_t size = 0;
-    int fd = open_regular(path, &size), bad = fd < 0;
-    if (!bad && size > 100000000) bad = fail(EX_DATAERR, "%s: more than 100 MB", path) < 0;
-    bad = bad || reserve(&text.data, &text.capacity, (size_t)size + 1, 1) < 0
-              || read_at(fd, path, text.data, (size_t)size, 0) < 0
-              || json_parse(j, text.data, (size_t)size, path) < 0;
-    if (!bad && json_type(j, 0) != JSON_OBJECT) bad = fail(EX_DATAERR, "%s: must be a JSON object", path) < 0;
-    if (fd >= 0) close(fd);
-    buffer_free(&text);
-    return -bad;
+static int stored_fail(const StoredTensor *t, const char *reason) {
+    return fail(EX_DATAERR, "%s: tensor %.100s %s", t->shard->path, t->name, reason);
 }
 
-typedef struct { int fd; Json header; char path[PATH_SIZE]; } Shard;
-typedef struct {
-    const char *name;
-    const Shard *shard;
-    Dtype dtype;
-    int dims;
-    size_t size;                    // bytes of a value
-    uint64_t shape[8], begin, end;  // bytes of the file
-} Stored;
-enum { MAX_SHARDS = 1024 };
-typedef struct {
-    Shard *shard_memory[MAX_SHARDS];
-    int shards;
-    Stored *stored_memory;
-    size_t n, capacity;
-} Files;
-
-static int by_begin(const void *a, const void *b) {
-    const Stored *x = a, *y = b;
-    return x->begin != y->begin ? x->begin < y->begin ? -1 : 1 : x->end < y->end ? -1 : x->end > y->end;
-}
-
-static void files_close(Files *f) {
-    for (int i = 0; i < f->shards; i++) {
-        if (f->shard_memory[i]->fd >= 0) close(f->shard_memory[i]->fd);
-        json_free(&f->shard_memory[i]->header);
-        free(f->shard_memory[i]);
-    }
-    free(f->stored_memory);
-    memset(f, 0, sizeof *f);
-}
-
-static int stored_fail(const Stored *t, const char *what) {
-    return fail(EX_DATAERR, "%s: tensor %.100s %s", t->shard->path, t->name, what);
-}
-
-// One line of a header: {"dtype": .., "shape": [..], "data_offsets": [begin, end]}; values have room bytes
-static int stored_read(Stored *t, const Shard *s, int n, uint64_t room) {
-    const Json *j = &s->header;
-    int dtype = json_get(j, n, "dtype"), shape = json_get(j, n, "shape");
-    int range = json_get(j, n, "data_offsets"), begin = json_first(j, range), end = json_next(j, begin);
-    int64_t x = 0, offset[2] = {0, 0};
-    char what[120];
-    *t = (Stored){.name = json_key(j, n), .shard = s};
-    for (size_t i = 0; i < json_key_length(j, n); i++)
-        if (t->name[i] < 32 || t->name[i] > 126)
-            return fail(EX_DATAERR, "%s: a tensor's name holds byte %d", s->path, (unsigned char)t->name[i]);
-    for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++)
-        if (json_equal(j, dtype, dtypes[i].name)) t->dtype = dtypes[i].dtype, t->size = dtypes[i].size;
-    if (!t->size) return stored_fail(t, "has no known dtype");
-
-    uint64_t bytes = t->size;
-    if (json_type(j, shape) != JSON_ARRAY || json_count(j, shape) > 8)
-        return stored_fail(t, "has no shape of at most 8 numbers");
-    for (int i = json_first(j, shape); i >= 0; i = json_next(j, i)) {
-        if (!json_integer(j, i, &x) || x < 0) return stored_fail(t, "has a shape that is not whole numbers");
-        if (x && bytes > UINT64_MAX / 2 / (uint64_t)x) return stored_fail(t, "has a shape beyond 2^63 bytes");
-        bytes *= t->shape[t->dims++] = (uint64_t)x;
-    }
-    if (json_type(j, range) != JSON_ARRAY || json_count(j, range) != 2 || !json_integer(j, begin, &offset[0])
-        || !json_integer(j, end, &offset[1]) || offset[0] < 0 || offset[0] > offset[1])
-        return stored_fail(t, "must have data_offsets [begin, end], whole numbers, begin <= end");
-    t->begin = (uint64_t)offset[0], t->end = (uint64_t)offset[1];
-    if (t->end > room) {
-        uint64_t lost = t->end - room;
-        snprintf(what, sizeof what, "ends %" PRIu64 " bytes after the file, which is truncated", lost);
-        return stored_fail(t, what);
-    }
-    if (t->end - t->begin != bytes) {
-        snprintf(what, sizeof what, "has %" PRIu64 " bytes, its shape and dtype ask for %" PRIu64,
-                 t->end - t->begin, bytes);
-        return stored_fail(t, what);
+// A name is printed, so it must be printable.
+static int stored_name(StoredTensor *t, const Json *j, int line) {
+    t->name = json_key(j, line);
+    for (size_t i = 0; i < json_key_length(j, line); i++) {
+        if (t->name[i] >= 32 && t->name[i] <= 126) continue;
+        return fail(EX_DATAERR, "%s: a tensor's name holds byte %d", t->shard->path,
+                    (unsigned char)t->name[i]);
     }
     return 0;
 }
 
+static int stored_dtype(StoredTensor *t, const Json *j, int dtype) {
+    for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++) {
+        if (!json_equal(j, dtype, dtypes[i].name)) continue;
+        t->dtype = dtypes[i].dtype;
+        t->size = dtypes[i].size;
+        return 0;
+    }
+    return stored_fail(t, "has no known dtype");
+}
+
+// *bytes is what a tensor of this shape and dtype takes.
+static int stored_shape(StoredTensor *t, const Json *j, int shape, uint64_t *bytes) {
+    *bytes = t->size;
+    if (json_type(j, shape) != JSON_ARRAY || json_count(j, shape) > MAX_DIMS) {
+        return stored_fail(t, "has no shape of at most 8 numbers");
+    }
+    for (int i = json_first(j, shape); i >= 0; i = json_next(j, i)) {
+        int64_t n = 0;
+        if (!json_integer(j, i, &n) || n < 0) {
+            return stored_fail(t, "has a shape that is not whole numbers");
+        }
+        if (n > 0 && *bytes > UINT64_MAX / 2 / (uint64_t)n) {
+            return stored_fail(t, "has a shape beyond 2^63 bytes");
+        }
+        t->shape[t->dims] = (uint64_t)n;
+        t->dims++;
+        *bytes *= (uint64_t)n;
+    }
+    return 0;
+}
+
+// [begin, end]: bytes of the values, of which the file has room
+static int stored_offsets(StoredTensor *t, const Json *j, int range, uint64_t room) {
+    int first = json_first(j, range), second = json_next(j, first);
+    int64_t begin = 0, end = 0;
+    int two = json_type(j, range) == JSON_ARRAY && json_count(j, range) == 2;
+    int whole = json_integer(j, first, &begin) && json_integer(j, second, &end);
+    if (!two || !whole || begin < 0 || begin > end) {
+        return stored_fail(t, "must have data_offsets [begin, end], whole numbers, begin <= end");
+    }
+    t->begin = (uint64_t)begin;
+    t->end = (uint64_t)end;
+    if (t->end > room) {
+        char reason[120];
+        snprintf(reason, sizeof reason,
+                 "ends %" PRIu64 " bytes after the file, which is truncated", t->end - room);
+        return stored_fail(t, reason);
+    }
+    return 0;
+}
+
+// "name": {"dtype": .., "shape": [..], "data_offsets": [begin, end]}; the file has room for values
+static int stored_read(StoredTensor *t, const Shard *s, int line, uint64_t room) {
+    const Json *j = &s->header;
+    uint64_t bytes;
+    *t = (StoredTensor){.shard = s};
+    if (stored_name(t, j, line) < 0) return -1;
+    if (stored_dtype(t, j, json_get(j, line, "dtype")) < 0) return -1;
+    if (stored_shape(t, j, json_get(j, line, "shape"), &bytes) < 0) return -1;
+    if (stored_offsets(t, j, json_get(j, line, "data_offsets"), room) < 0) return -1;
+    if (t->end - t->begin != bytes) {
+        char reason[120];
+        snprintf(reason, sizeof reason,
+                 "has %" PRIu64 " bytes, its shape and dtype ask for %" PRIu64,
+                 t->end - t->begin, bytes);
+        return stored_fail(t, reason);
+    }
+    return 0;
+}
+
+// ---------------------------------------------------------------------------------------- one file
+
 // Parses the header into s->header; *data is where the values begin, *size the size of the file.
 static int header_read(Shard *s, uint64_t *data, uint64_t *size) {
     unsigned char length[8] = {0};
-    if ((s->fd = open_regular(s->path, size)) < 0) return -1;
-    if (*size < 8) return fail(EX_DATAERR, "%s: %d bytes: not a safetensors file", s->path, (int)*size);
-    if (read_at(s->fd, s->path, length, 8, 0) < 0) return -1;
+    s->fd = file_open(s->path, size);
+    if (s->fd < 0) return -1;
+    if (*size < 8) {
+        return fail(EX_DATAERR, "%s: %d bytes: not a safetensors file", s->path, (int)*size);
+    }
+    if (file_read_at(s->fd, s->path, length, 8, 0) < 0) return -1;
     uint64_t n = little_endian(length, 8);
-    if (n < 2 || n > 100000000 || n > *size - 8)
-        return fail(EX_DATAERR, "%s: the header's length is %" PRIu64 ", but it must be from 2 to 100000000, "
-                    "in a file of %" PRIu64 " bytes: truncated, or not safetensors", s->path, n, *size);
+    if (n < 2 || n > JSON_FILE_MAX || n > *size - 8) {
+        return fail(EX_DATAERR, "%s: the header's length is %" PRIu64 ", but it must be from 2 to "
+                    "%d, in a file of %" PRIu64 " bytes: truncated, or not safetensors", s->path, n,
+                    JSON_FILE_MAX, *size);
+    }
     char *text = allocate((size_t)n, 1);
-    int bad = !text || read_at(s->fd, s->path, text, (size_t)n, 8) < 0
-           || json_parse(&s->header, text, (size_t)n, s->path) < 0;
+    if (!text) return -1;
+    int result = file_read_at(s->fd, s->path, text, (size_t)n, 8);
+    if (result == 0) result = json_parse(&s->header, text, (size_t)n, s->path);
     free(text);
-    if (bad) return -1;
+    if (result < 0) return -1;
     *data = 8 + n;
     if (json_type(&s->header, 0) == JSON_OBJECT) return 0;
     return fail(EX_DATAERR, "%s: the header is not a JSON object", s->path);
 }
 
-// Opens one safetensors file and appends what it holds to f.
-static int shard_open(Files *f, const char *dir, const char *name) {
-    uint64_t size = 0, data = 0, at = 0;
-    size_t first = f->n;
-    if (f->shards == MAX_SHARDS) return fail(EX_DATAERR, "%s: more than %d weight files", dir, MAX_SHARDS);
-    Shard *s = allocate(1, sizeof *s);
-    if (!s) return -1;
-    f->shard_memory[f->shards++] = s;
-    s->fd = -1;
-    if (path_join(s->path, dir, name) < 0 || header_read(s, &data, &size) < 0) return -1;
-    const Json *j = &s->header;
-    size_t need = first + (size_t)json_count(j, 0);
-    if (reserve(&f->stored_memory, &f->capacity, need, sizeof(Stored)) < 0) return -1;
-    for (int i = json_first(j, 0); i >= 0; i = json_next(j, i)) {
-        if (!strcmp(json_key(j, i), "__metadata__")) continue;
-        if (stored_read(&f->stored_memory[f->n++], s, i, size - data) < 0) return -1;
-    }
-    if (f->n > first) qsort(f->stored_memory + first, f->n - first, sizeof(Stored), by_begin);
-    for (size_t i = first; i < f->n; i++) {
-        Stored *t = &f->stored_memory[i];
-        if (t->begin != at) return stored_fail(t, t->begin < at ? "overlaps the one before it in the file"
-                                                                : "has a hole before it in the file");
-        at = t->end;
-        t->begin += data, t->end += data;                             // from here on: offsets in the file
-    }
-    if (at == size - data) return 0;
-    return fail(EX_DATAERR, "%s: %" PRIu64 " bytes belong to no tensor", s->path, size - data - at);
+static int compare_offsets(const void *a, const void *b) {
+    const StoredTensor *x = a, *y = b;
+    if (x->begin != y->begin) return x->begin < y->begin ? -1 : 1;
+    return (x->end > y->end) - (x->end < y->end);
 }
 
-// The files that model.safetensors.index.json names: {"weight_map": {tensor: file}}
-static int index_open(Files *f, const char *dir, const Json *j, const char *path) {
-    int map = json_get(j, 0, "weight_map");
-    if (json_type(j, map) != JSON_OBJECT) return fail(EX_DATAERR, "%s: no \"weight_map\"", path);
-    for (int i = json_first(j, map), k; i >= 0; i = json_next(j, i)) {
-        const char *name = json_string(j, i);
-        if (strlen(name) != json_length(j, i) || strchr(name, '/') || !ends_with(name, ".safetensors"))
-            return fail(EX_DATAERR, "%s: %.100s: not a .safetensors file in this folder", path, name);
-        for (k = 0; k < f->shards && strcmp(f->shard_memory[k]->path + strlen(dir) + 1, name); ) k++;
-        if (k == f->shards && shard_open(f, dir, name) < 0) return -1;
+/* Do the n tensors t of one file fill its values exactly, `bytes` bytes from `data` on?  Their
+ * offsets become those in the file.  0, or -1 after fail().                                      */
+static int check_cover(StoredTensor *t, size_t n, const Shard *s, uint64_t data, uint64_t bytes) {
+    uint64_t at = 0;                                    // where the next one must begin
+    if (n > 0) qsort(t, n, sizeof *t, compare_offsets);
+    for (size_t i = 0; i < n; i++) {
+        if (t[i].begin < at) return stored_fail(&t[i], "overlaps the one before it in the file");
+        if (t[i].begin > at) return stored_fail(&t[i], "has a hole before it in the file");
+        at = t[i].end;
+        t[i].begin += data;
+        t[i].end += data;
+    }
+    if (at == bytes) return 0;
+    return fail(EX_DATAERR, "%s: %" PRIu64 " bytes belong to no tensor", s->path, bytes - at);
+}
+
+// Opens one safetensors file and appends what it holds to w.
+static int shard_open(Weights *w, const char *dir, const char *name) {
+    uint64_t size = 0, data = 0;
+    size_t first = w->num_tensors;
+
+    // from here on weights_close closes the file and frees the shard
+    if (w->num_shards == MAX_SHARDS) {
+        return fail(EX_DATAERR, "%s: more than %d weight files", dir, MAX_SHARDS);
+    }
+    Shard *s = allocate(1, sizeof *s);
+    if (!s) return -1;
+    s->fd = -1;
+    w->shard_memory[w->num_shards] = s;
+    w->num_shards++;
+
+    if (path_join(s->path, dir, name) < 0) return -1;
+    if (header_read(s, &data, &size) < 0) return -1;
+    const Json *j = &s->header;
+    size_t need = first + (size_t)json_count(j, 0);
+    if (reserve(&w->tensor_memory, &w->capacity, need, sizeof *w->tensor_memory) < 0) return -1;
+    for (int line = json_first(j, 0); line >= 0; line = json_next(j, line)) {
+        if (!strcmp(json_key(j, line), "__metadata__")) continue;
+        if (stored_read(&w->tensor_memory[w->num_tensors], s, line, size - data) < 0) return -1;
+        w->num_tensors++;
+    }
+    return check_cover(w->tensor_memory + first, w->num_tensors - first, s, data, size - data);
+}
+
+// --------------------------------------------------------------------------- the files of a folder
+
+static int shard_is_open(const Weights *w, const char *dir, const char *name) {
+    for (int k = 0; k < w->num_shards; k++) {
+        if (!strcmp(w->shard_memory[k]->path + strlen(dir) + 1, name)) return 1;
     }
     return 0;
 }
 
-// model.safetensors, or else the files of the index; files_close also after an error
-static int files_open(Files *f, const char *dir) {
+// The files that model.safetensors.index.json names: {"weight_map": {tensor: file}}
+static int index_open(Weights *w, const char *dir, const Json *j, const char *path) {
+    int map = json_get(j, 0, "weight_map");
+    if (json_type(j, map) != JSON_OBJECT) return fail(EX_DATAERR, "%s: no \"weight_map\"", path);
+    for (int i = json_first(j, map); i >= 0; i = json_next(j, i)) {
+        const char *name = json_string(j, i);
+        int cut = strlen(name) != json_length(j, i);            // it holds a 0 byte
+        if (cut || strchr(name, '/') || !name_ends_with(name, ".safetensors")) {
+            return fail(EX_DATAERR, "%s: %.100s: not a .safetensors file in this folder", path,
+                        name);
+        }
+        if (!shard_is_open(w, dir, name) && shard_open(w, dir, name) < 0) return -1;
+    }
+    return 0;
+}
+
+// model.safetensors, or else the files of the index.  weights_close also after an error.
+int weights_open(Weights *w, const char *dir) {
     char path[PATH_SIZE];
     struct stat st;
     Json j = {0};
-    memset(f, 0, sizeof *f);
+    memset(w, 0, sizeof *w);
     if (path_join(path, dir, "model.safetensors") < 0) return -1;
-    if (stat(path, &st) == 0) return shard_open(f, dir, "model.safetensors");
+    if (stat(path, &st) == 0) return shard_open(w, dir, "model.safetensors");
     if (path_join(path, dir, "model.safetensors.index.json") < 0) return -1;
-    if (stat(path, &st) < 0)
-        return fail(EX_NOINPUT, "%s: no model.safetensors here; weights in another format must be saved "
-                    "again with save_pretrained", dir);
-    int bad = json_load(&j, path) < 0 || index_open(f, dir, &j, path) < 0;
+    if (stat(path, &st) < 0) {
+        return fail(EX_NOINPUT, "%s: no model.safetensors here; weights in another format must be "
+                    "saved again with save_pretrained", dir);
+    }
+    int result = json_load(&j, path);
+    if (result == 0) result = index_open(w, dir, &j, path);
     json_free(&j);
-    return -bad;
+    return result;
+}
+
+void weights_close(Weights *w) {
+    for (int i = 0; i < w->num_shards; i++) {
+        if (w->shard_memory[i]->fd >= 0) close(w->shard_memory[i]->fd);
+        json_free(&w->shard_memory[i]->header);
+        free(w->shard_memory[i]);
+    }
+    free(w->tensor_memory);
+    memset(w, 0, sizeof *w);
 }
 
 #endif

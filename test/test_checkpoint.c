@@ -182,8 +182,8 @@ static int same_weights(const Model *a, const Model *b, Dtype rounded) {
         kernels_read(x, *s->tensor + s->offset, s->n);
         kernels_read(y, *t->tensor + t->offset, t->n);
         for (size_t k = 0; k < s->n; k++) {
-            encode(rounded, bytes, (float)x[k]);
-            same &= decode(rounded, bytes) == (float)y[k];
+            dtype_encode(rounded, bytes, (float)x[k]);
+            same &= dtype_decode(rounded, bytes) == (float)y[k];
         }
     }
     free(e.entry_memory);
@@ -299,32 +299,32 @@ static void test_folders_of_transformers_come_back_value_for_value(void) {
     for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
         Model m;
         Config c;
-        Files a = {.shards = 0}, b = {.shards = 0};
+        Weights a = {.num_shards = 0}, b = {.num_shards = 0};
         char dir[100], sha[65];
         snprintf(dir, sizeof dir, "test/golden/%s", names[k]);
-        CHECK(checkpoint_config(&c, dir) == 0);
+        CHECK(config_load(&c, dir) == 0);
         if (!built(&c)) continue;
         int bad = checkpoint_load(&m, dir, LOAD_AS_STORED);
         if (bad < 0) printf("    %s\n", error_text);
         CHECK(bad == 0);
         if (bad < 0) continue;
         CHECK(checkpoint_save(&m, in("back"), NULL, "f32", sha) == 0);
-        CHECK(files_open(&a, dir) == 0 && files_open(&b, in("back")) == 0 && a.n == b.n);
-        for (size_t i = 0; i < a.n; i++)
-            for (size_t j = 0; j < b.n; j++) {
-                const Stored *s = &a.stored_memory[i], *t = &b.stored_memory[j];
+        CHECK(weights_open(&a, dir) == 0 && weights_open(&b, in("back")) == 0 && a.num_tensors == b.num_tensors);
+        for (size_t i = 0; i < a.num_tensors; i++)
+            for (size_t j = 0; j < b.num_tensors; j++) {
+                const StoredTensor *s = &a.tensor_memory[i], *t = &b.tensor_memory[j];
                 if (strcmp(s->name, t->name)) continue;
                 uint64_t n = (s->end - s->begin) / s->size;
                 unsigned char x[8], y[4];
                 CHECK(n == (t->end - t->begin) / 4);
                 for (uint64_t v = 0; v < n; v++) {
-                    read_at(s->shard->fd, dir, x, s->size, s->begin + v * s->size);
-                    read_at(t->shard->fd, dir, y, 4, t->begin + 4*v);
-                    if (decode(s->dtype, x) != decode(F32, y)) CHECK(!"the same value");
+                    file_read_at(s->shard->fd, dir, x, s->size, s->begin + v * s->size);
+                    file_read_at(t->shard->fd, dir, y, 4, t->begin + 4*v);
+                    if (dtype_decode(s->dtype, x) != dtype_decode(F32, y)) CHECK(!"the same value");
                 }
             }
-        files_close(&a);
-        files_close(&b);
+        weights_close(&a);
+        weights_close(&b);
         model_free(&m);
     }
     remove_all(in("back"));
@@ -334,9 +334,9 @@ static void test_rows_of_heads_become_rows_of_queries_keys_values(void) {
     Entry e = {.rows = 12, .cols = 3, .n = 36, .layout = BY_HEAD, .heads = 2, .head_dim = 2};
     static const int ours[12] = {0, 1, 4, 5, 8, 9, 2, 3, 6, 7, 10,
                                  11};   // stored q0 k0 v0 q1 k1 v1, two rows each
-    for (size_t row = 0; row < 12; row++) CHECK(place(&e, 3*row + 2) == 3*(size_t)ours[row] + 2);
+    for (size_t row = 0; row < 12; row++) CHECK(entry_place(&e, 3*row + 2) == 3*(size_t)ours[row] + 2);
     e.layout = TRANSPOSED;                                             // (12, 3) stored, (3, 12) ours
-    CHECK(place(&e, 0) == 0 && place(&e, 1) == 12 && place(&e, 3) == 1 && place(&e, 35) == 35);
+    CHECK(entry_place(&e, 0) == 0 && entry_place(&e, 1) == 12 && entry_place(&e, 3) == 1 && entry_place(&e, 35) == 35);
 }
 
 // --------------------------------------------------------------------------------------------- hostile files
@@ -566,11 +566,11 @@ static void test_every_field_of_a_configuration_is_checked(void) {
             "scale_attn_by_inverse_layer_idx");
     #undef REFUSED
     Config c;
-    CHECK(failed_with(checkpoint_config(&c, in("nowhere")), EX_NOINPUT, "config.json: No such file"));
+    CHECK(failed_with(config_load(&c, in("nowhere")), EX_NOINPUT, "config.json: No such file"));
     CHECK(unlink(in("bad/config.json")) == 0 && folder_make(in("bad/config.json")) == 0);
-    CHECK(failed_with(checkpoint_config(&c, in("bad")), EX_NOINPUT, "config.json: not a regular file"));
+    CHECK(failed_with(config_load(&c, in("bad")), EX_NOINPUT, "config.json: not a regular file"));
     CHECK(rmdir(in("bad/config.json")) == 0 && mkfifo(in("bad/config.json"), 0600) == 0);
-    CHECK(failed_with(checkpoint_config(&c, in("bad")), EX_NOINPUT, "config.json: not a regular file"));
+    CHECK(failed_with(config_load(&c, in("bad")), EX_NOINPUT, "config.json: not a regular file"));
     remove_all(in("bad"));
 }
 
