@@ -77,6 +77,9 @@ static inline void *allocate(size_t count, size_t size) {
     return p;
 }
 
+static inline int    min_int(int a, int b)         { return a < b ? a : b; }
+static inline size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
+
 // Makes room in *array (of *capacity things of size bytes) for at least need of them. 0, or -1 after fail().
 static inline int reserve(void *array, size_t *capacity, size_t need, size_t size) {
     void *old, *p;

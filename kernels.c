@@ -45,8 +45,6 @@ __attribute__((const)) float sqrtf(float);        // sets no errno, so that loop
 #define R_ABS          fabsf
 #endif
 
-static int min_int(int a, int b) { return a < b ? a : b; }
-
 // ------------------------------------------------------------------------------------ memory
 
 int kernels_init(const char *isa_name) {

@@ -130,10 +130,7 @@ static int command_tokenize(void) {
 
 static int command_inspect(void) {
     static const char *const act[] = {"gelu", "gelu (tanh)", "silu"};
-    static Tensor list[MAX_TENSORS];
     Model m = {0};
-    Params p;
-    int count;
     char sha256[65], path[4096];
     if (!opt.model.n) return fail(EX_USAGE, "--model is needed");
     if (checkpoint_load(&m, opt.model.item[0], LOAD_AS_STORED) < 0) return -1;
@@ -150,8 +147,8 @@ static int command_inspect(void) {
     printf("training 4096 rows at a time takes %.2f GiB, with --recompute %.2f\n",
            (double)model_bytes(c, 4096, 4096, TRAINING) / 1073741824.0,
            (double)model_bytes(c, 4096, 4096, RECOMPUTING) / 1073741824.0);
-    params_layout(&p, c, NULL, list, &count);
-    for (int k = 0; k < count; k++) {
+    const Tensor *list = m.tensor;
+    for (int k = 0; k < m.num_tensors; k++) {
         float *host = allocate(list[k].size, sizeof *host), low, high;
         if (!host) return model_free(&m), -1;
         kernels_read(host, m.params_memory + list[k].offset, list[k].size);

@@ -204,12 +204,13 @@ static double batch_pairs(const Batch *b) {
 }
 
 static double block_weights(const Config *c) {                        // of all layers' matrices
-    const double outputs = (double)qkv_width(c) + (double)att_width(c) + (double)fc_width(c) + c->hidden;
+    const double outputs = (double)model_qkv_width(c) + (double)model_att_width(c)
+                         + (double)model_fc_width(c) + c->hidden;
     return c->num_layers * (double)c->channels * outputs;
 }
 // floating-point operations of the matrix products in a forward and backward: 2 for each multiply-add
 static double step_flops(const Config *c, const Batch *b) {
-    double C = c->channels, AW = (double)att_width(c), scored = 0;
+    double C = c->channels, AW = (double)model_att_width(c), scored = 0;
     for (int t = 0; t < b->T; t++) scored += !c->reward && b->target[t] >= 0;
     return 6 * b->T * block_weights(c) + 6 * scored * C * c->vocab_size        // forward, dX, dW
          + 14 * c->num_layers * AW * batch_pairs(b);                  // two products forward, five backward
@@ -344,7 +345,7 @@ static Linear linear(const Model *m, int l, int i) {
     const Block *p = &m->params.block[l], *g = &m->grads.block[l];
     real *dy = s->dres;
     const int C = c->channels, F = c->hidden;
-    const int QO = (int)qkv_width(c), AW = (int)att_width(c), FO = (int)fc_width(c);
+    const int QO = (int)model_qkv_width(c), AW = (int)model_att_width(c), FO = (int)model_fc_width(c);
     const size_t rows = LOGITS_ROWS * (size_t)c->vocab_size, drows = rows + LOGITS_ROWS * (size_t)C;
     switch (i) {
     case QKV:     return (Linear){C, QO, a->ln1, p->qkvw, p->qkvb, a->qkv, s->b, g->qkvw, g->qkvb, s->dwide};
@@ -352,7 +353,7 @@ static Linear linear(const Model *m, int l, int i) {
     case FC:      return (Linear){C, FO, a->ln2, p->fcw, p->fcb, a->fc, s->b, g->fcw, g->fcb, s->dwide};
     case PROJ:    return (Linear){F, C, a->act, p->projw, p->projb, s->b, s->dact, g->projw, g->projb, dy};
     default: {
-        Linear x = {.C = C, .OC = c->vocab_size, .w = output_matrix(m), .out = s->logits, .dout = s->logits};
+        Linear x = {.C = C, .OC = c->vocab_size, .w = model_output_matrix(m), .out = s->logits, .dout = s->logits};
         if (s->logits) x.inp = s->logits + rows, x.dinp = s->logits + drows;
         x.dw = c->tied ? m->tied_memory : m->grads.unembed;
         return x;
@@ -370,7 +371,7 @@ static double layer_work(const Model *m, const Batch *s, int kind, int back, int
     *streams = kind > ATTENTION && kind != LOGP;
     for (int b = 0; b < s->B; b++) rows += c->pooling == POOL_MEAN ? s->text[b].len : 1;
     switch (kind) {
-    case ATTENTION:   return (back ? 10 : 4) * L * (double)att_width(c) * batch_pairs(s);
+    case ATTENTION:   return (back ? 10 : 4) * L * (double)model_att_width(c) * batch_pairs(s);
     case EMBED:       return 4 * (back ? 3 + 2*c->learned_positions : 2 + c->learned_positions) * T*C;
     case NORM:        return 4 * (back ? 4 : 2) * (2*LTC + T*C);
     case HEAD_NORM:   return 4 * c->qk_norm * 3 * L*T*heads * c->head_dim;
@@ -398,7 +399,7 @@ static void block_layer(const Model *m, const Batch *s, int kind, int back, int 
     const BlockActs *a = &w->block[l];
     const Block *p = &m->params.block[l], *g = &m->grads.block[l];
     const int T = s->T, C = c->channels, NH = c->num_heads, NKV = c->num_kv_heads, HD = c->head_dim;
-    const int F = c->hidden, QO = (int)qkv_width(c), half = c->rotary_dims / 2, rms = c->rms_norm;
+    const int F = c->hidden, QO = (int)model_qkv_width(c), half = c->rotary_dims / 2, rms = c->rms_norm;
     const real *sine = m->rope_memory + (size_t)c->max_positions*half;
     real *y = l + 1 < c->num_layers ? w->block[l+1].res : w->res;
     const Linear x = linear(m, l, kind);

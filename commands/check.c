@@ -306,13 +306,12 @@ static int parameter_slope(double *slope, Model *m, const Sample *s, size_t at, 
  * 0.003 if that is more; -1 where the model has no such tensor.  Returns how many parameters were tried, or
  * -1 after fail().                                                                                         */
 static int gradcheck(double *worst, Model *m, const Sample *s, int samples) {
-    static Tensor list[MAX_TENSORS];
+    const Tensor *list = m->tensor;
+    const int count = m->num_tensors;
     const Config *c = &m->config;
     const size_t C = (size_t)c->channels;
-    Params p;
     double loss, slope = 0;
-    int count, tried = 0;
-    params_layout(&p, c, NULL, list, &count);
+    int tried = 0;
     for (int i = 0; i < NUM_KINDS; i++) worst[i] = -1;
     for (int k = 0; k < count; k++) {                       // weights under which every layer matters
         float *host = allocate(list[k].size, sizeof *host);

@@ -154,21 +154,17 @@ static Config small_model(Family family) {
 
 // A model whose weights are so large that its texts differ.
 static void start_model(Model *m, Config c) {
-    Tensor *list = allocate(MAX_TENSORS, sizeof *list);
-    Params p;
-    int count;
-    if (!list || model_init(m, c) < 0) {
+    if (model_init(m, c) < 0) {
         fprintf(stderr, "%s\n", error_text);
         exit(1);
     }
-    params_layout(&p, &m->config, NULL, list, &count);
-    for (int k = 0; k < count; k++) {
+    const Tensor *list = m->tensor;
+    for (int k = 0; k < m->num_tensors; k++) {
         for (size_t i = 0; i < list[k].size; i++) {
             const double x = 0.3 * random_normal(3, STREAM_TEST, (uint64_t)k, i);
             m->params_memory[list[k].offset + i] = (float)(list[k].kind == KIND_ONE ? 1 + x : x);
         }
     }
-    free(list);
 }
 
 // Prompts, some longer than a block of rows in attention, one near the last position.

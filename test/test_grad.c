@@ -38,13 +38,11 @@ static double worst_gradient(Config c) {
     Model m;
     real dreward[4], dlogp[19], logp[19];
     double worst = 0;
-    static Tensor list[MAX_TENSORS];
-    Params p;
-    int count;
     if (model_init(&m, c) < 0 || model_init_training(&m) < 0 || model_reserve(&m, 19, 4) < 0) return 1e9;
     for (size_t i = 0; i < m.num_params; i++)
         m.params_memory[i] = 0.3 * random_normal(7, STREAM_TEST, 0, i);
-    params_layout(&p, &c, NULL, list, &count);
+    const Tensor *list = m.tensor;
+    const int count = m.num_tensors;
     for (int k = 0; k < count; k++)
         if (list[k].kind == KIND_ONE)
             for (size_t i = 0; i < list[k].size; i++) m.params_memory[list[k].offset + i] += 1;

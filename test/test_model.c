@@ -39,11 +39,8 @@ static Config (*const family[])(int reward, Pooling pooling) = {neox, llama, gpt
 enum { FAMILIES = 4, MAX_ROWS = 1200, MAX_TEXTS = 32 };
 
 static void set_weights(Model *m, double sd) {                        // all drawn, biases and head too
-    static Tensor list[MAX_TENSORS];
-    Params p;
-    int count;
-    params_layout(&p, &m->config, NULL, list, &count);
-    for (int k = 0; k < count; k++)
+    const Tensor *list = m->tensor;
+    for (int k = 0; k < m->num_tensors; k++)
         for (size_t i = 0; i < list[k].size; i++) {
             double x = sd * random_normal(3, STREAM_TEST, (uint64_t)k, i);
             m->params_memory[list[k].offset + i] = (float)(list[k].kind == KIND_ONE ? 1 + x : x);
@@ -570,7 +567,7 @@ static double run_text(Model *m, const int *ids, int n, float *logits) {
     score(m, &b, &one);
     for (int t = 0; t < n && !m->config.reward; t++) sum += one.logp[t];
     if (logits)
-        matmul_forward(logits, m->acts.lnf, output_matrix(m), NULL, n, m->config.channels,
+        matmul_forward(logits, m->acts.lnf, model_output_matrix(m), NULL, n, m->config.channels,
                        m->config.vocab_size);
     pack_free(&p);
     return sum;
