@@ -262,8 +262,8 @@ static void recompute(Kept *out, Model *m, const Prompt *p, int sample, const Sa
 }
 
 static void test_a_completion_from_the_cache_is_that_of_full_recomputation(void) {
-    static const Family families[] = {FAMILY_NEOX, FAMILY_GPT2, FAMILY_LLAMA, FAMILY_QWEN2,
-                                      FAMILY_QWEN3};
+    static const Family family[] = {FAMILY_NEOX, FAMILY_GPT2, FAMILY_LLAMA, FAMILY_QWEN2,
+                                    FAMILY_QWEN3};
     Prompts p;
     make_prompts(&p);
     int finished[4] = {0};
@@ -271,7 +271,7 @@ static void test_a_completion_from_the_cache_is_that_of_full_recomputation(void)
         const Sampling s = varied_sampling(k % 3);
         Model m;
         Texts have;
-        start_model(&m, small_model(families[k / 6]));
+        start_model(&m, small_model(family[k / 6]));
         kernels_precision(k / 3 % 2);
         make_texts(&have, &m, p.prompt, &s);
         CHECK(!m.packed_memory);
