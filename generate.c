@@ -44,7 +44,7 @@ typedef struct {
     const char *const *stop;            // (num_stop) strings that end a text before them; not ""
 } Sampling;
 
-typedef struct {
+typedef struct {                        // a text to be completed
     uint64_t id;                        // chooses its random numbers
     const int *token;
     int len;                            // > 0
@@ -52,7 +52,7 @@ typedef struct {
 
 typedef enum { GOING, FINISH_EOS, FINISH_LENGTH, FINISH_STOP } Finish;
 
-typedef struct {
+typedef struct {                        // a text that was drawn, or is being drawn
     int prompt, sample;                 // which prompt's, and which one of its n
     Finish finish;
     const int *token;                   // (n) drawn, with the one that ended it
@@ -141,7 +141,7 @@ static void penalise(float *x, char *seen, const int *token, int n, float r) {
 static int most_probable(const float *x, int V) {
     int best = 0, finite = 1;
     for (int v = 0; v < V; v++) {
-        finite &= x[v] - x[v] == 0;
+        finite &= x[v] - x[v] == 0;                         // NaN and infinities give NaN
         best = x[v] > x[best] ? v : best;
     }
     return finite ? best : -1;
@@ -160,7 +160,7 @@ static double keep_tokens(float *weight, const float *x, int V, int last, double
 }
 
 // The last token of the order that top-k and top-p leave, or -1: they leave all.  Top-p is of what
-// top-k left: the first tokens that have this part of it (Holtzman et al. 2020).
+// top-k left, whose weights alone remain: the first tokens with this part (Holtzman et al. 2020).
 static int last_token(const Sampling *s, const float *x, float *weight, int V, int *heap) {
     const int k = s->top_k && s->top_k < V ? s->top_k : V;
     int last = -1;
@@ -210,7 +210,7 @@ static int sample_token(const float *logits, int V, const Sampling *s, const Pro
     const int last = last_token(s, w->x, w->weight, V, w->heap);
     const double sum = keep_tokens(w->weight, w->x, V, last, s->min_p);
 
-    const uint64_t step = (p->id << 20) + (uint64_t)sample;
+    const uint64_t step = (p->id << 20) + (uint64_t)sample;           // n is at most 2^20
     const uint64_t u = random_u64(s->seed, STREAM_SAMPLE, step, (uint64_t)i);
     const double uniform = (double)(u >> 11) * 0x1p-53;               // in [0, 1)
     return token_at_sum(w->weight, V, uniform * sum, best);
@@ -253,9 +253,9 @@ typedef struct {
 
     Branch *branch;                     // (num_branches) begun and not handed over, in order
     size_t num_branches, capacity;
-    Root *root;                         // (batch)
-    KeyCache *own;                      // (batch) by slot: of the drawn tokens
-    int *free_slot, num_free;           // (batch)
+    Root *root;                         // (batch) of prompts
+    KeyCache *own;                      // (batch) by slot: of the drawn tokens but the newest
+    int *free_slot, num_free;           // (batch) the slots that are free
 
     // a forward: T token rows in S segments
     int *token, *position;              // (T)
@@ -265,7 +265,7 @@ typedef struct {
     int *root_of;                       // (S) the Root of a prompt
     float *logits, *lse;                // (batch, V), (batch)
 
-    Draw *draw;                         // (num_draws), at most batch
+    Draw *draw;                         // (num_draws) tokens to be drawn next, at most batch
     int num_draws;
     SampleWork *work;                   // (threads)
 } Generator;
@@ -278,6 +278,11 @@ static void branch_free(Branch *b) {
     buffer_free(&b->bytes);
 }
 
+static void root_free(Root *root) {
+    cache_free(&root->cache);
+    free(root->logits);
+}
+
 static void sample_work_free(SampleWork *w) {
     free(w->x);
     free(w->weight);
@@ -287,12 +292,13 @@ static void sample_work_free(SampleWork *w) {
 
 static void generator_free(Generator *g) {
     for (size_t i = 0; i < g->num_branches; i++) branch_free(&g->branch[i]);
-    for (int i = 0; g->root && i < g->s->batch; i++) {
-        cache_free(&g->root[i].cache);
-        free(g->root[i].logits);
+    for (int i = 0; i < g->s->batch; i++) {
+        if (g->root) root_free(&g->root[i]);
+        if (g->own) cache_free(&g->own[i]);
     }
-    for (int i = 0; g->own && i < g->s->batch; i++) cache_free(&g->own[i]);
-    for (int i = 0; g->work && i < g->threads; i++) sample_work_free(&g->work[i]);
+    for (int i = 0; i < g->threads; i++) {
+        if (g->work) sample_work_free(&g->work[i]);
+    }
     free(g->branch);
     free(g->root);
     free(g->own);
@@ -460,7 +466,7 @@ static int room_for(const Generator *g, int prompt) {
     return room < g->s->max_new_tokens ? room : g->s->max_new_tokens;
 }
 
-// The completion gets its drawn token; if that ended it, its slot is free.
+// The completion gets its drawn token; if that ends it, its slot is free.
 static int append_token(Generator *g, const Draw *d) {
     Branch *b = &g->branch[d->branch];
     Completion *c = &b->c;
