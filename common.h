@@ -171,12 +171,6 @@ static inline void random_permutation(uint32_t *p, uint32_t n, uint64_t seed, ui
 
 // ------------------------------------------------------------------------------ the floating-point contract
 
-#ifdef MORE_DOUBLE            // the layers in double, for checking gradients against finite differences
-typedef double real;
-#else
-typedef float real;
-#endif
-
 /* A fused multiply-add is one rounding of a*b + c.  Where the hardware has it we use it; elsewhere this is
  * the definition: the product of two floats is exact in double, the sum is rounded to odd, then once to float
  * (Boldo and Melquiond 2008).                                                                              */

@@ -9,7 +9,7 @@
  * heads, HD head size, V vocabulary.                                                                       */
 #ifndef KERNELS_H
 #define KERNELS_H
-#include "common.h"
+#include "tensor.h"
 
 // The layers come from another object, linked: kernels.c compiled by itself, or other hardware's.
 #ifdef MORE_CUDA
@@ -24,11 +24,6 @@ typedef enum { POOL_LAST, POOL_EOS, POOL_MEAN } Pooling;
  */
 typedef struct { int start, len, parent; } Segment;
 typedef struct { int first, len, pooled; } Text;            // an answer's content rows; the row scored
-
-/* With bf16 operands a weight gradient sums its rows in blocks: block i of `count` holds rows start[i] ..
- * start[i+1]-1, at most 32.  They start again with every group, so that they do not depend on the
- * micro-batch.  NULL: 32 each, from row 0.                                                                 */
-typedef struct { const int *start; int count; } RowBlocks;
 
 // ---- the machine
 
