@@ -488,7 +488,8 @@ void matmul_packed_forward(real *out, const real *inp, const real *packed, const
 INLINE void rotary_head_body(const int hw, real *x, const real *cosine, const real *sine,
                              real sign, int half) {
     for (int i = 0; i < half; i++) {
-        const real a = x[i], b = x[i + half], s = sign * sine[i];
+        const real a = x[i], b = x[i + half];
+        const real s = sign * sine[i];
         x[i]        = R_FMA(-b, s, a * cosine[i]);
         x[i + half] = R_FMA(a, s, b * cosine[i]);
     }
@@ -556,8 +557,8 @@ static Heads heads_of(int NH, int NKV, int HD) {
         .scale = 1 / R_SQRT((real)HD),
     };
 }
-// where in a row of qkv a head's query, key and value begin; h counts query heads, kv
-// key/value heads
+
+// where in a row of qkv a head's query, key and value begin; h is a query head, kv a key/value head
 static int    kv_head(const Heads *n, int h)   { return h / (n->NH / n->NKV); }
 static size_t query_at(const Heads *n, int h)  { return (size_t)(h * n->HD); }
 static size_t key_at(const Heads *n, int kv)   { return (size_t)((n->NH + kv) * n->HD); }
@@ -606,8 +607,8 @@ int attention_reserve(int keys) {
     return attention_work_memory ? 0 : -1;
 }
 
-// Pairs of a query and a key that forward computes for a segment of `len` rows behind `before` rows
-// of its path: each row of a block meets all keys up to the block's last.
+// Pairs of a query and a key that forward computes for a segment of `len` rows behind `before`
+// rows of its path: each row of a block meets all keys up to the block's last.
 double attention_pairs(int before, int len) {
     double pairs = 0;
     for (int i = 0; i < len; i += ROWS) {
@@ -662,7 +663,7 @@ static void product_atb(real *c, size_t ldc, const real *a, size_t lda, const re
 }
 
 /* S(rows, keys) in place -> E = exp(scale S - m), m the row's maximum, and 0 beyond the row's
- * own key. With l = sum E:  inverse(rows) = 1/l, so that P = E inverse;  lse = m + log l, one
+ * own key.  With l = sum E: inverse(rows) = 1/l, so that P = E inverse; lse = m + log l, one
  * number a row, lse_stride apart.
  */
 INLINE void softmax_rows_body(const int hw, real *S, real *inverse, real *lse, size_t lse_stride,
@@ -714,8 +715,10 @@ VARIANTS(softmax_rows_back,
 // out and lse of query head h of a block of rows
 static void attention_block_forward(real *out, real *lse, const real *qkv, const QueryBlock *b,
                                     int h, const Heads *n) {
-    const int rows = b->rows, keys = b->keys, HD = n->HD, kv = kv_head(n, h);
-    const size_t W = n->W, OW = n->OW, first = (size_t)b->start, ld = (size_t)keys;
+    const int rows = b->rows, keys = b->keys;
+    const int HD = n->HD, kv = kv_head(n, h);
+    const size_t W = n->W, OW = n->OW;
+    const size_t first = (size_t)b->start, ld = (size_t)keys;
     const real *Q = qkv + first*W + query_at(n, h);
     const real *K = qkv + key_at(n, kv), *V = qkv + value_at(n, kv);  // of token row 0
     real *O = out + first*OW + query_at(n, h);
@@ -761,12 +764,16 @@ void attention_forward(real *out, real *lse, const real *qkv, const Segment *seg
 static void attention_block_backward(real *dqkv, const real *dout, const real *out,
                                      const real *lse, const real *qkv, const QueryBlock *b, int h,
                                      const Heads *n) {
-    const int rows = b->rows, keys = b->keys, HD = n->HD, kv = kv_head(n, h);
-    const size_t W = n->W, OW = n->OW, first = (size_t)b->start, ld = (size_t)keys;
+    const int rows = b->rows, keys = b->keys;
+    const int HD = n->HD, kv = kv_head(n, h);
+    const size_t W = n->W, OW = n->OW;
+    const size_t first = (size_t)b->start, ld = (size_t)keys;
     const size_t q = first*W + query_at(n, h), o = first*OW + query_at(n, h);
-    const real *Q = qkv + q, *O = out + o, *dO = dout + o;
+    const real *Q = qkv + q;
     const real *K = qkv + key_at(n, kv), *V = qkv + value_at(n, kv);  // of token row 0
-    real *dQ = dqkv + q, *dK = dqkv + key_at(n, kv), *dV = dqkv + value_at(n, kv);
+    const real *O = out + o, *dO = dout + o;
+    real *dQ = dqkv + q;
+    real *dK = dqkv + key_at(n, kv), *dV = dqkv + value_at(n, kv);
     real *S = attention_work(0), *dP = attention_work(1);
 
     // pass 1: S = Q K' again;  forward: O = P V, so dP = dO V'
@@ -808,7 +815,8 @@ void attention_backward(real *dqkv, const real *dout, const real *out, const rea
     kernels_zero(dqkv, (size_t)T * heads.W);
     PARALLEL_FOR_TASKS
     for (int task = 0; task < S * NKV; task++) {
-        const int root = task / NKV, kv = task % NKV, share = NH / NKV;
+        const int root = task / NKV, kv = task % NKV;
+        const int share = NH / NKV;               // the query heads of a key/value head
         if (seg[root].parent >= 0) continue;      // the root's task does the group
         const int end = group_end(seg, S, root);
         for (int h = kv * share; h < (kv + 1) * share; h++) {
@@ -874,8 +882,7 @@ void cache_append(const CachePath *path, const real *qkv, const Segment *seg, in
                   int NH, int NKV, int HD) {
     const Heads n = heads_of(NH, NKV, HD);
     const size_t NR = (size_t)tile->fp32.NR, D = (size_t)HD;
-    const int T = seg[S-1].start + seg[S-1].len;
-    PARALLEL_FOR_IF((size_t)T * n.W)
+    PARALLEL_FOR_IF((size_t)(seg[S-1].start + seg[S-1].len) * n.W)    // all rows
     for (int task = 0; task < S * NKV; task++) {
         const int s = task / NKV, kv = task % NKV;
         const KeyCache *c = path[s].own;
@@ -908,7 +915,9 @@ static void product_panels(real *c, size_t ldc, const real *a, size_t lda, const
  */
 static void decode_rows(real *out, const real *qkv, const CachePath *path, int layer, int t,
                         int rows, int h, const Heads *n) {
-    const int HD = n->HD, NKV = n->NKV, kv = kv_head(n, h), shared = path[t].before->len;
+    const int HD = n->HD, NKV = n->NKV;
+    const int kv = kv_head(n, h);
+    const int shared = path[t].before->len;
     const CacheHead before = cache_head(path[t].before, layer, kv, NKV, HD);
     const real *Q = qkv + (size_t)t*n->W + query_at(n, h);
     real *O = out + (size_t)t*n->OW + query_at(n, h);
@@ -957,7 +966,8 @@ void attention_decode(real *out, const real *qkv, const CachePath *path, int lay
     const Heads heads = heads_of(NH, NKV, HD);
     PARALLEL_TASKS_IF((size_t)T * heads.OW * (size_t)path[0].before->len)
     for (int task = 0; task < T * NH; task++) {
-        const int t = task / NH, h = task % NH, rows = rows_together(path, t, T);
+        const int t = task / NH, h = task % NH;
+        const int rows = rows_together(path, t, T);
         if (rows > 0) decode_rows(out, qkv, path, layer, t, rows, h, &heads);
     }
 }
@@ -1070,7 +1080,8 @@ void gated_backward(real *dinp, const real *dout, const real *inp, Activation ki
     const size_t n = (size_t)F;
     PARALLEL_FOR
     for (int t = 0; t < T; t++) {
-        const real *gate = inp + (size_t)t*2*n, *up = gate + n, *d = dout + (size_t)t*n;
+        const real *gate = inp + (size_t)t*2*n, *up = gate + n;
+        const real *d = dout + (size_t)t*n;
         real *dgate = dinp + (size_t)t*2*n, *dup = dgate + n;
         multiply_piece(dup, d, up, n);                                // dact, for the next line
         act_back_piece(dgate, dup, gate, kind, n);
@@ -1190,7 +1201,9 @@ static RowBlocks blocks_of_chunk(const RowBlocks *blocks, int block, int chunk) 
 void logp_backward(real *dinp, real *dw, real *logp, const real *dlogp, const real *inp,
                    const real *w, const int *row, const int *target, int n, int C, int V,
                    real *work, int chunk, const RowBlocks *blocks) {
-    real *logits = work, *rows = logits + (size_t)chunk*V, *drows = rows + (size_t)chunk*C;
+    real *logits = work;                                              // (chunk, V)
+    real *rows = logits + (size_t)chunk*V;                            // (chunk, C)
+    real *drows = rows + (size_t)chunk*C;                             // (chunk, C)
     int block = 0, m;
     for (int first = 0; first < n; first += m) {
         RowBlocks part = {NULL, 0};

@@ -87,20 +87,27 @@ typedef struct {
     real *head;                               // (C); only in a reward model
 } Params;
 
-/* What is to be known of a tensor: where it is, how it starts, whether weight decay applies
- * (to matrices and the reward head, not to norms and biases).
- */
-typedef enum { KIND_EMBED, KIND_MATRIX, KIND_OUT, KIND_ONE, KIND_ZERO, KIND_HEAD } TensorKind;
+// What a tensor is, for its first values.
+typedef enum {
+    KIND_EMBED,                               // an embedding, or the output matrix
+    KIND_MATRIX,                              // a linear layer that reads the residual stream
+    KIND_OUT,                                 // one that writes to it
+    KIND_ONE,                                 // a norm's gains
+    KIND_ZERO,                                // biases
+    KIND_HEAD,                                // the reward head
+    NUM_TENSOR_KINDS
+} TensorKind;
+
 typedef struct {
-    size_t offset, size;                      // in numbers, from the block's start
-    TensorKind kind;                          // KIND_OUT: a matrix that writes to the residual stream
-    int decay;                                // yes or no
-    int fan_in;                               // of matrices: the numbers a product sums
+    size_t offset, size;                      // in numbers, from the start of params_memory
+    TensorKind kind;
+    int decay;                                // yes: weight decay applies; not to gains and biases
+    int fan_in;                               // of a matrix: how many numbers an output sums
 } Tensor;
 
 // ------------------------------------------------------------------------------- activations
 
-// What a block computes in forward and backward reads.
+// What a block's forward computes and its backward reads.
 typedef struct {
     real *res;                                // (T, C) the block's input
     real *ln1, *mean1, *rstd1;                // (T, C), (T), (T)
@@ -117,11 +124,12 @@ typedef struct {
     real *res;                                // (T, C) the last block's output
     real *lnf, *meanf, *rstdf;                // (T, C), (T), (T)
     real *pooled, *reward;                    // (B, C), (B)
-    real *logits;                             // (LOGITS_ROWS, V + 2C): logits, rows, their gradients
-    real *a, *b;                              // (T, max(C, NH HD)), (T, C): scratch
-    real *dres;                               // (T, C) backward: the gradient of the residual stream
-    real *dwide;                              // (T, max(QO, FC)) backward: of qkv, of fc
-    real *dact;                               // (T, max(F, NH HD)) backward: of act, of att
+    real *logits;                             // (LOGITS_ROWS, V + 2C): scratch of logp_backward
+    real *a;                                  // (T, max(C, NH HD)) attention's output; backward: dz
+    real *b;                                  // (T, C) feed-forward's output; backward: of the norms
+    real *dres;                               // (T, C) gradient of the residual stream
+    real *dwide;                              // (T, max(QO, FC)) of fc, then of qkv
+    real *dact;                               // (T, max(F, NH HD)) of act, then of att
 } Acts;
 
 enum { LOGITS_ROWS = 512 };                   // rows whose logits exist at one time
@@ -207,7 +215,7 @@ int  model_logp(Model *m, const Batch *s, real *logp);
 void model_logits(Model *m, const int *row, int n, real *logits, real *lse);
 real *model_output_matrix(const Model *m);        // (V, C)
 
-// backward of each micro-batch after its forward; zero before a step's first, finish after its last
+// backward of each micro-batch, after its forward; zero and finish are called once a step
 void model_zero_grads(Model *m);
 int  model_backward(Model *m, const Batch *s, const real *dreward, const real *dlogp, real *logp);
 void model_finish_grads(Model *m);
@@ -905,7 +913,8 @@ static void reward_backward(Model *m, const Batch *s, real *dlnf, const real *dr
 int model_backward(Model *m, const Batch *s, const real *dreward, const real *dlogp, real *logp) {
     const Config *c = &m->config;
     const Params *p = &m->params, *g = &m->grads;
-    const int T = s->T, C = c->channels, L = c->num_layers;
+    const int T = s->T, C = c->channels;
+    const int L = c->num_layers;
     Acts *a = &m->acts;
 
     // forward: h = norm(x_L) went to the output matrix or the reward head
