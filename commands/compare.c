@@ -259,6 +259,7 @@ typedef struct {
     Buffer quoted;                      // the running prompt, whole, as JSON
 } Writing;
 
+// The n tokens go to the end of d's; out is where they are.
 static int append_tokens(Dataset *d, Span *out, const int *token, int n) {
     const size_t need = d->num_tokens + (size_t)n;
     if (reserve(&d->token, &d->token_capacity, need, sizeof *d->token) < 0) return -1;
@@ -268,7 +269,7 @@ static int append_tokens(Dataset *d, Span *out, const int *token, int n) {
     return 0;
 }
 
-// Prompt k becomes a record of what is drawn, as the model was given it, still without answers.
+// Prompt k becomes a record of what is drawn, for as many completions as follow.
 static int keep_prompt(Writing *x, int k) {
     const Prompt *cut = &x->prompts->cut[k];
     const Span *whole = &x->prompts->whole[k];
@@ -280,6 +281,7 @@ static int keep_prompt(Writing *x, int k) {
     if (tokenizer_decode(x->t, token, (size_t)whole->len, &text) < 0) goto done;
     if (json_quote(&x->quoted, text.data ? text.data : "", text.len) < 0) goto done;
 
+    // the record of the file, but with the cut prompt and no answers
     Record r = x->file->record[cut->id];
     r.first = (int)d->num_answers;
     r.count = 0;
@@ -324,7 +326,8 @@ static int keep_completion(void *context, const Completion *c) {
     return 0;
 }
 
-// What m says of the good answers of the file of prompts, if it has any.
+// How probable the good answers of the file of prompts are under w's model m, if there are any.  The
+// file is read again: here it is cut as `more eval` does, and was not for completions.
 static int read_answers(Writer *w, Model *m, const Tokenizer *t) {
     if (w->kind != DATA_COMPLETION && w->kind != DATA_PAIR && w->kind != DATA_POINT) return 0;
     Dataset d = {0};
@@ -506,6 +509,7 @@ static int check_judging(void) {
 
 // --------------------------------------------------------------------------------- more bestof
 
+// A completion with its reward as a line.
 static int append_judged(Buffer *out, const Writer *w, const Written *c) {
     if (buffer_append(out, w->rows.data + c->row, c->row_len) < 0) return -1;
     return buffer_printf(out, ",\"reward\":%.9g,\"sample\":%d}\n", c->reward, c->sample);
@@ -598,6 +602,7 @@ static double distinct(const Writer *w, int n, uint64_t *gram) {
     return (double)different / (double)count;
 }
 
+// Do both writers complete the prompt of completion i by the same text?
 static int same_completion(const Writer *w, const Writer *first, size_t i) {
     const Written *a = &w->written[i], *b = &first->written[i];
     if (a->row_len != b->row_len) return 0;
@@ -645,6 +650,7 @@ static const Quantity quantities[] = {
 };
 _Static_assert(sizeof quantities / sizeof *quantities == NUM_QUANTITIES, "a row for each quantity");
 
+// Is there this quantity of w, beside the first writer?
 static int has_quantity(const Quantity *q, const Writer *w, const Writer *first) {
     if (q->of_answers && !w->answers.n) return 0;
     if (q->against_first && w == first) return 0;
@@ -773,6 +779,7 @@ static const Column panels[NUM_PANELS][PANEL_COLUMNS] = {
     },
 };
 
+// A number in its column, or - where there is none.
 static void print_cell(const Writer *w, const Column *c) {
     const Estimate *e = &w->estimate[c->quantity];
     const double scale = c->percent ? 100 : 1, value = scale * e->value;
@@ -791,6 +798,7 @@ static void print_cell(const Writer *w, const Column *c) {
     printf("%*s", c->width, text);
 }
 
+// A panel: the heads of its columns, then a line for each writer.
 static void print_panel(int panel, const Writer *writer, int n) {
     const Column *column = panels[panel];
     printf("\n%-16s", "");
@@ -805,6 +813,7 @@ static void print_panel(int panel, const Writer *writer, int n) {
     }
 }
 
+// What is compared, and the panels.
 static void print_comparison(const Writer *writer, int n, const char *reference) {
     static const char *const answers[] = {
         [DATA_COMPLETION] = "answers",
@@ -858,6 +867,7 @@ static int append_numbers(Buffer *out, const Writer *w, const char *name) {
     return buffer_printf(out, "}\n");
 }
 
+// All lines of w in --out: its completions, then its numbers.
 static int append_writer(Buffer *out, const Writer *w, const Writer *first) {
     Buffer name = {0};
     int result = -1;
