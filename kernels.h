@@ -17,7 +17,7 @@
 #endif
 
 typedef enum { ACT_GELU_ERF, ACT_GELU_TANH, ACT_SILU } Activation;
-typedef enum { POOL_LAST, POOL_EOS, POOL_MEAN } Pooling;
+typedef enum { POOL_LAST, POOL_EOS, POOL_MEAN, NUM_POOLINGS } Pooling;
 
 /* A segment is `len` rows from `start`, attending to themselves up to the own row and to all of the parent's
  * path; parent is a segment before it, or -1 for a root.  A root and its descendants are contiguous: a group.

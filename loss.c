@@ -98,10 +98,6 @@ void more_gram(double *M, const float *g, int K, int C);
 void more_min_norm_fw(double *lambda, const double *M, int K);
 void more_min_norm_exact(double *lambda, const double *M, int K);
 
-// MORE's balancing: K data sets of any size as K lists of N items.
-void sampler_fill(uint32_t *index, const uint32_t *size, int K, uint32_t N, uint64_t seed,
-                  uint64_t epoch);
-
 // ------------------------------------------------------------------------------- what losses share
 
 // They do not overflow for either sign of x.
@@ -743,35 +739,5 @@ void more_min_norm_exact(double *lambda, const double *M, int K) {
 
     for (int i = 0; i < K; i++) sum += s.w[i] * s.z[i];
     for (int i = 0; i < K; i++) lambda[i] = s.w[i] * s.z[i] / sum;
-}
-
-// ------------------------------------------------------------------------ the sampler of data sets
-
-// count of 0..n-1 without replacement, each subset equally likely (reservoir sampling, Vitter 1985)
-static void sample_without_replacement(uint32_t *out, uint32_t count, uint32_t n, uint64_t key) {
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t j = i < count ? i : random_below(i + 1, key, STREAM_RESAMPLE, 0, i);
-        if (j < count) out[j] = i;
-    }
-}
-
-/* MORE app. A.3, "Balancing": set i of size[i] items becomes a shuffled list of N items, row i of
- * index (K, N); group n is the n-th item of each list.  A larger set gives a random N of its items;
- * a smaller one is kept whole, as often as it fits, and topped up by a random part of itself, so
- * that the counts of two items differ by at most one.  A function of seed and epoch; the lists do
- * not depend on each other.                                                                      */
-void sampler_fill(uint32_t *index, const uint32_t *size, int K, uint32_t N, uint64_t seed,
-                  uint64_t epoch) {
-    for (int i = 0; i < K; i++) {
-        assert(size[i] > 0);
-        uint32_t *row = index + (size_t)i * N, whole = N - N % size[i];
-        uint64_t key = random_u64(seed, STREAM_RESAMPLE, epoch, (uint64_t)i);
-        for (uint32_t n = 0; n < whole; n++) row[n] = n % size[i];
-        sample_without_replacement(row + whole, N - whole, size[i], key);
-        for (uint32_t n = N; n > 1; n--) {
-            uint32_t j = random_below(n, key, STREAM_ORDER, 0, n), t = row[n-1];
-            row[n-1] = row[j], row[j] = t;
-        }
-    }
 }
 #endif

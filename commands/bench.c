@@ -8,9 +8,9 @@
 #define BENCH_C
 #include "check.c"
 #include "../generate.c"
-#include "../policy.c"
+#include "../objectives.c"
 
-enum { MAX_ROUNDS = 99, MAX_MEASURES = 1024, STAGE_SECONDS = 3, STREAM = 1 << 24,
+enum { MAX_MEASURES = 1024, STAGE_SECONDS = 3, STREAM = 1 << 24,
        LM_ROWS = 256, STEP_PAIRS = 8, REAL_STEPS = 4 };
 
 static const struct Shape {
@@ -227,8 +227,8 @@ static int step_run(Bench *b, const Measure *x) {
         size_t at = s ? run->step_end[s-1] : 0, end = run->step_end[s];
         model_zero_grads(&run->model);
         run->objective = x->objective;
-        run->limit = micro_batch_limit(run, at, end, x->objective->windows);
-        if (x->objective->step(run, at, end, &loss) < 0) return -1;
+        run->limit = micro_batch_limit(run, at, end);
+        if (x->objective->trainer->step(run, at, end, &loss) < 0) return -1;
         model_finish_grads(&run->model);
         o.scale = fmin(1, 1 / (model_grad_norm(&run->model) + 1e-6));
         model_update(&run->model, &o);
@@ -241,20 +241,21 @@ static Measure *add_steps(Bench *b, const char *name, const Objective *o, size_t
     Run *run = &b->run;
     const Config *c = &run->model.config;
     Measure x = {.run = step_run, .first = first, .end = end, .objective = o};
-    run->tokens = 0;
+    run->objective = o;
     for (size_t s = first; s < end; s++) {
         size_t at = s ? run->step_end[s-1] : 0;
-        run->limit = micro_batch_limit(run, at, run->step_end[s], o->windows);
+        run->limit = micro_batch_limit(run, at, run->step_end[s]);
         while (at < run->step_end[s]) {
-            if (!(at = next_micro_batch(run, at, run->step_end[s], o->windows))) return NULL;
+            if (!(at = next_micro_batch(run, at, run->step_end[s]))) return NULL;
             Batch batch = pack_batch(&run->pack);
-            x.work += step_flops(c, &batch), x.pairs += batch.B / 2;
-            for (int t = 0; t < batch.T && o->data && !o->linear; t++)       // the logits are computed twice
+            x.work += step_flops(c, &batch);
+            x.pairs += batch.B / 2;
+            x.tokens += batch.T;
+            for (int t = 0; t < batch.T && o->loss && !o->linear; t++)       // the logits are computed twice
                 x.work += batch.target[t] < 0 ? 0 : 2.0 * c->channels * c->vocab_size;
             if (batch.T > x.T) x.T = batch.T;
         }
     }
-    x.tokens = (int)run->tokens;
     return measure_add(b, x, "%s", name);
 }
 
@@ -316,8 +317,8 @@ static int padded_data(Dataset *p, const Dataset *d, const Item *item, int n) {
 static int plan_both(Run *run, int set, const Item *item, int n) {
     if (padded_data(&run->data[set + 1], &run->data[set], item, n) < 0) return -1;
     for (int i = 0; i < 2*n; i++)
-        if (plan_add(run, i < n ? (Item){set, item[i].record, 0} : (Item){set + 1, i - n, 0}) < 0
-            || ((i + 1) % STEP_PAIRS == 0 && plan_cut(run) < 0)) return -1;
+        if (plan_item(run, i < n ? (Item){set, item[i].record, 0} : (Item){set + 1, i - n, 0}) < 0
+            || ((i + 1) % STEP_PAIRS == 0 && plan_step_ends(run) < 0)) return -1;
     return 0;
 }
 
@@ -475,7 +476,7 @@ static int layer_run(Bench *b, const Measure *x) {
         else norm_forward(a->lnf, a->meanf, a->rstdf, a->res, p->lnfw, p->lnfb, c->norm_eps, rms, T, C);
         break;
     case LOGP:                                              // every row is scored
-        logp_backward(a->b, out.dw, b->run.value, b->run.coef, a->lnf, out.w, m->row_memory,
+        logp_backward(a->b, out.dw, b->run.value, b->run.dvalue, a->lnf, out.w, m->row_memory,
                       m->row_memory + m->T, T, C, c->vocab_size, a->logits, LOGITS_ROWS, NULL);
         break;
     case REWARD_HEAD:
@@ -720,11 +721,11 @@ static void add_generation(Bench *b) {
 static int add_lm(Bench *b) {
     char name[64];
     snprintf(name, sizeof name, "step lm B%d T%d", (int)b->run.step_end[0], LM_ROWS);
-    if (!add_steps(b, name, &objective_lm, 0, 1)) return -1;
+    if (!add_steps(b, name, objective_find("lm"), 0, 1)) return -1;
     add_layers(b);
     int sft = b->num_measures;
-    Measure *x = add_steps(b, "step sft", &policies[POLICY_SFT], 1, 2);
-    if (!x || !(x = add_steps(b, "step dpo", &policies[POLICY_DPO], 1, 2))) return -1;
+    Measure *x = add_steps(b, "step sft", objective_find("sft"), 1, 2);
+    if (!x || !(x = add_steps(b, "step dpo", objective_find("dpo"), 1, 2))) return -1;
     x->than = sft;
     add_generation(b);
     return 0;
@@ -734,7 +735,7 @@ static int add_reward(Bench *b) {
                                         "step reward real padded"};
     const size_t real = (b->run.num_steps - 2) / 2, end[] = {1, 2, 2 + real, 2 + 2*real};
     for (int i = 0, packed = 0; i < (real ? 4 : 2); i++) {
-        Measure *x = add_steps(b, names[i], &objective_reward, i ? end[i-1] : 0, end[i]);
+        Measure *x = add_steps(b, names[i], objective_find("reward"), i ? end[i-1] : 0, end[i]);
         if (!x) return -1;
         if (i % 2) x->than = packed;
         else packed = b->num_measures - 1;
@@ -753,7 +754,7 @@ static Config shape_config(const struct Shape *s, int reward) {
 
 // Random texts; or random pairs, and real ones in the sampler's order, packed and padded. 0, or -1.
 static int plan_make(Bench *b, Dataset *real) {
-    Run *run = &b->run, order = {.data = real, .num_train = 1};
+    Run *run = &b->run, order = {.objective = objective_find("reward"), .data = real, .num_train = 1};
     int V = run->model.config.vocab_size, texts = b->shape->texts / b->slow, pairs = STEP_PAIRS;
     Item item[STEP_PAIRS];
     run->unit = 1;
@@ -761,15 +762,15 @@ static int plan_make(Bench *b, Dataset *real) {
     if (!run->model.config.reward) {
         if (texts < 1) texts = 1;
         if (random_data(&run->data[0], texts, LM_ROWS - 1, 0, V) < 0) return -1;
-        for (int i = 0; i < texts; i++) if (plan_add(run, (Item){0, i, 0}) < 0) return -1;
-        if (plan_cut(run) < 0 || random_data(&run->data[1], pairs, 64, 2, V) < 0) return -1;
-        for (int i = 0; i < pairs; i++) if (plan_add(run, (Item){1, i, 0}) < 0) return -1;
-        return plan_cut(run);
+        for (int i = 0; i < texts; i++) if (plan_item(run, (Item){0, i, 0}) < 0) return -1;
+        if (plan_step_ends(run) < 0 || random_data(&run->data[1], pairs, 64, 2, V) < 0) return -1;
+        for (int i = 0; i < pairs; i++) if (plan_item(run, (Item){1, i, 0}) < 0) return -1;
+        return plan_step_ends(run);
     }
     for (int i = 0; i < pairs; i++) item[i] = (Item){0, i, 0};
     if (random_data(&run->data[0], pairs, 64, 2, V) < 0 || plan_both(run, 0, item, pairs) < 0) return -1;
     if (!real) return 0;
-    int ok = plan_pairs(&order, 0) == 0;
+    int ok = reward_plan(&order) == 0;
     pairs = order.num_steps < REAL_STEPS ? (int)order.num_steps * STEP_PAIRS : REAL_STEPS * STEP_PAIRS;
     if (ok && !pairs) ok = fail(EX_DATAERR, "%s: fewer than %d pairs", real->path, STEP_PAIRS) == 0;
     run->data[2] = *real;
@@ -778,12 +779,14 @@ static int plan_make(Bench *b, Dataset *real) {
     return ok ? 0 : -1;
 }
 
-static void run_free(Run *run) {
-    for (int i = 0; run->data && i < 4; i++) if (i != 2) dataset_free(&run->data[i]);   // 2 is the caller's
-    model_free(&run->model), pack_free(&run->pack);
-    free(run->data), free(run->item), free(run->step_end);
-    free(run->coef), free(run->value), free(run->pooled);
-    memset(run, 0, sizeof *run);
+static void stage_free(Run *run) {
+    for (int i = 0; run->data && i < 4; i++) {
+        if (i != 2) dataset_free(&run->data[i]);            // 2 is the caller's
+    }
+    reward_close(run);
+    policy_close(run);
+    run->objective = NULL;
+    run_free(run);
 }
 
 // Whole steps of a language or reward model and its layers. 0, or -1 after fail().
@@ -791,14 +794,15 @@ static int model_stage(Bench *b, Dataset *real, int reward) {
     Run *run = &b->run;
     Model *m = &run->model;
     Config c = m->config = shape_config(b->shape, reward);
+    run->objective = objective_find(reward ? "reward" : "lm");
     int T = 0, ok = plan_make(b, real) == 0, wanted = ok ? bench_list(b, reward ? add_reward : add_lm) : -1;
     for (int k = 0; k < b->num_measures; k++)
         if (b->measure[k].wanted && b->measure[k].T > T) T = b->measure[k].T;
     if (wanted > 0)
         ok = model_init(m, c) == 0 && model_init_training(m) == 0 && model_random(m, 1) == 0
-          && (!reward || model_random_head(m, 1) == 0) && model_reserve(m, T, 2*STEP_PAIRS) == 0
+          && (reward ? model_random_head(m, 1) == 0 && reward_open(run) == 0 : policy_open(run) == 0) && model_reserve(m, T, 2*STEP_PAIRS) == 0
           && bench_stage(b) == 0;
-    run_free(run);
+    stage_free(run);
     return ok && wanted >= 0 ? 0 : -1;
 }
 
@@ -833,7 +837,8 @@ int bench_report(Dataset *real, int vocab_size) {
                         chosen[i]->positions);
     }
     opt.max_length = LM_ROWS;                               // of step_lm's windows; real pairs are cut by now
-    opt.per_step_pairs = STEP_PAIRS, opt.epochs = 1, opt.micro_batch_tokens = 4096, opt.beta = 0.1;
+    opt.per_step_rows = STEP_PAIRS, opt.epochs = 1, opt.micro_batch_tokens = 4096, opt.beta = 0.1;
+    opt.label_smoothing = 0;
     if (opt.out && output_open(&b.out, opt.out) < 0) return -1;
     ok = bench_init(&b) == 0 && product_stage(&b, add_machine) == 0;
     for (int i = 0; ok && i < n; i++) {

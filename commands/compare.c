@@ -337,7 +337,7 @@ static int read_answers(Writer *w, Model *m, const Tokenizer *t) {
     o.over_length = OVER_TRUNCATE;
     int result = -1;
     if (dataset_load(&d, opt.prompts, t, &o) < 0) goto done;
-    if (keep_fold(&d, 1) < 0) goto done;
+    if (dataset_keep_fold(&d, 1) < 0) goto done;
     if (items_init(good, d.num_answers) < 0) goto done;
     logp = allocate(d.num_answers, sizeof *logp);
     w->answer_nll = allocate(d.num_answers, sizeof *w->answer_nll);
@@ -350,7 +350,7 @@ static int read_answers(Writer *w, Model *m, const Tokenizer *t) {
         const Record *r = &d.record[i];
         for (int k = 0; k < r->count; k++) {
             const int tokens = scored_tokens(&d, r, k);
-            if (!tokens || !is_good(&d, r, k, mean)) continue;
+            if (!tokens || !answer_is_good(&d, r, k, mean)) continue;
             w->answer_nll[good->n] = -logp[r->first + k];
             good->tokens[good->n] = tokens;
             good->prompt_id[good->n] = r->prompt_id;
@@ -376,9 +376,9 @@ static int write_completions(Writer *w, const char *dir, int n, int inside) {
     const DataOptions o = prompt_options();
     int result = -1;
     if (load_model(&m, &t, dir, LOAD_LANGUAGE_MODEL) < 0) goto done;
-    if (sha256_file(w->tokenizer, tokenizer_path(dir)) < 0) goto done;
+    if (tokenizer_sha256(w->tokenizer, dir) < 0) goto done;
     if (dataset_load(&file, opt.prompts, &t, &o) < 0) goto done;
-    if (keep_fold(&file, inside) < 0) goto done;
+    if (dataset_keep_fold(&file, inside) < 0) goto done;
     if (prompts_init(&prompts, &file, &t, 1) < 0) goto done;
     w->kind = file.kind;
     w->num_prompts = prompts.n;
@@ -903,7 +903,7 @@ static int refer_all(Writer *writer, int n, const char *dir) {
     char tokenizer[65];
     int result = -1;
     if (load_model(&m, &t, dir, LOAD_LANGUAGE_MODEL) < 0) goto done;
-    if (sha256_file(tokenizer, tokenizer_path(dir)) < 0) goto done;
+    if (tokenizer_sha256(tokenizer, dir) < 0) goto done;
     for (int i = 0; i < n; i++) {
         if (strcmp(tokenizer, writer[i].tokenizer) != 0) continue;
         if (read_references(&writer[i], &m, t.eos) < 0) goto done;

@@ -7,7 +7,7 @@
  * FILE:LINE: what; what to do about it.                                                          */
 #ifndef DOCTOR_C
 #define DOCTOR_C
-#include "../policy.c"
+#include "../objectives.c"
 
 // What the first training file that has a row that can be read is for; NULL after fail().
 const char *doctor_objective(const char *tokenizer_file, const DataOptions *options);
@@ -77,9 +77,9 @@ typedef struct Doctor {
 } Doctor;
 
 // Is a language model trained, on documents that are cut into windows?
-static int of_documents(const Doctor *d) { return d->objective->windows; }
+static int of_documents(const Doctor *d) { return d->objective->data == DOCUMENTS; }
 // Is a policy trained?
-static int of_policy(const Doctor *d) { return d->objective->data != 0; }
+static int of_policy(const Doctor *d) { return d->objective->loss != NULL; }
 
 // ------------------------------------------------------------------------------------------- notes
 
@@ -278,7 +278,7 @@ static void show_cuts(const File *f, const Record *seen, const Record *whole) {
 static int show_rows(const Doctor *d, const File *f) {
     const Dataset *seen = &f->seen;
     size_t at = 0;
-    for (size_t i = 0; i < seen->num_records && i < (size_t)opt.rows; i++) {
+    for (size_t i = 0; i < seen->num_records && i < (size_t)opt.show_rows; i++) {
         const Record *r = &seen->record[i];
         const Record *whole = whole_record(&f->whole, r, &at);
         printf("  line %zu", r->line);
@@ -1060,7 +1060,6 @@ static int load_file(Doctor *d, File *f, const DataOptions *options) {
     DataOptions cut = *options;
     f->doctor = d;
     if (of_documents(d)) cut.max_length = cut.max_prompt_length = 0;    // windows instead
-    if (opt.over_length < 0) cut.over_length = of_policy(d) ? OVER_DROP : OVER_TRUNCATE;
     cut.bad_row = bad_row_found;
     cut.to = f;
     DataOptions whole = cut;
@@ -1090,16 +1089,14 @@ static int settle_rows(Doctor *d) {
     run.data = allocate((size_t)n + (size_t)run.num_train, sizeof *run.data);
     if (!run.data) return -1;
     for (int i = 0; i < n; i++) run.data[i] = d->file[i].seen;
-    int result = policy_data(&run);
+    int result = run_open(&run);
+    if (result == 0) result = policy_data(&run);
     if (result < 0 && error_code != EX_OSERR) {
         trap_error(d, "; training stops there");
         result = 0;
     }
     for (int i = 0; i < n; i++) d->file[i].seen = run.data[i];
-    for (int i = n; i < n + run.num_train; i++) {                     // KTO's mismatched answers
-        free(run.data[i].record);
-        free(run.data[i].answer);
-    }
+    policy_close(&run);
     free(run.data);
     return result;
 }

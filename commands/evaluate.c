@@ -479,11 +479,11 @@ static int loaded_init(Loaded *x, const char *dir, const char *file, int kind) {
     const Dataset *d = &x->data;
     if (load_model(&x->model, &x->tokenizer, dir, kind) < 0) return -1;
     if (dataset_load(&x->data, file, &x->tokenizer, &o) < 0) return -1;
-    if (kind == LOAD_REWARD_MODEL && d->kind != DATA_PAIR) return needs(d, "pairs are needed");
+    if (kind == LOAD_REWARD_MODEL && d->kind != DATA_PAIR) return fail_kind(d, "pairs are needed");
     if (d->kind != DATA_PAIR && d->kind != DATA_POINT && d->kind != DATA_COMPLETION) {
-        return needs(d, "pairs, points or completions are needed");
+        return fail_kind(d, "pairs, points or completions are needed");
     }
-    return keep_fold(&x->data, 1);
+    return dataset_keep_fold(&x->data, 1);
 }
 
 static void loaded_free(Loaded *x) {
@@ -624,7 +624,7 @@ static int write_policy(FILE *f, const char *model, const char *data, const Held
     const int result = quote_names(&names, model, data);
     if (result == 0) {
         fprintf(f, "{\"event\":\"policy\",%s,\"n\":%d", names.data, held->n);
-        write_held(f, "", held);
+        held_write(f, "", held);
         fprintf(f, "}\n");
     }
     buffer_free(&names);
@@ -662,7 +662,7 @@ static int evaluate_policy(Cells *cells, const char *spec, const char *file, con
     }
     if (held_out(&held, &data, logp, reward) < 0) goto done;
     printf("%s on ", name);
-    print_held(stdout, data.name, &data, &held);
+    held_print(stdout, data.name, &data, &held);
     if (out && write_policy(out, name, data.name, &held) < 0) goto done;
     result = 0;
 done:

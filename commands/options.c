@@ -1,359 +1,590 @@
-/* options.c - the options of all commands in one table: parser, help, defaults, ranges, a run's header.    */
+/* options.c - the options of all commands in one table: parser, help, defaults, ranges, header.
+ *
+ * What an option is stands in the table; which command reads it, in that command's lists
+ * (objectives.c for all that can be trained, more.c for the rest).  A list is names in one string;
+ * "beta=2" reads beta with the default 2.  Only what a command lists is set to its default for it:
+ * a real number that it does not list is NaN, so that no default leaks into a command that does not
+ * show it.  */
 #ifndef OPTIONS_C
 #define OPTIONS_C
-#include "../policy.c"
-#include "bench.c"
-
-// A bit each, and sets of them that have an option in common.
-enum { LM = 1, REWARD = 1 << 1, MORE = 1 << 2, SFT = 1 << 3, DPO = 1 << 4, IPO = 1 << 5, POINTWISE = 1 << 6,
-       ULMA = 1 << 7, UNLIKELIHOOD = 1 << 8, KTO = 1 << 9, ORPO = 1 << 10, SIMPO = 1 << 11, EVAL = 1 << 12,
-       SCORE = 1 << 13, SAMPLE = 1 << 14, TOKENIZE = 1 << 15, INSPECT = 1 << 16, GRADCHECK = 1 << 17,
-       SELFTEST = 1 << 18, BENCH = 1 << 19, DOCTOR = 1 << 20, BESTOF = 1 << 21, COMPARE = 1 << 22,
-       ALL = (1 << 23) - 1, HEADS = REWARD | MORE, BY_PAIRS = DPO | IPO | ORPO | SIMPO,
-       BY_POINTS = POINTWISE | ULMA | UNLIKELIHOOD | KTO, REFERENCE = DPO | IPO | POINTWISE | ULMA | KTO,
-       POLICY = SFT | BY_PAIRS | BY_POINTS, TRAIN = LM | HEADS | POLICY, DATA = TRAIN | EVAL | SCORE | DOCTOR,
-       WRITE = SAMPLE | BESTOF | COMPARE, JUDGE = BESTOF | COMPARE };
+#include "../objectives.c"
 
 typedef struct {
-    const char *name, *object;                                        // the words that call it, or NULL
-    int bit;
-    int (*run)(void);                                                 // 0, or -1 after fail()
-    const Objective *objective;                                       // of train
-    const char *help;
+    const char *name, *object;              // the words that call it; object may be NULL
+    const char *help, *more_help;           // a line; a paragraph or NULL
+    const char *options[2];                 // lists, the later one wins
+    int (*run)(void);                       // 0, or -1 after fail()
+    const Objective *objective;             // of train, instead of run
 } Command;
 
-enum Kind { INT, REAL, TEXT, LIST, FLAG, CHOICE };
-static const char *const over_lengths[] = {"drop", "truncate", "raise", NULL},
-    *const poolings[] = {"last", "eos", "mean", NULL},
-    *const schedules[] = {"linear", "cosine", "constant", NULL},
-    *const more_ways[] = {"release", "paper", "uniform", NULL},
-    *const precisions[] = {"fp32", "bf16", NULL},
-    *const reductions[] = {"joint", "class-means", "tokens", NULL},
-    *const logps[] = {"sum", "mean", NULL},
-    *const label_kinds[] = {"auto", "binary", "continuous", NULL},
-    *const score_scales[] = {"none", "unit", "symmetric", NULL},
-    *const demo_kinds[] = {"auto", "positives", "none", NULL},
-    *const sft_sides[] = {"chosen", "rejected", "both", NULL},
-    *const compats[] = {"none", "ulma-release", NULL};
+Command command_of_objective(const Objective *o);
+int  options_parse(const Command *c, int argc, char **argv);
+int  options_adopt(const Command *from, const Command *into, const char *own);
+int  options_check_lists(const Command *c);
+void options_defaults(const Command *c);
+void options_print(const Command *c);
+void options_print_header(const Command *c);
 
-// Parser, help, defaults, ranges and the run's header all come from here.  An option may stand here several
-// times, for commands with other defaults.
-static const struct Option {
+// --------------------------------------------------------------------------------------- choices
+
+static const char *const over_length_names[] = {
+    [OVER_DROP] = "drop", [OVER_TRUNCATE] = "truncate", [OVER_RAISE] = "raise", NULL};
+static const char *const schedule_names[] = {
+    [SCHEDULE_LINEAR] = "linear", [SCHEDULE_COSINE] = "cosine", [SCHEDULE_CONSTANT] = "constant",
+    [NUM_SCHEDULES] = NULL};
+static const char *const precision_choices[] = {
+    [PRECISION_FP32] = "fp32", [PRECISION_BF16] = "bf16", [NUM_PRECISIONS] = NULL};
+static const char *const logp_names[] = {
+    [LOGP_SUM] = "sum", [LOGP_MEAN] = "mean", [NUM_LOGPS] = NULL};
+static const char *const reduction_names[] = {
+    [REDUCE_JOINT] = "joint", [REDUCE_CLASS_MEANS] = "class-means", [REDUCE_TOKENS] = "tokens",
+    [NUM_REDUCTIONS] = NULL};
+static const char *const label_names[] = {
+    [LABELS_AUTO] = "auto", [LABELS_BINARY] = "binary", [LABELS_CONTINUOUS] = "continuous",
+    [NUM_LABELS] = NULL};
+static const char *const scale_names[] = {
+    [SCALE_NONE] = "none", [SCALE_UNIT] = "unit", [SCALE_SYMMETRIC] = "symmetric",
+    [NUM_SCALES] = NULL};
+static const char *const demo_names[] = {
+    [DEMOS_AUTO] = "auto", [DEMOS_POSITIVES] = "positives", [DEMOS_NONE] = "none",
+    [NUM_DEMOS] = NULL};
+static const char *const sft_side_names[] = {
+    [SFT_ON_CHOSEN] = "chosen", [SFT_ON_REJECTED] = "rejected", [SFT_ON_BOTH] = "both",
+    [NUM_SFT_SIDES] = NULL};
+static const char *const compat_names[] = {
+    [COMPAT_NONE] = "none", [COMPAT_ULMA_RELEASE] = "ulma-release", [NUM_COMPATS] = NULL};
+
+// ------------------------------------------------------------------------------------- the table
+
+typedef enum { INT, REAL, WORDS, LIST, FLAG, CHOICE } OptionKind;
+
+typedef struct {
+    const char *heading;                    // of the options that follow, in help; then no option
     const char *name;
-    int commands;
-    enum Kind kind;
-    void *to;
-    double standard, min, max;                                        // of numbers and choices
-    const char *const *choices;
-    const char *text, *help;                                          // standard of a text
-} options[] = {
-    {"model",               ALL & ~SELFTEST, LIST, &opt.model, 0, 0, 0, 0, 0,
-     "model folder (eval, compare: several, as NAME=FOLDER)"},
-    {"train",               TRAIN | TOKENIZE | BENCH | DOCTOR, LIST, &opt.train, 0, 0, 0, 0, 0,
-     "training files, FILE or FILE:NAME (bench: real pairs, one file)"},
-    {"then",                LM, LIST, &opt.then, 0, 0, 0, 0, 0,
-     "files to go on with when the others are used up, in the same schedule"},
-    {"demo",                ULMA, LIST, &opt.demo, 0, 0, 0, 0, 0,
-     "files of demonstrations: completions, pairs (chosen), true points"},
-    {"eval",                TRAIN | EVAL | DOCTOR, LIST, &opt.eval, 0, 0, 0, 0, 0,
-     "files to evaluate on, FILE or FILE:NAME"},
-    {"from",                EVAL, LIST, &opt.from, 0, 0, 0, 0, 0,
-     "results of earlier runs of eval (their --out files)"},
-    {"reference",           EVAL, TEXT, &opt.reference, 0, 0, 0, 0, NULL,
-     "folder of the model that policies started from; then --model are policies"},
-    {"reference",           COMPARE, TEXT, &opt.reference, 0, 0, 0, 0, NULL,
-     "folder of the model that KL is measured to, if not the first policy"},
-    {"reference_cache",     REFERENCE, TEXT, &opt.reference_cache, 0, 0, 0, 0, NULL,
-     "where the reference's log-probabilities are kept, if not in --out"},
-    {"out",                 TRAIN | EVAL | TOKENIZE | BENCH | JUDGE, TEXT, &opt.out, 0, 0, 0, 0, NULL,
-     "folder to write (eval, bench, bestof, compare: file of JSON lines)"},
-    {"objective",           DOCTOR, TEXT, &opt.objective, 0, 0, 0, 0, NULL,
-     "what the data is for, a word that follows train; standard: by its kind"},
-    {"rows",                DOCTOR, INT, &opt.rows, 3, 0, 1000000, 0, 0,
-     "of each file whose tokens are shown"},
-    {"shape",               BENCH, LIST, &opt.shape, 0, 0, 0, 0, 0,
-     "base (standard), pythia-70m, pythia-160m, pythia-410m, gpt2-124m, qwen3-0.6b; random weights"},
-    {"precision",           BENCH, CHOICE, &opt.precision, -1, 0, 0, precisions, 0, "one instead of both"},
-    {"only",                BENCH, LIST, &opt.only, 0, 0, 0, 0, 0,
-     "measurements whose names start so: machine, product, step, layer, \"step reward\""},
-    {"rounds",              BENCH, INT, &opt.rounds, 0, 0, MAX_ROUNDS, 0, 0,
-     "of all measurements, 0: at least 3, more where they are short"},
-    {"tokenizer",           ALL & ~(INSPECT | GRADCHECK | SELFTEST), TEXT, &opt.tokenizer, 0, 0, 0, 0, NULL,
-     "tokenizer.json, if not the model folder's"},
-    {"dtype",               TRAIN, CHOICE, &opt.dtype, 0, 0, 0, dtype_names, 0, "how weights are stored"},
-    {"vocab_size",          LM, INT, &opt.vocab_size, 4096, 258, 1 << 20, 0, 0,
-     "new model without --tokenizer: learn this many pieces from the training files"},
-    {"hidden_size",         LM, INT, &opt.hidden_size, 256, 8, 65536, 0, 0, "new model: channels"},
-    {"num_hidden_layers",   LM, INT, &opt.num_layers, 4, 1, MAX_LAYERS, 0, 0, "new model: layers"},
-    {"num_attention_heads", LM, INT, &opt.num_heads, 4, 1, 1024, 0, 0, "new model: heads"},
-    {"beta",                REFERENCE | EVAL, REAL, &opt.beta, 0.1, 0, 1e6, 0, 0,
-     "of implicit rewards beta (log pi - log ref)"},
-    {"beta",                SIMPO, REAL, &opt.beta, 2, 0, 1e6, 0, 0, "scale of mean log-probabilities"},
-    {"label_smoothing",     DPO, REAL, &opt.label_smoothing, 0, 0, 0.5, 0, 0,
-     "part of the pairs that are taken to be the wrong way round"},
-    {"orpo_lambda",         ORPO, REAL, &opt.orpo_lambda, 0.1, 0, 1e6, 0, 0,
-     "weight of the odds ratio beside imitation"},
-    {"simpo_gamma",         SIMPO, REAL, &opt.simpo_gamma, 0.5, -1e6, 1e6, 0, 0, "margin"},
-    {"desirable_weight",    KTO, REAL, &opt.desirable_weight, 1, 0, 1e6, 0, 0,
-     "of texts with the label true"},
-    {"undesirable_weight",  KTO, REAL, &opt.undesirable_weight, 1, 0, 1e6, 0, 0,
-     "of texts with the label false"},
-    {"log_z",               POINTWISE | ULMA, REAL, &opt.log_z, 0, -1e6, 1e6, 0, 0,
-     "the whole constant beta log Z added to an implicit reward"},
-    {"logp",                (POLICY | EVAL) & ~(ORPO | SIMPO), CHOICE, &opt.logp, LOGP_SUM, 0, 0, logps, 0,
-     "a text's log-probability over its tokens"},
-    {"logp",                ORPO | SIMPO, CHOICE, &opt.logp, LOGP_MEAN, 0, 0, logps, 0,
-     "a text's log-probability over its tokens"},
-    {"reduction",           BY_POINTS, CHOICE, &opt.reduction, REDUCE_JOINT, 0, 0, reductions, 0,
-     "a step's loss: mean of all texts, or a mean for each class added, or over tokens"},
-    {"reduction",           SFT, CHOICE, &opt.reduction, REDUCE_TOKENS, 0, 0, reductions, 0,
-     "a step's loss: mean of texts, or of all their tokens"},
-    {"labels",              BY_POINTS, CHOICE, &opt.labels, 0, 0, 0, label_kinds, 0,
-     "numbers other than 0 and 1 are scores (auto); binary: soft labels in [0,1]"},
-    {"score_scale",         BY_POINTS, CHOICE, &opt.score_scale, 0, 0, 0, score_scales, 0,
-     "scores as they are, or the files' range to [0,1] or [-1,1]"},
-    {"demos",               ULMA, CHOICE, &opt.demos, 0, 0, 0, demo_kinds, 0,
-     "points that are demonstrations: those with the label true (auto: and with scores none)"},
-    {"sft_on",              SFT | ULMA, CHOICE, &opt.sft_on, 0, 0, 0, sft_sides, 0,
-     "which answers of pairs are imitated"},
-    {"compat",              ULMA, CHOICE, &opt.compat, 0, 0, 0, compats, 0,
-     "the authors' program: --logp mean, --reduction class-means, the score 1 exactly is a "
-     "demonstration, all else false or a score"},
-    {"learning_rate",       LM | HEADS | SFT, REAL, &opt.learning_rate, 1e-4, 0, 1e30, 0, 0,
-     "peak of the schedule"},
-    {"learning_rate",       POLICY & ~SFT, REAL, &opt.learning_rate, 1e-5, 0, 1e30, 0, 0,
-     "peak of the schedule"},
-    {"head_rate",           HEADS, REAL, &opt.head_rate, 1, 0, 1e6, 0, 0,
-     "factor of the rate for the reward head"},
-    {"num_train_epochs",    TRAIN, REAL, &opt.epochs, 1, 0.001, 1000, 0, 0,
-     "passes over the data; with --then, over the first files and then over the others"},
-    {"max_steps",           TRAIN, INT, &opt.max_steps, 0, 0, INT_MAX, 0, 0,
-     "stop the plan after this many steps, 0: all"},
-    {"per_step_tokens",     LM, INT, &opt.per_step_tokens, 4096, 1, 1 << 30, 0, 0,
-     "an update when this many tokens are seen"},
-    {"per_step_pairs",      REWARD | MORE, INT, &opt.per_step_pairs, 20, 1, 1 << 20, 0, 0,
-     "pairs an update (more: whole groups)"},
-    {"per_step_rows",       POLICY, INT, &opt.per_step_pairs, 20, 1, 1 << 20, 0, 0,
-     "rows of the files an update: pairs, points or completions"},
-    {"micro_batch_tokens",  DATA | JUDGE, INT, &opt.micro_batch_tokens, 4096, 1, 1 << 24, 0, 0,
-     "rows computed at a time; changes memory, not results"},
-    {"recompute",           TRAIN | DOCTOR, FLAG, &opt.recompute, 0, 0, 0, 0, 0,
-     "compute activations again in backward instead of keeping them: less memory, slower"},
-    {"max_length",          BENCH, INT, &opt.max_length, 1024, 2, 1 << 20, 0, 0,
-     "prompt + answer + end in tokens"},
-    {"max_prompt_length",   BENCH, INT, &opt.max_prompt_length, 512, 0, 1 << 20, 0, 0,
-     "prompts are cut from the left to this, 0: not"},
-    {"max_length",          DATA | JUDGE, INT, &opt.max_length, 512, 2, 1 << 20, 0, 0,
-     "prompt + answer + end (lm: window) in tokens"},
-    {"max_prompt_length",   DATA | WRITE, INT, &opt.max_prompt_length, 256, 0, 1 << 20, 0, 0,
-     "prompts are cut from the left to this, 0: not"},
-    {"judge",               JUDGE, TEXT, &opt.judge, 0, 0, 0, 0, NULL, "folder of the reward model"},
-    {"judge_max_length",    JUDGE, INT, &opt.judge_max_length, 0, 0, 1 << 20, 0, 0,
-     "the judge's --max_length, 0: the same"},
-    {"judge_max_prompt_length", JUDGE, INT, &opt.judge_max_prompt_length, 0, 0, 1 << 20, 0, 0, "likewise"},
-    {"all",                 BESTOF, TEXT, &opt.all, 0, 0, 0, 0, NULL,
-     "file for every completion with its reward"},
-    {"over_length",         DATA & ~(POLICY | DOCTOR), CHOICE, &opt.over_length, 1, 0, 0, over_lengths, 0,
-     "what to do with longer answers"},
-    {"over_length",         POLICY, CHOICE, &opt.over_length, 0, 0, 0, over_lengths, 0,
-     "what to do with longer answers (the end of a cut one is not scored)"},
-    {"over_length",         DOCTOR, CHOICE, &opt.over_length, -1, 0, 0, over_lengths, 0,
-     "what to do with longer answers; standard: as training, truncate (policies: drop)"},
-    {"pooling", REWARD | MORE | EVAL | SCORE | DOCTOR, CHOICE, &opt.pooling, -1, 0, 0, poolings, 0,
-     "where the reward is read, of a model without a head or to train: last token (standard), end, mean"},
-    {"more",                MORE, CHOICE, &opt.more, 0, 0, 0, more_ways, 0,
-     "weights as in the released code, as in the paper, or 1/K"},
-    {"normalize",           MORE, CHOICE, &opt.normalize, -1, 0, 0, normalizer_names, 0,
-     "of head gradients; standard: l2 (release), none (paper)"},
-    {"alpha",               MORE, REAL, &opt.alpha, 0.99, 0, 1, 0, 0,
-     "momentum of release: weight of the new gradient"},
-    {"random_weights",      REWARD | MORE, FLAG, &opt.random_weights, 0, 0, 0, 0, 0,
-     "start from fresh weights of the model's shape: a control"},
-    {"prompts",             WRITE, TEXT, &opt.prompts, 0, 0, 0, 0, NULL,
-     "file of rows with prompts (sample: else standard input: rows, or any text as one prompt)"},
-    {"n",                   SAMPLE, INT, &opt.n, 1, 1, 1 << 20, 0, 0, "completions of each prompt"},
-    {"n",                   BESTOF, INT, &opt.n, 4, 1, 1 << 20, 0, 0, "completions of each prompt"},
-    {"unique",              SAMPLE, FLAG, &opt.unique, 0, 0, 0, 0, 0,
-     "a prompt that stands in several rows once"},
-    {"temperature",         WRITE, REAL, &opt.temperature, 1, 0, 1e6, 0, 0,
-     "divides the logits; 0: always the most probable token"},
-    {"top_k",               WRITE, INT, &opt.top_k, 0, 0, INT_MAX, 0, 0,
-     "only the k most probable tokens, 0: all"},
-    {"top_p",               WRITE, REAL, &opt.top_p, 1, 1e-9, 1, 0, 0,
-     "only the most probable tokens that together have this probability"},
-    {"min_p",               WRITE, REAL, &opt.min_p, 0, 0, 1, 0, 0,
-     "only tokens with this part of the largest probability"},
-    {"repetition_penalty",  WRITE, REAL, &opt.repetition_penalty, 1, 0.01, 100, 0, 0,
-     "divides positive logits of tokens that were there, multiplies negative ones"},
-    {"max_new_tokens",      WRITE, INT, &opt.max_new_tokens, 128, 1, 1 << 20, 0, 0, "of a completion"},
-    {"stop",                WRITE, LIST, &opt.stop, 0, 0, 0, 0, 0,
-     "strings that end a completion, which is cut before them"},
-    {"batch",               WRITE, INT, &opt.batch, 16, 1, LOGITS_ROWS, 0, 0,
-     "completions computed at a time; changes memory and speed, not results"},
-    {"weight_decay",        TRAIN, REAL, &opt.weight_decay, 0, 0, 10, 0, 0,
-     "decoupled, on matrices and the reward head"},
-    {"adam_beta1",          TRAIN, REAL, &opt.beta1, 0.9, 0, 0.99999, 0, 0, ""},
-    {"adam_beta2",          TRAIN, REAL, &opt.beta2, 0.999, 0, 0.99999, 0, 0, ""},
-    {"adam_epsilon",        TRAIN, REAL, &opt.eps, 1e-8, 1e-30, 1, 0, 0, ""},
-    {"max_grad_norm",       TRAIN, REAL, &opt.max_grad_norm, 1, 0, 1e30, 0, 0, "clipping, 0: none"},
-    {"warmup_ratio",        TRAIN, REAL, &opt.warmup_ratio, 0, 0, 1, 0, 0, "part of the steps"},
-    {"lr_scheduler_type",   TRAIN, CHOICE, &opt.scheduler, 0, 0, 0, schedules, 0, ""},
-    {"logging_steps",       TRAIN, INT, &opt.logging_steps, 10, 1, INT_MAX, 0, 0,
-     "a line every so many steps where there is no terminal"},
-    {"eval_steps",          TRAIN, INT, &opt.eval_steps, 0, 0, INT_MAX, 0, 0, "0: at the end only"},
-    {"save_steps",          TRAIN, INT, &opt.save_steps, 0, 0, INT_MAX, 0, 0, "0: at the end only"},
-    {"seed",                TRAIN | EVAL | WRITE, INT, &opt.seed, 42, 0, INT_MAX, 0, 0,
-     "of order, fresh weights, resampling, sampling; eval: of the bootstrap"},
-    {"folds",               HEADS | POLICY | EVAL | JUDGE, INT, &opt.folds, 0, 0, 1000, 0, 0,
-     "cut the data by prompt into so many folds:"},
-    {"fold",                HEADS | POLICY | EVAL | JUDGE, INT, &opt.fold, 0, 0, 999, 0, 0,
-     "training and bestof leave this one out, eval and compare take it alone"},
-    {"raw_head",            EVAL | SCORE | REWARD | MORE, INT, &opt.raw_head, -1, -1, INT_MAX, 0, 0,
-     "seed of a N(0, 0.02) head for models that have none, or to train (standard: zero)"},
-    {"learn",               TOKENIZE, INT, &opt.learn, 0, 0, 1 << 20, 0, 0,
-     "learn so many pieces from --train, write --out/tokenizer.json"},
-    {"template",            DATA | WRITE, TEXT, &opt.template_, 0, 0, 0, 0, "plain",
-     "of messages: plain or none"},
-    {"prompt_key",          DATA | WRITE, TEXT, &opt.prompt_key, 0, 0, 0, 0, NULL,
-     "name of the prompt in JSON lines, if not prompt"},
-    {"chosen_key",          DATA | WRITE, TEXT, &opt.chosen_key, 0, 0, 0, 0, NULL, ""},
-    {"rejected_key",        DATA | WRITE, TEXT, &opt.rejected_key, 0, 0, 0, 0, NULL, ""},
-    {"precision", TRAIN | EVAL | SCORE | WRITE | DOCTOR, CHOICE, &opt.precision, 0, 0, 0, precisions, 0,
-     "operands of weight products; the rest is float"},
-    {"threads",             ALL, INT, &opt.threads, 0, 0, 4096, 0, 0,
-     "0: OMP_NUM_THREADS, else all cores; results do not depend on it"},
-    {"quiet",               ALL, FLAG, &opt.quiet, 0, 0, 0, 0, 0, "no progress"},
-    {"help",                ALL, FLAG, &opt.help, 0, 0, 0, 0, 0, "this text"},
+    OptionKind kind;
+    void *to;                               // int, double, const char *, List, int, int
+    const char *preset;                     // its value when nothing is given; NULL: none
+    double min, max;                        // of numbers
+    const char *const *choices;             // of CHOICE, up to NULL
+    const char *help;
+} Option;
+
+static const Option options[] = {
+    {.heading = "files and folders"},
+    {.name = "model", .kind = LIST, .to = &opt.model,
+     .help = "model folder (eval, compare: several, as NAME=FOLDER)"},
+    {.name = "train", .kind = LIST, .to = &opt.train,
+     .help = "training files, FILE or FILE:NAME (bench: real pairs, one file)"},
+    {.name = "then", .kind = LIST, .to = &opt.then,
+     .help = "files to go on with when the others are used up, in the same schedule"},
+    {.name = "demo", .kind = LIST, .to = &opt.demo,
+     .help = "files of demonstrations: completions, pairs (chosen), true points"},
+    {.name = "eval", .kind = LIST, .to = &opt.eval,
+     .help = "files to evaluate on, FILE or FILE:NAME"},
+    {.name = "from", .kind = LIST, .to = &opt.from,
+     .help = "results of earlier runs of eval (their --out files)"},
+    {.name = "prompts", .kind = WORDS, .to = &opt.prompts,
+     .help = "file of rows with prompts (sample: else standard input: rows, or any text as one "
+             "prompt)"},
+    {.name = "reference", .kind = WORDS, .to = &opt.reference,
+     .help = "folder of the model that policies started from (eval: then --model are policies; "
+             "compare: that KL is measured to, if not the first policy)"},
+    {.name = "reference_cache", .kind = WORDS, .to = &opt.reference_cache,
+     .help = "where the reference's log-probabilities are kept, if not in --out"},
+    {.name = "judge", .kind = WORDS, .to = &opt.judge, .help = "folder of the reward model"},
+    {.name = "tokenizer", .kind = WORDS, .to = &opt.tokenizer,
+     .help = "tokenizer.json, if not the model folder's"},
+    {.name = "out", .kind = WORDS, .to = &opt.out,
+     .help = "folder to write (eval, bench, bestof, compare: file of JSON lines)"},
+    {.name = "all", .kind = WORDS, .to = &opt.all,
+     .help = "file for every completion with its reward"},
+
+    {.heading = "data"},
+    {.name = "template", .kind = WORDS, .to = &opt.template_, .preset = "plain",
+     .help = "of messages: plain or none"},
+    {.name = "prompt_key", .kind = WORDS, .to = &opt.prompt_key,
+     .help = "name of the prompt in JSON lines, if not prompt"},
+    {.name = "chosen_key", .kind = WORDS, .to = &opt.chosen_key, .help = "likewise"},
+    {.name = "rejected_key", .kind = WORDS, .to = &opt.rejected_key, .help = "likewise"},
+    {.name = "max_length", .kind = INT, .to = &opt.max_length, .preset = "512", .min = 2,
+     .max = 1 << 20, .help = "prompt + answer + end (lm: window) in tokens"},
+    {.name = "max_prompt_length", .kind = INT, .to = &opt.max_prompt_length, .preset = "256",
+     .max = 1 << 20, .help = "prompts are cut from the left to this, 0: not"},
+    {.name = "judge_max_length", .kind = INT, .to = &opt.judge_max_length, .preset = "0",
+     .max = 1 << 20, .help = "the judge's --max_length, 0: the same"},
+    {.name = "judge_max_prompt_length", .kind = INT, .to = &opt.judge_max_prompt_length,
+     .preset = "0", .max = 1 << 20, .help = "likewise"},
+    {.name = "over_length", .kind = CHOICE, .to = &opt.over_length, .preset = "truncate",
+     .choices = over_length_names,
+     .help = "what to do with longer answers (of a cut one the end is not scored)"},
+    {.name = "folds", .kind = INT, .to = &opt.folds, .preset = "0", .max = 1000,
+     .help = "cut the data by prompt into so many folds:"},
+    {.name = "fold", .kind = INT, .to = &opt.fold, .preset = "0", .max = 999,
+     .help = "training and bestof leave this one out, eval and compare take it alone"},
+    {.name = "unique", .kind = FLAG, .to = &opt.unique,
+     .help = "a prompt that stands in several rows once"},
+
+    {.heading = "model"},
+    {.name = "vocab_size", .kind = INT, .to = &opt.vocab_size, .preset = "4096", .min = 258,
+     .max = 1 << 20,
+     .help = "new model without --tokenizer: learn this many pieces from the training files"},
+    {.name = "hidden_size", .kind = INT, .to = &opt.hidden_size, .preset = "256", .min = 8,
+     .max = 65536, .help = "new model: channels"},
+    {.name = "num_hidden_layers", .kind = INT, .to = &opt.num_layers, .preset = "4", .min = 1,
+     .max = MAX_LAYERS, .help = "new model: layers"},
+    {.name = "num_attention_heads", .kind = INT, .to = &opt.num_heads, .preset = "4", .min = 1,
+     .max = 1024, .help = "new model: heads"},
+    {.name = "pooling", .kind = CHOICE, .to = &opt.pooling, .choices = pooling_names,
+     .help = "where the reward is read, of a model without a head or to train: last token "
+             "(default), end, mean"},
+    {.name = "raw_head", .kind = INT, .to = &opt.raw_head, .preset = "-1", .min = -1,
+     .max = INT_MAX,
+     .help = "seed of a N(0, 0.02) head for models that have none, or to train (default: zero)"},
+    {.name = "random_weights", .kind = FLAG, .to = &opt.random_weights,
+     .help = "start from fresh weights of the model's shape: a control"},
+    {.name = "dtype", .kind = CHOICE, .to = &opt.dtype, .preset = "f32", .choices = dtype_names,
+     .help = "how weights are stored"},
+
+    {.heading = "objective"},
+    {.name = "objective", .kind = WORDS, .to = &opt.objective,
+     .help = "what the data is for, a word that follows train; default: by its kind"},
+    {.name = "more", .kind = CHOICE, .to = &opt.more_mode, .preset = "release",
+     .choices = more_mode_names,
+     .help = "weights as in the released code, as in the paper, or 1/K"},
+    {.name = "normalize", .kind = CHOICE, .to = &opt.normalize, .choices = normalizer_names,
+     .help = "of head gradients; default: l2 (release), none (paper)"},
+    {.name = "alpha", .kind = REAL, .to = &opt.alpha, .preset = "0.99", .max = 1,
+     .help = "momentum of release: weight of the new gradient"},
+    {.name = "logp", .kind = CHOICE, .to = &opt.logp, .preset = "sum", .choices = logp_names,
+     .help = "a text's log-probability over its tokens"},
+    {.name = "reduction", .kind = CHOICE, .to = &opt.reduction, .preset = "joint",
+     .choices = reduction_names,
+     .help = "a step's loss: mean of all texts, or a mean for each class added, or over tokens"},
+    {.name = "beta", .kind = REAL, .to = &opt.beta, .preset = "0.1", .max = 1e6,
+     .help = "scale of implicit rewards beta (log pi - log ref); simpo: of mean log-probabilities"},
+    {.name = "label_smoothing", .kind = REAL, .to = &opt.label_smoothing, .preset = "0",
+     .max = 0.5, .help = "part of the pairs that are taken to be the wrong way round"},
+    {.name = "orpo_lambda", .kind = REAL, .to = &opt.beta, .preset = "0.1", .max = 1e6,
+     .help = "weight of the odds ratio beside imitation"},
+    {.name = "simpo_gamma", .kind = REAL, .to = &opt.simpo_gamma, .preset = "0.5", .min = -1e6,
+     .max = 1e6, .help = "margin"},
+    {.name = "desirable_weight", .kind = REAL, .to = &opt.desirable_weight, .preset = "1",
+     .max = 1e6, .help = "of texts with the label true"},
+    {.name = "undesirable_weight", .kind = REAL, .to = &opt.undesirable_weight, .preset = "1",
+     .max = 1e6, .help = "of texts with the label false"},
+    {.name = "log_z", .kind = REAL, .to = &opt.log_z, .preset = "0", .min = -1e6, .max = 1e6,
+     .help = "the whole constant beta log Z added to an implicit reward"},
+    {.name = "labels", .kind = CHOICE, .to = &opt.labels, .preset = "auto",
+     .choices = label_names,
+     .help = "numbers other than 0 and 1 are scores (auto); binary: soft labels in [0,1]"},
+    {.name = "score_scale", .kind = CHOICE, .to = &opt.score_scale, .preset = "none",
+     .choices = scale_names,
+     .help = "scores as they are, or the files' range to [0,1] or [-1,1]"},
+    {.name = "demos", .kind = CHOICE, .to = &opt.demos, .preset = "auto", .choices = demo_names,
+     .help = "points that are demonstrations: those with the label true (auto: and with scores "
+             "none)"},
+    {.name = "sft_on", .kind = CHOICE, .to = &opt.sft_on, .preset = "chosen",
+     .choices = sft_side_names, .help = "which answers of pairs are imitated"},
+    {.name = "compat", .kind = CHOICE, .to = &opt.compat, .preset = "none",
+     .choices = compat_names,
+     .help = "the authors' program: --logp mean, --reduction class-means, the score 1 exactly is "
+             "a demonstration, all else false or a score"},
+
+    {.heading = "steps"},
+    {.name = "num_train_epochs", .kind = REAL, .to = &opt.epochs, .preset = "1", .min = 0.001,
+     .max = 1000,
+     .help = "passes over the data; with --then, over the first files and then over the others"},
+    {.name = "max_steps", .kind = INT, .to = &opt.max_steps, .preset = "0", .max = INT_MAX,
+     .help = "stop the plan after this many steps, 0: all"},
+    {.name = "per_step_tokens", .kind = INT, .to = &opt.per_step_tokens, .preset = "4096",
+     .min = 1, .max = 1 << 30, .help = "an update when this many tokens are seen"},
+    {.name = "per_step_pairs", .kind = INT, .to = &opt.per_step_rows, .preset = "20", .min = 1,
+     .max = 1 << 20, .help = "pairs an update (more: whole bundles, one pair of each file)"},
+    {.name = "per_step_rows", .kind = INT, .to = &opt.per_step_rows, .preset = "20", .min = 1,
+     .max = 1 << 20, .help = "rows of the files an update: pairs, points or completions"},
+    {.name = "micro_batch_tokens", .kind = INT, .to = &opt.micro_batch_tokens, .preset = "4096",
+     .min = 1, .max = 1 << 24,
+     .help = "token rows computed at a time; changes memory, not results"},
+    {.name = "recompute", .kind = FLAG, .to = &opt.recompute,
+     .help = "compute activations again in backward instead of keeping them: less memory, slower"},
+    {.name = "learning_rate", .kind = REAL, .to = &opt.learning_rate, .preset = "1e-4",
+     .max = 1e30, .help = "peak of the schedule"},
+    {.name = "head_rate", .kind = REAL, .to = &opt.head_rate, .preset = "1", .max = 1e6,
+     .help = "factor of the rate for the reward head"},
+    {.name = "warmup_ratio", .kind = REAL, .to = &opt.warmup_ratio, .preset = "0", .max = 1,
+     .help = "part of the steps"},
+    {.name = "lr_scheduler_type", .kind = CHOICE, .to = &opt.scheduler, .preset = "linear",
+     .choices = schedule_names, .help = "from the peak down"},
+    {.name = "weight_decay", .kind = REAL, .to = &opt.weight_decay, .preset = "0", .max = 10,
+     .help = "decoupled, on matrices and the reward head"},
+    {.name = "adam_beta1", .kind = REAL, .to = &opt.beta1, .preset = "0.9", .max = 0.99999,
+     .help = "decay of the mean gradient"},
+    {.name = "adam_beta2", .kind = REAL, .to = &opt.beta2, .preset = "0.999", .max = 0.99999,
+     .help = "decay of the mean squared gradient"},
+    {.name = "adam_epsilon", .kind = REAL, .to = &opt.eps, .preset = "1e-8", .min = 1e-30,
+     .max = 1, .help = "added to the root of that"},
+    {.name = "max_grad_norm", .kind = REAL, .to = &opt.max_grad_norm, .preset = "1", .max = 1e30,
+     .help = "clipping, 0: none"},
+    {.name = "logging_steps", .kind = INT, .to = &opt.logging_steps, .preset = "10", .min = 1,
+     .max = INT_MAX, .help = "a line every so many steps where there is no terminal"},
+    {.name = "eval_steps", .kind = INT, .to = &opt.eval_steps, .preset = "0", .max = INT_MAX,
+     .help = "0: at the end only"},
+    {.name = "save_steps", .kind = INT, .to = &opt.save_steps, .preset = "0", .max = INT_MAX,
+     .help = "0: at the end only"},
+
+    {.heading = "completions"},
+    {.name = "n", .kind = INT, .to = &opt.n, .preset = "1", .min = 1, .max = 1 << 20,
+     .help = "completions of each prompt"},
+    {.name = "temperature", .kind = REAL, .to = &opt.temperature, .preset = "1", .max = 1e6,
+     .help = "divides the logits; 0: always the most probable token"},
+    {.name = "top_k", .kind = INT, .to = &opt.top_k, .preset = "0", .max = INT_MAX,
+     .help = "only the k most probable tokens, 0: all"},
+    {.name = "top_p", .kind = REAL, .to = &opt.top_p, .preset = "1", .min = 1e-9, .max = 1,
+     .help = "only the most probable tokens that together have this probability"},
+    {.name = "min_p", .kind = REAL, .to = &opt.min_p, .preset = "0", .max = 1,
+     .help = "only tokens with this part of the largest probability"},
+    {.name = "repetition_penalty", .kind = REAL, .to = &opt.repetition_penalty, .preset = "1",
+     .min = 0.01, .max = 100,
+     .help = "divides positive logits of tokens that were there, multiplies negative ones"},
+    {.name = "max_new_tokens", .kind = INT, .to = &opt.max_new_tokens, .preset = "128", .min = 1,
+     .max = 1 << 20, .help = "of a completion"},
+    {.name = "stop", .kind = LIST, .to = &opt.stop,
+     .help = "strings that end a completion, which is cut before them"},
+    {.name = "batch", .kind = INT, .to = &opt.batch, .preset = "16", .min = 1, .max = LOGITS_ROWS,
+     .help = "completions computed at a time; changes memory and speed, not results"},
+
+    {.heading = "run"},
+    {.name = "seed", .kind = INT, .to = &opt.seed, .preset = "42", .max = INT_MAX,
+     .help = "of order, fresh weights, resampling, sampling; eval: of the bootstrap"},
+    {.name = "precision", .kind = CHOICE, .to = &opt.precision, .preset = "fp32",
+     .choices = precision_choices,
+     .help = "operands of weight products; the rest is float (bench: one instead of both)"},
+    {.name = "shape", .kind = LIST, .to = &opt.shape,
+     .help = "base (default), pythia-70m, pythia-160m, pythia-410m, gpt2-124m, qwen3-0.6b; random "
+             "weights"},
+    {.name = "only", .kind = LIST, .to = &opt.only,
+     .help = "measurements whose names start so: machine, product, step, layer, \"step reward\""},
+    {.name = "rounds", .kind = INT, .to = &opt.rounds, .preset = "0", .max = MAX_ROUNDS,
+     .help = "of all measurements, 0: at least 3, more where they are short"},
+    {.name = "learn", .kind = INT, .to = &opt.learn, .preset = "0", .max = 1 << 20,
+     .help = "learn so many pieces from --train, write --out/tokenizer.json"},
+    {.name = "rows", .kind = INT, .to = &opt.show_rows, .preset = "3", .max = 1000000,
+     .help = "of each file whose tokens are shown"},
+    {.name = "threads", .kind = INT, .to = &opt.threads, .preset = "0", .max = 4096,
+     .help = "0: OMP_NUM_THREADS, else all cores; results do not depend on it"},
+    {.name = "quiet", .kind = FLAG, .to = &opt.quiet, .help = "no progress"},
+    {.name = "help", .kind = FLAG, .to = &opt.help, .help = "this text"},
 };
 enum { NUM_OPTIONS = sizeof options / sizeof *options };
-static const struct { const char *other, *name; } aliases[] = {
-    {"model_name_or_path", "model"}, {"output_dir", "out"},
-    {"num_layers", "num_hidden_layers"}, {"num_heads", "num_attention_heads"},
-};
 
-static void set_default(const struct Option *o) {
-    if (o->kind == INT || o->kind == FLAG || o->kind == CHOICE) *(int *)o->to = (int)o->standard;
-    if (o->kind == REAL) *(double *)o->to = o->standard;
-    if (o->kind == TEXT) *(const char **)o->to = o->text;
-    if (o->kind == LIST) ((List *)o->to)->n = 0;
+// Hugging Face's names of ours.
+static const struct { const char *other, *name; } aliases[] = {
+    {.other = "model_name_or_path", .name = "model"},
+    {.other = "output_dir", .name = "out"},
+    {.other = "num_layers", .name = "num_hidden_layers"},
+    {.other = "num_heads", .name = "num_attention_heads"},
+};
+enum { NUM_ALIASES = sizeof aliases / sizeof *aliases };
+
+// ------------------------------------------------------------------------------------- the lists
+
+typedef struct {
+    char name[64], value[64];
+    int has_value;                          // yes: "name=value"
+} Listed;
+
+// The next word of a list; returns where to go on, or NULL at its end.
+static const char *list_next(const char *at, Listed *word) {
+    at += strspn(at, " ");
+    const size_t length = strcspn(at, " ");
+    const char *equals = memchr(at, '=', length);
+    const size_t name = equals ? (size_t)(equals - at) : length;
+    if (!length) return NULL;
+    assert(length < sizeof word->name);
+    *word = (Listed){.has_value = equals != NULL};
+    memcpy(word->name, at, name);
+    if (equals) memcpy(word->value, equals + 1, length - name - 1);
+    return at + length;
 }
 
-static int has_option(int bit, const char *name) {
-    for (int i = 0; i < NUM_OPTIONS; i++)
-        if ((options[i].commands & bit) && !strcmp(options[i].name, name)) return 1;
+// Does the command read the option?  *preset: its default there (NULL: none).
+static int command_lists(const Command *c, const Option *o, char preset[64]) {
+    Listed word;
+    int listed = 0;
+    for (int i = 0; i < 2; i++) {
+        for (const char *at = c->options[i]; at && (at = list_next(at, &word)); ) {
+            if (!o->name || strcmp(word.name, o->name)) continue;
+            listed = 1;
+            if (!preset) continue;
+            if (word.has_value) strcpy(preset, word.value);
+            else if (!*preset && o->preset) strcpy(preset, o->preset);
+        }
+    }
+    return listed;
+}
+
+static const Option *option_find(const char *name) {
+    for (const Option *o = options; o < options + NUM_OPTIONS; o++) {
+        if (o->name && !strcmp(o->name, name)) return o;
+    }
+    return NULL;
+}
+
+// Every word of the command's lists must be an option.  0, or -1 after fail().
+int options_check_lists(const Command *c) {
+    Listed word;
+    for (int i = 0; i < 2; i++) {
+        for (const char *at = c->options[i]; at && (at = list_next(at, &word)); ) {
+            if (option_find(word.name)) continue;
+            return fail(EX_USAGE, "%s: there is no option of this name", word.name);
+        }
+    }
     return 0;
 }
 
-// The standards of a command, but for options that the command `set` has too.
-static void adopt_defaults(int bit, int set) {
-    for (int i = 0; i < NUM_OPTIONS; i++)
-        if ((options[i].commands & bit) && !has_option(set, options[i].name)) set_default(&options[i]);
+// `more train` and its objective as a command.
+Command command_of_objective(const Objective *o) {
+    return (Command){.name = "train", .object = o->name, .help = o->help, .objective = o,
+                     .options = {o->trainer->options, o->options}};
 }
 
-static void set_defaults(int bit) {
-    for (int i = 0; i < NUM_OPTIONS; i++) set_default(&options[i]);
-    adopt_defaults(bit, 0);                               // of several lines its own: bench has other lengths
-}
+// ------------------------------------------------------------------------------------- values
 
-static void print_value(FILE *f, const struct Option *o) {
-    if (o->kind == INT || o->kind == FLAG) fprintf(f, "%d", *(int *)o->to);
-    if (o->kind == CHOICE) fprintf(f, "%s", *(int *)o->to < 0 ? "standard" : o->choices[*(int *)o->to]);
-    if (o->kind == REAL) fprintf(f, "%.15g", *(double *)o->to);
-    if (o->kind == TEXT) fprintf(f, "%s", *(const char **)o->to ? *(const char **)o->to : "");
-    if (o->kind == LIST)
-        for (int i = 0; i < ((List *)o->to)->n; i++)
-            fprintf(f, "%s%s", i ? " " : "", ((List *)o->to)->item[i]);
-}
+static int option_given(const Option *o) { return opt.given[o - options]; }
 
-static void print_options(const Command *c) {
-    for (int i = 0; i < NUM_OPTIONS; i++) {
-        const struct Option *o = &options[i];
-        if (!(o->commands & c->bit)) continue;
-        printf("    --%-20s %s", o->name, o->help);
-        if (o->kind == CHOICE)
-            for (int k = 0; o->choices[k]; k++)
-                printf("%s%s", k ? " | " : *o->help ? ": " : "", o->choices[k]);
-        if ((o->kind == INT || o->kind == REAL || o->kind == CHOICE) || (o->kind == TEXT && o->text)) {
-            printf("  [");
-            print_value(stdout, o);
-            printf("]");
-        }
-        printf("\n");
-    }
-}
-
-static int set_option(const struct Option *o, const char *value) {
+static int set_number(const Option *o, const char *value) {
     char *end;
+    const int whole = o->kind == INT;
+    const double x = strtod(value, &end);
+    if (!*value || *end || !(x >= o->min && x <= o->max) || (whole && x != floor(x))) {
+        return fail(EX_USAGE, "--%s %s: %s from %.15g to %.15g is needed", o->name, value,
+                    whole ? "a whole number" : "a number", o->min, o->max);
+    }
+    if (whole) *(int *)o->to = (int)x;
+    else *(double *)o->to = x;
+    return 0;
+}
+
+static int set_choice(const Option *o, const char *value) {
+    for (int k = 0; o->choices[k]; k++) {
+        if (strcmp(value, o->choices[k])) continue;
+        *(int *)o->to = k;
+        return 0;
+    }
+    return fail(EX_USAGE, "--%s %s: unknown; see --help for the choices", o->name, value);
+}
+
+static int add_to_list(const Option *o, const char *value) {
+    List *list = o->to;
+    if (list->n == MAX_FILES) {
+        return fail(EX_USAGE, "--%s: more than %d values", o->name, MAX_FILES);
+    }
+    list->item[list->n++] = value;
+    return 0;
+}
+
+// Sets an option from what stands behind it.  0, or -1 after fail().
+static int set_option(const Option *o, const char *value) {
     if (!*value && o->kind != FLAG) return fail(EX_USAGE, "--%s: a value is missing", o->name);
     switch (o->kind) {
-    case FLAG: *(int *)o->to = 1; return 0;
-    case TEXT: *(const char **)o->to = value; return 0;
-    case LIST: {
-        List *l = o->to;
-        if (l->n == MAX_FILES) return fail(EX_USAGE, "--%s: more than %d values", o->name, MAX_FILES);
-        l->item[l->n++] = value;
-        return 0;
+    case INT: case REAL: return set_number(o, value);
+    case CHOICE:         return set_choice(o, value);
+    case LIST:           return add_to_list(o, value);
+    case WORDS:          *(const char **)o->to = value; return 0;
+    default:             *(int *)o->to = 1; return 0;
     }
+}
+
+// Sets an option to what it is when nothing is given; preset "" or NULL: nothing.
+static void set_preset(const Option *o, const char *preset) {
+    const int none = !preset || !*preset;
+    switch (o->kind) {
+    case INT: case FLAG: *(int *)o->to = 0; break;
+    case REAL:           *(double *)o->to = NAN; break;
+    case CHOICE:         *(int *)o->to = NOT_CHOSEN; break;
+    case WORDS:          *(const char **)o->to = none ? NULL : o->preset; break;
+    default:             ((List *)o->to)->n = 0;
+    }
+    if (none || o->kind == WORDS) return;
+    const int status = set_option(o, preset);
+    assert(status == 0);
+    (void)status;
+}
+
+// Sets what the command reads to its defaults there; of the rest real numbers are NaN, the others
+// the table's.
+void options_defaults(const Command *c) {
+    for (const Option *o = options; o < options + NUM_OPTIONS; o++) {
+        if (o->name) set_preset(o, o->kind == REAL ? NULL : o->preset);
+    }
+    for (const Option *o = options; o < options + NUM_OPTIONS; o++) {
+        char preset[64] = "";
+        if (command_lists(c, o, preset)) set_preset(o, preset);
+    }
+    memset(opt.given, 0, sizeof opt.given);
+}
+
+static void print_value(FILE *f, const Option *o) {
+    const List *list = o->to;
+    const int number = *(const int *)o->to;
+    const char *words;
+    switch (o->kind) {
+    case INT: case FLAG:
+        fprintf(f, "%d", number);
+        break;
     case CHOICE:
-        for (int k = 0; o->choices[k]; k++)
-            if (!strcmp(value, o->choices[k])) return *(int *)o->to = k, 0;
-        return fail(EX_USAGE, "--%s %s: unknown; see --help for the choices", o->name, value);
-    default: {
-        double x = strtod(value, &end);
-        if (!*value || *end || !(x >= o->min && x <= o->max) || (o->kind == INT && x != floor(x)))
-            return fail(EX_USAGE, "--%s %s: %s from %.15g to %.15g is needed", o->name, value,
-                        o->kind == INT ? "a whole number" : "a number", o->min, o->max);
-        if (o->kind == INT) *(int *)o->to = (int)x;
-        else *(double *)o->to = x;
-        return 0;
-    }
+        fprintf(f, "%s", number == NOT_CHOSEN ? "default" : o->choices[number]);
+        break;
+    case REAL:
+        fprintf(f, "%.15g", *(const double *)o->to);
+        break;
+    case WORDS:
+        words = *(const char *const *)o->to;
+        fprintf(f, "%s", words ? words : "");
+        break;
+    default:
+        for (int i = 0; i < list->n; i++) fprintf(f, "%s%s", i ? " " : "", list->item[i]);
     }
 }
 
-static int parse_options(const Command *c, int argc, char **argv) {
-    set_defaults(c->bit);
-    for (int i = 0; i < argc; i++) {
-        char name[64] = {0};
-        const char *equals = strchr(argv[i], '='), *value = equals ? equals + 1 : NULL;
-        size_t n = equals ? (size_t)(equals - argv[i]) : strlen(argv[i]);
-        if (strncmp(argv[i], "--", 2) || n < 3 || n - 2 >= sizeof name)
-            return fail(EX_USAGE, "%s: not an option; see more %s --help", argv[i], c->name);
-        for (size_t k = 2; k < n; k++) name[k-2] = argv[i][k] == '-' ? '_' : argv[i][k];
-        for (size_t k = 0; k < sizeof aliases / sizeof *aliases; k++)
-            if (!strcmp(name, aliases[k].other)) strcpy(name, aliases[k].name);
-        const struct Option *o = NULL;
-        for (int k = 0; k < NUM_OPTIONS; k++)
-            if (!strcmp(name, options[k].name) && (options[k].commands & c->bit)) o = &options[k];
-        if (!o) return fail(EX_USAGE, "%s: unknown option of more %s%s%s; see --help", argv[i], c->name,
-                            c->object ? " " : "", c->object ? c->object : "");
-        if (o->kind == FLAG && equals) return fail(EX_USAGE, "--%s takes no value", o->name);
-        if (o->kind == FLAG) value = "";
-        if (!value && (i + 1 >= argc || !strncmp(argv[i+1], "--", 2)))
-            return fail(EX_USAGE, "--%s: a value is missing", o->name);
-        if (set_option(o, value ? value : argv[++i]) < 0) return -1;
-        while (!equals && o->kind == LIST && i + 1 < argc && strncmp(argv[i+1], "--", 2))
-            if (set_option(o, argv[++i]) < 0) return -1;
+// ------------------------------------------------------------------------------------- help, header
+
+static void print_option(const Option *o) {
+    const int number = o->kind == INT || o->kind == REAL || o->kind == CHOICE;
+    printf("    --%-20s %s", o->name, o->help);
+    for (int k = 0; o->kind == CHOICE && o->choices[k]; k++) {
+        printf("%s%s", k ? " | " : ": ", o->choices[k]);
     }
-    if (opt.fold && opt.fold >= opt.folds) return fail(EX_USAGE, "--fold must be below --folds");
-    if (opt.compat == COMPAT_ULMA_RELEASE) opt.logp = LOGP_MEAN, opt.reduction = REDUCE_CLASS_MEANS;
-    if (opt.normalize < 0) opt.normalize = opt.more == MORE_RELEASE ? NORMALIZE_L2 : NORMALIZE_NONE;
-    return 0;
+    if (number || (o->kind == WORDS && o->preset)) {
+        printf("  [");
+        print_value(stdout, o);
+        printf("]");
+    }
+    printf("\n");
 }
 
-static void print_header(const Command *c) {
-    fprintf(stderr, "more %s%s%s\n", c->name, c->object ? " " : "", c->object ? c->object : "");
+// The command's options under their headings, with its defaults, which are set.
+void options_print(const Command *c) {
+    const char *heading = NULL;
+    options_defaults(c);
+    for (const Option *o = options; o < options + NUM_OPTIONS; o++) {
+        if (o->heading) heading = o->heading;
+        if (!command_lists(c, o, NULL)) continue;
+        if (heading) printf("  %s\n", heading);
+        heading = NULL;
+        print_option(o);
+    }
+}
+
+static int is_empty(const Option *o) {
+    if (o->kind == WORDS) return !*(const char *const *)o->to;
+    return o->kind == LIST && !((const List *)o->to)->n;
+}
+
+// What a run is set to, on standard error: six values a line, lists on lines of their own.
+void options_print_header(const Command *c) {
     int column = 0;
-    for (int i = 0; i < NUM_OPTIONS; i++) {
-        const struct Option *o = &options[i];
-        if (!(o->commands & c->bit) || o->to == &opt.help || o->to == &opt.quiet
-            || (o->kind == TEXT && !*(const char **)o->to)
-            || (o->kind == LIST && !((List *)o->to)->n)) continue;
-        int wide = o->kind == LIST;
-        fprintf(stderr, "%s%s=", column == 0 ? "  " : wide ? "\n  " : "  ", o->name);
+    fprintf(stderr, "more %s%s%s\n", c->name, c->object ? " " : "", c->object ? c->object : "");
+    for (const Option *o = options; o < options + NUM_OPTIONS; o++) {
+        if (!command_lists(c, o, NULL) || is_empty(o)) continue;
+        if (o->to == &opt.help || o->to == &opt.quiet) continue;
+        const int wide = o->kind == LIST;
+        const char *between = "  ";
+        if (column && wide) between = "\n  ";
+        fprintf(stderr, "%s%s=", between, o->name);
         print_value(stderr, o);
         column = wide ? 0 : (column + 1) % 6;
         if (!column) fprintf(stderr, "\n");
     }
     if (column) fprintf(stderr, "\n");
+}
+
+// ------------------------------------------------------------------------------------- parser
+
+// A choice that --compat means: set unless it is given; another one beside it is refused.
+static int imply_choice(const char *name, int value) {
+    const Option *o = option_find(name);
+    int *to = o->to;
+    if (option_given(o) && *to != value) {
+        return fail(EX_USAGE, "--compat ulma-release means --%s %s; leave out --%s %s, or --compat",
+                    name, o->choices[value], name, o->choices[*to]);
+    }
+    *to = value;
+    return 0;
+}
+
+// What some options say of others.  0, or -1 after fail().
+static int settle_options(void) {
+    if (opt.fold && opt.fold >= opt.folds) return fail(EX_USAGE, "--fold must be below --folds");
+    if (opt.compat == COMPAT_ULMA_RELEASE) {
+        if (imply_choice("logp", LOGP_MEAN) < 0) return -1;
+        if (imply_choice("reduction", REDUCE_CLASS_MEANS) < 0) return -1;
+    }
+    if (opt.normalize == NOT_CHOSEN) {
+        opt.normalize = opt.more_mode == MORE_RELEASE ? NORMALIZE_L2 : NORMALIZE_NONE;
+    }
+    return 0;
+}
+
+// The option that "--name" or "--name=value" asks for, or NULL after fail().
+static const Option *option_asked(const Command *c, const char *argument) {
+    const size_t length = strcspn(argument, "=");
+    char name[64] = {0};
+    if (strncmp(argument, "--", 2) || length < 3 || length - 2 >= sizeof name) {
+        fail(EX_USAGE, "%s: not an option; see more %s --help", argument, c->name);
+        return NULL;
+    }
+    for (size_t k = 2; k < length; k++) name[k - 2] = argument[k] == '-' ? '_' : argument[k];
+    for (int k = 0; k < NUM_ALIASES; k++) {
+        if (!strcmp(name, aliases[k].other)) strcpy(name, aliases[k].name);
+    }
+    const Option *o = option_find(name);
+    if (o && command_lists(c, o, NULL)) return o;
+    fail(EX_USAGE, "%s: unknown option of more %s%s%s; see --help", argument, c->name,
+         c->object ? " " : "", c->object ? c->object : "");
+    return NULL;
+}
+
+// Sets the settings: the command's defaults, then its arguments.  0, or -1 after fail().
+int options_parse(const Command *c, int argc, char **argv) {
+    options_defaults(c);
+    for (int i = 0; i < argc; i++) {
+        const Option *o = option_asked(c, argv[i]);
+        if (!o) return -1;
+        opt.given[o - options] = 1;
+
+        // the value: behind "=", or the next argument; a list takes all up to the next option
+        const char *equals = strchr(argv[i], '=');
+        if (o->kind == FLAG) {
+            if (equals) return fail(EX_USAGE, "--%s takes no value", o->name);
+            if (set_option(o, "") < 0) return -1;
+        } else if (equals) {
+            if (set_option(o, equals + 1) < 0) return -1;
+        } else {
+            if (i + 1 >= argc || !strncmp(argv[i + 1], "--", 2)) {
+                return fail(EX_USAGE, "--%s: a value is missing", o->name);
+            }
+            do {
+                if (set_option(o, argv[++i]) < 0) return -1;
+            } while (o->kind == LIST && i + 1 < argc && strncmp(argv[i + 1], "--", 2));
+        }
+    }
+    return settle_options();
+}
+
+/* The settings were parsed for the command `into` (doctor) and are to mean what they would for
+ * `from` (train): what was not given gets from's default; what was given and from does not read is
+ * refused, but for into's `own` options.  0, or -1 after fail().  */
+int options_adopt(const Command *from, const Command *into, const char *own) {
+    const Command of_own = {.options = {own}};
+    for (const Option *o = options; o < options + NUM_OPTIONS; o++) {
+        char preset[64] = "";
+        const int listed = command_lists(from, o, preset);
+        if (listed && !option_given(o)) set_preset(o, preset);
+        if (listed || !option_given(o) || command_lists(&of_own, o, NULL)) continue;
+        return fail(EX_USAGE, "--%s: more %s %s does not read it; see more %s %s --help", o->name,
+                    from->name, from->object, into->name, from->object);
+    }
+    return settle_options();
 }
 #endif

@@ -84,7 +84,7 @@ static const FamilyNames families[] = {
 };
 _Static_assert(sizeof families / sizeof *families == NUM_FAMILIES, "a family without its names");
 
-static const char *const pooling_names[] = {
+static const char *const pooling_names[NUM_POOLINGS + 1] = {         // --pooling has the same
     [POOL_LAST] = "last", [POOL_EOS] = "eos", [POOL_MEAN] = "mean",
 };
 static const char *const activation_names[] = {
@@ -329,7 +329,7 @@ static void read_purpose(Fields *f, Config *c) {
     }
 
     const char *pooling = field_string(f, field_find(f, 0, "more"), "pooling", "last");
-    for (size_t k = 0; k < sizeof pooling_names / sizeof *pooling_names; k++) {
+    for (int k = 0; k < NUM_POOLINGS; k++) {
         if (strcmp(pooling_names[k], pooling)) continue;
         c->pooling = (Pooling)k;
         return;

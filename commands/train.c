@@ -1,0 +1,125 @@
+/* train.c - more train: from the settings to a training run (the loop itself is ../train.c).  */
+#ifndef COMMAND_TRAIN_C
+#define COMMAND_TRAIN_C
+#include "setup.c"
+
+int command_train(const Objective *o);
+
+// A fresh model of GPT-NeoX's shape: parallel residual, rotary on half of each head, tied output.
+static Config new_config(int vocab_size) {
+    const int C = opt.hidden_size, HD = C / opt.num_heads;
+    return (Config){
+        .family = FAMILY_NEOX, .vocab_size = vocab_size, .channels = C,
+        .num_layers = opt.num_layers, .num_heads = opt.num_heads, .num_kv_heads = opt.num_heads,
+        .head_dim = HD, .hidden = 4 * C, .parallel_residual = 1, .tied = 1,
+        .max_positions = opt.max_length > 2048 ? opt.max_length : 2048, .rotary_dims = HD / 4 * 2,
+        .qkv_bias = 1, .out_bias = 1, .mlp_bias = 1, .activation = ACT_GELU_ERF,
+        .norm_eps = 1e-5f, .rope_theta = 10000, .bos = 0, .eos = 0, .pad = 1};
+}
+
+static int check_settings(const Objective *o) {
+    if (!opt.train.n) return fail(EX_USAGE, "--train is needed");
+    if (!opt.out) return fail(EX_USAGE, "--out is needed");
+    if (o->data != DOCUMENTS && !opt.model.n) {
+        return fail(EX_USAGE, "--model is needed: the folder to start from");
+    }
+    if (opt.hidden_size % opt.num_heads || opt.hidden_size / opt.num_heads % 4) {
+        return fail(EX_USAGE, "--hidden_size must be a multiple of 4 x --num_attention_heads");
+    }
+    if (o->reward && opt.train.n > MORE_MAX_SETS) {
+        return fail(EX_USAGE, "--train: more than %d files", MORE_MAX_SETS);
+    }
+    return 0;
+}
+
+// The tokenizer of the folder dir, or --tokenizer, or one learned from the training files.
+static int begin_tokenizer(Run *run, const char *dir) {
+    char path[PATH_SIZE];
+    if (!dir && !opt.tokenizer) {
+        if (learn_vocabulary(&run->tokenizer, &opt.train, &opt.then, opt.vocab_size) < 0) return -1;
+        return tokenizer_json(&run->tokenizer, &run->tokenizer_text);
+    }
+    if (load_tokenizer(&run->tokenizer, dir) < 0) return -1;
+    if (tokenizer_path(path, dir) < 0) return -1;
+    return file_read(&run->tokenizer_text, path);
+}
+
+// The model of the folder dir, or a fresh one.
+static int begin_model(Run *run, const char *dir) {
+    const Objective *o = run->objective;
+    const int kind = o->reward ? LOAD_REWARD_MODEL : LOAD_LANGUAGE_MODEL;
+    Model *m = &run->model;
+    int status = dir ? checkpoint_load(m, dir, kind)
+                     : model_init(m, new_config(run->tokenizer.vocab_size));
+    if (status < 0) return -1;
+    if (!dir || opt.random_weights) {
+        if (model_random(m, (uint64_t)opt.seed) < 0) return -1;
+    }
+    if (o->reward && opt.pooling >= 0) m->config.pooling = (Pooling)opt.pooling;
+    if (o->reward && opt.raw_head >= 0) {
+        if (model_random_head(m, (uint64_t)opt.raw_head) < 0) return -1;
+    }
+    return check_fit(m, &run->tokenizer, dir);
+}
+
+static int load_files(Run *run, const List *files, DataUse use, Dataset *to) {
+    DataOptions o = data_options();
+    if (run->objective->data == DOCUMENTS) {
+        o.max_length = 0;                           // cut into windows instead
+        o.max_prompt_length = 0;
+    }
+    for (int i = 0; i < files->n; i++) {
+        const Tokenizer *t = &run->tokenizer;
+        if (load_data(&to[i], files->item[i], t, &o, run->objective, use) < 0) return -1;
+    }
+    return 0;
+}
+
+// All files, with room for KTO's mismatched sets after them.
+static int begin_data(Run *run) {
+    const List *then = opt.demo.n ? &opt.demo : &opt.then;       // no objective has both
+    const int K = opt.train.n, files = K + then->n + opt.eval.n;
+    run->num_train = K;
+    run->num_then = then->n;
+    run->num_eval = opt.eval.n;
+    if (!(run->data = allocate((size_t)(files + K), sizeof *run->data))) return -1;
+    if (load_files(run, &opt.train, FOR_TRAIN, run->data) < 0) return -1;
+    if (load_files(run, then, FOR_THEN, run->data + K) < 0) return -1;
+    return load_files(run, &opt.eval, FOR_EVAL, run->data + K + then->n);
+}
+
+static int prepare_run(Run *run) {
+    const Objective *o = run->objective;
+    const char *dir = opt.model.n ? opt.model.item[0] : NULL;
+    if (begin_tokenizer(run, dir) < 0) return -1;
+    if (begin_model(run, dir) < 0) return -1;
+    if (begin_data(run) < 0) return -1;
+    run->unit = o->bundles ? run->num_train : 1;
+    if (run_open(run) < 0) return -1;
+    return o->trainer->plan(run);
+}
+
+// Trains, with the log in --out.
+static int train_logged(Run *run) {
+    char path[PATH_SIZE];
+    if (path_join(path, opt.out, "log.jsonl") < 0) return -1;
+    run->log = fopen(path, "w");
+    if (!run->log) return fail(EX_CANTCREAT, "%s: %s", path, strerror(errno));
+    int status = train(run), bad = ferror(run->log);
+    if (fclose(run->log) != 0) bad = 1;
+    if (status == 0 && bad) return fail(EX_IOERR, "%s: could not be written", path);
+    return status;
+}
+
+// Trains the objective on --train and leaves a model folder and log.jsonl in --out.  0, or -1 after
+// fail().
+int command_train(const Objective *o) {
+    Run run = {.objective = o};
+    if (check_settings(o) < 0) return -1;
+    if (folder_make(opt.out) < 0) return -1;
+    int status = prepare_run(&run);
+    if (status == 0) status = train_logged(&run);
+    run_free(&run);
+    return status;
+}
+#endif

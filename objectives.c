@@ -1,0 +1,155 @@
+/* objectives.c - the one table of all that can be trained.
+ *
+ * Commands, their options, help, doctor's checks and the tests over all objectives come from it.
+ * To add an objective for policies: its loss in loss.c, its row here, its line in the tables of
+ * test/test_objectives.c; CONTRIBUTING.md walks through it.  */
+#ifndef OBJECTIVES_C
+#define OBJECTIVES_C
+#include "reward.c"
+#include "policy.c"
+
+// How a file is used: which kinds of data an objective takes differs.
+typedef enum { FOR_TRAIN, FOR_THEN, FOR_EVAL } DataUse;
+
+const Objective *objective_find(const char *name);
+int objective_takes(const Objective *o, const Dataset *d, DataUse use);
+int fail_kind(const Dataset *d, const char *what);
+
+// --------------------------------------------------------------------------------------- trainers
+
+// Options that several of them read.  "name=value": with this default instead of the table's.
+#define TRAINING \
+    "model train eval out tokenizer dtype num_train_epochs max_steps micro_batch_tokens recompute " \
+    "max_length max_prompt_length over_length learning_rate weight_decay adam_beta1 adam_beta2 " \
+    "adam_epsilon max_grad_norm warmup_ratio lr_scheduler_type logging_steps eval_steps " \
+    "save_steps seed template prompt_key chosen_key rejected_key precision threads quiet help "
+#define OF_POINTS "reduction labels score_scale "
+#define OF_REFERENCE "beta reference_cache "
+
+static const Trainer language_models = {
+    .options = TRAINING "then per_step_tokens vocab_size hidden_size num_hidden_layers "
+               "num_attention_heads",
+    .plan = plan_documents,
+    .step = lm_step,
+    .evaluate = lm_evaluate,
+};
+
+static const Trainer reward_models = {
+    .options = TRAINING "per_step_pairs head_rate pooling raw_head random_weights folds fold",
+    .open = reward_open,
+    .close = reward_close,
+    .plan = reward_plan,
+    .step = reward_step,
+    .evaluate = reward_evaluate,
+    .log = reward_log,
+    .show = reward_show,
+};
+
+static const Trainer policies = {
+    .options = TRAINING "per_step_rows folds fold logp learning_rate=1e-5 over_length=drop",
+    .open = policy_open,
+    .close = policy_close,
+    .plan = policy_plan,
+    .start = policy_start,
+    .step = policy_step,
+    .evaluate = policy_evaluate,
+    .log = policy_log,
+    .show = policy_show,
+    .finish = policy_finish,
+};
+
+// -------------------------------------------------------------------------------------- the table
+
+static const Objective objectives[] = {
+    {
+        .name = "lm", .trainer = &language_models, .data = DOCUMENTS,
+        .help = "train a language model",
+    }, {
+        .name = "reward", .trainer = &reward_models, .data = PAIRS, .reward = 1,
+        .help = "train a reward model on one file, or on several mixed",
+    }, {
+        .name = "more", .trainer = &reward_models, .data = PAIRS, .reward = 1, .bundles = 1,
+        .options = "more normalize alpha",
+        .help = "train one reward model on several files with MORE's weights",
+    }, {
+        .name = "sft", .trainer = &policies, .data = DEMONSTRATIONS, .loss = sft_loss,
+        .linear = 1, .imitates = 1,
+        .options = "reduction=tokens sft_on learning_rate=1e-4",
+        .help = "imitate completions, chosen answers, or points with a true label",
+    }, {
+        .name = "dpo", .trainer = &policies, .data = PAIRS, .loss = dpo_loss, .reference = 1,
+        .options = OF_REFERENCE "label_smoothing",
+        .help = "align a policy with pairs: Rafailov et al. 2023",
+    }, {
+        .name = "ipo", .trainer = &policies, .data = PAIRS, .loss = ipo_loss, .reference = 1,
+        .options = OF_REFERENCE,
+        .help = "with pairs: Azar et al. 2023",
+    }, {
+        .name = "pointwise-dpo", .trainer = &policies, .data = POINTS, .loss = pointwise_dpo_loss,
+        .reference = 1, .takes_scores = 1,
+        .options = OF_POINTS OF_REFERENCE "log_z",
+        .help = "with labelled or scored answers: Cai et al. 2023",
+    }, {
+        .name = "ulma", .trainer = &policies, .data = POINTS, .loss = ulma_loss,
+        .reference = 1, .takes_scores = 1, .imitates = 1,
+        .options = OF_POINTS OF_REFERENCE "log_z demo demos sft_on compat",
+        .help = "the same, with demonstrations imitated: Cai et al. 2023",
+    }, {
+        .name = "unlikelihood", .trainer = &policies, .data = POINTS, .loss = unlikelihood_loss,
+        .linear = 1,
+        .options = OF_POINTS,
+        .help = "with labelled answers: up the true, down the false",
+    }, {
+        .name = "kto", .trainer = &policies, .data = POINTS, .loss = kto_loss, .reference = 1,
+        .mismatched = 1,
+        .options = OF_POINTS OF_REFERENCE "desirable_weight undesirable_weight",
+        .help = "with labelled answers: Ethayarajh et al. 2024",
+    }, {
+        .name = "orpo", .trainer = &policies, .data = PAIRS, .loss = orpo_loss, .imitates = 1,
+        .options = "orpo_lambda logp=mean",
+        .help = "with pairs, no reference: Hong et al. 2024",
+    }, {
+        .name = "simpo", .trainer = &policies, .data = PAIRS, .loss = simpo_loss,
+        .options = "beta=2 simpo_gamma logp=mean",
+        .help = "with pairs, no reference: Meng et al. 2024",
+    },
+};
+enum { NUM_OBJECTIVES = sizeof objectives / sizeof *objectives };
+
+// NULL where there is none of that name.
+const Objective *objective_find(const char *name) {
+    for (int i = 0; i < NUM_OBJECTIVES; i++) {
+        if (!strcmp(objectives[i].name, name)) return &objectives[i];
+    }
+    return NULL;
+}
+
+// Says of which kind d is and what is needed; returns -1.
+int fail_kind(const Dataset *d, const char *what) {
+    return fail(EX_DATAERR, "%s: %s data; %s", d->path, data_kind_name[d->kind], what);
+}
+
+// Is d of a kind that the objective takes for this use?  0, or -1 after fail().
+int objective_takes(const Objective *o, const Dataset *d, DataUse use) {
+    const int document = d->kind == DATA_DOCUMENT, completion = d->kind == DATA_COMPLETION;
+    const int pair = d->kind == DATA_PAIR, point = d->kind == DATA_POINT;
+
+    if (o->data == DOCUMENTS) {
+        if (document || completion) return 0;
+        return fail_kind(d, "texts or prompts with completions are needed");
+    }
+    if (o->reward || (o->data == PAIRS && use == FOR_TRAIN)) {
+        return pair ? 0 : fail_kind(d, "pairs are needed (chosen and rejected)");
+    }
+    if (o->data == POINTS && use == FOR_TRAIN) {
+        if (pair || point) return 0;
+        return fail_kind(d, "points (a completion with label or score) or pairs are needed");
+    }
+    if (pair || point || completion) return 0;
+    if (use == FOR_EVAL) return fail_kind(d, "pairs, points or completions are needed");
+    return fail_kind(d, "completions, pairs or points are needed (train lm takes texts)");
+}
+#undef TRAINING
+#undef OF_POINTS
+#undef OF_REFERENCE
+#endif

@@ -1,0 +1,203 @@
+/* reference.c - log-probabilities of the starting model, the reference of DPO and its
+ * relatives.
+ *
+ * A policy starts as its reference, so these are computed by its own weights before the first
+ * step; no second model is ever in memory. They are kept in a file:
+ *
+ *     "more reference " KEY "\n"     KEY: SHA-256 of all that they depend on (80 bytes in all)
+ *     doubles                        one for each answer of each record, in order
+ *     SHA-256                        of what stands before it (64 hexadecimal digits)
+ *
+ * A file with another key, another length or another sum is computed again, never used.  */
+#ifndef REFERENCE_C
+#define REFERENCE_C
+#include "train.c"
+
+enum { KEY_LINE = 80, REFERENCE_SUM = 64 };
+
+int reference_logps(Run *run, const char *path, int *from_file);
+int reference_key(const Run *run, char key[65]);
+int reference_read(Run *run, const char *path, const char *key_line);
+int reference_write(const Run *run, const char *path, const char *key_line);
+
+static int reference_files(const Run *run) {
+    return run->num_train + run->num_then + run->num_eval + run->num_mismatched;
+}
+
+// ------------------------------------------------------------------------------------------ the key
+
+// The weights, in pieces.  0, or -1 after fail().
+static int hash_weights(Sha256 *s, const Model *m) {
+    enum { NUMBERS = 1 << 16 };
+    real *piece = allocate(NUMBERS, sizeof *piece);
+    if (!piece) return -1;
+    for (size_t i = 0; i < m->num_params; i += NUMBERS) {
+        const size_t n = m->num_params - i < NUMBERS ? m->num_params - i : NUMBERS;
+        kernels_read(piece, m->params_memory + i, n);
+        sha256_add(s, piece, n * sizeof *piece);
+    }
+    free(piece);
+    return 0;
+}
+
+static void hash_span(Sha256 *s, const Dataset *d, const Span *span) {
+    sha256_add(s, d->token + span->start, (size_t)span->len * sizeof *d->token);
+}
+
+// Prompts and answers as the tokens they became.
+static void hash_texts(Sha256 *s, const Dataset *d) {
+    for (const Record *r = d->record; r < d->record + d->num_records; r++) {
+        const int shape[] = {r->prompt.len, r->count};
+        sha256_add(s, shape, sizeof shape);
+        hash_span(s, d, &r->prompt);
+        for (const Answer *a = &d->answer[r->first]; a < &d->answer[r->first + r->count]; a++) {
+            const int answer[] = {a->tokens.len, a->cut};
+            sha256_add(s, answer, sizeof answer);
+            hash_span(s, d, &a->tokens);
+        }
+    }
+}
+
+/* The SHA-256 of all that the log-probabilities depend on: the starting weights and their
+ * configuration, the precision, and every text as tokens, which covers data, tokenizer,
+ * template and lengths. 0, or -1 after fail().  */
+int reference_key(const Run *run, char key[65]) {
+    const int files = reference_files(run);
+    const int head[] = {1, opt.precision, run->tokenizer.eos, files};
+    Buffer config = {0};
+    Sha256 s;
+    int result = -1;
+
+    if (config_text(&config, &run->model.config, "float32") < 0) goto done;
+    sha256_start(&s);
+    sha256_add(&s, head, sizeof head);
+    sha256_add(&s, config.data, config.len);
+    if (hash_weights(&s, &run->model) < 0) goto done;
+    for (int k = 0; k < files; k++) hash_texts(&s, &run->data[k]);
+    sha256_finish(&s, key);
+    result = 0;
+done:
+    buffer_free(&config);
+    return result;
+}
+
+// ----------------------------------------------------------------------------------------- the file
+
+static size_t count_references(const Run *run) {
+    size_t n = 0;
+    for (int k = 0; k < reference_files(run); k++) {
+        const Dataset *d = &run->data[k];
+        for (size_t i = 0; i < d->num_records; i++) n += (size_t)d->record[i].count;
+    }
+    return n;
+}
+
+// The references of all answers of all records, in order, from and to memory(n).
+static void references_from(Run *run, const double *memory) {
+    for (Dataset *d = run->data; d < run->data + reference_files(run); d++) {
+        for (const Record *r = d->record; r < d->record + d->num_records; r++) {
+            for (int k = 0; k < r->count; k++) d->answer[r->first + k].ref_logp = *memory++;
+        }
+    }
+}
+static void references_to(double *memory, const Run *run) {
+    for (const Dataset *d = run->data; d < run->data + reference_files(run); d++) {
+        for (const Record *r = d->record; r < d->record + d->num_records; r++) {
+            for (int k = 0; k < r->count; k++) *memory++ = d->answer[r->first + k].ref_logp;
+        }
+    }
+}
+
+// Is b a whole file of this key, with n references? *same_key: it is one of this key, whole or
+// not.
+static int reference_whole(const Buffer *b, const char *key_line, size_t n, int *same_key) {
+    const size_t end = KEY_LINE + n * sizeof(double);
+    char sha[65];
+    *same_key = b->len >= KEY_LINE && !memcmp(b->data, key_line, KEY_LINE);
+    if (!*same_key || b->len != end + REFERENCE_SUM) return 0;
+    sha256_hex(sha, b->data, end);
+    return !memcmp(sha, b->data + end, REFERENCE_SUM);
+}
+
+// 1 if the file at path has the references of this key, which are now the answers'; 0 if it is
+// not there or not of them; -1 after fail().
+int reference_read(Run *run, const char *path, const char *key_line) {
+    const size_t n = count_references(run);
+    Buffer b = {0};
+    struct stat st;
+    int same_key, result = 0;
+    if (stat(path, &st) < 0) return 0;
+    if (file_read(&b, path) < 0) return -1;
+
+    if (reference_whole(&b, key_line, n, &same_key)) {
+        double *memory = allocate(n, sizeof *memory);
+        if (memory) {
+            memcpy(memory, b.data + KEY_LINE, n * sizeof *memory);
+            references_from(run, memory);
+        }
+        result = memory ? 1 : -1;
+        free(memory);
+    } else {
+        fprintf(stderr, "%s: %s; computed again\n", path,
+                same_key ? "damaged" : "of other weights, texts or options");
+    }
+    buffer_free(&b);
+    return result;
+}
+
+// 0, or -1 after fail().
+int reference_write(const Run *run, const char *path, const char *key_line) {
+    const size_t n = count_references(run);
+    double *memory = allocate(n, sizeof *memory);
+    Buffer b = {0};
+    char sha[65];
+    int result = -1;
+
+    if (!memory) goto done;
+    references_to(memory, run);
+    if (buffer_append(&b, key_line, KEY_LINE) < 0) goto done;
+    if (buffer_append(&b, memory, n * sizeof *memory) < 0) goto done;
+    sha256_hex(sha, b.data, b.len);
+    if (buffer_append(&b, sha, REFERENCE_SUM) < 0) goto done;
+    result = file_write(path, b.data, b.len);
+done:
+    free(memory);
+    buffer_free(&b);
+    return result;
+}
+
+// The log-probabilities of d's answers under the model as it is.  0, or -1 after fail().
+static int compute_references(Run *run, Dataset *d) {
+    double *logp = allocate(d->num_answers, sizeof *logp);
+    if (!logp) return -1;
+    int status = evaluate_texts(&run->model, run->tokenizer.eos, d, logp);
+    for (size_t i = 0; status == 0 && i < d->num_answers; i++) d->answer[i].ref_logp = logp[i];
+    free(logp);
+    return status;
+}
+
+/* Answer.ref_logp of all data of the run: from the file at path, or computed and written there.
+ * *from_file says which.  0, or -1 after fail().  */
+int reference_logps(Run *run, const char *path, int *from_file) {
+    const double start = now();
+    char key[65], key_line[KEY_LINE + 1];
+    if (reference_key(run, key) < 0) return -1;
+    snprintf(key_line, sizeof key_line, "more reference %s\n", key);
+
+    *from_file = reference_read(run, path, key_line);
+    if (*from_file < 0) return -1;
+    const size_t n = count_references(run);
+    if (*from_file) {
+        fprintf(stderr, "reference: %zu log-probabilities of the same weights and texts from %s\n",
+                n, path);
+        return 0;
+    }
+    for (int k = 0; k < reference_files(run); k++) {
+        if (compute_references(run, &run->data[k]) < 0) return -1;
+    }
+    if (reference_write(run, path, key_line) < 0) return -1;
+    fprintf(stderr, "reference: %zu log-probabilities in %.1f s, kept in %s\n", n, now() - start,
+            path);
+    return 0;
+}
+#endif

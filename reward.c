@@ -1,0 +1,414 @@
+/* reward.c - reward models: Bradley-Terry on one set of pairs, on several mixed (MultiTask),
+ * and MORE, which finds the weight of each set anew in every step (Zeng et al. 2023,
+ * arXiv:2312.07401).
+ *
+ *     bundle   one pair of each of the K sets; a step of MORE is G bundles
+ *     g_i      gradient of set i's loss in the reward head w, from the forward alone:
+ *              r = w . h, so dL/dw = dL/dr (h_chosen - h_rejected)
+ *     lambda   weights of the min-norm point of g_1 .. g_K (loss.c: more_weights)
+ *     update   the gradient of  sum_i lambda_i L_i,  by one backward
+ *
+ * The losses and the weights themselves are in loss.c.  */
+#ifndef REWARD_C
+#define REWARD_C
+#include "train.c"
+
+// The trainer's own part of a run.
+typedef struct RewardRun {
+    float *momentum;                        // (K, C): MORE's, as released
+    float *g;                               // (K, C): head gradients
+    float *pooled;                          // (B, C): what the head reads, of the micro-batch
+    size_t pooled_capacity;
+    float weight[MAX_PAIRS];                // of the micro-batch's pairs
+    // of the running step
+    size_t pairs;
+    double correct, margin, reward_sum, reward_min, reward_max;
+    double loss[MORE_MAX_SETS];             // unweighted, summed over the set's pairs
+    double lambda[MORE_MAX_SETS], grad_norm[MORE_MAX_SETS];
+} RewardRun;
+
+// hooks of the trainer
+int  reward_open(Run *run);
+void reward_close(Run *run);
+int  reward_plan(Run *run);
+int  reward_step(Run *run, size_t at, size_t end, double *loss);
+int  reward_evaluate(Run *run, const Dataset *d, int step);
+void reward_log(const Run *run, FILE *f);
+void reward_show(const Run *run, FILE *f);
+
+// the plan
+void sampler_fill(uint32_t *index, const uint32_t *size, int K, uint32_t N, uint64_t seed,
+                  uint64_t epoch);
+
+// ------------------------------------------------------------------------------ the trainer's part
+
+int reward_open(Run *run) {
+    const size_t gradients = (size_t)run->num_train * (size_t)run->model.config.channels;
+    RewardRun *x = allocate(1, sizeof *x);
+    run->reward = x;
+    if (!x) return -1;
+    if (!(x->momentum = allocate(gradients, sizeof *x->momentum))) return -1;
+    if (!(x->g = allocate(gradients, sizeof *x->g))) return -1;
+    return 0;
+}
+
+void reward_close(Run *run) {
+    RewardRun *x = run->reward;
+    if (!x) return;
+    free(x->momentum);
+    free(x->g);
+    free(x->pooled);
+    free(x);
+    run->reward = NULL;
+}
+
+// ---------------------------------------------------------------------------------------- the plan
+
+// `count` of 0..n-1 without replacement, each subset equally likely (reservoir, Vitter 1985).
+static void sample_without_replacement(uint32_t *out, uint32_t count, uint32_t n, uint64_t key) {
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t j = i < count ? i : random_below(i + 1, key, STREAM_RESAMPLE, 0, i);
+        if (j < count) out[j] = i;
+    }
+}
+
+/* MORE app. A.3, "Balancing": set i of size[i] pairs becomes a shuffled list of N of them, row
+ * i of index (K, N). A larger set gives a random N of its pairs; a smaller one is kept whole,
+ * as often as it fits, and topped up by a random part of itself, so that the counts of two
+ * pairs differ by at most one. A function of seed and epoch; the lists do not depend on each
+ * other.  */
+void sampler_fill(uint32_t *index, const uint32_t *size, int K, uint32_t N, uint64_t seed,
+                  uint64_t epoch) {
+    for (int i = 0; i < K; i++) {
+        assert(size[i] > 0);
+        const uint64_t key = random_u64(seed, STREAM_RESAMPLE, epoch, (uint64_t)i);
+        const uint32_t whole = N - N % size[i];
+        uint32_t *row = index + (size_t)i * N;
+
+        for (uint32_t n = 0; n < whole; n++) row[n] = n % size[i];
+        sample_without_replacement(row + whole, N - whole, size[i], key);
+
+        // Fisher and Yates
+        for (uint32_t n = N; n > 1; n--) {
+            uint32_t j = random_below(n, key, STREAM_ORDER, 0, n), last = row[n - 1];
+            row[n - 1] = row[j];
+            row[j] = last;
+        }
+    }
+}
+
+// The sets of pairs, brought to one size.
+typedef struct {
+    int K;
+    uint32_t N;                             // pairs of the largest
+    uint32_t *size;                         // (K): pairs that are trained on
+    uint32_t **record;                      // (K), (size[k]): their records
+    uint32_t *index;                        // (K, N): the sampler's lists of an epoch
+    uint32_t *order;                        // (K N): a permutation
+} Sets;
+
+static void sets_free(Sets *s) {
+    for (int k = 0; s->record && k < s->K; k++) free(s->record[k]);
+    free(s->record);
+    free(s->size);
+    free(s->index);
+    free(s->order);
+}
+
+// The pairs that no fold holds out.  0, or -1 after fail(); sets_free() in both cases.
+static int sets_init(Sets *s, const Run *run) {
+    const int K = run->num_train;
+    *s = (Sets){.K = K};
+    if (!(s->size = allocate((size_t)K, sizeof *s->size))) return -1;
+    if (!(s->record = allocate((size_t)K, sizeof *s->record))) return -1;
+    for (int k = 0; k < K; k++) {
+        const Dataset *d = &run->data[k];
+        if (!(s->record[k] = allocate(d->num_records, sizeof **s->record))) return -1;
+        for (size_t r = 0; r < d->num_records; r++) {
+            if (!record_in_fold(&d->record[r])) s->record[k][s->size[k]++] = (uint32_t)r;
+        }
+        if (!s->size[k]) return fail(EX_DATAERR, "%s: no pairs to train on", d->path);
+        if (s->size[k] > s->N) s->N = s->size[k];
+    }
+    const size_t n = (size_t)K * s->N;
+    if (!(s->index = allocate(n, sizeof *s->index))) return -1;
+    if (!(s->order = allocate(n, sizeof *s->order))) return -1;
+    return 0;
+}
+
+// Adds the n-th pair of set k's list to the plan; a step ends after each `per_step` pairs.
+static int plan_pair(Run *run, const Sets *s, size_t k, size_t n, size_t per_step) {
+    const uint32_t record = s->record[k][s->index[k * s->N + n]];
+    if (plan_item(run, (Item){(int)k, (int)record, 0}) < 0) return -1;
+    return run->num_items % per_step ? 0 : plan_step_ends(run);
+}
+
+// Of `total` pairs an epoch: how many of epoch e, of which the last may be a part.
+static size_t pairs_of_epoch(size_t total, int e) {
+    const double part = (opt.epochs - e) * (double)total;
+    return part < (double)total ? (size_t)ceil(part) : total;
+}
+
+// MORE: bundle after bundle, the n-th pair of each set; a step is as many bundles as its pairs
+// hold.
+static int plan_bundles(Run *run, const Sets *s) {
+    const size_t K = (size_t)s->K, pairs = (size_t)opt.per_step_rows;
+    const size_t per_step = pairs < K ? K : pairs / K * K;
+    for (int e = 0; e < opt.epochs; e++) {
+        const size_t total = pairs_of_epoch(K * s->N, e);
+        sampler_fill(s->index, s->size, s->K, s->N, (uint64_t)opt.seed, (uint64_t)e);
+        for (size_t i = 0; i < total; i++) {
+            if (plan_pair(run, s, i % K, i / K, per_step) < 0) return -1;
+        }
+    }
+    return 0;
+}
+
+// MultiTask, and a single set: the same pairs in one shuffled list.
+static int plan_mixed(Run *run, const Sets *s) {
+    const size_t K = (size_t)s->K, per_step = (size_t)opt.per_step_rows;
+    for (int e = 0; e < opt.epochs; e++) {
+        const size_t total = pairs_of_epoch(K * s->N, e);
+        const uint64_t seed = (uint64_t)opt.seed, epoch = (uint64_t)e;
+        sampler_fill(s->index, s->size, s->K, s->N, seed, epoch);
+        random_permutation(s->order, (uint32_t)(K * s->N), seed, STREAM_ORDER, epoch);
+        for (size_t i = 0; i < total; i++) {
+            const size_t j = K == 1 ? i : s->order[i];            // one list is shuffled already
+            if (plan_pair(run, s, j % K, j / K, per_step) < 0) return -1;
+        }
+    }
+    return 0;
+}
+
+int reward_plan(Run *run) {
+    Sets sets;
+    int result = -1;
+    if (sets_init(&sets, run) < 0) goto done;
+    result = run->objective->bundles ? plan_bundles(run, &sets) : plan_mixed(run, &sets);
+done:
+    sets_free(&sets);
+    return result;
+}
+
+// --------------------------------------------------------------------------------------- the step
+
+// Packs the micro-batch of pairs that starts at item `at` and runs it forward: rewards to
+// run->value, what the head read to pooled.  Returns its end, or 0 after fail().
+static size_t forward_pairs(Run *run, size_t at, size_t end, Batch *b) {
+    RewardRun *x = run->reward;
+    end = next_micro_batch(run, at, end);
+    if (!end) return 0;
+    *b = pack_batch(&run->pack);
+    const size_t pooled = (size_t)b->B * (size_t)run->model.config.channels;
+    if (reserve(&x->pooled, &x->pooled_capacity, pooled, sizeof(float)) < 0) return 0;
+    model_forward(&run->model, b);
+    model_rewards(&run->model, b, run->value, x->pooled);
+    return end;
+}
+
+// What the log says of a pair of set `set`, besides its weighted loss.
+static void count_pair(RewardRun *x, int set, float chosen, float rejected, float margin) {
+    float one = 1, unused[2] = {0, 0};
+    x->pairs++;
+    x->loss[set] += reward_bt_loss(&unused[0], &unused[1], &chosen, &rejected, &one, &margin, 1);
+    x->margin += (double)chosen - rejected;
+    if (chosen > rejected) x->correct += 1;
+    if (chosen == rejected) x->correct += 0.5;
+    const float reward[2] = {chosen, rejected};
+    for (int i = 0; i < 2; i++) {
+        x->reward_sum += reward[i];
+        if (reward[i] < x->reward_min) x->reward_min = reward[i];
+        if (reward[i] > x->reward_max) x->reward_max = reward[i];
+    }
+}
+
+/* After the forward of the pairs item[0..B/2), texts 2j and 2j+1 chosen and rejected: adds
+ * -weight[j] log sigma(r_chosen - r_rejected - margin), times the row's own weight, to the
+ * loss, and runs backward. 0, or -1 after fail().  */
+static int backward_pairs(Run *run, const Batch *b, const Item *item, double *loss) {
+    RewardRun *x = run->reward;
+    for (int j = 0; j < b->B / 2; j++) {
+        const Record *row = item_record(run, &item[j]);
+        const float *r = run->value + 2 * j;
+        float *dr = run->dvalue + 2 * j;
+        float weight = x->weight[j] * row->weight;
+        dr[0] = 0;
+        dr[1] = 0;
+        *loss += reward_bt_loss(&dr[0], &dr[1], &r[0], &r[1], &weight, &row->margin, 1);
+        count_pair(x, item[j].set, r[0], r[1], row->margin);
+    }
+    return model_backward(&run->model, b, run->dvalue, NULL, NULL);
+}
+
+// A single set, MultiTask, and MORE's control with equal weights: the mean over the step's pairs,
+// times the rows' own weights.
+static int step_mean(Run *run, size_t at, size_t end, double *loss) {
+    RewardRun *x = run->reward;
+    const double n = (double)(end - at);
+    while (at < end) {
+        const size_t begin = at;
+        Batch b;
+        at = forward_pairs(run, at, end, &b);
+        if (!at) return -1;
+        for (size_t j = 0; j < at - begin; j++) x->weight[j] = (float)(1 / n);
+        if (backward_pairs(run, &b, run->item + begin, loss) < 0) return -1;
+    }
+    for (int k = 0; k < run->num_train; k++) x->lambda[k] = 1.0 / run->num_train;
+    return 0;
+}
+
+// Adds pair j of the micro-batch, with the factor 1/n and the row's own weight, to its set's head
+// gradient g(C); returns its loss, so weighted.
+static double add_head_gradient(const Run *run, float *g, int j, const Item *item, double n) {
+    const int C = run->model.config.channels;
+    const Record *row = item_record(run, item);
+    const float *r = run->value + 2 * j;
+    const float *h_chosen = run->reward->pooled + (size_t)(2 * j) * (size_t)C;
+    const float *h_rejected = h_chosen + C;
+    float dchosen = 0, drejected = 0, weight = (float)(1 / n) * row->weight;
+    double loss = reward_bt_loss(&dchosen, &drejected, &r[0], &r[1], &weight, &row->margin, 1);
+    more_head_gradient(g, h_chosen, h_rejected, dchosen, C);
+    return loss;
+}
+
+static double vector_norm(const float *g, int C) {
+    double sum = 0;
+    for (int c = 0; c < C; c++) sum += (double)g[c] * g[c];
+    return sqrt(sum);
+}
+
+/* MORE as released (--more release): for each bundle in turn
+ *
+ *     g_i       head gradient of set i's pair
+ *     m_i       = (1 - alpha) m_i + alpha g_i, from zero at the start of training
+ *     lambda    by Frank and Wolfe on the normalised m_1 .. m_K
+ *
+ * The step's loss is the mean over its G bundles of sum_i lambda_i l_i.  */
+static int step_more_release(Run *run, size_t at, size_t end, double *loss) {
+    RewardRun *x = run->reward;
+    const int K = run->num_train, C = run->model.config.channels;
+    const double G = (double)(end - at) / K;
+    const Normalizer normalizer = (Normalizer)opt.normalize;
+    double l[MORE_MAX_SETS], lambda[MORE_MAX_SETS];
+
+    while (at < end) {
+        const size_t begin = at;
+        Batch b;
+        at = forward_pairs(run, at, end, &b);
+        if (!at) return -1;
+        for (int bundle = 0; bundle < b.B / 2; bundle += K) {
+            for (int i = 0; i < K; i++) {
+                float *g = x->g, *m = x->momentum + (size_t)i * (size_t)C;
+                const int j = bundle + i;
+                memset(g, 0, (size_t)C * sizeof *g);
+                l[i] = add_head_gradient(run, g, j, &run->item[begin + (size_t)j], 1);
+                more_momentum(m, g, opt.alpha, C);
+                x->grad_norm[i] += vector_norm(g, C) / G;
+            }
+            if (more_weights(lambda, x->momentum, l, MORE_RELEASE, normalizer, K, C) < 0) return -1;
+            for (int i = 0; i < K; i++) {
+                x->weight[bundle + i] = (float)(lambda[i] / G);
+                x->lambda[i] += lambda[i] / G;
+            }
+        }
+        if (backward_pairs(run, &b, run->item + begin, loss) < 0) return -1;
+    }
+    return 0;
+}
+
+/* MORE as in the paper (--more paper, eq. 6 and 7): one head gradient g_i of each set over all
+ * its n pairs of the step, lambda the exact min-norm point, L = sum_i lambda_i L_i.
+ *
+ * Lambda needs every forward before the first backward. Where the step is one micro-batch, its
+ * activations are still there for backward; else each is run forward a second time.  */
+static int step_more_paper(Run *run, size_t at, size_t end, double *loss) {
+    RewardRun *x = run->reward;
+    const int K = run->num_train, C = run->model.config.channels;
+    const double n = (double)(end - at) / K;
+    const Normalizer normalizer = (Normalizer)opt.normalize;
+    double l[MORE_MAX_SETS] = {0};
+    int micro_batches = 0;
+    Batch b = {0};
+
+    // pass 1: the head gradients of the whole step
+    memset(x->g, 0, (size_t)K * (size_t)C * sizeof *x->g);
+    for (size_t begin = at, next; begin < end; begin = next) {
+        next = forward_pairs(run, begin, end, &b);
+        if (!next) return -1;
+        for (int j = 0; j < b.B / 2; j++) {
+            const int i = j % K;
+            float *g = x->g + (size_t)i * (size_t)C;
+            l[i] += add_head_gradient(run, g, j, &run->item[begin + (size_t)j], n);
+        }
+        micro_batches++;
+    }
+
+    // lambda
+    if (more_weights(x->lambda, x->g, l, MORE_PAPER, normalizer, K, C) < 0) return -1;
+    for (int i = 0; i < K; i++) x->grad_norm[i] = vector_norm(x->g + (size_t)i * (size_t)C, C);
+
+    // pass 2: the weighted losses, backward
+    for (size_t begin = at, next; begin < end; begin = next) {
+        next = micro_batches == 1 ? end : forward_pairs(run, begin, end, &b);
+        if (!next) return -1;
+        for (size_t j = 0; j < next - begin; j++) {
+            x->weight[j] = (float)(x->lambda[j % (size_t)K] / n);
+        }
+        if (backward_pairs(run, &b, run->item + begin, loss) < 0) return -1;
+    }
+    return 0;
+}
+
+// The step of every reward model.
+int reward_step(Run *run, size_t at, size_t end, double *loss) {
+    RewardRun *x = run->reward;
+    x->pairs = 0;
+    x->correct = x->margin = x->reward_sum = 0;
+    x->reward_min = HUGE_VAL;
+    x->reward_max = -HUGE_VAL;
+    memset(x->loss, 0, sizeof x->loss);
+    memset(x->lambda, 0, sizeof x->lambda);
+    memset(x->grad_norm, 0, sizeof x->grad_norm);
+
+    if (!run->objective->bundles) return step_mean(run, at, end, loss);
+    switch ((MoreMode)opt.more_mode) {
+    case MORE_RELEASE: return step_more_release(run, at, end, loss);
+    case MORE_PAPER:   return step_more_paper(run, at, end, loss);
+    default:           return step_mean(run, at, end, loss);
+    }
+}
+
+// ------------------------------------------------------------------------------- what is reported
+
+int reward_evaluate(Run *run, const Dataset *d, int step) {
+    double *reward = allocate(d->num_answers, sizeof *reward);
+    int status = -1;
+    if (!reward) return -1;
+    if (evaluate_texts(&run->model, run->tokenizer.eos, d, reward) == 0) {
+        status = report_pairs(run, d, reward, step);
+    }
+    free(reward);
+    return status;
+}
+
+void reward_log(const Run *run, FILE *f) {
+    const RewardRun *x = run->reward;
+    const double n = (double)x->pairs;
+    fprintf(f, ",\"accuracy\":%.6g,\"margin\":%.9g,\"min_reward\":%.9g,\"mean_reward\":%.9g,"
+            "\"max_reward\":%.9g", x->correct / n, x->margin / n, x->reward_min,
+            x->reward_sum / (2 * n), x->reward_max);
+    if (!run->objective->bundles) return;
+    for (int k = 0; k < run->num_train; k++) {
+        const char *name = run->data[k].name;
+        fprintf(f, ",\"lambda/%s\":%.6g,\"loss/%s\":%.6g", name, x->lambda[k], name,
+                x->loss[k] * run->num_train / n);
+        if (opt.more_mode == MORE_UNIFORM) continue;
+        fprintf(f, ",\"grad_norm/%s\":%.6g", name, x->grad_norm[k]);
+    }
+}
+
+void reward_show(const Run *run, FILE *f) {
+    const RewardRun *x = run->reward;
+    fprintf(f, "  accuracy %.3f", x->correct / (double)x->pairs);
+}
+#endif

@@ -1,0 +1,81 @@
+/* settings.h - what the command line sets. Names, defaults, ranges and help of the options
+ * stand in one table (commands/options.c); which command reads which, in the lists of
+ * objectives.c and more.c.
+ *
+ * `opt` is the one global variable of the program besides the text of the last error.  */
+#ifndef SETTINGS_H
+#define SETTINGS_H
+#include "common.h"
+
+enum { MAX_FILES = 1024, MAX_ROUNDS = 99 };
+typedef struct {
+    int n;
+    const char *item[MAX_FILES];
+} List;
+
+// What the words of a choice mean.  Their names, in this order, stand in commands/options.c.
+enum { LOGP_SUM, LOGP_MEAN, NUM_LOGPS };
+enum { REDUCE_JOINT, REDUCE_CLASS_MEANS, REDUCE_TOKENS, NUM_REDUCTIONS };
+enum { LABELS_AUTO, LABELS_BINARY, LABELS_CONTINUOUS, NUM_LABELS };
+enum { SCALE_NONE, SCALE_UNIT, SCALE_SYMMETRIC, NUM_SCALES };
+enum { DEMOS_AUTO, DEMOS_POSITIVES, DEMOS_NONE, NUM_DEMOS };
+enum { SFT_ON_CHOSEN, SFT_ON_REJECTED, SFT_ON_BOTH, NUM_SFT_SIDES };
+enum { COMPAT_NONE, COMPAT_ULMA_RELEASE, NUM_COMPATS };
+enum { SCHEDULE_LINEAR, SCHEDULE_COSINE, SCHEDULE_CONSTANT, NUM_SCHEDULES };
+enum { PRECISION_FP32, PRECISION_BF16, NUM_PRECISIONS };
+enum { DTYPE_F32, DTYPE_F16, DTYPE_BF16, NUM_DTYPES };
+enum { NOT_CHOSEN = -1 };                   // a choice without a default, which nobody made
+
+typedef struct {
+    // files and folders
+    List model, train, then, demo, eval, from;
+    const char *out, *reference, *reference_cache, *tokenizer;
+
+    // data rows to texts
+    const char *template_, *prompt_key, *chosen_key, *rejected_key;
+    int max_length, max_prompt_length, over_length;
+    int folds, fold;
+    int labels, score_scale, demos, sft_on;
+
+    // the model
+    int vocab_size, hidden_size, num_layers, num_heads;         // of a new one
+    int pooling, raw_head, random_weights;
+    int precision, dtype, recompute;
+
+    // the objective
+    int more_mode, normalize;                                   // MORE's weights
+    double alpha;
+    int logp, reduction, compat;                                // a policy's log-probabilities and mean
+    double beta, label_smoothing, simpo_gamma, log_z;           // ORPO's lambda is `beta`
+    double desirable_weight, undesirable_weight;
+
+    // the plan and the optimiser
+    double epochs;
+    int max_steps, per_step_tokens, per_step_rows, micro_batch_tokens;
+    double learning_rate, head_rate, warmup_ratio;
+    int scheduler;
+    double beta1, beta2, eps, weight_decay, max_grad_norm;
+    int logging_steps, eval_steps, save_steps;
+    int seed, threads, quiet, help;
+
+    // completions: sample, bestof, compare
+    const char *prompts;
+    List stop;
+    int n, top_k, max_new_tokens, batch, unique;
+    double temperature, top_p, min_p, repetition_penalty;
+    const char *judge;                                          // bestof, compare
+    int judge_max_length, judge_max_prompt_length;
+    const char *all;                                            // bestof
+
+    // which options were given, by their place in the table
+    unsigned char given[128];
+
+    // of one command each
+    int learn;                                                  // tokenize
+    const char *objective;                                      // doctor
+    int show_rows;
+    List shape, only;                                           // bench
+    int rounds;
+} Settings;
+static Settings opt;
+#endif
