@@ -77,5 +77,5 @@ typedef struct {
     List shape, only;                                           // bench
     int rounds;
 } Settings;
-static Settings opt;
+Settings opt;
 #endif

@@ -69,7 +69,7 @@ typedef struct {
     const char *help;
 } Option;
 
-static const Option options[] = {
+static const Option option_table[] = {
     {.heading = "files and folders"},
     {.name = "model", .kind = LIST, .to = &opt.model,
      .help = "model folder (eval, compare: several, as NAME=FOLDER)"},
@@ -275,7 +275,7 @@ static const Option options[] = {
     {.name = "quiet", .kind = FLAG, .to = &opt.quiet, .help = "no progress"},
     {.name = "help", .kind = FLAG, .to = &opt.help, .help = "this text"},
 };
-enum { NUM_OPTIONS = sizeof options / sizeof *options };
+enum { NUM_OPTIONS = sizeof option_table / sizeof *option_table };
 
 // Hugging Face's names of ours.
 static const struct { const char *other, *name; } aliases[] = {
@@ -324,7 +324,7 @@ static int command_lists(const Command *c, const Option *o, char preset[64]) {
 }
 
 static const Option *option_find(const char *name) {
-    for (const Option *o = options; o < options + NUM_OPTIONS; o++) {
+    for (const Option *o = option_table; o < option_table + NUM_OPTIONS; o++) {
         if (o->name && !strcmp(o->name, name)) return o;
     }
     return NULL;
@@ -350,7 +350,7 @@ Command command_of_objective(const Objective *o) {
 
 // ------------------------------------------------------------------------------------- values
 
-static int option_given(const Option *o) { return opt.given[o - options]; }
+static int option_given(const Option *o) { return opt.given[o - option_table]; }
 
 static int set_number(const Option *o, const char *value) {
     char *end;
@@ -414,10 +414,10 @@ static void set_preset(const Option *o, const char *preset) {
 // Sets what the command reads to its defaults there; of the rest real numbers are NaN, the others
 // the table's.
 void options_defaults(const Command *c) {
-    for (const Option *o = options; o < options + NUM_OPTIONS; o++) {
+    for (const Option *o = option_table; o < option_table + NUM_OPTIONS; o++) {
         if (o->name) set_preset(o, o->kind == REAL ? NULL : o->preset);
     }
-    for (const Option *o = options; o < options + NUM_OPTIONS; o++) {
+    for (const Option *o = option_table; o < option_table + NUM_OPTIONS; o++) {
         char preset[64] = "";
         if (command_lists(c, o, preset)) set_preset(o, preset);
     }
@@ -467,7 +467,7 @@ static void print_option(const Option *o) {
 void options_print(const Command *c) {
     const char *heading = NULL;
     options_defaults(c);
-    for (const Option *o = options; o < options + NUM_OPTIONS; o++) {
+    for (const Option *o = option_table; o < option_table + NUM_OPTIONS; o++) {
         if (o->heading) heading = o->heading;
         if (!command_lists(c, o, NULL)) continue;
         if (heading) printf("  %s\n", heading);
@@ -485,7 +485,7 @@ static int is_empty(const Option *o) {
 void options_print_header(const Command *c) {
     int column = 0;
     fprintf(stderr, "more %s%s%s\n", c->name, c->object ? " " : "", c->object ? c->object : "");
-    for (const Option *o = options; o < options + NUM_OPTIONS; o++) {
+    for (const Option *o = option_table; o < option_table + NUM_OPTIONS; o++) {
         if (!command_lists(c, o, NULL) || is_empty(o)) continue;
         if (o->to == &opt.help || o->to == &opt.quiet) continue;
         const int wide = o->kind == LIST;
@@ -551,7 +551,7 @@ int options_parse(const Command *c, int argc, char **argv) {
     for (int i = 0; i < argc; i++) {
         const Option *o = option_asked(c, argv[i]);
         if (!o) return -1;
-        opt.given[o - options] = 1;
+        opt.given[o - option_table] = 1;
 
         // the value: behind "=", or the next argument; a list takes all up to the next option
         const char *equals = strchr(argv[i], '=');
@@ -577,7 +577,7 @@ int options_parse(const Command *c, int argc, char **argv) {
  * refused, but for into's `own` options.  0, or -1 after fail().  */
 int options_adopt(const Command *from, const Command *into, const char *own) {
     const Command of_own = {.options = {own}};
-    for (const Option *o = options; o < options + NUM_OPTIONS; o++) {
+    for (const Option *o = option_table; o < option_table + NUM_OPTIONS; o++) {
         char preset[64] = "";
         const int listed = command_lists(from, o, preset);
         if (listed && !option_given(o)) set_preset(o, preset);

@@ -37,6 +37,8 @@ static void stage_of(Family family, int reward) {
     if (family == FAMILY_GPT2) shape.rotary_dims = 0;
     b.shape = &shape, b.slow = 1;
     b.run.model.config = shape_config(&shape, reward);
+    b.run.objective = objective_find(reward ? "reward" : "lm");
+    CHECK((reward ? reward_open(&b.run) : policy_open(&b.run)) == 0);
     CHECK(plan_make(&b, NULL) == 0);
     CHECK(bench_list(&b, reward ? add_reward : add_lm) > 0);
 }
@@ -62,7 +64,7 @@ static void test_every_measurement_runs_the_operations_that_it_reports(void) {
             if (x->run == layer_run && x->kind <= ATTENTION) products += x->work;
         }
         CHECK(products == b.measure[0].work);                         // layers add up to the step
-        run_free(&b.run);
+        stage_free(&b.run);
     }
 }
 
@@ -84,7 +86,7 @@ static void test_padded_pairs_are_the_packed_ones_with_prompts_repeated_and_rows
         if (!strcmp(x->name, "step reward padded"))
             CHECK(x->tokens == 16*252 && x->pairs == 8 && x->than == 0);
     }
-    run_free(&b.run);
+    stage_free(&b.run);
 }
 
 static void test_a_measurement_asked_for_brings_what_it_is_compared_with_and_no_more(void) {
@@ -96,12 +98,11 @@ static void test_a_measurement_asked_for_brings_what_it_is_compared_with_and_no_
         CHECK(x->threads == 1 && !x->bf16);
     }
     opt.only.n = 0;
-    run_free(&b.run);
+    stage_free(&b.run);
 }
 
 int main(int argc, char **argv) {
     test_choose(argc, argv);
-    (void)step_more_release, (void)step_more_paper, (void)plan_windows;          // of train.c, not of bench
     if (kernels_init("scalar") < 0) return fprintf(stderr, "%s\n", error_text), 1;
     kernels_set_threads(1);                                                   // one counter
     opt.max_length = LM_ROWS, opt.micro_batch_tokens = 4096, opt.precision = 0;

@@ -1,116 +1,67 @@
-/* test_policy.c - the step of policies on a small model and texts made by hand. */
+/* test_policy.c - the step of policies on a small model and texts made by hand.  */
 #include "test.h"
-#include "../policy.c"
+#include "../objectives.c"
 
-enum { EOS = 9, V = 40, TOKENS = 200 };
+enum { EOS = 9, V = 40, TOKENS = 200, PAIRS_MADE = 4 };
 static int token[TOKENS];
 static Run run;
+static Item four[] = {{0, 0, 0}, {0, 1, 0}, {0, 2, 0}, {0, 3, 0}};
 
-// A model of two layers, and data of prompts with one or two answers; the starting model is the reference.
-static Config small(void) {
-    return (Config){.family = FAMILY_NEOX, .vocab_size = V, .channels = 16, .num_layers = 2, .num_heads = 2,
-                    .num_kv_heads = 2, .head_dim = 8, .hidden = 64, .max_positions = 64,
-                    .parallel_residual = 1, .tied = 1, .rotary_dims = 4, .qkv_bias = 1, .out_bias = 1,
-                    .mlp_bias = 1, .norm_eps = 1e-5f, .rope_theta = 10000, .eos = EOS};
+// ----------------------------------------------------------------------------- a model, data, a run
+
+static Config small_neox(void) {
+    return (Config){.family = FAMILY_NEOX, .vocab_size = V, .channels = 16, .num_layers = 2,
+                    .num_heads = 2, .num_kv_heads = 2, .head_dim = 8, .hidden = 64,
+                    .max_positions = 64, .parallel_residual = 1, .tied = 1, .rotary_dims = 4,
+                    .qkv_bias = 1, .out_bias = 1, .mlp_bias = 1, .norm_eps = 1e-5f,
+                    .rope_theta = 10000, .eos = EOS};
 }
+
+// The model as it is becomes the reference of d.
 static void refer(Dataset *d) {
     double logp[64];
     if (evaluate_texts(&run.model, EOS, d, logp) < 0) exit(1);
     for (size_t i = 0; i < d->num_answers; i++) d->answer[i].ref_logp = logp[i];
 }
-static void begin(const Objective *o, Dataset *d, Item *item, size_t n) {
-    model_free(&run.model), pack_free(&run.pack);
-    memset(&opt, 0, sizeof opt);
-    opt.micro_batch_tokens = 1000, opt.beta = 0.1, opt.desirable_weight = opt.undesirable_weight = 1;
-    continuous = positives_are_demos = 0;
-    run.objective = o, run.data = d, run.num_train = 1, run.unit = 1, run.limit = 1000;
-    run.item = item, run.num_items = n, run.tokenizer.eos = EOS;
-    if (model_init(&run.model, small()) < 0 || model_random(&run.model, 5) < 0
-        || model_init_training(&run.model) < 0 || model_reserve(&run.model, 100, 8) < 0) exit(1);
-    for (int i = 0; i < TOKENS; i++) token[i] = (int)random_below(V, 3, STREAM_TEST, 0, (uint64_t)i);
+
+// Lets go of the run before it, but for the data, which is the test's.
+static void end_run(void) {
+    policy_close(&run);
+    free(run.value);
+    free(run.dvalue);
+    model_free(&run.model);
+    pack_free(&run.pack);
+}
+
+// A fresh model of two layers that is its own reference, on the four items of d.
+static void begin(const char *objective, Dataset *d) {
+    end_run();
+    opt = (Settings){.micro_batch_tokens = 1000, .beta = 0.1, .desirable_weight = 1,
+                     .undesirable_weight = 1};
+    run = (Run){.objective = objective_find(objective), .data = d, .num_train = 1, .unit = 1,
+                .limit = 1000, .item = four, .num_items = 4, .tokenizer.eos = EOS};
+    if (run_open(&run) < 0) exit(1);
+    if (model_init(&run.model, small_neox()) < 0) exit(1);
+    if (model_random(&run.model, 5) < 0) exit(1);
+    if (model_init_training(&run.model) < 0) exit(1);
+    if (model_reserve(&run.model, 100, 8) < 0) exit(1);
+    for (int i = 0; i < TOKENS; i++) {
+        token[i] = (int)random_below(V, 3, STREAM_TEST, 0, (uint64_t)i);
+    }
     refer(d);
 }
+
+// The loss of the step of n items, whose gradients are left in the model.
 static double step(size_t n) {
     double loss = 0;
     model_zero_grads(&run.model);
-    if (step_policy(&run, 0, n, &loss) < 0) exit(1);
+    if (policy_step(&run, 0, n, &loss) < 0) exit(1);
     model_finish_grads(&run.model);
     return loss;
 }
 
-static Item four[] = {{0, 0, 0}, {0, 1, 0}, {0, 2, 0}, {0, 3, 0}};
-
-// Four pairs.  twins: the two answers of each are the same text.
-static Dataset pairs_of(int twins) {
-    static Record record[4];
-    static Answer answer[8];
-    for (int i = 0; i < 4; i++) {
-        record[i] = (Record){.prompt = {(size_t)(20*i), i}, .first = 2*i,
-                             .count = 2, .weight = 1, .line = (size_t)i + 1, .prompt_id = (unsigned)i};
-        for (int k = 0; k < 2; k++) {
-            Span text = {(size_t)(20*i + 4 + (twins ? 0 : 6*k)), twins ? 5 : 3 + 2*k};
-            answer[2*i + k] = (Answer){.tokens = text, .score = (float)(1 - k)};
-        }
-    }
-    return (Dataset){.path = "p", .kind = DATA_PAIR, .token = token, .record = record, .num_records = 4,
-                     .answer = answer, .num_answers = 8};
-}
-
-// ------------------------------------------------------------------------------------------------ the tests
-
-static void test_a_texts_log_probability_is_the_sum_over_its_answer_and_end_and_a_cut_one_has_no_end(void) {
-    Dataset d = pairs_of(0);
-    double logp[8], whole;
-    float row[100];
-    begin(&policies[POLICY_DPO], &d, four, 4);
-    CHECK(scored_tokens(&d, &d.record[0], 0) == 3);                   // it has no prompt
-    CHECK(scored_tokens(&d, &d.record[1], 0) == 4);
-    for (int cut = 0; cut < 2; cut++) {
-        for (int i = 0; i < 8; i++) d.answer[i].cut = cut;
-        CHECK(evaluate_texts(&run.model, EOS, &d, logp) == 0);
-        for (int i = 0; i < 4; i++)
-            for (int k = 0; k < 2; k++) {
-                Record alone = d.record[i];
-                alone.first += k, alone.count = 1, whole = 0;
-                pack_clear(&run.pack);
-                CHECK(pack_record(&run.pack, &d, &alone, POOL_LAST, EOS) == 0);
-                Batch b = pack_batch(&run.pack);
-                model_forward(&run.model, &b);
-                CHECK(model_logp(&run.model, &b, row) == 0);
-                int n = 0;
-                for (int t = 0; t < b.T; t++) whole += row[t], n += b.target[t] >= 0;
-                CHECK(n == scored_tokens(&d, &d.record[i], k));
-                CHECK(logp[d.record[i].first + k] == whole);
-            }
-    }
-}
-
-static void test_a_policy_that_is_the_reference_costs_log_2_and_goes_down_from_there(void) {
-    Dataset d = pairs_of(0);
-    for (int o = POLICY_DPO; o <= POLICY_POINTWISE_DPO; o++) {
-        if (o == POLICY_IPO) continue;
-        begin(&policies[o], &d, four, 4);
-        for (int s = 0; s < 5; s++) {
-            static double last;
-            double loss = step(4);
-            if (s == 0) CHECK_NEAR(loss, log(2), 1e-7);
-            else CHECK(loss < last);
-            last = loss;
-            model_update(&run.model, &(AdamW){1e-3, 0.9, 0.999, 1e-8, 0, 1, 1, s + 1});
-        }
-        CHECK(o == POLICY_POINTWISE_DPO || (sums.correct == 4 && sums.margin > 0));
-    }
-}
-
-static void test_two_answers_that_are_the_same_text_have_no_gradient(void) {
-    static const int pairwise[] = {POLICY_DPO, POLICY_IPO, POLICY_SIMPO};
-    Dataset d = pairs_of(1);
-    for (int i = 0; i < 3; i++) {
-        begin(&policies[pairwise[i]], &d, four, 4);
-        step(4);
-        CHECK(model_grad_norm(&run.model) < 1e-5);                    // rounding where the two meet
-        CHECK(sums.correct == 2 && sums.margin == 0);
-    }
+static void update(double rate, int t) {
+    model_update(&run.model, &(AdamW){rate, 0.9, 0.999, 1e-8, 0.1, 1, 1, t});
 }
 
 static float *gradients(void) {
@@ -119,111 +70,239 @@ static float *gradients(void) {
     kernels_read(g, run.model.grads_memory, run.model.num_params);
     return g;
 }
+static int same_gradients(const float *g) {
+    float *now_there = gradients();
+    const int same = !memcmp(g, now_there, run.model.num_params * sizeof *g);
+    free(now_there);
+    return same;
+}
+
+// Four pairs.  twins: the two answers of each are the same text.
+static Record record[PAIRS_MADE];
+static Answer answer[2 * PAIRS_MADE];
+static Dataset pairs_of(int twins) {
+    for (int i = 0; i < PAIRS_MADE; i++) {
+        const size_t at = (size_t)(20 * i);
+        record[i] = (Record){.prompt = {at, i}, .first = 2 * i, .count = 2, .weight = 1,
+                             .line = (size_t)i + 1, .prompt_id = (unsigned)i};
+        for (int k = 0; k < 2; k++) {
+            Span text = {at + 4 + (twins ? 0 : 6 * (size_t)k), twins ? 5 : 3 + 2 * k};
+            answer[2 * i + k] = (Answer){.tokens = text, .score = (float)(1 - k)};
+        }
+    }
+    return (Dataset){.path = "p", .kind = DATA_PAIR, .token = token, .record = record,
+                     .num_records = PAIRS_MADE, .answer = answer, .num_answers = 2 * PAIRS_MADE};
+}
+
+// ----------------------------------------------------------------------------------------- the tests
+
+// The log-probability of answer k of record i, computed alone; *tokens: how many rows are scored.
+static double alone(const Dataset *d, int i, int k, int *tokens) {
+    Record one = d->record[i];
+    float row[100];
+    double sum = 0;
+    one.first += k;
+    one.count = 1;
+    pack_clear(&run.pack);
+    CHECK(pack_record(&run.pack, d, &one, POOL_LAST, EOS) == 0);
+    Batch b = pack_batch(&run.pack);
+    model_forward(&run.model, &b);
+    CHECK(model_logp(&run.model, &b, row) == 0);
+    *tokens = 0;
+    for (int t = 0; t < b.T; t++) {
+        sum += row[t];
+        *tokens += b.target[t] >= 0;
+    }
+    return sum;
+}
+
+static void
+test_a_texts_log_probability_is_the_sum_over_its_answer_and_end_and_a_cut_one_has_no_end(void) {
+    Dataset d = pairs_of(0);
+    double logp[8];
+    begin("dpo", &d);
+    CHECK(scored_tokens(&d, &d.record[0], 0) == 3);         // it has no prompt
+    CHECK(scored_tokens(&d, &d.record[1], 0) == 4);
+    for (int cut = 0; cut < 2; cut++) {
+        for (int i = 0; i < 8; i++) d.answer[i].cut = cut;
+        CHECK(evaluate_texts(&run.model, EOS, &d, logp) == 0);
+        for (int a = 0; a < 8; a++) {
+            int tokens;
+            CHECK(logp[a] == alone(&d, a / 2, a % 2, &tokens));
+            CHECK(tokens == scored_tokens(&d, &d.record[a / 2], a % 2));
+        }
+    }
+}
+
+static void test_a_policy_that_is_the_reference_costs_log_2_and_goes_down_from_there(void) {
+    static const char *const costs_log_2[] = {"dpo", "pointwise-dpo"};
+    Dataset d = pairs_of(0);
+    for (int i = 0; i < 2; i++) {
+        double last = 0;
+        begin(costs_log_2[i], &d);
+        for (int s = 0; s < 5; s++) {
+            double loss = step(4);
+            if (s == 0) CHECK_NEAR(loss, log(2), 1e-7);
+            else CHECK(loss < last);
+            last = loss;
+            model_update(&run.model, &(AdamW){1e-3, 0.9, 0.999, 1e-8, 0, 1, 1, s + 1});
+        }
+        if (run.objective->data != PAIRS) continue;
+        CHECK(run.policy->sums.correct == 4 && run.policy->sums.margin > 0);
+    }
+}
+
+static void test_two_answers_that_are_the_same_text_have_no_gradient(void) {
+    Dataset d = pairs_of(1);
+    for (int o = 0; o < NUM_OBJECTIVES; o++) {
+        const Objective *x = &objectives[o];
+        if (!x->loss || x->data != PAIRS || x->imitates) continue;
+        begin(x->name, &d);
+        step(4);
+        CHECK(model_grad_norm(&run.model) < 1e-5);          // rounding where the two meet
+        CHECK(run.policy->sums.correct == 2 && run.policy->sums.margin == 0);
+    }
+}
 
 static void test_every_objective_has_the_same_bits_in_one_micro_batch_and_in_many(void) {
-    Dataset d[2] = {pairs_of(0)};
-    static Record one_each[4];
-    for (int o = 0; o < POLICIES; o++) {
-        begin(&policies[o], d, four, 4);
-        if (o == POLICY_KTO) {
-            CHECK(mismatch(&d[1], &d[0]) == 0);
+    for (int o = 0; o < NUM_OBJECTIVES; o++) {
+        const Objective *x = &objectives[o];
+        Dataset d[2] = {pairs_of(0)};
+        if (!x->loss) continue;                             // no policy
+        begin(x->name, d);
+        if (x->mismatched) {
+            CHECK(mismatch_answers(&d[1], &d[0]) == 0);
+            run.num_mismatched = 1;
             refer(&d[1]);
         }
-        if (o == POLICY_SFT) {
-            memcpy(one_each, d[0].record, sizeof one_each);
-            for (int i = 0; i < 4; i++) one_each[i].count = 1;
-            d[0].record = one_each;
+        if (x->data == DEMONSTRATIONS) {
+            for (int i = 0; i < PAIRS_MADE; i++) d[0].record[i].count = 1;
         }
-        opt.logp = o % 2, opt.reduction = o % 3;
-        model_update(&run.model, &(AdamW){1e-2, 0.9, 0.999, 1e-8, 0.1, 1, 1, 1});  // so that the KL is not 0
+        opt.logp = o % 2;
+        opt.reduction = o % 3;
+        opt.label_smoothing = 0.1;
+        update(1e-2, 1);                                    // so that the KL is not 0
+
         run.limit = 1000;
-        double loss = step(4);
+        const double loss = step(4);
         float *g = gradients();
+        CHECK(isfinite(loss) && model_grad_norm(&run.model) > 0);
         for (run.limit = 1; run.limit < 40; run.limit += 13) {
             CHECK(step(4) == loss);
-            float *h = gradients();
-            CHECK(!memcmp(g, h, run.model.num_params * sizeof *g));
-            free(h);
+            CHECK(same_gradients(g));
         }
-        CHECK(model_grad_norm(&run.model) > 0);
         free(g);
-        d[0] = pairs_of(0);
+        end_run();
+        run = (Run){0};
     }
 }
 
 static void test_ulma_with_demonstrations_alone_is_sft_with_a_mean_of_texts(void) {
     Dataset d = pairs_of(0);
-    for (int i = 0; i < 4; i++) d.record[i].count = 1;
+    for (int i = 0; i < PAIRS_MADE; i++) d.record[i].count = 1;
     for (int mean = 0; mean < 2; mean++) {
-        begin(&policies[POLICY_SFT], &d, four, 4);
+        begin("sft", &d);
         opt.logp = mean;
-        double loss = step(4);
+        const double loss = step(4);
         float *g = gradients();
-        begin(&policies[POLICY_ULMA], &d, four, 4);
-        opt.logp = mean, positives_are_demos = 1;
+        begin("ulma", &d);
+        opt.logp = mean;
+        run.policy->positives_are_demos = 1;
         CHECK(step(4) == loss);
-        float *h = gradients();
-        CHECK(!memcmp(g, h, run.model.num_params * sizeof *g));
-        free(g), free(h);
+        CHECK(same_gradients(g));
+        free(g);
     }
 }
 
 static void test_kto_meets_every_prompt_with_an_answer_to_another(void) {
+    static const size_t next[4] = {2, 2, 3, 0};             // the first row after it with another
     Dataset d = pairs_of(0), m;
-    d.record[1].prompt_id = 0;                                        // two rows of one prompt
-    CHECK(mismatch(&m, &d) == 0 && m.num_records == 4 && m.num_answers == 4);
+    d.record[1].prompt_id = 0;                              // two rows of one prompt
+    CHECK(mismatch_answers(&m, &d) == 0 && m.num_records == 4 && m.num_answers == 4);
     for (int i = 0; i < 4; i++) {
-        int from = (int)(m.answer[m.record[i].first].tokens.start / 20);           // the answer's row
+        const size_t row = m.answer[m.record[i].first].tokens.start / 20;
         CHECK(m.record[i].count == 1 && m.record[i].prompt.start == d.record[i].prompt.start);
-        CHECK(d.record[from].prompt_id != d.record[i].prompt_id);
+        CHECK(d.record[row].prompt_id != d.record[i].prompt_id);
+        CHECK(row == next[i]);
     }
-    static const int next[4] = {2, 2, 3, 0};                          // the first row after it with another
-    for (int i = 0; i < 4; i++) CHECK(m.answer[i].tokens.start / 20 == (size_t)next[i]);
+    free(m.record);
+    free(m.answer);
+
+    // one row of a prompt, three of another
     for (int i = 0; i < 4; i++) d.record[i].prompt_id = i == 0 ? 1 : 0;
-    CHECK(mismatch(&m, &d) == 0);
+    CHECK(mismatch_answers(&m, &d) == 0);
     for (int i = 0; i < 4; i++) CHECK(m.answer[i].tokens.start / 20 == (size_t)(i == 0));
+    free(m.record);
+    free(m.answer);
+
+    // one prompt
     for (int i = 0; i < 4; i++) d.record[i].prompt_id = 7;
-    CHECK(mismatch(&m, &d) < 0);
+    CHECK(mismatch_answers(&m, &d) < 0);
+    free(m.record);
+    free(m.answer);
 }
 
-static void test_references_come_back_from_their_file_unless_it_is_damaged_or_of_another_key(void) {
+static void
+test_references_come_back_from_their_file_unless_it_is_damaged_or_of_another_key(void) {
     static const char path[] = "test/bin/reference.bin";
-    char line[KEY_LINE + 1], key[65], other[65];
+    char line[KEY_LINE + 1], key[65];
     Dataset d = pairs_of(0);
     double kept[8];
-    begin(&policies[POLICY_DPO], &d, four, 4);
-    CHECK(reference_key(&run, 1, key) == 0);
+    begin("dpo", &d);
+    CHECK(reference_key(&run, key) == 0);
     snprintf(line, sizeof line, "more reference %s\n", key);
-    CHECK(strlen(line) == KEY_LINE && references_write(&run, 1, path, line) == 0);
-    for (int i = 0; i < 8; i++) kept[i] = d.answer[i].ref_logp, d.answer[i].ref_logp = 0;
-    CHECK(references_read(&run, 1, path, line) == 1);
+    CHECK(strlen(line) == KEY_LINE && reference_write(&run, path, line) == 0);
+
+    // they come back
+    for (int i = 0; i < 8; i++) {
+        kept[i] = d.answer[i].ref_logp;
+        d.answer[i].ref_logp = 0;
+    }
+    CHECK(reference_read(&run, path, line) == 1);
     for (int i = 0; i < 8; i++) CHECK(d.answer[i].ref_logp == kept[i]);
+
+    // a bit is flipped; the end is missing
     Buffer b = {0};
     CHECK(file_read(&b, path) == 0);
-    for (size_t n = 0; n < b.len; n += 71) {                          // a bit flipped, the end missing
+    for (size_t n = 0; n < b.len; n += 71) {
         b.data[n] ^= 4;
-        CHECK(file_write(path, b.data, b.len) == 0 && references_read(&run, 1, path, line) == 0);
+        CHECK(file_write(path, b.data, b.len) == 0 && reference_read(&run, path, line) == 0);
         b.data[n] ^= 4;
-        CHECK(file_write(path, b.data, n) == 0 && references_read(&run, 1, path, line) == 0);
+        CHECK(file_write(path, b.data, n) == 0 && reference_read(&run, path, line) == 0);
     }
-    buffer_free(&b), remove(path);
+    buffer_free(&b);
+    remove(path);
+}
+
+static int key_is(const char *key) {
+    char now_is[65];
+    return reference_key(&run, now_is) == 0 && !strcmp(key, now_is);
+}
+
+static void test_the_references_key_is_of_weights_texts_and_precision_alone(void) {
+    char key[65];
+    Dataset d = pairs_of(0);
+    begin("dpo", &d);
+    CHECK(reference_key(&run, key) == 0 && key_is(key));
     token[20]++;
-    CHECK(reference_key(&run, 1, other) == 0 && strcmp(key, other));
-    token[20]--, d.answer[3].tokens.len--;
-    CHECK(reference_key(&run, 1, other) == 0 && strcmp(key, other));
-    d.answer[3].tokens.len++, d.answer[3].score = 5;                  // a score does not matter
-    CHECK(reference_key(&run, 1, other) == 0 && !strcmp(key, other));
-    opt.precision = 1;
-    CHECK(reference_key(&run, 1, other) == 0 && strcmp(key, other));
-    opt.precision = 0;
-    model_update(&run.model, &(AdamW){1e-3, 0.9, 0.999, 1e-8, 0.1, 1, 1, 1});
-    CHECK(reference_key(&run, 1, other) == 0 && strcmp(key, other));
+    CHECK(!key_is(key));
+    token[20]--;
+    d.answer[3].tokens.len--;
+    CHECK(!key_is(key));
+    d.answer[3].tokens.len++;
+    d.answer[3].score = 5;                                  // a score does not matter
+    CHECK(key_is(key));
+    opt.precision = PRECISION_BF16;
+    CHECK(!key_is(key));
+    opt.precision = PRECISION_FP32;
+    update(1e-3, 1);
+    CHECK(!key_is(key));
 }
 
 static void test_a_reference_that_is_not_the_policy_is_noticed_before_the_first_step(void) {
     static size_t end[] = {4};
     Dataset d = pairs_of(0);
-    begin(&policies[POLICY_DPO], &d, four, 4);
+    begin("dpo", &d);
     run.step_end = end;
     CHECK(check_start(&run, "x", 1) == 0);
     d.answer[3].ref_logp += 1e-6;
@@ -237,8 +316,14 @@ static void test_perplexity_and_area_of_held_out_points(void) {
     Held x;
     double logp[8], reward[8];
     d.kind = DATA_POINT;
-    for (int i = 0; i < 4; i++) d.record[i].count = 1, d.answer[2*i].score = i < 2;   // 3, 4, 4, 4 tokens
-    for (int i = 0; i < 8; i++) logp[i] = -log(2) * (i < 2 ? 3 : 8), reward[i] = 8 - i;
+    for (int i = 0; i < 4; i++) {                           // of 3, 4, 4, 4 tokens
+        d.record[i].count = 1;
+        d.answer[2 * i].score = i < 2;
+    }
+    for (int i = 0; i < 8; i++) {
+        logp[i] = -log(2) * (i < 2 ? 3 : 8);
+        reward[i] = 8 - i;
+    }
     CHECK(held_out(&x, &d, logp, reward) == 0 && x.n == 4 && x.good == 2 && x.prompts == 4);
     CHECK_NEAR(x.perplexity, pow(2, 11.0 / 7), 1e-9);
     CHECK_NEAR(x.item_perplexity, 3, 1e-9);
@@ -257,7 +342,9 @@ int main(int argc, char **argv) {
     RUN(test_ulma_with_demonstrations_alone_is_sft_with_a_mean_of_texts);
     RUN(test_kto_meets_every_prompt_with_an_answer_to_another);
     RUN(test_references_come_back_from_their_file_unless_it_is_damaged_or_of_another_key);
+    RUN(test_the_references_key_is_of_weights_texts_and_precision_alone);
     RUN(test_a_reference_that_is_not_the_policy_is_noticed_before_the_first_step);
     RUN(test_perplexity_and_area_of_held_out_points);
+    end_run();
     return test_summary();
 }

@@ -1,56 +1,78 @@
-/* test_train.c - how a step is cut into micro-batches. */
+/* test_train.c - how a step is cut into micro-batches.  */
 #include "test.h"
 #include "../train.c"
 
-enum { TEXTS = 300 };
-static Record  record[TEXTS];
-static Item    item[TEXTS];
-static Dataset data = {.record = record, .num_records = TEXTS};
-static Run     run = {.data = &data, .item = item, .num_items = TEXTS};
+enum { DOCUMENTS_MADE = 300, LONGEST = 200 };
+static Record record[DOCUMENTS_MADE];
+static Item item[DOCUMENTS_MADE];
+static Dataset data = {.record = record, .num_records = DOCUMENTS_MADE};
+static const Objective on_documents = {.data = DOCUMENTS};
+static Run run = {.objective = &on_documents, .data = &data, .item = item,
+                  .num_items = DOCUMENTS_MADE};
 
-static size_t rows_of(size_t at, size_t end) {
-    size_t n = 0;
-    for (; at < end; at++) n += (size_t)item_rows(&run, &item[at], 1);
-    return n;
-}
-
-static void test_a_step_is_cut_into_the_fewest_micro_batches_with_the_smallest_largest_one(void) {
-    opt.max_length = 200;
-    for (int i = 0; i < TEXTS; i++) {                                 // documents of 1 to 200 rows
-        record[i].prompt.len = (int)random_below(200, 5, STREAM_TEST, 0, (uint64_t)i);
+// Documents of 1 to 200 token rows.
+static void make_documents(void) {
+    opt.max_length = LONGEST;
+    for (int i = 0; i < DOCUMENTS_MADE; i++) {
+        record[i].prompt.len = (int)random_below(LONGEST, 5, STREAM_TEST, 0, (uint64_t)i);
         item[i] = (Item){0, i, 0};
     }
-    for (run.unit = 1; run.unit <= 3; run.unit += 2)
-        for (opt.micro_batch_tokens = 1; opt.micro_batch_tokens < 100000; opt.micro_batch_tokens *= 3) {
-            size_t budget = (size_t)opt.micro_batch_tokens, all = rows_of(0, TEXTS), n = 0, full = 0;
-            size_t rows = 0, largest = 0;
-            for (size_t i = 0, unit; i < TEXTS; i += (size_t)run.unit) {  // filled to the budget one by one
-                unit = rows_of(i, i + (size_t)run.unit);
-                if (!i || rows + unit > budget) full++, rows = 0;
-                rows += unit;
-            }
-            size_t limit = (size_t)(run.limit = micro_batch_limit(&run, 0, TEXTS, 1));
-            for (size_t at = 0, end; at < TEXTS; at = end, n++) {
-                end = micro_batch_end(&run, at, TEXTS, run.limit, 1);
-                CHECK(end > at && (end - at) % (size_t)run.unit == 0);
-                rows = rows_of(at, end);
-                CHECK(rows <= limit || end - at == (size_t)run.unit);
-                if (rows > largest) largest = rows;
-            }
-            CHECK(n == full && limit <= budget);
-            CHECK(limit == 1 || count_micro_batches(&run, 0, TEXTS, (int)limit - 1, 1) > n);
-            if (budget > 600) CHECK(largest <= budget && largest < all / n + (size_t)run.unit * 200);
+}
+
+// How many micro-batches there are when each is filled to the budget, unit by unit.
+static size_t filled_one_by_one(size_t budget) {
+    const size_t unit = (size_t)run.unit;
+    size_t full = 0, rows = 0;
+    for (size_t i = 0; i < DOCUMENTS_MADE; i += unit) {
+        const size_t more = step_rows(&run, i, i + unit);
+        if (!i || rows + more > budget) {
+            full++;
+            rows = 0;
         }
+        rows += more;
+    }
+    return full;
+}
+
+static void check_cuts(size_t budget) {
+    const size_t end = DOCUMENTS_MADE, unit = (size_t)run.unit, all = step_rows(&run, 0, end);
+    size_t n = 0, largest = 0;
+    opt.micro_batch_tokens = (int)budget;
+    const int limit = micro_batch_limit(&run, 0, end);
+
+    for (size_t at = 0, next; at < end; at = next) {
+        next = micro_batch_end(&run, at, end, limit);
+        const size_t rows = step_rows(&run, at, next);
+        CHECK(next > at && (next - at) % unit == 0);
+        CHECK(rows <= (size_t)limit || next - at == unit);
+        if (rows > largest) largest = rows;
+        n++;
+    }
+
+    // the fewest, and no smaller limit has as few
+    CHECK(n == filled_one_by_one(budget) && (size_t)limit <= budget);
+    CHECK(limit == 1 || count_micro_batches(&run, 0, end, limit - 1) > n);
+    if (budget > 3 * LONGEST) CHECK(largest <= budget && largest < all / n + unit * LONGEST);
+}
+
+static void
+test_a_step_is_cut_into_the_fewest_micro_batches_with_the_smallest_largest_one(void) {
+    make_documents();
+    for (run.unit = 1; run.unit <= 3; run.unit += 2) {
+        for (size_t budget = 1; budget < 100000; budget *= 3) check_cuts(budget);
+    }
 }
 
 static void test_micro_batches_hold_no_more_pairs_than_there_is_room_for(void) {
-    static Item many[2 * MAX_PAIRS + 3];
-    Run r = {.data = &data, .item = many, .unit = 3};
+    enum { ITEMS = 2 * MAX_PAIRS + 3, STEP = 2 * MAX_PAIRS + 1, LIMIT = 1 << 24 };
+    Item *many = allocate(ITEMS, sizeof *many);
+    if (!many) exit(1);
+    Run r = {.objective = &on_documents, .data = &data, .item = many, .unit = 3};
     record[0].prompt.len = 0;
-    for (int i = 0; i < 2 * MAX_PAIRS + 3; i++) many[i] = (Item){0, 0, 0};
-    opt.micro_batch_tokens = 1 << 24;
-    CHECK(count_micro_batches(&r, 0, 2 * MAX_PAIRS + 1, 1 << 24, 1) == 3);  // whole groups: 4095, 4095 and 3
-    CHECK(micro_batch_end(&r, 0, 2 * MAX_PAIRS + 1, 1 << 24, 1) == MAX_PAIRS / 3 * 3);
+    opt.max_length = LONGEST;
+    CHECK(count_micro_batches(&r, 0, STEP, LIMIT) == 3);     // whole units: 4095, 4095 and 3
+    CHECK(micro_batch_end(&r, 0, STEP, LIMIT) == MAX_PAIRS / 3 * 3);
+    free(many);
 }
 
 int main(int argc, char **argv) {

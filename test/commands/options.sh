@@ -45,7 +45,9 @@ options_of() {
     score) echo $data raw_head pooling ;;
     sample) echo $prompts $drawing n unique ;;
     tokenize) echo train out learn ;;
-    doctor) echo $data train eval objective rows pooling recompute ;;
+    doctor)
+        echo $data train eval objective rows pooling recompute folds fold
+        echo $points demos sft_on compat ;;
     bestof) echo $prompts $drawing $judging n all ;;
     compare) echo $prompts $drawing $judging reference ;;
     bench) echo train out shape precision only rounds max_length max_prompt_length ;;

@@ -7,11 +7,32 @@ make_reward
 it "an_unknown_command_is_a_usage_error"
 run ./more
 [ $code = 64 ] || fault "exit $code"
-for c in frobnicate "train" "train frobnicate" "eval2"; do
+for c in frobnicate "train frobnicate" "eval2"; do
     run ./more $c
     [ $code = 64 ] || fault "exit $code: $c"
     holds err "^more: $c.*: unknown command; see more --help"
 done
+
+it "train_alone_lists_what_can_be_trained"
+run ./more train
+[ $code = 64 ] || fault "exit $code"
+for objective in lm reward more sft dpo simpo; do
+    holds out "^    more train *$objective "
+done
+works ./more train --help
+holds out "^    more train *dpo "
+
+it "the_version_and_help_are_said"
+works ./more --version
+holds out '^more [0-9][0-9]*\.[0-9][0-9]*\.[0-9]'
+works ./more help
+holds out '^    more eval '
+
+it "what_compat_means_is_not_contradicted"
+ulma="./more train ulma --model lm --train points.jsonl --out x --compat ulma-release"
+refused 64 "--compat ulma-release means --logp mean; leave out --logp sum" $ulma --logp sum
+refused 64 "means --reduction class-means; leave out --reduction joint" $ulma --reduction joint
+refused 66 "points.jsonl" $ulma --logp mean --reduction class-means
 
 it "a_missing_value_is_a_usage_error"
 refused 64 "--out: a value is missing" ./more train lm --train x --out
