@@ -30,6 +30,6 @@ print("enum { CLASS_END = 0x%x };" % (last + 1))
 print("static const char class_runs[] =")
 while code:
     line = ""
-    while code and len(line) < 101:
+    while code and len(line) < 92:
         line += code.pop(0)
     print('    "' + line + '"' + ("" if code else ";"))
