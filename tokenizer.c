@@ -619,23 +619,23 @@ typedef struct {
     size_t len;
     uint64_t hash;
     int64_t count;                      // how often it occurs
-} CountedWord;
+} WordCount;
 
 typedef struct {
     int left, right;
     int first, last;                    // of its list in Learner.place, or -1
     int64_t count;                      // how often it occurs, now
-} CountedPair;
+} PairCount;
 
 typedef struct { int at, next; } PairPlace;               // in the row; the next in the list or -1
 
 typedef struct {
-    CountedWord *word;                  // the different words
+    WordCount *word;                  // the different words
     size_t num_words, word_capacity;
     int *word_table;                    // hash table of words, -1 empty
     size_t word_slots;
     int *row, *word_of;                 // (N) all words in one row; the word of each place
-    CountedPair *pair;                  // neighbours that occur, or did
+    PairCount *pair;                  // neighbours that occur, or did
     size_t num_pairs, pair_capacity;
     int *pair_table;
     size_t pair_slots;
@@ -670,7 +670,7 @@ static int *word_slot(const Learner *l, const char *s, size_t len, uint64_t hash
     const size_t mask = l->word_slots - 1;
     size_t i = hash & mask;
     for (; l->word_table[i] >= 0; i = (i + 1) & mask) {
-        const CountedWord *w = &l->word[l->word_table[i]];
+        const WordCount *w = &l->word[l->word_table[i]];
         if (w->hash == hash && w->len == len && !memcmp(w->s, s, len)) break;
     }
     return &l->word_table[i];
@@ -680,7 +680,7 @@ static int *pair_slot(const Learner *l, int left, int right) {
     const size_t mask = l->pair_slots - 1;
     size_t i = hash_pair(left, right) & mask;
     for (; l->pair_table[i] >= 0; i = (i + 1) & mask) {
-        const CountedPair *p = &l->pair[l->pair_table[i]];
+        const PairCount *p = &l->pair[l->pair_table[i]];
         if (p->left == left && p->right == right) break;
     }
     return &l->pair_table[i];
@@ -691,7 +691,7 @@ static int word_table_grow(Learner *l) {
     if (2 * l->num_words < l->word_slots) return 0;
     if (table_enlarge(&l->word_table, &l->word_slots, l->num_words) < 0) return -1;
     for (size_t i = 0; i < l->num_words; i++) {
-        const CountedWord *w = &l->word[i];
+        const WordCount *w = &l->word[i];
         *word_slot(l, w->s, w->len, w->hash) = (int)i;
     }
     return 0;
@@ -717,7 +717,7 @@ static int count_word(Learner *l, const char *s, size_t len) {
     }
     if (reserve(&l->word, &l->word_capacity, l->num_words + 1, sizeof *l->word) < 0) return -1;
     *slot = (int)l->num_words;
-    l->word[l->num_words++] = (CountedWord){.s = s, .len = len, .hash = hash, .count = 1};
+    l->word[l->num_words++] = (WordCount){.s = s, .len = len, .hash = hash, .count = 1};
     return 0;
 }
 
@@ -741,7 +741,7 @@ static int add_place(Learner *l, int left, int right, size_t p) {
     int *slot = pair_slot(l, left, right);
     if (*slot < 0) {
         if (reserve(&l->pair, &l->pair_capacity, l->num_pairs + 1, sizeof *l->pair) < 0) return -1;
-        const CountedPair none = {.left = left, .right = right, .first = -1, .last = -1};
+        const PairCount none = {.left = left, .right = right, .first = -1, .last = -1};
         *slot = (int)l->num_pairs;
         l->pair[l->num_pairs++] = none;
     }
@@ -750,7 +750,7 @@ static int add_place(Learner *l, int left, int right, size_t p) {
         return fail(EX_DATAERR, "too much text to learn a vocabulary from");
     }
     if (reserve(&l->place, &l->place_capacity, l->num_places + 1, sizeof *l->place) < 0) return -1;
-    CountedPair *pair = &l->pair[*slot];
+    PairCount *pair = &l->pair[*slot];
     const int place = (int)l->num_places++;
     l->place[place] = (PairPlace){.at = (int)p, .next = -1};
     if (pair->first < 0) pair->first = place;
@@ -763,7 +763,7 @@ static int add_place(Learner *l, int left, int right, size_t p) {
 // Pairs from number `first` on are new: into the heap.
 static int push_pairs(Learner *l, size_t first) {
     for (size_t i = first; i < l->num_pairs; i++) {
-        const CountedPair *p = &l->pair[i];
+        const PairCount *p = &l->pair[i];
         const uint64_t item = (uint64_t)p->left << 32 | (uint32_t)p->right;
         if (heap_push(&l->heap, -p->count, item) < 0) return -1;
     }
