@@ -1,13 +1,18 @@
-/* common.h - what every file shares: errors, memory, files, random numbers, and the floating-point contract
- * with our own exp, log, erf, tanh, sin and cos.  The rules behind the numbers stand in NUMERICS.md.     */
+/* common.h - what every file shares: errors, memory, files, random numbers, and the floating-point
+ * contract with our own exp, log, erf, tanh, sin and cos.  The rules behind the numbers stand in
+ * NUMERICS.md.
+ *
+ * It is included before any system header.  Its functions are static, so that each unit has its
+ * own; what a whole program has once is the text of the last error. */
 #ifndef COMMON_H
 #define COMMON_H
 
+// a*b + c is two roundings; loops are vectorised, except with -O0 and -Og, which are for debuggers
 #if defined __clang__
 #pragma STDC FP_CONTRACT OFF
 #elif defined __GNUC__ && defined __OPTIMIZE__ && !defined __OPTIMIZE_DEBUG__
 #pragma GCC optimize("O3", "fp-contract=off", "no-math-errno", "no-trapping-math")
-#elif defined __GNUC__                                                // -O0 and -Og can be stepped through
+#elif defined __GNUC__
 #pragma GCC optimize("fp-contract=off", "no-math-errno", "no-trapping-math")
 #endif
 #ifndef _GNU_SOURCE
@@ -35,10 +40,11 @@
 #error "this compiler rounds in extended precision: add -msse2 -mfpmath=sse (NUMERICS.md)"
 #endif
 
-// ---------------------------------------------------------------------------------------------- errors
+// ------------------------------------------------------------------------------------------ errors
 
-enum { EX_USAGE = 64, EX_DATAERR = 65, EX_NOINPUT = 66, EX_OSERR = 71, EX_CANTCREAT = 73, EX_IOERR = 74,
-       EX_TEMPFAIL = 75 };                                            // exit codes, as in sysexits.h
+// exit codes, as in sysexits.h
+enum { EX_USAGE = 64, EX_DATAERR = 65, EX_NOINPUT = 66, EX_OSERR = 71, EX_CANTCREAT = 73,
+       EX_IOERR = 74, EX_TEMPFAIL = 75 };
 
 #ifdef __GNUC__
 #define PRINTF_LIKE(form, rest) __attribute__((format(printf, form, rest)))
@@ -48,14 +54,14 @@ enum { EX_USAGE = 64, EX_DATAERR = 65, EX_NOINPUT = 66, EX_OSERR = 71, EX_CANTCR
 #define INLINE static inline
 #endif
 
-/* One for the whole program: its unit defines them; a unit compiled with MORE_OBJECT, to be linked to it (the
- * layers), declares them.                                                                                  */
+/* What main prints and what it exits with, one for the whole program: the program's unit defines
+ * them; a unit that is compiled with MORE_OBJECT to be linked to it (the layers) declares them. */
 #ifdef MORE_OBJECT
 extern char error_text[1024];
 extern int  error_code;
 #else
-char error_text[1024];                                                // what main prints
-int  error_code;                                                      // what main exits with
+char error_text[1024];
+int  error_code;
 #endif
 
 // Notes what went wrong (file, line or name, what, what to do) and the exit code; returns -1.
@@ -68,7 +74,7 @@ PRINTF_LIKE(2, 3) static inline int fail(int code, const char *format, ...) {
     return -1;
 }
 
-// ---------------------------------------------------------------------------------------------- memory
+// ------------------------------------------------------------------------------------------ memory
 
 // Zeroed memory for count things of size bytes, or NULL after fail().
 static inline void *allocate(size_t count, size_t size) {
@@ -80,28 +86,34 @@ static inline void *allocate(size_t count, size_t size) {
 static inline int    min_int(int a, int b)         { return a < b ? a : b; }
 static inline size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
 
-// Makes room in *array (of *capacity things of size bytes) for at least need of them. 0, or -1 after fail().
+// Makes room in *array (of *capacity things of size bytes) for at least need of them, twice as many
+// as there were. 0, or -1 after fail().
 static inline int reserve(void *array, size_t *capacity, size_t need, size_t size) {
-    void *old, *p;
-    memcpy(&old, array, sizeof old);
     if (need <= *capacity) return 0;
-    size_t more = *capacity < SIZE_MAX / 4 ? *capacity * 2 : need;
-    if (more < need) more = need;
-    if (more < 16) more = 16;
-    if (more > SIZE_MAX / size || !(p = realloc(old, more * size)))
-        return fail(EX_OSERR, "out of memory: %zu x %zu bytes asked for", more, size);
-    memcpy(array, &p, sizeof p);
-    *capacity = more;
+    size_t wanted = *capacity < SIZE_MAX / 4 ? *capacity * 2 : need;
+    if (wanted < need) wanted = need;
+    if (wanted < 16) wanted = 16;
+    void *memory;                               // *array, whatever it points to
+    memcpy(&memory, array, sizeof memory);
+    memory = wanted > PTRDIFF_MAX / size ? NULL : realloc(memory, wanted * size);
+    if (!memory) return fail(EX_OSERR, "out of memory: %zu x %zu bytes asked for", wanted, size);
+    memcpy(array, &memory, sizeof memory);
+    *capacity = wanted;
     return 0;
 }
 
-typedef struct { char *data; size_t len, capacity; } Buffer;          // bytes; data, or NULL, ends with 0
+// bytes; data is NULL, or ends with a zero beyond len
+typedef struct {
+    char *data;
+    size_t len, capacity;
+} Buffer;
 
 static inline int buffer_append(Buffer *b, const void *bytes, size_t n) {
-    if (n > SIZE_MAX - b->len - 1 || reserve(&b->data, &b->capacity, b->len + n + 1, 1) < 0)
-        return n > SIZE_MAX - b->len - 1 ? fail(EX_OSERR, "out of memory") : -1;
+    if (n >= PTRDIFF_MAX || b->len >= PTRDIFF_MAX - n) return fail(EX_OSERR, "out of memory");
+    if (reserve(&b->data, &b->capacity, b->len + n + 1, 1) < 0) return -1;
     if (n) memcpy(b->data + b->len, bytes, n);
-    b->data[b->len += n] = 0;
+    b->len += n;
+    b->data[b->len] = 0;
     return 0;
 }
 
@@ -126,31 +138,43 @@ static inline void buffer_free(Buffer *b) {
 // Appends a whole regular file to b. 0, or -1 after fail() with the path.
 static inline int file_read(Buffer *b, const char *path) {
     struct stat st;
-    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) return fail(EX_NOINPUT, "%s: not a regular file", path);
+    int result = -1;
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+        return fail(EX_NOINPUT, "%s: not a regular file", path);
+    }
     FILE *f = fopen(path, "rb");
     if (!f) return fail(EX_NOINPUT, "%s: %s", path, strerror(errno));
-    if (fstat(fileno(f), &st) < 0) return fclose(f), fail(EX_NOINPUT, "%s: %s", path, strerror(errno));
-    if (reserve(&b->data, &b->capacity, b->len + (size_t)st.st_size + 1, 1) < 0) return fclose(f), -1;
-    size_t n = fread(b->data + b->len, 1, (size_t)st.st_size, f);
-    int bad = ferror(f) || n != (size_t)st.st_size;
+    if (fstat(fileno(f), &st) < 0) {
+        fail(EX_NOINPUT, "%s: %s", path, strerror(errno));
+        goto done;
+    }
+    const size_t size = (size_t)st.st_size;
+    if (reserve(&b->data, &b->capacity, b->len + size + 1, 1) < 0) goto done;
+    const size_t n = fread(b->data + b->len, 1, size, f);
+    if (ferror(f) || n != size) {
+        fail(EX_IOERR, "%s: could not be read whole", path);
+        goto done;
+    }
+    b->len += n;
+    b->data[b->len] = 0;
+    result = 0;
+done:
     fclose(f);
-    if (bad) return fail(EX_IOERR, "%s: could not be read whole", path);
-    b->data[b->len += n] = 0;
-    return 0;
+    return result;
 }
 
-// -------------------------------------------------------------------------------------- random numbers
+// ---------------------------------------------------------------------------------- random numbers
 
-// Counter-based: the value depends on (seed, stream, step, index) alone, so there is no state to save.
-// The mixing function is the finaliser of splitmix64 (Steele, Lea and Flood 2014).
+// Counter-based: the value depends on (seed, stream, step, index) alone, so there is no state to
+// save. The mixing function is the finaliser of splitmix64 (Steele, Lea and Flood 2014).
 static inline uint64_t random_mix(uint64_t x) {
     x += 0x9e3779b97f4a7c15u;
     x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
     x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
     return x ^ (x >> 31);
 }
-enum { STREAM_INIT, STREAM_HEAD, STREAM_ORDER, STREAM_RESAMPLE, STREAM_BOOTSTRAP, STREAM_FOLD, STREAM_TEST,
-       STREAM_SAMPLE };
+enum { STREAM_INIT, STREAM_HEAD, STREAM_ORDER, STREAM_RESAMPLE, STREAM_BOOTSTRAP, STREAM_FOLD,
+       STREAM_TEST, STREAM_SAMPLE };
 static inline uint64_t random_u64(uint64_t seed, uint64_t stream, uint64_t step, uint64_t index) {
     return random_mix(random_mix(random_mix(random_mix(seed) ^ stream) ^ step) ^ index);
 }
@@ -165,28 +189,31 @@ static inline void random_permutation(uint32_t *p, uint32_t n, uint64_t seed, ui
     for (uint32_t i = 0; i < n; i++) p[i] = i;
     for (uint32_t i = n; i > 1; i--) {
         uint32_t j = random_below(i, seed, stream, step, i), t = p[i-1];
-        p[i-1] = p[j], p[j] = t;
+        p[i-1] = p[j];
+        p[j] = t;
     }
 }
 
-// ------------------------------------------------------------------------------ the floating-point contract
+// --------------------------------------------------------------------- the floating-point contract
 
-/* A fused multiply-add is one rounding of a*b + c.  Where the hardware has it we use it; elsewhere this is
- * the definition: the product of two floats is exact in double, the sum is rounded to odd, then once to float
- * (Boldo and Melquiond 2008).                                                                              */
+/* A fused multiply-add is one rounding of a*b + c.  Where the hardware has it we use it; elsewhere
+ * this is the definition: the product of two floats is exact in double, the sum is rounded to odd,
+ * then once to float (Boldo and Melquiond 2008). */
 INLINE float exact_fmaf(float a, float b, float c) {
-    double p = (double)a * b, s = p + c, t = s - p, e = (p - (s - t)) + (c - t);   // s + e = p + c  (2Sum)
+    double p = (double)a * b, s = p + c, t = s - p;
+    double e = (p - (s - t)) + (c - t);         // s + e = p + c exactly (2Sum)
     uint64_t u;
     memcpy(&u, &s, 8);
     uint64_t inexact = (e < 0) | (e > 0), toward_zero = (e < 0) ^ (s < 0);
-    u -= inexact & toward_zero & ~(u & 1);                             // the two odd neighbours of an even s
+    u -= inexact & toward_zero & ~(u & 1);      // an even s becomes the odd neighbour next to s + e
     u += inexact & ~toward_zero & ~(u & 1);
     memcpy(&s, &u, 8);
     return (float)s;
 }
 
-/* A loop that should be fast is written once, as an INLINE function whose first parameter is `const int hw`,
- * and instantiated for each instruction set; hw says at compile time whether FMA is one instruction there. */
+/* A loop that should be fast is written once, as an INLINE function whose first parameter is `const
+ * int hw`, and instantiated for each instruction set; hw says at compile time whether FMA is one
+ * instruction there. */
 #if defined __GNUC__ && !defined __TINYC__
 #define FMA(a, b, c) (hw ? __builtin_fmaf(a, b, c) : exact_fmaf(a, b, c))
 #else
@@ -194,21 +221,34 @@ INLINE float exact_fmaf(float a, float b, float c) {
 #endif
 #if defined FP_FAST_FMAF || defined __FMA__ || defined __aarch64__ || defined __powerpc64__ \
     || defined __s390x__ || defined __riscv_d
-enum { HW = 1 };                                            // the baseline this file is compiled for
+enum { HW = 1 };                                // of the machine this file is compiled for
 #else
 enum { HW = 0 };
 #endif
-static inline float more_fmaf(float a, float b, float c) { const int hw = HW; return FMA(a, b, c); }
+static inline float more_fmaf(float a, float b, float c) {
+    const int hw = HW;
+    return FMA(a, b, c);
+}
 
-INLINE float    float_of(uint32_t u) { float f; memcpy(&f, &u, 4); return f; }
-INLINE uint32_t bits_of(float f)     { uint32_t u; memcpy(&u, &f, 4); return u; }
+INLINE float float_of(uint32_t u) {
+    float f;
+    memcpy(&f, &u, 4);
+    return f;
+}
+INLINE uint32_t bits_of(float f) {
+    uint32_t u;
+    memcpy(&u, &f, 4);
+    return u;
+}
 
-// exp(x) = 2^n exp(r), n = round(x / ln 2), |r| <= ln 2 / 2; coefficients from scripts/fit_polynomials.py
+// exp(x) = 2^n exp(r), n = round(x / ln 2), |r| <= ln 2 / 2; coefficients of this and the functions
+// below from scripts/fit_polynomials.py
 INLINE float expf_hw(const int hw, float x) {
     x = x < -104.0f ? -104.0f : x;
-    x = x > 89.0f ? 89.0f : x;                                        // NaN passes both
-    float t = FMA(x, 0x1.715476p+0f, 0x1.8p+23f), n = t - 0x1.8p+23f;  // adding 1.5 2^23 rounds to an integer
-    float r = FMA(n, -0x1.62e4p-1f, x);                     // ln 2 in two parts, the first of 15 bits
+    x = x > 89.0f ? 89.0f : x;                  // NaN passes both
+    float t = FMA(x, 0x1.715476p+0f, 0x1.8p+23f);
+    float n = t - 0x1.8p+23f;                   // adding 1.5 2^23 rounded to an integer
+    float r = FMA(n, -0x1.62e4p-1f, x);         // ln 2 in two parts, the first of 15 bits
     r = FMA(n, -0x1.7f7d1cp-20f, r);
     float q = FMA(0x1.6d7c9ep-10f, r, 0x1.123afep-7f);
     q = FMA(q, r, 0x1.5554bep-5f);
@@ -216,7 +256,8 @@ INLINE float expf_hw(const int hw, float x) {
     q = FMA(q, r, 0.5f);
     q = FMA(q, r, 1.0f);
     q = FMA(q, r, 1.0f);
-    int32_t k = (int32_t)(bits_of(t) - 0x4b400000u), half = k >> 1;    // 2^k in two factors: k may reach -150
+    int32_t k = (int32_t)(bits_of(t) - 0x4b400000u);
+    int32_t half = k >> 1;                      // 2^k in two factors: k may reach -150
     return q * float_of((uint32_t)(half + 127) << 23) * float_of((uint32_t)(k - half + 127) << 23);
 }
 
@@ -238,7 +279,7 @@ INLINE float erff_hw(const int hw, float x) {
     q = FMA(q, t, 0x1.8a5954p-13f);
     float large = 1.0f - expf_hw(hw, q), small = FMA(x, p, x);
     large = float_of(bits_of(large) | (bits_of(x) & 0x80000000u));
-    return a >= 1.0f ? large : small;                                 // NaN takes the small branch and stays
+    return a >= 1.0f ? large : small;           // NaN takes the small branch and stays
 }
 
 // tanh(x) = x + x^3 p(x^2) for |x| < 0.625, else sign(x) (1 - 2 / (exp(2|x|) + 1))
@@ -265,7 +306,8 @@ static inline float more_tanhf(float x) { return tanhf_hw(HW, x); }
 
 // ---- double: for what is one number per text or per step; no fused multiply-add here
 
-static inline double double_scale(double x, int k) {                  // x 2^k for |k| < 2000
+// x 2^k for |k| < 2000
+static inline double double_scale(double x, int k) {
     for (; k > 1000; k -= 1000) x *= 0x1p1000;
     for (; k < -1000; k += 1000) x *= 0x1p-1000;
     uint64_t u = (uint64_t)(k + 1023) << 52;
@@ -274,7 +316,7 @@ static inline double double_scale(double x, int k) {                  // x 2^k f
     return x * f;
 }
 
-// exp: the same reduction, Taylor's series to r^14
+// exp(x): the same reduction, Taylor's series to r^14
 static inline double more_exp(double x) {
     if (!(x > -746)) return x != x ? x : 0;
     if (x > 710) return HUGE_VAL;
@@ -290,34 +332,46 @@ static inline double more_log(double x) {
     if (x > DBL_MAX) return x;
     int k;
     double m = frexp(x, &k);
-    if (m < 0x1.6a09e667f3bcdp-1) m *= 2, k--;
+    if (m < 0x1.6a09e667f3bcdp-1) {
+        m *= 2;
+        k--;
+    }
     double f = (m - 1) / (m + 1), s = f * f, p = 0;
     for (int i = 23; i > 1; i -= 2) p = s * (1.0 / i + p);
     return k * 0x1.62e42feep-1 + (k * 0x1.a39ef35793c76p-33 + 2 * (f + f * p));
 }
 
-// log(1+x) = log(u) x / (u - 1), u = 1 + x rounded                     (Kahan, in Goldberg 1991, theorem 4)
+// log(1+x) = log(u) x / (u - 1), u = 1 + x rounded            (Kahan, in Goldberg 1991, theorem 4)
 static inline double more_log1p(double x) {
     double u = 1 + x;
     return u == 1 || u > DBL_MAX ? x : more_log(u) * (x / (u - 1));
 }
 
-// exp(x) - 1 = (u - 1) x / log(u), u = exp(x) rounded                    (Kahan, in Higham 2002, sec. 1.14.1)
+// exp(x) - 1 = (u - 1) x / log(u), u = exp(x) rounded          (Kahan, in Higham 2002, sec. 1.14.1)
 static inline double more_expm1(double x) {
     double u = more_exp(x);
-    return u == 1 ? x : u - 1 == -1 || u > DBL_MAX ? u - 1 : (u - 1) * (x / more_log(u));
+    if (u == 1) return x;
+    if (u - 1 == -1 || u > DBL_MAX) return u - 1;
+    return (u - 1) * (x / more_log(u));
 }
 
-// sin and cos: x = n pi/2 + r, |r| <= pi/4, Taylor's series to r^21; for |x| < 1e6, as rotary angles are
+// sin and cos: x = n pi/2 + r, |r| <= pi/4, Taylor's series to r^21; for |x| < 1e6, as rotary
+// angles are
 static inline void more_sincos(double x, double *sine, double *cosine) {
-    double n = x * 0x1.45f306dc9c883p-1 + 0x1.8p52 - 0x1.8p52;
-    double r = ((x - n * 0x1.921fb544p+0) - n * 0x1.0b4611a6p-34) - n * 0x1.3198a2e037073p-69, s = r * r;
-    double a = 1, b = 1;
-    for (int i = 20; i > 0; i -= 2) a = 1 - s * a / (i * (i + 1)), b = 1 - s * b / (i * (i - 1));
-    a *= r;
-    int quadrant = (int)(n - 4 * floor(n / 4));
-    *sine   = quadrant == 0 ? a : quadrant == 1 ? b : quadrant == 2 ? -a : -b;
-    *cosine = quadrant == 0 ? b : quadrant == 1 ? -a : quadrant == 2 ? -b : a;
+    double n = x * 0x1.45f306dc9c883p-1 + 0x1.8p52 - 0x1.8p52;        // x / (pi/2), rounded
+    double r = ((x - n * 0x1.921fb544p+0) - n * 0x1.0b4611a6p-34) - n * 0x1.3198a2e037073p-69;
+    double s = r * r, sine_r = 1, cosine_r = 1;
+    for (int i = 20; i > 0; i -= 2) {
+        sine_r = 1 - s * sine_r / (i * (i + 1));
+        cosine_r = 1 - s * cosine_r / (i * (i - 1));
+    }
+    sine_r *= r;
+    switch ((int)(n - 4 * floor(n / 4))) {      // the quarter of a turn
+    case 0:  *sine = sine_r;    *cosine = cosine_r;  break;
+    case 1:  *sine = cosine_r;  *cosine = -sine_r;   break;
+    case 2:  *sine = -sine_r;   *cosine = -cosine_r; break;
+    default: *sine = -cosine_r; *cosine = sine_r;
+    }
 }
 
 // x^y for x > 0

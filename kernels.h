@@ -1,12 +1,15 @@
-/* kernels.h - the layers' interface, and all that the program knows of a machine.  kernels.c implements it for
- * CPUs; another file with the same functions can be linked in its place (MORE_CUDA, `make seam`), because
- * nobody above the layers looks into a tensor or names a thread or an instruction set.
+/* kernels.h - the layers' interface, and all that the program knows of a machine.  kernels.c
+ * implements it for CPUs; another file with the same functions can be linked in its place
+ * (MORE_CUDA, `make seam`), because nobody above the layers looks into a tensor or knows by which
+ * instructions and threads a number is computed.
  *
- * A tensor is a block of `real` from kernels_alloc; kernels_write and kernels_read copy from and to host
- * arrays.  Token ids, positions, segments and texts are host arrays.  Outputs, then inputs, then sizes; a
- * gradient is d + the name of what it belongs to.  Forward writes; backward ADDS to gradients, except where
- * it says WRITES.  T token rows, B texts, C channels, OC output channels, NH query heads, NKV key/value
- * heads, HD head size, V vocabulary.                                                                       */
+ * A tensor is a block of `real` from kernels_alloc; kernels_write and kernels_read copy from and to
+ * host arrays.  Token ids, positions, segments and texts are host arrays.  Outputs, then inputs,
+ * then sizes; a gradient is d + the name of what it belongs to.  Forward writes; backward ADDS to
+ * gradients, except where it says WRITES.
+ *
+ *     T token rows, B texts, C channels, OC output channels, F feed-forward width,
+ *     NH query heads, NKV key/value heads, HD head size, V vocabulary */
 #ifndef KERNELS_H
 #define KERNELS_H
 #include "tensor.h"
@@ -19,111 +22,137 @@
 typedef enum { ACT_GELU_ERF, ACT_GELU_TANH, ACT_SILU } Activation;
 typedef enum { POOL_LAST, POOL_EOS, POOL_MEAN, NUM_POOLINGS } Pooling;
 
-/* A segment is `len` rows from `start`, attending to themselves up to the own row and to all of the parent's
- * path; parent is a segment before it, or -1 for a root.  A root and its descendants are contiguous: a group.
- */
+/* A segment is `len` rows from `start`, attending to themselves up to the own row and to all of the
+ * parent's path; parent is a segment before it, or -1 for a root.  A root and its descendants are
+ * contiguous: a group. */
 typedef struct { int start, len, parent; } Segment;
-typedef struct { int first, len, pooled; } Text;            // an answer's content rows; the row scored
 
-// ---- the machine
+// an answer's content rows, and the row that is scored
+typedef struct { int first, len, pooled; } Text;
 
-int    kernels_init(const char *variant);                   // NULL: the fastest; -1 after fail()
-const char *kernels_name(void);                             // of the variant chosen
-const char *kernels_variant(int i);                         // those this machine has, fastest first; then NULL
-const char *kernels_fallback(void);                         // the next one without a bf16 unit, or NULL
-int    kernels_emulate_fma(void);                           // 1: a fused multiply-add is a function, and slow
-int    kernels_threads(void);
-void   kernels_set_threads(int n);                          // kernels_init comes after, if there are more
-void   kernels_precision(int is_bf16);                      // of operands of matmul_ and logp_; fp32 at first
+// ------------------------------------------------------------------------------------- the machine
 
-// run(context, i, thread) for i = 0 .. n-1 by all threads, by one if there are few `numbers` to compute
+// Chooses a variant of the layers by its name, or with NULL the fastest. 0, or -1 after fail().
+int kernels_init(const char *variant);
+const char *kernels_name(void);             // of the variant chosen
+const char *kernels_variant(int i);         // those this machine has, fastest first; then NULL
+const char *kernels_fallback(void);         // to take where the chosen one's bf16 is wrong, or NULL
+int  kernels_emulate_fma(void);             // 1: a fused multiply-add is a function, and slow
+int  kernels_threads(void);
+void kernels_set_threads(int n);            // kernels_init follows, if there are more than before
+void kernels_precision(int is_bf16);        // of operands of matmul_ and logp_; fp32 at first
+
+// run(context, i, thread) for i = 0 .. n-1 by all threads; by one, if few `numbers` are computed
 typedef void ParallelTask(void *context, int i, int thread);
-void   kernels_parallel(int n, size_t numbers, ParallelTask *run, void *context);
+void kernels_parallel(int n, size_t numbers, ParallelTask *run, void *context);
 
 // One operation on each of n numbers of host arrays, with the instructions that the layers use.
-typedef enum { PROBE_ADD, PROBE_ADD_SUBTRACT, PROBE_MULTIPLY, PROBE_MULTIPLY_ADD, PROBE_DIVIDE,
-               PROBE_DIVIDE_BY_ONE, PROBE_DIVIDE_SUBTRACT, PROBE_FMA, PROBE_DOUBLE_SMALL, PROBE_DOUBLE_FUSED,
-               PROBE_EXP, PROBE_ERF, PROBE_TANH, PROBE_SIGMOID, PROBE_SQRT } ProbeOp;
-void   kernels_probe(float *out, ProbeOp op, const float *a, const float *b, const float *c, int n);
+typedef enum {
+    PROBE_ADD,                              // a + b
+    PROBE_ADD_SUBTRACT,                     // (a + b) - a
+    PROBE_MULTIPLY,                         // a b
+    PROBE_MULTIPLY_ADD,                     // a b + c, rounded twice
+    PROBE_DIVIDE,                           // a / b
+    PROBE_DIVIDE_BY_ONE,                    // a / b[0]
+    PROBE_DIVIDE_SUBTRACT,                  // a / b - c
+    PROBE_FMA,                              // a b + c, rounded once
+    PROBE_DOUBLE_SMALL,                     // a through a subnormal double
+    PROBE_DOUBLE_FUSED,                     // (1 + a) (1 + a) - (1 + 2 a) in double
+    PROBE_EXP, PROBE_ERF, PROBE_TANH, PROBE_SIGMOID,        // of a
+    PROBE_SQRT                              // sqrt |a|
+} ProbeOp;
+void kernels_probe(float *out, ProbeOp op, const float *a, const float *b, const float *c, int n);
 
-/* The machine's limits: every thread does so many operations, a multiply-add being two, with the instruction
- * of the precision on operands in registers, or with the product's innermost loop on operands in the first
- * cache.  Returns the operations of all threads, a few more than asked for.                                */
+/* The machine's limits: every thread does so many operations, a multiply-add being two, with the
+ * instruction of the precision on operands in registers, or with the product's innermost loop on
+ * operands in the first cache.  Returns the operations of all threads, a few more than asked for.
+ */
 double kernels_burst(int is_bf16, double operations);
 double kernels_burst_tile(int is_bf16, double operations);
 
-// ---- tensors
+// ----------------------------------------------------------------------------------------- tensors
 
-real  *kernels_alloc(size_t n);                             // zeroed; NULL after fail()
-void   kernels_free(real *tensor);
-void   kernels_zero(real *tensor, size_t n);
-void   kernels_write(real *tensor, const real *host, size_t n);
-void   kernels_read(real *host, const real *tensor, size_t n);
+real *kernels_alloc(size_t n);              // zeroed; NULL after fail()
+void  kernels_free(real *tensor);
+void  kernels_zero(real *tensor, size_t n);
+void  kernels_write(real *tensor, const real *host, size_t n);
+void  kernels_read(real *host, const real *tensor, size_t n);
+
+// ------------------------------------------------------------------------------------------ layers
 
 // out(T,C) = wte[token] (+ wpe[position]);  wte(V,C), wpe(P,C) or NULL
-void embed_forward(real *out, const int *token, const int *position, const real *wte, const real *wpe,
-                   int T, int C);
+void embed_forward(real *out, const int *token, const int *position, const real *wte,
+                   const real *wpe, int T, int C);
 void embed_backward(real *dwte, real *dwpe, const real *dout, const int *token, const int *position,
                     int T, int C);
 
-// layer norm, or RMS norm when rms (then b and mean are not used); mean(T), rstd(T) are kept for backward
-void norm_forward(real *out, real *mean, real *rstd, const real *inp, const real *w, const real *b, real eps,
-                  int rms, int T, int C);
-void norm_backward(real *dinp, real *dw, real *db, const real *dout, const real *inp, const real *mean,
-                   const real *rstd, const real *w, int rms, int T, int C);
+// layer norm, or RMS norm when rms (then b and mean are not used); mean(T), rstd(T) are kept for
+// backward
+void norm_forward(real *out, real *mean, real *rstd, const real *inp, const real *w, const real *b,
+                  real eps, int rms, int T, int C);
+void norm_backward(real *dinp, real *dw, real *db, const real *dout, const real *inp,
+                   const real *mean, const real *rstd, const real *w, int rms, int T, int C);
 
-// RMS norm of each of `heads` heads of HD in rows `stride` apart, in place; pre (laid out like rows) and
-// rstd(T, heads) are kept for backward, which turns drows in place
-void head_norm_forward(real *rows, real *pre, real *rstd, const real *w, real eps, int T, int heads, int HD,
-                       int stride);
-void head_norm_backward(real *drows, real *dw, const real *pre, const real *rstd, const real *w, int T,
-                        int heads, int HD, int stride);
+// RMS norm of each of `heads` heads of HD in rows `stride` apart, in place; pre (laid out like
+// rows) and rstd(T, heads) are kept for backward, which turns drows in place
+void head_norm_forward(real *rows, real *pre, real *rstd, const real *w, real eps, int T, int heads,
+                       int HD, int stride);
+void head_norm_backward(real *drows, real *dw, const real *pre, const real *rstd, const real *w,
+                        int T, int heads, int HD, int stride);
 
 // out(T,OC) = inp(T,C) w(OC,C)^T + b(OC);  b may be NULL
 void matmul_forward(real *out, const real *inp, const real *w, const real *b, int T, int C, int OC);
 // WRITES dinp(T,C); adds dw(OC,C), db(OC); each may be NULL
-void matmul_backward(real *dinp, real *dw, real *db, const real *dout, const real *inp, const real *w,
-                     int T, int C, int OC, const RowBlocks *blocks);
+void matmul_backward(real *dinp, real *dw, real *db, const real *dout, const real *inp,
+                     const real *w, int T, int C, int OC, const RowBlocks *blocks);
 
-// matmul_forward's bits from weights packed once, which is faster for few rows; packed(matmul_packed_size).
-// Packing is for the instruction set and the precision of the moment.
+// matmul_forward's bits from weights packed once, which is faster for few rows;
+// packed(matmul_packed_size).  Packing is for the instruction set and the precision of the moment.
 size_t matmul_packed_size(int C, int OC);
 void matmul_pack_weights(real *packed, const real *w, int C, int OC);
-void matmul_packed_forward(real *out, const real *inp, const real *packed, const real *b, int T, int C,
-                           int OC);
+void matmul_packed_forward(real *out, const real *inp, const real *packed, const real *b, int T,
+                           int C, int OC);
 
 // turns the first `dims` of each of `heads` heads of HD in rows of `stride` by the row's position;
 // cosine, sine (P, dims/2); sign +1 forward, -1 backward
-void rotary(real *rows, const real *cosine, const real *sine, const int *position, int sign, int T, int heads,
-            int HD, int dims, int stride);
+void rotary(real *rows, const real *cosine, const real *sine, const int *position, int sign, int T,
+            int heads, int HD, int dims, int stride);
 
-// scratch for paths of up to `keys` rows, for all threads; it only grows; -1 after fail()
-int  attention_reserve(int keys);
+// Scratch for paths of up to `keys` rows, for all threads; it only grows. 0, or -1 after fail().
+int attention_reserve(int keys);
 // query-key pairs that a segment of len rows computes behind `before` rows of its path
 double attention_pairs(int before, int len);
-// qkv(T, (NH + 2 NKV) HD): query heads, key heads, value heads; out(T, NH HD); lse(T, NH) kept for backward
-void attention_forward(real *out, real *lse, const real *qkv, const Segment *seg, int S, int T, int NH,
-                       int NKV, int HD);
-// WRITES dqkv
-void attention_backward(real *dqkv, const real *dout, const real *out, const real *lse, const real *qkv,
-                        const Segment *seg, int S, int T, int NH, int NKV, int HD);
 
-/* Keys and values of a text's rows 0 .. len-1, of all layers.  Appending does not change len: it is raised by
- * the caller, when the rows have been through every layer.                                                 */
-typedef struct { real *memory; int len, capacity; } KeyCache;
-typedef struct { const KeyCache *before, *own; } CachePath; // of a segment: its parent's cache, its own
-int  cache_reserve(KeyCache *c, int rows, int layers, int NKV, int HD);        // and empties; -1 after fail()
+// qkv(T, (NH + 2 NKV) HD): query heads, key heads, value heads;  out(T, NH HD);
+// lse(T, NH) is kept for backward
+void attention_forward(real *out, real *lse, const real *qkv, const Segment *seg, int S, int T,
+                       int NH, int NKV, int HD);
+// WRITES dqkv
+void attention_backward(real *dqkv, const real *dout, const real *out, const real *lse,
+                        const real *qkv, const Segment *seg, int S, int T, int NH, int NKV, int HD);
+
+/* Keys and values of a text's rows 0 .. len-1, of all layers.  Appending does not change len: it is
+ * raised by the caller, when the rows have been through every layer. */
+typedef struct {
+    real *memory;
+    int len, capacity;
+} KeyCache;
+typedef struct { const KeyCache *before, *own; } CachePath;     // of a segment: its parent's, its own
+
+// Empties a cache and makes room for so many rows. 0, or -1 after fail().
+int  cache_reserve(KeyCache *c, int rows, int layers, int NKV, int HD);
 void cache_free(KeyCache *c);
-void cache_append(const CachePath *path, const real *qkv, const Segment *seg, int S, int layer, int NH,
-                  int NKV, int HD);
-// attention_forward's bits for T segments of one row: row t attends to path[t].before, to path[t].own and to
-// itself, which has been appended
-void attention_decode(real *out, const real *qkv, const CachePath *path, int layer, int T, int NH, int NKV,
-                      int HD);
+void cache_append(const CachePath *path, const real *qkv, const Segment *seg, int S, int layer,
+                  int NH, int NKV, int HD);
+// attention_forward's bits for T segments of one row: row t attends to path[t].before, to
+// path[t].own and to itself, which has been appended
+void attention_decode(real *out, const real *qkv, const CachePath *path, int layer, int T, int NH,
+                      int NKV, int HD);
 
 // (T,F); backward WRITES
 void activation_forward(real *out, const real *inp, Activation kind, int T, int F);
-void activation_backward(real *dinp, const real *dout, const real *inp, Activation kind, int T, int F);
+void activation_backward(real *dinp, const real *dout, const real *inp, Activation kind, int T,
+                         int F);
 // inp(T,2F): gate, up; out(T,F) = act(gate) * up; backward WRITES
 void gated_forward(real *out, const real *inp, Activation kind, int T, int F);
 void gated_backward(real *dinp, const real *dout, const real *inp, Activation kind, int T, int F);
@@ -132,30 +161,36 @@ void gated_backward(real *dinp, const real *dout, const real *inp, Activation ki
 void add_forward(real *out, const real *a, const real *b, size_t n);
 void add3_forward(real *out, const real *a, const real *b, const real *c, size_t n);
 
-// pooled(B,C): the scored row, or with POOL_MEAN the mean of the content rows; reward(B) = w(C) . pooled
+// pooled(B,C): the scored row, or with POOL_MEAN the mean of the content rows
+// reward(B) = w(C) . pooled;  dinp(T,C)
 void pool_forward(real *pooled, const real *inp, const Text *text, Pooling pooling, int B, int C);
 void head_forward(real *reward, const real *pooled, const real *w, int B, int C);
 void head_backward(real *dinp, real *dw, const real *dreward, const real *pooled, const real *w,
-                   const Text *text, Pooling pooling, int B, int C);            // dinp(T,C)
+                   const Text *text, Pooling pooling, int B, int C);
 
-void lse_forward(real *lse, const real *logits, int T, int V);                  // log sum exp of each row
-// logp[i] = log softmax(inp[row[i]] w^T)[target[i]] for n scored rows;  inp(T,C), w(V,C); work(chunk, V + C)
-void logp_forward(real *logp, const real *inp, const real *w, const int *row, const int *target, int n, int C,
-                  int V, real *work, int chunk);
+// lse(T): log sum exp of each row of logits(T,V)
+void lse_forward(real *lse, const real *logits, int T, int V);
+// logp[i] = log softmax(inp[row[i]] w^T)[target[i]] for n scored rows;
+// inp(T,C), w(V,C); work(chunk, V + C)
+void logp_forward(real *logp, const real *inp, const real *w, const int *row, const int *target,
+                  int n, int C, int V, real *work, int chunk);
 // the same, and adds the gradient of sum_i dlogp[i] logp[i] to dinp and dw; logp may be NULL;
 // work(chunk, V + 2C); blocks of the n rows, then chunk >= 32
-void logp_backward(real *dinp, real *dw, real *logp, const real *dlogp, const real *inp, const real *w,
-                   const int *row, const int *target, int n, int C, int V, real *work, int chunk,
-                   const RowBlocks *blocks);
+void logp_backward(real *dinp, real *dw, real *logp, const real *dlogp, const real *inp,
+                   const real *w, const int *row, const int *target, int n, int C, int V, real *work,
+                   int chunk, const RowBlocks *blocks);
 
 // host arrays: out(n) = exp((x(n) - max) / temperature)
 void sampling_weights(float *out, const float *x, float max, float temperature, int n);
 
-// sum of squares in double, by blocks of 4096 numbers, 16 lanes each; NaN or infinity shows in the result
+// in double, by blocks of 4096 numbers, 16 lanes each; NaN or infinity shows in the result
 double sum_of_squares(const real *x, size_t n);
 /* AdamW (Loshchilov and Hutter 2019, algorithm 2), decay not scaled by the schedule's normaliser:
- * g = scale grad;  m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;  w = w decay - rate m / (sqrt(v) root + eps).
- * rate and root hold the bias corrections; moments below 2^-100 are written as zero.                       */
-void adamw_update(real *w, real *m, real *v, const real *grad, size_t n, real scale, real b1, real b2,
-                  real rate, real root, real eps, real decay);
+ *
+ *     g = scale grad;  m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2
+ *     w = w decay - rate m / (sqrt(v) root + eps)
+ *
+ * rate and root hold the bias corrections; moments below 2^-100 are written as zero. */
+void adamw_update(real *w, real *m, real *v, const real *grad, size_t n, real scale, real b1,
+                  real b2, real rate, real root, real eps, real decay);
 #endif

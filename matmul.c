@@ -863,8 +863,6 @@ static int continues_bf16(const Product *p) {
 }
 #endif
 
-static int least(int a, int b) { return a < b ? a : b; }
-
 // One thread; work holds WORK_PER_THREAD numbers.
 void matmul_one(const Product *p, real *work) {
     const Kernel *kernel = kernel_of(p);
@@ -876,18 +874,18 @@ void matmul_one(const Product *p, real *work) {
 #endif
     for (int n0 = 0; n0 < N; n0 += NC) {
         for (int k0 = 0; k0 == 0 || k0 < K; k0 += KC) {               // once for K = 0
-            const int n1 = least(NC, N - n0), k1 = least(KC, K - k0);
+            const int n1 = min_int(NC, N - n0), k1 = min_int(KC, K - k0);
             const Operand b = b_operand(p, packed_b, n0, n1, k0, k1);
             for (int m0 = 0; m0 < M; m0 += MC) {
-                const int m1 = least(MC, M - m0);
+                const int m1 = min_int(MC, M - m0);
                 real *c = p->c + (size_t)m0*p->ldc + n0;
                 pack_a(packed_a, p, m0, m1, k0, k1);
                 for (int n = 0; n < n1; n += NR) {
                     for (int m = 0; m < m1; m += MR) {
                         const real *panel = b.base + (size_t)(n/NR) * b.panel;
                         kernel->run(c + (size_t)m*p->ldc + n, p->ldc, p->add || k0,
-                                    packed_a + (size_t)m*LDA, panel, b.ld, k1, least(MR, m1 - m),
-                                    least(NR, n1 - n));
+                                    packed_a + (size_t)m*LDA, panel, b.ld, k1, min_int(MR, m1 - m),
+                                    min_int(NR, n1 - n));
                     }
                 }
                 if (p->bias && k0 + k1 == K) add_bias(c, p->ldc, p->bias + n0, m1, n1);
@@ -912,7 +910,7 @@ void matmul_pack(real *packed, const Product *p) {
     const size_t panel = matmul_panel(p);
     PARALLEL_FOR
     for (int n = 0; n < p->N; n += NR) {
-        pack_b(packed + (size_t)(n/NR)*panel, p, n, least(NR, p->N - n), 0, product_words(p));
+        pack_b(packed + (size_t)(n/NR)*panel, p, n, min_int(NR, p->N - n), 0, product_words(p));
     }
 }
 
@@ -946,8 +944,8 @@ void matmul(const Product *p) {
         const int n0 = (int)(column_tiles * j / tn) * NR;
         const int n1 = (int)(column_tiles * (j+1) / tn) * NR;
         Product part = *p;
-        part.M = least(m1, M) - m0;
-        part.N = least(n1, N) - n0;
+        part.M = min_int(m1, M) - m0;
+        part.N = min_int(n1, N) - n0;
         part.c += (size_t)m0*p->ldc + n0;
         part.a += (size_t)m0*p->ars;
         part.b = b_column(p, n0);

@@ -5,7 +5,7 @@
  * About a minute each.  Inputs in the order of their bits, 0 to 2^32 - 1; every result as four bytes, lowest first, any
  * NaN as 0x7fc00000.  A number after the name takes only every so-many-th input.                             */
 #include "../common.h"
-#include "../file.c"
+#include "../files/file.c"
 
 enum { BLOCK = 1 << 14 };
 
