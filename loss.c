@@ -661,7 +661,8 @@ static void affine_minimum(double *y, const Wolfe *s) {
         for (int j = 0; j <= i; j++) {
             double x = s->R[p[i]*s->K + p[j]] + w[i] * w[j];
             for (int k = 0; k < j; k++) x -= L[i][k] * L[j][k];
-            L[i][j] = j < i ? x / L[j][j] : sqrt(x > 1e-15 ? x : 1e-15);
+            if (j < i) L[i][j] = x / L[j][j];
+            else L[i][i] = sqrt(x > 1e-15 ? x : 1e-15);
         }
     }
 

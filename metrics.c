@@ -233,7 +233,10 @@ typedef struct { double right, p[2]; int bin[2]; } CountedPair;
 // Accuracy and symmetric ECE of replicate r; pair (n) is in the order of the members of c.
 static void count_replicate(double *accuracy, double *ece_m, const CountedPair *pair,
                             const Clusters *c, int M, uint64_t seed, unsigned r) {
-    double right = 0, total = 0, error = 0, gap[MAX_BINS] = {0};
+    double right = 0;
+    double total = 0;
+    double error = 0;
+    double gap[MAX_BINS] = {0};
     for (int draw = 0; draw < c->count; draw++) {
         uint32_t drawn = clusters_draw(c, seed, r, draw);
         int begin = c->start_memory[drawn], end = c->start_memory[drawn + 1];
@@ -413,7 +416,9 @@ static void tally_add(Tally *tally, int positive) {
 
 // The area from the tallies (levels): whole numbers and halves, exact.  -1 if one class is missing.
 static double tally_area(const Tally *tally, int levels) {
-    double negative = 0, positive = 0, wins = 0;
+    double negative = 0;
+    double positive = 0;
+    double wins = 0;
     for (int l = 0; l < levels; l++) {
         wins += tally[l].positive * (negative + tally[l].negative / 2);
         negative += tally[l].negative;
@@ -548,7 +553,9 @@ static void measure_distribution(Metrics *m, const double *x, int n) {
 // all pairs; both count draws as 1/2.
 static void measure_lengths(Metrics *m, const double *delta, const int *chosen,
                             const int *rejected, int n) {
-    double preferred = 0, wins = 0, unequal = 0;
+    double preferred = 0;
+    double wins = 0;
+    double unequal = 0;
     for (int j = 0; j < n; j++) {
         int longer = (chosen[j] > rejected[j]) - (chosen[j] < rejected[j]);
         wins += correctness(longer);

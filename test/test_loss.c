@@ -22,7 +22,10 @@ static void test_equal_rewards_cost_log_2(void) {
 static void test_a_pairs_gradients_are_exact_opposites_and_are_added(void) {
     const float chosen[3] = {1, -2, 0.25f}, rejected[3] = {-0.5f, 1, 0.125f};
     const float weight[3] = {0.2f, 0.7f, 0.1f};
-    float dchosen[3] = {0}, drejected[3] = {0}, twice_chosen[3] = {0}, twice_rejected[3] = {0};
+    float dchosen[3] = {0};
+    float drejected[3] = {0};
+    float twice_chosen[3] = {0};
+    float twice_rejected[3] = {0};
     reward_bt_loss(dchosen, drejected, chosen, rejected, weight, NULL, 3);
     reward_bt_loss(twice_chosen, twice_rejected, chosen, rejected, weight, NULL, 3);
     reward_bt_loss(twice_chosen, twice_rejected, chosen, rejected, weight, NULL, 3);
@@ -35,7 +38,10 @@ static void test_a_pairs_gradients_are_exact_opposites_and_are_added(void) {
 static void test_a_constant_added_to_all_rewards_changes_nothing(void) {
     const float chosen[2] = {1, -2}, rejected[2] = {-0.5f, 1};
     const float more_chosen[2] = {101, 98}, more_rejected[2] = {99.5f, 101};
-    float dchosen[2] = {0}, drejected[2] = {0}, same_chosen[2] = {0}, same_rejected[2] = {0};
+    float dchosen[2] = {0};
+    float drejected[2] = {0};
+    float same_chosen[2] = {0};
+    float same_rejected[2] = {0};
     CHECK(reward_bt_loss(dchosen, drejected, chosen, rejected, NULL, NULL, 2) ==
           reward_bt_loss(same_chosen, same_rejected, more_chosen, more_rejected, NULL, NULL, 2));
     for (int j = 0; j < 2; j++) {
@@ -90,7 +96,10 @@ static void test_reward_gradients_are_the_finite_differences_with_weight_and_mar
 }
 
 static void test_a_margin_asks_for_a_larger_difference(void) {
-    const float chosen = 2, rejected = .5f, margin = 1, weight = 3;
+    const float chosen = 2;
+    const float rejected = .5f;
+    const float margin = 1;
+    const float weight = 3;
     float dchosen = 0, drejected = 0;
     double loss = reward_bt_loss(&dchosen, &drejected, &chosen, &rejected, &weight, &margin, 1);
     CHECK_NEAR(loss, 3 * log1p(exp(-.5)), 1e-14);
@@ -98,7 +107,9 @@ static void test_a_margin_asks_for_a_larger_difference(void) {
 }
 
 static void test_huge_differences_cost_their_size_or_nothing(void) {
-    const float won = 1e4f, lost = -1e4f, zero = 0;
+    const float won = 1e4f;
+    const float lost = -1e4f;
+    const float zero = 0;
     float d[4] = {0};
     CHECK(reward_bt_loss(&d[0], &d[1], &won, &zero, NULL, NULL, 1) == 0);
     CHECK(reward_bt_loss(&d[2], &d[3], &lost, &zero, NULL, NULL, 1) == 1e4);
@@ -318,8 +329,12 @@ static void numbers_of(double *out, const Json *json, int object, const char *ke
 // the rejected ones; the gradient that is wanted (2*MAX_PAIRS) is put in the order of the case.
 static void case_of_json(Case *c, double *gradient, const struct LossRow *row, const Json *json,
                          int at) {
-    double logp[2*MAX_PAIRS] = {0}, ref_logp[2*MAX_PAIRS] = {0}, slope[2*MAX_PAIRS] = {0};
-    double label[2*MAX_PAIRS] = {0}, demo[2*MAX_PAIRS] = {0}, weight[2*MAX_PAIRS] = {0};
+    double logp[2*MAX_PAIRS] = {0};
+    double ref_logp[2*MAX_PAIRS] = {0};
+    double slope[2*MAX_PAIRS] = {0};
+    double label[2*MAX_PAIRS] = {0};
+    double demo[2*MAX_PAIRS] = {0};
+    double weight[2*MAX_PAIRS] = {0};
     int B = json_count(json, json_get(json, at, "weight"));
     int settings = json_get(json, at, "settings");
     numbers_of(logp, json, at, "logp");
@@ -431,7 +446,9 @@ static void test_pointwise_losses_of_the_specifications_texts(void) {
 }
 
 static void test_losses_of_the_specifications_pair(void) {
-    const float logp[2] = {-20, -25}, ref_logp[2] = {-22, -24}, label[2] = {1, 0};
+    const float logp[2] = {-20, -25};
+    const float ref_logp[2] = {-22, -24};
+    const float label[2] = {1, 0};
     const float mean[2] = {-2, -25.f / 12};                // over 10 and 12 tokens
     float d[2] = {0};
     LossBatch pair = {.B = 1, .logp = logp, .ref_logp = ref_logp, .dlogp = d};
@@ -475,10 +492,16 @@ static void test_labels_1_and_0_are_mirror_images(void) {
 
 // the table of gradients in s: imitation does not fade, the others stop where sigma(s) says so
 static void test_gradients_have_the_limits_of_their_table(void) {
-    const float s[3] = {-60, 0, 60}, zero[3] = {0}, one[3] = {1, 1, 1};
+    const float s[3] = {-60, 0, 60};
+    const float zero[3] = {0};
+    const float one[3] = {1, 1, 1};
     const unsigned char demo[3] = {1, 1, 1};
     const LossSettings half = {.beta = .5};
-    float up[3] = {0}, down[3] = {0}, imitated[3] = {0}, liked[3] = {0}, disliked[3] = {0};
+    float up[3] = {0};
+    float down[3] = {0};
+    float imitated[3] = {0};
+    float liked[3] = {0};
+    float disliked[3] = {0};
     LossBatch b = {.B = 3, .logp = s, .ref_logp = zero, .demo = demo};
     b.label = one;
     b.dlogp = up;
@@ -503,11 +526,17 @@ static void test_gradients_have_the_limits_of_their_table(void) {
 
 static void test_ulma_is_imitation_of_demonstrations_and_pointwise_dpo_of_the_rest(void) {
     enum { n = 3 };
-    const float logp[n] = {-3, -11, -2.5f}, ref_logp[n] = {-4, -9, -2}, label[n] = {1, 0, .5f};
+    const float logp[n] = {-3, -11, -2.5f};
+    const float ref_logp[n] = {-4, -9, -2};
+    const float label[n] = {1, 0, .5f};
     const float weight[n] = {1.f/n, 1.f/n, 1.f/n};
-    const unsigned char all[n] = {1, 1, 1}, none[n] = {0}, first[n] = {1, 0, 0};
+    const unsigned char all[n] = {1, 1, 1};
+    const unsigned char none[n] = {0};
+    const unsigned char first[n] = {1, 0, 0};
     const int target[n] = {0, 0, 0};
-    float d[n] = {0}, want[n] = {0}, imitated[n] = {0};
+    float d[n] = {0};
+    float want[n] = {0};
+    float imitated[n] = {0};
     LossBatch b = {.B = n, .logp = logp, .ref_logp = ref_logp, .weight = weight, .label = label,
                    .demo = all, .dlogp = d};
     LossSettings s = {.beta = .1, .log_z = .5};
@@ -519,7 +548,9 @@ static void test_ulma_is_imitation_of_demonstrations_and_pointwise_dpo_of_the_re
     CHECK(!memcmp(imitated, want, sizeof d));
 
     for (s.continuous = 0; s.continuous < 2; s.continuous++) {
-        float plain[n] = {0}, rest[n] = {0}, mixed[n] = {0};
+        float plain[n] = {0};
+        float rest[n] = {0};
+        float mixed[n] = {0};
         b.weight = weight;
         b.demo = none;
         b.dlogp = rest;
@@ -553,9 +584,13 @@ static void test_a_continuous_score_is_reached_where_s_equals_it(void) {
 }
 
 static void test_pairs_do_not_see_the_normaliser_and_single_texts_do(void) {
-    const float logp[2] = {-3, -5}, ref_logp[2] = {-4, -4.5f}, shifted[2] = {-6, -6.5f};
+    const float logp[2] = {-3, -5};
+    const float ref_logp[2] = {-4, -4.5f};
+    const float shifted[2] = {-6, -6.5f};
     const float label[2] = {1, 0};
-    float d[2] = {0}, same[2] = {0}, unused[2] = {0};
+    float d[2] = {0};
+    float same[2] = {0};
+    float unused[2] = {0};
     LossSettings s = {.beta = .5, .label_smoothing = .1};
     LossBatch pair = {.B = 1, .logp = logp, .ref_logp = ref_logp, .dlogp = d};
     double plain = dpo_loss(&pair, &s);
@@ -580,7 +615,9 @@ static void test_a_mean_over_tokens_with_beta_times_their_number_is_the_sum(void
 }
 
 static void test_conservative_dpo_stops_where_the_policy_is_as_sure_as_the_labels(void) {
-    const float ref_logp[2] = {0, 0}, sure[2] = {(float)log(9), 0}, apart[2] = {1, -4};
+    const float ref_logp[2] = {0, 0};
+    const float sure[2] = {(float)log(9), 0};
+    const float apart[2] = {1, -4};
     float d[2] = {0};
     LossBatch b = {.B = 1, .logp = sure, .ref_logp = ref_logp, .dlogp = d};  // sigma(u) = 1 - 0.1
     dpo_loss(&b, &(LossSettings){.beta = 1, .label_smoothing = .1});
@@ -590,7 +627,9 @@ static void test_conservative_dpo_stops_where_the_policy_is_as_sure_as_the_label
 }
 
 static void test_kto_weighs_the_two_kinds_and_takes_the_kl_as_a_constant(void) {
-    const float logp[2] = {-2, -2}, ref_logp[2] = {-3, -3}, label[2] = {1, 0};
+    const float logp[2] = {-2, -2};
+    const float ref_logp[2] = {-3, -3};
+    const float label[2] = {1, 0};
     float d[2] = {0};
     LossBatch b = {.B = 2, .logp = logp, .ref_logp = ref_logp, .label = label, .dlogp = d};
     LossSettings s = {.beta = .2, .desirable_weight = 3, .undesirable_weight = 5, .kl = 1};
@@ -764,7 +803,9 @@ static void test_head_gradient_is_the_finite_difference_of_weighted_loss_with_la
 }
 
 static void test_one_data_set_has_lambda_exactly_1(void) {
-    const float g[4] = {3, -1, 2, .5f}, zero[4] = {0}, r[2] = {.3f, .1f};
+    const float g[4] = {3, -1, 2, .5f};
+    const float zero[4] = {0};
+    const float r[2] = {.3f, .1f};
     double lambda[1];
     for (int s = 0; s < 2; s++) {
         for (int normalizer = 0; normalizer < NUM_NORMALIZERS; normalizer++) {
@@ -774,7 +815,9 @@ static void test_one_data_set_has_lambda_exactly_1(void) {
             CHECK(lambda[0] == 1);
         }
     }
-    float d[2] = {0}, plain[2] = {0}, weight = (float)lambda[0];
+    float d[2] = {0};
+    float plain[2] = {0};
+    float weight = (float)lambda[0];
     CHECK(reward_bt_loss(&d[0], &d[1], &r[0], &r[1], &weight, NULL, 1) ==
           reward_bt_loss(&plain[0], &plain[1], &r[0], &r[1], NULL, NULL, 1));
     CHECK(d[0] == plain[0] && d[1] == plain[1]);
@@ -1019,7 +1062,10 @@ static void test_frank_wolfe_agrees_with_the_exact_solver(void) {
 
 static void test_frank_wolfe_never_goes_uphill(void) {
     for (int n = 0; n < 50; n++) {
-        int K = 3 + n % 14, C = 32, moved, steps = 0;
+        int moved;
+        int K = 3 + n % 14;
+        int C = 32;
+        int steps = 0;
         float g[16*32];
         double M[16*16], lambda[16] = {0};
         random_gradients(g, K, C, 6000 + n, 1);
@@ -1128,7 +1174,9 @@ static void test_permuting_the_sets_permutes_lambda(void) {
 static void test_the_normalizers_divide_by_what_they_say(void) {
     enum { K = 3, C = 3 };
     const float g[K*C] = {1, 0, 0, 0, 2, 0, 0, 0, 4};      // lambda ~ divisor^2 / norm^2
-    const double loss[K] = {.7, .2, 1.4}, norm[K] = {1, 2, 4}, total = .7 + .2 + 1.4 + 3;
+    const double loss[K] = {.7, .2, 1.4};
+    const double norm[K] = {1, 2, 4};
+    const double total = .7 + .2 + 1.4 + 3;
     CHECK(!strcmp(normalizer_names[NORMALIZE_LOSS_PLUS], "loss+"));
     CHECK(!strcmp(normalizer_names[NORMALIZE_L2], "l2"));
     CHECK(!normalizer_names[NUM_NORMALIZERS] && !more_mode_names[NUM_MORE_MODES]);

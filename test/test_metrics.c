@@ -191,7 +191,10 @@ static void test_the_bootstrap_is_a_function_of_its_seed_and_widens_with_cluster
 
 static void test_the_paired_standard_error_has_its_closed_forms(void) {
     enum { n = 400 };
-    double a[n], b[n], difference = 0, error = 0, ignoring = 0;
+    double a[n], b[n];
+    double difference = 0;
+    double error = 0;
+    double ignoring = 0;
     uint64_t prompt[n];
     for (int j = 0; j < n; j++) {
         a[j] = j % 5 ? 1 : -1;
@@ -241,7 +244,10 @@ static void test_the_error_of_a_mean_has_its_closed_form_and_copies_say_nothing_
 
 static void test_the_error_of_a_ratio_has_its_closed_form(void) {
     enum { n = 400 };
-    double a[n], b[n], top = 0, bottom = 0, square = 0;
+    double a[n], b[n];
+    double top = 0;
+    double bottom = 0;
+    double square = 0;
     Estimate ratio, scaled, one;
     for (int i = 0; i < n; i++) {
         a[i] = random_normal(5, STREAM_TEST, 0, (uint64_t)i);
@@ -297,7 +303,9 @@ static void test_the_area_under_the_curve_counts_the_pairs(void) {
 
 static void test_the_area_under_the_curve_of_one_class_is_none(void) {
     const double score[3] = {1, 2, NAN};
-    const unsigned char same[3] = {1, 1, 1}, other[3] = {0, 0, 0}, both[3] = {0, 1, 1};
+    const unsigned char same[3] = {1, 1, 1};
+    const unsigned char other[3] = {0, 0, 0};
+    const unsigned char both[3] = {0, 1, 1};
     Interval i;
     CHECK(auc(score, same, 2) == -1 && auc(score, other, 2) == -1 && auc(score, same, 0) == -1);
     CHECK(auc_interval(&i, score, same, NULL, 2, 1) == 2 && i.low == -1 && i.high == -1);
@@ -310,7 +318,10 @@ static void test_the_area_under_the_curve_of_one_class_is_none(void) {
 
 // DeLong et al. 1988: the standard error of the area, from each text's share of the pairs it wins.
 static double auc_standard_error(const double *score, const unsigned char *positive, int n) {
-    double square[2] = {0}, sum[2] = {0}, count[2] = {0}, variance = 0;
+    double square[2] = {0};
+    double sum[2] = {0};
+    double count[2] = {0};
+    double variance = 0;
     for (int j = 0; j < n; j++) count[positive[j]]++;
     for (int j = 0; j < n; j++) {
         double wins = 0;
