@@ -3,9 +3,9 @@
     pip install torch==2.13.0 numpy
     python3 scripts/golden_loss.py test/golden        # prints some, writes policy_losses.json
 
-Metrics of the made-up differences `delta` in plain Python; minimum-norm weights in exact fractions, by trying
-every subset of the vectors; policy objectives as their papers write them, in float64, with the gradients of
-PyTorch's autograd; the area under the ROC curve by counting pairs."""
+Metrics of the made-up differences `delta` in plain Python; minimum-norm weights in exact fractions,
+by trying every subset of the vectors; policy losses as their papers write them, in float64, with
+the gradients of PyTorch's autograd; the area under the ROC curve by counting pairs."""
 import json, sys
 from fractions import Fraction
 from itertools import combinations
@@ -18,14 +18,14 @@ n = 61
 delta = [((37 * j) % 101 - 40) / 48 for j in range(n)]
 delta[7] = delta[11] = 0.0
 delta[3], delta[5] = 4.0, -3.0
-longer = [(j * j) % 5 % 3 - 1 for j in range(n)]             # 1: the chosen answer is longer, -1: the other
+longer = [(j * j) % 5 % 3 - 1 for j in range(n)]  # 1: the chosen answer is longer, -1: the other
 
 
 def sigma(x):
     return 1 / (1 + exp(-x))
 
 
-def gaps(points, M):                             # per bin (m/M, (m+1)/M]: count, |mean y - mean p|
+def gaps(points, M):  # of each bin (m/M, (m+1)/M] that is not empty: count, |mean y - mean p|
     for m in range(M):
         inside = [(p, y) for p, y in points if (p > m / M or m == 0) and p <= (m + 1) / M]
         if inside:
@@ -35,36 +35,42 @@ def gaps(points, M):                             # per bin (m/M, (m+1)/M]: count
 
 def calibration(points, M):
     g = list(gaps(points, M))
-    return sum(k * x for k, x in g) / len(points), sum(x for _, x in g) / len(g), max(x for _, x in g)
+    ece = sum(k * x for k, x in g) / len(points)
+    ace = sum(x for _, x in g) / len(g)
+    return ece, ace, max(x for _, x in g)
 
 
 def half(x):
-    return 1 if x > 0 else 0.5 if x == 0 else 0
+    if x == 0:
+        return 0.5
+    return int(x > 0)
 
 
 twice = [(sigma(d), 1) for d in delta] + [(sigma(-d), 0) for d in delta]
 once = [(max(sigma(d), sigma(-d)), half(d)) for d in delta]
 print("accuracy", sum(map(half, delta)) / n, "strict", sum(d > 0 for d in delta) / n)
-print("nll", sum(log(1 + exp(-d)) for d in delta) / n, "brier", sum((1 - sigma(d)) ** 2 for d in delta) / n,
-      "margin", sum(delta) / n)
+print("nll", sum(log(1 + exp(-d)) for d in delta) / n,
+      "brier", sum((1 - sigma(d)) ** 2 for d in delta) / n, "margin", sum(delta) / n)
 for M in 5, 10, 20:
     print("M", M, "ece ace mce", *calibration(twice, M), "confidence", calibration(once, M)[0])
 order = sorted(delta, key=lambda d: (abs(d), d))
-print("equal mass", sum(abs(sum(sigma(abs(d)) - half(d) for d in order[n * m // 10:n * (m + 1) // 10]))
-                        for m in range(10)) / n)
+tenths = [order[n * m // 10:n * (m + 1) // 10] for m in range(10)]
+print("equal mass", sum(abs(sum(sigma(abs(d)) - half(d) for d in tenth)) for tenth in tenths) / n)
 q = quantiles(delta, n=20, method="inclusive")
 print("quantiles", min(delta), q[0], q[4], q[9], q[14], q[18], max(delta))
 for side in [d for d in delta if d > 0], [d for d in delta if d < 0]:
     q1, q2, q3 = quantiles(side, n=4, method="inclusive")
     out = [d for d in side if d < q1 - 1.5 * (q3 - q1) or d > q3 + 1.5 * (q3 - q1)]
-    print("box", len(side), sum(side) / len(side), q1, q2, q3, len(out), sum(out) / max(1, len(out)))
+    mean, mean_out = sum(side) / len(side), sum(out) / max(1, len(out))
+    print("box", len(side), mean, q1, q2, q3, len(out), mean_out)
 edge = [Fraction(2 * b, 5) - 4 for b in range(21)]
-print("histogram", [sum(edge[b] <= d < edge[b + 1] or b == 19 and d == 4 for d in delta) for b in range(20)])
-print("longer preferred", sum(half(s * d) for s, d in zip(longer, delta) if s) / sum(s != 0 for s in longer),
-      "wins", sum(map(half, longer)) / n)
+print("histogram", [sum(edge[b] <= d < edge[b + 1] or b == 19 and d == 4 for d in delta)
+                    for b in range(20)])
+preferred = [half(s * d) for s, d in zip(longer, delta) if s]
+print("longer preferred", sum(preferred) / len(preferred), "wins", sum(map(half, longer)) / n)
 
 
-def solve(A, b):                                             # Gauss-Jordan in fractions; None if singular
+def solve(A, b):  # Gauss-Jordan in fractions; None if singular
     A = [row + [x] for row, x in zip(A, b)]
     for i in range(len(A)):
         p = next((r for r in range(i, len(A)) if A[r][i]), None)
@@ -83,7 +89,8 @@ def min_norm(g):
     M = [[Fraction(sum(a * b for a, b in zip(x, y))) for y in g] for x in g]
     for size in range(1, K + 1):
         for S in combinations(range(K), size):
-            A = [[M[i][j] for j in S] + [Fraction(-1)] for i in S] + [[Fraction(1)] * size + [Fraction(0)]]
+            A = [[M[i][j] for j in S] + [Fraction(-1)] for i in S]
+            A.append([Fraction(1)] * size + [Fraction(0)])
             x = solve(A, [Fraction(0)] * size + [Fraction(1)])
             if x is None or min(x[:-1]) < 0:
                 continue
@@ -101,12 +108,12 @@ for K, C, shift in (6, 4, 4), (6, 6, 2), (7, 5, 3), (8, 8, 5):
     value, lam = min_norm(g)
     print("min norm", K, C, shift, float(value), [round(float(x), 9) for x in lam])
 
-# ------------------------------------------------------------------------------------------------- policies
+# ---------------------------------------------------------------------------------------- policies
 rng = numpy.random.default_rng(12)
 N = 5
 
 
-def numbers(low, high, n, unit):                             # multiples of unit: exact in float32
+def numbers(low, high, n, unit):  # multiples of unit: exact in float32
     return torch.tensor(rng.integers(low, high, n) * unit, dtype=torch.float64)
 
 
@@ -131,7 +138,7 @@ def simpo(x, c, beta, simpo_gamma):
     return -logsigmoid(beta * x[:N] - beta * x[N:] - simpo_gamma)
 
 
-def orpo(x, c, beta):                                        # beta: the paper's lambda
+def orpo(x, c, beta):  # beta: the paper's lambda
     return -x[:N] - beta * logsigmoid(log_odds(x[:N]) - log_odds(x[N:]))
 
 
@@ -156,16 +163,20 @@ def kto(x, c, beta, kl, desirable_weight, undesirable_weight):
                        undesirable_weight * (1 - torch.sigmoid(beta * (kl - ratio))))
 
 
+LABELS = {"binary": (0, 2, 1), "soft": (0, 9, 1 / 8), "score": (-16, 17, 1 / 8)}
+
+
 def inputs(pairs, mean=False, labels="binary"):
     n = 2 * N if pairs else N
     logp = numbers(-300, -1, n, 1 / 64) if mean else numbers(-6000, -500, n, 1 / 64)
-    low, high, unit = {"binary": (0, 2, 1), "soft": (0, 9, 1 / 8), "score": (-16, 17, 1 / 8)}[labels]
-    return {"logp": logp, "ref": logp + numbers(-400, 401, n, 1 / 64), "label": numbers(low, high, N, unit),
-            "is_demo": numbers(0, 2, N, 1), "weight": numbers(1, 33, N, 1 / 16)}
+    low, high, unit = LABELS[labels]
+    return {"logp": logp, "ref": logp + numbers(-400, 401, n, 1 / 64),
+            "label": numbers(low, high, N, unit), "is_demo": numbers(0, 2, N, 1),
+            "weight": numbers(1, 33, N, 1 / 16)}
 
 
 cases = []
-for loss, settings, c in [                                   # settings: fields of LossSettings, else 0
+for loss, settings, c in [  # settings: the fields of LossSettings, 0 where not named
         (dpo, dict(beta=0.1, label_smoothing=0.0), inputs(True)),
         (dpo, dict(beta=0.5, label_smoothing=0.1), inputs(True)),
         (dpo, dict(beta=2.0, label_smoothing=0.25), inputs(True, True)),
@@ -188,17 +199,20 @@ for loss, settings, c in [                                   # settings: fields 
         (kto, dict(beta=0.1, kl=0.0, desirable_weight=1.0, undesirable_weight=1.0), inputs(False)),
         (kto, dict(beta=0.5, kl=1.25, desirable_weight=1.0, undesirable_weight=1.5), inputs(False)),
         (sft, {}, inputs(False))]:
-    if loss is orpo and settings["beta"] == 0.5:                    # nearly certain answers, and hopeless ones
-        c["logp"] = torch.tensor([-2.0**-22, -2.0**-10, -90, -2.0**-16, -700, -2.0**-3, -2.0**-20, -800,
-                                  -2.0**-12, -30], dtype=torch.float64)
+    if loss is orpo and settings["beta"] == 0.5:  # nearly certain answers, and hopeless ones
+        c["logp"] = torch.tensor([-2.0**-22, -2.0**-10, -90, -2.0**-16, -700,
+                                  -2.0**-3, -2.0**-20, -800, -2.0**-12, -30], dtype=torch.float64)
     x = c["logp"].clone().requires_grad_()
     total = (c["weight"] * loss(x, c, **settings)).sum()
     total.backward()
     cases.append({"objective": loss.__name__, "settings": settings,
-                  **{k: v.tolist() for k, v in c.items()}, "loss": total.item(), "gradient": x.grad.tolist()})
+                  **{k: v.tolist() for k, v in c.items()},
+                  "loss": total.item(), "gradient": x.grad.tolist()})
 with open((sys.argv[1] if len(sys.argv) > 1 else "test/golden") + "/policy_losses.json", "w") as f:
     f.write("[\n" + ",\n".join(json.dumps(c) for c in cases) + "\n]\n")
 
-score, positive = [29 * j % 71 // 8 for j in range(90)], [j * j % 7 < 2 for j in range(90)]
-wins = [half(score[i] - score[j]) for i in range(90) for j in range(90) if positive[i] and not positive[j]]
+score = [29 * j % 71 // 8 for j in range(90)]
+positive = [j * j % 7 < 2 for j in range(90)]
+wins = [half(score[i] - score[j]) for i in range(90) for j in range(90)
+        if positive[i] and not positive[j]]
 print("auc", sum(wins) / len(wins), "of", sum(positive), "positive")
