@@ -15,6 +15,10 @@
 #define COMPARE_C
 #include "setup.c"
 #include "../generate.c"
+#include "../heldout.c"
+#include "../metrics.c"
+#include "../files/checkpoint.c"
+#include <unistd.h>
 
 // The commands: 0, or -1 after fail().
 int command_sample(void);
