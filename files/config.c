@@ -405,6 +405,7 @@ static void put_token(ConfigWriter *w, const char *name, int id) {
 
 // The shortest decimal that reads back as x, a double or a float, and looks to Python like one.
 static const char *shortest(char text[40], double x, int is_float) {
+    assert(text);                       // gcc's sanitizers warn without it
     for (int digits = 1; digits <= 17; digits++) {
         snprintf(text, 36, "%.*g", digits, x);
         double back = strtod(text, NULL);
