@@ -115,7 +115,7 @@ static double cross_entropy(double *slope, double x, double z) {
     return -(z * log_sigmoid(x) + (1 - z) * log_sigmoid(-x));
 }
 
-// Every loss weighs its rows; weight NULL means ones, a mean has weight 1/n.
+// Every loss weighs its texts or pairs; weight NULL means ones, a mean has weight 1/n.
 static double weight_of(const float *weight, int j) { return weight ? weight[j] : 1; }
 
 // Adds the gradients of a loss of chosen - rejected, rounded once: exact opposites.
@@ -131,8 +131,8 @@ static void add_opposites(float *dchosen, float *drejected, double gradient) {
  *
  *     L = -1/N sum_t log p(target_t | what came before)
  *
- * All arrays are (T); rows with target -1 are not scored.  N is the number of scored tokens of the
- * whole step, of which these may be a part.                                                      */
+ * All arrays are (T); token rows with target -1 are not scored.  N is the number of scored tokens of
+ * the whole step, of which these may be a part.                                                  */
 void lm_coefficients(float *dlogp, const int *target, int T, double N) {
     for (int t = 0; t < T; t++) dlogp[t] = target[t] < 0 ? 0 : (float)(-1 / N);
 }
@@ -143,8 +143,8 @@ double lm_loss(const float *logp, int T, double N) {
     return -sum / N;
 }
 
-/* Bradley-Terry reward loss: Ouyang et al. 2022 (arXiv:2203.02155) eq. (1), which is MORE's eq.
- * (1); the margin is that of Touvron et al. 2023 (arXiv:2307.09288) eq. (2), as in TRL:
+/* Bradley-Terry reward loss: Ouyang et al. 2022 (arXiv:2203.02155) eq. (1), the same as MORE's
+ * eq. (1); the margin is that of Touvron et al. 2023 (arXiv:2307.09288) eq. (2), as in TRL:
  *
  *     d_j = chosen_j - rejected_j - margin_j
  *     L   = sum_j weight_j * -log sigma(d_j)
@@ -451,7 +451,8 @@ static double divisor_of(Normalizer normalizer, double norm, double loss, double
     case NORMALIZE_L2:        return norm;
     case NORMALIZE_LOSS:      return (loss + 1) / total;
     case NORMALIZE_LOSS_PLUS: return norm * loss;
-    case NORMALIZE_NONE: case NUM_NORMALIZERS: break;
+    case NORMALIZE_NONE:
+    case NUM_NORMALIZERS:     break;
     }
     return 1;
 }

@@ -1,5 +1,5 @@
-// Losses, MORE's weights and the sampler of data sets.  Numbers come from closed forms, finite
-// differences, or scripts/golden_loss.py.
+// Losses and MORE's weights.  Numbers come from closed forms, finite differences, or
+// scripts/golden_loss.py.
 #include "test.h"
 #include "../files/file.c"
 #include "../files/json.c"
