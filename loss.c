@@ -131,8 +131,8 @@ static void add_opposites(float *dchosen, float *drejected, double gradient) {
  *
  *     L = -1/N sum_t log p(target_t | what came before)
  *
- * All arrays are (T); token rows with target -1 are not scored.  N is the number of scored tokens of
- * the whole step, of which these may be a part.                                                  */
+ * All arrays are (T); token rows with target -1 are not scored.  N counts the scored tokens of the
+ * whole step, of which these may be a part.                                                      */
 void lm_coefficients(float *dlogp, const int *target, int T, double N) {
     for (int t = 0; t < T; t++) dlogp[t] = target[t] < 0 ? 0 : (float)(-1 / N);
 }
