@@ -330,8 +330,8 @@ static int keep_completion(void *context, const Completion *c) {
     return 0;
 }
 
-// How probable the good answers of the file of prompts are under w's model m, if there are any.  The
-// file is read again: here it is cut as `more eval` does, and was not for completions.
+// How probable the good answers of the file of prompts are under w's model m, if there are any.
+// The file is read again: here it is cut as `more eval` does, and was not for completions.
 static int read_answers(Writer *w, Model *m, const Tokenizer *t) {
     if (w->kind != DATA_COMPLETION && w->kind != DATA_PAIR && w->kind != DATA_POINT) return 0;
     Dataset d = {0};
