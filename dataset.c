@@ -125,6 +125,8 @@ int  dataset_first_of_prompt(size_t *first, const Dataset *d);
 int  dataset_same_tokens(const Dataset *d, Span a, Span b);
 uint64_t dataset_hash_tokens(uint64_t h, const Dataset *d, Span s);
 
+int  count_code_points(const char *s, size_t n);            // of UTF-8
+
 // ------------------------------------------------------------------------ a row in its normal form
 
 // A prompt or an answer before it is tokenised: rendered.data[start .. start+len).
@@ -671,7 +673,7 @@ static int same_text(const Reader *r, const Passage *a, const Passage *b) {
     return a->len == b->len && !memcmp(s + a->start, s + b->start, a->len);
 }
 
-static int code_points(const char *s, size_t n) {
+int count_code_points(const char *s, size_t n) {
     int count = 0;
     for (size_t i = 0; i < n; i++) count += ((unsigned char)s[i] & 0xc0) != 0x80;
     return count;
@@ -759,7 +761,8 @@ static int keep_row(Reader *r) {
     for (int i = 0; i < r->n; i++) {
         const Passage *p = &r->answer[i];
         Answer *a = &d->answer[record.first + i];
-        *a = (Answer){.score = p->score, .chars = code_points(r->rendered.data + p->start, p->len)};
+        *a = (Answer){.score = p->score};
+        a->chars = count_code_points(r->rendered.data + p->start, p->len);
         if (tokenize(r, p, &a->tokens) < 0) return -1;
         if (a->tokens.len <= limit) continue;
         if (o->over_length == OVER_RAISE) {

@@ -61,6 +61,7 @@ void policy_finish(const Run *run);
 
 // what doctor asks too
 int  policy_data(Run *run);
+int  score_is_label(float score);
 
 // ------------------------------------------------------------------------------- the trainer's part
 
@@ -83,7 +84,7 @@ void policy_close(Run *run) {
 
 // ----------------------------------------------------------------------------------------- the data
 
-static int is_label(float score) { return score == 0 || score == 1; }
+int score_is_label(float score) { return score == 0 || score == 1; }
 
 /* What is to be imitated: completions, the side of pairs that --sft_on names, points with the
  * label true. Keeps these and says so. 0, or -1 after fail().  */
@@ -95,7 +96,7 @@ static int keep_demonstrations(Dataset *d) {
     for (size_t i = 0; i < rows; i++) {
         Record *r = &d->record[i];
         const float score = d->answer[r->first].score;
-        if (d->kind == DATA_POINT && !is_label(score)) {
+        if (d->kind == DATA_POINT && !score_is_label(score)) {
             return fail(EX_DATAERR, "%s:%zu: the score %g does not say whether to imitate; labels "
                         "are needed (true, false, 1 or 0)", d->path, r->line, (double)score);
         }
@@ -134,7 +135,7 @@ static Scores scan_scores(const Run *run) {
                 const float score = d->answer[r->first + k].score;
                 if (score < x.low) x.low = score;
                 if (score > x.high) x.high = score;
-                if (!is_label(score)) x.others = 1;
+                if (!score_is_label(score)) x.others = 1;
                 else if (score == 1) x.num_true++;
                 else x.num_false++;
             }

@@ -154,7 +154,7 @@ static int show_token(const Tokenizer *t, int id, const char *mark, int *column)
     if (buffer_printf(&word, "%d", id) < 0) goto done;
     if (json_quote(&word, bytes.data, bytes.len) < 0) goto done;
     if (buffer_printf(&word, "%s", mark) < 0) goto done;
-    const int width = code_points(word.data, word.len);
+    const int width = count_code_points(word.data, word.len);
     if (*column + 1 + width > WIDTH) {
         printf("\n%*s", INDENT, "");
         *column = INDENT;
@@ -639,7 +639,7 @@ typedef struct { Found again, against; } Repeats;
 
 static int is_binary(const Dataset *data) {
     for (size_t i = 0; i < data->num_answers; i++) {
-        if (!is_label(data->answer[i].score)) return 0;
+        if (!score_is_label(data->answer[i].score)) return 0;
     }
     return 1;
 }
