@@ -13,8 +13,7 @@
  * 2. Threads divide the outputs, and each output is summed in order by one thread.  So the bits
  *    depend on neither threads nor instruction set; NUMERICS.md has the order of every sum.
  * 3. `real` is float, and double where test_grad.c compiles this file.  R_FMA and its kind are the
- *    arithmetic of common.h in `real`.
- */
+ *    arithmetic of common.h in `real`. */
 #ifndef KERNELS_C
 #define KERNELS_C
 #include "kernels.h"
@@ -96,8 +95,7 @@ void kernels_read(real *host, const real *tensor, size_t n) {
 
 /* Every sum along a row has 16 lanes, whatever the vectors' width: lane j takes the elements
  * j, 16+j, 32+j, ..; then the lanes are folded.  FOR_LANES runs its statements for each
- * element, i, and its lane, j; it has this form so that gcc makes a vector of the lanes.
- */
+ * element, i, and its lane, j; it has this form so that gcc makes a vector of the lanes. */
 #define FOR_LANES(n, ...)                                                                          \
     do {                                                                                           \
         for (int sixteen = 0; sixteen < (n) / 16; sixteen++)                                       \
@@ -193,8 +191,7 @@ void add3_forward(real *out, const real *a, const real *b, const real *c, size_t
 
 /* Sums down the columns (gradients of biases, gains, embeddings) take the rows in order, so
  * threads share out the columns: each takes a strip, which is the wider, the longer the runs
- * of memory.
- */
+ * of memory. */
 enum { STRIP = 64 };
 static int strip_width(int C) {
     const int least = thread_count() * STRIP;
@@ -253,8 +250,7 @@ void embed_backward(real *dwte, real *dwpe, const real *dout, const int *token,
  *
  *     y = xh w + b,   xh = (x - mean) rstd,   rstd = 1/sqrt(mean((x - mean)^2) + eps)
  *
- * RMS norm, Zhang and Sennrich 2019, eq (4), is the same with 0 for the mean, and no b.
- */
+ * RMS norm, Zhang and Sennrich 2019, eq (4), is the same with 0 for the mean, and no b. */
 INLINE void norm_row_body(const int hw, real *y, real *mean, real *rstd, const real *x,
                           const real *w, const real *b, real eps, int rms, int C) {
     // pass 1: the mean
@@ -290,8 +286,7 @@ void norm_forward(real *out, real *mean, real *rstd, const real *inp, const real
 /* forward: y = xh w + b.  With u = dxh = dy w, and because mean and rstd depend on every x of
  * the row,
  *
- *     dx += rstd ((u - mean(u)) - xh mean(u xh));     RMS norm: without mean(u)
- */
+ *     dx += rstd ((u - mean(u)) - xh mean(u xh));     RMS norm: without mean(u) */
 INLINE void norm_row_back_body(const int hw, real *dx, const real *dy, const real *x, real m,
                                real r, const real *w, int rms, int C) {
     // pass 1: the two means
@@ -343,8 +338,7 @@ void norm_backward(real *dinp, real *dw, real *db, const real *dout, const real 
 
 /* The norm of queries and keys (Qwen3: Yang et al. 2025, sec. 2): the RMS norm above on each
  * of `heads` heads of HD, in place; rows lie `stride` apart.  pre keeps what was there,
- * rstd(T, heads) its scale.
- */
+ * rstd(T, heads) its scale. */
 void head_norm_forward(real *rows, real *pre, real *rstd, const real *w, real eps, int T,
                        int heads, int HD, int stride) {
     PARALLEL_FOR_IF((size_t)T*heads*HD)
@@ -420,8 +414,7 @@ void matmul_forward(real *out, const real *inp, const real *w, const real *b, in
  *
  *     dinp = dout w;   dw += dout' inp;   db += sum over rows of dout
  *
- * dinp(T,C), dw(OC,C), db(OC): each may be NULL; dout(T,OC).  blocks: of the rows, for bf16.
- */
+ * dinp(T,C), dw(OC,C), db(OC): each may be NULL; dout(T,OC).  blocks: of the rows, for bf16. */
 void matmul_backward(real *dinp, real *dw, real *db, const real *dout, const real *inp,
                      const real *w, int T, int C, int OC, const RowBlocks *blocks) {
     if (dinp) {
@@ -483,8 +476,7 @@ void matmul_packed_forward(real *out, const real *inp, const real *packed, const
  * plane, a = x[i], b = x[i + dims/2]; each is turned by an angle in proportion to the row's
  * position:
  *
- *     a' = a cos - b sin,   b' = a sin + b cos
- */
+ *     a' = a cos - b sin,   b' = a sin + b cos */
 INLINE void rotary_head_body(const int hw, real *x, const real *cosine, const real *sine,
                              real sign, int half) {
     for (int i = 0; i < half; i++) {
@@ -534,8 +526,7 @@ void rotary(real *rows, const real *cosine, const real *sine, const int *positio
  *
  * No (T,T) matrix is stored.  Rows go in blocks of ROWS; S and P exist for one block and head
  * at a time, in scratch of the thread.  Forward keeps lse = log sum exp(scale S) of each row
- * and head, from which backward computes P = exp(scale S - lse) again.
- */
+ * and head, from which backward computes P = exp(scale S - lse) again. */
 enum {
     ROWS = 56,                                    // of a block
     MAX_PATH = 16,                                // segments from a root to a leaf
@@ -558,15 +549,16 @@ static Heads heads_of(int NH, int NKV, int HD) {
     };
 }
 
-// where in a row of qkv a head's query, key and value begin; h is a query head, kv a key/value head
-static int    kv_head(const Heads *n, int h)   { return h / (n->NH / n->NKV); }
+// the key/value head of query head h
+static int kv_head(const Heads *n, int h) { return h / (n->NH / n->NKV); }
+
+// where in a row of qkv they begin: query head h, and the keys and values of key/value head kv
 static size_t query_at(const Heads *n, int h)  { return (size_t)(h * n->HD); }
 static size_t key_at(const Heads *n, int kv)   { return (size_t)((n->NH + kv) * n->HD); }
 static size_t value_at(const Heads *n, int kv) { return (size_t)((n->NH + n->NKV + kv) * n->HD); }
 
 /* A block of rows of one segment, and the keys of its last row: from the root down, `len`
- * token rows of each segment, from `start`, which are the keys `key` .. key+len-1.
- */
+ * token rows of each segment, from `start`, which are the keys `key` .. key+len-1. */
 typedef struct {
     int start, rows;
     int keys;                                     // row i attends to the first keys - rows + 1 + i
@@ -664,8 +656,7 @@ static void product_atb(real *c, size_t ldc, const real *a, size_t lda, const re
 
 /* S(rows, keys) in place -> E = exp(scale S - m), m the row's maximum, and 0 beyond the row's
  * own key.  With l = sum E: inverse(rows) = 1/l, so that P = E inverse; lse = m + log l, one
- * number a row, lse_stride apart.
- */
+ * number a row, lse_stride apart. */
 INLINE void softmax_rows_body(const int hw, real *S, real *inverse, real *lse, size_t lse_stride,
                               real scale, int rows, int keys) {
     for (int i = 0; i < rows; i++) {
@@ -689,8 +680,7 @@ VARIANTS(softmax_rows,
  *     S(rows, keys)  -> P = exp(scale S - lse)
  *     dP(rows, keys) -> dS = P o (dP - D) scale,   D = dO . O
  *
- * dO and O have rows of HD, ldo apart; lse has one number a row, lse_stride apart.
- */
+ * dO and O have rows of HD, ldo apart; lse has one number a row, lse_stride apart. */
 INLINE void softmax_rows_back_body(const int hw, real *S, real *dP, const real *dO, const real *O,
                                    size_t ldo, const real *lse, size_t lse_stride, real scale,
                                    int rows, int keys, int HD) {
@@ -835,8 +825,7 @@ void attention_backward(real *dqkv, const real *dout, const real *out, const rea
 /* A cache holds the keys and values of a text's rows, for each layer and key/value head, as
  * the products want their second operand: the keys as (HD, capacity), the values as
  * (capacity, HD), in panels of NR columns.  In a panel lie row after row; panels lie
- * key_panel and value_panel numbers apart.
- */
+ * key_panel and value_panel numbers apart. */
 typedef struct {
     real *keys, *values;
     size_t key_panel, value_panel;
@@ -911,8 +900,7 @@ static void product_panels(real *c, size_t ldc, const real *a, size_t lda, const
 }
 
 /* Query head h of the rows t .. t+rows-1, which share the cache before their own: they go
- * through it together, then each alone through its own.
- */
+ * through it together, then each alone through its own. */
 static void decode_rows(real *out, const real *qkv, const CachePath *path, int layer, int t,
                         int rows, int h, const Heads *n) {
     const int HD = n->HD, NKV = n->NKV;
@@ -1150,8 +1138,7 @@ void lse_forward(real *lse, const real *logits, int T, int V) {
 }
 
 /* Of the chunk's n scored rows: rows(n,C) gathered from inp, and logits(n,V) = rows w'.  Only
- * a chunk's logits exist at a time, because V is large.
- */
+ * a chunk's logits exist at a time, because V is large. */
 static void logits_of_rows(real *logits, real *rows, const real *inp, const real *w,
                            const int *row, int n, int C, int V) {
     PARALLEL_FOR
@@ -1279,8 +1266,7 @@ double sum_of_squares(const real *x, size_t n) {
  *     w = w decay - rate m / (sqrt(v) root + eps)
  *
  * Numbers too small to matter are taken as zero: subnormal moments are 40 times slower, and
- * would be all that an unused embedding has.
- */
+ * would be all that an unused embedding has. */
 INLINE void adamw_piece_body(const int hw, real *w, real *m, real *v, const real *grad,
                              real scale, real b1, real b2, real rate, real root, real eps,
                              real decay, size_t n) {

@@ -14,8 +14,7 @@
  * layers; nothing here looks into one.
  *
  * T token rows, B texts, C channels, L layers, V vocabulary, P positions, NH query heads, NKV
- * key/value heads, HD head size, F width of the feed-forward layer.
- */
+ * key/value heads, HD head size, F width of the feed-forward layer. */
 #ifndef MODEL_C
 #define MODEL_C
 #include "kernels.h"
@@ -126,7 +125,7 @@ typedef struct {
     real *pooled, *reward;                    // (B, C), (B)
     real *logits;                             // (LOGITS_ROWS, V + 2C): scratch of logp_backward
     real *a;                                  // (T, max(C, NH HD)) attention's output; backward: dz
-    real *b;                                  // (T, C) feed-forward's output; backward: of the norms
+    real *b;                                  // (T, C) the mlp's output; backward: of the norms
     real *dres;                               // (T, C) gradient of the residual stream
     real *dwide;                              // (T, max(QO, FC)) of fc, then of qkv
     real *dact;                               // (T, max(F, NH HD)) of act, then of att
@@ -136,8 +135,7 @@ enum { LOGITS_ROWS = 512 };                   // rows whose logits exist at one 
 
 /* What is kept from forward: SCORING nothing, a block writes over its input; TRAINING all
  * that backward reads; RECOMPUTING each block's input, from which backward computes the rest
- * again.
- */
+ * again. */
 typedef enum { SCORING, TRAINING, RECOMPUTING } Purpose;
 
 // ------------------------------------------------------------------------ micro-batch, model
@@ -418,8 +416,7 @@ void model_free(Model *m) {
 /* Inverse frequency i of the rotary embedding, theta^(-2i/dims), rounded to float (Su et al.
  * 2021, sec. 3.2.2).  llama3's scaling, which is for texts longer than those of the first
  * training, lowers the low ones: f/factor below a number of turns over the original
- * positions, f above another, and between them a line in the number of turns.
- */
+ * positions, f above another, and between them a line in the number of turns. */
 static float rope_frequency(const Config *c, int i) {
     double f = more_pow(c->rope_theta, -2.0*i / c->rotary_dims);
     if (c->rope_factor > 0 && c->rope_factor != 1) {
@@ -528,8 +525,7 @@ int model_reserve(Model *m, int T, int B) {
 /* Fresh weights: embeddings N(0, 0.02); matrices N(0, sqrt(2/(5C))), those that write to the
  * residual stream N(0, 2/(L sqrt C)) (GPT-NeoX's "small_init" and "wang_init"); gains 1,
  * biases 0, head 0. Where positions are learned, GPT-2's own: N(0, 0.02) and N(0,
- * 0.02/sqrt(2L)). 0, or -1 after fail().
- */
+ * 0.02/sqrt(2L)). 0, or -1 after fail(). */
 int model_random(Model *m, uint64_t seed) {
     const Config *c = &m->config;
     const double C = c->channels, L = c->num_layers;
@@ -600,8 +596,7 @@ static size_t pack_matrices(Model *m, real *memory) {
 }
 
 /* Packed copies of the weight matrices: until model_unpack forward reads them instead, much
- * faster where rows are few.  0, or -1 after fail().
- */
+ * faster where rows are few.  0, or -1 after fail(). */
 int model_pack(Model *m) {
     model_unpack(m);
     m->packed_memory = kernels_alloc(pack_matrices(m, NULL));
@@ -645,8 +640,7 @@ static void rotate(const Model *m, const Batch *s, real *qkv, int sign) {
  *     parallel:    y = (x + attention(norm1(x))) + mlp(norm2(x))
  *                                                      GPT-NeoX: Black et al. 2022, sec. 2.1.2
  *
- * With `again` it computes only what backward reads: y is known.
- */
+ * With `again` it computes only what backward reads: y is known. */
 static void block_forward(const Model *m, const Batch *s, int l, int again) {
     const Config *c = &m->config;
     const Block *w = &m->params.block[l], *packed = &m->packed.block[l];
@@ -712,8 +706,7 @@ static void block_forward(const Model *m, const Batch *s, int l, int again) {
  *
  * Every layer's backward adds to its input's gradient, so a sum's terms meet by adding into
  * one tensor: sequential, dy turns into dz and then into dx in place; parallel, both halves
- * read dy, and add into a dz of their own, which joins dy at the end.
- */
+ * read dy, and add into a dz of their own, which joins dy at the end. */
 static void block_backward(const Model *m, const Batch *s, int l) {
     const Config *c = &m->config;
     const Block *w = &m->params.block[l], *g = &m->grads.block[l];
@@ -796,8 +789,7 @@ real *model_output_matrix(const Model *m) {
 }
 
 /* After forward: logits(n,V) of the rows row(n), or of the first n if row is NULL, and their
- * log-sum-exp lse(n); n <= LOGITS_ROWS.
- */
+ * log-sum-exp lse(n); n <= LOGITS_ROWS. */
 void model_logits(Model *m, const int *row, int n, real *logits, real *lse) {
     const int C = m->config.channels, V = m->config.vocab_size;
     real *x = m->acts.logits;                                         // (LOGITS_ROWS, V)
@@ -856,8 +848,7 @@ void model_zero_grads(Model *m) {
 
 /* Blocks of at most 32 of the n rows row(n), or of all n if row is NULL, for the weight
  * gradients (RowBlocks in kernels.h).  A block begins with each group, so that they do not
- * depend on what else is in the micro-batch.  Their starts go to start(n + 1).
- */
+ * depend on what else is in the micro-batch.  Their starts go to start(n + 1). */
 static RowBlocks row_blocks(int *start, const Batch *s, const int *row, int n) {
     int count = 0, next = 0;                  // blocks so far; the first segment not reached yet
     int new_group = 1;
@@ -908,8 +899,7 @@ static void reward_backward(Model *m, const Batch *s, real *dlnf, const real *dr
 
 /* After forward: adds to the gradients those of  sum_b dreward[b] reward[b] + sum_t dlogp[t]
  * logp[t]. dreward(B) or NULL; dlogp(T) or NULL, read where target >= 0; logp(T) or NULL
- * receives the log-probabilities.  0, or -1 after fail().
- */
+ * receives the log-probabilities.  0, or -1 after fail(). */
 int model_backward(Model *m, const Batch *s, const real *dreward, const real *dlogp, real *logp) {
     const Config *c = &m->config;
     const Params *p = &m->params, *g = &m->grads;
@@ -956,8 +946,7 @@ double model_grad_norm(const Model *m) {
 /* AdamW, Loshchilov and Hutter 2019, algorithm 2, with decay multiplied by the learning rate:
  *
  *     m = b1 m + (1-b1) g,   v = b2 v + (1-b2) g^2,   mhat = m/(1 - b1^t),   vhat = v/(1 - b2^t)
- *     w = w - lr (mhat / (sqrt(vhat) + eps) + weight_decay w)
- */
+ *     w = w - lr (mhat / (sqrt(vhat) + eps) + weight_decay w) */
 void model_update(Model *m, const AdamW *o) {
     double b1t = 1, b2t = 1;
     for (int i = 0; i < o->step; i++) {

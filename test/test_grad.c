@@ -1,7 +1,6 @@
 /* test_grad.c - every backward against central differences, in double precision (the layers
  * are compiled with typedef double real), so that a term wrong by a millionth cannot hide in
- * rounding.
- */
+ * rounding. */
 #define MORE_DOUBLE
 #include "test.h"
 #include "../model.c"
@@ -9,8 +8,7 @@
 // --------------------------------------------------------------------------------- the batch
 
 /* Two groups: a prompt of 5 rows with answers of 4 and 3, the first of which has an answer of
- * its own of 2; and a text alone.  Some rows have no target; tokens and positions repeat.
- */
+ * its own of 2; and a text alone.  Some rows have no target; tokens and positions repeat. */
 enum { T = 19, S = 5, B = 4 };
 
 static const int token[T]    = {3, 1, 4, 1, 5,   9, 2, 6, 5,  3, 5, 8,   9, 7,   2, 7, 1, 8, 2};
@@ -39,8 +37,7 @@ static const Batch batch = {
 
 /* The loss of a reward model is sum_b a_b r_b + r_b^2 / 2, of a language model sum_t g_t
  * logp_t + logp_t^2 / 2: with the squares the slopes depend on the outputs.  They go to
- * slope(B) or slope(T) unless that is NULL.
- */
+ * slope(B) or slope(T) unless that is NULL. */
 static real total_loss(Model *m, real *slope) {
     real value[T];
     real loss = 0;
