@@ -10,6 +10,8 @@
  *     the   | _hat         until none is left that can be done (merge_word).
  *     260, 262             The ids of these pieces are the tokens of the text.
  *
+ * Here the vocabulary has at = 258, th = 259, the = 260, _h = 261 and _hat = 262, after the bytes.
+ *
  * Learning goes the other way: over and over, the pair of neighbours that is most frequent in all
  * words becomes the next merge, and its two pieces together a new piece (learn_merges).
  *
@@ -195,6 +197,7 @@ static int alphabet_byte(const Alphabet *a, uint32_t code) {
 
 // ------------------------------------------------------------------------------------------ a heap
 
+// A binary heap: the least item is item[0], the children of i are 2i + 1 and 2i + 2.
 static int heap_less(HeapItem a, HeapItem b) {
     return a.rank != b.rank ? a.rank < b.rank : a.item < b.item;
 }
@@ -228,6 +231,7 @@ static HeapItem heap_pop(Heap *h) {
 
 // ------------------------------------------------------------------------------- pieces and merges
 
+// Piece id is tokenizer_piece_len bytes; they may be any, and no 0 follows them.
 const char *tokenizer_piece(const Tokenizer *t, int id) {
     return t->bytes.data + t->start_memory[id];
 }
@@ -442,9 +446,9 @@ static void find_ids(Tokenizer *t) {
 /* Pieces in a row, one int for each byte of the word.  The first byte of a piece holds its id;
  * when it has more bytes, the last one holds minus their number, and those between hold anything
  * below 0, so that both neighbours of a piece are found at once.  EDGE stands before and after a
- * word.  "the" of the pieces th and e, " cat" of the one piece _cat:
+ * word.  The words "the", of the pieces th and e, and " cat", a piece by itself:
  *
- *     EDGE  id(th) -2  id(e)  EDGE         EDGE  id(_cat) -1 -1 -4  EDGE */
+ *     EDGE  id(th) -2  id(e)  EDGE  id(_cat) -1 -1 -4  EDGE */
 enum { EDGE = INT_MIN };
 
 // Where the piece begins that stands before the one at p.
@@ -552,7 +556,8 @@ static int encode_word(const Tokenizer *t, const char *s, size_t n, IdList *out)
 }
 
 static int encode_words(const Tokenizer *t, const char *s, size_t n, IdList *out) {
-    for (size_t i = 0; i < n; ) {
+    size_t i = 0;
+    while (i < n) {
         const size_t end = word_end(t, s, i, n);
         if (encode_word(t, s + i, end - i, out) < 0) return -1;
         i = end;
@@ -630,14 +635,14 @@ typedef struct {
 typedef struct { int at, next; } PairPlace;               // in the row; the next in the list or -1
 
 typedef struct {
-    WordCount *word;                  // the different words
+    WordCount *word;                    // the different words
     size_t num_words, word_capacity;
     int *word_table;                    // hash table of words, -1 empty
     size_t word_slots;
     int *row, *word_of;                 // (N) all words in one row; the word of each place
-    PairCount *pair;                  // neighbours that occur, or did
+    PairCount *pair;                    // neighbours that occur, or did
     size_t num_pairs, pair_capacity;
-    int *pair_table;
+    int *pair_table;                    // hash table of pairs, -1 empty
     size_t pair_slots;
     PairPlace *place;                   // lists, ascending; a pair may be gone from there
     size_t num_places, place_capacity;
@@ -900,7 +905,8 @@ done:
 
 // Is every character of s one of GPT-2's alphabet?  s is UTF-8, or json_parse had refused it.
 static int is_in_alphabet(const Alphabet *alphabet, const char *s, size_t n) {
-    for (size_t i = 0; i < n; ) {
+    size_t i = 0;
+    while (i < n) {
         uint32_t code = 0;
         i += (size_t)utf8_decode(s + i, n - i, &code);
         if (alphabet_byte(alphabet, code) < 0) return 0;
@@ -910,7 +916,8 @@ static int is_in_alphabet(const Alphabet *alphabet, const char *s, size_t n) {
 
 // Appends the bytes that s, in the alphabet, stands for.
 static int append_bytes(Buffer *out, const Alphabet *alphabet, const char *s, size_t n) {
-    for (size_t i = 0; i < n; ) {
+    size_t i = 0;
+    while (i < n) {
         uint32_t code = 0;
         i += (size_t)utf8_decode(s + i, n - i, &code);
         const char byte = (char)alphabet_byte(alphabet, code);
