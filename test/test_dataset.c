@@ -1,23 +1,26 @@
 /* test_dataset.c - every shape of row, every error message, the rules for length, ties and prompts.
- * The tokenizer has no merges unless said otherwise: a token is a byte, so lengths can be counted by eye. */
+ * The tokenizer has no merges unless said otherwise: a token is a byte, so lengths can be counted
+ * by eye.  Rows are written with ' for ", as in {'text': 'a'}. */
 #include "test.h"
 #include "../dataset.c"
 #include <unistd.h>
 
 static Tokenizer bytes;
-static Dataset d;
-static char path[128];
-static const DataOptions plain_options;                                // all zero: no limit, template plain
+static Dataset d;                       // what was loaded last
+static char path[128];                  // of the file that was written last
+static const DataOptions plain_options; // all zero: no limit, template plain
 
-// ---------------------------------------------------------------------------------------------- helpers
+// ----------------------------------------------------------------------------------------- helpers
 
+// Writes a new file with " for each ' of the text.
 static int write_file(const char *text, size_t n) {
     const char *folder = getenv("TMPDIR");
     snprintf(path, sizeof path, "%.80s/more_test_XXXXXX", folder && *folder ? folder : "/tmp");
-    int fd = mkstemp(path), ok = 1;
-    if (fd < 0) return -1;
-    for (ssize_t k; n && ok; n -= (size_t)k, text += k) ok = (k = write(fd, text, n)) > 0 || (k = 0);
-    return close(fd) == 0 && ok ? 0 : -1;
+    const int fd = mkstemp(path);
+    FILE *f = fd < 0 ? NULL : fdopen(fd, "wb");
+    if (!f) return -1;
+    for (size_t i = 0; i < n; i++) putc(text[i] == '\'' ? '"' : text[i], f);
+    return fclose(f);
 }
 
 // Loads n bytes into d through a file that is gone afterwards.
@@ -26,14 +29,16 @@ static int load_bytes(const char *text, size_t n, const DataOptions *o) {
     *error_text = 0;
     error_code = 0;
     if (write_file(text, n) < 0) return fail(EX_IOERR, "the test cannot write %s", path);
-    int result = dataset_load(&d, path, &bytes, o);
+    const int result = dataset_load(&d, path, &bytes, o);
     unlink(path);
-    if (result < 0 && (d.path || d.record || d.answer || d.token || d.contents.data))
+    if (result < 0 && (d.path || d.record || d.answer || d.token || d.contents.data)) {
         return fail(EX_OSERR, "something is left of a failed load");
+    }
     return result;
 }
+
 static int load(const char *text, const DataOptions *o) {
-    int result = load_bytes(text, strlen(text), o);
+    const int result = load_bytes(text, strlen(text), o);
     if (result < 0) printf("    %s\n", error_text);
     return result;
 }
@@ -48,25 +53,37 @@ static const char *said(Span s) {
     buffer_append(b, "", 0);
     return b->data;
 }
+
 static const char *prompt(size_t i) {
     return i < d.num_records ? said(d.record[i].prompt) : "no such record";
 }
+
 static const Answer *answer_of(size_t i, int k) {
-    return i < d.num_records && k < d.record[i].count ? &d.answer[d.record[i].first + k] : NULL;
+    const int exists = i < d.num_records && k < d.record[i].count;
+    return exists ? &d.answer[d.record[i].first + k] : NULL;
 }
+
 static const char *answer(size_t i, int k) {
     return answer_of(i, k) ? said(answer_of(i, k)->tokens) : "no such answer";
 }
-static double score(size_t i, int k) { return answer_of(i, k) ? (double)answer_of(i, k)->score : NAN; }
 
-#define CHECK_TEXT(a, b)                                                                                   \
-    do { const char *a_ = (a), *b_ = (b);                                                                  \
-         if (strcmp(a_, b_))                                                                               \
-             test_bad++, printf("    %s:%d: %s = \"%s\", not \"%s\"\n", __FILE__, __LINE__, #a, a_, b_);   \
+static double score(size_t i, int k) {
+    return answer_of(i, k) ? (double)answer_of(i, k)->score : NAN;
+}
+
+#define CHECK_TEXT(a, b)                                                              \
+    do {                                                                              \
+        const char *a_ = (a);                                                         \
+        const char *b_ = (b);                                                         \
+        if (strcmp(a_, b_)) {                                                         \
+            test_bad++;                                                               \
+            printf("    %s:%d: %s = \"%s\", not \"%s\"\n", __FILE__, __LINE__, #a, a_, b_); \
+        }                                                                             \
     } while (0)
 
 // One record: kind, prompt and its first answer; and a second one unless it is NULL.
-static int is_row(const char *text, enum DataKind kind, const char *p, const char *a, const char *b) {
+static int is_row(const char *text, enum DataKind kind, const char *p, const char *a,
+                  const char *b) {
     const int before = test_bad;
     if (load(text, &plain_options) < 0) return 0;
     CHECK(d.kind == kind);
@@ -78,250 +95,292 @@ static int is_row(const char *text, enum DataKind kind, const char *p, const cha
     return test_bad == before;
 }
 
-// The text is refused as bad data; the message holds the file, the line where it is not 0, and `reason`.
-static int refused_with(const char *text, size_t n, const DataOptions *o, int line, const char *reason) {
+// The text is refused as bad data; the message holds the file, the line (0: none) and `reason`.
+static int refused_with(const char *text, size_t n, const DataOptions *o, int line,
+                        const char *reason) {
     char place[160];
-    int result = load_bytes(text, n, o);
+    const int result = load_bytes(text, n, o);
     snprintf(place, sizeof place, line ? "%s:%d:" : "%s:", path, line);
-    if (result < 0 && error_code == EX_DATAERR && !strncmp(error_text, place,
-        strlen(place)) && strstr(error_text, reason))
+    if (result < 0 && error_code == EX_DATAERR && !strncmp(error_text, place, strlen(place))
+        && strstr(error_text, reason)) {
         return 1;
-    printf("    result %d, code %d: \"%s\" should be line %d and \"%s\"\n", result, error_code, error_text,
-        line, reason);
+    }
+    printf("    result %d, code %d: \"%s\" should be line %d and \"%s\"\n", result, error_code,
+           error_text, line, reason);
     return 0;
 }
+
 static int refused(const char *text, int line, const char *reason) {
     return refused_with(text, strlen(text), &plain_options, line, reason);
 }
 
-// ---------------------------------------------------------------------------------------------- shapes
+// The options are refused, with this reason.
+static int options_refused(const DataOptions *o, const char *reason) {
+    const char *row = "{'text': 'a'}";
+    return load_bytes(row, strlen(row), o) < 0 && error_code == EX_USAGE
+        && strstr(error_text, reason);
+}
+
+// ------------------------------------------------------------------------------------------ shapes
 
 #define Q "\n\nHuman: Q\n\nAssistant:"
 
 static void test_a_text_is_one_answer_without_a_prompt(void) {
-    CHECK(is_row("{\"text\": \"The sky is blue.\"}", DATA_DOCUMENT, "", "The sky is blue.", NULL));
+    CHECK(is_row("{'text': 'The sky is blue.'}", DATA_DOCUMENT, "", "The sky is blue.", NULL));
 }
+
 static void test_a_prompt_alone_has_no_answers(void) {
-    CHECK(is_row("{\"prompt\": \"The sky is\"}", DATA_PROMPT, "The sky is", NULL, NULL));
-    CHECK(is_row("{\"prompt\": [{\"role\":\"user\",\"content\":\"Q\"}]}", DATA_PROMPT, Q, NULL, NULL));
-    CHECK(is_row("{\"instruction\": \"Q\"}", DATA_PROMPT, Q, NULL, NULL));
-    CHECK(is_row("{\"messages\": [{\"role\":\"user\",\"content\":\"Q\"}]}", DATA_PROMPT, Q, NULL, NULL));
+    CHECK(is_row("{'prompt': 'The sky is'}", DATA_PROMPT, "The sky is", NULL, NULL));
+    CHECK(is_row("{'prompt': [{'role':'user','content':'Q'}]}", DATA_PROMPT, Q, NULL, NULL));
+    CHECK(is_row("{'instruction': 'Q'}", DATA_PROMPT, Q, NULL, NULL));
+    CHECK(is_row("{'messages': [{'role':'user','content':'Q'}]}", DATA_PROMPT, Q, NULL, NULL));
 }
+
 static void test_a_completion_stands_as_it_is(void) {
-    CHECK(is_row("{\"prompt\": \"The sky is\", \"completion\": \" blue.\"}", DATA_COMPLETION, "The sky is",
-                  " blue.", NULL));
+    CHECK(is_row("{'prompt': 'The sky is', 'completion': ' blue.'}", DATA_COMPLETION, "The sky is",
+                 " blue.", NULL));
 }
+
 static void test_messages_are_rendered_by_the_plain_template(void) {
-    CHECK(is_row("{\"prompt\": [{\"role\":\"user\",\"content\":\"Q\"}],"
-                 " \"completion\": [{\"role\":\"assistant\",\"content\":\"It is blue.\"}]}",
+    CHECK(is_row("{'prompt': [{'role':'user','content':'Q'}], 'completion': [{'role':'assistant',"
+                 "'content':'It is blue.'}]}",
                  DATA_COMPLETION, Q, " It is blue.", NULL));
-    CHECK(is_row("{\"messages\": [{\"role\":\"system\",\"content\":\"Be kind.\"},{\"role\":\"user\","
-                  "\"content\":\"Q\"},"
-                 "{\"role\":\"assistant\",\"content\":\"A\"},{\"role\":\"user\",\"content\":\"R\"},"
-                 "{\"role\":\"assistant\",\"content\":\"B\"}]}", DATA_COMPLETION,
-                 "\n\nSystem: Be kind.\n\nHuman: Q\n\nAssistant: A\n\nHuman: R\n\nAssistant:", " B", NULL));
+    CHECK(is_row("{'messages': [{'role':'system','content':'Be kind.'},{'role':'user',"
+                 "'content':'Q'},{'role':'assistant','content':'A'},{'role':'user',"
+                 "'content':'R'},{'role':'assistant','content':'B'}]}",
+                 DATA_COMPLETION,
+                 "\n\nSystem: Be kind.\n\nHuman: Q\n\nAssistant: A\n\nHuman: R\n\nAssistant:", " B",
+                 NULL));
 }
+
 static void test_a_conversation_holds_its_prompt_whatever_stands_beside_it(void) {
-    CHECK(is_row("{\"prompt\": \"Q\", \"messages\": [{\"role\":\"user\",\"content\":\"Q\"},"
-                 "{\"role\":\"assistant\",\"content\":\"A\"}]}", DATA_COMPLETION, Q, " A", NULL));
+    CHECK(is_row("{'prompt': 'Q', 'messages': [{'role':'user','content':'Q'},{'role':'assistant',"
+                 "'content':'A'}]}",
+                 DATA_COMPLETION, Q, " A", NULL));
 }
+
 static void test_other_keys_are_ignored_and_null_is_absent(void) {
-    CHECK(is_row("{\"id\": 7, \"text\": null, \"prompt\": \"p\", \"chosen\": \"a\", \"rejected\": \"b\","
-                 " \"messages\": null, \"completions\": null, \"label\": 3, \"x\": {\"y\": [1]}}",
+    CHECK(is_row("{'id': 7, 'text': null, 'prompt': 'p', 'chosen': 'a', 'rejected': 'b', "
+                 "'messages': null, 'completions': null, 'label': 3, 'x': {'y': [1]}}",
                  DATA_PAIR, "p", "a", "b"));
 }
+
 static void test_the_template_none_joins_the_bare_contents(void) {
     DataOptions o = {.template_ = "none"};
-    CHECK(load("{\"messages\": [{\"role\":\"user\",\"content\":\"Q\"},{\"role\":\"assistant\","
-               "\"content\":\"A\"}]}", &o) == 0);
+    CHECK(load("{'messages': [{'role':'user','content':'Q'},{'role':'assistant','content':'A'}]}",
+               &o) == 0);
     CHECK_TEXT(prompt(0), "Q");
     CHECK_TEXT(answer(0, 0), "A");
-    CHECK(load("{\"instruction\": \"Q\", \"input\": \"I\", \"output\": \"A\"}", &o) == 0);
+    CHECK(load("{'instruction': 'Q', 'input': 'I', 'output': 'A'}", &o) == 0);
     CHECK_TEXT(prompt(0), "Q\nI");
     CHECK_TEXT(answer(0, 0), "A");
 }
+
 static void test_a_pair_with_a_prompt(void) {
-    CHECK(is_row("{\"prompt\": \"The sky is\", \"chosen\": \" blue.\", \"rejected\": \" green.\", "
-                  "\"annotator\": \"u1\"}",
+    CHECK(is_row("{'prompt': 'The sky is', 'chosen': ' blue.', 'rejected': ' green.', "
+                 "'annotator': 'u1'}",
                  DATA_PAIR, "The sky is", " blue.", " green."));
     CHECK(score(0, 0) == 1 && score(0, 1) == 0);
-    CHECK(is_row("{\"prompt\": [{\"role\":\"user\",\"content\":\"Q\"}],"
-                 "\"chosen\": [{\"role\":\"assistant\",\"content\":\"A\"}],"
-                 "\"rejected\": [{\"role\":\"assistant\",\"content\":\"B\"}]}", DATA_PAIR, Q, " A", " B"));
-    CHECK(is_row("{\"prompt\": \"\", \"chosen\": \"a b\", \"rejected\": \"a c\"}", DATA_PAIR, "", "a b",
-                  "a c"));
+    CHECK(is_row("{'prompt': [{'role':'user','content':'Q'}],'chosen': [{'role':'assistant',"
+                 "'content':'A'}],'rejected': [{'role':'assistant','content':'B'}]}",
+                 DATA_PAIR, Q, " A", " B"));
+    CHECK(is_row("{'prompt': '', 'chosen': 'a b', 'rejected': 'a c'}", DATA_PAIR, "", "a b",
+                 "a c"));
 }
+
 static void test_a_pair_of_whole_conversations(void) {
-    CHECK(is_row("{\"chosen\": [{\"role\":\"user\",\"content\":\"Q\"},{\"role\":\"assistant\","
-                  "\"content\":\"It is a\"}],"
-                 "\"rejected\": [{\"role\":\"user\",\"content\":\"Q\"},{\"role\":\"assistant\","
-                 "\"content\":\"It is b\"}]}",
+    CHECK(is_row("{'chosen': [{'role':'user','content':'Q'},{'role':'assistant',"
+                 "'content':'It is a'}],'rejected': [{'role':'user','content':'Q'},"
+                 "{'role':'assistant','content':'It is b'}]}",
                  DATA_PAIR, Q, " It is a", " It is b"));
     // UltraFeedback repeats the prompt beside them, and one conversation as messages
-    CHECK(is_row("{\"prompt\": \"Q\", \"messages\": [{\"role\":\"user\",\"content\":\"Q\"},"
-                  "{\"role\":\"assistant\",\"content\":\"a\"}],"
-                 "\"chosen\": [{\"role\":\"user\",\"content\":\"Q\"},{\"role\":\"assistant\","
-                 "\"content\":\"a\"}],"
-                 "\"rejected\": [{\"role\":\"user\",\"content\":\"Q\"},{\"role\":\"assistant\","
-                 "\"content\":\"b\"}]}",
+    CHECK(is_row("{'prompt': 'Q', 'messages': [{'role':'user','content':'Q'},{'role':'assistant',"
+                 "'content':'a'}],'chosen': [{'role':'user','content':'Q'},{'role':'assistant',"
+                 "'content':'a'}],'rejected': [{'role':'user','content':'Q'},{'role':'assistant',"
+                 "'content':'b'}]}",
                  DATA_PAIR, Q, " a", " b"));
 }
+
 static void test_raw_hh_is_cut_after_the_last_role_marker(void) {
-    CHECK(is_row("{\"chosen\": \"\\n\\nHuman: Q\\n\\nAssistant: It is one\", \"rejected\": \"\\n\\n"
-                  "Human: Q\\n\\nAssistant: It is two\"}",
+    CHECK(is_row("{'chosen': '\\n\\nHuman: Q\\n\\nAssistant: It is one', "
+                 "'rejected': '\\n\\nHuman: Q\\n\\nAssistant: It is two'}",
                  DATA_PAIR, Q, " It is one", " It is two"));
 }
+
 static void test_margin_and_weight_are_read_and_have_defaults(void) {
-    CHECK(load("{\"prompt\": \"p\", \"chosen\": \"a\", \"rejected\": \"b\", \"margin\": 0.5, "
-               "\"weight\": 0.25}\n"
-               "{\"prompt\": \"p\", \"chosen\": \"a\", \"rejected\": \"b\", \"margin\": null}",
+    CHECK(load("{'prompt': 'p', 'chosen': 'a', 'rejected': 'b', 'margin': 0.5, 'weight': 0.25}\n"
+               "{'prompt': 'p', 'chosen': 'a', 'rejected': 'b', 'margin': null}",
                &plain_options) == 0);
     CHECK(d.num_records == 2 && d.record[0].margin == 0.5f && d.record[0].weight == 0.25f);
     CHECK(d.num_records == 2 && d.record[1].margin == 0 && d.record[1].weight == 1);
 }
+
 static void test_labels_and_scores_are_points(void) {
     static const struct { const char *value; double score; } labels[] = {
-        {"\"label\": true", 1}, {"\"label\": false", 0}, {"\"label\": 0.25", 0.25}, {"\"score\": 0.75", 0.75},
-        {"\"score\": -2", -2}, {"\"kto_tag\": true", 1},
+        {.value = "'label': true",   .score = 1},
+        {.value = "'label': false",  .score = 0},
+        {.value = "'label': 0.25",   .score = 0.25},
+        {.value = "'score': 0.75",   .score = 0.75},
+        {.value = "'score': -2",     .score = -2},
+        {.value = "'kto_tag': true", .score = 1},
     };
     char row[128];
     for (size_t i = 0; i < sizeof labels / sizeof *labels; i++) {
-        snprintf(row, sizeof row, "{\"prompt\": \"p\", \"completion\": \" a\", %s}", labels[i].value);
+        snprintf(row, sizeof row, "{'prompt': 'p', 'completion': ' a', %s}", labels[i].value);
         CHECK(is_row(row, DATA_POINT, "p", " a", NULL));
         CHECK(score(0, 0) == labels[i].score);
     }
 }
+
 static void test_ulma_rows_are_points_with_a_history(void) {
-    CHECK(is_row("{\"instruction\": \"Q\", \"output\": \"A\", \"history\": [[\"q0\",\"a0\"]], "
-                  "\"score\": 1.0}", DATA_POINT,
-                 "\n\nHuman: q0\n\nAssistant: a0" Q, " A", NULL));
+    CHECK(is_row("{'instruction': 'Q', 'output': 'A', 'history': [['q0','a0']], 'score': 1.0}",
+                 DATA_POINT, "\n\nHuman: q0\n\nAssistant: a0" Q, " A", NULL));
     CHECK(score(0, 0) == 1);
 }
+
 static void test_alpaca_rows_join_instruction_and_input_by_a_line(void) {
-    CHECK(is_row("{\"instruction\": \"Q\", \"input\": \"I\", \"output\": \"A\", \"history\": null}",
-                  DATA_COMPLETION,
-                 "\n\nHuman: Q\nI\n\nAssistant:", " A", NULL));
-    CHECK(is_row("{\"instruction\": \"Q\", \"input\": \"\", \"system\": \"S\", \"chosen\": \"a\", "
-                  "\"rejected\": \"b\"}", DATA_PAIR,
-                 "\n\nSystem: S" Q, " a", " b"));
+    CHECK(is_row("{'instruction': 'Q', 'input': 'I', 'output': 'A', 'history': null}",
+                 DATA_COMPLETION, "\n\nHuman: Q\nI\n\nAssistant:", " A", NULL));
+    CHECK(is_row("{'instruction': 'Q', 'input': '', 'system': 'S', 'chosen': 'a', 'rejected': 'b'}",
+                 DATA_PAIR, "\n\nSystem: S" Q, " a", " b"));
 }
+
 static void test_sharegpt_pairs_and_points(void) {
-    CHECK(is_row("{\"conversations\":[{\"from\":\"human\",\"value\":\"Q\"}],\"chosen\":{\"from\":\"gpt\","
-                  "\"value\":\"a\"},"
-                 "\"rejected\":{\"from\":\"gpt\",\"value\":\"b\"}}", DATA_PAIR, Q, " a", " b"));
-    CHECK(is_row("{\"conversations\":[{\"from\":\"human\",\"value\":\"Q\"},{\"from\":\"gpt\","
-                  "\"value\":\"a\"}],\"kto_tag\":false}",
+    CHECK(is_row("{'conversations':[{'from':'human','value':'Q'}],'chosen':{'from':'gpt',"
+                 "'value':'a'},'rejected':{'from':'gpt','value':'b'}}",
+                 DATA_PAIR, Q, " a", " b"));
+    CHECK(is_row("{'conversations':[{'from':'human','value':'Q'},{'from':'gpt','value':'a'}],"
+                 "'kto_tag':false}",
                  DATA_POINT, Q, " a", NULL));
     CHECK(score(0, 0) == 0);
 }
+
 static void test_nectar_answers_are_sorted_by_rank(void) {
-    CHECK(load("{\"prompt\":\"p\",\"answers\":[{\"answer\":\" c\",\"rank\":3},{\"answer\":\" a\",\"rank\":1},"
-               "{\"answer\":\" b\",\"rank\":2}]}", &plain_options) == 0);
+    CHECK(load("{'prompt':'p','answers':[{'answer':' c','rank':3},{'answer':' a','rank':1},"
+               "{'answer':' b','rank':2}]}",
+               &plain_options) == 0);
     CHECK(d.kind == DATA_RANKING && d.num_records == 1 && d.record[0].count == 3);
     CHECK_TEXT(answer(0, 0), " a");
     CHECK_TEXT(answer(0, 1), " b");
     CHECK_TEXT(answer(0, 2), " c");
     CHECK(score(0, 0) == 1 && score(0, 2) == 3);
 }
+
 static void test_completions_are_best_first_unless_ranks_or_scores_say_otherwise(void) {
     static const struct { const char *by, *best, *last; } list[] = {
-        {"", " a", " c"}, {", \"ranks\": [2, 1, 3]", " b", " c"}, {", \"scores\": [1, 2, 4.5]", " c", " a"},
+        {.by = "",                       .best = " a", .last = " c"},
+        {.by = ", 'ranks': [2, 1, 3]",   .best = " b", .last = " c"},
+        {.by = ", 'scores': [1, 2, 4.5]", .best = " c", .last = " a"},
     };
     char row[128];
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
-        snprintf(row, sizeof row, "{\"prompt\": \"p\", \"completions\": [\" a\", \" b\", \" c\"]%s}",
-            list[i].by);
+        snprintf(row, sizeof row, "{'prompt': 'p', 'completions': [' a', ' b', ' c']%s}",
+                 list[i].by);
         CHECK(load(row, &plain_options) == 0 && d.kind == DATA_RANKING);
         CHECK(d.num_records == 1 && d.record[0].count == 3);
         CHECK_TEXT(answer(0, 0), list[i].best);
         CHECK_TEXT(answer(0, 2), list[i].last);
     }
 }
+
 static void test_texts_with_scores_are_rankings_without_a_prompt(void) {
-    const char *row = "{\"text\": [\"## Human:\\nQ\\n\\n## Assistant:\\nA b\", \"## Human:\\nQ\\n\\n"
-        "## Assistant:\\nA c\"],"
-                      " \"score\": [0.0, 1.0]}";
+    const char *row = "{'text': ['## Human:\\nQ\\n\\n## Assistant:\\nA b', "
+        "'## Human:\\nQ\\n\\n## Assistant:\\nA c'], 'score': [0.0, 1.0]}";
     CHECK(is_row(row, DATA_PAIR, "## Human:\nQ\n\n## Assistant:", "\nA c", "\nA b"));
 }
+
 static void test_a_file_of_rankings_of_two_is_a_file_of_pairs(void) {
-    const char *two = "{\"prompt\": \"p\", \"completions\": [\"x\", \"y\"], \"scores\": [1, 2]}\n";
+    const char *two = "{'prompt': 'p', 'completions': ['x', 'y'], 'scores': [1, 2]}\n";
     CHECK(is_row(two, DATA_PAIR, "p", "y", "x"));
     CHECK(score(0, 0) == 1 && score(0, 1) == 0);
-    CHECK(load("{\"prompt\": \"p\", \"completions\": [\"x\", \"y\"]}\n{\"prompt\": \"p\", "
-               "\"completions\": [\"x\", \"y\", \"z\"]}",
+    CHECK(load("{'prompt': 'p', 'completions': ['x', 'y']}\n"
+               "{'prompt': 'p', 'completions': ['x', 'y', 'z']}",
                &plain_options) == 0);
     CHECK(d.kind == DATA_RANKING && d.num_records == 2);
 }
+
 static void test_keys_of_ones_own(void) {
     DataOptions o = {.prompt_key = "question", .chosen_key = "good", .rejected_key = "bad"};
-    CHECK(load("{\"question\": \"p\", \"good\": \"a\", \"bad\": \"b\", \"chosen\": 1}", &o) == 0);
+    CHECK(load("{'question': 'p', 'good': 'a', 'bad': 'b', 'chosen': 1}", &o) == 0);
     CHECK(d.kind == DATA_PAIR);
     CHECK_TEXT(prompt(0), "p");
     CHECK_TEXT(answer(0, 0), "a");
     CHECK_TEXT(answer(0, 1), "b");
 }
+
 static void test_a_file_may_be_one_array_over_many_lines(void) {
-    CHECK(load("\n[\n  {\"text\": \"]}, \\\"[\"},\n  {\"text\":\n     \"b\"}\n , {\"text\": \"c\"}\n]\n",
+    CHECK(load("\n[\n  {'text': ']}, \\'['},\n  {'text':\n     'b'}\n , {'text': 'c'}\n]\n",
                &plain_options) == 0);
     CHECK(d.kind == DATA_DOCUMENT && d.num_records == 3);
     CHECK_TEXT(answer(0, 0), "]}, \"[");
     CHECK_TEXT(answer(1, 0), "b");
     CHECK_TEXT(answer(2, 0), "c");
-    CHECK(d.num_records == 3 && d.record[0].line == 3 && d.record[1].line == 4 && d.record[2].line == 6);
+    CHECK(d.num_records == 3 && d.record[0].line == 3);
+    CHECK(d.num_records == 3 && d.record[1].line == 4 && d.record[2].line == 6);
 }
 
-// -------------------------------------------------------------------------------------- prompts and tokens
+// ------------------------------------------------------------------------------ prompts and tokens
 
 static void test_an_implicit_prompt_ends_before_the_last_space_they_share(void) {
-    CHECK(is_row("{\"chosen\": \"The sky is blue.\", \"rejected\": \"The sky is green.\"}", DATA_PAIR,
-                  "The sky is", " blue.", " green."));
-    CHECK(is_row("{\"chosen\": \"The sky is black.\", \"rejected\": \"The sky is blue.\"}", DATA_PAIR,
-                  "The sky is", " black.", " blue."));
-    CHECK(is_row("{\"chosen\": \"The sky\", \"rejected\": \"The sky is\"}", DATA_PAIR, "The", " sky",
-                  " sky is"));
-    CHECK(is_row("{\"chosen\": \"abc\", \"rejected\": \"abd\"}", DATA_PAIR, "", "abc", "abd"));
+    CHECK(is_row("{'chosen': 'The sky is blue.', 'rejected': 'The sky is green.'}", DATA_PAIR,
+                 "The sky is", " blue.", " green."));
+    CHECK(is_row("{'chosen': 'The sky is black.', 'rejected': 'The sky is blue.'}", DATA_PAIR,
+                 "The sky is", " black.", " blue."));
+    CHECK(is_row("{'chosen': 'The sky', 'rejected': 'The sky is'}", DATA_PAIR, "The", " sky",
+                 " sky is"));
+    CHECK(is_row("{'chosen': 'abc', 'rejected': 'abd'}", DATA_PAIR, "", "abc", "abd"));
 }
+
 static void test_an_implicit_prompt_never_ends_inside_a_character(void) {
     // U+00E9 and U+00E8 share their first byte
-    CHECK(is_row("{\"chosen\": \"\\u00e9\", \"rejected\": \"\\u00e8\"}", DATA_PAIR, "", "\xc3\xa9",
-                  "\xc3\xa8"));
-    CHECK(is_row("{\"chosen\": \"x \\u00e9\", \"rejected\": \"x \\u00e8\"}", DATA_PAIR, "x", " \xc3\xa9",
-                  " \xc3\xa8"));
+    CHECK(is_row("{'chosen': '\\u00e9', 'rejected': '\\u00e8'}", DATA_PAIR, "", "\xc3\xa9",
+                 "\xc3\xa8"));
+    CHECK(is_row("{'chosen': 'x \\u00e9', 'rejected': 'x \\u00e8'}", DATA_PAIR, "x", " \xc3\xa9",
+                 " \xc3\xa8"));
 }
+
 static void test_the_cut_of_random_texts_is_where_a_word_begins(void) {
-    static const char *const part[] = {"a", "b", "\xc3\xa4", "\xc3\xb6", "\xe4\xbd\xa0", "\xe4\xbd\xa1", " ",
-                                       "\xf0\x9f\x98\x80"};
+    static const char *const part[] = {
+        "a", "b", "\xc3\xa4", "\xc3\xb6", "\xe4\xbd\xa0", "\xe4\xbd\xa1", " ", "\xf0\x9f\x98\x80",
+    };
     for (uint64_t i = 0; i < 100; i++) {
         char text[2][64] = {"", ""}, row[160];
-        for (uint64_t k = 0; k < 12; k++)                              // the first half is the same in both
-            for (uint64_t a = 0; a < 2; a++)
-                strcat(text[a], part[random_below(8, 1, STREAM_TEST, i, k < 6 ? k : k + 100*a)]);
+        for (uint64_t k = 0; k < 12; k++) {
+            for (uint64_t a = 0; a < 2; a++) {
+                const uint64_t index = k < 6 ? k : k + 100*a;     // the first half is that of both
+                strcat(text[a], part[random_below(8, 1, STREAM_TEST, i, index)]);
+            }
+        }
         if (!strcmp(text[0], text[1])) continue;
-        snprintf(row, sizeof row, "{\"chosen\": \"%s\", \"rejected\": \"%s\"}", text[0], text[1]);
+        snprintf(row, sizeof row, "{'chosen': '%s', 'rejected': '%s'}", text[0], text[1]);
         CHECK(load(row, &plain_options) == 0 && d.num_records == 1);
         size_t n = strlen(prompt(0));
         CHECK(!n || *answer(0, 0) == ' ');
-        for (int a = 0; a < 2; a++)
+        for (int a = 0; a < 2; a++) {
             CHECK(!strncmp(text[a], prompt(0), n) && !strcmp(text[a] + n, answer(0, a)));
+        }
     }
 }
+
 static void test_a_role_marker_begins_a_line(void) {
-    CHECK(is_row("{\"chosen\": \"Say Human: to a\", \"rejected\": \"Say Human: to b\"}", DATA_PAIR,
-                  "Say Human: to", " a", " b"));
-    CHECK(is_row("{\"chosen\": \"User: Q\\nAssistant: it is a\", \"rejected\": \"User: Q\\n"
-                  "Assistant: it is b\"}", DATA_PAIR,
-                 "User: Q\nAssistant:", " it is a", " it is b"));
+    CHECK(is_row("{'chosen': 'Say Human: to a', 'rejected': 'Say Human: to b'}", DATA_PAIR,
+                 "Say Human: to", " a", " b"));
+    CHECK(is_row("{'chosen': 'User: Q\\nAssistant: it is a', 'rejected': 'User: Q\\nAssistant: it "
+                 "is b'}",
+                 DATA_PAIR, "User: Q\nAssistant:", " it is a", " it is b"));
     // what they share ends within the second marker
-    CHECK(is_row("{\"chosen\": \"\\n\\nHuman: a\\n\\nAssistant: b\", \"rejected\": \"\\n\\nHuman: a\\n\\n"
-                  "Ass c\"}", DATA_PAIR,
-                 "\n\nHuman:", " a\n\nAssistant: b", " a\n\nAss c"));
+    CHECK(is_row("{'chosen': '\\n\\nHuman: a\\n\\nAssistant: b', "
+                 "'rejected': '\\n\\nHuman: a\\n\\nAss c'}",
+                 DATA_PAIR, "\n\nHuman:", " a\n\nAssistant: b", " a\n\nAss c"));
 }
+
 static void test_prompt_and_answer_are_tokenised_apart(void) {
     Tokenizer merged = {0}, kept = bytes;
     const char *text = "ab ab ab ab";
     CHECK(tokenizer_learn(&merged, text, &(size_t){11}, 1, 259) == 0);   // one merge: a b
     bytes = merged;
-    CHECK(load("{\"prompt\": \"a\", \"completion\": \"b\"}\n{\"prompt\": \"ab\", \"completion\": \"ab\"}",
+    CHECK(load("{'prompt': 'a', 'completion': 'b'}\n"
+               "{'prompt': 'ab', 'completion': 'ab'}",
                &plain_options) == 0);
     CHECK(d.num_records == 2 && d.record[0].prompt.len == 1 && answer_of(0, 0)->tokens.len == 1);
     CHECK(d.num_records == 2 && d.record[1].prompt.len == 1 && answer_of(1, 0)->tokens.len == 1);
@@ -330,46 +389,54 @@ static void test_prompt_and_answer_are_tokenised_apart(void) {
     bytes = kept;
     tokenizer_free(&merged);
 }
-static void test_rows_that_share_a_prompt_share_a_group(void) {
+
+static void test_rows_that_share_a_prompt_share_a_prompt_id(void) {
     DataOptions cut = {.max_prompt_length = 3};
-    CHECK(load("{\"prompt\": \"one pqr\", \"chosen\": \"a\", \"rejected\": \"b\"}\n"
-               "{\"prompt\": \"two pqr\", \"chosen\": \"a\", \"rejected\": \"b\"}\n"
-               "{\"chosen\": \"c\", \"prompt\": \"one pqr\", \"rejected\": \"d\"}", &cut) == 0);
+    CHECK(load("{'prompt': 'one pqr', 'chosen': 'a', 'rejected': 'b'}\n"
+               "{'prompt': 'two pqr', 'chosen': 'a', 'rejected': 'b'}\n"
+               "{'chosen': 'c', 'prompt': 'one pqr', 'rejected': 'd'}",
+               &cut) == 0);
     CHECK(d.num_records == 3 && d.record[0].prompt_id == d.record[2].prompt_id);
-    CHECK(d.num_records == 3 && d.record[0].prompt_id != d.record[1].prompt_id);  // though the cut leaves the same
+    // though the cut leaves the same
+    CHECK(d.num_records == 3 && d.record[0].prompt_id != d.record[1].prompt_id);
     CHECK_TEXT(prompt(0), "pqr");
     CHECK_TEXT(prompt(1), "pqr");
+    // the same in another file and shape
     unsigned long long id = d.record[0].prompt_id;
-    CHECK(load("{\"prompt\": \"one pqr\", \"completion\": \"z\", \"label\": true}", &plain_options) == 0);
-    CHECK(d.num_records == 1 && d.record[0].prompt_id == id);     // the same in another file and shape
-    CHECK(load("{\"text\": \"a\"}\n{\"text\": \"b\"}", &plain_options) == 0);
+    CHECK(load("{'prompt': 'one pqr', 'completion': 'z', 'label': true}", &plain_options) == 0);
+    CHECK(d.num_records == 1 && d.record[0].prompt_id == id);
+    CHECK(load("{'text': 'a'}\n{'text': 'b'}", &plain_options) == 0);
     CHECK(d.num_records == 2 && d.record[0].prompt_id != d.record[1].prompt_id);
 }
+
 static void test_a_row_can_be_found_again_in_the_text(void) {
-    const char *row = "{\"text\": \"b\", \"id\": 7}";
-    CHECK(load("{\"text\": \"a\"}\n\n  {\"text\": \"b\", \"id\": 7}  \r\n{\"text\": \"c\"}",
-               &plain_options) == 0);
+    static const char rows[] = "{'text': 'a'}\n\n  {'text': 'b', 'id': 7}  \r\n{'text': 'c'}";
+    static const char row[] = "{\"text\": \"b\", \"id\": 7}";
+    CHECK(load(rows, &plain_options) == 0 && d.num_records == 3);
     CHECK(d.num_records == 3 && d.record[1].line == 3 && d.record[1].line_len == strlen(row));
-    CHECK(d.num_records == 3 && !memcmp(d.contents.data + d.record[1].line_start, row, strlen(row)));
+    const char *found = d.contents.data + d.record[1].line_start;
+    CHECK(d.num_records == 3 && !memcmp(found, row, strlen(row)));
     CHECK(d.num_records == 3 && d.record[2].line == 4);
 }
+
 static void test_characters_are_counted_before_the_cut(void) {
     DataOptions o = {.max_length = 4, .max_prompt_length = 1, .over_length = OVER_TRUNCATE};
-    CHECK(load("{\"prompt\": \"p\", \"completion\": \"\\u00e9\\ud83d\\ude00xyz\"}", &o) == 0);
+    CHECK(load("{'prompt': 'p', 'completion': '\\u00e9\\ud83d\\ude00xyz'}", &o) == 0);
     CHECK(answer_of(0, 0) && answer_of(0, 0)->chars == 5 && answer_of(0, 0)->tokens.len == 2);
 }
 
-// ---------------------------------------------------------------------------------------------- length
+// ------------------------------------------------------------------------------------------ length
 
+// prompt and chosen too long; fits; rejected too long; prompt too long
 static const char *const long_rows =
-    "{\"prompt\": \"0123456789\", \"chosen\": \"abcdef\", \"rejected\": \"xy\"}\n"  // prompt, chosen too long
-    "{\"prompt\": \"012\", \"chosen\": \"abcd\", \"rejected\": \"xy\"}\n"              // fits
-    "{\"prompt\": \"012\", \"chosen\": \"ab\", \"rejected\": \"vwxyz\"}\n"             // rejected too long
-    "{\"prompt\": \"0123456\", \"chosen\": \"ab\", \"rejected\": \"xy\"}\n";           // prompt too long
+    "{'prompt': '0123456789', 'chosen': 'abcdef', 'rejected': 'xy'}\n"
+    "{'prompt': '012', 'chosen': 'abcd', 'rejected': 'xy'}\n"
+    "{'prompt': '012', 'chosen': 'ab', 'rejected': 'vwxyz'}\n"
+    "{'prompt': '0123456', 'chosen': 'ab', 'rejected': 'xy'}\n";
 
 static void test_prompts_lose_their_left_and_answers_their_right(void) {
-    DataOptions o = {.max_length = 10, .max_prompt_length = 5,
-        .over_length = OVER_TRUNCATE};       // 4 for an answer
+    // 4 tokens for an answer
+    DataOptions o = {.max_length = 10, .max_prompt_length = 5, .over_length = OVER_TRUNCATE};
     CHECK(load(long_rows, &o) == 0);
     CHECK(d.num_records == 4 && d.rows == 4 && d.dropped == 0);
     CHECK(d.truncated == 3 && d.cut_prompts == 2 && d.cut_answers == 2);
@@ -380,156 +447,174 @@ static void test_prompts_lose_their_left_and_answers_their_right(void) {
     CHECK_TEXT(answer(2, 1), "vwxy");             // room left by a short prompt stays empty
     CHECK_TEXT(prompt(3), "23456");
 }
+
 static void test_a_record_with_an_answer_too_long_is_dropped_whole(void) {
     DataOptions o = {.max_length = 10, .max_prompt_length = 5, .over_length = OVER_DROP};
     CHECK(load(long_rows, &o) == 0);
     CHECK(d.rows == 4 && d.num_records == 2 && d.dropped == 2 && d.tied == 0);
     CHECK(d.num_answers == 4 && d.truncated == 1 && d.cut_prompts == 1 && d.cut_answers == 0);
-    CHECK(d.num_tokens == 3+4+2 + 7+2+2);                      // of the others nothing stays
+    CHECK(d.num_tokens == 3+4+2 + 7+2+2);                 // of the others nothing stays
     CHECK(d.num_records == 2 && d.record[0].line == 2 && d.record[1].line == 4);
     CHECK_TEXT(answer(1, 1), "xy");
 }
+
 static void test_raise_names_the_line_of_an_answer_too_long(void) {
     DataOptions o = {.max_length = 10, .max_prompt_length = 5, .over_length = OVER_RAISE};
-    CHECK(refused_with(long_rows, strlen(long_rows), &o, 1, "an answer has 6 tokens, the limit is 4"));
+    CHECK(refused_with(long_rows, strlen(long_rows), &o, 1,
+                       "an answer has 6 tokens, the limit is 4"));
 }
+
 static void test_without_a_prompt_limit_an_answer_has_what_the_prompt_leaves(void) {
     DataOptions o = {.max_length = 10, .over_length = OVER_TRUNCATE};
-    CHECK(load("{\"prompt\": \"0123\", \"completion\": \"abcdefgh\"}\n{\"prompt\": \"0\", "
-               "\"completion\": \"abcdefgh\"}\n"
-               "{\"prompt\": \"0123456789ABC\", \"completion\": \"abc\"}", &o) == 0);
-    CHECK_TEXT(answer(0, 0), "abcde");                         // 4 + 5 + end of text = 10
+    CHECK(load("{'prompt': '0123', 'completion': 'abcdefgh'}\n"
+               "{'prompt': '0', 'completion': 'abcdefgh'}\n"
+               "{'prompt': '0123456789ABC', 'completion': 'abc'}",
+               &o) == 0);
+    CHECK_TEXT(answer(0, 0), "abcde");                    // 4 + 5 + end of text = 10
     CHECK_TEXT(answer(1, 0), "abcdefgh");
-    CHECK_TEXT(prompt(2), "56789ABC");                         // one token of the answer always stays
+    CHECK_TEXT(prompt(2), "56789ABC");                    // one token of the answer always stays
     CHECK_TEXT(answer(2, 0), "a");
 }
+
 static void test_a_text_has_the_whole_length(void) {
     DataOptions o = {.max_length = 5, .max_prompt_length = 2, .over_length = OVER_TRUNCATE};
-    CHECK(load("{\"text\": \"abcdefgh\"}", &o) == 0);
+    CHECK(load("{'text': 'abcdefgh'}", &o) == 0);
     CHECK_TEXT(answer(0, 0), "abcd");
 }
+
 static void test_a_text_is_cut_the_same_alone_and_in_a_pair(void) {
     DataOptions o = {.max_length = 12, .max_prompt_length = 6, .over_length = OVER_TRUNCATE};
     static const char *const sibling[] = {"z", "zzzzzzzzzzzzzzzzzzzz"};
     char row[160];
     for (int i = 0; i < 2; i++) {
-        snprintf(row, sizeof row, "{\"prompt\": \"0123456789\", \"chosen\": \"abcdefghij\", "
-            "\"rejected\": \"%s\"}", sibling[i]);
+        snprintf(row, sizeof row,
+                 "{'prompt': '0123456789', 'chosen': 'abcdefghij', 'rejected': '%s'}", sibling[i]);
         CHECK(load(row, &o) == 0);
         CHECK_TEXT(prompt(0), "456789");
         CHECK_TEXT(answer(0, 0), "abcde");
     }
-    CHECK(load("{\"prompt\": \"0123456789\", \"completion\": \"abcdefghij\"}", &o) == 0);
+    CHECK(load("{'prompt': '0123456789', 'completion': 'abcdefghij'}", &o) == 0);
     CHECK_TEXT(prompt(0), "456789");
     CHECK_TEXT(answer(0, 0), "abcde");
 }
+
 static void test_a_byte_the_tokenizer_lacks_is_refused_with_file_and_line(void) {
-    static const char file[] = "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]},"
-        "\"pre_tokenizer\":"
-                               "{\"type\":\"ByteLevel\",\"add_prefix_space\":false},"
-                               "\"decoder\":{\"type\":\"ByteLevel\"}}";
+    static const char file[] = "{'model':{'type':'BPE','vocab':{'a':0},'merges':[]},"
+        "'pre_tokenizer':{'type':'ByteLevel','add_prefix_space':false},"
+        "'decoder':{'type':'ByteLevel'}}";
     Tokenizer small = {0}, kept = bytes;
     CHECK(write_file(file, sizeof file - 1) == 0);
     int loaded = tokenizer_load(&small, path);
     unlink(path);
     CHECK(loaded == 0);
     bytes = small;
-    CHECK(loaded < 0 || refused("{\"text\": \"aa\"}\n{\"text\": \"ab\"}", 2, "no piece for the byte 0x62"));
+    CHECK(loaded < 0 || refused("{'text': 'aa'}\n{'text': 'ab'}", 2, "no piece for the byte 0x62"));
     bytes = kept;
     tokenizer_free(&small);
 }
+
 static void test_no_text_is_longer_than_max_length(void) {
-    char row[128], p[] = "0123456789", a[] = "abcdefghij";
+    char row[128];
     for (int i = 0; i < 11 * 10 * 12 * 2; i++) {
-        int max_prompt = i % 12 > 8 ? 0 : i % 12;
-        DataOptions o = {.max_length = 10, .max_prompt_length = max_prompt,
-            .over_length = i / 1320 ? OVER_DROP : OVER_TRUNCATE};
-        snprintf(row, sizeof row, "{\"prompt\": \"%.*s\", \"completion\": \"%.*s\"}", i / 12 % 11, p,
-            1 + i / 132 % 10, a);
+        const int prompt_len = i / 12 % 11, answer_len = 1 + i / 132 % 10, drop = i / 1320;
+        const DataOptions o = {.max_length = 10, .max_prompt_length = i % 12 > 8 ? 0 : i % 12,
+                               .over_length = drop ? OVER_DROP : OVER_TRUNCATE};
+        snprintf(row, sizeof row, "{'prompt': '%.*s', 'completion': '%.*s'}", prompt_len,
+                 "0123456789", answer_len, "abcdefghij");
         CHECK(load(row, &o) == 0 && d.num_records + d.dropped == 1);
-        if (d.num_records) CHECK(answer_of(0, 0)->tokens.len >= 1 && d.record[0].prompt.len + answer_of(0,
-            0)->tokens.len + 1 <= 10);
+        if (d.num_records) {
+            const int n = answer_of(0, 0)->tokens.len;
+            CHECK(n >= 1 && d.record[0].prompt.len + n + 1 <= 10);
+        }
     }
 }
+
 static void test_lengths_that_leave_no_room_are_refused(void) {
     DataOptions o = {.max_length = 10, .max_prompt_length = 9};
-    CHECK(load_bytes("{\"text\": \"a\"}", 13, &o) < 0 && error_code == EX_USAGE && strstr(error_text,
-               "leaves no room"));
+    CHECK(options_refused(&o, "leaves no room"));
     o = (DataOptions){.max_length = 1};
-    CHECK(load_bytes("{\"text\": \"a\"}", 13, &o) < 0 && error_code == EX_USAGE && strstr(error_text,
-               "leaves no room"));
+    CHECK(options_refused(&o, "leaves no room"));
 }
 
-// ---------------------------------------------------------------------------------------------- ties
+// -------------------------------------------------------------------------------------------- ties
 
 static void test_ties_are_dropped_and_counted(void) {
-    CHECK(load("{\"prompt\": \"p\", \"chosen\": \"a\", \"rejected\": \"a\"}\n{\"prompt\": \"p\", "
-               "\"chosen\": \"a\", \"rejected\": \"b\"}",
+    CHECK(load("{'prompt': 'p', 'chosen': 'a', 'rejected': 'a'}\n"
+               "{'prompt': 'p', 'chosen': 'a', 'rejected': 'b'}",
                &plain_options) == 0);
     CHECK(d.kind == DATA_PAIR && d.rows == 2 && d.num_records == 1 && d.tied == 1);
-    CHECK(load("{\"prompt\": \"p\", \"completions\": [\"a\", \"b\"], \"ranks\": [1, 1]}\n"
-               "{\"prompt\": \"p\", \"completions\": [\"a\", \"b\"], \"scores\": [1, 2]}\n"
-               "{\"prompt\": \"p\", \"completions\": [\"a\", \"a\"], \"scores\": [1, 2]}\n"
-               "{\"prompt\": \"q\", \"completions\": [\"c\", \"d\"], \"scores\": [2, 1]}",
+    CHECK(load("{'prompt': 'p', 'completions': ['a', 'b'], 'ranks': [1, 1]}\n"
+               "{'prompt': 'p', 'completions': ['a', 'b'], 'scores': [1, 2]}\n"
+               "{'prompt': 'p', 'completions': ['a', 'a'], 'scores': [1, 2]}\n"
+               "{'prompt': 'q', 'completions': ['c', 'd'], 'scores': [2, 1]}",
                &plain_options) == 0);
-    CHECK(d.kind == DATA_PAIR && d.rows == 4 && d.num_records == 2 && d.num_answers == 4 && d.tied == 2);
+    CHECK(d.kind == DATA_PAIR && d.rows == 4 && d.tied == 2);
+    CHECK(d.num_records == 2 && d.num_answers == 4);
     CHECK_TEXT(answer(0, 0), "b");
     CHECK_TEXT(answer(1, 0), "c");
     CHECK_TEXT(prompt(1), "q");
-    CHECK(d.record[0].first == 0 && d.record[1].first == 2);           // rewards come in this order
+    CHECK(d.record[0].first == 0 && d.record[1].first == 2);      // rewards come in this order
 }
+
 static void test_an_array_of_scored_texts_is_pairs_without_the_ties(void) {
-    CHECK(load("[{\"text\": [\"q a\", \"q b\"], \"score\": [1, 1]},\n"
-               "{\"text\": [\"q c\", \"q d\"], \"score\": [-1, 0.5]},\n"
-               "{\"text\": [\"q e\", \"q e\"], \"score\": [1, 0]}]\n", &plain_options) == 0);
-    CHECK(d.kind == DATA_PAIR && d.rows == 3 && d.tied == 2 && d.num_records == 1 && d.num_answers == 2);
+    CHECK(load("[{'text': ['q a', 'q b'], 'score': [1, 1]},\n"
+               "{'text': ['q c', 'q d'], 'score': [-1, 0.5]},\n"
+               "{'text': ['q e', 'q e'], 'score': [1, 0]}]\n",
+               &plain_options) == 0);
+    CHECK(d.kind == DATA_PAIR && d.rows == 3 && d.tied == 2);
+    CHECK(d.num_records == 1 && d.num_answers == 2);
     CHECK(d.num_records == 1 && d.record[0].line == 2);
     CHECK_TEXT(prompt(0), "q");
     CHECK_TEXT(answer(0, 0), " d");
     CHECK_TEXT(answer(0, 1), " c");
 }
+
 static void test_equal_ranks_keep_their_order_and_their_scores(void) {
-    CHECK(load("{\"prompt\":\"p\",\"completions\":[\"a\",\"b\",\"c\"],\"ranks\":[2,1,2]}",
-               &plain_options) == 0);
+    CHECK(load("{'prompt':'p','completions':['a','b','c'],'ranks':[2,1,2]}", &plain_options) == 0);
     CHECK(d.kind == DATA_RANKING);
     CHECK_TEXT(answer(0, 0), "b");
     CHECK_TEXT(answer(0, 1), "a");
     CHECK_TEXT(answer(0, 2), "c");
     CHECK(score(0, 1) == score(0, 2));
 }
+
 static void test_for_scoring_rows_stay_as_given(void) {
     DataOptions o = {.as_given = 1};
-    CHECK(load("{\"prompt\": \"p\", \"chosen\": \"a\", \"rejected\": \"a\"}\n{\"prompt\": \"p\", "
-               "\"chosen\": \"a\", \"rejected\": \"b\"}", &o) == 0);
+    CHECK(load("{'prompt': 'p', 'chosen': 'a', 'rejected': 'a'}\n"
+               "{'prompt': 'p', 'chosen': 'a', 'rejected': 'b'}",
+               &o) == 0);
     CHECK(d.num_records == 2 && d.tied == 0);
-    CHECK(load("{\"prompt\": \"p\", \"completions\": [\"a\", \"b\"], \"scores\": [1, 2]}", &o) == 0);
+    CHECK(load("{'prompt': 'p', 'completions': ['a', 'b'], 'scores': [1, 2]}", &o) == 0);
     CHECK(d.kind == DATA_RANKING);
     CHECK_TEXT(answer(0, 0), "a");
     CHECK_TEXT(answer(0, 1), "b");
 }
 
-// ------------------------------------------------------------------------------------- repeated prompts
+// -------------------------------------------------------------------------------- repeated prompts
 
 static void test_each_record_is_led_to_the_first_with_its_prompt(void) {
-    CHECK(load("{\"prompt\": \"p\", \"chosen\": \"a\", \"rejected\": \"b\"}\n"
-               "{\"prompt\": \"pp\", \"chosen\": \"a\", \"rejected\": \"b\"}\n"
-               "{\"prompt\": \"\", \"chosen\": \"a\", \"rejected\": \"b\"}\n"
-               "{\"prompt\": \"pp\", \"chosen\": \"c\", \"rejected\": \"d\"}\n"
-               "{\"prompt\": \"\", \"chosen\": \"c\", \"rejected\": \"d\"}\n"
-               "{\"prompt\": \"pp\", \"chosen\": \"a\", \"rejected\": \"b\"}\n", &plain_options) == 0);
+    CHECK(load("{'prompt': 'p', 'chosen': 'a', 'rejected': 'b'}\n"
+               "{'prompt': 'pp', 'chosen': 'a', 'rejected': 'b'}\n"
+               "{'prompt': '', 'chosen': 'a', 'rejected': 'b'}\n"
+               "{'prompt': 'pp', 'chosen': 'c', 'rejected': 'd'}\n"
+               "{'prompt': '', 'chosen': 'c', 'rejected': 'd'}\n"
+               "{'prompt': 'pp', 'chosen': 'a', 'rejected': 'b'}\n",
+               &plain_options) == 0);
     size_t first[6] = {0};
     const size_t want[6] = {0, 1, 2, 1, 2, 1};
     CHECK(dataset_first_of_prompt(first, &d) == 0 && !memcmp(first, want, sizeof want));
-    CHECK(load("{\"text\": \"a\"}\n{\"text\": \"b\"}\n{\"text\": \"a\"}", &plain_options) == 0);
-    const size_t texts[3] = {0, 1, 0};                                 // a text is itself the prompt
+    CHECK(load("{'text': 'a'}\n{'text': 'b'}\n{'text': 'a'}", &plain_options) == 0);
+    const size_t texts[3] = {0, 1, 0};                    // a text is itself the prompt
     CHECK(dataset_first_of_prompt(first, &d) == 0 && !memcmp(first, texts, sizeof texts));
 }
+
 static void test_repeated_prompts_are_those_that_comparing_all_with_all_finds(void) {
-    enum { N = 3000 };
+    enum { N = 3000 };                                    // of about 1,900 different numbers
     Buffer b = {0};
-    static size_t first[N];
-    for (uint64_t i = 0; i < N; i++)                                   // about 1,900 different numbers
-        buffer_printf(&b, "{\"prompt\": \"%u\"}\n", random_below(N, 1, STREAM_TEST, 7, i));
+    size_t first[N] = {0};
+    for (uint64_t i = 0; i < N; i++) {
+        buffer_printf(&b, "{'prompt': '%u'}\n", random_below(N, 1, STREAM_TEST, 7, i));
+    }
     CHECK(load_bytes(b.data, b.len, &plain_options) == 0 && d.num_records == N);
     CHECK(dataset_first_of_prompt(first, &d) == 0);
     for (size_t i = 0; i < N && d.num_records == N; i++) {
@@ -540,254 +625,281 @@ static void test_repeated_prompts_are_those_that_comparing_all_with_all_finds(vo
     buffer_free(&b);
 }
 
-// ---------------------------------------------------------------------------------------------- files
+// ------------------------------------------------------------------------------------------- files
 
 static void test_crlf_bom_blank_lines_and_no_final_newline(void) {
-    CHECK(load("\xef\xbb\xbf\r\n{\"text\": \"a\"}\r\n\r\n \t\n{\"text\": \"b\"}", &plain_options) == 0);
+    CHECK(load("\xef\xbb\xbf\r\n{'text': 'a'}\r\n\r\n \t\n{'text': 'b'}", &plain_options) == 0);
     CHECK(d.num_records == 2 && d.rows == 2 && d.record[0].line == 2 && d.record[1].line == 5);
     CHECK_TEXT(answer(0, 0), "a");
     CHECK_TEXT(answer(1, 0), "b");
 }
+
 static void test_a_line_of_a_megabyte(void) {
     Buffer b = {0};
-    CHECK(buffer_append(&b, "{\"text\": \"", 10) == 0);
+    CHECK(buffer_append(&b, "{'text': '", 10) == 0);
     for (int i = 0; i < 1 << 20; i++) buffer_append(&b, "x", 1);
-    CHECK(buffer_append(&b, "\"}\n", 3) == 0);
+    CHECK(buffer_append(&b, "'}\n", 3) == 0);
     CHECK(load_bytes(b.data, b.len, &plain_options) == 0);
-    CHECK(answer_of(0, 0) && answer_of(0, 0)->tokens.len == 1 << 20 && answer_of(0, 0)->chars == 1 << 20);
+    const Answer *a = answer_of(0, 0);
+    CHECK(a && a->tokens.len == 1 << 20 && a->chars == 1 << 20);
     buffer_free(&b);
 }
+
 static void test_texts_may_hold_nul_and_any_character(void) {
-    CHECK(load("{\"text\": \"a\\u0000\\ud83d\\ude00\"}", &plain_options) == 0);
+    CHECK(load("{'text': 'a\\u0000\\ud83d\\ude00'}", &plain_options) == 0);
     CHECK(answer_of(0, 0) && answer_of(0, 0)->tokens.len == 6);
 }
+
 static void test_names(void) {
     static const struct { const char *spec, *name; } names[] = {
-        {"/data/no/hh_helpful.train.jsonl", "hh_helpful"}, {"hh.test.json", "hh"},
-        {"/no/such:file/x.jsonl", "x"},
-        {"/no/such/x.jsonl:my set", "my set"}, {"-", "stdin"}, {"/no/such/x", "x"}, {"-:row", "row"},
-        {"/no/such/a:b:c", "c"}, {"/no/such/x.jsonl:", "x.jsonl:"}, {"x:a\"b\\c\n", "a_b_c_"},
+        {.spec = "/data/no/hh_helpful.train.jsonl", .name = "hh_helpful"},
+        {.spec = "hh.test.json",                    .name = "hh"},
+        {.spec = "/no/such:file/x.jsonl",           .name = "x"},
+        {.spec = "/no/such/x.jsonl:my set",         .name = "my set"},
+        {.spec = "-",                               .name = "stdin"},
+        {.spec = "/no/such/x",                      .name = "x"},
+        {.spec = "-:row",                           .name = "row"},
+        {.spec = "/no/such/a:b:c",                  .name = "c"},
+        {.spec = "/no/such/x.jsonl:",               .name = "x.jsonl:"},
+        {.spec = "x:a\"b\\c\n",                    .name = "a_b_c_"},
     };
     char name[64];
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         dataset_name(name, names[i].spec);
         CHECK_TEXT(name, names[i].name);
     }
+
     dataset_free(&d);
-    CHECK(write_file("{\"text\": \"a\"}", 13) == 0);
+    CHECK(write_file("{'text': 'a'}", 13) == 0);
     char spec[160], with_colon[160];
     snprintf(spec, sizeof spec, "%s:helpful", path);
     CHECK(dataset_load(&d, spec, &bytes, &plain_options) == 0);
     CHECK_TEXT(d.name, "helpful");
     CHECK_TEXT(d.path, path);
     dataset_free(&d);
-    snprintf(with_colon, sizeof with_colon, "%s:b.jsonl", path);       // a file whose name has a colon
+
+    // a file whose name has a colon
+    snprintf(with_colon, sizeof with_colon, "%s:b.jsonl", path);
     CHECK(rename(path, with_colon) == 0);
     CHECK(dataset_load(&d, with_colon, &bytes, &plain_options) == 0);
     CHECK_TEXT(d.path, with_colon);
     unlink(with_colon);
 }
+
 static void test_standard_input_is_a_file(void) {
-    CHECK(write_file("{\"text\": \"a\"}\n{\"text\": \"b\"}\n", 28) == 0);
+    CHECK(write_file("{'text': 'a'}\n{'text': 'b'}\n", 28) == 0);
     dataset_free(&d);
     CHECK(freopen(path, "rb", stdin) && dataset_load(&d, "-", &bytes, &plain_options) == 0);
     CHECK(d.num_records == 2);
     CHECK_TEXT(d.name, "stdin");
     unlink(path);
 }
+
 static void test_the_report_is_one_line_with_every_count(void) {
     DataOptions o = {.max_length = 10, .max_prompt_length = 5, .over_length = OVER_TRUNCATE};
     Buffer b = {0};
     CHECK(load(long_rows, &o) == 0);
     strcpy(d.name, "long");
     CHECK(dataset_report(&d, &b) == 0);
+    // (5+4+2 + 3+4+2 + 3+2+4 + 5+2+2) / 4 = 9.5 tokens
     CHECK_TEXT(b.data, "long: 4 rows of kind pair, 4 kept, 0 dropped (too long), 0 ties, "
-        "3 truncated (2 prompts, 2 answers), "
-                       "10 tokens a row\n");                   // (5+4+2 + 3+4+2 + 3+2+4 + 5+2+2) / 4 = 9.5
+                       "3 truncated (2 prompts, 2 answers), 10 tokens a row\n");
     buffer_free(&b);
 }
 
-// ---------------------------------------------------------------------------------------------- refusals
+// ---------------------------------------------------------------------------------------- refusals
 
 static void test_a_bad_line_is_named_with_its_reason(void) {
-    CHECK(refused("{\"text\": \"a\"}\n{\"text\": \"b\"\n", 2, ""));
-    CHECK(refused("{\"text\": \"a\"}\n\r\n{\"text\": \"\\ud800\"}\n", 3, "surrogate"));
-    CHECK(refused("{\"text\": \"\xff\"}\n", 1, "not UTF-8"));
-    CHECK(refused("{\"text\": \"a\", \"text\": \"b\"}\n", 1, "twice"));
-    CHECK(refused_with("{\"text\": \"a\"}\n\0{}", 16, &plain_options, 2, ""));
-    CHECK(refused_with("{\"text\": \"a\0b\"}", 15, &plain_options, 1, "control character"));
-    CHECK(refused("{\"text\": \"a\"} {\"text\": \"b\"}\n", 1, "more text after the value"));
-    CHECK(refused("{\"text\": \"a\"}\n7\n", 2, "a row must be a JSON object"));
+    CHECK(refused("{'text': 'a'}\n{'text': 'b'\n", 2, ""));
+    CHECK(refused("{'text': 'a'}\n\r\n{'text': '\\ud800'}\n", 3, "surrogate"));
+    CHECK(refused("{'text': '\xff'}\n", 1, "not UTF-8"));
+    CHECK(refused("{'text': 'a', 'text': 'b'}\n", 1, "twice"));
+    CHECK(refused_with("{'text': 'a'}\n\0{}", 16, &plain_options, 2, ""));
+    CHECK(refused_with("{'text': 'a\0b'}", 15, &plain_options, 1, "control character"));
+    CHECK(refused("{'text': 'a'} {'text': 'b'}\n", 1, "more text after the value"));
+    CHECK(refused("{'text': 'a'}\n7\n", 2, "a row must be a JSON object"));
 }
+
 static void test_a_bad_array_is_named_with_its_reason(void) {
     CHECK(refused("[1, 2]", 1, "a row must be a JSON object"));
     CHECK(refused("[", 1, "a row must be a JSON object"));
-    CHECK(refused("[{\"text\": \"a\"},\n]", 2, "a row must be a JSON object"));
-    CHECK(refused("[{\"text\": \"a\"}\n {\"text\": \"b\"}]", 2, "',' or ']' is expected"));
-    CHECK(refused("[{\"text\": \"a\"}", 1, "',' or ']' is expected"));
-    CHECK(refused("[{\"text\": \"a\"}]\nx", 2, "more text after the array"));
-    CHECK(refused("[{\"text\": \"a\"},\n {\"text\": \"b\\", 2, ""));
-    CHECK(refused("[\n{\"text\":\n\n\"a\\x\"}]", 4, "unknown escape"));
+    CHECK(refused("[{'text': 'a'},\n]", 2, "a row must be a JSON object"));
+    CHECK(refused("[{'text': 'a'}\n {'text': 'b'}]", 2, "',' or ']' is expected"));
+    CHECK(refused("[{'text': 'a'}", 1, "',' or ']' is expected"));
+    CHECK(refused("[{'text': 'a'}]\nx", 2, "more text after the array"));
+    CHECK(refused("[{'text': 'a'},\n {'text': 'b\\", 2, ""));
+    CHECK(refused("[\n{'text':\n\n'a\\x'}]", 4, "unknown escape"));
 }
+
 static void test_a_million_open_brackets_are_refused(void) {
     char *text = malloc(1000000);
     memset(text, '[', 1000000);
     CHECK(refused_with(text, 1000000, &plain_options, 1, "a row must be a JSON object"));
-    memcpy(text, "{\"a\":", 5);
+    memcpy(text, "{'a':", 5);
     CHECK(refused_with(text, 1000000, &plain_options, 1, "64 levels"));
-    memcpy(text, "[{\"a\":", 6);
+    memcpy(text, "[{'a':", 6);
     CHECK(refused_with(text, 1000000, &plain_options, 1, "64 levels"));
     free(text);
 }
+
 static void test_files_without_rows_are_refused(void) {
     CHECK(refused("", 0, "no rows"));
     CHECK(refused(" \n\r\n", 0, "no rows"));
     CHECK(refused("\xef\xbb\xbf", 0, "no rows"));
     CHECK(refused("[]", 0, "no rows"));
 }
+
 static void test_what_is_no_file_is_refused(void) {
     dataset_free(&d);
-    CHECK(dataset_load(&d, "/no/such/file.jsonl", &bytes, &plain_options) < 0 && error_code == EX_NOINPUT);
-    CHECK(strstr(error_text, "/no/such/file.jsonl") != NULL && !d.path);
-    CHECK(dataset_load(&d, "/tmp", &bytes, &plain_options) < 0 && error_code == EX_NOINPUT);
-    CHECK(dataset_load(&d, "/dev/zero", &bytes, &plain_options) < 0 && error_code == EX_NOINPUT);
+    static const char *const paths[] = {"/no/such/file.jsonl", "/tmp", "/dev/zero"};
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        CHECK(dataset_load(&d, paths[i], &bytes, &plain_options) < 0 && error_code == EX_NOINPUT);
+        CHECK(strstr(error_text, paths[i]) != NULL && !d.path);
+    }
 }
+
 static void test_mixed_kinds_are_refused(void) {
-    CHECK(refused("{\"text\": \"a\"}\n{\"prompt\": \"p\", \"completion\": \"a\"}", 2,
+    CHECK(refused("{'text': 'a'}\n{'prompt': 'p', 'completion': 'a'}", 2,
                   "a completion row in a file of text rows"));
-    CHECK(refused("{\"prompt\": \"p\", \"completion\": \"a\"}\n\n{\"prompt\": \"p\", "
-                  "\"completion\": \"a\", \"label\": 1}", 3,
-                  "a point row in a file of completion rows"));
-    CHECK(refused("[{\"text\": \"a\"},\n\n{\"prompt\": \"p\"}]", 3,
+    CHECK(refused("{'prompt': 'p', 'completion': 'a'}\n\n{'prompt': 'p', 'completion': 'a', "
+                  "'label': 1}",
+                  3, "a point row in a file of completion rows"));
+    CHECK(refused("[{'text': 'a'},\n\n{'prompt': 'p'}]", 3,
                   "a prompt row in a file of text rows; one kind a file"));
 }
+
 static void test_unknown_shapes_are_refused(void) {
-    CHECK(refused("{\"question\": \"a\", \"reply\": \"b\"}", 1, "unknown shape"));
+    CHECK(refused("{'question': 'a', 'reply': 'b'}", 1, "unknown shape"));
     CHECK(refused("{}", 1, "unknown shape"));
-    CHECK(refused("{\"completion\": \"a\"}", 1, ""));
-    CHECK(refused("{\"text\": null}", 1, "unknown shape"));
-    CHECK(refused("{\"prompt\": \"p\", \"completions\": [\"a\", \"b\"], \"labels\": [true, false]}", 1,
+    CHECK(refused("{'completion': 'a'}", 1, ""));
+    CHECK(refused("{'text': null}", 1, "unknown shape"));
+    CHECK(refused("{'prompt': 'p', 'completions': ['a', 'b'], 'labels': [true, false]}", 1,
                   "step-wise data"));
 }
+
 static void test_half_a_pair_is_refused(void) {
-    CHECK(refused("{\"prompt\": \"p\", \"chosen\": \"a\"}", 1, "no \"rejected\" beside \"chosen\""));
-    CHECK(refused("{\"prompt\": \"p\", \"chosen\": null, \"rejected\": \"b\"}", 1,
+    CHECK(refused("{'prompt': 'p', 'chosen': 'a'}", 1, "no \"rejected\" beside \"chosen\""));
+    CHECK(refused("{'prompt': 'p', 'chosen': null, 'rejected': 'b'}", 1,
                   "no \"chosen\" beside \"rejected\""));
 }
+
 static void test_a_named_prompt_key_must_be_there(void) {
     DataOptions o = {.prompt_key = "question"};
-    const char *row = "{\"prompt\": \"p\", \"chosen\": \"a\", \"rejected\": \"b\"}";
+    const char *row = "{'prompt': 'p', 'chosen': 'a', 'rejected': 'b'}";
     CHECK(refused_with(row, strlen(row), &o, 1, "no \"question\""));
 }
+
 static void test_empty_answers_are_refused(void) {
-    CHECK(refused("{\"prompt\": \"p\", \"chosen\": \"a\", \"rejected\": \"\"}", 1, "empty"));
-    CHECK(refused("{\"prompt\": \"p\", \"completion\": \"\", \"label\": true}", 1, "empty"));
-    CHECK(refused("{\"prompt\": [{\"role\":\"user\",\"content\":\"Q\"}], "
-                  "\"chosen\": [{\"role\":\"assistant\",\"content\":\"\"}],"
-                  "\"rejected\": [{\"role\":\"assistant\",\"content\":\"b\"}]}", 1, "empty"));
-    CHECK(refused("{\"chosen\": \"\\n\\nHuman: Q\\n\\nAssistant:\", \"rejected\": \"\\n\\nHuman: Q\\n\\n"
-                  "Assistant: b\"}", 1, "empty"));
-    CHECK(refused("{\"text\": \"\"}", 1, "empty"));
+    CHECK(refused("{'prompt': 'p', 'chosen': 'a', 'rejected': ''}", 1, "empty"));
+    CHECK(refused("{'prompt': 'p', 'completion': '', 'label': true}", 1, "empty"));
+    CHECK(refused("{'prompt': [{'role':'user','content':'Q'}], 'chosen': [{'role':'assistant',"
+                  "'content':''}],'rejected': [{'role':'assistant','content':'b'}]}",
+                  1, "empty"));
+    CHECK(refused("{'chosen': '\\n\\nHuman: Q\\n\\nAssistant:', "
+                  "'rejected': '\\n\\nHuman: Q\\n\\nAssistant: b'}",
+                  1, "empty"));
+    CHECK(refused("{'text': ''}", 1, "empty"));
 }
+
 static void test_wrong_types_are_refused(void) {
-    CHECK(refused("{\"prompt\": 1, \"completion\": \"a\"}", 1,
+    CHECK(refused("{'prompt': 1, 'completion': 'a'}", 1,
                   "\"prompt\" must be a string or a list of messages"));
-    CHECK(refused("{\"prompt\": \"p\", \"completion\": 1}", 1, "\"completion\" must be a string"));
-    CHECK(refused("{\"prompt\": \"p\", \"chosen\": 1, \"rejected\": \"a\"}", 1,
+    CHECK(refused("{'prompt': 'p', 'completion': 1}", 1, "\"completion\" must be a string"));
+    CHECK(refused("{'prompt': 'p', 'chosen': 1, 'rejected': 'a'}", 1,
                   "\"chosen\" must be a string"));
-    CHECK(refused("{\"text\": 5}", 1, "\"text\" must be a string"));
-    CHECK(refused("{\"text\": {\"a\": 1}}", 1, "\"text\" must be a string that is not empty"));
-    CHECK(refused("{\"instruction\": [], \"output\": \"a\"}", 1, "\"instruction\" must be a string"));
-    CHECK(refused("{\"instruction\": \"Q\", \"input\": [], \"output\": \"a\"}", 1,
+    CHECK(refused("{'text': 5}", 1, "\"text\" must be a string"));
+    CHECK(refused("{'text': {'a': 1}}", 1, "\"text\" must be a string that is not empty"));
+    CHECK(refused("{'instruction': [], 'output': 'a'}", 1, "\"instruction\" must be a string"));
+    CHECK(refused("{'instruction': 'Q', 'input': [], 'output': 'a'}", 1,
                   "\"input\" must be a string"));
-    CHECK(refused("{\"instruction\": \"Q\", \"system\": {}, \"output\": \"a\"}", 1,
+    CHECK(refused("{'instruction': 'Q', 'system': {}, 'output': 'a'}", 1,
                   "\"system\" must be a string"));
-    CHECK(refused("{\"prompt\": \"p\", \"completion\": \"a\", \"label\": \"yes\"}", 1,
+    CHECK(refused("{'prompt': 'p', 'completion': 'a', 'label': 'yes'}", 1,
                   "true, false or a number"));
-    CHECK(refused("{\"prompt\": \"p\", \"completion\": \"a\", \"label\": 1, \"score\": 2}", 1,
-                  "keep one of"));
-    CHECK(refused("{\"prompt\": \"p\", \"completion\": \"a\", \"score\": 1e300}", 1, "must be a number"));
-    CHECK(refused("{\"prompt\": \"p\", \"chosen\": \"a\", \"rejected\": \"b\", \"margin\": \"big\"}", 1,
+    CHECK(refused("{'prompt': 'p', 'completion': 'a', 'label': 1, 'score': 2}", 1, "keep one of"));
+    CHECK(refused("{'prompt': 'p', 'completion': 'a', 'score': 1e300}", 1, "must be a number"));
+    CHECK(refused("{'prompt': 'p', 'chosen': 'a', 'rejected': 'b', 'margin': 'big'}", 1,
                   "\"margin\" must be a number"));
-    CHECK(refused("{\"prompt\": \"p\", \"chosen\": \"a\", \"rejected\": \"b\", \"weight\": true}", 1,
+    CHECK(refused("{'prompt': 'p', 'chosen': 'a', 'rejected': 'b', 'weight': true}", 1,
                   "\"weight\" must be a number"));
-    CHECK(refused("{\"prompt\": \"p\", \"chosen\": \"a\", \"rejected\": \"b\", \"weight\": -1}", 1,
+    CHECK(refused("{'prompt': 'p', 'chosen': 'a', 'rejected': 'b', 'weight': -1}", 1,
                   "must not be negative"));
-    CHECK(refused("{\"instruction\": \"Q\", \"output\": \"A\", \"history\": [[\"q\"]]}", 1,
+    CHECK(refused("{'instruction': 'Q', 'output': 'A', 'history': [['q']]}", 1,
                   "list of [question, answer]"));
-    CHECK(refused("{\"instruction\": \"Q\", \"output\": \"A\", \"history\": \"q\"}", 1,
+    CHECK(refused("{'instruction': 'Q', 'output': 'A', 'history': 'q'}", 1,
                   "list of [question, answer]"));
-    CHECK(refused("{\"instruction\": \"Q\", \"output\": \"A\", "
-                  "\"history\": [{\"q\": \"1\", \"a\": \"2\"}]}", 1,
+    CHECK(refused("{'instruction': 'Q', 'output': 'A', 'history': [{'q': '1', 'a': '2'}]}", 1,
                   "list of [question, answer]"));
 }
+
 static void test_bad_rankings_are_refused(void) {
-    CHECK(refused("{\"prompt\": \"p\", \"completions\": [\"a\"]}", 1, "two or more answers"));
-    CHECK(refused("{\"prompt\": \"p\", \"completions\": \"a\"}", 1, "two or more answers"));
-    CHECK(refused("{\"prompt\": \"p\", \"completions\": [\"a\", \"b\"], \"ranks\": [1]}", 1,
+    CHECK(refused("{'prompt': 'p', 'completions': ['a']}", 1, "two or more answers"));
+    CHECK(refused("{'prompt': 'p', 'completions': 'a'}", 1, "two or more answers"));
+    CHECK(refused("{'prompt': 'p', 'completions': ['a', 'b'], 'ranks': [1]}", 1,
                   "\"ranks\" must be a list of 2 numbers"));
-    CHECK(refused("{\"prompt\": \"p\", \"completions\": [\"a\", \"b\"], \"scores\": 1}", 1,
+    CHECK(refused("{'prompt': 'p', 'completions': ['a', 'b'], 'scores': 1}", 1,
                   "\"scores\" must be a list of 2 numbers"));
-    CHECK(refused("{\"prompt\": \"p\", \"completions\": [\"a\", \"b\"], \"scores\": {\"a\": 1, \"b\": 2}}", 1,
+    CHECK(refused("{'prompt': 'p', 'completions': ['a', 'b'], 'scores': {'a': 1, 'b': 2}}", 1,
                   "\"scores\" must be a list of 2 numbers"));
-    CHECK(refused("{\"prompt\": \"p\", \"completions\": [\"a\", \"b\"], \"scores\": [1, null]}", 1,
+    CHECK(refused("{'prompt': 'p', 'completions': ['a', 'b'], 'scores': [1, null]}", 1,
                   "\"scores\" must be a number"));
-    CHECK(refused("{\"prompt\": \"p\", \"answers\": [{\"answer\": \"a\"}, {\"answer\": \"b\", "
-                  "\"rank\": 2}]}", 1, "\"rank\" must be a number"));
-    CHECK(refused("{\"prompt\": \"p\", \"answers\": [{\"rank\": 1}, {\"answer\": \"b\", \"rank\": 2}]}", 1,
+    CHECK(refused("{'prompt': 'p', 'answers': [{'answer': 'a'}, {'answer': 'b', 'rank': 2}]}", 1,
+                  "\"rank\" must be a number"));
+    CHECK(refused("{'prompt': 'p', 'answers': [{'rank': 1}, {'answer': 'b', 'rank': 2}]}", 1,
                   "\"answer\" must be a string"));
-    CHECK(refused("{\"text\": [\"a\", \"b\"]}", 1, "there is no \"score\""));
-    char row[2048] = "{\"prompt\": \"p\", \"completions\": [\"a\"";
-    for (int i = 0; i < MAX_ANSWERS; i++) strcat(row, ",\"a\"");
+    CHECK(refused("{'text': ['a', 'b']}", 1, "there is no \"score\""));
+    char row[2048] = "{'prompt': 'p', 'completions': ['a'";
+    for (int i = 0; i < MAX_ANSWERS; i++) strcat(row, ",'a'");
     strcat(row, "]}");
     CHECK(refused(row, 1, "more than 256 answers"));
 }
+
 static void test_bad_messages_are_refused(void) {
-    CHECK(refused("{\"messages\": []}", 1, "not empty"));
-    CHECK(refused("{\"prompt\": []}", 1, "not empty"));
-    CHECK(refused("{\"prompt\": [{\"role\":\"user\"}]}", 1, "a message must be"));
-    CHECK(refused("{\"prompt\": [\"Q\"]}", 1, "a message must be"));
-    CHECK(refused("{\"prompt\": [{\"role\":\"tool\",\"content\":\"Q\"}]}", 1, "unknown role \"tool\""));
-    CHECK(refused("{\"prompt\": [{\"role\":\"user\",\"content\":[1]}]}", 1, "\"content\" must be a string"));
-    CHECK(refused("{\"messages\": [{\"role\":\"assistant\",\"content\":\"A\"}]}", 1, "before the answer"));
-    CHECK(refused("{\"messages\": \"A\"}", 1, "messages must be a list"));
-    CHECK(refused("{\"prompt\": [{\"role\":\"assistant\",\"content\":\"Q\"}], \"completion\": \"a\"}", 1,
+    CHECK(refused("{'messages': []}", 1, "not empty"));
+    CHECK(refused("{'prompt': []}", 1, "not empty"));
+    CHECK(refused("{'prompt': [{'role':'user'}]}", 1, "a message must be"));
+    CHECK(refused("{'prompt': ['Q']}", 1, "a message must be"));
+    CHECK(refused("{'prompt': [{'role':'tool','content':'Q'}]}", 1, "unknown role \"tool\""));
+    CHECK(refused("{'prompt': [{'role':'user','content':[1]}]}", 1,
+                  "\"content\" must be a string"));
+    CHECK(refused("{'messages': [{'role':'assistant','content':'A'}]}", 1, "before the answer"));
+    CHECK(refused("{'messages': 'A'}", 1, "messages must be a list"));
+    CHECK(refused("{'prompt': [{'role':'assistant','content':'Q'}], 'completion': 'a'}", 1,
                   "must end with the user's message"));
-    CHECK(refused("{\"prompt\": [{\"role\":\"user\",\"content\":\"Q\"}], "
-                  "\"completion\": {\"role\":\"user\",\"content\":\"Q\"}}", 1,
-                  "must be the assistant's message"));
-    CHECK(refused("{\"prompt\": \"p\", \"chosen\": [{\"role\":\"assistant\",\"content\":\"a\"}],"
-                  "\"rejected\": [{\"role\":\"assistant\",\"content\":\"b\"}]}", 1,
-                  "all be strings or all be messages"));
-    CHECK(refused("{\"chosen\": [{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\","
-                  "\"content\":\"a\"}], \"rejected\": \"b\"}", 1,
-                  "all be strings or all be messages"));
-    CHECK(refused("{\"chosen\": [{\"role\":\"assistant\",\"content\":\"a\"}], "
-                  "\"rejected\": [{\"role\":\"assistant\",\"content\":\"b\"}]}", 1,
-                  "no prompt"));
+    CHECK(refused("{'prompt': [{'role':'user','content':'Q'}], 'completion': {'role':'user',"
+                  "'content':'Q'}}",
+                  1, "must be the assistant's message"));
+    CHECK(refused("{'prompt': 'p', 'chosen': [{'role':'assistant','content':'a'}],"
+                  "'rejected': [{'role':'assistant','content':'b'}]}",
+                  1, "all be strings or all be messages"));
+    CHECK(refused("{'chosen': [{'role':'user','content':'q'},{'role':'assistant',"
+                  "'content':'a'}], 'rejected': 'b'}",
+                  1, "all be strings or all be messages"));
+    CHECK(refused("{'chosen': [{'role':'assistant','content':'a'}], "
+                  "'rejected': [{'role':'assistant','content':'b'}]}",
+                  1, "no prompt"));
 }
+
 static void test_an_unknown_template_is_refused(void) {
     DataOptions o = {.template_ = "chatml"};
-    CHECK(load_bytes("{\"text\": \"a\"}", 13, &o) < 0 && error_code == EX_USAGE && strstr(error_text,
-               "--template chatml: unknown"));
+    CHECK(options_refused(&o, "--template chatml: unknown"));
 }
 
 // Any prefix of a file, and any one byte of it changed, is read or refused; never more.
 static void test_a_damaged_file_never_crashes(void) {
-    static const char file[] =
-        "{\"conversations\":[{\"from\":\"human\",\"value\":\"Q\"}],\"chosen\":{\"from\":\"gpt\","
-        "\"value\":\"a\"},"
-        "\"rejected\":{\"from\":\"gpt\",\"value\":\"b\"}}\n[{\"prompt\":\"p\","
-        "\"answers\":[{\"answer\":\"a\",\"rank\":1},"
-        "{\"answer\":\"b\",\"rank\":2}]}]{\"instruction\":\"Q\",\"output\":\"A\",\"history\":[[\"q0\","
-        "\"a0\"]],\"score\":1.0}";
-    static const size_t start[] = {0, 141, 218};
-    static const char bytes_to_try[] = "\"[{}],:\\\n0 n\xff";
-    char text[sizeof file];
-    for (size_t s = 0; s < 3; s++) {
-        const size_t n = (s < 2 ? start[s+1] : sizeof file - 1) - start[s];
+    static const char *const files[] = {
+        "{'conversations':[{'from':'human','value':'Q'}],'chosen':{'from':'gpt','value':'a'},"
+        "'rejected':{'from':'gpt','value':'b'}}\n",
+        "[{'prompt':'p','answers':[{'answer':'a','rank':1},{'answer':'b','rank':2}]}]",
+        "{'instruction':'Q','output':'A','history':[['q0','a0']],'score':1.0}",
+    };
+    static const char bytes_to_try[] = "'[{}],:\\\n0 n\xff";
+    char text[160];
+    for (size_t f = 0; f < sizeof files / sizeof *files; f++) {
+        const size_t n = strlen(files[f]);
+        assert(n < sizeof text);
         for (size_t i = 0; i < n; i++) {
-            memcpy(text, file + start[s], n);
+            memcpy(text, files[f], n);
             CHECK(load_bytes(text, i, &plain_options) == 0 || *error_text);
             text[i] = bytes_to_try[i % (sizeof bytes_to_try - 1)];
             CHECK(load_bytes(text, n, &plain_options) == 0 || *error_text);
@@ -824,7 +936,7 @@ int main(int argc, char **argv) {
     RUN(test_the_cut_of_random_texts_is_where_a_word_begins);
     RUN(test_a_role_marker_begins_a_line);
     RUN(test_prompt_and_answer_are_tokenised_apart);
-    RUN(test_rows_that_share_a_prompt_share_a_group);
+    RUN(test_rows_that_share_a_prompt_share_a_prompt_id);
     RUN(test_a_row_can_be_found_again_in_the_text);
     RUN(test_characters_are_counted_before_the_cut);
     RUN(test_prompts_lose_their_left_and_answers_their_right);
