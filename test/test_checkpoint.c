@@ -140,6 +140,20 @@ static void test_a_planted_or_impossible_target_is_refused_and_left_alone(void) 
     buffer_free(&b);
 }
 
+static void test_a_json_file_is_one_object_of_at_most_100_megabytes(void) {
+    Json j = {0};
+    CHECK(file_write("j", "{\"a\": 1}", 8) == 0);
+    CHECK(json_load(&j, "j") == 0 && json_number(&j, json_get(&j, 0, "a")) == 1);
+    CHECK(file_write("j", "{\"a\": 1", 7) == 0);
+    CHECK(failed_with(json_load(&j, "j"), EX_DATAERR, "j:1:8: ',' or '}' is expected"));
+    CHECK(file_write("j", "[1]", 3) == 0);
+    CHECK(failed_with(json_load(&j, "j"), EX_DATAERR, "j: must be a JSON object"));
+    CHECK(truncate("j", 100000001) == 0);
+    CHECK(failed_with(json_load(&j, "j"), EX_DATAERR, "j: more than 100 MB"));
+    CHECK(failed_with(json_load(&j, "none"), EX_NOINPUT, "none: No such file"));
+    json_free(&j);
+}
+
 // ---------------------------------------------------------------------------------- number formats
 
 static float between(float a, float b) { return (float)(((double)a + (double)b) / 2); }
@@ -896,6 +910,7 @@ int main(int argc, char **argv) {
     RUN(test_sha256_gives_the_digests_of_fips_180);
     RUN(test_a_file_is_written_whole_and_replaced);
     RUN(test_a_planted_or_impossible_target_is_refused_and_left_alone);
+    RUN(test_a_json_file_is_one_object_of_at_most_100_megabytes);
     RUN(test_half_precision_rounds_to_nearest_even);
     RUN(test_bfloat16_rounds_to_nearest_even);
     RUN(test_a_double_beyond_a_float_is_infinite);
