@@ -113,6 +113,7 @@ static void neox_layer(Entries *e, const Config *c, const Block *b) {
     entry_vector(e, &b->projb, C, "gpt_neox.layers.#.mlp.dense_4h_to_h.bias");
 }
 
+// What is before the first layer and after the last.
 static void neox_ends(Entries *e, const Config *c, const Params *p, int unembed) {
     int C = c->channels, V = c->vocab_size;
     entry_matrix(e, &p->wte, V, C, "gpt_neox.embed_in.weight");
@@ -193,14 +194,14 @@ static int entries_init(Entries *e, const Config *c, const Params *p) {
     *e = (Entries){.config = c};
     for (int l = 0; l < c->num_layers; l++) {
         e->layer = l;
-        if (is_neox(c)) neox_layer(e, c, &p->block[l]);
-        if (is_gpt2(c)) gpt2_layer(e, c, &p->block[l]);
-        if (is_llama(c)) llama_layer(e, c, &p->block[l]);
+        if (config_is_neox(c)) neox_layer(e, c, &p->block[l]);
+        if (config_is_gpt2(c)) gpt2_layer(e, c, &p->block[l]);
+        if (config_is_llama(c)) llama_layer(e, c, &p->block[l]);
     }
     int unembed = !c->tied && !c->reward;
-    if (is_neox(c)) neox_ends(e, c, p, unembed);
-    if (is_gpt2(c)) gpt2_ends(e, c, p, unembed);
-    if (is_llama(c)) llama_ends(e, c, p, unembed);
+    if (config_is_neox(c)) neox_ends(e, c, p, unembed);
+    if (config_is_gpt2(c)) gpt2_ends(e, c, p, unembed);
+    if (config_is_llama(c)) llama_ends(e, c, p, unembed);
     if (c->reward) entry_matrix(e, &p->head, 1, c->channels, "score.weight");
     if (e->result < 0) return -1;
     qsort(e->entry_memory, e->n, sizeof *e->entry_memory, by_name);
@@ -249,7 +250,7 @@ static int is_harmless(const char *name, const Config *c) {
     return is_output && (c->tied || c->reward);
 }
 
-// Is the stored tensor t, the i-th, what the entry asks for?
+// Takes t, the i-th stored tensor, for an entry, if it is what the entry asks for.
 static int entry_match(Entry *entry, const StoredTensor *t, size_t i) {
     uint64_t shape[2] = {entry->rows, entry->cols};
     int dims = entry->cols ? 2 : 1;
@@ -475,16 +476,14 @@ static int special_tokens_text(Buffer *b, const Config *c, const Json *j) {
  * files are first written whole under temporary names; then they get their names, one after the
  * other in the order of SavedFile, config.json last: a folder without it does not load.
  *
- *                   save_rename, if no small file changes: from the first to the last
- *              +------------------------------------------------------------------------+
- *              |                                                                        v
- *   start --> OLD --------------------> ASIDE ---------------------> HALF ------------> NEW
- *            |   ^   save_set_aside       |    save_rename: first        save_rename: last
- *            +---+                        |
- *         save_write                      |
- *              ^                          |
- *              +--------------------------+
- *                save_end, after an error
+ *                            save_rename, if no small file changes
+ *      save_write:      OLD ------------------------------------------------------> NEW
+ *      it stays OLD    |   ^                                                         ^
+ *                      |   |                                                         |
+ *       save_set_aside |   | save_end,                                               | save_rename,
+ *                      |   | after an error                                          | last file
+ *                      v   |             save_rename, first file                     |
+ *                      ASIDE ------------------------------------------> HALF -------+
  *
  *   OLD    The folder is the old one; new files may lie beside it under temporary names.  Where
  *          only the weights change, as from save to save of a run, the save is in this state until
@@ -531,7 +530,7 @@ typedef struct {
     SavedFile first;                    // without a tokenizer the first three are not written
     int changes;                        // yes: a small file differs from the old one
     char config_old[PATH_SIZE];
-    Buffer text[NUM_SAVED];       // of the small files
+    Buffer text[NUM_SAVED];             // of the small files
     Output out[NUM_SAVED];
 } Save;
 

@@ -14,9 +14,14 @@
 int config_load(Config *c, const char *dir);                        // reads config.json of a folder
 int config_text(Buffer *b, const Config *c, const char *dtype);     // what config.json is to say
 
+// kinds of families
+int config_is_neox(const Config *c);
+int config_is_gpt2(const Config *c);
+int config_is_llama(const Config *c);                               // LLaMA and its descendants
+
 // ----------------------------------------------------------------------- what the families call it
 
-// Keys of config.json for one and the same thing.
+// One thing has several keys; the other keys are the same in all families that have them.
 typedef struct {
     const char *channels, *num_layers, *num_heads, *hidden, *max_positions, *activation, *norm_eps;
 } ConfigKeys;
@@ -84,18 +89,21 @@ static const FamilyNames families[] = {
 };
 _Static_assert(sizeof families / sizeof *families == NUM_FAMILIES, "a family without its names");
 
-static const char *const pooling_names[NUM_POOLINGS + 1] = {         // --pooling has the same
+// Of "more": {"pooling": ..}, and the choices of --pooling, which end with NULL.
+static const char *const pooling_names[NUM_POOLINGS + 1] = {
     [POOL_LAST] = "last", [POOL_EOS] = "eos", [POOL_MEAN] = "mean",
 };
+
+// As we write them; read_activation knows more.
 static const char *const activation_names[] = {
     [ACT_GELU_ERF] = "gelu", [ACT_GELU_TANH] = "gelu_new", [ACT_SILU] = "silu",
 };
 
-static int is_neox(const Config *c) { return c->family == FAMILY_NEOX; }
-static int is_gpt2(const Config *c) { return c->family == FAMILY_GPT2; }
+int config_is_neox(const Config *c) { return c->family == FAMILY_NEOX; }
+int config_is_gpt2(const Config *c) { return c->family == FAMILY_GPT2; }
 
-// LLaMA and what descends from it: RMS norms, a gated feed-forward layer, grouped heads
-static int is_llama(const Config *c) { return !is_neox(c) && !is_gpt2(c); }
+// What shares RMS norms, a gated feed-forward layer, grouped heads and the names of llama_keys.
+int config_is_llama(const Config *c) { return !config_is_neox(c) && !config_is_gpt2(c); }
 
 // ----------------------------------------------------------------------------------- reading a key
 
@@ -109,6 +117,7 @@ typedef struct {
 
 enum { REQUIRED = INT_MIN };            // a default of a key that has none
 
+// Our names, and values cut to 60 characters: it fits.
 PRINTF_LIKE(2, 3) static void field_fail(Fields *f, const char *format, ...) {
     char reason[400];
     if (f->result < 0) return;
@@ -188,7 +197,7 @@ static void read_sizes(Fields *f, Config *c) {
     c->channels      = field_integer(f, key->channels, 1, 1 << 16, REQUIRED);
     c->num_layers    = field_integer(f, key->num_layers, 1, MAX_LAYERS, REQUIRED);
     c->num_heads     = field_integer(f, key->num_heads, 1, 1024, REQUIRED);
-    int usual = is_gpt2(c) ? 4*c->channels : REQUIRED;
+    int usual = config_is_gpt2(c) ? 4*c->channels : REQUIRED;
     c->hidden        = field_integer(f, key->hidden, 1, 1 << 20, usual);
     c->max_positions = field_integer(f, key->max_positions, 1, 1 << 24, REQUIRED);
 }
@@ -197,13 +206,14 @@ static void read_sizes(Fields *f, Config *c) {
 static void read_heads(Fields *f, Config *c) {
     int qwen3 = c->family == FAMILY_QWEN3;
     c->num_kv_heads = c->num_heads;
-    if (is_llama(c)) {
+    if (config_is_llama(c)) {
         c->num_kv_heads = field_integer(f, "num_key_value_heads", 1, c->num_heads, c->num_heads);
     }
-    int given = is_llama(c) && field_find(f, 0, "head_dim") >= 0;
+
+    // the width of a head is an equal share of the channels, if it is not given
+    int given = config_is_llama(c) && field_find(f, 0, "head_dim") >= 0;
     c->head_dim = qwen3 ? 128 : c->channels / c->num_heads;
     if (given) c->head_dim = field_integer(f, "head_dim", 1, 4096, REQUIRED);
-
     if (!given && !qwen3 && c->channels % c->num_heads) {
         field_fail(f, "%d attention heads do not divide %d channels", c->num_heads, c->channels);
     }
@@ -213,9 +223,10 @@ static void read_heads(Fields *f, Config *c) {
     }
 }
 
-// What a block consists of: norms, residuals, biases.
+/* What a block consists of: norms, residuals, biases.  GPT-2 has every bias, Qwen2 those of
+ * queries, keys and values; the others say so in "attention_bias", LLaMA in "mlp_bias" as well.  */
 static void read_block(Fields *f, Config *c) {
-    int neox = is_neox(c), gpt2 = is_gpt2(c), llama = is_llama(c);
+    int neox = config_is_neox(c), gpt2 = config_is_gpt2(c), llama = config_is_llama(c);
     int qwen2 = c->family == FAMILY_QWEN2;
     c->rms_norm          = llama;
     c->gated             = llama;
@@ -235,22 +246,24 @@ static void read_activation(Fields *f, Config *c) {
     const FamilyNames *family = &families[c->family];
     const char *key = family->keys->activation;
     const char *name = field_string(f, 0, key, family->activation);
+
+    // GELU by the error function, or by its approximation with tanh, which has three names
     int by_erf = !strcmp(name, "gelu"), silu = !strcmp(name, "silu");
     int by_tanh = !strcmp(name, "gelu_new") || !strcmp(name, "gelu_fast")
                || !strcmp(name, "gelu_pytorch_tanh");
     c->activation = ACT_SILU;
     if (by_erf) c->activation = ACT_GELU_ERF;
     if (by_tanh) c->activation = ACT_GELU_TANH;
-    int known = is_llama(c) ? silu : by_erf || by_tanh;
+    int known = config_is_llama(c) ? silu : by_erf || by_tanh;
     if (!known) field_refuse(f, key, name);
 }
 
-// LLaMA-3 stretches the slow rotations.  "rope_parameters" has "rope_type" and its numbers, or an
-// older "rope_scaling", where it may be called "type".
+// LLaMA-3's scaling (rope_frequency in model.c): "rope_parameters" has "rope_type" and its numbers,
+// or an older "rope_scaling", where it may be called "type".
 static void read_rope_scaling(Fields *f, Config *c, int parameters) {
     int scaling = parameters, old = field_find(f, 0, "rope_scaling");
-    int type_is_new = json_get(f->json, parameters, "rope_type") >= 0;
-    if (parameters < 0 || (old >= 0 && !type_is_new)) scaling = old;
+    int has_type = json_get(f->json, parameters, "rope_type") >= 0;
+    if (parameters < 0 || (old >= 0 && !has_type)) scaling = old;
     const char *type = field_string(f, scaling, "type", "default");
     type = field_string(f, scaling, "rope_type", type);
     c->rope_factor = 1;
@@ -271,7 +284,7 @@ static void read_rope_scaling(Fields *f, Config *c, int parameters) {
 
 // Rotary positions: transformers 5 has them in "rope_parameters", earlier ones beside other keys.
 static void read_rope(Fields *f, Config *c) {
-    int neox = is_neox(c), parameters = field_find(f, 0, "rope_parameters");
+    int neox = config_is_neox(c), parameters = field_find(f, 0, "rope_parameters");
     const char *theta = neox ? "rotary_emb_base" : "rope_theta";
     const char *part = neox ? "rotary_pct" : "partial_rotary_factor";
     c->rope_theta = field_number(f, 0, theta, 1, 1e12, 10000);
@@ -289,13 +302,13 @@ static void read_rope(Fields *f, Config *c) {
 
 // Keys that ask for something we do not have.
 static void refuse_other_attention(Fields *f, const Config *c) {
-    if (is_gpt2(c)) {
+    if (config_is_gpt2(c)) {
         const char *by_layer = "scale_attn_by_inverse_layer_idx";
         const char *by_width = "scale_attn_weights";
         if (!field_truth(f, by_width, 1)) field_refuse(f, by_width, "false");
         if (field_truth(f, by_layer, 0)) field_refuse(f, by_layer, "true");
     }
-    if (is_llama(c) && field_truth(f, "use_sliding_window", 0)) {
+    if (config_is_llama(c) && field_truth(f, "use_sliding_window", 0)) {
         field_refuse(f, "use_sliding_window", "true");
     }
     const Json *j = f->json;
@@ -344,7 +357,7 @@ static void config_read(Fields *f, Config *c) {
     read_heads(f, c);
     read_block(f, c);
     read_activation(f, c);
-    if (!is_gpt2(c)) read_rope(f, c);
+    if (!config_is_gpt2(c)) read_rope(f, c);
     refuse_other_attention(f, c);
     read_special_tokens(f, c);
     read_purpose(f, c);
@@ -458,22 +471,22 @@ static const char *rotary_share(char text[40], const Config *c) {
 // What only this family's config.json has.
 static void put_own_keys(ConfigWriter *w, const Config *c) {
     char theta[40], share[40];
-    if (is_neox(c)) {
+    if (config_is_neox(c)) {
         put_truth(w, "use_parallel_residual", c->parallel_residual);
         put_plain(w, "rotary_pct", rotary_share(share, c));
         put_plain(w, "rotary_emb_base", decimal(theta, c->rope_theta));
     }
-    if (is_gpt2(c)) {
+    if (config_is_gpt2(c)) {
         put_integer(w, "n_ctx", c->max_positions);
         put_truth(w, "scale_attn_weights", 1);
     }
-    if (is_llama(c)) {
+    if (config_is_llama(c)) {
         put_integer(w, "num_key_value_heads", c->num_kv_heads);
         put_integer(w, "head_dim", c->head_dim);
         put_truth(w, "mlp_bias", c->mlp_bias);
         put_plain(w, "rope_theta", decimal(theta, c->rope_theta));
     }
-    if (!is_gpt2(c)) put_truth(w, "attention_bias", c->out_bias);
+    if (!config_is_gpt2(c)) put_truth(w, "attention_bias", c->out_bias);
 }
 
 // "rope_type" and its numbers: members of an object that the caller opens and closes
@@ -501,7 +514,7 @@ static void put_rope(ConfigWriter *w, const Config *c) {
     put_text(w, "  \"rope_parameters\": {");
     put_rope_scaling(w, c);
     put_text(w, ", \"rope_theta\": %s", decimal(number, c->rope_theta));
-    if (is_neox(c)) put_text(w, ", \"partial_rotary_factor\": %s", rotary_share(number, c));
+    if (config_is_neox(c)) put_text(w, ", \"partial_rotary_factor\": %s", rotary_share(number, c));
     put_text(w, "},\n");
 }
 
@@ -520,7 +533,7 @@ int config_text(Buffer *b, const Config *c, const char *dtype) {
     put_sizes(&w, c);
     put_block(&w, c);
     put_own_keys(&w, c);
-    if (!is_gpt2(c)) put_rope(&w, c);
+    if (!config_is_gpt2(c)) put_rope(&w, c);
     put_truth(&w, "tie_word_embeddings", c->tied);
     put_token(&w, "bos_token_id", c->bos);
     put_token(&w, "eos_token_id", c->eos);
