@@ -302,8 +302,8 @@ static int render_instruction(Reader *r, int instruction) {
 typedef struct {                        // values of the row's keys, -1 where absent or null
     int prompt, instruction;
     int conversation;                   // "conversations" or "messages"
-    int answer;                         // "completion" or "output", or as told
-    int answer_is_told;                 // yes: it is the conversation's last message
+    int answer;                         // "completion" or "output", or a message
+    int answer_is_last_message;         // yes: the last of the conversation
     int label, score, kto_tag;          // three names of a label; "score" may also be a list
     int chosen, rejected;
     int completions, ranks, scores;     // a ranking and what sorts it
@@ -326,8 +326,8 @@ static int is_assistant(const Reader *r, int message) {
     return json_equal(&r->json, role, "assistant") || json_equal(&r->json, role, "gpt");
 }
 
-// The last message of a conversation if it is the assistant's, or -1: the user has the last word.
-static int told_answer(const Reader *r, int conversation) {
+// The last message of a conversation if it is the assistant's; -1: the user has the last word.
+static int assistants_last_message(const Reader *r, int conversation) {
     const Json *j = &r->json;
     int last = -1;
     if (json_type(j, conversation) != JSON_ARRAY) return -1;
@@ -361,9 +361,9 @@ static RowKeys find_keys(const Reader *r) {
     }
     // a conversation that holds the answer also holds the prompt, whatever stands beside it
     if (classify(&k) == DATA_PROMPT) {
-        k.answer = told_answer(r, k.conversation);
-        k.answer_is_told = k.answer >= 0;
-        if (k.answer_is_told) k.prompt = k.instruction = -1;
+        k.answer = assistants_last_message(r, k.conversation);
+        k.answer_is_last_message = k.answer >= 0;
+        if (k.answer_is_last_message) k.prompt = k.instruction = -1;
     }
     return k;
 }
@@ -383,13 +383,14 @@ static int read_prompt(Reader *r, const RowKeys *k) {
             return row_fail(r, "\"%s\" must be a string or a list of messages", r->prompt_key);
         }
         if (render_messages(r, k->prompt, 0, &first, &last) < 0) return -1;
-    } else if (r->options->prompt_key && !k->answer_is_told) {
+    } else if (r->options->prompt_key && !k->answer_is_last_message) {
         return row_fail(r, "no \"%s\", which --prompt_key names", r->prompt_key);
     } else if (k->instruction >= 0) {
         if (render_instruction(r, k->instruction) < 0) return -1;
     } else if (k->conversation >= 0) {
         if (render_system(r) < 0) return -1;
-        if (render_messages(r, k->conversation, k->answer_is_told, &first, &last) < 0) return -1;
+        const int leave = k->answer_is_last_message;
+        if (render_messages(r, k->conversation, leave, &first, &last) < 0) return -1;
     } else {
         r->prompt_form = NO_PROMPT;
     }
@@ -706,6 +707,12 @@ static int tokenize(Reader *r, const Passage *p, Span *out) {
     return 0;
 }
 
+static int tokenize_answer(Reader *r, const Passage *p, Answer *a) {
+    *a = (Answer){.score = p->score};
+    a->chars = count_code_points(r->rendered.data + p->start, p->len);
+    return tokenize(r, p, &a->tokens);
+}
+
 // The tokens a prompt may have.
 static int prompt_limit(const DataOptions *o) {
     if (o->max_prompt_length) return o->max_prompt_length;
@@ -759,11 +766,8 @@ static int keep_row(Reader *r) {
     const int limit = answer_limit(o, r->kind, record.prompt.len);
     int cut_answer = 0;
     for (int i = 0; i < r->n; i++) {
-        const Passage *p = &r->answer[i];
         Answer *a = &d->answer[record.first + i];
-        *a = (Answer){.score = p->score};
-        a->chars = count_code_points(r->rendered.data + p->start, p->len);
-        if (tokenize(r, p, &a->tokens) < 0) return -1;
+        if (tokenize_answer(r, &r->answer[i], a) < 0) return -1;
         if (a->tokens.len <= limit) continue;
         if (o->over_length == OVER_RAISE) {
             return row_fail(r, "an answer has %d tokens, the limit is %d; raise --max_length or "
