@@ -59,6 +59,7 @@ typedef struct {
     Dataset whole;                // nothing cut
     Dataset seen;                 // as training cuts and keeps it
     int wrong_kind;               // the objective does not take it
+    size_t in_fold;               // rows that training leaves out for --fold
 } File;
 
 typedef struct Doctor {
@@ -71,15 +72,13 @@ typedef struct Doctor {
     int adds_bos;                 // other programs put one before a text
     File *file;
     int num_files;
-    Keys rows, prompts;           // of all files; of the training files
+    Keys rows, prompts;           // of all files; of what is trained on
     Notes notes[NUM_SORTS];
     int failed;                   // a note found no memory
 } Doctor;
 
 // Is a language model trained, on documents that are cut into windows?
 static int of_documents(const Doctor *d) { return d->objective->data == DOCUMENTS; }
-// Is a policy trained?
-static int of_policy(const Doctor *d) { return d->objective->loss != NULL; }
 
 // ------------------------------------------------------------------------------------------- notes
 
@@ -182,6 +181,12 @@ static const char *answer_name(char name[ANSWER_NAME], enum DataKind kind, int i
     return name;
 }
 
+/* The side of a pair that r's first answer is: where one side is imitated (--sft_on) the record has
+ * that answer alone.  In a file of pairs each row has two answers, so its number tells.          */
+static int first_side(const Dataset *seen, const Record *r) {
+    return seen->kind == DATA_PAIR ? r->first % 2 : 0;
+}
+
 // The windows of a document: each token after the first is a target once.
 static int show_document(const Doctor *d, const Dataset *data, const Record *r) {
     const Tokenizer *t = &d->tokenizer;
@@ -242,7 +247,7 @@ static int show_record(const Doctor *d, const Dataset *data, const Record *r) {
         printf("\n");
     }
     for (int b = 0; b < p.B; b++) {
-        show_name(answer_name(name, data->kind, b));
+        show_name(answer_name(name, data->kind, first_side(data, r) + b));
         if (show_answer(d, &p, b, &p.seg[before + b]) < 0) goto done;
         printf("\n");
     }
@@ -263,15 +268,17 @@ static const Record *whole_record(const Dataset *whole, const Record *r, size_t 
 // What the cut took from a row of f.
 static void show_cuts(const File *f, const Record *seen, const Record *whole) {
     char name[ANSWER_NAME];
+    const int side = first_side(&f->seen, seen);
     const int prompt_cut = whole->prompt.len - seen->prompt.len;
     if (prompt_cut) {
         printf("; the first %d of %d prompt tokens are cut", prompt_cut, whole->prompt.len);
     }
     for (int k = 0; k < seen->count; k++) {
-        const int all = f->whole.answer[whole->first + k].tokens.len;
+        const int all = f->whole.answer[whole->first + side + k].tokens.len;
         const int cut = all - f->seen.answer[seen->first + k].tokens.len;
         if (!cut) continue;
-        printf("; %s: the last %d of %d are cut", answer_name(name, f->seen.kind, k), cut, all);
+        printf("; %s: the last %d of %d are cut", answer_name(name, f->seen.kind, side + k), cut,
+               all);
     }
 }
 
@@ -333,13 +340,16 @@ static int show_all_lengths(const Dataset *whole) {
 }
 
 // How many rows are kept, cut and left out.
-static void examine_counts(Doctor *d, const Dataset *seen) {
+static void examine_counts(Doctor *d, const File *f) {
+    const Dataset *seen = &f->seen;
     const size_t rows = seen->rows + seen->bad, touched = seen->truncated + seen->dropped;
-    const size_t unused = seen->rows - seen->dropped - seen->tied - seen->num_records;
+    const size_t settled = seen->rows - seen->dropped - seen->tied - seen->num_records;
+    const size_t in_fold = settled < f->in_fold ? settled : f->in_fold;
     printf("    %zu rows: %zu kept, of which %zu cut (%zu prompts, %zu answers);", rows,
            seen->num_records, seen->truncated, seen->cut_prompts, seen->cut_answers);
     printf(" left out: %zu too long, %zu ties, %zu bad", seen->dropped, seen->tied, seen->bad);
-    if (unused) printf(", %zu with the label false", unused);      // which sft does not imitate
+    if (in_fold) printf(", %zu in fold %d", in_fold, opt.fold);
+    if (settled > in_fold) printf(", %zu with the label false", settled - in_fold);
     printf("\n");
     if (seen->bad > SHOWN_BAD_ROWS) {
         note(d, TRAP, seen->path, 0,
@@ -370,7 +380,9 @@ static void examine_lengths(Doctor *d, const Dataset *seen) {
     const double n = (double)seen->num_records;
     double longer = 0;
     for (size_t i = 0; i < seen->num_records; i++) {
-        const Answer *chosen = &seen->answer[seen->record[i].first], *rejected = chosen + 1;
+        const Record *r = &seen->record[i];
+        const Answer *chosen = &seen->answer[r->first - first_side(seen, r)];
+        const Answer *rejected = chosen + 1;
         if (chosen->chars > rejected->chars) longer += 1;
         if (chosen->chars == rejected->chars) longer += 0.5;
     }
@@ -413,12 +425,13 @@ static void examine_cut(Doctor *d, const File *f) {
     size_t at = 0;
     for (size_t i = 0; i < n; i++) {
         const Record *r = &seen->record[i], *whole = whole_record(&f->whole, r, &at);
-        const Answer *a = &seen->answer[r->first];
-        if (seen->kind == DATA_PAIR && dataset_same_tokens(seen, a[0].tokens, a[1].tokens)) {
+        const int side = first_side(seen, r);
+        const Answer *a = &seen->answer[r->first], *pair = a - side;
+        if (seen->kind == DATA_PAIR && dataset_same_tokens(seen, pair[0].tokens, pair[1].tokens)) {
             found(&equal, r->line);
         }
         for (int k = 0; whole && k < r->count; k++) {
-            const int before = f->whole.answer[whole->first + k].tokens.len;
+            const int before = f->whole.answer[whole->first + side + k].tokens.len;
             if (a[k].tokens.len > 1 || before <= 1) continue;
             found(&gone, r->line);
             break;
@@ -576,7 +589,7 @@ static int examine_file(Doctor *d, const File *f) {
     const Dataset *seen = &f->seen;
     printf("\n%s, to %s: %s data\n", seen->path, f->train ? "train on" : "evaluate on",
            seen->rows ? data_kind_name[seen->kind] : "no");
-    examine_counts(d, seen);
+    examine_counts(d, f);
     if (f->whole.num_records && show_all_lengths(&f->whole) < 0) return -1;
     if (seen->num_records && seen->kind == DATA_PAIR) examine_lengths(d, seen);
     if (seen->num_records && seen->kind == DATA_POINT) examine_labels(d, seen);
@@ -618,7 +631,7 @@ static Key row_key(const Dataset *data, const Record *r, int file) {
     return (Key){.hash = hash, .file = file, .side = side, .line = r->line};
 }
 
-// Collects the keys of all rows and of the training files' prompts, and sorts them.
+// Collects the keys of all rows and of the prompts that are trained on, and sorts them.
 static int collect_keys(Doctor *d) {
     for (int i = 0; i < d->num_files; i++) {
         const Dataset *data = &d->file[i].whole;
@@ -626,7 +639,8 @@ static int collect_keys(Doctor *d) {
             const Record *r = &data->record[k];
             const Key prompt = {.hash = r->prompt_id, .file = i, .line = r->line};
             if (keys_add(&d->rows, row_key(data, r, i)) < 0) return -1;
-            if (d->file[i].train && keys_add(&d->prompts, prompt) < 0) return -1;
+            if (!d->file[i].train || record_in_fold(r)) continue;
+            if (keys_add(&d->prompts, prompt) < 0) return -1;
         }
     }
     if (d->rows.n) qsort(d->rows.key, d->rows.n, sizeof *d->rows.key, compare_rows);
@@ -1068,6 +1082,10 @@ static int load_file(Doctor *d, File *f, const DataOptions *options) {
     if (dataset_load(&f->whole, f->spec, &d->tokenizer, &whole) < 0) return -1;
     if (dataset_load(&f->seen, f->spec, &d->tokenizer, &cut) < 0) return -1;
 
+    for (size_t i = 0; f->train && i < f->seen.num_records; i++) {
+        f->in_fold += (size_t)record_in_fold(&f->seen.record[i]);
+    }
+
     if (!f->seen.rows) return 0;
     if (objective_takes(d->objective, &f->seen, f->train ? FOR_TRAIN : FOR_EVAL) == 0) return 0;
     char why[sizeof error_text];
@@ -1078,27 +1096,40 @@ static int load_file(Doctor *d, File *f, const DataOptions *options) {
     return 0;
 }
 
-/* What training does with rows once they are read: picks what is imitated, takes numbers as labels
- * or scores.  An error at which it would stop is a trap.                                         */
-static int settle_rows(Doctor *d) {
+/* Policies: what training does with rows once they are read.  It leaves out the fold, picks what is
+ * imitated and takes numbers as labels or scores.  0, or -1 after fail().                        */
+static int settle_policy(Doctor *d) {
     Run run = {.objective = d->objective, .num_train = opt.train.n, .num_eval = opt.eval.n};
     const int n = d->num_files;
-    for (int i = 0; i < n; i++) {
-        if (d->file[i].wrong_kind || !d->file[i].seen.num_records) return 0;
-    }
     run.data = allocate((size_t)n + (size_t)run.num_train, sizeof *run.data);
     if (!run.data) return -1;
     for (int i = 0; i < n; i++) run.data[i] = d->file[i].seen;
     int result = run_open(&run);
     if (result == 0) result = policy_data(&run);
-    if (result < 0 && error_code != EX_OSERR) {
-        trap_error(d, "; training stops there");
-        result = 0;
-    }
     for (int i = 0; i < n; i++) d->file[i].seen = run.data[i];
     policy_close(&run);
     free(run.data);
     return result;
+}
+
+// Reward models: the plan of training leaves out the fold.  0, or -1 after fail().
+static int settle_rewards(Doctor *d) {
+    for (int i = 0; i < opt.train.n; i++) {
+        if (dataset_keep_fold(&d->file[i].seen, 0) < 0) return -1;
+    }
+    return 0;
+}
+
+// Leaves the rows that training computes.  An error at which it would stop is a trap.
+static int settle_rows(Doctor *d) {
+    if (of_documents(d)) return 0;
+    for (int i = 0; i < d->num_files; i++) {
+        if (d->file[i].wrong_kind || !d->file[i].seen.num_records) return 0;
+    }
+    const int result = d->objective->reward ? settle_rewards(d) : settle_policy(d);
+    if (result == 0 || error_code == EX_OSERR) return result;
+    trap_error(d, "; training stops there");
+    return 0;
 }
 
 static const char *legend(const Objective *o, Pooling pooling) {
@@ -1129,7 +1160,7 @@ static int load_all(Doctor *d, const char *tokenizer_file, const DataOptions *op
         f->spec = f->train ? opt.train.item[i] : opt.eval.item[i - opt.train.n];
         if (load_file(d, f, options) < 0) return -1;
     }
-    return of_policy(d) ? settle_rows(d) : 0;
+    return settle_rows(d);
 }
 
 static int diagnose(Doctor *d, const char *tokenizer_file, const DataOptions *options) {
