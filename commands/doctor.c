@@ -343,20 +343,20 @@ static int show_all_lengths(const Dataset *whole) {
 static void examine_counts(Doctor *d, const File *f) {
     const Dataset *seen = &f->seen;
     const size_t rows = seen->rows + seen->bad, touched = seen->truncated + seen->dropped;
-    const size_t settled = seen->rows - seen->dropped - seen->tied - seen->num_records;
-    const size_t in_fold = settled < f->in_fold ? settled : f->in_fold;
+    const size_t unused = seen->rows - seen->dropped - seen->tied - seen->num_records;
+    const size_t in_fold = unused < f->in_fold ? unused : f->in_fold;
     printf("    %zu rows: %zu kept, of which %zu cut (%zu prompts, %zu answers);", rows,
            seen->num_records, seen->truncated, seen->cut_prompts, seen->cut_answers);
     printf(" left out: %zu too long, %zu ties, %zu bad", seen->dropped, seen->tied, seen->bad);
     if (in_fold) printf(", %zu in fold %d", in_fold, opt.fold);
-    if (settled > in_fold) printf(", %zu with the label false", settled - in_fold);
+    if (unused > in_fold) printf(", %zu with the label false", unused - in_fold);
     printf("\n");
     if (seen->bad > SHOWN_BAD_ROWS) {
         note(d, TRAP, seen->path, 0,
              "%zu more bad rows; repair or remove them",
              seen->bad - SHOWN_BAD_ROWS);
     }
-    if (seen->rows && !seen->num_records) {
+    if (seen->rows && !seen->num_records && !unused) {
         note(d, TRAP, seen->path, 0,
              "nothing is left of %zu rows (%zu too long, %zu ties, %zu bad); raise --max_length "
              "or use --over_length truncate",

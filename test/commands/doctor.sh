@@ -129,6 +129,66 @@ printf '{"prompt":"P","completion":" %s","score":%s}\n' a 0.5 b 0.25 > scores.js
 a_trap "scores.jsonl:1: the score 0.5 does not say whether to imitate" scores.jsonl --objective sft
 refused 64 "--objective x: unknown" ./more doctor --model lm --train text.jsonl --objective x
 
+it "doctor_takes_labels_and_scores_as_training_is_told_to"
+a_trap "scores from 0.25 to 0.5 where labels are needed" scores.jsonl --objective unlikelihood
+doctor scores.jsonl --objective unlikelihood --labels binary
+no_trap
+holds out '^  line 1; label 0.5$'
+doctor scores.jsonl --objective pointwise-dpo --score_scale symmetric
+no_trap
+holds out '^  line 1; label 1$'
+holds out '^    scores: from -1 to 1, mean 0$'
+doctor scores.jsonl --objective ulma --demos none
+no_trap
+a_trap "--demos positives: scores have no positives" scores.jsonl --objective ulma --demos positives
+doctor scores.jsonl --objective ulma --compat ulma-release
+no_trap
+a_trap "--logp mean with --reduction tokens divides by the tokens twice" labels.jsonl \
+    --objective sft --logp mean
+refused 64 "--labels: more train dpo does not read it" \
+    ./more doctor --model lm --train a.train.jsonl --objective dpo --labels binary
+
+it "doctor_shows_the_side_of_pairs_that_is_imitated"
+doctor a.train.jsonl --objective sft --rows 2
+grep 'the longer answer' out > want
+doctor a.train.jsonl --objective sft --sft_on rejected --rows 2
+lacks out '^    chosen .*"'
+grep 'the longer answer' out > have                    # the pairs are the same
+same have want
+for n in 1 2; do
+    {
+        tokens rejected a.train.jsonl $n
+        echo "$end"
+    } | sed 's/$/*/' > want
+    shown rejected $n > have
+    same have want
+done
+doctor a.train.jsonl --objective sft --sft_on rejected --max_length 16 --max_prompt_length 10 \
+    --over_length truncate
+holds out '^  line 1; .*; rejected: the last 2 of 7 are cut$'
+doctor a.train.jsonl --objective sft --sft_on both --rows 1
+[ "$(shown chosen 1 | grep -c '[*]$') $(shown rejected 1 | grep -c '[*]$')" = "10 8" ] ||
+    fault "both: $(cat out)"
+
+it "doctor_leaves_out_the_fold_that_training_leaves_out"
+for o in reward dpo sft; do
+    doctor a.train.jsonl --objective $o
+    rows=$(sed -n 's/^    one epoch is \([0-9]*\) rows.*/\1/p' out)
+    sum=0 sum_rows=0
+    for f in 0 1 2; do
+        doctor a.train.jsonl --objective $o --folds 3 --fold $f --eval a.train.jsonl
+        kept=$(sed -n 's/^    18 rows: \([0-9]*\) kept.*/\1/p' out | head -n 1)
+        holds out " 0 bad, $((18 - kept)) in fold $f$"
+        holds out "^trap: .*the prompt is trained on .*, as in $kept of 18 rows; "
+        sum=$((sum + kept))
+        sum_rows=$((sum_rows + $(sed -n 's/^    one epoch is \([0-9]*\) rows.*/\1/p' out)))
+    done
+    [ $sum = 36 ] || fault "$o: the folds leave $sum rows of 3 times 18"
+    [ $sum_rows = $((2 * rows)) ] || fault "$o: $sum_rows token rows, not twice $rows"
+done
+a_trap "no_prompt.jsonl: no rows outside fold 0 of 2; training stops there" no_prompt.jsonl \
+    --objective sft --folds 2 --fold 0
+
 it "doctor_shows_what_the_cut_leaves"
 doctor a.train.jsonl --max_length 18 --max_prompt_length 10
 prompt='the first [0-9]* of [0-9]* prompt tokens are cut'

@@ -50,6 +50,19 @@ works ./more eval $cut --model Mean=s-a+s-b Own=s-%s --eval a.test.jsonl b.test.
     --from x1.jsonl
 same out table
 
+it "a_line_that_eval_did_not_write_is_refused"
+pair=$(grep '"event":"pair"' e.jsonl | head -n 1)
+for change in 's/"model":"[^"]*"/"model":1/' 's/,"eval":"a"//' 's/"line":[0-9]*/"line":-1/' \
+    's/"group":"\([^"]*\)"/"group":1/' 's/"delta":[^,]*/"delta":"1"/' \
+    's/"chosen_chars":\([0-9]*\)/"chosen_chars":"\1"/' 's/"rejected_chars":[0-9]*/"x":1/'; do
+    {
+        cat e.jsonl
+        echo "$pair" | sed "$change"
+    } > bad.jsonl
+    refused 65 "bad.jsonl:$(wc -l < bad.jsonl): not a line that eval --out wrote" \
+        ./more eval --from bad.jsonl
+done
+
 it "the_folds_of_a_file_are_its_pairs_each_once"
 for f in 0 1 2; do
     works ./more eval $cut --model R=r --eval a.test.jsonl --folds 3 --fold $f --out fold.$f
