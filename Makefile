@@ -1,45 +1,106 @@
-# make        builds ./more            make run    trains and compares reward models on the shipped data (minutes)
-# make test   runs every test          make study  the full comparison, resumable (an hour)
-# make align  a judge and six policies, compared on test prompts (minutes)
+# make           builds ./more
+# make quick     tests what is computed and said, on small arrays and tiny models: under a minute
+# make test      every test: minutes; the last line is "N passed, N failed"
 #
+#     make test/bin/test_loss && test/bin/test_loss ece   one program, tests with `ece` in the name
+#     make && sh test/commands/sample.sh                  one part of the commands' tests
+#
+# make debug     builds ./more-debug for gdb, with address and undefined-behaviour sanitizers;
+#                make test/debug/test_loss builds a test like that
+# make seam      links the program with another implementation of kernels.h
+# make run       trains and compares reward models on the shipped data: minutes
+# make align     a judge and six policies, compared on test prompts: minutes
+# make study     the full comparison, resumable: an hour
+# make install   copies the program to PREFIX/bin (/usr/local) as PROGRAM (more).  `more` is also
+#                the name of a pager: `make install PROGRAM=morec` leaves that one alone
+# make clean     removes what make built
+#
+# Settings: CC, CFLAGS (-O2), JOBS: how many compilers and tests at a time (all cores).
 # What make does, `cc -O2 more.c -o more -lm` can do too, on one thread; the numbers are the same.
-CFLAGS ?= -O2
-LDLIBS  = -lm
+
+CFLAGS  ?= -O2
+PREFIX  ?= /usr/local
+PROGRAM ?= more
+JOBS    ?= $(shell getconf _NPROCESSORS_ONLN)
+LDLIBS   = -lm
+ifeq (,$(findstring -j,$(MAKEFLAGS)))
+MAKEFLAGS += -j$(JOBS)
+endif
 
 # OpenMP for the compilers that have it; the results do not depend on it
-ifneq (,$(shell printf 'int main(void){return 0;}' | $(CC) -fopenmp -x c - -o /dev/null 2>/dev/null && echo yes))
+HAS_OPENMP := $(shell printf 'int main(void){return 0;}' | \
+    $(CC) -fopenmp -x c - -o /dev/null 2>/dev/null && echo yes)
+ifeq (yes,$(HAS_OPENMP))
 OPENMP ?= -fopenmp
 endif
 
 COMPILE = $(CC) -std=c11 $(CFLAGS) -Wall -Wextra $(OPENMP)
-# the compiler notes what a target includes; it is read back below
-NOTE    = -MMD -MP -MT $@ -MF $@.d
+DEBUG   = -Og -g -DMORE_DEBUG -fsanitize=address,undefined -fno-sanitize-recover=undefined
+# the compiler notes in test/bin what a target includes; it is read back below
+NOTE    = -MMD -MP -MT $@ -MF test/bin/$(subst /,-,$@).d
 
-# The program and the tests are one unit each, linked with the layers, which are compiled once.
+# The program and most tests are one unit each, linked with the layers, which are compiled once.
 LINKED = -DMORE_LINK_KERNELS
+KERNELS = test/bin/kernels.o
+
+more: more.c $(KERNELS)
+	$(COMPILE) $(NOTE) $(LINKED) more.c $(KERNELS) -o $@ $(LDLIBS)
+
+$(KERNELS): kernels.c | test/bin
+	$(COMPILE) $(NOTE) -DMORE_OBJECT -c kernels.c -o $@
+
 # These tests look into the layers and compile them themselves.
 WHOLE  = $(addprefix test/bin/test_,amx bench check grad kernels matmul)
 TESTS  = $(patsubst test/%.c,test/bin/%,$(wildcard test/test_*.c))
-# the commands' tests, ./more from end to end
-COMMANDS = $(filter-out %/lib.sh,$(wildcard test/commands/*.sh))
+# The others compile in a moment without optimisation: what takes time is in the layers.
+TEST_CFLAGS ?= -O0 -g
 
-more: more.c kernels.o
-	$(COMPILE) $(NOTE) $(LINKED) more.c kernels.o -o $@ $(LDLIBS)
-
-kernels.o: kernels.c
-	$(COMPILE) $(NOTE) -DMORE_OBJECT -c kernels.c -o $@
-
-$(filter-out $(WHOLE),$(TESTS)): test/bin/%: test/%.c kernels.o
-	@mkdir -p test/bin
-	$(COMPILE) $(NOTE) $(LINKED) $< kernels.o -o $@ $(LDLIBS)
-
-$(WHOLE): test/bin/%: test/%.c
-	@mkdir -p test/bin
+$(WHOLE): test/bin/%: test/%.c | test/bin
 	$(COMPILE) $(NOTE) $< -o $@ $(LDLIBS)
 
--include $(wildcard *.d test/bin/*.d)
+$(filter-out $(WHOLE),$(TESTS)): test/bin/%: test/%.c $(KERNELS)
+	$(COMPILE) $(TEST_CFLAGS) $(NOTE) $(LINKED) $< $(KERNELS) -o $@ $(LDLIBS)
 
-.PHONY: run align study test seam clean
+more-debug: more.c | test/bin
+	$(COMPILE) $(DEBUG) $(NOTE) $< -o $@ $(LDLIBS)
+
+test/debug/%: test/%.c | test/bin test/debug
+	$(COMPILE) $(DEBUG) $(NOTE) $< -o $@ $(LDLIBS)
+
+test/bin test/debug:
+	mkdir -p $@
+
+-include $(wildcard test/bin/*.d)
+
+.PHONY: help quick test debug seam run align study install clean
+help:
+	@sed '/^$$/q; s/^# \{0,1\}//' Makefile
+
+# The commands' tests are files of test/commands; the slowest tests come first.
+COMMANDS = $(filter-out %/lib.sh,$(wildcard test/commands/*.sh))
+SLOW     = $(wildcard test/commands/bits.sh test/commands/bench.sh test/commands/three_edits.sh)
+test: more $(TESTS)
+	@JOBS=$(JOBS) sh test/run.sh $(WHOLE) $(SLOW) $(filter-out $(WHOLE),$(TESTS)) \
+	    $(filter-out $(SLOW),$(COMMANDS))
+
+QUICK_TESTS    = $(addprefix test/bin/test_,json common loss metrics dataset policy train)
+QUICK_COMMANDS = $(addprefix test/commands/,options.sh usage.sh train.sh policy.sh eval.sh score.sh)
+quick: more $(QUICK_TESTS)
+	@JOBS=$(JOBS) sh test/run.sh $(QUICK_TESTS) $(QUICK_COMMANDS)
+
+debug: more-debug
+
+# kernels.h is all that the program needs of the layers: it links with a stub that has just these
+# functions, and with kernels.c compiled by itself as other hardware's file would be.
+seam: $(KERNELS)
+	$(COMPILE) -DMORE_OBJECT -c test/kernels_stub.c -o test/bin/kernels_stub.o
+	$(COMPILE) -DMORE_CUDA -c more.c -o test/bin/more_seam.o
+	$(CC) $(CFLAGS) $(OPENMP) test/bin/more_seam.o test/bin/kernels_stub.o -o test/bin/more_stub \
+	    $(LDLIBS)
+	$(CC) $(CFLAGS) $(OPENMP) test/bin/more_seam.o $(KERNELS) -o test/bin/more_seam $(LDLIBS)
+	test/bin/more_stub selftest 2>&1 | grep 'has no layers'
+	test/bin/more_seam selftest
+
 run: more
 	sh scripts/run.sh
 
@@ -49,19 +110,9 @@ align: more
 study: more
 	sh scripts/study.sh $(MORE_DATA)
 
-test: more $(TESTS)
-	sh test/run.sh $(TESTS) $(COMMANDS)
-
-# kernels.h is all that the program needs of the layers: it links with a stub that has just these functions,
-# and with kernels.c compiled by itself as other hardware's file would be
-seam: kernels.o
-	@mkdir -p test/bin
-	$(COMPILE) -DMORE_OBJECT -c test/kernels_stub.c -o test/bin/kernels_stub.o
-	$(COMPILE) -DMORE_CUDA -c more.c -o test/bin/more_seam.o
-	$(CC) $(OPENMP) test/bin/more_seam.o test/bin/kernels_stub.o -o test/bin/more_stub $(LDLIBS)
-	$(CC) $(OPENMP) test/bin/more_seam.o kernels.o -o test/bin/more_seam $(LDLIBS)
-	test/bin/more_stub selftest 2>&1 | grep 'has no layers'
-	test/bin/more_seam selftest
+install: more
+	mkdir -p $(DESTDIR)$(PREFIX)/bin
+	cp more $(DESTDIR)$(PREFIX)/bin/$(PROGRAM)
 
 clean:
-	rm -rf more test/bin *.o *.d
+	rm -rf more more-debug test/bin test/debug

@@ -7,10 +7,10 @@
 #ifndef COMMON_H
 #define COMMON_H
 
-// a*b + c is two roundings; loops are vectorised, except with -O0 and -Og, which are for debuggers
+// a*b + c is two roundings; loops are vectorised, except for debuggers: with -O0 and -DMORE_DEBUG
 #if defined __clang__
 #pragma STDC FP_CONTRACT OFF
-#elif defined __GNUC__ && defined __OPTIMIZE__ && !defined __OPTIMIZE_DEBUG__
+#elif defined __GNUC__ && defined __OPTIMIZE__ && !defined MORE_DEBUG
 #pragma GCC optimize("O3", "fp-contract=off", "no-math-errno", "no-trapping-math")
 #elif defined __GNUC__
 #pragma GCC optimize("fp-contract=off", "no-math-errno", "no-trapping-math")
