@@ -12,7 +12,8 @@
 
 typedef struct {                            // held-out numbers of a policy on one file
     int n, good, prompts;                   // texts; good ones among them; different prompts
-    double perplexity, item_perplexity;     // over all tokens of good texts; mean of each text's own
+    double perplexity;                      // over all tokens of good texts
+    double item_perplexity;                 // mean over the texts
     double auc;                             // of points: of their implicit rewards; -1: not defined
     Interval auc_95;                        // by bootstrap over prompts
 } Held;
@@ -27,8 +28,8 @@ int    evaluate_texts(Model *m, int eos, const Dataset *d, double *value);
 int    evaluate_lm(Model *m, const Tokenizer *t, const Dataset *d, double *bits_per_byte);
 int    scored_tokens(const Dataset *d, const Record *r, int k);
 float  logp_as_asked(double sum, int tokens);
-void   implicit_rewards(double *reward, const Dataset *d, const double *logp, const double *ref_logp,
-                        double beta);
+void   implicit_rewards(double *reward, const Dataset *d, const double *logp,
+                        const double *ref_logp, double beta);
 
 // what they say
 double mean_score(const Dataset *d);
@@ -37,7 +38,7 @@ int    held_out(Held *x, const Dataset *d, const double *logp, const double *rew
 void   held_print(FILE *f, const char *name, const Dataset *d, const Held *x);
 void   held_write(FILE *f, const char *prefix, const Held *x);
 
-// ---------------------------------------------------------------------------------- rows held out
+// -------------------------------------------------------------------------------- rows held out
 
 // Is this record in the fold that --fold names? Decided by its prompt, so that no prompt is on
 // both sides.
@@ -57,11 +58,11 @@ int dataset_keep_fold(Dataset *d, int inside) {
     }
     d->num_records = kept;
     if (kept) return 0;
-    return fail(EX_DATAERR, "%s: no rows %s fold %d of %d", d->path, inside ? "in" : "outside", opt.fold,
-                opt.folds);
+    return fail(EX_DATAERR, "%s: no rows %s fold %d of %d", d->path, inside ? "in" : "outside",
+                opt.fold, opt.folds);
 }
 
-// ---------------------------------------------------------------------------------- values of texts
+// ------------------------------------------------------------------------------ values of texts
 
 // sum(B): each text's log-probability, from its token rows' logp(T), ascending.
 void text_sums(double *sum, const Batch *b, const float *logp) {
@@ -102,8 +103,9 @@ int evaluate_texts(Model *m, int eos, const Dataset *d, double *value) {
         end = pack_records(&pack, d, i, pooling, eos);
         if (!end) goto done;
         Batch b = pack_batch(&pack);
+        const size_t values = (size_t)(b.T > b.B ? b.T : b.B);
         if (model_reserve(m, b.T, b.B) < 0) goto done;
-        if (reserve(&out, &out_capacity, (size_t)(b.T > b.B ? b.T : b.B), sizeof *out) < 0) goto done;
+        if (reserve(&out, &out_capacity, values, sizeof *out) < 0) goto done;
         if (reserve(&sum, &sum_capacity, (size_t)b.B, sizeof *sum) < 0) goto done;
 
         // a number for each text of the micro-batch
@@ -159,7 +161,8 @@ static int count_bytes(size_t *bytes, const Tokenizer *t, const Dataset *d) {
         if (r->count) span[1] = d->answer[r->first].tokens;
         for (int k = 0; k < 2; k++) {
             text.len = 0;
-            if (tokenizer_decode(t, d->token + span[k].start, (size_t)span[k].len, &text) < 0) goto done;
+            const int *token = d->token + span[k].start;
+            if (tokenizer_decode(t, token, (size_t)span[k].len, &text) < 0) goto done;
             *bytes += text.len;
         }
     }
@@ -224,7 +227,7 @@ void implicit_rewards(double *reward, const Dataset *d, const double *logp, cons
     }
 }
 
-// ---------------------------------------------------------------------------------- what they say
+// -------------------------------------------------------------------------------- what they say
 
 // The mean score of the records' first answers.
 double mean_score(const Dataset *d) {
@@ -291,8 +294,8 @@ done:
 void held_print(FILE *f, const char *name, const Dataset *d, const Held *x) {
     fprintf(f, "%s: ", name);
     if (d->kind == DATA_POINT && x->auc >= 0) {
-        fprintf(f, "AUC %.4f (95 %% %.4f .. %.4f, %d prompts) of %d good texts above %d others  ", x->auc,
-                x->auc_95.low, x->auc_95.high, x->prompts, x->good, x->n - x->good);
+        fprintf(f, "AUC %.4f (95 %% %.4f .. %.4f, %d prompts) of %d good texts above %d others  ",
+                x->auc, x->auc_95.low, x->auc_95.high, x->prompts, x->good, x->n - x->good);
     }
     const char *whose = "good";
     if (d->kind == DATA_COMPLETION) whose = "the";
@@ -307,12 +310,12 @@ void held_print(FILE *f, const char *name, const Dataset *d, const Held *x) {
 // The same as members of a JSON object that is open; their names begin with the prefix.
 void held_write(FILE *f, const char *prefix, const Held *x) {
     if (x->auc >= 0) {
-        fprintf(f, ",\"%sauc\":%.9g,\"%sauc_95\":[%.9g,%.9g]", prefix, x->auc, prefix, x->auc_95.low,
-                x->auc_95.high);
+        fprintf(f, ",\"%sauc\":%.9g,\"%sauc_95\":[%.9g,%.9g]", prefix, x->auc, prefix,
+                x->auc_95.low, x->auc_95.high);
     }
     if (x->good) {
-        fprintf(f, ",\"%sperplexity\":%.9g,\"%sitem_perplexity\":%.9g", prefix, x->perplexity, prefix,
-                x->item_perplexity);
+        fprintf(f, ",\"%sperplexity\":%.9g,\"%sitem_perplexity\":%.9g", prefix, x->perplexity,
+                prefix, x->item_perplexity);
     }
 }
 #endif

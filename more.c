@@ -1,4 +1,5 @@
-/* more.c - language models, reward models, MORE and policies from scratch, in plain C: the commands.
+/* more.c - language models, reward models, MORE and policies from scratch, in plain C: the
+ * commands.
  *
  *     cc -O2 more.c -o more -lm
  *
@@ -19,13 +20,13 @@ static int command_doctor(void);
 static int command_gradcheck(void);
 static int command_bench(void);
 
-// ------------------------------------------------------------------------------------ the commands
+// --------------------------------------------------------------------------------- the commands
 
 #define ALWAYS "threads quiet help "
 #define ROWS   "template prompt_key chosen_key rejected_key max_prompt_length "
 #define TEXTS  ROWS "max_length over_length micro_batch_tokens precision "
-#define WRITE  ROWS "prompts temperature top_k top_p min_p repetition_penalty max_new_tokens stop " \
-               "batch seed precision "
+#define WRITE  ROWS "prompts temperature top_k top_p min_p repetition_penalty max_new_tokens " \
+               "stop batch seed precision "
 #define JUDGE  "judge judge_max_length judge_max_prompt_length micro_batch_tokens max_length out " \
                "folds fold "
 #define DOCTOR_OWN "objective rows"
@@ -85,7 +86,7 @@ static const Command commands[] = {
 };
 enum { NUM_COMMANDS = sizeof commands / sizeof *commands };
 
-// --------------------------------------------------------------------------------- small commands
+// ------------------------------------------------------------------------------- small commands
 
 static int command_bench(void) {
     Tokenizer t = {0};
@@ -137,7 +138,7 @@ static int command_gradcheck(void) {
     return gradcheck_report(&c);
 }
 
-// -------------------------------------------------------------------------------------------- main
+// ----------------------------------------------------------------------------------------- main
 
 static void print_command(const Command *c) {
     printf("    more %-9s%-14s %s\n", c->name, c->object ? c->object : "", c->help);
@@ -154,8 +155,8 @@ static void print_commands(void) {
     printf("more - reward models and policies from preferences, in plain C\n\n");
     print_objectives();
     for (int i = 0; i < NUM_COMMANDS; i++) print_command(&commands[i]);
-    printf("\nmore COMMAND --help lists a command's options.  MORE_ISA=scalar|neon|avx2|avx512|"
-           "avx512_bf16|amx\nforces an instruction set.  more --version says which more this is.\n");
+    printf("\nmore COMMAND --help lists a command's options.  "
+           "MORE_ISA=scalar|neon|avx2|avx512|avx512_bf16|amx\nforces an instruction set.\n");
 }
 
 static void print_trainable(void) {

@@ -15,14 +15,16 @@ const Objective *objective_find(const char *name);
 int objective_takes(const Objective *o, const Dataset *d, DataUse use);
 int fail_kind(const Dataset *d, const char *what);
 
-// --------------------------------------------------------------------------------------- trainers
+// ------------------------------------------------------------------------------------- trainers
 
 // Options that several of them read.  "name=value": with this default instead of the table's.
 #define TRAINING \
-    "model train eval out tokenizer dtype num_train_epochs max_steps micro_batch_tokens recompute " \
-    "max_length max_prompt_length over_length learning_rate weight_decay adam_beta1 adam_beta2 " \
-    "adam_epsilon max_grad_norm warmup_ratio lr_scheduler_type logging_steps eval_steps " \
-    "save_steps seed template prompt_key chosen_key rejected_key precision threads quiet help "
+    "model train eval out tokenizer dtype "                                              \
+    "template prompt_key chosen_key rejected_key max_length max_prompt_length over_length " \
+    "num_train_epochs max_steps micro_batch_tokens recompute "                           \
+    "learning_rate lr_scheduler_type warmup_ratio max_grad_norm weight_decay "           \
+    "adam_beta1 adam_beta2 adam_epsilon logging_steps eval_steps save_steps "            \
+    "seed precision threads quiet help "
 #define OF_POINTS "reduction labels score_scale "
 #define OF_REFERENCE "beta reference_cache "
 
@@ -58,7 +60,7 @@ static const Trainer policies = {
     .finish = policy_finish,
 };
 
-// -------------------------------------------------------------------------------------- the table
+// ------------------------------------------------------------------------------------ the table
 
 static const Objective objectives[] = {
     {

@@ -22,7 +22,7 @@ typedef struct {
     unsigned char demo;                         // to be imitated
     float label;                                // true 1, false 0, or a score
     double ref_sum;                             // log pi_ref, summed over the tokens
-    float ref_logp;                             // the same as --logp wants it; 0 without a reference
+    float ref_logp;                             // as --logp wants it; 0 without a reference
 } Response;
 
 // Sums over the texts of a step; [0]: of those that are not good, [1]: of the good ones.
@@ -44,7 +44,7 @@ typedef struct PolicyRun {
     float dlogp[2 * MAX_PAIRS];
     double sum[2 * MAX_PAIRS];                  // log pi, summed over the tokens
     StepSums sums;                              // of the running step
-    double (*history)[2];                       // of each step: mean log-ratio of good texts, of others
+    double (*history)[2];                       // of each step: mean log-ratio of good and others
     size_t steps, history_capacity;
 } PolicyRun;
 
@@ -63,7 +63,7 @@ void policy_finish(const Run *run);
 int  policy_data(Run *run);
 int  score_is_label(float score);
 
-// ------------------------------------------------------------------------------- the trainer's part
+// --------------------------------------------------------------------------- the trainer's part
 
 int policy_open(Run *run) {
     run->policy = allocate(1, sizeof *run->policy);
@@ -82,7 +82,7 @@ void policy_close(Run *run) {
     run->policy = NULL;
 }
 
-// ----------------------------------------------------------------------------------------- the data
+// ------------------------------------------------------------------------------------- the data
 
 int score_is_label(float score) { return score == 0 || score == 1; }
 
@@ -275,7 +275,7 @@ int policy_plan(Run *run) {
     return plan_epochs(run, 0, 0, opt.epochs, (size_t)opt.per_step_rows, &held);
 }
 
-// ---------------------------------------------------------------------------- texts of a micro-batch
+// ----------------------------------------------------------------------- texts of a micro-batch
 
 // Answer k of an item's record.
 static Response response_of(const Run *run, const Item *item, int k) {
@@ -390,7 +390,7 @@ static void count_texts(PolicyRun *p, int texts, int pairs, double scale) {
     }
 }
 
-// ----------------------------------------------------------------------------------------- the step
+// ------------------------------------------------------------------------------------- the step
 
 // logp and ref_logp (end - at) of the mismatched answers to the items' prompts, from forwards
 // alone.
@@ -421,7 +421,8 @@ static int mismatched_logps(Run *run, size_t at, size_t end, float *logp, float 
 // the mismatched sets.  0, or -1 after fail().
 static int mismatched_kl(Run *run, size_t at, size_t end, double *kl) {
     const int shift = run->num_train + run->num_then + run->num_eval;
-    float *logp = allocate(end - at, sizeof *logp), *ref_logp = allocate(end - at, sizeof *ref_logp);
+    float *logp = allocate(end - at, sizeof *logp);
+    float *ref_logp = allocate(end - at, sizeof *ref_logp);
     int status = -1;
     if (logp && ref_logp) {
         for (size_t i = at; i < end; i++) run->item[i].set += shift;
@@ -480,7 +481,7 @@ int policy_step(Run *run, size_t at, size_t end, double *loss) {
     return 0;
 }
 
-// ------------------------------------------------------------------------------- before the first step
+// ------------------------------------------------------------------------ before the first step
 
 /* Before the first step the policy is the reference: the first micro-batch must have the same
  * log-probabilities, to the last bit, in the company that it has in training.  0, or -1 after
@@ -536,7 +537,7 @@ int policy_start(Run *run) {
     return check_start(run, path, from_file);
 }
 
-// ----------------------------------------------------------------------------------- what is reported
+// ----------------------------------------------------------------------------- what is reported
 
 // The two classes of points, TRL's names; where labels are scores, demonstrations and the rest.
 static const char *class_name(const PolicyRun *p, int good) {
@@ -605,11 +606,15 @@ void policy_finish(const Run *run) {
         }
     }
     if (last[0] >= first[0]) return;
-    fprintf(stderr, "chosen answers became less likely: their mean log-probability%s went from "
-            "%.3f in the\nfirst tenth of the steps to %.3f in the last, that of rejected ones from "
-            "%.3f to %.3f.  The\nloss asks for the difference alone: both may fall.  Where chosen "
-            "answers are to stay likely: a\nlower --learning_rate, a higher --beta, fewer steps, or "
-            "orpo or ulma, which imitate them.\n",
+    fprintf(stderr,
+            "chosen answers became less likely: their mean log-probability%s went from %.3f in "
+            "the\n"
+            "first tenth of the steps to %.3f in the last, that of rejected ones from %.3f to "
+            "%.3f.  The\n"
+            "loss asks for the difference alone: both may fall.  Where chosen answers are to stay "
+            "likely: a\n"
+            "lower --learning_rate, a higher --beta, fewer steps, or orpo or ulma, which imitate "
+            "them.\n",
             o->reference ? " against the reference" : "", first[0], last[0], first[1], last[1]);
 }
 

@@ -24,7 +24,7 @@ static int reference_files(const Run *run) {
     return run->num_train + run->num_then + run->num_eval + run->num_mismatched;
 }
 
-// ------------------------------------------------------------------------------------------ the key
+// -------------------------------------------------------------------------------------- the key
 
 // The weights, in pieces.  0, or -1 after fail().
 static int hash_weights(Sha256 *s, const Model *m) {
@@ -81,7 +81,7 @@ done:
     return result;
 }
 
-// ----------------------------------------------------------------------------------------- the file
+// ------------------------------------------------------------------------------------- the file
 
 static size_t count_references(const Run *run) {
     size_t n = 0;

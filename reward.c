@@ -40,7 +40,7 @@ void reward_show(const Run *run, FILE *f);
 void sampler_fill(uint32_t *index, const uint32_t *size, int K, uint32_t N, uint64_t seed,
                   uint64_t epoch);
 
-// ------------------------------------------------------------------------------ the trainer's part
+// --------------------------------------------------------------------------- the trainer's part
 
 int reward_open(Run *run) {
     const size_t gradients = (size_t)run->num_train * (size_t)run->model.config.channels;
@@ -62,7 +62,7 @@ void reward_close(Run *run) {
     run->reward = NULL;
 }
 
-// ---------------------------------------------------------------------------------------- the plan
+// ------------------------------------------------------------------------------------- the plan
 
 // `count` of 0..n-1 without replacement, each subset equally likely (reservoir, Vitter 1985).
 static void sample_without_replacement(uint32_t *out, uint32_t count, uint32_t n, uint64_t key) {
@@ -190,7 +190,7 @@ done:
     return result;
 }
 
-// --------------------------------------------------------------------------------------- the step
+// ------------------------------------------------------------------------------------- the step
 
 // Packs the micro-batch of pairs that starts at item `at` and runs it forward: rewards to
 // run->value, what the head read to pooled.  Returns its end, or 0 after fail().
@@ -378,7 +378,7 @@ int reward_step(Run *run, size_t at, size_t end, double *loss) {
     }
 }
 
-// ------------------------------------------------------------------------------- what is reported
+// ----------------------------------------------------------------------------- what is reported
 
 int reward_evaluate(Run *run, const Dataset *d, int step) {
     double *reward = allocate(d->num_answers, sizeof *reward);

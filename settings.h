@@ -45,9 +45,9 @@ typedef struct {
     // the objective
     int more_mode, normalize;                                   // MORE's weights
     double alpha;
-    int logp, reduction, compat;                                // a policy's log-probabilities and mean
-    double beta, label_smoothing, simpo_gamma, log_z;           // ORPO's lambda is `beta`
-    double desirable_weight, undesirable_weight;
+    int logp, reduction, compat;
+    double beta;                                                // ORPO's lambda too
+    double label_smoothing, simpo_gamma, log_z, desirable_weight, undesirable_weight;
 
     // the plan and the optimiser
     double epochs;

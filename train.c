@@ -123,7 +123,7 @@ double now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-// --------------------------------------------------------------------------------------- the plan
+// ------------------------------------------------------------------------------------- the plan
 
 // Adds an item.  0, or -1 after fail().
 int plan_item(Run *run, Item item) {
@@ -211,7 +211,7 @@ int plan_documents(Run *run) {
     return plan_windows(run, train_files, files, &rows);
 }
 
-// -------------------------------------------------------------------------- a step's micro-batches
+// ----------------------------------------------------------------------- a step's micro-batches
 
 // Token rows of the unit that starts at item `at`.
 static int unit_rows(const Run *run, size_t at) {
@@ -301,7 +301,7 @@ int lm_step(Run *run, size_t at, size_t end, double *loss) {
     return 0;
 }
 
-// ------------------------------------------------------------------------------------- evaluation
+// ----------------------------------------------------------------------------------- evaluation
 
 // Bits per byte of the documents of d, printed and logged.  0, or -1 after fail().
 int lm_evaluate(Run *run, const Dataset *d, int step) {
@@ -351,7 +351,7 @@ static int evaluate_all(Run *run, int step) {
     return 0;
 }
 
-// ---------------------------------------------------------------------------------------- the log
+// -------------------------------------------------------------------------------------- the log
 
 typedef struct {                                    // where the loop is
     int step, steps;                                // from 1 in what is printed
@@ -399,7 +399,7 @@ static void show_step(const Run *run, const Progress *p) {
             floor(left / 60), floor(fmod(left, 60)), memory_gib(), terminal && !last ? "" : "\n");
 }
 
-// --------------------------------------------------------------------------------------- the loop
+// ------------------------------------------------------------------------------------- the loop
 
 // The factor of the learning rate at step s (from 0) of n: a warm-up to 1, then down to 0.
 static double schedule(int s, int n) {

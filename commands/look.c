@@ -6,7 +6,7 @@
 int command_tokenize(void);
 int command_inspect(void);
 
-// ------------------------------------------------------------------------------------------ tokens
+// --------------------------------------------------------------------------------------- tokens
 
 // --learn: a vocabulary from --train, to --out/tokenizer.json.
 static int learn_to_folder(void) {
@@ -69,7 +69,7 @@ done:
 
 int command_tokenize(void) { return opt.learn ? learn_to_folder() : show_tokens(); }
 
-// ----------------------------------------------------------------------------------------- folders
+// -------------------------------------------------------------------------------------- folders
 
 static void print_config(const Config *c, size_t num_params) {
     static const char *const activations[] = {

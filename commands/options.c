@@ -25,7 +25,7 @@ void options_defaults(const Command *c);
 void options_print(const Command *c);
 void options_print_header(const Command *c);
 
-// --------------------------------------------------------------------------------------- choices
+// -------------------------------------------------------------------------------------- choices
 
 static const char *const over_length_names[] = {
     [OVER_DROP] = "drop", [OVER_TRUNCATE] = "truncate", [OVER_RAISE] = "raise", NULL};
@@ -54,7 +54,7 @@ static const char *const sft_side_names[] = {
 static const char *const compat_names[] = {
     [COMPAT_NONE] = "none", [COMPAT_ULMA_RELEASE] = "ulma-release", [NUM_COMPATS] = NULL};
 
-// ------------------------------------------------------------------------------------- the table
+// ------------------------------------------------------------------------------------ the table
 
 typedef enum { INT, REAL, WORDS, LIST, FLAG, CHOICE } OptionKind;
 
@@ -286,7 +286,7 @@ static const struct { const char *other, *name; } aliases[] = {
 };
 enum { NUM_ALIASES = sizeof aliases / sizeof *aliases };
 
-// ------------------------------------------------------------------------------------- the lists
+// ------------------------------------------------------------------------------------ the lists
 
 typedef struct {
     char name[64], value[64];
@@ -348,7 +348,7 @@ Command command_of_objective(const Objective *o) {
                      .options = {o->trainer->options, o->options}};
 }
 
-// ------------------------------------------------------------------------------------- values
+// --------------------------------------------------------------------------------------- values
 
 static int option_given(const Option *o) { return opt.given[o - option_table]; }
 
@@ -447,7 +447,7 @@ static void print_value(FILE *f, const Option *o) {
     }
 }
 
-// ------------------------------------------------------------------------------------- help, header
+// --------------------------------------------------------------------------------- help, header
 
 static void print_option(const Option *o) {
     const int number = o->kind == INT || o->kind == REAL || o->kind == CHOICE;
@@ -499,7 +499,7 @@ void options_print_header(const Command *c) {
     if (column) fprintf(stderr, "\n");
 }
 
-// ------------------------------------------------------------------------------------- parser
+// --------------------------------------------------------------------------------------- parser
 
 // A choice that --compat means: set unless it is given; another one beside it is refused.
 static int imply_choice(const char *name, int value) {

@@ -1,12 +1,12 @@
-/* test_objectives.c - the table of objectives and the options of all commands, and whole trainings in
- * one process.  The program is included as it is; only its main has another name.  */
+/* test_objectives.c - the table of objectives and the options of all commands, and whole trainings
+ * in one process.  The program is included as it is; only its main has another name.  */
 #define main more_main
 #include "../more.c"
 #undef main
 #include "test.h"
 #include "losses.h"
 
-// ---------------------------------------------------------------------------------------- the table
+// ------------------------------------------------------------------------------------ the table
 
 static void test_every_objectives_loss_has_a_line_in_the_gradient_test(void) {
     for (int i = 0; i < NUM_OBJECTIVES; i++) {
@@ -36,7 +36,7 @@ static void test_every_objective_says_what_it_is(void) {
     CHECK(objective_find("frobnicate") == NULL);
 }
 
-// ---------------------------------------------------------------------------------------- the lists
+// ------------------------------------------------------------------------------------ the lists
 
 // Command number i: the objectives, then the others; 0 when there is none.
 static int command_at(Command *c, int i) {
@@ -118,7 +118,7 @@ static void test_doctor_has_the_defaults_and_options_of_the_objective(void) {
     CHECK(options_adopt(&dpo, &doctor, "objective") < 0 && strstr(error_text, "--sft_on"));
 }
 
-// --------------------------------------------------------------------------------- whole trainings
+// ------------------------------------------------------------------------------ whole trainings
 
 static void write_file(const char *path, const char *text) {
     if (file_write(path, text, strlen(text)) < 0) exit(1);

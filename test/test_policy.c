@@ -7,7 +7,7 @@ static int token[TOKENS];
 static Run run;
 static Item four[] = {{0, 0, 0}, {0, 1, 0}, {0, 2, 0}, {0, 3, 0}};
 
-// ----------------------------------------------------------------------------- a model, data, a run
+// ------------------------------------------------------------------------- a model, data, a run
 
 static Config small_neox(void) {
     return (Config){.family = FAMILY_NEOX, .vocab_size = V, .channels = 16, .num_layers = 2,
@@ -94,7 +94,7 @@ static Dataset pairs_of(int twins) {
                      .num_records = PAIRS_MADE, .answer = answer, .num_answers = 2 * PAIRS_MADE};
 }
 
-// ----------------------------------------------------------------------------------------- the tests
+// ------------------------------------------------------------------------------------ the tests
 
 // The log-probability of answer k of record i, computed alone; *tokens: how many rows are scored.
 static double alone(const Dataset *d, int i, int k, int *tokens) {
