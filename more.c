@@ -128,7 +128,7 @@ static int command_doctor(void) {
     const Command train = command_of_objective(objective);
     if (options_adopt(&train, &doctor, DOCTOR_OWN) < 0) return -1;
     const DataOptions adopted = data_options();
-    return doctor_report(dir, tokenizer, &adopted, name, objective);
+    return doctor_report(dir, tokenizer, &adopted, objective);
 }
 
 static int command_gradcheck(void) {

@@ -2,48 +2,54 @@
  * cut and dropped, labels, repeats, leaks, special tokens, memory and time; then the traps, in
  * which a run goes wrong without an error, and the warnings.
  *
- * Each file is read twice: whole, and as training cuts and keeps it.  What is shown of a row is
- * what batch.c packs.  Output is for people, 100 columns; a trap or a warning is one line,
- * FILE:LINE: what; what to do about it.                                                          */
+ *     load_all             each file twice: whole, and as training cuts it and settles its rows
+ *     examine_tokenizer    special tokens, of config.json and of the tokenizer
+ *     examine_file         a file's counts, lengths, labels, cuts and texts; its first rows
+ *     examine_across       rows that stand twice, prompts that are trained and evaluated on
+ *     estimate_costs       memory, and the time of one micro-batch
+ *
+ * What is shown of a row is what batch.c packs.  Output is for people, 100 columns; a trap or a
+ * warning is one line, FILE:LINE: what; what to do about it.                                     */
 #ifndef DOCTOR_C
 #define DOCTOR_C
 #include "../objectives.c"
 
-// What the first training file that has a row that can be read is for; NULL after fail().
+// The objective that the training files are for, by their kind.
 const char *doctor_objective(const char *tokenizer_file, const DataOptions *options);
 // The whole report on standard output.
 int doctor_report(const char *dir, const char *tokenizer_file, const DataOptions *options,
-                  const char *name, const Objective *objective);
+                  const Objective *objective);
 
 enum {
     SHOWN_BAD_ROWS = 5,           // of each file; the others are counted
-    WIDTH = 100, INDENT = 12,     // of a line of tokens; of where they begin
+    WIDTH = 100,                  // columns of a line of tokens
+    INDENT = 12,                  // the column in which tokens begin
     PIECE_TEXT = 512,             // room for a token's piece in quotes
-    ANSWER_NAME = 24,
+    ANSWER_NAME = 24,             // room for what answer_name writes
 };
 
 enum Special { BOS, EOS, PAD, NUM_SPECIALS };
 static const char *const special_name[NUM_SPECIALS] = {[BOS] = "bos", [EOS] = "eos", [PAD] = "pad"};
 
-// A token by its number, or -1, and its piece in quotes, "" where there is no such token.
 typedef struct {
-    int id;
-    char text[PIECE_TEXT];
+    int id;                       // -1: there is none
+    char text[PIECE_TEXT];        // its piece in quotes; "" where the tokenizer has no such token
 } Token;
 
 enum Sort { TRAP, WARNING, NUM_SORTS };
 static const char *const sort_name[NUM_SORTS] = {[TRAP] = "trap", [WARNING] = "warning"};
 
+// All traps, or all warnings.
 typedef struct {
     Buffer lines;
     int count;
 } Notes;
 
-// A row's prompt and answers, or its prompt alone, so that it is found again.
+// A data row, or its prompt, by what it says.
 typedef struct {
-    uint64_t hash;
-    int file;
-    double side;                  // the order of a pair, the label of a point
+    uint64_t hash;                // of prompt and answers, or of the prompt alone
+    int file;                     // Doctor.file[file]
+    double side;                  // which order a pair has, which label a point
     size_t line;
 } Key;
 
@@ -53,28 +59,29 @@ typedef struct {
 } Keys;
 
 typedef struct {
-    struct Doctor *doctor;        // for bad_row_found
+    struct Doctor *doctor;        // whose traps bad_row_found adds to
     const char *spec;
     int train;                    // 1: a file to train on, 0: to evaluate on
     Dataset whole;                // nothing cut
     Dataset seen;                 // as training cuts and keeps it
-    int wrong_kind;               // the objective does not take it
+    int wrong_kind;               // yes: the objective does not take it
     size_t in_fold;               // rows that training leaves out for --fold
 } File;
 
 typedef struct Doctor {
     const Objective *objective;
-    const char *name, *dir;       // of the objective; of the model
+    const char *dir;              // the model's folder
     Config config;
     Tokenizer tokenizer;
-    Token model[NUM_SPECIALS];    // what config.json says, and
-    Token own[NUM_SPECIALS];      // what the tokenizer says
-    int adds_bos;                 // other programs put one before a text
-    File *file;
+    Token model[NUM_SPECIALS];    // special tokens as config.json names them
+    Token own[NUM_SPECIALS];      // special tokens as the tokenizer names them
+    int adds_bos;                 // yes: other programs put a BOS before a text
+    File *file;                   // the files to train on, then those to evaluate on
     int num_files;
-    Keys rows, prompts;           // of all files; of what is trained on
+    Keys rows;                    // all rows of all files
+    Keys prompts;                 // of the rows that are trained on
     Notes notes[NUM_SORTS];
-    int failed;                   // a note found no memory
+    int failed;                   // yes: a note found no memory
 } Doctor;
 
 // Is a language model trained, on documents that are cut into windows?
@@ -343,14 +350,18 @@ static int show_all_lengths(const Dataset *whole) {
 static void examine_counts(Doctor *d, const File *f) {
     const Dataset *seen = &f->seen;
     const size_t rows = seen->rows + seen->bad, touched = seen->truncated + seen->dropped;
+
+    // what settle_rows left out: the fold, then rows that are not imitated; nothing if it stopped
     const size_t unused = seen->rows - seen->dropped - seen->tied - seen->num_records;
     const size_t in_fold = unused < f->in_fold ? unused : f->in_fold;
+
     printf("    %zu rows: %zu kept, of which %zu cut (%zu prompts, %zu answers);", rows,
            seen->num_records, seen->truncated, seen->cut_prompts, seen->cut_answers);
     printf(" left out: %zu too long, %zu ties, %zu bad", seen->dropped, seen->tied, seen->bad);
     if (in_fold) printf(", %zu in fold %d", in_fold, opt.fold);
     if (unused > in_fold) printf(", %zu with the label false", unused - in_fold);
     printf("\n");
+
     if (seen->bad > SHOWN_BAD_ROWS) {
         note(d, TRAP, seen->path, 0,
              "%zu more bad rows; repair or remove them",
@@ -496,11 +507,15 @@ static void find_faults(const Doctor *d, Faults *x, const int *token, int n, con
     const int added = d->adds_bos || training_adds_bos(d);
     if (begins_text && bos && bos + added > 1) found(&x->two_bos, line);
     if (!begins_text && bos) found(&x->later_bos, line);
+
+    // special tokens as strings, which encoding never looks for
     for (size_t at = 0; at < text->len; ) {
         const int id = tokenizer_special_at(t, text->data + at, text->len - at);
         if (id >= 0) found(&x->written[id], line);
         at += id < 0 ? 1 : tokenizer_piece_len(t, id);
     }
+
+    // special tokens that the text's own characters became
     for (int i = 0; i < n; i++) {
         for (int k = 0; k < NUM_SPECIALS; k++) {
             if (token[i] == d->model[k].id) found(&x->own[k], line);
@@ -508,6 +523,7 @@ static void find_faults(const Doctor *d, Faults *x, const int *token, int n, con
     }
 }
 
+// 0, or -1 after fail().
 static int find_all_faults(const Doctor *d, Faults *x, const Dataset *data) {
     Buffer text = {0};
     int result = -1;
@@ -615,7 +631,7 @@ static int keys_add(Keys *keys, Key key) {
     return 0;
 }
 
-// A row's prompt and answers, those of a pair in either order.
+// Of prompt and answers; a pair and its reverse have one hash and two sides.
 static Key row_key(const Dataset *data, const Record *r, int file) {
     const Answer *a = &data->answer[r->first];
     uint64_t hash = dataset_hash_tokens((uint64_t)data->kind, data, r->prompt);
@@ -682,7 +698,7 @@ static void note_repeats(Doctor *d, const Repeats *r, const Dataset *data) {
 
 // Sorted keys of the same row are neighbours.  repeats (num_files) is zero before.
 static void examine_repeats(Doctor *d, Repeats *repeats) {
-    Found shared = {0};
+    Found shared = {0};           // rows that stand in two training files
     int shared_file = 0;          // where the first of them stands
     for (size_t k = 1; k < d->rows.n; k++) {
         const Key *a = &d->rows.key[k-1], *b = &d->rows.key[k];
@@ -771,7 +787,8 @@ static int load_json(Json *json, const char *path) {
     return exists(path) && json_load(json, path) == 0;
 }
 
-// What other programs do with texts by this folder: put a BOS before them, apply a chat template.
+/* What other programs make of texts by this folder: do they put a BOS before them (d->adds_bos), do
+ * they apply a chat template?  0, or -1 after fail().                                            */
 static int read_habits(Doctor *d, const char *tokenizer_file, int *chat) {
     char settings[PATH_SIZE], template_[PATH_SIZE];
     Json json = {0};
@@ -885,6 +902,7 @@ static int examine_tokenizer(Doctor *d, const char *tokenizer_file) {
 
 // --------------------------------------------------------------------------------- memory and time
 
+// What model c takes with micro-batches of T token rows.
 static double gib(const Config *c, int T, Purpose purpose) {
     return (double)model_bytes(c, T, c->reward ? T : 1, purpose) / 1073741824.0;
 }
@@ -988,6 +1006,7 @@ typedef struct {
     double seconds, loss;
 } Timing;
 
+// 0, or -1 after fail().
 static int time_batch(const Doctor *d, Model *m, const Dataset *data, Timing *x) {
     Pack p = {0};
     float *dvalue = NULL, *value = NULL;
@@ -995,11 +1014,15 @@ static int time_batch(const Doctor *d, Model *m, const Dataset *data, Timing *x)
     if (pack_first(d, &p, data) < 0) goto done;
     const Batch b = pack_batch(&p);
     assert(b.B >= 0 && b.B <= b.T);
+
+    // room for gradients, activations and one number a token row
     m->recompute = opt.recompute;
-    if (model_init_training(m) < 0 || model_reserve(m, b.T, b.B ? b.B : 1) < 0) goto done;
+    if (model_init_training(m) < 0) goto done;
+    if (model_reserve(m, b.T, b.B ? b.B : 1) < 0) goto done;
     dvalue = allocate((size_t)b.T, sizeof *dvalue);
     value = allocate((size_t)b.T, sizeof *value);
     if (!dvalue || !value) goto done;
+
     const double start = now();
     result = d->objective->reward ? compute_pairs(m, &b, dvalue, value, &x->loss)
                                   : compute_tokens(m, &b, dvalue, value, &x->loss);
@@ -1046,6 +1069,7 @@ done:
     return result;
 }
 
+// Memory for several sizes of micro-batches; the time of one, where the model fits.
 static int estimate_costs(Doctor *d) {
     const Dataset *data = timed_file(d);
     Config c = d->config;
@@ -1070,18 +1094,21 @@ static int estimate_costs(Doctor *d) {
 
 // ------------------------------------------------------------------------------------- the command
 
+// Reads f->spec whole and cut.  A kind of data that the objective does not take is a trap.
 static int load_file(Doctor *d, File *f, const DataOptions *options) {
-    DataOptions cut = *options;
-    f->doctor = d;
-    if (of_documents(d)) cut.max_length = cut.max_prompt_length = 0;    // windows instead
+    DataOptions whole = *options, cut = *options;
+    whole.max_length = 0;
+    whole.max_prompt_length = 0;
+    whole.bad_row = bad_row_known;
+    if (of_documents(d)) {                                 // windows cut instead
+        cut.max_length = 0;
+        cut.max_prompt_length = 0;
+    }
     cut.bad_row = bad_row_found;
     cut.to = f;
-    DataOptions whole = cut;
-    whole.bad_row = bad_row_known;
-    whole.max_length = whole.max_prompt_length = 0;
+    f->doctor = d;
     if (dataset_load(&f->whole, f->spec, &d->tokenizer, &whole) < 0) return -1;
     if (dataset_load(&f->seen, f->spec, &d->tokenizer, &cut) < 0) return -1;
-
     for (size_t i = 0; f->train && i < f->seen.num_records; i++) {
         f->in_fold += (size_t)record_in_fold(&f->seen.record[i]);
     }
@@ -1090,7 +1117,8 @@ static int load_file(Doctor *d, File *f, const DataOptions *options) {
     if (objective_takes(d->objective, &f->seen, f->train ? FOR_TRAIN : FOR_EVAL) == 0) return 0;
     char why[sizeof error_text];
     snprintf(why, sizeof why, "%s", error_text);
-    fail(EX_DATAERR, "%.900s; for %s convert it, or choose another --objective", why, d->name);
+    fail(EX_DATAERR, "%.900s; for %s convert it, or choose another --objective", why,
+         d->objective->name);
     trap_error(d, "");
     f->wrong_kind = 1;
     return 0;
@@ -1139,6 +1167,7 @@ static const char *legend(const Objective *o, Pooling pooling) {
     return "^ the reward is read here, at the last token";
 }
 
+// The model's shape, its tokenizer, the files.  0, or -1 after fail().
 static int load_all(Doctor *d, const char *tokenizer_file, const DataOptions *options) {
     if (config_load(&d->config, d->dir) < 0) return -1;
     if (tokenizer_load(&d->tokenizer, tokenizer_file) < 0) return -1;
@@ -1148,12 +1177,14 @@ static int load_all(Doctor *d, const char *tokenizer_file, const DataOptions *op
         return fail(EX_USAGE, "--max_length %d: the model has %d positions", opt.max_length,
                     c->max_positions);
     }
+
     const int model[NUM_SPECIALS] = {[BOS] = c->bos, [EOS] = c->eos, [PAD] = c->pad};
     const int own[NUM_SPECIALS] = {[BOS] = t->bos, [EOS] = t->eos, [PAD] = t->pad};
     for (int k = 0; k < NUM_SPECIALS; k++) {
         d->model[k] = token_of(t, model[k]);
         d->own[k] = token_of(t, own[k]);
     }
+
     for (int i = 0; i < d->num_files; i++) {
         File *f = &d->file[i];
         f->train = i < opt.train.n;
@@ -1167,7 +1198,7 @@ static int diagnose(Doctor *d, const char *tokenizer_file, const DataOptions *op
     if (load_all(d, tokenizer_file, options) < 0) return -1;
     if (opt.pooling >= 0) d->config.pooling = (Pooling)opt.pooling;
     if (!d->objective->reward) d->config.pooling = POOL_LAST;     // the end is a target, not a row
-    printf("objective %s; in rows: id\"piece\", %s\n", d->name,
+    printf("objective %s; in rows: id\"piece\", %s\n", d->objective->name,
            legend(d->objective, d->config.pooling));
     if (examine_tokenizer(d, tokenizer_file) < 0) return -1;
     for (int i = 0; i < d->num_files; i++) {
@@ -1187,6 +1218,7 @@ static int refuse_standard_input(const List *files) {
     return 0;
 }
 
+// Its name, by the first training file that has a row that can be read; NULL after fail().
 const char *doctor_objective(const char *tokenizer_file, const DataOptions *options) {
     static const char *const by_kind[] = {
         [DATA_DOCUMENT] = "lm",
@@ -1217,8 +1249,8 @@ done:
 
 // 0, or -1 after fail(): with exit code 1 if there is a trap.
 int doctor_report(const char *dir, const char *tokenizer_file, const DataOptions *options,
-                  const char *name, const Objective *objective) {
-    Doctor d = {.dir = dir, .name = name, .objective = objective};
+                  const Objective *objective) {
+    Doctor d = {.dir = dir, .objective = objective};
     const Notes *traps = &d.notes[TRAP], *warnings = &d.notes[WARNING];
     if (refuse_standard_input(&opt.train) < 0 || refuse_standard_input(&opt.eval) < 0) return -1;
     d.num_files = opt.train.n + opt.eval.n;
