@@ -195,6 +195,7 @@ static const struct { const char *name; int role; } known_roles[] = {
     {.name = "gpt",       .role = ROLE_ASSISTANT},
 };
 
+// Does the template mark whose turn it is?
 static int has_markers(const Reader *r) {
     const char *template_ = r->options->template_;
     return !template_ || strcmp(template_, "none") != 0;
@@ -204,6 +205,7 @@ static const char *marker_of(const Reader *r, int role) {
     return has_markers(r) ? turn_marker[role] : "";
 }
 
+// The string v as it stands.
 static int render_string(Reader *r, int v, const char *key) {
     const Json *j = &r->json;
     if (json_type(j, v) != JSON_STRING) return row_fail(r, "\"%s\" must be a string", key);
@@ -217,6 +219,7 @@ static int render_turn(Reader *r, int role, int content, const char *key) {
     return render_string(r, content, key);
 }
 
+// Who speaks in a message: "role", or "from" as in ShareGPT.
 static int role_value(const Reader *r, int message) {
     const int role = value_of(r, message, "role");
     return role >= 0 ? role : value_of(r, message, "from");
@@ -262,6 +265,7 @@ static int render_messages(Reader *r, int list, int leave, int *first, int *last
     return 0;
 }
 
+// The system message of a row, if it has one that says something.
 static int render_system(Reader *r) {
     const int system = value_of(r, 0, "system");
     if (system < 0 || json_equal(&r->json, system, "")) return 0;
@@ -321,6 +325,7 @@ static enum DataKind classify(const RowKeys *k) {
     return has_label(k) ? DATA_POINT : DATA_COMPLETION;
 }
 
+// Is the message the assistant's?  ShareGPT calls it gpt.
 static int is_assistant(const Reader *r, int message) {
     const int role = role_value(r, message);
     return json_equal(&r->json, role, "assistant") || json_equal(&r->json, role, "gpt");
@@ -405,6 +410,7 @@ static int read_prompt(Reader *r, const RowKeys *k) {
     return 0;
 }
 
+// A list that begins with the assistant's message is the answer; another holds its prompt as well.
 static int form_of_answer(const Reader *r, int v) {
     if (json_type(&r->json, v) == JSON_OBJECT) return MESSAGE_ANSWER;
     if (json_type(&r->json, v) != JSON_ARRAY) return STRING_ANSWER;
@@ -586,6 +592,7 @@ static void split_prompt(Reader *r) {
 
 // ---------------------------------------------------------------------- one row to its normal form
 
+// Two numbers that every row may have; where they are absent 0 and 1.
 static int read_margin_and_weight(Reader *r) {
     const int margin = value_of(r, 0, "margin"), weight = value_of(r, 0, "weight");
     r->margin = 0;
@@ -611,6 +618,7 @@ static int check_keys_of_row(const Reader *r, const RowKeys *k) {
     return 0;
 }
 
+// What the kind of the row says are its answers, each with its score.
 static int read_answers_of_kind(Reader *r, const RowKeys *k) {
     float label = 0;
     switch (r->kind) {
@@ -687,6 +695,7 @@ static unsigned long long hash_text(const char *s, size_t n) {
     return hash;
 }
 
+// The same prompt has the same id in every file and shape.
 static unsigned long long prompt_id(const Reader *r) {
     const Passage *p = r->prompt.len || !r->n ? &r->prompt : &r->answer[0];
     return hash_text(r->rendered.data + p->start, p->len);
@@ -742,6 +751,7 @@ static int keep_row(Reader *r) {
         r->answer[1].score = r->answer[0].score;
     }
 
+    // room for the record and its answers, which are indexed by int
     if (d->num_answers > INT_MAX - MAX_ANSWERS) {
         return row_fail(r, "more than %d answers in one file", INT_MAX - MAX_ANSWERS);
     }
@@ -783,6 +793,7 @@ static int keep_row(Reader *r) {
         cut_answer = 1;
     }
 
+    // it stays
     d->record[d->num_records] = record;
     d->num_records = records;
     d->num_answers = answers;
@@ -794,6 +805,7 @@ static int keep_row(Reader *r) {
 
 // ------------------------------------------------------------------------------ the rows of a file
 
+// Goes on to the next character that is not white space, counting lines.
 static void skip_blank(Reader *r) {
     const Buffer *b = &r->d->contents;
     while (r->at < b->len && isspace((unsigned char)b->data[r->at])) {
@@ -866,6 +878,7 @@ static int next_element(Reader *r) {
     return 1;
 }
 
+// Parses the row, brings it to its normal form, keeps it.
 static int take_row(Reader *r) {
     Dataset *d = r->d;
     const char *row = d->contents.data + r->line_start;
@@ -968,6 +981,7 @@ static int read_contents(Dataset *d, const Buffer *rows) {
     return buffer_append(&d->contents, "", 0);
 }
 
+// The rows of the file, whatever way they are written.
 static int read_file(Reader *r) {
     Dataset *d = r->d;
     if (read_contents(d, r->options->rows) < 0) return -1;
@@ -1006,6 +1020,7 @@ static void rankings_of_two(Dataset *d) {
     d->num_answers = 2*kept;
 }
 
+// What the command line can ask for in vain.
 static int check_options(const DataOptions *o) {
     if (o->template_ && strcmp(o->template_, "plain") && strcmp(o->template_, "none")) {
         return fail(EX_USAGE, "--template %s: unknown; plain and none are known", o->template_);

@@ -172,6 +172,7 @@ static int is_printable(int byte) {
     return (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
 }
 
+// Both tables of the alphabet, as GPT-2's bytes_to_unicode makes them.
 static Alphabet byte_alphabet(void) {
     Alphabet a;
     int printable = 0, other = 0;
@@ -244,6 +245,7 @@ static int piece_equals(const Tokenizer *t, int id, const char *s, size_t n) {
     return tokenizer_piece_len(t, id) == n && !memcmp(tokenizer_piece(t, id), s, n);
 }
 
+// A multiplicative hash, a byte at a time; no file depends on it.
 static uint64_t hash_bytes(const char *s, size_t n) {
     uint64_t h = n;
     for (size_t i = 0; i < n; i++) {
@@ -555,6 +557,7 @@ static int encode_word(const Tokenizer *t, const char *s, size_t n, IdList *out)
     return append_ids(out, row, count);
 }
 
+// The last pass: cuts words and encodes each.
 static int encode_words(const Tokenizer *t, const char *s, size_t n, IdList *out) {
     size_t i = 0;
     while (i < n) {
@@ -568,6 +571,7 @@ static int encode_words(const Tokenizer *t, const char *s, size_t n, IdList *out
 // A text is cut at added tokens that are not "normalized", then at those that are, then in words.
 enum { PASS_RAW, PASS_NORMALIZED, PASS_WORDS };
 
+// Added tokens of this pass become ids; what stands between them is for the next pass.
 static int encode_pass(const Tokenizer *t, const char *s, size_t n, int pass, IdList *out) {
     if (pass == PASS_WORDS) return encode_words(t, s, n, out);
     const int any = pass == PASS_RAW ? t->has_raw : t->has_normalized;
@@ -712,6 +716,7 @@ static int pair_table_grow(Learner *l) {
     return 0;
 }
 
+// The word occurs once more.
 static int count_word(Learner *l, const char *s, size_t len) {
     if (word_table_grow(l) < 0) return -1;
     const uint64_t hash = hash_bytes(s, len);
@@ -1004,6 +1009,7 @@ typedef struct {                        // the pieces that a file names, by id
     size_t n;
 } NamedPieces;
 
+// The vocabulary uses each id once.
 static int collect_vocab(NamedPieces *p, const Json *j, const char *path) {
     const int vocab = json_get(j, json_get(j, 0, "model"), "vocab");
     for (int i = json_first(j, vocab); i >= 0; i = json_next(j, i)) {
@@ -1018,6 +1024,7 @@ static int collect_vocab(NamedPieces *p, const Json *j, const char *path) {
     return 0;
 }
 
+// One of added_tokens: {"id": 0, "content": "<|endoftext|>", "special": true, ...}
 static int collect_added_token(NamedPieces *p, const Json *j, int token, const char *path) {
     static const struct { const char *name; int flag; } options[] = {
         {.name = "special",     .flag = PIECE_SPECIAL},
@@ -1151,6 +1158,7 @@ static int read_merge(Tokenizer *t, const WrittenMerge *m, const Alphabet *alpha
     return 0;
 }
 
+// All merges, the one learnt first is the first.
 static int read_merges(Tokenizer *t, const Json *j, int merges, const char *path) {
     const Alphabet alphabet = byte_alphabet();
     Buffer bytes = {0};
