@@ -6,7 +6,11 @@
 #ifndef CHECKPOINT_C
 #define CHECKPOINT_C
 
+#include "../model.c"
 #include "config.c"
+#include "file.c"
+#include "json.c"
+#include "safetensors.c"
 
 // What checkpoint_load is to make of a folder
 enum {

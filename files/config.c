@@ -9,6 +9,8 @@
 #define CONFIG_C
 
 #include "../model.c"
+#include "file.c"
+#include "json.c"
 #include "safetensors.c"
 
 int config_load(Config *c, const char *dir);                        // reads config.json of a folder
@@ -23,18 +25,8 @@ int config_is_llama(const Config *c);                               // LLaMA and
 
 // One thing has several keys; the other keys are the same in all families that have them.
 typedef struct {
-    const char *channels, *num_layers, *num_heads, *hidden, *max_positions, *activation, *norm_eps;
+    const char *channels, *num_layers, *num_heads, *hidden, *max_positions, *activation;
 } ConfigKeys;
-
-static const ConfigKeys neox_keys = {
-    .channels      = "hidden_size",
-    .num_layers    = "num_hidden_layers",
-    .num_heads     = "num_attention_heads",
-    .hidden        = "intermediate_size",
-    .max_positions = "max_position_embeddings",
-    .activation    = "hidden_act",
-    .norm_eps      = "layer_norm_eps",
-};
 
 static const ConfigKeys gpt2_keys = {
     .channels      = "n_embd",
@@ -43,17 +35,15 @@ static const ConfigKeys gpt2_keys = {
     .hidden        = "n_inner",
     .max_positions = "n_positions",
     .activation    = "activation_function",
-    .norm_eps      = "layer_norm_epsilon",
 };
 
-static const ConfigKeys llama_keys = {
+static const ConfigKeys common_keys = {
     .channels      = "hidden_size",
     .num_layers    = "num_hidden_layers",
     .num_heads     = "num_attention_heads",
     .hidden        = "intermediate_size",
     .max_positions = "max_position_embeddings",
     .activation    = "hidden_act",
-    .norm_eps      = "rms_norm_eps",
 };
 
 typedef struct {
@@ -63,28 +53,34 @@ typedef struct {
     const char *prefix;                 // of tensors, unless the base model was saved alone
     const char *activation;             // the default
     const ConfigKeys *keys;
+    const char *norm_eps;               // the key
 } FamilyNames;
 
 static const FamilyNames families[] = {
     [FAMILY_NEOX] = {
         .model_type = "gpt_neox", .architecture = "GPTNeoX", .language_model = "ForCausalLM",
-        .prefix = "gpt_neox.", .activation = "gelu", .keys = &neox_keys,
+        .prefix = "gpt_neox.", .activation = "gelu",
+        .keys = &common_keys, .norm_eps = "layer_norm_eps",
     },
     [FAMILY_GPT2] = {
         .model_type = "gpt2", .architecture = "GPT2", .language_model = "LMHeadModel",
-        .prefix = "transformer.", .activation = "gelu_new", .keys = &gpt2_keys,
+        .prefix = "transformer.", .activation = "gelu_new",
+        .keys = &gpt2_keys, .norm_eps = "layer_norm_epsilon",
     },
     [FAMILY_LLAMA] = {
         .model_type = "llama", .architecture = "Llama", .language_model = "ForCausalLM",
-        .prefix = "model.", .activation = "silu", .keys = &llama_keys,
+        .prefix = "model.", .activation = "silu",
+        .keys = &common_keys, .norm_eps = "rms_norm_eps",
     },
     [FAMILY_QWEN2] = {
         .model_type = "qwen2", .architecture = "Qwen2", .language_model = "ForCausalLM",
-        .prefix = "model.", .activation = "silu", .keys = &llama_keys,
+        .prefix = "model.", .activation = "silu",
+        .keys = &common_keys, .norm_eps = "rms_norm_eps",
     },
     [FAMILY_QWEN3] = {
         .model_type = "qwen3", .architecture = "Qwen3", .language_model = "ForCausalLM",
-        .prefix = "model.", .activation = "silu", .keys = &llama_keys,
+        .prefix = "model.", .activation = "silu",
+        .keys = &common_keys, .norm_eps = "rms_norm_eps",
     },
 };
 _Static_assert(sizeof families / sizeof *families == NUM_FAMILIES, "a family without its names");
@@ -102,7 +98,7 @@ static const char *const activation_names[] = {
 int config_is_neox(const Config *c) { return c->family == FAMILY_NEOX; }
 int config_is_gpt2(const Config *c) { return c->family == FAMILY_GPT2; }
 
-// What shares RMS norms, a gated feed-forward layer, grouped heads and the names of llama_keys.
+// What has RMS norms, a gated feed-forward layer, and grouped heads.
 int config_is_llama(const Config *c) { return !config_is_neox(c) && !config_is_gpt2(c); }
 
 // ----------------------------------------------------------------------------------- reading a key
@@ -238,7 +234,7 @@ static void read_block(Fields *f, Config *c) {
     c->out_bias          = attention_bias || gpt2;
     c->mlp_bias          = !llama || (c->family == FAMILY_LLAMA && field_truth(f, "mlp_bias", 0));
     c->qk_norm           = c->family == FAMILY_QWEN3;
-    const char *eps = families[c->family].keys->norm_eps;
+    const char *eps = families[c->family].norm_eps;
     c->norm_eps = (float)field_number(f, 0, eps, 1e-30, 1, llama ? 1e-6 : 1e-5);
 }
 
@@ -455,10 +451,10 @@ static void put_sizes(ConfigWriter *w, const Config *c) {
 }
 
 static void put_block(ConfigWriter *w, const Config *c) {
-    const ConfigKeys *key = families[c->family].keys;
+    const FamilyNames *family = &families[c->family];
     char eps[40];
-    put_string(w, key->activation, activation_names[c->activation]);
-    put_plain(w, key->norm_eps, shortest(eps, (double)c->norm_eps, 1));
+    put_string(w, family->keys->activation, activation_names[c->activation]);
+    put_plain(w, family->norm_eps, shortest(eps, (double)c->norm_eps, 1));
 }
 
 // The part of a head that turns, such that read_rope's (int)(head_dim * share) is exact.

@@ -254,15 +254,20 @@ static int header_read(Shard *s, uint64_t *data, uint64_t *size) {
                     "%d, in a file of %" PRIu64 " bytes: truncated, or not safetensors", s->path, n,
                     JSON_FILE_MAX, *size);
     }
+    int result = -1;
     char *text = allocate((size_t)n, 1);
     if (!text) return -1;
-    int result = file_read_at(s->fd, s->path, text, (size_t)n, 8);
-    if (result == 0) result = json_parse(&s->header, text, (size_t)n, s->path);
-    free(text);
-    if (result < 0) return -1;
+    if (file_read_at(s->fd, s->path, text, (size_t)n, 8) < 0) goto done;
+    if (json_parse(&s->header, text, (size_t)n, s->path) < 0) goto done;
+    if (json_type(&s->header, 0) != JSON_OBJECT) {
+        fail(EX_DATAERR, "%s: the header is not a JSON object", s->path);
+        goto done;
+    }
     *data = 8 + n;
-    if (json_type(&s->header, 0) == JSON_OBJECT) return 0;
-    return fail(EX_DATAERR, "%s: the header is not a JSON object", s->path);
+    result = 0;
+done:
+    free(text);
+    return result;
 }
 
 static int compare_offsets(const void *a, const void *b) {
@@ -353,8 +358,11 @@ int weights_open(Weights *w, const char *dir) {
         return fail(EX_NOINPUT, "%s: no model.safetensors here; weights in another format must be "
                     "saved again with save_pretrained", dir);
     }
-    int result = json_load(&j, path);
-    if (result == 0) result = index_open(w, dir, &j, path);
+    int result = -1;
+    if (json_load(&j, path) < 0) goto done;
+    if (index_open(w, dir, &j, path) < 0) goto done;
+    result = 0;
+done:
     json_free(&j);
     return result;
 }

@@ -255,7 +255,7 @@ static void test_every_family_has_its_names_and_a_model_among_these(void) {
         for (int i = 0; i < TINY; i++) here += tiny[i].family == (Family)f;
         CHECK(here > 0);
         CHECK(n->model_type && n->architecture && n->language_model && n->prefix && n->activation);
-        CHECK(n->keys);
+        CHECK(n->keys && n->norm_eps);
     }
 }
 
@@ -455,7 +455,7 @@ static int holds_all(const char *dir, const char *like, const char *ending) {
     return 1;
 }
 
-static int loads(const char *dir) {
+static int folder_loads(const char *dir) {
     Model m;
     int result = checkpoint_load(&m, dir, LOAD_AS_STORED);
     if (result == 0) model_free(&m);
@@ -489,7 +489,7 @@ static void interrupted(const Version *before, const Version *after, int then) {
         // what loads is one of the two; where nothing does, one of the two is all there, and after
         // an error, which can still tidy up, it is the new one
         int tidy = then == FAILS_ONCE && before;
-        if (loads("run")) {
+        if (folder_loads("run")) {
             CHECK(holds_all("run", "was", "") || holds_all("run", "will", ""));
             CHECK(!tidy || !leaves_temporary_files("run"));
         } else {
@@ -500,7 +500,7 @@ static void interrupted(const Version *before, const Version *after, int then) {
         calls++;
     }
     CHECK(ended);
-    CHECK(holds_all("run", "will", "") && loads("run"));
+    CHECK(holds_all("run", "will", "") && folder_loads("run"));
     remove_all("was");
     remove_all("will");
     remove_all("run");
@@ -641,7 +641,7 @@ static int spoilt_config(const Good *g, const char *from, const char *to) {
 }
 
 // A model.safetensors byte by byte: a length of eight, and the rest.
-static int raw(const Good *g, const char length[8], const char *rest, size_t size) {
+static int load_raw(const Good *g, const char length[8], const char *rest, size_t size) {
     Buffer b = {0};
     buffer_append(&b, length, 8);
     buffer_append(&b, rest, size);
@@ -651,10 +651,10 @@ static int raw(const Good *g, const char length[8], const char *rest, size_t siz
 }
 
 // One with this header and no values.
-static int header(const Good *g, const char *text) {
+static int load_header(const Good *g, const char *text) {
     char length[8] = {(char)strlen(text)};
     CHECK(strlen(text) < 128);
-    return raw(g, length, text, strlen(text));
+    return load_raw(g, length, text, strlen(text));
 }
 
 static Good good_folder(const Config *c) {
@@ -681,7 +681,7 @@ static void test_hostile_headers_are_refused(void) {
     Buffer nothing = {.data = ""};
     CHECK(failed_with(load_files(&nothing, &g.config), EX_DATAERR, "not a safetensors file"));
     #define RAW(length, text, size, words) \
-        CHECK(failed_with(raw(&g, length, text, size), EX_DATAERR, words))
+        CHECK(failed_with(load_raw(&g, length, text, size), EX_DATAERR, words))
     RAW("\0\0\0\0\0\0\0\0", "{}", 2, "the header's length is 0");
     RAW("\377\377\377\377\377\377\377\377", "{}", 2, "length is 18446744073709551615");
     RAW("\3\0\0\0\0\0\0\0", "{}", 2, "the header's length is 3");
@@ -692,7 +692,7 @@ static void test_hostile_headers_are_refused(void) {
     RAW("\2\0\0\0\0\0\0\0", "{}x", 3, "1 bytes belong to no tensor");
     #undef RAW
 
-    #define HEADER(text, words) CHECK(failed_with(header(&g, text), EX_DATAERR, words))
+    #define HEADER(text, words) CHECK(failed_with(load_header(&g, text), EX_DATAERR, words))
     #define A(dtype, shape, offsets) \
         "{\"a\":{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":" offsets "}}"
     HEADER("{\"a\":1}", "tensor a has no known dtype");
