@@ -75,7 +75,7 @@ touch loss.c
 it "three_edits_add_an_objective_with_its_command_options_help_and_tests"
 works $quick more test/bin/test_objectives test/bin/test_loss test/bin/test_policy
 works test/bin/test_objectives
-works test/bin/test_loss finite_difference
+works test/bin/test_loss
 works test/bin/test_policy every_objective
 run ./more train
 holds out '^    more train *hinge *with pairs: a hinge'
