@@ -1,20 +1,25 @@
-/* machine.c - what the commands ask of a CPU besides the layers: its instruction sets and threads, single
- * operations for the self-test, and bursts that show its limits.  kernels.c includes it at its end.        */
+/* machine.c - what the commands ask of a CPU besides the layers: its instruction sets and threads,
+ * single operations for the self-test, bursts that show its limits.  The end of kernels.c includes
+ * it; kernels.h has the prototypes. */
 #ifndef MACHINE_C
 #define MACHINE_C
 #include "kernels.h"
 #include "matmul.c"
 
-// -------------------------------------------------------------------------- instruction sets and threads
+// -------------------------------------------------------------------- instruction sets and threads
 
 const char *kernels_name(void) { return tile->name; }
 
 const char *kernels_variant(int i) {
-    for (int k = 0; k < NUM_TILES; k++)
-        if (isa_supported(tiles[k].isa) && i-- == 0) return tiles[k].name;
+    for (int k = 0; k < NUM_TILES; k++) {
+        if (!isa_supported(tiles[k].isa)) continue;
+        if (i == 0) return tiles[k].name;
+        i--;
+    }
     return NULL;
 }
 
+// A bf16 unit may round otherwise than the two whose arithmetic is known: then without it.
 const char *kernels_fallback(void) { return isa > ISA_AVX512 ? "avx512" : NULL; }
 
 int kernels_emulate_fma(void) { return isa == ISA_SCALAR && !HW; }
@@ -30,19 +35,19 @@ void kernels_set_threads(int n) {
 }
 
 void kernels_parallel(int n, size_t numbers, ParallelTask *run, void *context) {
-    (void)numbers;
+    (void)numbers;                              // where there are no threads
     PARALLEL_TASKS_IF(numbers)
     for (int i = 0; i < n; i++) run(context, i, thread_index());
 }
 
 #ifndef MORE_DOUBLE
-// -------------------------------------------------------------------------------------- single operations
+// ----------------------------------------------------------------------- operations on host arrays
 
-INLINE void probe_body(const int hw, float *out, ProbeOp op, const float *a, const float *b, const float *c,
-                       int n) {
+INLINE void probe_body(const int hw, float *out, ProbeOp op, const float *a, const float *b,
+                       const float *c, int n) {
     const float d = b[0];
 #define EACH(result) for (int i = 0; i < n; i++) out[i] = (result); break
-    switch (op) {
+    switch (op) {                               // a loop for each, so that each is vectorised
     case PROBE_ADD:             EACH(a[i] + b[i]);
     case PROBE_ADD_SUBTRACT:    EACH((a[i] + b[i]) - a[i]);
     case PROBE_MULTIPLY:        EACH(a[i] * b[i]);
@@ -67,7 +72,8 @@ void kernels_probe(float *out, ProbeOp op, const float *a, const float *b, const
     probe(out, op, a, b, c, n);
 }
 
-INLINE void sampling_row_body(const int hw, float *out, const float *x, float max, float temperature, int n) {
+INLINE void sampling_row_body(const int hw, float *out, const float *x, float max,
+                              float temperature, int n) {
     for (int i = 0; i < n; i++) out[i] = expf_hw(hw, (x[i] - max) / temperature);
 }
 VARIANTS(sampling_row, (float *out, const float *x, float max, float temperature, int n),
@@ -76,37 +82,46 @@ void sampling_weights(float *out, const float *x, float max, float temperature, 
     sampling_row(out, x, max, temperature, n);
 }
 
-// ------------------------------------------------------------------------------------------------- bursts
+// ------------------------------------------------------------------------------------------ bursts
 
-// n chains c = c a + b that stay in registers: 12 vectors of AVX2, 8 of AVX-512
-#define FMA_CHAINS(n)                                                                                        \
-    INLINE void fma_chains_##n##_body(const int hw, float *out, float a, float b, int reps) {               \
-        float c[n];                                                                                          \
-        for (int i = 0; i < n; i++) c[i] = out[i];                                                           \
-        for (int r = 0; r < reps; r++)                                                                       \
-            for (int i = 0; i < n; i++) c[i] = FMA(c[i], a, b);                                              \
-        for (int i = 0; i < n; i++) out[i] = c[i];                                                           \
-    }                                                                                                        \
-    VARIANTS(fma_chains_##n, (float *out, float a, float b, int reps), out, a, b, reps)
-FMA_CHAINS(96)
-FMA_CHAINS(128)
+// chains c = c/2 + 1/4 that stay in registers, so many that none waits for the one before it
+INLINE void fma_chains_of(const int hw, const int chains, float *out, int reps) {
+    float c[128];
+    for (int i = 0; i < chains; i++) c[i] = out[i];
+    for (int r = 0; r < reps; r++) {
+        for (int i = 0; i < chains; i++) c[i] = FMA(c[i], 0.5f, 0.25f);
+    }
+    for (int i = 0; i < chains; i++) out[i] = c[i];
+}
+INLINE void fma_chains_body(const int hw, float *out, int chains, int reps) {
+    if (chains == 128) fma_chains_of(hw, 128, out, reps);             // 8 vectors of AVX-512
+    else               fma_chains_of(hw, 96, out, reps);              // 12 vectors of AVX2
+}
+VARIANTS(fma_chains, (float *out, int chains, int reps), out, chains, reps)
+
+static int num_fma_chains(void) { return isa >= ISA_AVX512 ? 128 : 96; }
+static void burst_fma(float *out, int reps) { fma_chains(out, num_fma_chains(), reps); }
+
+static float bf16_halves(void) { return float_of(0x3f003f00); }       // a word: 0.5 and 0.5
 
 #ifdef X86_BF16
-// 16 chains of vdpbf16ps
 enum { WORD_CHAINS = 16 };
-AVX512_BF16 static void word_chains(float *out, float word, int reps) {
-    const __m512bh w = (__m512bh)_mm512_set1_ps(word);
+AVX512_BF16 static void burst_words(float *out, int reps) {
+    const __m512bh w = (__m512bh)_mm512_set1_ps(bf16_halves());
     __m512 c[WORD_CHAINS];
     UNROLL for (int i = 0; i < WORD_CHAINS; i++) c[i] = _mm512_setzero_ps();
-    for (int r = 0; r < reps; r++)
+    for (int r = 0; r < reps; r++) {
         UNROLL for (int i = 0; i < WORD_CHAINS; i++) c[i] = _mm512_dpbf16_ps(c[i], w, w);
+    }
     UNROLL for (int i = 0; i < WORD_CHAINS; i++) _mm512_storeu_ps(out + 16*i, c[i]);
 }
 #ifdef __x86_64__
-// four tiles of sums, the operands loaded once; word holds 16 x 16 words
-AMX static void amx_chains(float *out, const float *word, int reps) {
+// four tiles of sums, as in tile_amx; the tiles of operands are loaded once
+AMX static void burst_amx(float *out, int reps) {
+    float word[16*16];
+    for (int i = 0; i < 16*16; i++) word[i] = bf16_halves();
     amx_configure();
-    __asm__ volatile("" ::: "memory");                                // as in tile_amx
+    __asm__ volatile("" ::: "memory");  // gcc's _tile_loadd does not say that it reads memory
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
@@ -126,61 +141,50 @@ AMX static void amx_chains(float *out, const float *word, int reps) {
 #endif
 #endif
 
-enum { BURST_PANEL = 192 };                                           // rows of b in the tile's burst
-static float burst_word(void) { return float_of(0x3f003f00); }        // two numbers 0.5 of bf16
-
-/* Every thread repeats one loop until it has done `operations`, a multiply-add being two; the results go to
- * where the compiler cannot leave them out.  Returns the operations of all threads.                        */
-typedef struct { double each; void (*run)(float *out, int reps); } Burst;
-
-static void burst_96(float *out, int reps)  { fma_chains_96(out, 0.5f, 0.25f, reps); }
-static void burst_128(float *out, int reps) { fma_chains_128(out, 0.5f, 0.25f, reps); }
-#ifdef X86_BF16
-static void burst_words(float *out, int reps) { word_chains(out, burst_word(), reps); }
-#ifdef __x86_64__
-static void burst_amx(float *out, int reps) {
-    float word[16*16];
-    for (int i = 0; i < 16*16; i++) word[i] = burst_word();
-    amx_chains(out, word, reps);
-}
-#endif
-#endif
+// a tile of the product on panels of BURST_K rows, which stay in the first cache
+enum { BURST_K = 192 };
 static void burst_tile(const Kernel *kernel, float *out, int reps) {
+    const int NR = kernel->NR;
     float *a = matmul_work(), *b = a + MAX_MR*LDA;
-    for (int i = 0; i < MAX_MR*LDA + MAX_NR*BURST_PANEL; i++) a[i] = burst_word();
-    for (int r = 0; r < reps; r++)
-        kernel->run(out, (size_t)kernel->NR, 1, a, b, (size_t)kernel->NR, BURST_PANEL, kernel->MR, kernel->NR);
+    for (int i = 0; i < MAX_MR*LDA + MAX_NR*BURST_K; i++) a[i] = bf16_halves();
+    for (int r = 0; r < reps; r++) {
+        kernel->run(out, (size_t)NR, 1, a, b, (size_t)NR, BURST_K, kernel->MR, NR);
+    }
 }
 static void burst_tile_fp32(float *out, int reps) { burst_tile(&tile->fp32, out, reps); }
 static void burst_tile_bf16(float *out, int reps) { burst_tile(&tile->bf16, out, reps); }
 
-static double burst(const Burst *b, double operations) {
-    const int threads = thread_count(), reps = (int)(operations / b->each) + 1;
+/* Every thread calls run, which repeats a loop of `each` operations, until it has done
+ * `operations`. Returns the operations of all threads. */
+static double burst(void (*run)(float *out, int reps), double each, double operations) {
+    const int threads = thread_count(), reps = (int)(operations / each) + 1;
     PARALLEL_FOR
     for (int t = 0; t < threads; t++) {
         float out[MAX_MR*MAX_NR] = {0};
-        b->run(out, reps);
-        matmul_work()[0] = out[0];
+        run(out, reps);
+        matmul_work()[0] = out[0];              // or the compiler could leave the loop out
     }
-    return threads * b->each * reps;
+    return threads * each * reps;
 }
 
 double kernels_burst(int is_bf16, double operations) {
-    Burst b = {2.0 * 96, burst_96};
-    if (isa >= ISA_AVX512) b = (Burst){2.0 * 128, burst_128};
 #ifdef X86_BF16
-    if (is_bf16 && isa == ISA_AVX512_BF16) b = (Burst){4.0 * 16 * WORD_CHAINS, burst_words};
+    if (is_bf16 && isa == ISA_AVX512_BF16) {
+        return burst(burst_words, 4.0 * 16 * WORD_CHAINS, operations);
+    }
 #ifdef __x86_64__
-    if (is_bf16 && isa == ISA_AMX) b = (Burst){4 * 4.0 * 16*16*16, burst_amx};
+    if (is_bf16 && isa == ISA_AMX) return burst(burst_amx, 4 * 4.0 * 16*16*16, operations);
 #endif
 #endif
-    (void)is_bf16;
-    return burst(&b, operations);
+    (void)is_bf16;                              // without a unit the products of bf16 are FMAs too
+    return burst(burst_fma, 2.0 * num_fma_chains(), operations);
 }
+
 double kernels_burst_tile(int is_bf16, double operations) {
     const Kernel *kernel = is_bf16 ? &tile->bf16 : &tile->fp32;
-    const double each = (is_bf16 ? 4.0 : 2.0) * kernel->MR * kernel->NR * BURST_PANEL;
-    return burst(&(Burst){each, is_bf16 ? burst_tile_bf16 : burst_tile_fp32}, operations);
+    const double numbers = is_bf16 ? 2 * BURST_K : BURST_K;           // a word is two
+    return burst(is_bf16 ? burst_tile_bf16 : burst_tile_fp32, 2 * numbers * kernel->MR * kernel->NR,
+                 operations);
 }
 #endif
 #endif
