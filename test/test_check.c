@@ -1,21 +1,27 @@
-/* test_check.c - the self-test passes here and notices each kind of damage; the gradient check passes. */
+/* test_check.c - the self-test passes here and notices each kind of damage; the gradient check
+ * passes, and notices a wrong backward. */
 #include "test.h"
 #include <fenv.h>
+
+// the layers, with a backward that can be made wrong
 #define gated_backward right_gated_backward
 #include "../kernels.c"
 #undef gated_backward
 
+void gated_backward(real *dinp, const real *dout, const real *inp, Activation kind, int T, int F);
 static int damage;
 void gated_backward(real *dinp, const real *dout, const real *inp, Activation kind, int T, int F) {
     right_gated_backward(dinp, dout, inp, kind, T, F);
-    for (int i = 0; damage && i < 2*T*F; i++) dinp[i] *= 1.05f;
+    if (!damage) return;
+    for (int i = 0; i < 2*T*F; i++) dinp[i] *= 1.05f;
 }
 #include "../commands/check.c"
 
-static int (*volatile start)(void) = selftest_start;                  // so that nothing is computed beforehand
+// volatile, so that nothing is computed beforehand
+static int (*volatile start)(void) = selftest_start;
 
 static int says(int result, const char *words) {
-    int ok = result < 0 && error_code == EX_OSERR && strstr(error_text, words) != NULL;
+    const int ok = result < 0 && error_code == EX_OSERR && strstr(error_text, words);
     if (!ok) printf("    %s, not \"%s\"\n", result < 0 ? error_text : "no error", words);
     return ok;
 }
@@ -46,22 +52,35 @@ static void test_every_probe_names_its_own_damage(void) {
 static void test_the_right_results_are_libms_and_two_roundings_miss_them(void) {
     int missed_separate = 0, missed_double = 0;
     for (int p = 0; p < NUM_PROBES; p++) {
-        volatile float a = probes[p].a, b = probes[p].b, c = probes[p].c, product = a * b, sum = product + c;
+        const float right = probes[p].right;
+        volatile float a = probes[p].a, b = probes[p].b, c = probes[p].c;
+        volatile float product = a * b, sum = product + c;
         volatile double once = (double)a * b + c;
-        if (probes[p].op == PROBE_FMA) {
-            CHECK(fmaf(a, b, c) == probes[p].right);
-            missed_separate += sum != probes[p].right;
-            missed_double += (float)once != probes[p].right;
+        switch (probes[p].op) {
+        case PROBE_FMA:
+            CHECK(fmaf(a, b, c) == right);
+            missed_separate += sum != right;
+            missed_double += (float)once != right;
+            break;
+        case PROBE_MULTIPLY_ADD:
+            CHECK(sum == right && fmaf(a, b, c) != sum);
+            break;
+        case PROBE_DIVIDE_BY_ONE:
+            CHECK(fabs(right - 5.0 / 3) < fabs(5 * (1 / 3.0f) - 5.0 / 3));
+            break;
+        default:
+            break;
         }
-        if (probes[p].op == PROBE_MULTIPLY_ADD) CHECK(sum == probes[p].right && fmaf(a, b, c) != sum);
-        if (probes[p].op == PROBE_DIVIDE_BY_ONE) CHECK(fabs(probes[p].right - 5.0 / 3) < fabs(5 * (1 / 3.0f) - 5.0 / 3));
     }
     CHECK(missed_separate > 0);
     CHECK(missed_double > 0);
 }
 
 static void test_a_changed_rounding_mode_is_named(void) {
-    static const struct { int mode; const char *words; } modes[] = {
+    static const struct {
+        int mode;
+        const char *words;
+    } modes[] = {
         {FE_TONEAREST, ""},
 #ifdef FE_UPWARD
         {FE_UPWARD, "rounded upward"},
@@ -73,29 +92,31 @@ static void test_a_changed_rounding_mode_is_named(void) {
         {FE_TOWARDZERO, "rounded toward zero"},
 #endif
     };
-    for (size_t i = 1; i < sizeof modes / sizeof *modes; i++)
+    for (size_t i = 1; i < sizeof modes / sizeof *modes; i++) {
         for (int k = 0; kernels_variant(k); k++) {
             CHECK(kernels_init(kernels_variant(k)) == 0);
             if (fesetround(modes[i].mode)) continue;
-            int result = start();
-            uint64_t digest = digest_now();
+            const int result = start();
+            const uint64_t digest = digest_now();
             fesetround(FE_TONEAREST);
             CHECK(says(result, modes[i].words));
             CHECK(digest != right_digest);
         }
+    }
     CHECK(kernels_init(NULL) == 0);
 }
 
 static void test_flushed_subnormals_are_named(void) {
 #ifdef X86
-    unsigned before = _mm_getcsr();
-    _mm_setcsr(before | 0x8000);
+    const unsigned before = _mm_getcsr();
+    _mm_setcsr(before | 0x8000);                // FTZ
     int result = start();
     uint64_t digest = digest_now();
     _mm_setcsr(before);
     CHECK(says(result, "subnormal results are flushed to zero"));
     CHECK(digest != right_digest);
-    _mm_setcsr(before | 0x0040);
+
+    _mm_setcsr(before | 0x0040);                // DAZ
     result = start();
     digest = digest_now();
     _mm_setcsr(before);
@@ -114,24 +135,33 @@ static void test_flushed_subnormals_are_named(void) {
 
 static void test_five_steps_have_the_same_bits_on_every_instruction_set_and_thread_count(void) {
     const char *name = kernels_name();
-    int threads = kernels_threads();
+    const int threads = kernels_threads();
     CHECK(selftest_report() == 0);
     CHECK(!strcmp(kernels_name(), name) && kernels_threads() == threads);
+}
+
+// Qwen2 is a LLaMA whose queries, keys and values have biases as GPT-2's: both are tried.
+static void test_every_family_is_one_of_the_small_models(void) {
+    int tried[NUM_FAMILIES] = {[FAMILY_QWEN2] = 1};
+    for (int k = 0; k < NUM_SMALL; k++) tried[small_models[k].family] = 1;
+    for (int f = 0; f < NUM_FAMILIES; f++) CHECK(tried[f]);
 }
 
 static void test_backward_is_the_derivative_as_far_as_floats_can_tell(void) {
     CHECK(gradcheck_report(NULL) == 0);
     kernels_set_threads(1);
-    Config c = small_config(FAMILY_LLAMA, 0);
-    c.num_layers = 1, c.vocab_size = 300;
+    Config c = small_config(FAMILY_QWEN2, 0);
+    c.num_layers = 1;
+    c.vocab_size = 300;
     CHECK(gradcheck_report(&c) == 0);
     c.max_positions = 8;
-    CHECK(gradcheck_report(&c) < 0 && error_code == EX_DATAERR && strstr(error_text, "16 positions"));
+    CHECK(gradcheck_report(&c) < 0 && error_code == EX_DATAERR
+          && strstr(error_text, "16 positions"));
 }
 
 static void test_a_gradient_wrong_by_a_twentieth_is_noticed(void) {
     Config c = small_config(FAMILY_LLAMA, 1);
-    kernels_set_threads(1);                                                   // a machine with other work would only wait
+    kernels_set_threads(1);                     // on a machine with other work two would only wait
     damage = 1;
     CHECK(gradcheck_report(&c) < 0 && error_code == EX_DATAERR && strstr(error_text, "gradcheck"));
     damage = 0;
@@ -146,6 +176,7 @@ int main(int argc, char **argv) {
     RUN(test_a_changed_rounding_mode_is_named);
     RUN(test_flushed_subnormals_are_named);
     RUN(test_five_steps_have_the_same_bits_on_every_instruction_set_and_thread_count);
+    RUN(test_every_family_is_one_of_the_small_models);
     RUN(test_backward_is_the_derivative_as_far_as_floats_can_tell);
     RUN(test_a_gradient_wrong_by_a_twentieth_is_noticed);
     return test_summary();
