@@ -18,6 +18,7 @@ int command_score(void);          // more score: the rows of standard input with
 
 // ------------------------------------------------------------------------------------------- cells
 
+// What there is to know of one pair of a data set under one model.
 typedef struct {
     double delta;                 // reward of the chosen answer less that of the rejected one
     int chosen, rejected;         // lengths in characters
@@ -25,8 +26,9 @@ typedef struct {
     uint64_t line;                // of the pair in its file
 } PairResult;
 
+// All pairs of one data set under one model.
 typedef struct {
-    char model[64], data[64];
+    char model[64], data[64];     // their names
     PairResult *pair;
     int n;
     size_t capacity;
@@ -43,6 +45,7 @@ typedef struct {
     size_t n, capacity;
 } Cells;
 
+// The cell of that name, or NULL.
 static Cell *cell_find(const Cells *cells, const char *model, const char *data) {
     for (size_t i = 0; i < cells->n; i++) {
         Cell *c = &cells->cell[i];
@@ -51,7 +54,7 @@ static Cell *cell_find(const Cells *cells, const char *model, const char *data) 
     return NULL;
 }
 
-// The cell of that name, made if there is none.  NULL after fail().
+// The same, made if there is none; NULL after fail().
 static Cell *cell_of(Cells *cells, const char *model, const char *data) {
     Cell *found = cell_find(cells, model, data);
     if (found) return found;
@@ -108,11 +111,13 @@ done:
 
 // ---------------------------------------------------------------------------------- in: JSON lines
 
+// A "pair" line.
 typedef struct {
     const char *model, *data;     // borrowed from the parsed line
     PairResult pair;
 } PairLine;
 
+// 1 and *out where the line has this key with a value of that type, else 0.
 static int string_field(const Json *json, const char *key, const char **out) {
     const int value = json_get(json, 0, key);
     if (json_type(json, value) != JSON_STRING) return 0;
@@ -200,6 +205,7 @@ static int write_pairs(FILE *f, const Cell *c, int from) {
     return result;
 }
 
+// Errors of calibration, for each number of bins and with equally filled ones.
 static void write_calibration(FILE *f, const Metrics *m) {
     for (int k = 0; k < NUM_ECE; k++) {
         const int bins = ece_bins[k];
@@ -213,6 +219,7 @@ static void write_calibration(FILE *f, const Metrics *m) {
     fprintf(f, ",\"ece_equalmass\":%.9g", m->ece_equalmass);
 }
 
+// The distribution of reward differences.
 static void write_distribution(FILE *f, const Metrics *m) {
     fprintf(f, ",\"quantiles\":{");
     for (int k = 0; k < NUM_QUANTILES; k++) {
@@ -229,6 +236,7 @@ static void write_box(FILE *f, const char *name, const Box *b) {
     fprintf(f, "\"outliers\":%d,\"outlier_mean\":%.9g}", b->outliers, b->outlier_mean);
 }
 
+// A "metrics" line, the cell's.
 static int write_metrics(FILE *f, const Cell *c) {
     const Metrics *m = &c->metrics;
     Buffer names = {0};
@@ -256,7 +264,7 @@ done:
 
 enum { TEN_BINS = 1 };            // ece_bins[1] is 10: the calibration error that tables show
 
-// A row of a table.
+// The numbers of a row of a table; low .. high is the 95 % interval of the accuracy.
 typedef struct { double accuracy, low, high, ties, ece, brier, margin, nll; } TableRow;
 
 // Distinct names in the order in which they appear.
@@ -265,6 +273,7 @@ typedef struct {
     int n;
 } Names;
 
+// Which cells there may be: one for each model and data set.
 typedef struct {
     const Cells *cells;
     Names models, sets;
@@ -328,6 +337,7 @@ static void print_details(const Metrics *m) {
            100 * m->longer_preferred);
 }
 
+// Did both models get the same pairs, in the same order?
 static int same_pairs(const Cell *a, const Cell *b) {
     if (a->n != b->n) return 0;
     for (int i = 0; i < a->n; i++) {
@@ -347,7 +357,7 @@ static int print_difference(const double *delta, const Cell *first) {
     return 0;
 }
 
-// The first model's cell of a set that there is.
+// The cell of the first model that has this set.
 static const Cell *cell_of_set(const Table *t, const char *data) {
     const Cell *c = NULL;
     for (int r = 0; !c && r < t->models.n; r++) c = cell_find(t->cells, t->models.name[r], data);
@@ -397,7 +407,7 @@ static int print_mean_row(const Table *t, int model) {
         double d = 0, error = 0;
         if (!c) return 0;
 
-        // the accuracy less that of a coin has the standard error of the accuracy
+        // the accuracy less that of a coin has the standard error of the accuracy itself
         if (paired_difference(&d, &error, c->delta, NULL, c->prompt_id, c->n) < 0) return -1;
         variance += error * error;
         const TableRow row = row_of(&c->metrics);
@@ -408,6 +418,7 @@ static int print_mean_row(const Table *t, int model) {
         mean.margin += row.margin / S;
         mean.nll += row.nll / S;
 
+        // the difference to the first model
         if (model == 0 || !first || !same_pairs(first, c)) continue;
         if (paired_difference(&d, &error, c->delta, first->delta, c->prompt_id, c->n) < 0) {
             return -1;
@@ -427,6 +438,7 @@ static int print_mean_row(const Table *t, int model) {
     return 0;
 }
 
+// The block of the mean over data sets, with a row for each model that has them all.
 static int print_mean(const Table *t) {
     double longer = 0;
     for (int s = 0; s < t->sets.n; s++) {
@@ -536,6 +548,7 @@ typedef struct {
     int models;
 } Ensemble;
 
+// Adds the rewards of the model in dir on the file.  0, or -1 after fail().
 static int ensemble_add(Ensemble *e, const char *dir, const char *file) {
     Loaded x = {0};
     double *reward = NULL;
@@ -580,6 +593,7 @@ static int evaluate_rewards(Cells *cells, const char *spec, const char *file, FI
         dir += len;
         if (*dir == '+') dir++;
     }
+
     Cell *cell = cell_of(cells, name, e.data.name);
     if (!cell) goto done;
     const int from = cell->n;
@@ -613,6 +627,7 @@ done:
     return result;
 }
 
+// Did two models' tokenizers make the same tokens of a file?
 static int same_texts(const Dataset *a, const Dataset *b) {
     const size_t n = a->num_tokens;
     return b->num_tokens == n && !memcmp(a->token, b->token, n * sizeof *a->token);
@@ -741,6 +756,7 @@ static int collect_cells(Cells *cells, FILE *out) {
     return 0;
 }
 
+// Cells from results and models, then tables, then --out, if everything went well.
 int command_eval(void) {
     Cells cells = {0};
     Output file = {.fd = -1};
@@ -794,6 +810,7 @@ static void print_scored(const Dataset *d, const Record *r, const double *x) {
     printf("}\n");
 }
 
+// Rows of standard input to standard output, what was read to standard error.
 int command_score(void) {
     Model m = {0};
     Tokenizer t = {0};
