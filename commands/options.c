@@ -277,19 +277,37 @@ static const Option option_table[] = {
 };
 enum { NUM_OPTIONS = sizeof option_table / sizeof *option_table };
 
-// Hugging Face's names of ours.
-static const struct { const char *other, *name; } aliases[] = {
+// Names of transformers, TRL and habit that mean one of ours; of several for one name, the option
+// that the command reads.  With a value the name takes none: it stands for option and value.
+static const struct { const char *other, *name, *value; } aliases[] = {
     {.other = "model_name_or_path", .name = "model"},
     {.other = "output_dir", .name = "out"},
+    {.other = "train_file", .name = "train"},
+    {.other = "validation_file", .name = "eval"},
     {.other = "num_layers", .name = "num_hidden_layers"},
     {.other = "num_heads", .name = "num_attention_heads"},
+    {.other = "max_seq_length", .name = "max_length"},
+    {.other = "block_size", .name = "max_length"},
+    {.other = "per_device_train_batch_size", .name = "per_step_pairs"},
+    {.other = "per_device_train_batch_size", .name = "per_step_rows"},
+    {.other = "batch_size", .name = "per_step_pairs"},
+    {.other = "batch_size", .name = "per_step_rows"},
+    {.other = "lr", .name = "learning_rate"},
+    {.other = "epochs", .name = "num_train_epochs"},
+    {.other = "num_epochs", .name = "num_train_epochs"},
+    {.other = "lr_scheduler", .name = "lr_scheduler_type"},
+    {.other = "gradient_checkpointing", .name = "recompute", .value = ""},
+    {.other = "bf16", .name = "precision", .value = "bf16"},
+    {.other = "num_return_sequences", .name = "n"},
+    {.other = "max_tokens", .name = "max_new_tokens"},
 };
 enum { NUM_ALIASES = sizeof aliases / sizeof *aliases };
 
 // ------------------------------------------------------------------------------------ the lists
 
+enum { NAME_SIZE = 64 };
 typedef struct {
-    char name[64], value[64];
+    char name[NAME_SIZE], value[NAME_SIZE];
     int has_value;                          // yes: "name=value"
 } Listed;
 
@@ -526,22 +544,71 @@ static int settle_options(void) {
     return 0;
 }
 
-// The option that "--name" or "--name=value" asks for, or NULL after fail().
-static const Option *option_asked(const Command *c, const char *argument) {
+// The fewest letters to put in, leave out or change that make b of a (Levenshtein 1966).
+static int edit_distance(const char *a, const char *b) {
+    int row[NAME_SIZE + 1];                 // of a's letters so far, to each beginning of b
+    const int columns = (int)strlen(b);
+    for (int k = 0; k <= columns; k++) row[k] = k;
+    for (int i = 1; a[i - 1]; i++) {
+        int diagonal = row[0];              // row i - 1, column k - 1
+        row[0] = i;
+        for (int k = 1; k <= columns; k++) {
+            int best = diagonal + (a[i - 1] != b[k - 1]);
+            if (row[k] + 1 < best) best = row[k] + 1;
+            if (row[k - 1] + 1 < best) best = row[k - 1] + 1;
+            diagonal = row[k];
+            row[k] = best;
+        }
+    }
+    return row[columns];
+}
+
+// The command's option whose name is nearest to one it does not have, or NULL: none is near.
+static const Option *option_near(const Command *c, const char *name) {
+    const Option *nearest = NULL;
+    int least = strlen(name) < 6 ? 2 : 4;   // that many letters are another word
+    for (const Option *o = option_table; o < option_table + NUM_OPTIONS; o++) {
+        if (!command_lists(c, o, NULL)) continue;
+        const int distance = edit_distance(name, o->name);
+        if (distance >= least) continue;
+        least = distance;
+        nearest = o;
+    }
+    return nearest;
+}
+
+// The command's option of that name or that is meant by it, or NULL.  *value: what the name stands
+// for besides, or NULL.
+static const Option *option_named(const Command *c, const char *name, const char **value) {
+    const Option *o = option_find(name);
+    *value = NULL;
+    if (o && command_lists(c, o, NULL)) return o;
+    for (int k = 0; k < NUM_ALIASES; k++) {
+        if (strcmp(name, aliases[k].other)) continue;
+        o = option_find(aliases[k].name);
+        *value = aliases[k].value;
+        if (command_lists(c, o, NULL)) return o;
+    }
+    return NULL;
+}
+
+// The option that "--name" or "--name=value" asks for, or NULL after fail().  *value: what the name
+// stands for besides, or NULL.
+static const Option *option_asked(const Command *c, const char *argument, const char **value) {
     const size_t length = strcspn(argument, "=");
-    char name[64] = {0};
+    char name[NAME_SIZE] = {0};
     if (strncmp(argument, "--", 2) || length < 3 || length - 2 >= sizeof name) {
         fail(EX_USAGE, "%s: not an option; see more %s --help", argument, c->name);
         return NULL;
     }
     for (size_t k = 2; k < length; k++) name[k - 2] = argument[k] == '-' ? '_' : argument[k];
-    for (int k = 0; k < NUM_ALIASES; k++) {
-        if (!strcmp(name, aliases[k].other)) strcpy(name, aliases[k].name);
-    }
-    const Option *o = option_find(name);
-    if (o && command_lists(c, o, NULL)) return o;
-    fail(EX_USAGE, "%s: unknown option of more %s%s%s; see --help", argument, c->name,
-         c->object ? " " : "", c->object ? c->object : "");
+    const Option *o = option_named(c, name, value);
+    if (o) return o;
+
+    const Option *near = option_near(c, name);
+    fail(EX_USAGE, "%s: unknown option of more %s%s%s; see --help%s%s%s", argument, c->name,
+         c->object ? " " : "", c->object ? c->object : "", near ? " (is it --" : "",
+         near ? near->name : "", near ? "?)" : "");
     return NULL;
 }
 
@@ -549,15 +616,17 @@ static const Option *option_asked(const Command *c, const char *argument) {
 int options_parse(const Command *c, int argc, char **argv) {
     options_defaults(c);
     for (int i = 0; i < argc; i++) {
-        const Option *o = option_asked(c, argv[i]);
+        const char *meant;
+        const Option *o = option_asked(c, argv[i], &meant);
         if (!o) return -1;
         opt.given[o - option_table] = 1;
 
         // the value: behind "=", or the next argument; a list takes all up to the next option
         const char *equals = strchr(argv[i], '=');
-        if (o->kind == FLAG) {
-            if (equals) return fail(EX_USAGE, "--%s takes no value", o->name);
-            if (set_option(o, "") < 0) return -1;
+        if (o->kind == FLAG || meant) {
+            const int length = (int)strcspn(argv[i], "=");
+            if (equals) return fail(EX_USAGE, "%.*s takes no value", length, argv[i]);
+            if (set_option(o, meant ? meant : "") < 0) return -1;
         } else if (equals) {
             if (set_option(o, equals + 1) < 0) return -1;
         } else {

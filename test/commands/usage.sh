@@ -28,6 +28,23 @@ holds out '^more [0-9][0-9]*\.[0-9][0-9]*\.[0-9]'
 works ./more help
 holds out '^    more eval '
 
+it "names_of_other_trainers_mean_ours_and_a_near_name_is_suggested"
+see="unknown option of more train dpo; see --help"
+refused 64 "--lerning_rate: $see (is it --learning_rate?)" ./more train dpo --lerning_rate 1
+refused 64 "--max_stps=3: $see (is it --max_steps?)" ./more train dpo --max_stps=3
+refused 64 "--frobnicate: $see" ./more train dpo --frobnicate 1
+refused 64 "--bf16 takes no value" ./more train dpo --bf16=1
+refused 64 "unknown option of more train lm; see --help" ./more train lm --batch_size 3
+run ./more train dpo --model lm --train no.jsonl --output_dir x --lr 3e-4 --epochs 2 --bf16 \
+    --per-device-train-batch-size 7 --max_seq_length 399 --gradient_checkpointing
+[ $code = 66 ] || fault "exit $code"
+for value in learning_rate=0.0003 num_train_epochs=2 precision=bf16 per_step_rows=7 \
+    max_length=399 recompute=1; do
+    holds err " $value"
+done
+run ./more train reward --model lm --train no.jsonl --out x --per_device_train_batch_size 7
+holds err "per_step_pairs=7"
+
 it "what_compat_means_is_not_contradicted"
 ulma="./more train ulma --model lm --train points.jsonl --out x --compat ulma-release"
 refused 64 "--compat ulma-release means --logp mean; leave out --logp sum" $ulma --logp sum
