@@ -41,6 +41,7 @@ int load_data(Dataset *d, const char *spec, const Tokenizer *t, const DataOption
 
 // Where the tokenizer is: --tokenizer, or in the folder.  0, or -1 after fail().
 int tokenizer_path(char path[PATH_SIZE], const char *dir) {
+    if (dir && folder_recover(dir) < 0) return -1;
     if (!opt.tokenizer) return path_join(path, dir, "tokenizer.json");
     if (strlen(opt.tokenizer) >= PATH_SIZE) {
         return fail(EX_USAGE, "--tokenizer: the name is longer than %d bytes", PATH_SIZE - 1);

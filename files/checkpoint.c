@@ -494,15 +494,17 @@ static int special_tokens_text(Buffer *b, const Config *c, const Json *j) {
  *          the end: the one rename that matters is that of model.safetensors, and the folder loads
  *          before and after it.  So it is where there is no config.json yet: nothing loads before
  *          the end.
- *   ASIDE  A small file changes.  config.json has become config.json.old, the other old files are
- *          as they were, the folder does not load: no old configuration reads new weights.
+ *   ASIDE  A small file changes.  config.json has become config.json.PROCESS.old, the other old
+ *          files are as they were: no old configuration reads new weights.
  *   HALF   Some new files have their names, the others are whole under their temporary ones.
- *          config.json is the last, so the folder does not load.
- *   NEW    The folder is the new one.  config.json.old is removed.
+ *          config.json is the last.
+ *   NEW    The folder is the new one.  config.json.PROCESS.old is removed.
  *
- * A crash therefore leaves all old files (OLD, ASIDE) or all new ones (HALF, NEW), and what loads
- * is never a mixture.  After an error save_end tidies up besides: in OLD it removes the temporary
- * files; in ASIDE it gives config.json its name back as well; in HALF it leaves all as it is.    */
+ * A crash therefore leaves the old folder (OLD) or all new files (ASIDE, HALF, NEW), and what loads
+ * is never a mixture: whoever opens a folder in ASIDE or HALF next, to read or to save, first
+ * finishes the save (folder_recover, folder_finish in file.c).  After an error save_end tidies up:
+ * in OLD it removes the temporary files; in ASIDE it gives config.json its name back as well; in
+ * HALF it leaves all as it is.                                                                   */
 typedef enum { SAVE_OLD, SAVE_ASIDE, SAVE_HALF, SAVE_NEW } SaveState;
 
 typedef enum {
@@ -626,13 +628,15 @@ int checkpoint_save(const Model *m, const char *dir, const Buffer *tokenizer, co
     if (!kind) return fail(EX_USAGE, "%s: not a format of weights: f32, f16 or bf16", dtype);
 
     Save s = {.state = SAVE_OLD};
-    char hash[65];
+    char hash[65], old[TAG_SIZE + 32];
     int result = -1;
     s.first = tokenizer && tokenizer->len ? FILE_TOKENIZER : FILE_WEIGHTS;
     for (int i = 0; i < NUM_SAVED; i++) s.out[i].fd = -1;
 
-    if (path_join(s.config_old, dir, "config.json.old") < 0) goto done;
+    snprintf(old, sizeof old, "config.json.%ld.old", (long)getpid());
+    if (path_join(s.config_old, dir, old) < 0) goto done;
     if (folder_make(dir) < 0) goto done;
+    if (folder_finish(dir) < 0) goto done;
     if (save_texts(&s, &m->config, tokenizer, kind->torch) < 0) goto done;
     if (save_write(&s, m, dir, kind->dtype, hash) < 0) goto done;
     if (save_set_aside(&s) < 0) goto done;

@@ -366,6 +366,7 @@ int config_load(Config *c, const char *dir) {
     Fields f = {.json = &j, .path = path};
     memset(c, 0, sizeof *c);
     if (path_join(path, dir, "config.json") < 0) return -1;
+    if (folder_recover(dir) < 0) return -1;
     f.result = json_load(&j, path);
     if (f.result == 0) config_read(&f, c);
     json_free(&j);

@@ -2,16 +2,20 @@
  *
  * A file is written under a temporary name beside its own, flushed, closed and renamed; then the
  * folder is flushed.  What stands at the temporary name and is not a regular file was planted: it
- * is refused, never followed.                                                                    */
+ * is refused, never followed.  What is to be written to and is no file, a device or a pipe, is
+ * never replaced: the bytes go straight through.                                                 */
 #ifndef FILE_C
 #define FILE_C
 
 #include "../common.h"                  // first: it asks for POSIX
+#include <dirent.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 enum { PATH_SIZE = 4096 };              // bytes of a path, the last one 0
-enum { CHUNK = 1 << 16 };               // bytes read or written at a time
+enum { TAG_SIZE = 32 };                 // bytes that a temporary name is longer
+enum { CHUNK = 1 << 13 };               // bytes read or written at a time; they are on the stack
 
 // SHA-256 in the making
 typedef struct {
@@ -24,8 +28,16 @@ typedef struct {
 typedef struct {
     int fd;                             // -1: closed
     int exists;                         // yes: the temporary file is there and ours
-    char path[PATH_SIZE], temporary[PATH_SIZE + 4];
+    int through;                        // yes: a device or a pipe, without a temporary file
+    char path[PATH_SIZE], temporary[PATH_SIZE + TAG_SIZE];
 } Output;
+
+// A folder that this process alone writes to.
+typedef struct {
+    int lock;                           // of the lock file, or -1
+    size_t found;                       // so many bytes of the path were a folder before
+    char path[PATH_SIZE], lock_path[PATH_SIZE];
+} Folder;
 
 // SHA-256, as 64 hexadecimal digits: start, add, .. finish; or all at once
 void sha256_start(Sha256 *s);
@@ -38,6 +50,10 @@ int  sha256_file(char hex[65], const char *path);                  // of a file
 int  path_join(char path[PATH_SIZE], const char *dir, const char *name);
 int  folder_make(const char *dir);                                 // a folder and those above it
 int  folder_sync(const char *path);                                // flushes the folder of a file
+int  folder_enter(Folder *f, const char *dir);                     // makes and locks it; or in use
+void folder_leave(Folder *f);                                      // and removes it if it is empty
+int  folder_recover(const char *dir);                              // ends a save that was cut short
+int  folder_finish(const char *dir);                               // the same, of a locked folder
 
 // reading
 int  file_open(const char *path, uint64_t *size);                  // a regular file: its fd
@@ -171,6 +187,38 @@ int path_join(char path[PATH_SIZE], const char *dir, const char *name) {
     return fail(EX_USAGE, "%.100s...: the path is too long", dir);
 }
 
+static const char *file_kind(mode_t mode) {
+    if (S_ISREG(mode)) return "file";
+    if (S_ISDIR(mode)) return "folder";
+    if (S_ISLNK(mode)) return "symbolic link";
+    if (S_ISCHR(mode)) return "character device";
+    if (S_ISBLK(mode)) return "block device";
+    if (S_ISFIFO(mode)) return "pipe";
+    return "socket";
+}
+
+// Is name the base name, a process and the ending, as in model.safetensors.123.tmp?
+static int is_tagged(const char *name, const char *base, size_t base_length, const char *ending) {
+    if (strncmp(name, base, base_length) || name[base_length] != '.') return 0;
+    const char *process = name + base_length + 1;
+    const size_t digits = strspn(process, "0123456789");
+    return digits > 0 && digits < TAG_SIZE / 2 && !strcmp(process + digits, ending);
+}
+
+// Why there is no folder at path, which mkdir did not make.  -1 after fail().
+static int folder_refuse(const char *path, int error) {
+    struct stat st, target;
+    if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode) && stat(path, &target) < 0) {
+        return fail(EX_CANTCREAT, "%s: is a symbolic link to nothing, a folder is to be made here",
+                    path);
+    }
+    if (stat(path, &st) == 0) {
+        return fail(EX_CANTCREAT, "%s: is a %s, a folder is to be made here", path,
+                    file_kind(st.st_mode));
+    }
+    return fail(EX_CANTCREAT, "%s: the folder could not be made: %s", path, strerror(error));
+}
+
 // Makes a folder and those above it.  0, or -1 after fail().
 int folder_make(const char *dir) {
     char path[PATH_SIZE];
@@ -179,9 +227,9 @@ int folder_make(const char *dir) {
     for (char *p = path + 1; *p; p++) {
         if (*p != '/') continue;
         *p = 0;                                                    // path is the folder up to here
-        if (mkdir(path, 0777) < 0 && (stat(path, &st) < 0 || !S_ISDIR(st.st_mode))) {
-            return fail(EX_CANTCREAT, "%s: the folder could not be made: %s", path,
-                        strerror(errno));
+        if (mkdir(path, 0777) < 0) {
+            const int error = errno;
+            if (stat(path, &st) < 0 || !S_ISDIR(st.st_mode)) return folder_refuse(path, error);
         }
         *p = '/';
     }
@@ -242,36 +290,86 @@ int file_read_at(int fd, const char *path, void *data, size_t n, uint64_t offset
  *    WHOLE  fd = -1, exists: the temporary file is closed and on the disk
  *
  * Each returns 0, or -1 after fail(); after an error only output_drop may follow.  The new name is
- * on the disk after folder_sync: whoever renames several files calls it where order matters.     */
+ * on the disk after folder_sync: whoever renames several files calls it where order matters.  Of
+ * what is written through, fd is the thing itself and exists stays 0: there is nothing to rename.
+ *
+ * The temporary name of FILE is FILE.PROCESS.tmp.  While it is open it is locked, so one that is
+ * not was left by a run that was killed.                                                         */
 
-// A regular file at the temporary name was left by a run that was killed; all else was planted.
-static int remove_leftover(const char *temporary) {
-    struct stat st;
-    if (lstat(temporary, &st) < 0) return 0;
-    if (S_ISREG(st.st_mode)) {
-        unlink(temporary);
-        return 0;
+// Is there a device or a pipe to write through to?  0: a regular file or nothing is there.  -1
+// after fail(): something else, which is left alone.  /dev/stdout is a link; so are /dev/fd/1 and
+// what a shell gives for >(command): a link to a device or a pipe stands for it.
+static int is_written_through(const char *path) {
+    struct stat st, target;
+    if (!strcmp(path, "/dev/stdout")) return 1;
+    if (lstat(path, &st) < 0 || S_ISREG(st.st_mode)) return 0;
+    if (S_ISDIR(st.st_mode)) {
+        return fail(EX_CANTCREAT, "%s: is a folder, a file is to be written here", path);
     }
-    const char *kind = "special file";
-    if (S_ISLNK(st.st_mode)) kind = "symbolic link";
-    if (S_ISDIR(st.st_mode)) kind = "folder";
-    return fail(EX_CANTCREAT, "%s: is a %s, not a file of ours: remove it", temporary, kind);
+    if (stat(path, &target) == 0 && (S_ISCHR(target.st_mode) || S_ISFIFO(target.st_mode))) return 1;
+    return fail(EX_CANTCREAT, "%s: is a %s, which is not replaced; give the name of a file", path,
+                file_kind(st.st_mode));
+}
+
+// Standard output is shared with what has been printed so far, which comes first.
+static int open_through(Output *o) {
+    o->through = 1;
+    fflush(stdout);
+    if (!strcmp(o->path, "/dev/stdout")) {
+        o->fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0);
+    } else {
+        o->fd = open(o->path, O_WRONLY | O_NOCTTY | O_CLOEXEC);
+    }
+    if (o->fd < 0) return fail(EX_CANTCREAT, "%s: %s", o->path, strerror(errno));
+    return 0;
+}
+
+// Removes a temporary file unless a run that is alive has it locked.
+static void remove_unlocked(const char *path) {
+    struct stat st;
+    if (lstat(path, &st) < 0 || !S_ISREG(st.st_mode)) return;
+    int fd = open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0) return;
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0) unlink(path);
+    close(fd);
+}
+
+// Removes the temporary files of path that runs left which were killed.
+static void remove_leftovers(const char *path) {
+    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+    char dir[PATH_SIZE] = "./", leftover[PATH_SIZE];
+    if (slash) snprintf(dir, sizeof dir, "%.*s", (int)(base - path), path);
+    DIR *d = opendir(dir);
+    if (!d) return;
+    for (struct dirent *e = readdir(d); e; e = readdir(d)) {
+        if (!is_tagged(e->d_name, base, strlen(base), ".tmp")) continue;
+        if (snprintf(leftover, PATH_SIZE, "%s%s", dir, e->d_name) < PATH_SIZE) {
+            remove_unlocked(leftover);
+        }
+    }
+    closedir(d);
 }
 
 int output_open(Output *o, const char *path) {
     struct stat st;
-    o->fd = -1;
-    o->exists = 0;
-    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
-        return fail(EX_CANTCREAT, "%s: is a folder, a file is to be written here", path);
-    }
+    *o = (Output){.fd = -1};
     if (strlen(path) >= PATH_SIZE) return fail(EX_USAGE, "%.100s...: the path is too long", path);
     strcpy(o->path, path);
-    snprintf(o->temporary, sizeof o->temporary, "%s.tmp", path);
-    if (remove_leftover(o->temporary) < 0) return -1;
+    int through = is_written_through(path);
+    if (through < 0) return -1;
+    if (through) return open_through(o);
+
+    // what is still at the temporary name was not left by a run
+    remove_leftovers(path);
+    snprintf(o->temporary, sizeof o->temporary, "%s.%ld.tmp", path, (long)getpid());
+    if (lstat(o->temporary, &st) == 0) {
+        return fail(EX_CANTCREAT, "%s: is a %s, not a file of ours: remove it", o->temporary,
+                    file_kind(st.st_mode));
+    }
     o->fd = open(o->temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
-    if (o->fd < 0) return fail(EX_CANTCREAT, "%s: %s", o->temporary, strerror(errno));
+    if (o->fd < 0) return fail(EX_CANTCREAT, "%s: %s", path, strerror(errno));
     o->exists = 1;
+    flock(o->fd, LOCK_EX | LOCK_NB);
     return 0;
 }
 
@@ -280,8 +378,8 @@ int output_write(Output *o, const void *data, size_t n) {
     while (n > 0) {
         ssize_t k = write(o->fd, p, n);
         if (k < 0 && errno == EINTR) continue;
-        if (k < 0) return fail(EX_IOERR, "%s: %s", o->temporary, strerror(errno));
-        if (k == 0) return fail(EX_IOERR, "%s: not written", o->temporary);
+        if (k < 0) return fail(EX_IOERR, "%s: %s", o->path, strerror(errno));
+        if (k == 0) return fail(EX_IOERR, "%s: not written", o->path);
         p += k;
         n -= (size_t)k;
     }
@@ -289,16 +387,19 @@ int output_write(Output *o, const void *data, size_t n) {
 }
 
 // A disk may be full and say so only here.  The first error counts; the file is closed in any case.
+// What is written through may know no flushing.
 int output_close(Output *o) {
-    int error = fsync(o->fd) < 0 ? errno : 0;
+    int error = EINTR;
+    while (error == EINTR) error = !o->through && fsync(o->fd) < 0 ? errno : 0;
     int closed = close(o->fd) == 0;
     if (!closed && !error) error = errno;
     o->fd = -1;
-    if (error) return fail(EX_IOERR, "%s: %s", o->temporary, strerror(error));
+    if (error) return fail(EX_IOERR, "%s: %s", o->path, strerror(error));
     return 0;
 }
 
 int output_rename(Output *o) {
+    if (o->through) return 0;
     if (rename(o->temporary, o->path) < 0) {
         return fail(EX_CANTCREAT, "%s: could not be renamed in place: %s", o->temporary,
                     strerror(errno));
@@ -322,11 +423,173 @@ int file_write(const char *path, const void *data, size_t n) {
     if (output_write(&o, data, n) < 0) goto done;
     if (output_close(&o) < 0) goto done;
     if (output_rename(&o) < 0) goto done;
-    if (folder_sync(path) < 0) goto done;
+    if (!o.through && folder_sync(path) < 0) goto done;
     result = 0;
 done:
     output_drop(&o);
     return result;
+}
+
+// ------------------------------------------------------------------------- a folder for one alone
+
+// How many bytes of path name a folder that is there?
+static size_t folder_found(const char *path) {
+    struct stat st;
+    char part[PATH_SIZE];
+    size_t n = strlen(path);
+    while (n > 0) {
+        snprintf(part, sizeof part, "%.*s", (int)n, path);
+        if (stat(part, &st) == 0) break;
+        while (n > 0 && part[n - 1] == '/') n--;
+        while (n > 0 && part[n - 1] != '/') n--;
+    }
+    return n;
+}
+
+// Opens and locks f->lock_path.  1; 0: it was removed meanwhile; -1 after fail().
+static int folder_lock(Folder *f) {
+    struct stat ours, there;
+    const int flags = O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+    f->lock = open(f->lock_path, flags, 0666);
+    if (f->lock < 0) {
+        if (lstat(f->lock_path, &there) == 0 && !S_ISREG(there.st_mode)) errno = EEXIST;
+        return fail(EX_CANTCREAT, "%s: %s", f->lock_path, strerror(errno));
+    }
+    if (flock(f->lock, LOCK_EX | LOCK_NB) < 0) {
+        if (errno == EWOULDBLOCK) {
+            close(f->lock);
+            f->lock = -1;
+            return fail(EX_TEMPFAIL, "%s: in use by another run", f->path);
+        }
+        fprintf(stderr, "%s: cannot be locked (%s): see that no other run writes there\n",
+                f->lock_path, strerror(errno));
+    }
+    if (fstat(f->lock, &ours) == 0 && lstat(f->lock_path, &there) == 0
+        && ours.st_ino == there.st_ino && ours.st_dev == there.st_dev) return 1;
+    close(f->lock);
+    f->lock = -1;
+    return 0;
+}
+
+/* Makes the folder if it is not there, and locks it until folder_leave, by a lock on the file
+ * more.lock in it: of a process that dies the system takes it back.  A save there that was cut
+ * short is ended first.  0, or -1 after fail(): EX_TEMPFAIL if another process has it.           */
+int folder_enter(Folder *f, const char *dir) {
+    *f = (Folder){.lock = -1};
+    if (path_join(f->path, dir, "") < 0) return -1;
+    f->path[strlen(dir)] = 0;
+    if (path_join(f->lock_path, dir, "more.lock") < 0) return -1;
+    f->found = folder_found(f->path);
+    int status = folder_make(dir);
+    while (status == 0) status = folder_lock(f);
+    if (status > 0) status = folder_finish(dir);
+    if (status < 0) folder_leave(f);
+    return status < 0 ? -1 : 0;
+}
+
+// What folder_enter made and is still empty is removed.  A signal's handler may call this.
+void folder_leave(Folder *f) {
+    size_t n = strlen(f->path);
+    if (f->lock >= 0) {
+        unlink(f->lock_path);
+        close(f->lock);
+    }
+    f->lock = -1;
+    while (n > f->found && rmdir(f->path) == 0) {
+        while (n > 0 && f->path[n - 1] == '/') n--;
+        while (n > 0 && f->path[n - 1] != '/') n--;
+        f->path[n] = 0;
+    }
+}
+
+// --------------------------------------------------------------------- a save that was cut short
+
+/* checkpoint.c says how a folder is saved.  The configuration that is set aside is called
+ * config.json.PROCESS.old, and while there is no config.json beside it, every new file is there:
+ * under its own name, or whole as FILE.PROCESS.tmp.                                              */
+
+// The configuration in dir that was set aside: its name's part .PROCESS, empty if there is none.
+static void find_aside(char tag[TAG_SIZE], const char *dir) {
+    const char *config = "config.json";
+    const size_t n = strlen(config);
+    tag[0] = 0;
+    DIR *d = opendir(dir);
+    if (!d) return;
+    for (struct dirent *e = readdir(d); e; e = readdir(d)) {
+        if (!is_tagged(e->d_name, config, n, ".old")) continue;
+        const int length = (int)(strlen(e->d_name) - n - strlen(".old"));
+        snprintf(tag, TAG_SIZE, "%.*s", length, e->d_name + n);
+    }
+    closedir(d);
+}
+
+// Is there a file of this name in dir?
+static int is_in(const char *dir, const char *name) {
+    char path[PATH_SIZE];
+    struct stat st;
+    return path_join(path, dir, name) == 0 && lstat(path, &st) == 0;
+}
+
+// Renames dir/from to dir/to.  0, or -1 after fail().
+static int rename_in(const char *dir, const char *from, const char *to) {
+    char a[PATH_SIZE], b[PATH_SIZE];
+    if (path_join(a, dir, from) < 0 || path_join(b, dir, to) < 0) return -1;
+    if (rename(a, b) == 0) return folder_sync(b);
+    return fail(EX_CANTCREAT, "%s: an interrupted save could not be ended: %s", a, strerror(errno));
+}
+
+// Gives every new file but the configuration its name.
+static int rename_rest(const char *dir, const char *ending, const char *config) {
+    char name[NAME_MAX + 1];
+    int status = 0;
+    DIR *d = opendir(dir);
+    if (!d) return fail(EX_NOINPUT, "%s: %s", dir, strerror(errno));
+    for (struct dirent *e = readdir(d); e && status == 0; e = readdir(d)) {
+        const size_t n = strlen(e->d_name), k = strlen(ending);
+        if (n <= k || strcmp(e->d_name + n - k, ending) || !strcmp(e->d_name, config)) continue;
+        snprintf(name, sizeof name, "%.*s", (int)(n - k), e->d_name);
+        status = rename_in(dir, e->d_name, name);
+    }
+    closedir(d);
+    return status;
+}
+
+/* Ends a save that was cut short between its renames: forward, for all new files are there; or
+ * back, if an error had removed them.  The folder is locked.  0, or -1 after fail().             */
+int folder_finish(const char *dir) {
+    char tag[TAG_SIZE], ending[TAG_SIZE + 8], config[TAG_SIZE + 32], aside[TAG_SIZE + 32];
+    char path[PATH_SIZE];
+    find_aside(tag, dir);
+    if (!tag[0]) return 0;
+    snprintf(ending, sizeof ending, "%s.tmp", tag);
+    snprintf(config, sizeof config, "config.json%s", ending);
+    snprintf(aside, sizeof aside, "config.json%s.old", tag);
+
+    if (!is_in(dir, "config.json")) {
+        if (!is_in(dir, config)) return rename_in(dir, aside, "config.json");
+        if (rename_rest(dir, ending, config) < 0) return -1;
+        if (rename_in(dir, config, "config.json") < 0) return -1;
+        fprintf(stderr, "%s: a save that had been interrupted is finished\n", dir);
+    }
+    if (path_join(path, dir, aside) < 0) return -1;
+    unlink(path);
+    return 0;
+}
+
+// Before a folder is read: ends a save that was cut short.  0, or -1 after fail().
+int folder_recover(const char *dir) {
+    char tag[TAG_SIZE];
+    Folder f;
+    if (is_in(dir, "config.json")) return 0;
+    find_aside(tag, dir);
+    if (!tag[0]) return 0;
+    if (folder_enter(&f, dir) < 0) {
+        if (error_code == EX_TEMPFAIL) return -1;
+        return fail(error_code, "%s: a save there was interrupted, and can be finished only where "
+                    "the folder can be written to", dir);
+    }
+    folder_leave(&f);
+    return 0;
 }
 
 #endif

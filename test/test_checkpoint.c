@@ -51,7 +51,9 @@ static int disk_fsync(int fd) {
 #undef unlink
 #undef fsync
 #include "test.h"
-#include <dirent.h>
+#include <sys/socket.h>
+#include <sys/sysmacros.h>
+#include <sys/un.h>
 
 // Did it fail with this code, and do the words stand in the message?
 static int failed_with(int result, int code, const char *words) {
@@ -109,35 +111,144 @@ static void test_a_file_is_written_whole_and_replaced(void) {
     CHECK(file_write("a/b/c/x", "ab\0c", 4) == 0);
     CHECK(file_read(&b, "a/b/c/x") == 0);
     CHECK(b.len == 4 && !memcmp(b.data, "ab\0c", 4));
-    CHECK(access("a/b/c/x.tmp", F_OK) < 0);
-    CHECK(file_write("a/b/c/x.tmp", "left by a dead run", 18) == 0);
     CHECK(file_write("a/b/c/x", "abc", 3) == 0);
     CHECK(sha256_file(hex, "a/b/c/x") == 0 && !strncmp(hex, "ba7816bf", 8));
     buffer_free(&b);
 }
 
+// The temporary name that this process gives a file.
+static const char *temporary(char name[100], const char *path) {
+    snprintf(name, 100, "%s.%ld.tmp", path, (long)getpid());
+    return name;
+}
+
+static void test_what_a_killed_run_left_is_removed_and_what_a_running_one_has_is_not(void) {
+    char mine[100];
+    Output running;
+    CHECK(folder_make("left") == 0);
+    CHECK(file_write("left/x.1.tmp", "of a dead run", 13) == 0);
+    CHECK(file_write(temporary(mine, "left/x"), "of one with our number", 22) == 0);
+    CHECK(file_write("left/x.y.tmp", "the user's", 10) == 0);
+    CHECK(file_write("left/xx.1.tmp", "of another file", 15) == 0);
+    CHECK(output_open(&running, "left/y") == 0);
+    CHECK(rename(running.temporary, "left/x.2.tmp") == 0);
+    CHECK(file_write("left/x", "new", 3) == 0);
+    CHECK(access("left/x", F_OK) == 0);
+    CHECK(access("left/x.1.tmp", F_OK) < 0 && access(mine, F_OK) < 0);
+    CHECK(access("left/x.y.tmp", F_OK) == 0 && access("left/xx.1.tmp", F_OK) == 0);
+    CHECK(access("left/x.2.tmp", F_OK) == 0);
+    output_drop(&running);
+    remove_all("left");
+}
+
 static void test_a_planted_or_impossible_target_is_refused_and_left_alone(void) {
     Buffer b = {0};
+    char name[100];
     CHECK(file_write("victim", "precious", 8) == 0);
-    CHECK(symlink("victim", "y.tmp") == 0);
-    CHECK(failed_with(file_write("y", "x", 1), EX_CANTCREAT, "y.tmp: is a symbolic link"));
+    CHECK(symlink("victim", temporary(name, "y")) == 0);
+    CHECK(failed_with(file_write("y", "x", 1), EX_CANTCREAT, "tmp: is a symbolic link"));
     CHECK(file_read(&b, "victim") == 0 && b.len == 8);
     CHECK(access("y", F_OK) < 0);
-    CHECK(folder_make("z.tmp") == 0);
-    CHECK(failed_with(file_write("z", "x", 1), EX_CANTCREAT, "z.tmp: is a folder"));
-    CHECK(mkfifo("fifo.tmp", 0600) == 0);
-    CHECK(failed_with(file_write("fifo", "x", 1), EX_CANTCREAT, "fifo.tmp: is a special file"));
+    CHECK(folder_make(temporary(name, "z")) == 0);
+    CHECK(failed_with(file_write("z", "x", 1), EX_CANTCREAT, "tmp: is a folder"));
+    CHECK(mkfifo(temporary(name, "fifo"), 0600) == 0);
+    CHECK(failed_with(file_write("fifo", "x", 1), EX_CANTCREAT, "tmp: is a pipe"));
     CHECK(folder_make("dir") == 0);
     CHECK(failed_with(file_write("dir", "x", 1), EX_CANTCREAT, "dir: is a folder"));
-    CHECK(access("dir.tmp", F_OK) < 0);
+    CHECK(access(temporary(name, "dir"), F_OK) < 0);
     CHECK(failed_with(file_write("none/x", "x", 1), EX_CANTCREAT, "No such file"));
-    CHECK(failed_with(folder_make("victim/x"), EX_CANTCREAT,
-                      "victim: the folder could not be made"));
     char path[PATH_SIZE + 10] = "";
     memset(path, 'a', sizeof path - 1);
     CHECK(failed_with(file_write(path, "x", 1), EX_USAGE, "too long"));
     CHECK(failed_with(folder_make(path), EX_USAGE, "too long"));
     buffer_free(&b);
+}
+
+static int is_still(const char *path, int (*kind)(mode_t)) {
+    struct stat st;
+    return lstat(path, &st) == 0 && kind(st.st_mode);
+}
+static int is_link(mode_t mode)   { return S_ISLNK(mode); }
+static int is_pipe(mode_t mode)   { return S_ISFIFO(mode); }
+static int is_device(mode_t mode) { return S_ISCHR(mode); }
+static int is_socket(mode_t mode) { return S_ISSOCK(mode); }
+
+static void test_what_is_no_file_is_written_through_or_refused_never_replaced(void) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "socket"};
+    char got[8];
+    Buffer b = {0};
+
+    // a pipe, and a link to one, as a shell makes them
+    CHECK(mkfifo("pipe", 0600) == 0 && symlink("pipe", "to-pipe") == 0);
+    int reader = open("pipe", O_RDONLY | O_NONBLOCK);
+    CHECK(file_write("pipe", "abc", 3) == 0);
+    CHECK(file_write("to-pipe", "def", 3) == 0);
+    CHECK(read(reader, got, sizeof got) == 6 && !memcmp(got, "abcdef", 6));
+    CHECK(is_still("pipe", is_pipe) && is_still("to-pipe", is_link));
+    close(reader);
+
+    // a device, by a link, for nobody but root may make one or would lose one
+    CHECK(symlink("/dev/null", "to-null") == 0);
+    CHECK(file_write("to-null", "abc", 3) == 0);
+    CHECK(is_still("to-null", is_link) && is_still("/dev/null", is_device));
+    if (mknod("device", S_IFCHR | 0600, makedev(1, 3)) == 0) {
+        CHECK(file_write("device", "abc", 3) == 0 || error_code == EX_CANTCREAT);
+        CHECK(is_still("device", is_device));
+    } else {
+        printf("    (not root: no device was made)\n");
+    }
+
+    // links to a file and to nothing, a socket
+    CHECK(file_write("file", "precious", 8) == 0);
+    CHECK(symlink("file", "to-file") == 0 && symlink("nothing", "to-nothing") == 0);
+    CHECK(failed_with(file_write("to-file", "x", 1), EX_CANTCREAT, "to-file: is a symbolic link"));
+    CHECK(failed_with(file_write("to-nothing", "x", 1), EX_CANTCREAT, "is a symbolic link"));
+    CHECK(file_read(&b, "file") == 0 && b.len == 8);
+    CHECK(is_still("to-file", is_link) && is_still("to-nothing", is_link));
+    int s = socket(AF_UNIX, SOCK_STREAM, 0);
+    CHECK(s >= 0 && bind(s, (struct sockaddr *)&address, sizeof address) == 0);
+    CHECK(failed_with(file_write("socket", "x", 1), EX_CANTCREAT, "socket: is a socket"));
+    CHECK(is_still("socket", is_socket));
+    close(s);
+    buffer_free(&b);
+}
+
+static void test_what_is_no_folder_is_named_by_its_kind(void) {
+    CHECK(file_write("file", "x", 1) == 0);
+    CHECK(failed_with(folder_make("file/sub"), EX_CANTCREAT,
+                      "file: is a file, a folder is to be made here"));
+    CHECK(symlink("nowhere", "dangling") == 0);
+    CHECK(failed_with(folder_make("dangling"), EX_CANTCREAT,
+                      "dangling: is a symbolic link to nothing"));
+    CHECK(mkfifo("queue", 0600) == 0);
+    CHECK(failed_with(folder_make("queue"), EX_CANTCREAT, "queue: is a pipe"));
+    CHECK(folder_make("linked") == 0 && symlink("linked", "link") == 0);
+    CHECK(folder_make("link/sub") == 0 && access("linked/sub", F_OK) == 0);
+}
+
+static void test_a_folder_is_for_one_alone_and_left_without_a_trace(void) {
+    Folder f, g;
+    CHECK(folder_make("known") == 0);
+    CHECK(folder_enter(&f, "known/new//deep/") == 0);
+    CHECK(failed_with(folder_enter(&g, "known/new/deep"), EX_TEMPFAIL,
+                      "known/new/deep: in use by another run"));
+    CHECK(access("known/new/deep/more.lock", F_OK) == 0);      // the second took nothing away
+    folder_leave(&f);
+    CHECK(access("known/new", F_OK) < 0 && access("known", F_OK) == 0);
+
+    // what holds something stays, and may be entered again
+    CHECK(folder_enter(&f, "known/new/deep") == 0);
+    CHECK(file_write("known/new/deep/x", "x", 1) == 0);
+    folder_leave(&f);
+    CHECK(access("known/new/deep/x", F_OK) == 0 && access("known/new/deep/more.lock", F_OK) < 0);
+    CHECK(folder_enter(&f, "known/new/deep") == 0);
+    folder_leave(&f);
+
+    // a planted lock is not followed
+    CHECK(symlink("../victim", "known/more.lock") == 0);
+    CHECK(failed_with(folder_enter(&f, "known"), EX_CANTCREAT, "known/more.lock: "));
+    CHECK(access("victim", F_OK) == 0 && is_still("known/more.lock", is_link));
+    remove_all("known");
 }
 
 static void test_a_json_file_is_one_object_of_at_most_100_megabytes(void) {
@@ -398,9 +509,21 @@ static void test_the_tokenizer_and_its_special_tokens_are_written_beside_the_wei
     remove_all("tok");
 }
 
+// Is there a file in dir whose name ends like this?
+static int leaves(const char *dir, const char *ending) {
+    int found = 0;
+    DIR *d = opendir(dir);
+    for (struct dirent *e = d ? readdir(d) : NULL; e; e = readdir(d)) {
+        found |= name_ends_with(e->d_name, ending);
+    }
+    if (d) closedir(d);
+    return found;
+}
+
 static void test_a_failed_save_leaves_the_old_folder_as_it_was(void) {
     Model m, loaded;
     char sha[65], after[65];
+    char planted[100];
     real bad = NAN, big = 1e5f, good = 0;
     CHECK(filled(&m, &tiny[0]) == 0);
     CHECK(checkpoint_save(&m, "old", NULL, "f32", sha) == 0);
@@ -411,11 +534,12 @@ static void test_a_failed_save_leaves_the_old_folder_as_it_was(void) {
     CHECK(failed_with(checkpoint_save(&m, "old", NULL, "f32", after), EX_DATAERR,
                       "gpt_neox.final_layer_norm.weight: value 3 is"));
     kernels_write(m.params.lnfw + 3, &good, 1);
-    CHECK(folder_make("old/config.json.tmp") == 0);
+    CHECK(folder_make(temporary(planted, "old/config.json")) == 0);
     CHECK(failed_with(checkpoint_save(&m, "old", NULL, "f32", after), EX_CANTCREAT,
-                      "config.json.tmp: is a folder"));
+                      "tmp: is a folder"));
     CHECK(sha256_file(after, "old/model.safetensors") == 0 && !strcmp(sha, after));
-    CHECK(access("old/model.safetensors.tmp", F_OK) < 0);
+    CHECK(rmdir(planted) == 0);
+    CHECK(!leaves("old", ".tmp"));
     CHECK(checkpoint_load(&loaded, "old", LOAD_AS_STORED) == 0);
     model_free(&loaded);
     model_free(&m);
@@ -440,17 +564,14 @@ static int save_version(const Version *v, const char *dir) {
     return result;
 }
 
-// Is every file of the folder `like` in dir, under its own name or one with this ending?
-static int holds_all(const char *dir, const char *like, const char *ending) {
+// Is every file of the folder `like` in dir?
+static int holds_all(const char *dir, const char *like) {
     for (int i = 0; i < NUM_SAVED; i++) {
         char path[300], want[65], have[65];
         snprintf(path, sizeof path, "%s/%s", like, saved_names[i]);
         if (sha256_file(want, path) < 0) continue;                     // not one of `like`
         snprintf(path, sizeof path, "%s/%s", dir, saved_names[i]);
-        if (sha256_file(have, path) == 0 && !strcmp(want, have)) continue;
-        snprintf(path, sizeof path, "%s/%s%s", dir, saved_names[i], ending);
-        if (sha256_file(have, path) == 0 && !strcmp(want, have)) continue;
-        return 0;
+        if (sha256_file(have, path) < 0 || strcmp(want, have)) return 0;
     }
     return 1;
 }
@@ -460,15 +581,6 @@ static int folder_loads(const char *dir) {
     int result = checkpoint_load(&m, dir, LOAD_AS_STORED);
     if (result == 0) model_free(&m);
     return result == 0;
-}
-
-static int leaves_temporary_files(const char *dir) {
-    for (int i = 0; i < NUM_SAVED; i++) {
-        char path[300];
-        snprintf(path, sizeof path, "%s/%s.tmp", dir, saved_names[i]);
-        if (access(path, F_OK) == 0) return 1;
-    }
-    return 0;
 }
 
 /* Saves `after` over `before` (NULL: nothing) again and again; each time the disk gives up one call
@@ -486,21 +598,22 @@ static void interrupted(const Version *before, const Version *after, int then) {
         ended = disk.calls_left >= 0;
         disk.then = WORKS;
 
-        // what loads is one of the two; where nothing does, one of the two is all there, and after
-        // an error, which can still tidy up, it is the new one
-        int tidy = then == FAILS_ONCE && before;
-        if (folder_loads("run")) {
-            CHECK(holds_all("run", "was", "") || holds_all("run", "will", ""));
-            CHECK(!tidy || !leaves_temporary_files("run"));
-        } else {
-            int old_whole = !tidy && holds_all("run", "was", ".old");
-            CHECK(old_whole || holds_all("run", "will", ".tmp"));
-        }
-        if (then == FAILS_ONCE && result == 0) CHECK(holds_all("run", "will", ""));
+        // what loads is one of the two, and something does if something did before; after that,
+        // or after an error, which can tidy up at once, nothing else is left
+        int loads = folder_loads("run");
+        CHECK(loads || !before);
+        if (loads) CHECK(holds_all("run", "was") || holds_all("run", "will"));
+        if (then == FAILS_ONCE && before) CHECK(!leaves("run", ".tmp"));
+        if (then == FAILS_ONCE && result == 0) CHECK(holds_all("run", "will"));
+
+        // and the next save there is as any other
+        CHECK(save_version(after, "run") == 0);
+        CHECK(holds_all("run", "will"));
+        CHECK(!leaves("run", ".tmp") && !leaves("run", ".old"));
         calls++;
     }
     CHECK(ended);
-    CHECK(holds_all("run", "will", "") && folder_loads("run"));
+    CHECK(holds_all("run", "will") && folder_loads("run"));
     remove_all("was");
     remove_all("will");
     remove_all("run");
@@ -909,7 +1022,11 @@ int main(int argc, char **argv) {
     }
     RUN(test_sha256_gives_the_digests_of_fips_180);
     RUN(test_a_file_is_written_whole_and_replaced);
+    RUN(test_what_a_killed_run_left_is_removed_and_what_a_running_one_has_is_not);
     RUN(test_a_planted_or_impossible_target_is_refused_and_left_alone);
+    RUN(test_what_is_no_file_is_written_through_or_refused_never_replaced);
+    RUN(test_what_is_no_folder_is_named_by_its_kind);
+    RUN(test_a_folder_is_for_one_alone_and_left_without_a_trace);
     RUN(test_a_json_file_is_one_object_of_at_most_100_megabytes);
     RUN(test_half_precision_rounds_to_nearest_even);
     RUN(test_bfloat16_rounds_to_nearest_even);

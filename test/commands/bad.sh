@@ -119,8 +119,8 @@ refused 73 "no/such" ./more eval $cut --model r --eval a.test.jsonl --out no/suc
 mkdir -p folder/model.safetensors
 refused 73 "model.safetensors" ./more train reward $pairs --train $abc --out folder
 mkdir link
-ln -s ../text.jsonl link/model.safetensors.tmp
-refused 73 "symbolic link" ./more train reward $pairs --train $abc --out link
+refused 73 "symbolic link" sh -c 'ln -s ../text.jsonl link/model.safetensors.$$.tmp
+    exec ./more train reward "$@" --out link' x $pairs --train $abc
 
 if [ -c /dev/full ]; then
     it "a_full_disk_behind_standard_output_is_an_error"
