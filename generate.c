@@ -39,7 +39,8 @@ typedef struct {
     int n;                              // completions of each prompt
     int max_new_tokens;                 // of each completion
     int batch;                          // completions at one time, at most LOGITS_ROWS
-    int eos[2];                         // tokens that end a text, or -1
+    int num_eos;
+    const int *eos;                     // (num_eos) tokens that end a text
     int num_stop;
     const char *const *stop;            // (num_stop) strings that end a text before them; not ""
 } Sampling;
@@ -466,6 +467,13 @@ static int room_for(const Generator *g, int prompt) {
     return room < g->s->max_new_tokens ? room : g->s->max_new_tokens;
 }
 
+static int ends_text(const Sampling *s, int token) {
+    for (int i = 0; i < s->num_eos; i++) {
+        if (s->eos[i] == token) return 1;
+    }
+    return 0;
+}
+
 // The completion gets its drawn token; if that ends it, its slot is free.
 static int append_token(Generator *g, const Draw *d) {
     Branch *b = &g->branch[d->branch];
@@ -476,7 +484,7 @@ static int append_token(Generator *g, const Draw *d) {
     b->token[c->n++] = d->token;
     c->logp += (double)(d->logits[d->token] - d->lse);
 
-    if (d->token == g->s->eos[0] || d->token == g->s->eos[1]) c->finish = FINISH_EOS;
+    if (ends_text(g->s, d->token)) c->finish = FINISH_EOS;
     else if (c->n == room_for(g, c->prompt)) c->finish = FINISH_LENGTH;
     if (g->t && grow_text(g, b, d->token) < 0) return -1;
 

@@ -28,7 +28,7 @@ typedef enum {
     FAMILY_NEOX, FAMILY_GPT2, FAMILY_LLAMA, FAMILY_QWEN2, FAMILY_QWEN3, NUM_FAMILIES
 } Family;
 
-enum { MAX_LAYERS = 128 };
+enum { MAX_LAYERS = 128, MAX_MORE_EOS = 31 };
 
 typedef struct {
     Family family;                            // for names in files; the model reads what follows
@@ -58,6 +58,7 @@ typedef struct {
     int rope_original;
 
     int bos, eos, pad;                        // token ids, -1 for none
+    int num_more_eos, more_eos[MAX_MORE_EOS]; // further tokens that end a text
     int reward;                               // yes: a score head instead of an output layer
     Pooling pooling;
 } Config;

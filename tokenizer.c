@@ -33,6 +33,7 @@ enum {
 
 enum { ENDOFTEXT = 0, PADDING = 1, FIRST_BYTE = 2, FIRST_MERGE = FIRST_BYTE + 256 };  // ids we give
 enum { MAX_ADDED = 1000 };                                            // bytes of an added token
+enum { MAX_ENDS = 64 };                                               // tokens that end a text
 enum { CACHE_SLOTS = 1 << 15, CACHE_WORD = 22, CACHE_IDS = 10 };
 
 typedef struct { int left, right, id; } Merge;                        // left and right become id
@@ -57,6 +58,7 @@ typedef struct {                        // what encoding writes to
 typedef struct Tokenizer {
     int vocab_size;
     int eos, bos, pad;                  // ids or -1
+    int num_ends, ends[MAX_ENDS];       // eos and what ends a generated text besides
     int nfc;                            // the file asked for normal form C
 
     // pieces
@@ -96,6 +98,8 @@ int tokenizer_decode(const Tokenizer *t, const int *ids, size_t n, Buffer *out);
 // the bytes of a piece, and the special token that is written out at the beginning of a text
 const char *tokenizer_piece(const Tokenizer *t, int id);
 size_t tokenizer_piece_len(const Tokenizer *t, int id);
+int    tokenizer_is_added(const Tokenizer *t, int id);
+int    tokenizer_find(const Tokenizer *t, const char *s, size_t n);   // the id of a piece, or -1
 int    tokenizer_special_at(const Tokenizer *t, const char *s, size_t n);
 
 // ---------------------------------------------------------------------------- characters and words
@@ -240,6 +244,9 @@ const char *tokenizer_piece(const Tokenizer *t, int id) {
 size_t tokenizer_piece_len(const Tokenizer *t, int id) {
     return t->start_memory[id + 1] - t->start_memory[id];
 }
+
+// An added token is found in a text as a whole, or, if it is special, not at all.
+int tokenizer_is_added(const Tokenizer *t, int id) { return t->flags_memory[id] & PIECE_ADDED; }
 
 static int piece_equals(const Tokenizer *t, int id, const char *s, size_t n) {
     return tokenizer_piece_len(t, id) == n && !memcmp(tokenizer_piece(t, id), s, n);
@@ -416,13 +423,24 @@ static int tokenizer_init(Tokenizer *t, size_t max_vocab, size_t max_merges) {
     return 0;
 }
 
+static int added_token(const Tokenizer *t, const char *s, size_t n) {
+    for (int id = 0; id < t->vocab_size; id++) {
+        if (tokenizer_is_added(t, id) && piece_equals(t, id, s, n)) return id;
+    }
+    return -1;
+}
+
+// An added token of that name comes before a piece of the vocabulary.
+int tokenizer_find(const Tokenizer *t, const char *s, size_t n) {
+    const int added = added_token(t, s, n);
+    return added >= 0 ? added : find_piece(t, s, n);
+}
+
 // The id of the first of these names that is an added token, or -1.
 static int find_added(const Tokenizer *t, const char *const *name) {
     for (; *name; name++) {
-        for (int id = 0; id < t->vocab_size; id++) {
-            if (!(t->flags_memory[id] & PIECE_ADDED)) continue;
-            if (piece_equals(t, id, *name, strlen(*name))) return id;
-        }
+        const int id = added_token(t, *name, strlen(*name));
+        if (id >= 0) return id;
     }
     return -1;
 }
@@ -430,7 +448,8 @@ static int find_added(const Tokenizer *t, const char *const *name) {
 // The ids of the single bytes and of the well-known names.
 static void find_ids(Tokenizer *t) {
     static const char *const eos[] = {
-        "</s>", "<|end_of_text|>", "<|endoftext|>", "<|im_end|>", NULL,
+        "</s>", "<|end_of_text|>", "<|endoftext|>", "<|im_end|>", "<|eot_id|>", "<eos>", "[EOS]",
+        "<|end|>", NULL,
     };
     static const char *const bos[] = {"<s>", "<|begin_of_text|>", "<|endoftext|>", NULL};
     static const char *const pad[] = {"<pad>", "<|padding|>", NULL};
@@ -441,6 +460,8 @@ static void find_ids(Tokenizer *t) {
     t->eos = find_added(t, eos);
     t->bos = find_added(t, bos);
     t->pad = find_added(t, pad);
+    t->ends[0] = t->eos;
+    t->num_ends = t->eos >= 0;
 }
 
 // ---------------------------------------------------------------------- pieces of a word, in a row

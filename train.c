@@ -515,9 +515,6 @@ int train(Run *run) {
         return fail(EX_DATAERR, "too little data for a single step; lower --per_step_pairs, "
                     "--per_step_rows or --per_step_tokens");
     }
-    if (run->tokenizer.eos < 0) {
-        return fail(EX_DATAERR, "the tokenizer has no end-of-text token");
-    }
     if (prepare(run, steps) < 0) return -1;
     if (trainer->start && trainer->start(run) < 0) return -1;
 

@@ -705,8 +705,8 @@ static int product_stage(Bench *b, int (*add_all)(Bench *b)) {
 
 static int ignore_completion(void *context, const Completion *c) { return (void)context, (void)c, 0; }
 static int generate_run(Bench *b, const Measure *x) {
-    const Sampling s = {.top_p = 1, .repetition_penalty = 1, .n = 1, .max_new_tokens = x->tokens, .batch = 1,
-                        .eos = {-1, -1}};
+    const Sampling s = {.top_p = 1, .repetition_penalty = 1, .n = 1, .max_new_tokens = x->tokens,
+                        .batch = 1};
     const Prompt prompt = {0, b->run.data[1].token, 64};
     return generate(&b->run.model, NULL, &prompt, 1, &s, ignore_completion, NULL);
 }

@@ -90,12 +90,12 @@ static DataOptions prompt_options(void) {
     return o;
 }
 
-// n completions of each prompt by m, as the command line has it.
-static Sampling sampling(const Tokenizer *t, const Model *m, int n) {
+// n completions of each prompt, as the command line has it.
+static Sampling sampling(const Tokenizer *t, int n) {
     return (Sampling){.temperature = opt.temperature, .top_k = opt.top_k, .top_p = opt.top_p,
                       .min_p = opt.min_p, .repetition_penalty = opt.repetition_penalty,
                       .seed = (uint64_t)opt.seed, .n = n, .max_new_tokens = opt.max_new_tokens,
-                      .batch = opt.batch, .eos = {t->eos, m->config.eos},
+                      .batch = opt.batch, .num_eos = t->num_ends, .eos = t->ends,
                       .num_stop = opt.stop.n, .stop = opt.stop.item};
 }
 
@@ -174,10 +174,11 @@ int command_sample(void) {
     int result = -1;
     if (load_tokenizer(&t, dir) < 0) goto done;
     if (checkpoint_load(&m, dir, LOAD_LANGUAGE_MODEL) < 0) goto done;
+    if (settle_specials(&t, &m.config, dir) < 0) goto done;
     if (dataset_load(&d, file, &t, &o) < 0) goto done;
     if (prompts_init(&prompts, &d, &t, opt.unique) < 0) goto done;
 
-    const Sampling s = sampling(&t, &m, opt.n);
+    const Sampling s = sampling(&t, opt.n);
     Samples out = {.t = &t, .d = &d, .prompts = &prompts, .terminal = isatty(STDOUT_FILENO)};
     const double start = now();
     if (generate(&m, &t, prompts.cut, prompts.n, &s, print_completion, &out) < 0) goto done;
@@ -387,7 +388,7 @@ static int write_completions(Writer *w, const char *dir, int n, int inside) {
     w->kind = file.kind;
     w->num_prompts = prompts.n;
 
-    const Sampling s = sampling(&t, &m, n);
+    const Sampling s = sampling(&t, n);
     if (generate(&m, &t, prompts.cut, prompts.n, &s, keep_completion, &x) < 0) goto done;
     if (!opt.quiet) {
         fprintf(stderr, "%s: %zu completions of %d prompts in %.1f s\n", w->name, w->num_written,

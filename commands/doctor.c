@@ -13,6 +13,7 @@
 #ifndef DOCTOR_C
 #define DOCTOR_C
 #include "../objectives.c"
+#include "../specials.c"
 
 // The objective that the training files are for, by their kind.
 const char *doctor_objective(const char *tokenizer_file, const DataOptions *options);
@@ -601,6 +602,17 @@ static int examine_texts(Doctor *d, const Dataset *whole) {
     return result;
 }
 
+// Is the end of text a row of its own, from which the reward is read?
+static int reward_at_end(const Doctor *d) {
+    return d->objective->reward && d->config.pooling == POOL_EOS;
+}
+
+// Is the end of text needed, and is there none?
+static int lacks_end(const Doctor *d) {
+    const int needed = !d->objective->reward || reward_at_end(d);
+    return needed && d->tokenizer.eos < 0;
+}
+
 static int examine_file(Doctor *d, const File *f) {
     const Dataset *seen = &f->seen;
     printf("\n%s, to %s: %s data\n", seen->path, f->train ? "train on" : "evaluate on",
@@ -611,7 +623,7 @@ static int examine_file(Doctor *d, const File *f) {
     if (seen->num_records && seen->kind == DATA_POINT) examine_labels(d, seen);
     examine_cut(d, f);
     if (examine_texts(d, &f->whole) < 0) return -1;
-    if (d->tokenizer.eos < 0 || f->wrong_kind) return 0;
+    if (lacks_end(d) || f->wrong_kind) return 0;
     return show_rows(d, f);
 }
 
@@ -806,11 +818,6 @@ static int read_habits(Doctor *d, const char *tokenizer_file, int *chat) {
     return 0;
 }
 
-// Is the end of text a row of its own, from which the reward is read?
-static int reward_at_end(const Doctor *d) {
-    return d->objective->reward && d->config.pooling == POOL_EOS;
-}
-
 static const char *eos_use(const Doctor *d) {
     if (of_documents(d)) return "ends a document, is trained";
     if (!d->objective->reward) return "after each answer, is trained";
@@ -863,17 +870,17 @@ static void note_pad(Doctor *d, const char *config) {
 static int examine_tokenizer(Doctor *d, const char *tokenizer_file) {
     const Tokenizer *t = &d->tokenizer;
     const Config *c = &d->config;
-    const Token *model = d->model, *own = d->own;
+    const Token *own = d->own;
     char config[PATH_SIZE], settings[PATH_SIZE];
     int chat;
     if (path_join(config, d->dir, "config.json") < 0) return -1;
     if (path_join(settings, d->dir, "tokenizer_config.json") < 0) return -1;
     if (read_habits(d, tokenizer_file, &chat) < 0) return -1;
     show_tokenizer(d, tokenizer_file);
-    if (t->eos < 0) {
-        note(d, TRAP, tokenizer_file, 0,
-             "no end-of-text token (</s>, <|end_of_text|>, <|endoftext|>, <|im_end|>); add one to "
-             "its added_tokens");
+    if (lacks_end(d)) {
+        note(d, TRAP, config, 0,
+             "\"eos_token_id\" names no added token of the tokenizer; set it to the id of the one "
+             "that ends a text");
     }
     if (t->vocab_size > c->vocab_size) {
         note(d, TRAP, tokenizer_file, 0,
@@ -881,11 +888,6 @@ static int examine_tokenizer(Doctor *d, const char *tokenizer_file) {
              t->vocab_size, c->vocab_size);
     }
     note_pad(d, config);
-    if (c->eos >= 0 && t->eos >= 0 && c->eos != t->eos) {
-        note(d, WARNING, config, 0,
-             "eos is %d %s, but training uses %d %s; make them one where it matters",
-             c->eos, model[EOS].text, t->eos, own[EOS].text);
-    }
     if (d->adds_bos) {
         note(d, WARNING, tokenizer_file, 0,
              "other programs put %s before a text, training here does not; expect other scores "
@@ -1085,7 +1087,7 @@ static int estimate_costs(Doctor *d) {
              "or use --recompute",
              need, opt.micro_batch_tokens, machine);
     }
-    if (!data || d->tokenizer.eos < 0 || d->tokenizer.vocab_size > c.vocab_size || too_large) {
+    if (!data || lacks_end(d) || d->tokenizer.vocab_size > c.vocab_size || too_large) {
         printf("    no time is measured, because of what follows\n");
         return 0;
     }
@@ -1171,6 +1173,7 @@ static const char *legend(const Objective *o, Pooling pooling) {
 static int load_all(Doctor *d, const char *tokenizer_file, const DataOptions *options) {
     if (config_load(&d->config, d->dir) < 0) return -1;
     if (tokenizer_load(&d->tokenizer, tokenizer_file) < 0) return -1;
+    if (specials_find(&d->tokenizer, &d->config, d->dir, tokenizer_file) < 0) return -1;
     const Config *c = &d->config;
     const Tokenizer *t = &d->tokenizer;
     if (opt.max_length > c->max_positions) {

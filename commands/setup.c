@@ -2,6 +2,7 @@
 #ifndef SETUP_C
 #define SETUP_C
 #include "../objectives.c"
+#include "../specials.c"
 
 DataOptions data_options(void);
 int  load_data(Dataset *d, const char *spec, const Tokenizer *t, const DataOptions *o,
@@ -10,6 +11,7 @@ int  tokenizer_path(char path[PATH_SIZE], const char *dir);
 int  load_tokenizer(Tokenizer *t, const char *dir);
 int  tokenizer_sha256(char sha256[65], const char *dir);
 int  load_model(Model *m, Tokenizer *t, const char *dir, int kind);
+int  settle_specials(Tokenizer *t, Config *c, const char *dir);
 int  check_fit(const Model *m, const Tokenizer *t, const char *dir);
 void split_model(const char *spec, char name[64], const char **folders);
 int  names_differ(const List *models);
@@ -94,6 +96,13 @@ int names_differ(const List *models) {
     return 0;
 }
 
+// Which tokens end and begin the texts of the model in dir.  0, or -1 after fail().
+int settle_specials(Tokenizer *t, Config *c, const char *dir) {
+    char path[PATH_SIZE];
+    if (tokenizer_path(path, dir) < 0) return -1;
+    return specials_find(t, c, dir, path);
+}
+
 // Does the model have a row for each piece, and the positions that are asked for?
 int check_fit(const Model *m, const Tokenizer *t, const char *dir) {
     if (t->vocab_size > m->config.vocab_size) {
@@ -119,13 +128,13 @@ int load_model(Model *m, Tokenizer *t, const char *dir, int kind) {
     }
     if (load_tokenizer(t, dir) < 0) return -1;
     if (checkpoint_load(m, dir, kind) < 0) return -1;
-    if (t->eos < 0) {
-        return fail(EX_DATAERR, "%s: the tokenizer has no end-of-text token", dir);
+    if (settle_specials(t, &m->config, dir) < 0) return -1;
+    if (m->config.reward && opt.pooling >= 0) m->config.pooling = (Pooling)opt.pooling;
+    if (!m->config.reward || m->config.pooling == POOL_EOS) {
+        if (specials_need_end(t, &m->config, dir) < 0) return -1;
     }
     if (check_fit(m, t, dir) < 0) return -1;
-    if (!headless) return 0;
-    if (opt.pooling >= 0) m->config.pooling = (Pooling)opt.pooling;
-    return model_random_head(m, (uint64_t)opt.raw_head);
+    return headless ? model_random_head(m, (uint64_t)opt.raw_head) : 0;
 }
 
 // The texts of file `spec`, read byte by byte: appended to *all; end[n] is where each ends.

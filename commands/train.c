@@ -6,15 +6,16 @@
 int command_train(const Objective *o);
 
 // A fresh model of GPT-NeoX's shape: parallel residual, rotary on half of each head, tied output.
-static Config new_config(int vocab_size) {
+static Config new_config(const Tokenizer *t) {
     const int C = opt.hidden_size, HD = C / opt.num_heads;
     return (Config){
-        .family = FAMILY_NEOX, .vocab_size = vocab_size, .channels = C,
+        .family = FAMILY_NEOX, .vocab_size = t->vocab_size, .channels = C,
         .num_layers = opt.num_layers, .num_heads = opt.num_heads, .num_kv_heads = opt.num_heads,
         .head_dim = HD, .hidden = 4 * C, .parallel_residual = 1, .tied = 1,
         .max_positions = opt.max_length > 2048 ? opt.max_length : 2048, .rotary_dims = HD / 4 * 2,
         .qkv_bias = 1, .out_bias = 1, .mlp_bias = 1, .activation = ACT_GELU_ERF,
-        .norm_eps = 1e-5f, .rope_theta = 10000, .bos = 0, .eos = 0, .pad = 1};
+        .norm_eps = 1e-5f, .rope_theta = 10000,
+        .bos = t->bos, .eos = t->eos, .pad = t->pad};
 }
 
 static int check_settings(const Objective *o) {
@@ -44,13 +45,26 @@ static int begin_tokenizer(Run *run, const char *dir) {
     return file_read(&run->tokenizer_text, path);
 }
 
+// Policies and documents are trained with the end of text, a reward may be read from it: then it is
+// needed, and no other program may take it for padding.
+static int check_ends(const Run *run, const char *from) {
+    const Tokenizer *t = &run->tokenizer;
+    const Config *c = &run->model.config;
+    if (c->reward && c->pooling != POOL_EOS) return 0;
+    if (specials_need_end(t, c, from) < 0) return -1;
+    if (!c->reward || !specials_pad_ends(t, c)) return 0;
+    return fail(EX_DATAERR, "%s: pad is the end of text, %d, from which the reward is read: programs "
+                "that skip pad read another token; set \"pad_token_id\" in config.json to a token "
+                "that never occurs in a text", from, c->pad);
+}
+
 // The model of the folder dir, or a fresh one.
 static int begin_model(Run *run, const char *dir) {
     const Objective *o = run->objective;
     const int kind = o->reward ? LOAD_REWARD_MODEL : LOAD_LANGUAGE_MODEL;
     Model *m = &run->model;
     int status = dir ? checkpoint_load(m, dir, kind)
-                     : model_init(m, new_config(run->tokenizer.vocab_size));
+                     : model_init(m, new_config(&run->tokenizer));
     if (status < 0) return -1;
     if (!dir || opt.random_weights) {
         if (model_random(m, (uint64_t)opt.seed) < 0) return -1;
@@ -59,6 +73,8 @@ static int begin_model(Run *run, const char *dir) {
     if (o->reward && opt.raw_head >= 0) {
         if (model_random_head(m, (uint64_t)opt.raw_head) < 0) return -1;
     }
+    if (dir && settle_specials(&run->tokenizer, &m->config, dir) < 0) return -1;
+    if (check_ends(run, dir ? dir : opt.tokenizer) < 0) return -1;
     return check_fit(m, &run->tokenizer, dir);
 }
 

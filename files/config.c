@@ -135,16 +135,18 @@ static int field_find(const Fields *f, int object, const char *name) {
     return json_type(f->json, n) == JSON_NULL ? -1 : n;
 }
 
-// A whole number from lo to hi; of an array the first, since there may be several "eos_token_id".
-static int field_integer(Fields *f, const char *name, int lo, int hi, int otherwise) {
+// The whole number n, from lo to hi, of the field of that name.
+static int field_whole(Fields *f, int n, const char *name, int lo, int hi, int otherwise) {
     int64_t x = 0;
-    int n = field_find(f, 0, name);
-    if (json_type(f->json, n) == JSON_ARRAY) n = json_first(f->json, n);
     if (n < 0 && otherwise != REQUIRED) return otherwise;
     if (json_integer(f->json, n, &x) && x >= lo && x <= hi) return (int)x;
     field_fail(f, "\"%s\" %s a whole number from %d to %d", name,
                n < 0 ? "is missing: it must be" : "must be", lo, hi);
     return lo;
+}
+
+static int field_integer(Fields *f, const char *name, int lo, int hi, int otherwise) {
+    return field_whole(f, field_find(f, 0, name), name, lo, hi, otherwise);
 }
 
 static double field_number(Fields *f, int object, const char *name, double lo, double hi,
@@ -314,10 +316,28 @@ static void refuse_other_attention(Fields *f, const Config *c) {
     }
 }
 
+// "eos_token_id" is an id, or a list of them.
+static void read_ends(Fields *f, Config *c) {
+    const char *name = "eos_token_id";
+    const int last = c->vocab_size - 1, n = field_find(f, 0, name);
+    const int is_list = json_type(f->json, n) == JSON_ARRAY, least = is_list ? 0 : -1;
+    int i = is_list ? json_first(f->json, n) : n;
+    c->eos = field_whole(f, i, name, least, last, -1);
+    if (!is_list) return;
+    if (json_count(f->json, n) > 1 + MAX_MORE_EOS) {
+        field_fail(f, "\"%s\" has more than %d ids", name, 1 + MAX_MORE_EOS);
+        return;
+    }
+    for (i = json_next(f->json, i); i >= 0; i = json_next(f->json, i)) {
+        c->more_eos[c->num_more_eos] = field_whole(f, i, name, least, last, REQUIRED);
+        c->num_more_eos++;
+    }
+}
+
 static void read_special_tokens(Fields *f, Config *c) {
     c->bos = field_integer(f, "bos_token_id", -1, c->vocab_size - 1, -1);
-    c->eos = field_integer(f, "eos_token_id", -1, c->vocab_size - 1, -1);
     c->pad = field_integer(f, "pad_token_id", -1, c->vocab_size - 1, -1);
+    read_ends(f, c);
 }
 
 /* A reward model is a classifier of one label, or of our own architecture where it pools as
@@ -411,6 +431,17 @@ static void put_truth(ConfigWriter *w, const char *name, int value) {
 static void put_token(ConfigWriter *w, const char *name, int id) {
     if (id < 0) put_plain(w, name, "null");
     else put_integer(w, name, id);
+}
+
+// Of the end of text, or a list where several tokens are one.
+static void put_ends(ConfigWriter *w, const Config *c) {
+    if (c->num_more_eos == 0) {
+        put_token(w, "eos_token_id", c->eos);
+        return;
+    }
+    put_text(w, "  \"eos_token_id\": [%d", c->eos);
+    for (int i = 0; i < c->num_more_eos; i++) put_text(w, ", %d", c->more_eos[i]);
+    put_text(w, "],\n");
 }
 
 // The shortest decimal that reads back as x, a double or a float, and looks to Python like one.
@@ -533,7 +564,7 @@ int config_text(Buffer *b, const Config *c, const char *dtype) {
     if (!config_is_gpt2(c)) put_rope(&w, c);
     put_truth(&w, "tie_word_embeddings", c->tied);
     put_token(&w, "bos_token_id", c->bos);
-    put_token(&w, "eos_token_id", c->eos);
+    put_ends(&w, c);
     put_token(&w, "pad_token_id", c->pad);
     if (c->reward) put_reward(&w, c);
     put_string(&w, "torch_dtype", dtype);

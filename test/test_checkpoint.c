@@ -342,7 +342,8 @@ static const Config tiny[] = {
     {.family = FAMILY_LLAMA, .vocab_size = 8, .channels = 6, .num_layers = 2, .num_heads = 4,
      .num_kv_heads = 2, .head_dim = 4, .hidden = 5, .max_positions = 9, .rotary_dims = 4,
      .rms_norm = 1, .gated = 1, .activation = ACT_SILU, .norm_eps = 1e-6f, .rope_theta = 5e5,
-     .rope_factor = 1, .bos = 1, .eos = 2, .pad = 0, .reward = 1, .pooling = POOL_MEAN},
+     .rope_factor = 1, .bos = 1, .eos = 2, .num_more_eos = 2, .more_eos = {7, 0}, .pad = 0,
+     .reward = 1, .pooling = POOL_MEAN},
     {.family = FAMILY_LLAMA, .vocab_size = 8, .channels = 6, .num_layers = 1, .num_heads = 2,
      .num_kv_heads = 1, .head_dim = 2, .hidden = 5, .max_positions = 9, .rotary_dims = 2,
      .rms_norm = 1, .gated = 1, .qkv_bias = 1, .out_bias = 1, .mlp_bias = 1, .tied = 1,
@@ -427,6 +428,7 @@ static int same_config(Config a, Config b) {
         && SAME(gated) && SAME(tied) && SAME(qkv_bias) && SAME(out_bias) && SAME(mlp_bias)
         && SAME(qk_norm) && SAME(activation) && SAME(norm_eps) && SAME(rope_low_freq)
         && SAME(rope_high_freq) && SAME(rope_original) && SAME(bos) && SAME(eos) && SAME(pad)
+        && SAME(num_more_eos) && SAME(more_eos[0]) && SAME(more_eos[1])
         && SAME(reward) && SAME(pooling)
         && (a.learned_positions || (SAME(rope_theta) && SAME(rope_factor)));
     #undef SAME
@@ -947,6 +949,12 @@ static void test_every_field_of_a_configuration_is_checked(void) {
             "\"partial_rotary_factor\"");
     REFUSED("\"bos_token_id\": 0", "\"bos_token_id\": 8",
             "\"bos_token_id\" must be a whole number from -1 to 7");
+    REFUSED("\"eos_token_id\": 0", "\"eos_token_id\": [0, 8]",
+            "\"eos_token_id\" must be a whole number from 0 to 7");
+    REFUSED("\"eos_token_id\": 0", "\"eos_token_id\": [0, null]", "\"eos_token_id\" must be");
+    REFUSED("\"eos_token_id\": 0", "\"eos_token_id\": [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,"
+            "0,0,0,0,0,0,0,0,0,0,0,0,0]", "\"eos_token_id\" has more than 32 ids");
+    REFUSED("\"vocab_size\": 8", "\"vocab_size\": [8]", "\"vocab_size\" must be");
     REFUSED("GPTNeoXForCausalLM", "GPTNeoXForTokenClassification",
             "\"architectures\": GPTNeoXForTokenClassification");
     REFUSED("GPTNeoXForCausalLM", "GPTNeoXForSequenceClassification", "score.weight is missing");

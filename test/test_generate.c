@@ -11,7 +11,7 @@ enum { V = 29, POSITIONS = 160, PROMPTS = 6, SAMPLES = 3, NEW = 24, MAX_TEXTS = 
 
 static Sampling plain_sampling(double temperature) {
     return (Sampling){.temperature = temperature, .top_p = 1, .repetition_penalty = 1, .seed = 5,
-                      .n = 1, .max_new_tokens = NEW, .batch = 16, .eos = {-1, -1}};
+                      .n = 1, .max_new_tokens = NEW, .batch = 16};
 }
 
 // Token i of a completion of no prompt, from n logits.
@@ -219,10 +219,11 @@ static void make_texts(Texts *t, Model *m, const Prompt *prompt, const Sampling 
 
 // 0: the most probable tokens; 1: sampled; 2: filtered
 static Sampling varied_sampling(int k) {
+    static const int ends[] = {1, 2, 5};
     Sampling s = plain_sampling(k ? 0.9 : 0);
     s.n = SAMPLES;
-    s.eos[0] = 1;
-    s.eos[1] = 2;
+    s.num_eos = 3;
+    s.eos = ends;
     if (k == 2) {
         s.top_k = 12;
         s.top_p = 0.95;
@@ -255,7 +256,8 @@ static void recompute(Kept *out, Model *m, const Prompt *p, int sample, const Sa
         out->logp += (double)(logits[t] - lse);
 
         const int full = p->len + out->n == POSITIONS;
-        if (t == s->eos[0] || t == s->eos[1]) out->finish = FINISH_EOS;
+        const int ended = s->num_eos && (t == 1 || t == 2 || t == 5);
+        if (ended) out->finish = FINISH_EOS;
         else if (full || out->n == s->max_new_tokens) out->finish = FINISH_LENGTH;
         else token[T] = t;
     }

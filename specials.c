@@ -1,0 +1,155 @@
+/* specials.c - which tokens end and begin a text: what the files of a model folder say.
+ *
+ * The end of text is the first that is named of
+ *
+ *     1. "eos_token_id" of config.json, an id or a list;
+ *     2. "eos_token_id" of generation_config.json;
+ *     3. "eos_token" of tokenizer_config.json;
+ *     4. the well-known names that the tokenizer has found in its vocabulary (tokenizer.c).
+ *
+ * Of a list, the one that tokenizer_config.json calls "eos_token" is trained, or else the first;
+ * every id of both lists ends a text that is generated.  What is trained is the first in Config,
+ * so that it is what is written.                                                                 */
+#ifndef SPECIALS_C
+#define SPECIALS_C
+
+#include "tokenizer.c"
+#include "files/config.c"
+
+int specials_find(Tokenizer *t, Config *c, const char *dir, const char *tokenizer_file);
+int specials_need_end(const Tokenizer *t, const Config *c, const char *dir);
+int specials_pad_ends(const Tokenizer *t, const Config *c);     // is the pad an end of text?
+
+// Reads a file of the folder that may be absent; then the object is empty.  0, or -1 after fail().
+static int load_if_there(Json *j, const char *dir, const char *name) {
+    char path[PATH_SIZE];
+    struct stat st;
+    if (path_join(path, dir, name) < 0) return -1;
+    if (stat(path, &st) < 0 && errno == ENOENT) return 0;
+    return json_load(j, path);
+}
+
+// The folder of a file.  0, or -1 after fail().
+static int folder_of(char dir[PATH_SIZE], const char *path) {
+    const char *slash = strrchr(path, '/');
+    if (!slash) return path_join(dir, ".", "");
+    const size_t len = (size_t)(slash - path) + 1;
+    if (len >= PATH_SIZE) return fail(EX_USAGE, "%.60s...: the name is too long", path);
+    memcpy(dir, path, len);
+    dir[len] = 0;
+    return 0;
+}
+
+// The id of the token that tokenizer_config.json has under this name: a string, or an object with
+// a "content"; -1 if it has none, or the tokenizer does not.
+static int named_token(const Tokenizer *t, const Json *j, const char *name) {
+    int n = json_get(j, 0, name);
+    if (json_type(j, n) == JSON_OBJECT) n = json_get(j, n, "content");
+    if (json_type(j, n) != JSON_STRING) return -1;
+    return tokenizer_find(t, json_string(j, n), json_length(j, n));
+}
+
+static int is_end(const Tokenizer *t, int id) {
+    for (int i = 0; i < t->num_ends; i++) {
+        if (t->ends[i] == id) return 1;
+    }
+    return 0;
+}
+
+// What has no piece, or is there already, is left out.
+static void add_end(Tokenizer *t, int id) {
+    if (id < 0 || id >= t->vocab_size || is_end(t, id) || t->num_ends == MAX_ENDS) return;
+    t->ends[t->num_ends] = id;
+    t->num_ends++;
+}
+
+// "eos_token_id" of generation_config.json, an id or a list.
+static void add_generation_ends(Tokenizer *t, const Json *j) {
+    const int n = json_get(j, 0, "eos_token_id"), is_list = json_type(j, n) == JSON_ARRAY;
+    int64_t id;
+    for (int i = is_list ? json_first(j, n) : n; i >= 0; i = json_next(j, i)) {
+        if (json_integer(j, i, &id) && id < t->vocab_size) add_end(t, (int)id);
+        if (!is_list) return;
+    }
+}
+
+// A text may hold an ordinary piece anywhere, so it cannot end one.
+static int may_end(const Tokenizer *t, int id, int named) {
+    return id >= 0 && id < t->vocab_size && (tokenizer_is_added(t, id) || id == named);
+}
+
+// Of config.json's list, this one comes first.
+static void put_first(Config *c, int id) {
+    for (int i = 0; i < c->num_more_eos; i++) {
+        if (c->more_eos[i] != id) continue;
+        c->more_eos[i] = c->eos;
+        c->eos = id;
+    }
+}
+
+static void choose_end(Tokenizer *t, Config *c, const Json *generation, const Json *settings) {
+    const int named = named_token(t, settings, "eos_token"), known = t->eos;
+    t->num_ends = 0;
+    add_end(t, c->eos);
+    for (int i = 0; i < c->num_more_eos; i++) add_end(t, c->more_eos[i]);
+    const int in_config = c->eos >= 0;
+    if (!in_config) add_generation_ends(t, generation);
+    if (!in_config && t->num_ends == 0) add_end(t, named);
+    if (!in_config && t->num_ends == 0) add_end(t, known);
+
+    // of several, the tokenizer's own is trained
+    const int first = t->num_ends ? t->ends[0] : -1;
+    t->eos = named >= 0 && is_end(t, named) ? named : first;
+    if (!may_end(t, t->eos, named)) t->eos = -1;
+    if (in_config) {
+        put_first(c, t->eos);
+        add_generation_ends(t, generation);
+    } else {
+        c->eos = t->eos;
+    }
+}
+
+/* Settles t->eos, t->ends and t->bos, and c->eos if it is not there, for the model folder dir and
+ * the tokenizer of tokenizer_file.  t->eos is -1 if there is none.  0, or -1 after fail().        */
+int specials_find(Tokenizer *t, Config *c, const char *dir, const char *tokenizer_file) {
+    Json generation = {0}, settings = {0};
+    char folder[PATH_SIZE];
+    int result = -1;
+    if (folder_of(folder, tokenizer_file) < 0) goto done;
+    if (load_if_there(&generation, dir, "generation_config.json") < 0) goto done;
+    if (load_if_there(&settings, folder, "tokenizer_config.json") < 0) goto done;
+    choose_end(t, c, &generation, &settings);
+
+    const int bos = named_token(t, &settings, "bos_token");
+    if (may_end(t, c->bos, bos)) t->bos = c->bos;
+    else if (bos >= 0) t->bos = bos;
+    result = 0;
+done:
+    json_free(&generation);
+    json_free(&settings);
+    return result;
+}
+
+// 0, or -1 after fail() with the reason why there is no end of text.
+int specials_need_end(const Tokenizer *t, const Config *c, const char *dir) {
+    if (t->eos >= 0) return 0;
+    if (c->eos < 0) {
+        return fail(EX_DATAERR, "%s: no end of text: set \"eos_token_id\" in config.json to the id "
+                    "of an added token that ends one, as <|endoftext|> or </s> do", dir);
+    }
+    if (c->eos >= t->vocab_size) {
+        return fail(EX_DATAERR, "%s: \"eos_token_id\" of config.json is %d, but the tokenizer has "
+                    "%d pieces: set it to the id of the token that ends a text", dir, c->eos,
+                    t->vocab_size);
+    }
+    return fail(EX_DATAERR, "%s: \"eos_token_id\" of config.json is %d, which is the ordinary piece "
+                "\"%.*s\": set it to the id of the added token that ends a text", dir, c->eos,
+                (int)tokenizer_piece_len(t, c->eos), tokenizer_piece(t, c->eos));
+}
+
+// Programs that leave the pad out read another token than the end of text, or never learn it.
+int specials_pad_ends(const Tokenizer *t, const Config *c) {
+    return c->pad >= 0 && (c->pad == c->eos || c->pad == t->eos);
+}
+
+#endif

@@ -1,0 +1,83 @@
+# folders.sh - what other programs leave in a model folder: read, obeyed, kept or refused.
+. "$(dirname "$0")/lib.sh"
+make_data
+make_lm
+
+# folder NAME: a copy of lm; config SED, tokenizer SED: its file changed
+folder() {
+    rm -rf x
+    cp -r lm x
+}
+config() {
+    sed "$1" x/config.json > changed
+    mv changed x/config.json
+}
+tokenizer() {
+    sed "$1" x/tokenizer.json > changed
+    mv changed x/tokenizer.json
+}
+short="$cut --max_steps 1 --per_step_rows 6 --quiet"
+
+it "the_end_that_config_json_names_is_trained_and_written"
+folder
+tokenizer 's/<|padding|>/<|im_end|>/'
+config 's/"eos_token_id": 0/"eos_token_id": 1/; s/"pad_token_id": 1/"pad_token_id": null/'
+run ./more doctor --model x --train a.train.jsonl --objective dpo
+holds out '1"<|im_end|>"\*'
+lacks out '0"<|endoftext|>"\*'
+works ./more train dpo --model x --train a.train.jsonl $short --out y
+holds y/config.json '"eos_token_id": 1,'
+holds y/tokenizer_config.json '"eos_token": "<|im_end|>"'
+
+it "an_end_by_any_name_is_found_by_its_id_and_where_none_is_used_none_is_needed"
+folder
+tokenizer 's/<|endoftext|>/<|fin|>/'
+works ./more train dpo --model x --train a.train.jsonl $short --out y
+config 's/"eos_token_id": 0/"eos_token_id": null/'
+refused 65 'x: no end of text: set "eos_token_id"' \
+    ./more train dpo --model x --train a.train.jsonl $short --out z
+refused 65 'no end of text' ./more train reward --model x --train a.train.jsonl $recipe \
+    --pooling eos --out z
+works ./more train reward --model x --train a.train.jsonl $recipe --out z
+works ./more eval --model z --eval a.test.jsonl $cut
+from a.test.jsonl works ./more score --model z $cut
+config 's/"eos_token_id": null/"eos_token_id": 5/'
+refused 65 'is 5, which is the ordinary piece "$"' \
+    ./more train dpo --model x --train a.train.jsonl $short --out z
+
+it "every_end_of_a_list_ends_a_text_and_is_written_back"
+folder
+config 's/"eos_token_id": 0/"eos_token_id": [0, 9, 11]/'
+works ./more train dpo --model x --train a.train.jsonl $short --out y
+holds y/config.json '"eos_token_id": \[0, 9, 11\]'
+echo '{"prompt": "the"}' > the.jsonl
+works ./more sample --model lm --prompts the.jsonl --n 40 --max_new_tokens 40 --quiet
+tokens=$(field out finish | sort | uniq -c)
+config 's/"eos_token_id": .*,$/"eos_token_id": [0, 258, 259, 260, 261, 262, 263, 264, 265],/'
+works ./more sample --model x --prompts the.jsonl --n 40 --max_new_tokens 40 --quiet
+[ "$tokens" != "$(field out finish | sort | uniq -c)" ] || fault "$tokens"
+
+it "a_pad_that_is_the_end_from_which_the_reward_is_read_is_refused"
+folder
+config 's/"pad_token_id": 1/"pad_token_id": 0/'
+refused 65 'pad is the end of text, 0, from which the reward is read' \
+    ./more train reward --model x --train a.train.jsonl $recipe --pooling eos --out z
+works ./more train reward --model x --train a.train.jsonl $recipe --out z
+
+it "score_and_eval_obey_pooling_on_any_head"
+works ./more train reward $pairs --train a.train.jsonl --pooling eos --out e
+works ./more train reward $pairs --train a.train.jsonl --out z
+sed 's/"pooling": "eos"/"pooling": "last"/' e/config.json > changed
+from a.test.jsonl works ./more score --model e $cut
+mv out of_eos
+mv changed e/config.json
+from a.test.jsonl works ./more score --model e $cut
+differ of_eos out "the pooling has no effect"
+from a.test.jsonl works ./more score --model e $cut --pooling eos
+same of_eos out
+works ./more eval --model e --eval a.test.jsonl $cut --pooling eos
+mv out of_eos
+works ./more eval --model e --eval a.test.jsonl $cut
+differ of_eos out "the pooling has no effect"
+
+finish

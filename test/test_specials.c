@@ -1,0 +1,120 @@
+/* test_specials.c - which token ends a text, by the files of a folder.  main goes to a fresh one.  */
+#include "../specials.c"
+#include "test.h"
+#include <unistd.h>
+
+// Ids 0 to 2 are ordinary pieces, 3 to 6 added tokens; the well-known name among them is 4.
+static const char tokenizer_text[] =
+    "{\"added_tokens\": [{\"id\": 3, \"content\": \"<|eot|>\", \"special\": true},"
+    " {\"id\": 4, \"content\": \"<|endoftext|>\", \"special\": true},"
+    " {\"id\": 5, \"content\": \"<|stop|>\", \"special\": true},"
+    " {\"id\": 6, \"content\": \"<|start|>\", \"special\": true}],"
+    " \"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false},"
+    " \"decoder\": {\"type\": \"ByteLevel\"},"
+    " \"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1, \"</s>\": 2}, \"merges\": []}}";
+
+// A file of the folder; NULL: there is none.
+static void put(const char *name, const char *text) {
+    if (!text) unlink(name);
+    else CHECK(file_write(name, text, strlen(text)) == 0);
+}
+
+typedef struct {
+    Tokenizer t;
+    Config c;
+} Found;
+
+// What the folder says, with this first "eos_token_id" of config.json and these two files.
+static Found find(int eos, const char *generation, const char *settings) {
+    Found f = {.c = {.vocab_size = 8, .bos = -1, .eos = eos, .pad = -1}};
+    put("generation_config.json", generation);
+    put("tokenizer_config.json", settings);
+    CHECK(tokenizer_load(&f.t, "tokenizer.json") == 0);
+    CHECK(specials_find(&f.t, &f.c, ".", "tokenizer.json") == 0);
+    return f;
+}
+
+// Is this end trained and written, and are there so many?
+static int found(Found f, int eos, int num_ends) {
+    const int same = f.t.eos == eos && f.c.eos == eos && f.t.num_ends == num_ends;
+    if (!same) printf("    eos %d, %d, of %d\n", f.t.eos, f.c.eos, f.t.num_ends);
+    tokenizer_free(&f.t);
+    return same;
+}
+
+#define GENERATION "{\"eos_token_id\": 5}"
+#define SETTINGS "{\"eos_token\": \"<|eot|>\"}"
+
+static void test_config_comes_before_the_other_files_and_the_known_names_last(void) {
+    CHECK(found(find(5, NULL, SETTINGS), 5, 1));
+    CHECK(found(find(3, GENERATION, NULL), 3, 2));
+    CHECK(found(find(-1, GENERATION, SETTINGS), 5, 1));
+    CHECK(found(find(-1, "{}", SETTINGS), 3, 1));
+    CHECK(found(find(-1, NULL, "{\"eos_token\": {\"content\": \"<|stop|>\"}}"), 5, 1));
+    CHECK(found(find(-1, NULL, "{\"eos_token\": null}"), 4, 1));
+    CHECK(found(find(-1, NULL, "{\"eos_token\": \"<|none|>\"}"), 4, 1));
+    CHECK(found(find(-1, NULL, NULL), 4, 1));
+}
+
+static void test_every_id_of_a_list_ends_a_text_and_the_tokenizers_own_is_trained(void) {
+    CHECK(found(find(-1, "{\"eos_token_id\": [5, 3, 5]}", NULL), 5, 2));
+    CHECK(found(find(-1, "{\"eos_token_id\": [5, 3, 99, -1, 1e300]}", SETTINGS), 3, 2));
+
+    put("generation_config.json", "{\"eos_token_id\": [5, 4]}");
+    put("tokenizer_config.json", SETTINGS);
+    Found f = {.c = {.vocab_size = 8, .bos = 6, .eos = 5, .num_more_eos = 1, .more_eos = {3}}};
+    CHECK(tokenizer_load(&f.t, "tokenizer.json") == 0);
+    CHECK(specials_find(&f.t, &f.c, ".", "tokenizer.json") == 0);
+    CHECK(f.c.more_eos[0] == 5 && f.t.bos == 6);
+    CHECK(found(f, 3, 3));
+}
+
+static void test_an_ordinary_piece_ends_no_text_unless_the_tokenizer_says_so(void) {
+    Found f = find(1, NULL, NULL);
+    CHECK(f.t.eos == -1 && specials_need_end(&f.t, &f.c, "x") < 0);
+    CHECK(strstr(error_text, "x: \"eos_token_id\" of config.json is 1, which is the ordinary piece "
+                 "\"b\"") != NULL);
+    tokenizer_free(&f.t);
+
+    f = find(7, NULL, NULL);
+    CHECK(f.t.eos == -1 && specials_need_end(&f.t, &f.c, "x") < 0);
+    CHECK(strstr(error_text, "is 7, but the tokenizer has 7 pieces") != NULL);
+    tokenizer_free(&f.t);
+
+    CHECK(found(find(2, NULL, "{\"eos_token\": \"</s>\"}"), 2, 1));
+}
+
+static void test_a_folder_without_an_end_is_told_where_to_name_one(void) {
+    Tokenizer t = {.eos = -1};
+    Config c = {.eos = -1};
+    CHECK(specials_need_end(&t, &c, "x") < 0);
+    CHECK(strstr(error_text, "x: no end of text: set \"eos_token_id\" in config.json") != NULL);
+}
+
+static void test_a_damaged_file_is_an_error_and_a_missing_one_is_none(void) {
+    Tokenizer t;
+    Config c = {.eos = 3, .bos = -1};
+    put("tokenizer_config.json", "{");
+    CHECK(tokenizer_load(&t, "tokenizer.json") < 0 || specials_find(&t, &c, ".", "tokenizer.json") < 0);
+    CHECK(strstr(error_text, "tokenizer_config.json:1:2") != NULL);
+    tokenizer_free(&t);
+}
+
+int main(int argc, char **argv) {
+    char folder[PATH_SIZE];
+    const char *tmp = getenv("TMPDIR");
+    test_choose(argc, argv);
+    if (path_join(folder, tmp ? tmp : "/tmp", "more-test-XXXXXX") < 0) return 1;
+    if (!mkdtemp(folder) || chdir(folder) < 0) return 1;
+    put("tokenizer.json", tokenizer_text);
+    RUN(test_config_comes_before_the_other_files_and_the_known_names_last);
+    RUN(test_every_id_of_a_list_ends_a_text_and_the_tokenizers_own_is_trained);
+    RUN(test_an_ordinary_piece_ends_no_text_unless_the_tokenizer_says_so);
+    RUN(test_a_folder_without_an_end_is_told_where_to_name_one);
+    RUN(test_a_damaged_file_is_an_error_and_a_missing_one_is_none);
+    put("tokenizer.json", NULL);
+    put("tokenizer_config.json", NULL);
+    put("generation_config.json", NULL);
+    rmdir(folder);
+    return test_summary();
+}
