@@ -25,6 +25,7 @@ int  dataset_keep_fold(Dataset *d, int inside);
 // values of texts
 void   text_sums(double *sum, const Batch *b, const float *logp);
 int    evaluate_texts(Model *m, int eos, const Dataset *d, double *value);
+int    evaluate_tokens(Model *m, int eos, const Dataset *d, double *value, float *token_logp);
 int    evaluate_lm(Model *m, const Tokenizer *t, const Dataset *d, double *bits_per_byte);
 int    scored_tokens(const Dataset *d, const Record *r, int k);
 float  logp_as_asked(double sum, int tokens);
@@ -88,10 +89,23 @@ static size_t pack_records(Pack *pack, const Dataset *d, size_t i, Pooling pooli
     return i;
 }
 
+/* From a micro-batch's logp(T): that of token i of an answer is of the row before it, that of
+ * the end of text of the last one. first: the first token that has a row before it.  */
+static void keep_token_logps(float *token_logp, const Dataset *d, int answer, const Text *text,
+                             int first, const float *logp) {
+    const Answer *a = &d->answer[answer];
+    for (int i = first; i < text->len; i++) {
+        token_logp[a->tokens.start + (size_t)i] = logp[text->first - 1 + i];
+    }
+    if (!a->cut) token_logp[d->num_tokens + (size_t)answer] = logp[text->first - 1 + text->len];
+}
+
 /* Rewards of d's answers, or under a language model their log-probabilities:
- * value(num_answers); an answer that belongs to no record stays as it is. 0, or -1 after
- * fail().  */
-int evaluate_texts(Model *m, int eos, const Dataset *d, double *value) {
+ * value(num_answers); an answer that belongs to no record stays as it is. Of a language model
+ * also those of single tokens, if token_logp(num_tokens + num_answers) is not NULL: of
+ * d->token[k] at k, of the end of text after answer a at num_tokens + a; those that are not
+ * predicted stay as they are (scored_tokens). 0, or -1 after fail().  */
+int evaluate_tokens(Model *m, int eos, const Dataset *d, double *value, float *token_logp) {
     const Pooling pooling = m->config.reward ? m->config.pooling : POOL_LAST;
     Pack pack = {0};
     float *out = NULL;                      // (B) rewards or (T) log-probabilities
@@ -119,9 +133,14 @@ int evaluate_texts(Model *m, int eos, const Dataset *d, double *value) {
         }
 
         // texts stand in the order of the records' answers
-        const double *next = sum;
+        int text = 0;
         for (const Record *r = &d->record[i]; r < &d->record[end]; r++) {
-            for (int k = 0; k < r->count; k++) value[r->first + k] = *next++;
+            const int first = r->prompt.len == 0;
+            for (int a = r->first; a < r->first + r->count; a++) {
+                value[a] = sum[text];
+                if (token_logp) keep_token_logps(token_logp, d, a, &b.text[text], first, out);
+                text++;
+            }
         }
     }
     result = 0;
@@ -130,6 +149,11 @@ done:
     free(out);
     free(sum);
     return result;
+}
+
+// The same without single tokens.
+int evaluate_texts(Model *m, int eos, const Dataset *d, double *value) {
+    return evaluate_tokens(m, eos, d, value, NULL);
 }
 
 // Where the windows of a data set have been read up to.

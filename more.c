@@ -49,8 +49,16 @@ static const Command commands[] = {
         "every pair's reward difference; --from reads such files back, so that\ncells, seeds and "
         "folds computed apart make one table.\n"},
     {.name = "score", .run = command_score,
-     .help = "rewards for JSON lines from standard input",
-     .options = {ALWAYS TEXTS, "model tokenizer raw_head pooling"}},
+     .help = "rewards or log-probabilities for JSON lines from standard input",
+     .options = {ALWAYS TEXTS, "model tokenizer raw_head pooling tokens"},
+     .more_help =
+        "\nscore adds to each row what the model says of its answers.  A reward model: reward; of "
+        "a pair\nscores_chosen, scores_rejected and results; of a ranking rewards.  A language "
+        "model: logp, the sum\nof the log-probabilities of an answer's tokens and of the end of "
+        "text, and their number, tokens; of a\npair logps_chosen, logps_rejected, tokens_chosen "
+        "and tokens_rejected; of a ranking lists, logps and\ntokens.  It is, to the last bit, what "
+        "sample says of the same tokens and what training sees.  A text\nbegins after an end of "
+        "text, as in train lm; the first token of an answer without a prompt has none.\n"},
     {.name = "sample", .run = command_sample,
      .help = "texts of a language model, to prompts of a file or standard input",
      .options = {ALWAYS WRITE, "model tokenizer n unique"}},

@@ -72,6 +72,7 @@ typedef struct {
 
     // of one command each
     int learn;                                                  // tokenize
+    int tokens;                                                 // score
     const char *objective;                                      // doctor
     int show_rows;
     List shape, only;                                           // bench

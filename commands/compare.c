@@ -128,7 +128,7 @@ static int print_line(const Completion *c, const Buffer *prompt) {
     if (json_quote(&line, prompt->data, prompt->len) < 0) goto done;
     if (buffer_printf(&line, ",\"completion\":") < 0) goto done;
     if (json_quote(&line, c->text, c->len) < 0) goto done;
-    printf("%s,\"sample\":%d,\"tokens\":%d,\"finish\":\"%s\",\"logp\":%.9g}\n", line.data,
+    printf("%s,\"sample\":%d,\"tokens\":%d,\"finish\":\"%s\",\"logp\":%.17g}\n", line.data,
            c->sample, c->n, finish_name[c->finish], c->logp);
     result = 0;
 done:
@@ -842,11 +842,11 @@ static int append_completion(Buffer *out, const Writer *w, const Writer *first, 
     const size_t line = w->drawn.record[c->prompt].line;
     if (buffer_append(out, w->rows.data + c->row, c->row_len) < 0) return -1;
     if (buffer_printf(out, ",\"event\":\"completion\",\"model\":%s,\"line\":%zu,\"reward\":%.9g,"
-                      "\"tokens\":%d,\"finish\":\"%s\",\"logp\":%.9g", name, line, c->reward,
+                      "\"tokens\":%d,\"finish\":\"%s\",\"logp\":%.17g", name, line, c->reward,
                       c->tokens, finish_name[c->finish], c->logp) < 0) {
         return -1;
     }
-    if (w->has_reference && buffer_printf(out, ",\"ref_logp\":%.9g", c->ref_logp) < 0) return -1;
+    if (w->has_reference && buffer_printf(out, ",\"ref_logp\":%.17g", c->ref_logp) < 0) return -1;
     if (w != first && buffer_printf(out, ",\"win\":%g", win_of(w, first, i)) < 0) return -1;
     return buffer_printf(out, "}\n");
 }

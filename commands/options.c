@@ -121,6 +121,8 @@ static const Option option_table[] = {
      .help = "cut the data by prompt into so many folds:"},
     {.name = "fold", .kind = INT, .to = &opt.fold, .preset = "0", .max = 999,
      .help = "training and bestof leave this one out, eval and compare take it alone"},
+    {.name = "tokens", .kind = FLAG, .to = &opt.tokens,
+     .help = "of a language model: each token with its id, piece and log-probability"},
     {.name = "unique", .kind = FLAG, .to = &opt.unique,
      .help = "a prompt that stands in several rows once"},
 

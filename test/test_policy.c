@@ -134,6 +134,32 @@ test_a_texts_log_probability_is_the_sum_over_its_answer_and_end_and_a_cut_one_ha
     }
 }
 
+static void test_the_log_probabilities_of_its_tokens_are_those_a_text_is_the_sum_of(void) {
+    Dataset d = pairs_of(0);
+    double logp[8], again[8];
+    float *token_logp;
+    begin("dpo", &d);
+    d.num_tokens = 200;
+    token_logp = allocate(d.num_tokens + d.num_answers, sizeof *token_logp);
+    for (int cut = 0; cut < 2; cut++) {
+        for (int i = 0; i < 8; i++) d.answer[i].cut = cut;
+        CHECK(evaluate_texts(&run.model, EOS, &d, logp) == 0);
+        CHECK(evaluate_tokens(&run.model, EOS, &d, again, token_logp) == 0);
+        for (int a = 0; a < 8; a++) {
+            const Span text = d.answer[a].tokens;
+            double sum = 0;
+            for (int i = d.record[a / 2].prompt.len == 0; i < text.len; i++) {
+                sum += token_logp[text.start + (size_t)i];
+                token_logp[text.start + (size_t)i] = 1;               // seen
+            }
+            if (!cut) sum += token_logp[d.num_tokens + (size_t)a];
+            CHECK(sum == logp[a] && again[a] == logp[a]);
+        }
+    }
+    for (size_t k = 0; k < d.num_tokens; k++) CHECK(token_logp[k] == 0 || token_logp[k] == 1);
+    free(token_logp);
+}
+
 static void test_a_policy_that_is_the_reference_costs_log_2_and_goes_down_from_there(void) {
     static const char *const costs_log_2[] = {"dpo", "pointwise-dpo"};
     Dataset d = pairs_of(0);
@@ -336,6 +362,7 @@ int main(int argc, char **argv) {
     test_choose(argc, argv);
     if (kernels_init(NULL) < 0) return 1;
     RUN(test_a_texts_log_probability_is_the_sum_over_its_answer_and_end_and_a_cut_one_has_no_end);
+    RUN(test_the_log_probabilities_of_its_tokens_are_those_a_text_is_the_sum_of);
     RUN(test_a_policy_that_is_the_reference_costs_log_2_and_goes_down_from_there);
     RUN(test_two_answers_that_are_the_same_text_have_no_gradient);
     RUN(test_every_objective_has_the_same_bits_in_one_micro_batch_and_in_many);

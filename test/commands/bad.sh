@@ -32,6 +32,8 @@ from cut.jsonl refused 65 ":19:" ./more score $cut --model r
 refused 65 ": no rows" ./more score --model r
 echo '{"prompt":"P"}' > prompt.jsonl
 from prompt.jsonl refused 65 "prompts without answers have no reward" ./more score --model r
+from prompt.jsonl refused 65 "prompts without answers have no log-probability" \
+    ./more score --max_length 512 --model lm
 echo '{"event":"pair","model":"R"}' > x.jsonl
 refused 65 "x.jsonl:1: not a line that eval --out wrote" ./more eval --from x.jsonl
 echo '{"event":"train"}' > x.jsonl
@@ -53,8 +55,8 @@ refused 65 "ties" \
 
 it "a_language_model_has_no_rewards_and_the_remedy_is_named"
 headless="lm: a language model without a reward head"
-refused 65 "$headless; train one, or give --raw_head SEED" ./more score --model lm
-refused 65 "$headless" ./more eval $cut --model lm --eval a.test.jsonl
+refused 65 "$headless; train one, or give --raw_head SEED" \
+    ./more eval $cut --model lm --eval a.test.jsonl
 refused 65 "a reward model, which predicts no tokens" \
     ./more train lm $new --model r --train text.jsonl --out x
 

@@ -42,7 +42,7 @@ options_of() {
     "train simpo") echo $policies logp beta simpo_gamma ;;
     "train "*) echo $policies ... ;;
     eval) echo $data eval from out seed folds fold raw_head pooling reference beta logp ;;
-    score) echo $data raw_head pooling ;;
+    score) echo $data raw_head pooling tokens ;;
     sample) echo $prompts $drawing n unique ;;
     tokenize) echo train out learn ;;
     doctor)

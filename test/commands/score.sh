@@ -111,4 +111,120 @@ it "what_was_read_is_reported_apart_from_the_data"
 from a.test.jsonl works ./more score $cut --model r
 holds err '^stdin: 16 rows of kind pair, 16 kept'
 
+# ------------------------------------------------------------------------------- language models
+
+it "of_a_language_model_a_row_gets_log_probability_and_tokens"
+from a.test.jsonl works ./more score $cut --model lm
+holds err '^a language model: log-probabilities$'
+cp out of_pairs
+sed 's/,"logps_chosen":[^}]*}$/}/' of_pairs > bare
+same bare a.test.jsonl
+added='"logps_chosen":-[0-9.]*,"logps_rejected":-[0-9.]*,"tokens_chosen":[0-9]*,'
+counts 16 of_pairs "$added"'"tokens_rejected":[0-9]*}$'
+field of_pairs logps_chosen > chosen
+field of_pairs tokens_chosen > tokens
+from points.jsonl works ./more score $cut --model lm --quiet
+field out logp > x1
+same x1 chosen
+field out tokens > x1
+same x1 tokens
+from ranks.jsonl works ./more score $cut --model lm --quiet
+counts 16 out '"logps":\[[-0-9.]*,[-0-9.]*,[-0-9.]*\],"tokens":\[[0-9]*,[0-9]*,[0-9]*\]}$'
+sed 's/.*"logps":\[[^,]*,\([^,]*\),.*/\1/' out > x1
+same x1 chosen
+
+it "each_token_has_its_id_piece_and_log_probability_and_their_sum_is_the_answers"
+from points.jsonl works ./more score $cut --model lm --quiet --tokens
+sed 's/,"token_logps":.*/}/' out > x1
+from points.jsonl works ./more score $cut --model lm --quiet
+same x1 out
+from points.jsonl works ./more score $cut --model lm --quiet --tokens
+sed 's/.*"logp":\([^,]*\),"tokens":\([^,]*\),"token_logps":\[\(.*\)\]}$/\1 \2 \3/' out |
+    sed 's/{"id":[0-9]*,"piece":"[^"]*","logp":\([^}]*\)},*/\1 /g' | awk '{
+        sum = 0
+        for (i = 3; i <= NF; i++) sum += $i
+        if (NF != $2 + 2 || sum - $1 > 1e-5 || $1 - sum > 1e-5) bad = 1
+    }
+    END { exit bad || NR != 16 }' || fault "not the sum"
+counts 16 out '{"id":0,"piece":"<|endoftext|>","logp":[^}]*}\]}$'
+first=$(sed -n '1s/.*"completion":"\([^"]*\)".*/\1/p' points.jsonl | tr -d '\n' |
+    ./more tokenize --model lm | sed -n '1s/^\([0-9]*\)	\(.*\)/{"id":\1,"piece":\2,/p')
+sed 1q out > one
+holds one "\"token_logps\":\[$first"
+from a.test.jsonl works ./more score $cut --model lm --quiet --tokens
+counts 16 out '"token_logps_chosen":\[{.*}\],"token_logps_rejected":\[{.*}\]}$'
+
+it "the_first_token_without_a_prompt_has_none_and_that_is_said"
+echo '{"prompt":"","completion":"the sky"}' > without
+from without works ./more score $cut --model lm --tokens
+holds err '^1 rows without a prompt: the first token of their answers has no log-probability$'
+n=$(printf 'the sky' | ./more tokenize --model lm | wc -l)
+[ "$(field out tokens)" = $((n)) ] || fault "$n tokens and the end less the first: $(cat out)"
+
+it "texts_have_the_log_probability_of_train_lm_from_which_come_its_bits_per_byte"
+works ./more train lm --model lm $new --max_length 512 --train text.jsonl --eval other.jsonl \
+    --max_steps 1 --out again
+sed -n 's/^other: \([0-9.]*\) bits per byte$/\1/p' err > want
+from other.jsonl works ./more score --max_length 512 --model again
+lacks err 'without a prompt'
+field out logp > logps
+sed 's/.*"text":"\([^"]*\)".*/\1/' other.jsonl | awk '{ print length }' | paste logps - | awk '
+    { logp += $1; bytes += $2 }
+    END { printf "%.4f\n", -logp / log(2) / bytes }' > have
+same have want
+
+# a model of bytes: a text has one way to be cut into tokens, so what was drawn is what is read
+yes '{"text":"sky sea"}
+{"text":"dog"}' | head -n 60 > words.jsonl
+works ./more tokenize --learn 258 --train words.jsonl --out bytes
+works ./more train lm $new --train words.jsonl --tokenizer bytes/tokenizer.json \
+    --num_train_epochs 20 --per_step_tokens 100 --learning_rate 1e-2 --out bytes --quiet
+sample="--model bytes --prompts a.test.jsonl --n 6 --max_new_tokens 24"
+works ./more sample $sample
+grep '"finish":"eos"' out | grep -v '[^ -~]' | grep -v '"completion":""' > drawn
+sed 's/,"sample".*/,"label":true}/' drawn > texts.jsonl
+n=$(($(wc -l < drawn)))
+
+it "the_log_probability_of_a_sampled_text_is_that_of_sample_score_and_training_to_the_last_bit"
+[ $n -gt 20 ] || fault "$n texts"
+from texts.jsonl works ./more score $cut --model bytes --quiet
+cp out scored
+for k in logp tokens; do
+    field drawn $k > of_sample
+    field scored $k > of_score
+    same of_sample of_score
+done
+works ./more train pointwise-dpo --model bytes $cut --train texts.jsonl --per_step_rows 5 \
+    --max_steps 1 --out p
+holds err '^the policy is the reference: [0-9]* texts agree to the last bit'
+od -v -A n -t f8 -j 80 -N $((8 * n)) p/reference.bin | tr -s ' ' '\n' | grep . |
+    awk '{ printf "%.17g\n", $1 }' > of_training
+field scored logp > of_score
+same of_training of_score
+
+it "for_any_batch_threads_and_instruction_set"
+for v in "--threads 2" "--threads 3" "--micro_batch_tokens 1" "--micro_batch_tokens 100"; do
+    from texts.jsonl works ./more score $cut --model bytes --quiet $v
+    same out scored
+done
+works ./more sample $sample
+cp out all_drawn
+for v in "--batch 1" "--batch 7" "--threads 3"; do
+    works ./more sample $sample $v
+    same out all_drawn
+done
+for isa in $(instruction_sets); do
+    from texts.jsonl works env MORE_ISA=$isa ./more score $cut --model bytes --quiet
+    same out scored
+    works env MORE_ISA=$isa ./more sample $sample
+    same out all_drawn
+done
+
+it "what_score_cannot_do_with_a_model_is_said"
+refused 64 "--tokens: a reward model has one number for a text" ./more score --model r --tokens
+refused 64 "--pooling: lm is a language model, which has no reward to read" \
+    ./more score --model lm --pooling mean
+from a.test.jsonl works ./more score $cut --model lm --raw_head 1 --pooling mean
+counts 16 out '"scores_chosen":'
+
 finish
