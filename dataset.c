@@ -17,13 +17,16 @@
  * into both.  Records of one prompt have one prompt_id.  batch.c goes on from here: it packs
  * records into token rows, cuts these into segments, and makes a Text of each answer.
  *
- * The keys of a data row decide its shape; other keys are ignored, null is absent.  Every shape is
- * first brought to one form, a prompt and n answers with a score each; then one common path
- * tokenises, cuts, drops and counts.  A file is rows line by line, or one JSON array of them.
+ * The keys of a data row decide its shape; null is absent.  Other keys are metadata, which a short
+ * rule tells from text (prompt_names, below): text that nobody would read is an error.  Every shape
+ * is first brought to one form, a prompt and n answers with a score each; then one common path
+ * tokenises, cuts, drops and counts.  A file is rows line by line, or one JSON array of them; for
+ * language models any other text is one document.
  *
  *     text        {"text": ""}                           a document: DATA_DOCUMENT
  *     prompt      {"prompt": P}
- *     completion  {"prompt": P, "completion": A}         or "output"; or messages that end with A
+ *     completion  {"prompt": P, "completion": A}         or another of answer_names; or messages
+ *                                                        that end with A
  *     point       ... the same with "label", "score" or "kto_tag"
  *     pair        {"prompt": P, "chosen": A, "rejected": A}
  *     ranking     {"prompt": P, "completions": [A, ...]} best first, or with "ranks" or "scores"
@@ -31,10 +34,11 @@
  *                 {"text": ["", ...], "score": [1, ...]}
  *
  *     P = "" | [messages];   A = "" | [messages] | message
- *     message = {"role" or "from": "user", "content" or "value": ""}
- *     "prompt": P may also be "instruction": "" with "input", "history" and "system";
- *     "conversations" or "messages": [messages] with "system"; or absent: then every answer is a
- *     whole text.
+ *     message = {"role" or "from": "user", "content" or "value": C}
+ *     C = "" | [{"type": "text", "text": ""}, ...]
+ *     "prompt": P may also be "instruction": "" with "input" (or "context") and "history";
+ *     "conversations" or "messages": [messages]; or absent: then every answer is a whole text.
+ *     "system": "" beside any of them is the first message; a string as prompt then is the user's.
  *
  * A string stands as it is.  Messages are rendered by the template `plain`, the form of the
  * Anthropic HH data: a turn is "\n\nSystem: ", "\n\nHuman: " or "\n\nAssistant: " and its content,
@@ -59,6 +63,7 @@ _Static_assert(sizeof data_kind_name / sizeof *data_kind_name == NUM_DATA_KINDS,
                "every kind of data has a name");
 
 enum { MAX_ANSWERS = 256 };             // of one row
+enum { MAX_USED = 16 };                 // keys of a row that its texts can be made of
 
 typedef struct {                        // token[start .. start+len)
     size_t start;
@@ -85,6 +90,7 @@ typedef struct {
 typedef struct {
     char *path, name[64];
     enum DataKind kind;                 // of all rows
+    const char *read_as;                // what the file was taken for; NULL: rows of own shape
     Buffer contents;                    // the file as read
     int *token;
     size_t num_tokens, token_capacity;
@@ -110,7 +116,7 @@ typedef struct {
     int as_given;                       // for scoring: ties and rankings stay, in the row's order
     void (*bad_row)(void *to);          // called for a bad row, which is left out; error_text says
     void *to;                           //     file, line and why.  NULL: a bad row is an error
-    int plain_text;                     // a file without rows is one prompt as it stands
+    enum { ROWS_ONLY, ONE_PROMPT, ONE_DOCUMENT } plain_text;        // what a file without rows is
     const Buffer *rows;                 // what the file would hold; NULL: the file is read
 } DataOptions;
 
@@ -154,6 +160,7 @@ typedef struct {
     Passage prompt, answer[MAX_ANSWERS];
     int n;                              // answers
     float margin, weight;
+    int used[MAX_USED], num_used;       // the row's values that prompt and answers are made of
 } Reader;
 
 // Fails with file and line of the row being read.
@@ -172,10 +179,36 @@ static int value_of(const Reader *r, int object, const char *key) {
     return json_type(&r->json, v) == JSON_NULL ? -1 : v;
 }
 
+// The row's value v goes into its prompt or its answers.
+static void use(Reader *r, int v) {
+    for (int i = 0; i < r->num_used; i++) {
+        if (r->used[i] == v) return;
+    }
+    assert(r->num_used < MAX_USED);
+    r->used[r->num_used++] = v;
+}
+
+// What stands where something else is expected.
+static const char *type_of_value(const Reader *r, int v) {
+    static const char *const name[] = {
+        [JSON_NONE] = "nothing", [JSON_NULL] = "null", [JSON_FALSE] = "false", [JSON_TRUE] = "true",
+        [JSON_NUMBER] = "a number", [JSON_STRING] = "a string", [JSON_ARRAY] = "a list",
+        [JSON_OBJECT] = "an object",
+    };
+    const int first = json_first(&r->json, v);
+    if (json_type(&r->json, v) == JSON_ARRAY && json_type(&r->json, first) == JSON_STRING) {
+        return "a list of strings";
+    }
+    return name[json_type(&r->json, v)];
+}
+
 static int read_number(const Reader *r, int v, const char *key, float *out) {
     const double x = json_number(&r->json, v);
-    if (json_type(&r->json, v) != JSON_NUMBER || fabs(x) > FLT_MAX) {
-        return row_fail(r, "\"%s\" must be a number", key);
+    if (json_type(&r->json, v) != JSON_NUMBER) {
+        return row_fail(r, "\"%s\" must be a number, not %s", key, type_of_value(r, v));
+    }
+    if (fabs(x) > FLT_MAX) {
+        return row_fail(r, "\"%s\" is beyond a float: %.40s", key, json_string(&r->json, v));
     }
     *out = (float)x;
     return 0;
@@ -189,10 +222,29 @@ static const char *const turn_marker[] = {
 };
 static const struct { const char *name; int role; } known_roles[] = {
     {.name = "system",    .role = ROLE_SYSTEM},
+    {.name = "developer", .role = ROLE_SYSTEM},
     {.name = "user",      .role = ROLE_USER},
     {.name = "human",     .role = ROLE_USER},
     {.name = "assistant", .role = ROLE_ASSISTANT},
     {.name = "gpt",       .role = ROLE_ASSISTANT},
+    {.name = "model",     .role = ROLE_ASSISTANT},
+};
+// What says something beside the text, in a row or in a message; a part of it is never left out.
+static const struct { const char *name, *what; } beside_text[] = {
+    {.name = "images",            .what = "images"},
+    {.name = "image",             .what = "images"},
+    {.name = "videos",            .what = "videos"},
+    {.name = "audios",            .what = "sound"},
+    {.name = "tools",             .what = "tools"},
+    {.name = "functions",         .what = "tools"},
+    {.name = "tool_calls",        .what = "tool calls"},
+    {.name = "function_call",     .what = "tool calls"},
+    {.name = "reasoning_content", .what = "thoughts beside the answer"},
+    {.name = "thinking",          .what = "thoughts beside the answer"},
+};
+// The roles of a conversation with tools.
+static const char *const tool_roles[] = {
+    "tool", "function", "function_call", "observation", "tool_call", "tool_response", "ipython",
 };
 
 // Does the template mark whose turn it is?
@@ -205,18 +257,72 @@ static const char *marker_of(const Reader *r, int role) {
     return has_markers(r) ? turn_marker[role] : "";
 }
 
+// Does a value say nothing: "", [], {}, false, or "[]" as some files have it?
+static int says_nothing(const Json *j, int v) {
+    const JsonType type = json_type(j, v);
+    if (type == JSON_STRING) return json_length(j, v) == 0 || json_equal(j, v, "[]");
+    if (type == JSON_ARRAY || type == JSON_OBJECT) return json_count(j, v) == 0;
+    return type == JSON_NONE || type == JSON_NULL || type == JSON_FALSE;
+}
+
+// A row, or a message of it, must have nothing beside its text.
+static int refuse_beside_text(const Reader *r, int object) {
+    for (size_t i = 0; i < sizeof beside_text / sizeof *beside_text; i++) {
+        const int v = value_of(r, object, beside_text[i].name);
+        if (says_nothing(&r->json, v)) continue;
+        return row_fail(r, "\"%s\": %s are not read, and would be lost; remove such rows, or the "
+                        "key where the text is enough", beside_text[i].name, beside_text[i].what);
+    }
+    return 0;
+}
+
 // The string v as it stands.
 static int render_string(Reader *r, int v, const char *key) {
     const Json *j = &r->json;
-    if (json_type(j, v) != JSON_STRING) return row_fail(r, "\"%s\" must be a string", key);
+    if (json_type(j, v) != JSON_STRING) {
+        return row_fail(r, "\"%s\" must be a string, not %s", key, type_of_value(r, v));
+    }
     return buffer_append(&r->rendered, json_string(j, v), json_length(j, v));
+}
+
+// The text of a part of a content: {"type": "text", "text": ""}.  -1 after row_fail().
+static int text_of_part(const Reader *r, int part) {
+    const Json *j = &r->json;
+    const int type = value_of(r, part, "type"), text = value_of(r, part, "text");
+    if (json_type(j, part) == JSON_STRING) return part;
+    if (json_equal(j, type, "text") && json_type(j, text) == JSON_STRING) return text;
+    if (json_type(j, type) != JSON_STRING) {
+        return row_fail(r, "\"content\" must be a string or a list of {\"type\": \"text\", "
+                        "\"text\": ...}");
+    }
+    return row_fail(r, "a part of the type \"%.40s\" in \"content\": only text is read; remove "
+                    "such rows", json_string(j, type));
+}
+
+// What a message says: a string, or a list of parts, whose texts are joined.
+static int render_content(Reader *r, int content, const char *key) {
+    const Json *j = &r->json;
+    if (json_type(j, content) != JSON_ARRAY || !json_count(j, content)) {
+        return render_string(r, content, key);
+    }
+    for (int part = json_first(j, content); part >= 0; part = json_next(j, part)) {
+        const int text = text_of_part(r, part);
+        if (text < 0) return -1;
+        if (render_string(r, text, key) < 0) return -1;
+    }
+    return 0;
 }
 
 // A turn: its marker, a space and the content; the marker alone where the content is empty.
 static int render_turn(Reader *r, int role, int content, const char *key) {
-    const int space = has_markers(r) && json_length(&r->json, content) > 0;
-    if (buffer_printf(&r->rendered, "%s%s", marker_of(r, role), space ? " " : "") < 0) return -1;
-    return render_string(r, content, key);
+    const char *marker = marker_of(r, role);
+    if (buffer_printf(&r->rendered, "%s", marker) < 0) return -1;
+    const size_t start = r->rendered.len;
+    if (has_markers(r) && buffer_append(&r->rendered, " ", 1) < 0) return -1;
+    const size_t begin = r->rendered.len;
+    if (render_content(r, content, key) < 0) return -1;
+    if (r->rendered.len == begin) r->rendered.len = start;
+    return 0;
 }
 
 // Who speaks in a message: "role", or "from" as in ShareGPT.
@@ -230,9 +336,15 @@ static int render_message(Reader *r, int message, int *role) {
     const int who = role_value(r, message);
     int content = value_of(r, message, "content");
     if (content < 0) content = value_of(r, message, "value");
+    if (refuse_beside_text(r, message) < 0) return -1;
+    for (size_t i = 0; i < sizeof tool_roles / sizeof *tool_roles; i++) {
+        if (!json_equal(&r->json, who, tool_roles[i])) continue;
+        return row_fail(r, "the role \"%s\": tool calls are not read; remove such rows",
+                        tool_roles[i]);
+    }
     if (who < 0 || content < 0) {
         return row_fail(r, "a message must be {\"role\": ..., \"content\": ...} or "
-                        "{\"from\": ..., \"value\": ...}");
+                        "{\"from\": ..., \"value\": ...}, not %s", type_of_value(r, message));
     }
     for (size_t i = 0; i < sizeof known_roles / sizeof *known_roles; i++) {
         if (!json_equal(&r->json, who, known_roles[i].name)) continue;
@@ -252,6 +364,10 @@ static int render_messages(Reader *r, int list, int leave, int *first, int *last
         *first = *last;
         return 0;
     }
+    if (json_type(j, json_first(j, list)) == JSON_STRING) {
+        return row_fail(r, "\"%.60s\" is a list of strings; it must be a string, or a list of "
+                        "messages {\"role\": ..., \"content\": ...}", json_key(j, list));
+    }
     const int n = json_count(j, list) - leave;
     if (json_type(j, list) != JSON_ARRAY || n < 1) {
         return row_fail(r, "messages must be a list, not empty, with something before the answer");
@@ -265,10 +381,26 @@ static int render_messages(Reader *r, int list, int leave, int *first, int *last
     return 0;
 }
 
-// The system message of a row, if it has one that says something.
-static int render_system(Reader *r) {
-    const int system = value_of(r, 0, "system");
-    if (system < 0 || json_equal(&r->json, system, "")) return 0;
+// The row's own system message, -1 where it has none that says something.
+static int system_of(const Reader *r) {
+    int system = value_of(r, 0, "system");
+    if (system < 0) system = value_of(r, 0, "system_prompt");
+    return json_equal(&r->json, system, "") ? -1 : system;
+}
+
+// The row's own system message before the messages of a list (or -1), unless they begin with it.
+static int render_system(Reader *r, int list) {
+    const Json *j = &r->json;
+    const int system = system_of(r), first = json_first(j, list);
+    if (system < 0) return 0;
+    use(r, system);
+    if (json_equal(j, role_value(r, first), "system")) {
+        int content = value_of(r, first, "content");
+        if (content < 0) content = value_of(r, first, "value");
+        if (json_equal(j, content, json_string(j, system))) return 0;
+        return row_fail(r, "two system messages: \"%s\" and the first of \"%.60s\"; keep one",
+                        json_key(j, system), json_key(j, list));
+    }
     return render_turn(r, ROLE_SYSTEM, system, "system");
 }
 
@@ -276,6 +408,7 @@ static int render_system(Reader *r) {
 static int render_history(Reader *r) {
     const Json *j = &r->json;
     const int history = value_of(r, 0, "history");
+    if (history >= 0) use(r, history);
     if (history >= 0 && json_type(j, history) != JSON_ARRAY) {
         return row_fail(r, "\"history\" must be a list of [question, answer]");
     }
@@ -290,15 +423,18 @@ static int render_history(Reader *r) {
     return 0;
 }
 
-// "instruction" after "system" and "history", "input" on a line of its own.
+// "instruction" after "system" and "history", "input" (or "context") on a line of its own.
 static int render_instruction(Reader *r, int instruction) {
     const Json *j = &r->json;
-    const int input = value_of(r, 0, "input");
-    if (render_system(r) < 0 || render_history(r) < 0) return -1;
+    int input = value_of(r, 0, "input");
+    if (input < 0) input = value_of(r, 0, "context");
+    use(r, instruction);
+    if (render_system(r, -1) < 0 || render_history(r) < 0) return -1;
     if (render_turn(r, ROLE_USER, instruction, "instruction") < 0) return -1;
     if (input < 0 || json_equal(j, input, "")) return 0;
+    use(r, input);
     if (json_length(j, instruction) && buffer_append(&r->rendered, "\n", 1) < 0) return -1;
-    return render_string(r, input, "input");
+    return render_string(r, input, json_key(j, input));
 }
 
 // --------------------------------------------------------------------- the keys of a row, its kind
@@ -306,7 +442,7 @@ static int render_instruction(Reader *r, int instruction) {
 typedef struct {                        // values of the row's keys, -1 where absent or null
     int prompt, instruction;
     int conversation;                   // "conversations" or "messages"
-    int answer;                         // "completion" or "output", or a message
+    int answer;                         // "completion" or another of answer_names, or a message
     int answer_is_last_message;         // yes: the last of the conversation
     int label, score, kto_tag;          // three names of a label; "score" may also be a list
     int chosen, rejected;
@@ -314,6 +450,9 @@ typedef struct {                        // values of the row's keys, -1 where ab
     int answers;                        // a ranking whose elements hold their ranks
     int text, texts;                    // "text": a document; a list, which is a ranking
 } RowKeys;
+
+// What an answer is called, the first that a row has.
+static const char *const answer_names[] = {"completion", "output", "response", "answer"};
 
 static int has_label(const RowKeys *k) { return k->label >= 0 || k->score >= 0 || k->kto_tag >= 0; }
 
@@ -359,7 +498,17 @@ static RowKeys find_keys(const Reader *r) {
         .texts        = -1,
     };
     if (k.conversation < 0) k.conversation = value_of(r, 0, "messages");
-    if (k.answer < 0) k.answer = value_of(r, 0, "output");
+    for (size_t i = 0; i < sizeof answer_names / sizeof *answer_names; i++) {
+        if (k.answer < 0) k.answer = value_of(r, 0, answer_names[i]);
+    }
+    // two answers in "output" are a ranking, the better one first; so are "responses" with numbers
+    if (json_type(&r->json, json_first(&r->json, value_of(r, 0, "output"))) == JSON_STRING) {
+        k.completions = k.answer;
+        k.answer = -1;
+    }
+    if (k.completions < 0 && (k.ranks >= 0 || k.scores >= 0)) {
+        k.completions = value_of(r, 0, "responses");
+    }
     if (json_type(&r->json, k.text) == JSON_ARRAY) {
         k.texts = k.text;
         k.text = -1;
@@ -375,26 +524,58 @@ static RowKeys find_keys(const Reader *r) {
 
 // -------------------------------------------------------------------------- prompt, answers, label
 
+// Where the role marker ends that begins the line s[i .. n), perhaps after "## "; 0: there is none.
+static size_t role_marker_end(const char *s, size_t i, size_t n) {
+    static const char *const markers[] = {
+        "Human:", "User:", "Assistant:", "System:", "<|user|>", "<|assistant|>", "<|im_start|>user",
+        "<|im_start|>assistant",
+    };
+    while (i < n && (s[i] == '#' || s[i] == ' ')) i++;
+    for (size_t k = 0; k < sizeof markers / sizeof *markers; k++) {
+        const size_t len = strlen(markers[k]);
+        if (len <= n - i && !memcmp(s + i, markers[k], len)) return i + len;
+    }
+    return 0;
+}
+
+/* A string stands as it is, behind the row's system message if it has role markers of its own; any
+ * other string beside a system message is the user's message, as `instruction` is. */
+static int read_string_prompt(Reader *r, int prompt) {
+    const Json *j = &r->json;
+    const char *s = json_string(j, prompt), *blank = "\n ";
+    const size_t n = json_length(j, prompt), start = strspn(s, blank);
+    if (system_of(r) < 0 || role_marker_end(s, start, n)) {
+        r->prompt_form = STRING_PROMPT;
+        if (render_system(r, -1) < 0) return -1;
+        return render_string(r, prompt, r->prompt_key);
+    }
+    if (render_system(r, -1) < 0) return -1;
+    return render_turn(r, ROLE_USER, prompt, r->prompt_key);
+}
+
 // The prompt, wherever it stands; without the last message of a conversation if that is the answer.
 static int read_prompt(Reader *r, const RowKeys *k) {
     const Json *j = &r->json;
     int first, last = ROLE_USER;
     r->prompt_form = CHAT_PROMPT;
+    if (k->prompt >= 0) use(r, k->prompt);
     if (json_type(j, k->prompt) == JSON_STRING) {
-        r->prompt_form = STRING_PROMPT;
-        if (render_string(r, k->prompt, r->prompt_key) < 0) return -1;
+        if (read_string_prompt(r, k->prompt) < 0) return -1;
     } else if (k->prompt >= 0) {
         if (json_type(j, k->prompt) != JSON_ARRAY) {
-            return row_fail(r, "\"%s\" must be a string or a list of messages", r->prompt_key);
+            return row_fail(r, "\"%s\" must be a string or a list of messages, not %s",
+                            r->prompt_key, type_of_value(r, k->prompt));
         }
+        if (render_system(r, k->prompt) < 0) return -1;
         if (render_messages(r, k->prompt, 0, &first, &last) < 0) return -1;
     } else if (r->options->prompt_key && !k->answer_is_last_message) {
         return row_fail(r, "no \"%s\", which --prompt_key names", r->prompt_key);
     } else if (k->instruction >= 0) {
         if (render_instruction(r, k->instruction) < 0) return -1;
     } else if (k->conversation >= 0) {
-        if (render_system(r) < 0) return -1;
         const int leave = k->answer_is_last_message;
+        use(r, k->conversation);
+        if (render_system(r, k->conversation) < 0) return -1;
         if (render_messages(r, k->conversation, leave, &first, &last) < 0) return -1;
     } else {
         r->prompt_form = NO_PROMPT;
@@ -421,6 +602,8 @@ static int form_of_answer(const Reader *r, int v) {
 static int read_answer(Reader *r, int v, const char *key, float score) {
     // answers have one form, which fits the prompt's
     const int form = form_of_answer(r, v);
+    if (r->n == 0 && form == CONVERSATION) r->num_used = 0;   // they hold their prompt
+    if (r->kind != DATA_RANKING) use(r, v);
     if (r->n == MAX_ANSWERS) return row_fail(r, "more than %d answers", MAX_ANSWERS);
     if (r->n == 0) r->answer_form = form;
     if (form != (int)r->answer_form
@@ -435,6 +618,7 @@ static int read_answer(Reader *r, int v, const char *key, float score) {
     const size_t start = r->rendered.len;
     int first = ROLE_ASSISTANT, last = ROLE_ASSISTANT;
     if (form != STRING_ANSWER) {
+        if (form == CONVERSATION && render_system(r, v) < 0) return -1;
         if (render_messages(r, v, 0, &first, &last) < 0) return -1;
     } else if (r->prompt_form == CHAT_PROMPT) {
         if (render_turn(r, ROLE_ASSISTANT, v, key) < 0) return -1;
@@ -517,6 +701,7 @@ static int read_ranking(Reader *r, const RowKeys *k) {
         if (read_answer(r, answer, "answer", score) < 0) return -1;
         number = json_next(j, number);
     }
+    use(r, list);
     if (!r->options->as_given) sort_answers(r, large_is_good);
     return 0;
 }
@@ -530,29 +715,16 @@ static int read_label(Reader *r, const RowKeys *k, float *out) {
     if (k->score >= 0) v = k->score;
     if (k->kto_tag >= 0) v = k->kto_tag;
     const JsonType type = json_type(&r->json, v);
-    if (type == JSON_NUMBER) return read_number(r, v, "label", out);
+    if (type == JSON_NUMBER) return read_number(r, v, json_key(&r->json, v), out);
     if (type != JSON_TRUE && type != JSON_FALSE) {
-        return row_fail(r, "the label must be true, false or a number");
+        return row_fail(r, "\"%s\" must be true, false or a number, not %s",
+                        json_key(&r->json, v), type_of_value(r, v));
     }
     *out = type == JSON_TRUE;
     return 0;
 }
 
 // -------------------------------------------------------------- whole texts: where the prompt ends
-
-// Where the role marker ends that begins the line s[i .. n), perhaps after "## "; 0: there is none.
-static size_t role_marker_end(const char *s, size_t i, size_t n) {
-    static const char *const markers[] = {
-        "Human:", "User:", "Assistant:", "System:", "<|user|>", "<|assistant|>", "<|im_start|>user",
-        "<|im_start|>assistant",
-    };
-    while (i < n && (s[i] == '#' || s[i] == ' ')) i++;
-    for (size_t k = 0; k < sizeof markers / sizeof *markers; k++) {
-        const size_t len = strlen(markers[k]);
-        if (len <= n - i && !memcmp(s + i, markers[k], len)) return i + len;
-    }
-    return 0;
-}
 
 // Where the prompt in s[0 .. n) ends: after its last role marker, else before its last space.
 static size_t prompt_end(const char *s, size_t n) {
@@ -590,6 +762,127 @@ static void split_prompt(Reader *r) {
     }
 }
 
+// ---------------------------------------------------------------- text of a row that would be lost
+
+/* No text of a row may be lost without a word.  A key is text where it is one of prompt_names; and
+ * in a row without a prompt any other key with a string or with messages, for that may be the
+ * prompt.  It is metadata where its name ends in one of metadata_names ("prompt_id", "source"), or
+ * where its string is one word of letters, digits and -_./:+@# ("u17", "gpt-4", "2024-05-01").
+ * Text may stand twice: what prompt and answers already say is not lost.  And whoever names the
+ * prompt with --prompt_key leaves the other keys out on purpose. */
+static const char *const prompt_names[] = {
+    "prompt", "instruction", "input", "history", "system", "system_prompt", "conversations",
+    "conversation", "messages", "question", "query", "context", "problem", "dialogue",
+};
+static const char *const metadata_names[] = {
+    "id", "uuid", "hash", "source", "origin", "url", "link", "model", "policy", "author", "dataset",
+    "category", "subset", "split", "group", "lang", "language", "type", "kind", "task", "domain",
+    "topic", "tag", "tags", "title", "name", "date", "time", "timestamp", "version", "license",
+    "annotator", "worker", "judge", "label", "note", "comment", "reason", "rationale",
+    "explanation", "critique", "feedback", "metadata",
+};
+
+static int is_listed(const char *word, const char *const *list, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        if (!strcmp(word, list[i])) return 1;
+    }
+    return 0;
+}
+#define LISTED(word, list) is_listed(word, list, sizeof (list) / sizeof *(list))
+
+// Is a value of the row metadata, by its name or by what it says?
+static int is_metadata(const Json *j, int v) {
+    const char *key = json_key(j, v), *last = strrchr(key, '_');
+    if (LISTED(last ? last + 1 : key, metadata_names)) return 1;
+    const size_t n = json_length(j, v);
+    const char *s = json_string(j, v);
+    for (size_t i = 0; i < n; i++) {
+        const unsigned char c = (unsigned char)s[i];
+        const int of_word = c < 0x80 && (isalnum(c) || (c && strchr("-_./:+@#", c)));
+        if (!of_word) return 0;
+    }
+    return json_type(j, v) == JSON_STRING;
+}
+
+// Is it in the text of a passage?
+static int passage_holds(const Reader *r, const Passage *p, const char *s, size_t n) {
+    const char *at = r->rendered.data + p->start, *end = at + p->len;
+    while ((size_t)(end - at) >= n) {
+        at = memchr(at, s[0], (size_t)(end - at) - n + 1);
+        if (!at) return 0;
+        if (!memcmp(at, s, n)) return 1;
+        at++;
+    }
+    return 0;
+}
+
+// Do prompt or answers say the string already, but for blanks around it?
+static int is_said(const Reader *r, const char *s, size_t n) {
+    while (n && isspace((unsigned char)s[0])) {
+        s++;
+        n--;
+    }
+    while (n && isspace((unsigned char)s[n-1])) n--;
+    if (n == 0 || passage_holds(r, &r->prompt, s, n)) return 1;
+    for (int i = 0; i < r->n; i++) {
+        if (passage_holds(r, &r->answer[i], s, n)) return 1;
+    }
+    return 0;
+}
+
+// The same of all strings of a value, but for who says them.
+static int is_all_said(const Reader *r, int v) {
+    static const char *const whose[] = {"role", "from", "name", "type"};
+    const Json *j = &r->json;
+    if (json_type(j, v) == JSON_STRING) return is_said(r, json_string(j, v), json_length(j, v));
+    for (int i = json_first(j, v); i >= 0; i = json_next(j, i)) {
+        if (json_type(j, v) == JSON_OBJECT && LISTED(json_key(j, i), whose)) continue;
+        if (!is_all_said(r, i)) return 0;
+    }
+    return 1;
+}
+
+static int is_used(const Reader *r, int v) {
+    for (int i = 0; i < r->num_used; i++) {
+        if (r->used[i] == v) return 1;
+    }
+    return 0;
+}
+
+// Stops at a key whose text would be lost.
+static int refuse_lost_text(const Reader *r) {
+    const Json *j = &r->json;
+    const int without_prompt = r->prompt.len == 0 && r->prompt_form == NO_PROMPT
+        && r->kind != DATA_DOCUMENT;
+    if (r->options->prompt_key) return 0;
+    for (int v = json_first(j, 0); v >= 0; v = json_next(j, v)) {
+        const char *key = json_key(j, v);
+        const int messages = role_value(r, json_first(j, v)) >= 0;
+        const int text = messages || json_type(j, v) == JSON_STRING;
+        if (is_used(r, v) || is_all_said(r, v)) continue;
+        if (without_prompt && text && (LISTED(key, prompt_names) || !is_metadata(j, v))) {
+            return row_fail(r, "no prompt, and \"%.60s\" would be ignored; if it is the prompt, "
+                            "say --prompt_key %.60s", key, key);
+        }
+        if (!LISTED(key, prompt_names)) continue;
+        return row_fail(r, "\"%.60s\" would be ignored; join it to the prompt, or name the key "
+                        "that is all of the prompt with --prompt_key", key);
+    }
+    return 0;
+}
+
+// "found a, b, c": the keys of the row.
+static const char *keys_found(const Reader *r, char text[256]) {
+    const Json *j = &r->json;
+    size_t n = (size_t)snprintf(text, 256, "found ");
+    if (json_first(j, 0) < 0) n += (size_t)snprintf(text + n, 256 - n, "no keys");
+    for (int v = json_first(j, 0); v >= 0 && n < 180; v = json_next(j, v)) {
+        n += (size_t)snprintf(text + n, 256 - n, "%.60s%s", json_key(j, v),
+                              json_next(j, v) >= 0 ? ", " : "");
+    }
+    return text;
+}
+
 // ---------------------------------------------------------------------- one row to its normal form
 
 // Two numbers that every row may have; where they are absent 0 and 1.
@@ -622,6 +915,8 @@ static int check_keys_of_row(const Reader *r, const RowKeys *k) {
 static int read_answers_of_kind(Reader *r, const RowKeys *k) {
     float label = 0;
     switch (r->kind) {
+    case DATA_DOCUMENT:
+        return read_answer(r, k->text, "text", 0);
     case DATA_PAIR:
         if (read_answer(r, k->chosen, r->chosen_key, 1) < 0) return -1;
         return read_answer(r, k->rejected, r->rejected_key, 0);
@@ -641,12 +936,15 @@ static int read_answers_of_kind(Reader *r, const RowKeys *k) {
 static int read_row(Reader *r) {
     const Json *j = &r->json;
     r->n = 0;
+    r->num_used = 0;
     r->prompt_form = NO_PROMPT;
+    r->answer_form = STRING_ANSWER;
     r->prompt = (Passage){0};
     r->rendered.len = 0;
     if (buffer_append(&r->rendered, "", 0) < 0) return -1;
 
     if (json_type(j, 0) != JSON_OBJECT) return row_fail(r, "a row must be a JSON object");
+    if (refuse_beside_text(r, 0) < 0) return -1;
     if (read_margin_and_weight(r) < 0) return -1;
     const RowKeys k = find_keys(r);
     if (check_keys_of_row(r, &k) < 0) return -1;
@@ -657,22 +955,25 @@ static int read_row(Reader *r) {
         if (json_length(j, k.text) == 0) {
             return row_fail(r, "\"text\" must be a string that is not empty");
         }
-        return read_answer(r, k.text, "text", 0);
-    }
-
-    if (read_prompt(r, &k) < 0) return -1;
-    if (r->prompt_form == NO_PROMPT && r->kind != DATA_PAIR && r->kind != DATA_RANKING) {
-        return row_fail(r, "unknown shape: the keys do not say whether this is a text, a pair, a "
-                        "completion or a ranking");
+    } else {
+        if (read_prompt(r, &k) < 0) return -1;
+        if (r->prompt_form == NO_PROMPT && r->kind != DATA_PAIR && r->kind != DATA_RANKING) {
+            char found[256];
+            return row_fail(r, "unknown shape: %s; a prompt is called prompt (or what "
+                            "--prompt_key names), instruction, messages or conversations; an "
+                            "answer completion, output, response, chosen and rejected, or "
+                            "completions; a document text", keys_found(r, found));
+        }
     }
     if (read_answers_of_kind(r, &k) < 0) return -1;
-    if (r->n && (r->prompt_form == NO_PROMPT || r->answer_form == CONVERSATION)) split_prompt(r);
+    const int whole_texts = r->prompt_form == NO_PROMPT || r->answer_form == CONVERSATION;
+    if (r->n && whole_texts && r->kind != DATA_DOCUMENT) split_prompt(r);
     for (int i = 0; i < r->n; i++) {
         if (!r->answer[i].len) {
             return row_fail(r, "an answer is empty; remove the row or complete it");
         }
     }
-    return 0;
+    return refuse_lost_text(r);
 }
 
 // ------------------------------------------------------------------ from the normal form to tokens
@@ -805,12 +1106,16 @@ static int keep_row(Reader *r) {
 
 // ------------------------------------------------------------------------------ the rows of a file
 
-// Goes on to the next character that is not white space, counting lines.
+// Goes on to the next character that is not white space, counting lines.  Byte order marks are
+// white space too: where files were joined, one begins a line.
 static void skip_blank(Reader *r) {
     const Buffer *b = &r->d->contents;
-    while (r->at < b->len && isspace((unsigned char)b->data[r->at])) {
-        r->line += b->data[r->at] == '\n';
-        r->at++;
+    while (r->at < b->len) {
+        const char *s = b->data + r->at;
+        const int mark = b->len - r->at >= 3 && !memcmp(s, "\xef\xbb\xbf", 3);
+        if (!mark && !isspace((unsigned char)*s)) return;
+        r->line += *s == '\n';
+        r->at += mark ? 3 : 1;
     }
 }
 
@@ -883,6 +1188,9 @@ static int take_row(Reader *r) {
     Dataset *d = r->d;
     const char *row = d->contents.data + r->line_start;
     r->json.first_line = r->line;
+    if (r->line_len == 1 && *row == '{') {
+        return row_fail(r, "a row must stand on one line; write it so with: jq -c . FILE");
+    }
     if (json_parse(&r->json, row, r->line_len, d->path) < 0) return -1;
     if (read_row(r) < 0) return -1;
     if (!d->rows) d->kind = r->kind;
@@ -923,15 +1231,35 @@ static int looks_like_rows(const char *s) {
     return (first == '{' && (next == '"' || next == '}')) || (first == '[' && next == '{');
 }
 
-// The whole file is one prompt, without the end of its last line.
+/* The whole file is one prompt, without the end of its last line, or one document.  A document is
+ * text: UTF-8 without a zero byte. */
 static int read_plain_text(Reader *r) {
     const Buffer *b = &r->d->contents;
+    const char *s = b->data + r->at;
     size_t n = b->len - r->at;
-    if (n && b->data[b->len - 1] == '\n') n--;
-    r->kind = r->d->kind = DATA_PROMPT;
     r->d->rows = 1;
-    if (buffer_append(&r->rendered, b->data + r->at, n) < 0) return -1;
-    r->prompt = (Passage){.start = 0, .len = n};
+    if (r->options->plain_text == ONE_PROMPT) {
+        if (n && b->data[b->len - 1] == '\n') n--;
+        r->kind = r->d->kind = DATA_PROMPT;
+        r->prompt = (Passage){.start = 0, .len = n};
+        if (buffer_append(&r->rendered, s, n) < 0) return -1;
+        return keep_row(r);
+    }
+
+    uint32_t code = 0;
+    for (size_t i = 0; i < n; ) {
+        const int len = utf8_decode(s + i, n - i, &code);
+        if (len == 0 || code == 0) {
+            return fail(EX_DATAERR, "%s: neither JSON lines nor text in UTF-8", r->d->path);
+        }
+        i += (size_t)len;
+    }
+    r->kind = r->d->kind = DATA_DOCUMENT;
+    r->n = 1;
+    r->answer[0] = (Passage){.start = 0, .len = n};
+    r->weight = 1;
+    r->d->read_as = "plain text: one document";
+    if (buffer_append(&r->rendered, s, n) < 0) return -1;
     return keep_row(r);
 }
 
@@ -981,14 +1309,99 @@ static int read_contents(Dataset *d, const Buffer *rows) {
     return buffer_append(&d->contents, "", 0);
 }
 
+// What a file of another format begins with.
+static const struct {
+    const char *bytes;
+    size_t n;
+    const char *what, *remedy;
+} formats[] = {
+    {"\x1f\x8b",             2, "compressed by gzip", "gunzip it"},
+    {"\x28\xb5\x2f\xfd",     4, "compressed by zstd", "unzstd it"},
+    {"BZh",                  3, "compressed by bzip2", "bunzip2 it"},
+    {"\xfd" "7zXZ",          5, "compressed by xz", "unxz it"},
+    {"PK\3\4",               4, "a zip archive (or .xlsx)",
+     "unzip it, or save the table as JSON lines"},
+    {"PAR1",                 4, "a Parquet file",
+     "write JSON lines, in Python: pandas.read_parquet(FILE).to_json(OUT, orient=\"records\", "
+     "lines=True)"},
+    {"ARROW1",               6, "an Arrow file",
+     "write JSON lines, in Python: datasets.Dataset.from_file(FILE).to_json(OUT)"},
+    {"\xff\xfe\0\0",         4, "text in UTF-32", "iconv -f UTF-32 -t UTF-8 FILE"},
+    {"\0\0\xfe\xff",         4, "text in UTF-32", "iconv -f UTF-32 -t UTF-8 FILE"},
+    {"\xff\xfe",             2, "text in UTF-16", "iconv -f UTF-16 -t UTF-8 FILE"},
+    {"\xfe\xff",             2, "text in UTF-16", "iconv -f UTF-16 -t UTF-8 FILE"},
+    {"{\0",                  2, "text in UTF-16", "iconv -f UTF-16LE -t UTF-8 FILE"},
+    {"[\0",                  2, "text in UTF-16", "iconv -f UTF-16LE -t UTF-8 FILE"},
+    {"\0{",                  2, "text in UTF-16", "iconv -f UTF-16BE -t UTF-8 FILE"},
+    {"\0[",                  2, "text in UTF-16", "iconv -f UTF-16BE -t UTF-8 FILE"},
+    {"version https://git-lfs", 23, "a pointer of Git LFS, not the file itself", "git lfs pull"},
+    {"%PDF",                 4, "a PDF file", "write its text as JSON lines"},
+    {"<!DOCTYPE",            9, "a web page", "download the file itself"},
+    {"<!doctype",            9, "a web page", "download the file itself"},
+    {"<html",                5, "a web page", "download the file itself"},
+};
+
+static int refuse_other_formats(const Dataset *d) {
+    const Buffer *b = &d->contents;
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+        if (b->len < formats[i].n || memcmp(b->data, formats[i].bytes, formats[i].n)) continue;
+        return fail(EX_DATAERR, "%s: %s; JSON lines in UTF-8 are needed: %s", d->path,
+                    formats[i].what, formats[i].remedy);
+    }
+    return 0;
+}
+
+// A table of comma- or tab-separated values: a name in its first line is that of a row's key.
+static int refuse_table(const Reader *r, const char *s) {
+    static const char *const names[] = {
+        "text", "prompt", "completion", "chosen", "rejected", "instruction", "output", "response",
+        "question", "label", "messages",
+    };
+    const char *const end = s + strcspn(s, "\r\n"), *at = s;
+    if (s + strcspn(s, ",;\t\r\n") == end) return 0;
+    while (at < end) {
+        const size_t n = strcspn(at, ",;\t\r\n");
+        const size_t quote = n >= 2 && at[0] == '"' && at[n-1] == '"';
+        for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
+            const size_t len = n - 2*quote;
+            if (strlen(names[k]) != len || memcmp(at + quote, names[k], len)) continue;
+            return fail(EX_DATAERR, "%s: a table (CSV or TSV) with a column \"%s\"; JSON lines are "
+                        "needed, in Python: pandas.read_csv(FILE).to_json(OUT, orient=\"records\", "
+                        "lines=True)", r->d->path, names[k]);
+        }
+        at += n;
+        if (at < end) at++;
+    }
+    return 0;
+}
+
+// Does the name say that the file holds rows?
+static int is_named_json(const char *path) {
+    const char *dot = strrchr(path, '.');
+    return dot && (!strcmp(dot, ".jsonl") || !strcmp(dot, ".json") || !strcmp(dot, ".ndjson"));
+}
+
 // The rows of the file, whatever way they are written.
 static int read_file(Reader *r) {
     Dataset *d = r->d;
     if (read_contents(d, r->options->rows) < 0) return -1;
     const Buffer *b = &d->contents;
+    if (r->options->plain_text != ONE_PROMPT && refuse_other_formats(d) < 0) return -1;
     if (b->len >= 3 && !memcmp(b->data, "\xef\xbb\xbf", 3)) r->at = 3;  // a byte order mark
-    if (r->options->plain_text && !looks_like_rows(b->data + r->at)) return read_plain_text(r);
+    const char *s = b->data + r->at;
+    if (r->options->plain_text == ONE_PROMPT && !looks_like_rows(s)) return read_plain_text(r);
     skip_blank(r);
+    s = b->data + r->at;
+    const int is_text = r->at < b->len && *s != '{' && *s != '[';
+    if (is_text && refuse_table(r, s) < 0) return -1;
+    if (is_text && r->options->plain_text == ONE_DOCUMENT && !is_named_json(d->path)) {
+        return read_plain_text(r);
+    }
+    if (is_text) {
+        return fail(EX_DATAERR, "%s:%zu: not JSON lines; a row is an object on one line, a text "
+                    "for train lm {\"text\": \"...\"} or a file of its own, named .txt", d->path,
+                    r->line);
+    }
     if (r->at < b->len && b->data[r->at] == '[') {
         r->is_array = 1;
         r->at++;
@@ -1082,6 +1495,7 @@ int dataset_report(const Dataset *d, Buffer *out) {
     for (size_t i = 0; i < d->num_records; i++) tokens += (size_t)d->record[i].prompt.len;
     for (size_t i = 0; i < d->num_answers; i++) tokens += (size_t)d->answer[i].tokens.len;
     const double mean = d->num_records ? (double)tokens / (double)d->num_records : 0.0;
+    if (d->read_as && buffer_printf(out, "%s: read as %s\n", d->name, d->read_as) < 0) return -1;
     return buffer_printf(out,
                          "%s: %zu rows of kind %s, %zu kept, %zu dropped (too long), %zu ties, "
                          "%zu truncated (%zu prompts, %zu answers), %.0f tokens a row\n",

@@ -170,7 +170,7 @@ int command_sample(void) {
     Dataset d = {0};
     Prompts prompts = {0};
     DataOptions o = prompt_options();
-    o.plain_text = !opt.prompts;
+    o.plain_text = opt.prompts ? ROWS_ONLY : ONE_PROMPT;
     int result = -1;
     if (load_tokenizer(&t, dir) < 0) goto done;
     if (checkpoint_load(&m, dir, LOAD_LANGUAGE_MODEL) < 0) goto done;

@@ -1105,6 +1105,7 @@ static int load_file(Doctor *d, File *f, const DataOptions *options) {
     if (of_documents(d)) {                                 // windows cut instead
         cut.max_length = 0;
         cut.max_prompt_length = 0;
+        cut.plain_text = whole.plain_text = ONE_DOCUMENT;
     }
     cut.bad_row = bad_row_found;
     cut.to = f;
@@ -1236,6 +1237,7 @@ const char *doctor_objective(const char *tokenizer_file, const DataOptions *opti
     Tokenizer t = {0};
     o.bad_row = bad_row_known;
     o.over_length = OVER_TRUNCATE;
+    o.plain_text = ONE_DOCUMENT;
     if (refuse_standard_input(&opt.train) < 0) goto done;
     if (tokenizer_load(&t, tokenizer_file) < 0) goto done;
     for (int i = 0; !name && i < opt.train.n; i++) {

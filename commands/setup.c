@@ -150,6 +150,7 @@ static int corpus_add(Corpus *c, const char *spec) {
     int result = -1;
     o.max_length = 0;
     o.max_prompt_length = 0;
+    o.plain_text = ONE_DOCUMENT;
     if (dataset_load(&d, spec, &c->bytes, &o) < 0) return -1;
     for (const Record *r = d.record; r < d.record + d.num_records; r++) {
         Span span[2] = {r->prompt, {0, 0}};

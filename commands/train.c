@@ -83,6 +83,7 @@ static int load_files(Run *run, const List *files, DataUse use, Dataset *to) {
     if (run->objective->data == DOCUMENTS) {
         o.max_length = 0;                           // cut into windows instead
         o.max_prompt_length = 0;
+        o.plain_text = ONE_DOCUMENT;
     }
     for (int i = 0; i < files->n; i++) {
         const Tokenizer *t = &run->tokenizer;

@@ -368,6 +368,20 @@ static JsonType type_of(char first) {
     }
 }
 
+// What Python writes for numbers that JSON does not have.
+static int refuse_not_finite(Json *j) {
+    static const char *const words[] = {"NaN", "Infinity", "-Infinity"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        const size_t n = strlen(words[i]);
+        if ((size_t)(j->end - j->p) < n || memcmp(j->p, words[i], n)) continue;
+        char reason[64];
+        snprintf(reason, sizeof reason, "%s is no number of JSON; write null or leave it out",
+                 words[i]);
+        return json_fail(j, j->p, reason);
+    }
+    return 0;
+}
+
 // One value, appended to the nodes; depth brackets are open around it.
 static int parse_value(Json *j, int depth, uint32_t key, uint32_t key_len) {
     size_t need = j->num_nodes + 1;
@@ -387,7 +401,9 @@ static int parse_value(Json *j, int depth, uint32_t key, uint32_t key_len) {
     case JSON_NULL:   return parse_word(j, "null");
     case JSON_TRUE:   return parse_word(j, "true");
     case JSON_FALSE:  return parse_word(j, "false");
-    default:          return parse_number(j, node);
+    default:
+        if (refuse_not_finite(j) < 0) return -1;
+        return parse_number(j, node);
     }
 }
 

@@ -319,6 +319,125 @@ static void test_a_file_may_be_one_array_over_many_lines(void) {
     CHECK(d.num_records == 3 && d.record[1].line == 4 && d.record[2].line == 6);
 }
 
+static void test_an_answer_has_several_names(void) {
+    CHECK(is_row("{'prompt': 'p', 'response': ' a'}", DATA_COMPLETION, "p", " a", NULL));
+    CHECK(is_row("{'prompt': 'p', 'answer': ' a', 'score': 2}", DATA_POINT, "p", " a", NULL));
+    // databricks-dolly-15k
+    CHECK(is_row("{'instruction': 'Q', 'context': 'C', 'response': 'A', 'category': 'closed_qa'}",
+                 DATA_COMPLETION, "\n\nHuman: Q\nC\n\nAssistant:", " A", NULL));
+    // two answers, the better one first
+    CHECK(is_row("{'instruction': 'Q', 'input': '', 'output': ['A', 'B']}", DATA_PAIR, Q, " A",
+                 " B"));
+    CHECK(is_row("{'prompt': 'p', 'responses': ['A', 'B'], 'scores': [1, 2]}", DATA_PAIR, "p", "B",
+                 "A"));
+}
+
+// --------------------------------------------------------------------- keys that nobody would read
+
+static void test_system_is_used_wherever_it_stands(void) {
+    CHECK(is_row("{'system': 'S', 'prompt': 'Q', 'chosen': 'a', 'rejected': 'b'}", DATA_PAIR,
+                 "\n\nSystem: S" Q, " a", " b"));
+    CHECK(is_row("{'system_prompt': 'S', 'prompt': 'Q', 'completion': 'a'}", DATA_COMPLETION,
+                 "\n\nSystem: S" Q, " a", NULL));
+    CHECK(is_row("{'system': 'S', 'prompt': '\\n\\nHuman: Q\\n\\nAssistant:', 'completion': ' a'}",
+                 DATA_COMPLETION, "\n\nSystem: S" Q, " a", NULL));
+    CHECK(is_row("{'system': 'S', 'prompt': [{'role':'user','content':'Q'}]}", DATA_PROMPT,
+                 "\n\nSystem: S" Q, NULL, NULL));
+    CHECK(is_row("{'system': 'S', 'messages': [{'role':'system','content':'S'},{'role':'user',"
+                 "'content':'Q'},{'role':'assistant','content':'A'}]}",
+                 DATA_COMPLETION, "\n\nSystem: S" Q, " A", NULL));
+    CHECK(is_row("{'system': 'S', 'chosen': [{'role':'user','content':'Q'},{'role':'assistant',"
+                 "'content':'a'}],'rejected': [{'role':'user','content':'Q'},{'role':'assistant',"
+                 "'content':'b'}]}",
+                 DATA_PAIR, "\n\nSystem: S" Q, " a", " b"));
+    CHECK(is_row("{'system': '', 'prompt': 'p', 'completion': 'a'}", DATA_COMPLETION, "p", "a",
+                 NULL));
+    CHECK(refused("{'system': 'S', 'messages': [{'role':'system','content':'T'},{'role':'user',"
+                  "'content':'Q'}]}",
+                  1, "two system messages: \"system\" and the first of \"messages\""));
+}
+
+static void test_a_key_that_may_be_the_prompt_is_not_ignored(void) {
+    static const char *const rows[] = {
+        "{'question': 'Why?', 'chosen': 'a', 'rejected': 'b'}",
+        "{'question': 'Why', 'chosen': 'a', 'rejected': 'b'}",
+        "{'question': [{'role':'user','content':'Q'}], 'chosen': 'a', 'rejected': 'b'}",
+        "{'question': 'Why?', 'completions': ['a', 'b', 'c']}",
+        "{'id': 'u7', 'question': '\xe5\x95\x8a', 'chosen': 'a', 'rejected': 'b'}",
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        CHECK(refused(rows[i], 1, "no prompt, and \"question\" would be ignored; if it is the "
+                      "prompt, say --prompt_key question"));
+    }
+    CHECK(refused("{'system': 'S', 'chosen': 'a', 'rejected': 'b'}", 1, "\"system\""));
+    CHECK(refused("{'task_text': 'Do it.', 'chosen': 'a', 'rejected': 'b'}", 1, "\"task_text\""));
+    // what is known to be no prompt, by its name or by its look
+    CHECK(is_row("{'prompt_id': 'it is one', 'model': 'my own', 'by': 'u17', 'x': 7, 'y': ['a b'],"
+                 "'chosen': 'a b', 'rejected': 'a c'}",
+                 DATA_PAIR, "a", " b", " c"));
+    DataOptions o = {.prompt_key = "question"};
+    CHECK(load("{'question': 'p', 'context': 'c', 'chosen': 'a', 'rejected': 'b'}", &o) == 0);
+    CHECK_TEXT(prompt(0), "p");
+}
+
+static void test_text_beside_the_prompt_is_joined_or_refused(void) {
+    CHECK(refused("{'prompt': 'p', 'context': 'Long ago.', 'completion': 'a'}", 1,
+                  "\"context\" would be ignored; join it to the prompt"));
+    CHECK(refused("{'prompt': 'p', 'input': 'x', 'output': 'a'}", 1, "\"input\" would be ignored"));
+    CHECK(refused("{'prompt': 'p', 'history': [['q', 'r']], 'completion': 'a'}", 1,
+                  "\"history\" would be ignored"));
+    CHECK(refused("{'text': 'a', 'prompt': 'p'}", 1, "\"prompt\" would be ignored"));
+    CHECK(refused("{'prompt': 'Other', 'chosen': [{'role':'user','content':'Q'},"
+                  "{'role':'assistant','content':'a'}],'rejected': [{'role':'user','content':'Q'},{'role':'assistant',"
+                  "'content':'b'}]}",
+                  1, "\"prompt\" would be ignored"));
+    // said already, or saying nothing
+    CHECK(is_row("{'prompt': 'Answer: Why?', 'question': ' Why?\\n', 'input': '', 'history': [],"
+                 "'completion': 'a'}",
+                 DATA_COMPLETION, "Answer: Why?", "a", NULL));
+}
+
+static void test_what_stands_beside_the_text_is_refused_by_name(void) {
+    static const struct { const char *row, *reason; } rows[] = {
+        {"{'images': ['a.jpg'], 'messages': [{'role':'user','content':'Q'}]}",
+         "\"images\": images are not read"},
+        {"{'tools': '[{}]', 'prompt': 'p', 'completion': 'a'}", "\"tools\": tools are not read"},
+        {"{'messages': [{'role':'user','content':'Q'},{'role':'assistant','tool_calls':[{}]}]}",
+         "\"tool_calls\": tool calls are not read"},
+        {"{'conversations': [{'from':'human','value':'Q'},{'from':'function_call','value':'{}'}]}",
+         "the role \"function_call\": tool calls are not read"},
+        {"{'messages': [{'role':'user','content':'Q'},{'role':'tool','content':'7'}]}",
+         "the role \"tool\": tool calls are not read"},
+        {"{'messages': [{'role':'user','content':[{'type':'image_url','image_url':{}}]}]}",
+         "a part of the type \"image_url\""},
+        {"{'messages': [{'role':'user','content':[{'type':'text'}]}]}", "a part of the type"},
+        {"{'messages': [{'role':'user','content':'Q'},{'role':'assistant','content':'A',"
+         "'reasoning_content':'T'}]}", "\"reasoning_content\": thoughts"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        CHECK(refused(rows[i].row, 1, rows[i].reason));
+    }
+    CHECK(is_row("{'images': [], 'tools': '', 'prompt': 'p', 'completion': 'a'}", DATA_COMPLETION,
+                 "p", "a", NULL));
+}
+
+static void test_text_parts_of_a_message_are_joined(void) {
+    CHECK(is_row("{'messages': [{'role':'user','content':[{'type':'text','text':'Q'}]},"
+                 "{'role':'assistant','content':[{'type':'text','text':'A'},{'type':'text',"
+                 "'text':'B'}]}]}",
+                 DATA_COMPLETION, Q, " AB", NULL));
+}
+
+static void test_the_keys_of_an_unknown_shape_are_told(void) {
+    CHECK(refused("{'query': 'a', 'reply': 'b', 'feedback': 1}", 1,
+                  "unknown shape: found query, reply, feedback; a prompt is called prompt"));
+    CHECK(refused("{'query': 'a', 'response': 'b', 'feedback': 1}", 1,
+                  "found query, response, feedback"));
+    CHECK(refused("{}", 1, "found no keys"));
+    CHECK(refused("{'prompt': 'p', 'chosen': ['b'], 'rejected': ['c']}", 1,
+                  "\"chosen\" is a list of strings"));
+}
+
 // ------------------------------------------------------------------------------ prompts and tokens
 
 static void test_an_implicit_prompt_ends_before_the_last_space_they_share(void) {
@@ -634,6 +753,48 @@ static void test_crlf_bom_blank_lines_and_no_final_newline(void) {
     CHECK_TEXT(answer(1, 0), "b");
 }
 
+static void test_a_byte_order_mark_may_begin_any_line(void) {
+    CHECK(load("{'text': 'a'}\n\xef\xbb\xbf{'text': 'b'}\n", &plain_options) == 0);
+    CHECK(d.num_records == 2 && d.record[1].line == 2);
+    CHECK_TEXT(answer(1, 0), "b");
+}
+
+static void test_a_file_of_another_format_is_named(void) {
+    static const struct { const char *bytes; size_t n; const char *what; } files[] = {
+        {"\x1f\x8b\x08\0", 4, "compressed by gzip"}, {"PAR1\x15\0", 6, "a Parquet file"},
+        {"\xff\xfe{\0'\0", 6, "UTF-16"}, {"\xfe\xff\0{\0'", 6, "UTF-16"},
+        {"{\0'\0t\0", 6, "UTF-16"}, {"\xff\xfe\0\0{\0\0\0", 8, "UTF-32"},
+        {"PK\3\4....", 8, "zip archive"}, {"BZh91", 5, "bzip2"},
+        {"\x28\xb5\x2f\xfd..", 6, "zstd"}, {"<!DOCTYPE html>", 15, "a web page"},
+        {"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 7\n", 65,
+         "a pointer of Git LFS"},
+        {"prompt,chosen,rejected\na,b,c\n", 29, "a table (CSV or TSV) with a column \"prompt\""},
+        {"'id'\t'text'\n1\ta\n", 16, "with a column \"text\""},
+        {"It was night.\n", 14, "not JSON lines"},
+        {"{\n  'text': 'a'\n}\n", 18, "a row must stand on one line"},
+    };
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        const int refusal = refused_with(files[i].bytes, files[i].n, &plain_options,
+                                         i < 13 ? 0 : 1, files[i].what);
+        CHECK(refusal);
+    }
+}
+
+static void test_for_language_models_a_plain_text_is_one_document(void) {
+    DataOptions o = {.plain_text = ONE_DOCUMENT};
+    Buffer b = {0};
+    CHECK(load("It was night.\nAll slept, or so.\n", &o) == 0);
+    CHECK(d.kind == DATA_DOCUMENT && d.num_records == 1);
+    CHECK_TEXT(answer(0, 0), "It was night.\nAll slept, or so.\n");
+    CHECK(dataset_report(&d, &b) == 0 && strstr(b.data, ": read as plain text: one document\n"));
+    buffer_free(&b);
+    CHECK(load("{'text': 'a'}\n{'text': 'b'}", &o) == 0 && d.num_records == 2);
+    CHECK(refused_with("a\0b", 3, &o, 0, "neither JSON lines nor text"));
+    CHECK(refused_with("a\xff", 2, &o, 0, "neither JSON lines nor text"));
+    CHECK(refused_with("\x1f\x8b", 2, &o, 0, "gzip"));
+    CHECK(refused_with("text,label\na,1\n", 15, &o, 0, "a table"));
+}
+
 static void test_a_line_of_a_megabyte(void) {
     Buffer b = {0};
     CHECK(buffer_append(&b, "{'text': '", 10) == 0);
@@ -817,7 +978,17 @@ static void test_wrong_types_are_refused(void) {
     CHECK(refused("{'prompt': 'p', 'completion': 'a', 'label': 'yes'}", 1,
                   "true, false or a number"));
     CHECK(refused("{'prompt': 'p', 'completion': 'a', 'label': 1, 'score': 2}", 1, "keep one of"));
-    CHECK(refused("{'prompt': 'p', 'completion': 'a', 'score': 1e300}", 1, "must be a number"));
+    CHECK(refused("{'prompt': 'p', 'completion': 'a', 'score': 1e300}", 1,
+                  "\"score\" is beyond a float: 1e300"));
+    CHECK(refused("{'prompt': 'p', 'completion': 'a', 'score': -1e39}", 1,
+                  "\"score\" is beyond a float: -1e39"));
+    CHECK(refused("{'prompt': 'p', 'completion': 'a', 'score': NaN}", 1, "NaN is no number"));
+    CHECK(refused("{'prompt': 'p', 'completion': 'a', 'x': -Infinity}", 1,
+                  "-Infinity is no number"));
+    CHECK(refused("{'prompt': 'p', 'completion': 'a', 'score': '1'}", 1,
+                  "\"score\" must be true, false or a number, not a string"));
+    CHECK(refused("{'prompt': 'p', 'completion': 'a', 'weight': [1]}", 1,
+                  "\"weight\" must be a number, not a list"));
     CHECK(refused("{'prompt': 'p', 'chosen': 'a', 'rejected': 'b', 'margin': 'big'}", 1,
                   "\"margin\" must be a number"));
     CHECK(refused("{'prompt': 'p', 'chosen': 'a', 'rejected': 'b', 'weight': true}", 1,
@@ -858,8 +1029,10 @@ static void test_bad_messages_are_refused(void) {
     CHECK(refused("{'messages': []}", 1, "not empty"));
     CHECK(refused("{'prompt': []}", 1, "not empty"));
     CHECK(refused("{'prompt': [{'role':'user'}]}", 1, "a message must be"));
-    CHECK(refused("{'prompt': ['Q']}", 1, "a message must be"));
-    CHECK(refused("{'prompt': [{'role':'tool','content':'Q'}]}", 1, "unknown role \"tool\""));
+    CHECK(refused("{'prompt': ['Q']}", 1, "\"prompt\" is a list of strings"));
+    CHECK(refused("{'prompt': [7]}", 1, "a message must be"));
+    CHECK(refused("{'prompt': [{'role':'teacher','content':'Q'}]}", 1,
+                  "unknown role \"teacher\""));
     CHECK(refused("{'prompt': [{'role':'user','content':[1]}]}", 1,
                   "\"content\" must be a string"));
     CHECK(refused("{'messages': [{'role':'assistant','content':'A'}]}", 1, "before the answer"));
@@ -931,6 +1104,13 @@ int main(int argc, char **argv) {
     RUN(test_a_file_of_rankings_of_two_is_a_file_of_pairs);
     RUN(test_keys_of_ones_own);
     RUN(test_a_file_may_be_one_array_over_many_lines);
+    RUN(test_an_answer_has_several_names);
+    RUN(test_system_is_used_wherever_it_stands);
+    RUN(test_a_key_that_may_be_the_prompt_is_not_ignored);
+    RUN(test_text_beside_the_prompt_is_joined_or_refused);
+    RUN(test_what_stands_beside_the_text_is_refused_by_name);
+    RUN(test_text_parts_of_a_message_are_joined);
+    RUN(test_the_keys_of_an_unknown_shape_are_told);
     RUN(test_an_implicit_prompt_ends_before_the_last_space_they_share);
     RUN(test_an_implicit_prompt_never_ends_inside_a_character);
     RUN(test_the_cut_of_random_texts_is_where_a_word_begins);
@@ -955,6 +1135,9 @@ int main(int argc, char **argv) {
     RUN(test_each_record_is_led_to_the_first_with_its_prompt);
     RUN(test_repeated_prompts_are_those_that_comparing_all_with_all_finds);
     RUN(test_crlf_bom_blank_lines_and_no_final_newline);
+    RUN(test_a_byte_order_mark_may_begin_any_line);
+    RUN(test_a_file_of_another_format_is_named);
+    RUN(test_for_language_models_a_plain_text_is_one_document);
     RUN(test_a_line_of_a_megabyte);
     RUN(test_texts_may_hold_nul_and_any_character);
     RUN(test_names);

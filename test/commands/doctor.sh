@@ -226,7 +226,7 @@ says() { printf '[{"role":"%s","content":"%s"}]' "$1" "$2"; }
 a=$(says assistant a)
 b=$(says assistant b)
 rows_added "{\"prompt\":$(says tool x),\"chosen\":$a,\"rejected\":$b}"
-a_trap "d.jsonl:19: unknown role \"tool\": use system, user or assistant" d.jsonl
+a_trap "d.jsonl:19: the role \"tool\": tool calls are not read" d.jsonl
 rows_added '{"prompt":'
 a_trap "d.jsonl:19:11: a value is expected, not the end; repair or remove the row" d.jsonl
 rows_added '{"prompt":' '{' '{' '{' '{' '{'
