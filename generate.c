@@ -57,10 +57,11 @@ typedef struct {                        // a text that was drawn, or is being dr
     int prompt, sample;                 // which prompt's, and which one of its n
     Finish finish;
     const int *token;                   // (n) drawn, with the one that ended it
+    const float *token_logp;            // (n) the model's log p of each
     int n;
     const char *text;                   // UTF-8; of one that is going on, what is certain
     size_t len;
-    double logp;                        // sum of the model's log p of the tokens
+    double logp;                        // sum of token_logp
 } Completion;
 
 // Is given every completion in order of prompt and sample, the first of those going on whenever it
@@ -230,6 +231,7 @@ typedef struct {                        // a prompt in the cache
 typedef struct {                        // a completion that has begun
     Completion c;
     int *token;                         // (room_for its prompt)
+    float *token_logp;                  // likewise
     Buffer text;                        // whole characters
     Buffer bytes;                       // the beginning of the next one
     int root;                           // its prompt
@@ -275,6 +277,7 @@ enum { PROMPT_ROWS = 4096 };            // token rows of prompts computed at one
 
 static void branch_free(Branch *b) {
     free(b->token);
+    free(b->token_logp);
     buffer_free(&b->text);
     buffer_free(&b->bytes);
 }
@@ -481,8 +484,10 @@ static int append_token(Generator *g, const Draw *d) {
     if (d->token < 0) {
         return fail(EX_DATAERR, "prompt %d: the model's logits are not finite", c->prompt + 1);
     }
-    b->token[c->n++] = d->token;
-    c->logp += (double)(d->logits[d->token] - d->lse);
+    b->token[c->n] = d->token;
+    b->token_logp[c->n] = d->logits[d->token] - d->lse;
+    c->logp += (double)b->token_logp[c->n];
+    c->n++;
 
     if (ends_text(g->s, d->token)) c->finish = FINISH_EOS;
     else if (c->n == room_for(g, c->prompt)) c->finish = FINISH_LENGTH;
@@ -601,8 +606,11 @@ static int begin_branch(Generator *g, long long k) {
     root->live++;
 
     b->token = allocate((size_t)room, sizeof *b->token);
-    if (!b->token || make_room(g, &g->own[b->slot], room) < 0) return -1;
+    b->token_logp = allocate((size_t)room, sizeof *b->token_logp);
+    if (!b->token || !b->token_logp) return -1;
+    if (make_room(g, &g->own[b->slot], room) < 0) return -1;
     b->c.token = b->token;
+    b->c.token_logp = b->token_logp;
     g->draw[g->num_draws++] = (Draw){.branch = g->num_branches - 1, .logits = root->logits,
                                      .lse = root->lse};
     return 0;

@@ -62,6 +62,9 @@ int paired_difference(double *difference, double *standard_error, const double *
 int estimate_ratio(Estimate *e, const double *a, const double *b, const uint64_t *prompt_id, int n,
                    uint64_t seed);
 
+// What one sample of p adds to an estimate of KL(p || q).
+double kl_term(double log_p, double log_q);
+
 // The area under the ROC curve of n texts' scores, and its interval.
 double auc(const double *score, const unsigned char *positive, int n);
 int    auc_interval(Interval *interval, const double *score, const unsigned char *positive,
@@ -376,6 +379,18 @@ done:
     free(cluster);
     free(replicate);
     return result;
+}
+
+// ---------------------------------------------------------------------- Kullback-Leibler divergence
+
+/* For x drawn from p, with r = q(x)/p(x):  r - 1 - log r >= 0  (Schulman 2020, "Approximating KL
+ * divergence", joschu.net/blog/kl-approx.html, k3).  Its mean over p is KL(p || q), as that of
+ * -log r is, because that of r is 1; where p and q are near it varies much less, and no sample
+ * makes it negative.                                                                             */
+double kl_term(double log_p, double log_q) {
+    const double log_r = log_q - log_p;
+    const double term = more_expm1(log_r) - log_r;
+    return term > 0 ? term : 0;                                       // of rounding
 }
 
 // -------------------------------------------------------------------- the area under the ROC curve

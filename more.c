@@ -71,10 +71,11 @@ static const Command commands[] = {
      .more_help =
         "\ncompare gives each policy the prompts of one file, each once, and the same random "
         "numbers.  Rewards\nand wins are the judge's; equal rewards and equal texts are ties.  KL "
-        "is the mean of log pi - log ref\nover the policy's own completions (of the policy itself "
-        "at temperature 1 without filters).\nPerplexity is that of the file's answers, of good "
-        "ones where the file says which: chosen, labelled\ntrue, scored above the mean.  Intervals "
-        "are 95 %, by bootstrap over prompts; +- is one standard\nerror.\n"},
+        "to the reference is estimated on\nthe policy's own completions (of the policy itself at "
+        "temperature 1 without filters): a token adds\nr - 1 - log r, r = ref/pi, which is never "
+        "negative (Schulman 2020); log pi/ref is the plain mean.\nPerplexity is that of the file's "
+        "answers, of good ones where the file says which: chosen, labelled\ntrue, scored above the "
+        "mean.  Intervals are 95 %, by bootstrap over prompts; +- is one standard\nerror.\n"},
     {.name = "tokenize", .run = command_tokenize,
      .help = "show tokens, or learn a vocabulary",
      .options = {ALWAYS, "model tokenizer train out learn"}},

@@ -206,12 +206,14 @@ typedef struct {                        // one completion
     Finish finish;
     size_t row, row_len;                // its {"prompt":"","completion":"" in Writer.rows
     double logp, ref_logp;              // under the model that wrote it; under the reference
+    double kl;                          // of the one to the other: the sum of its tokens' kl_term
     double reward;                      // by the judge
 } Written;
 
 // What is estimated of a writer; differences, wins, ties and losses are against the first writer.
 enum { REWARD_MEAN, REWARD_DIFFERENCE, WINS, TIES, LOSSES, PERPLEXITY, ITEM_PERPLEXITY,
-       LOG_PERPLEXITY_DIFFERENCE, KL, KL_PER_TOKEN, TOKENS, ENDED, NUM_QUANTITIES };
+       LOG_PERPLEXITY_DIFFERENCE, KL, KL_PER_TOKEN, LOG_RATIO, LOG_RATIO_PER_TOKEN, TOKENS, ENDED,
+       NUM_QUANTITIES };
 
 typedef struct {                        // what a mean is taken over: completions or answers
     int n;
@@ -225,6 +227,8 @@ typedef struct {                        // a model and what it wrote
     enum DataKind kind;                 // of the file of prompts
     int num_prompts;
     Dataset drawn;                      // a record for each prompt, an answer for each completion
+    float *token_logp;                  // (drawn.num_tokens) of the answers' tokens
+    size_t token_logp_capacity;
     Buffer rows;                        // the completions' data rows, without the last }
     Written *written;                   // (num_written) by prompt, then by sample
     size_t num_written, capacity;
@@ -242,6 +246,7 @@ static void items_free(Items *x) {
 
 static void writer_free(Writer *w) {
     dataset_free(&w->drawn);
+    free(w->token_logp);
     buffer_free(&w->rows);
     free(w->written);
     items_free(&w->answers);
@@ -301,9 +306,13 @@ done:
 
 // The completion's tokens become an answer of the last record.  The token that ended it is the
 // answer's own, and nothing is to be predicted after it: it is marked as an answer that was cut.
-static int keep_answer(Dataset *d, const Completion *c) {
+static int keep_answer(Writer *w, const Completion *c) {
+    Dataset *d = &w->drawn;
     Answer a = {.cut = 1};
     if (append_tokens(d, &a.tokens, c->token, c->n) < 0) return -1;
+    const size_t need = d->num_tokens, size = sizeof *w->token_logp;
+    if (reserve(&w->token_logp, &w->token_logp_capacity, need, size) < 0) return -1;
+    memcpy(w->token_logp + a.tokens.start, c->token_logp, (size_t)c->n * size);
     if (reserve(&d->answer, &d->answer_capacity, d->num_answers + 1, sizeof a) < 0) return -1;
     d->answer[d->num_answers++] = a;
     d->record[d->num_records - 1].count++;
@@ -316,7 +325,7 @@ static int keep_completion(void *context, const Completion *c) {
     Writer *w = x->writer;
     if (c->finish == GOING) return 0;
     if (c->sample == 0 && keep_prompt(x, c->prompt) < 0) return -1;
-    if (keep_answer(&w->drawn, c) < 0) return -1;
+    if (keep_answer(w, c) < 0) return -1;
 
     // its data row
     const size_t row = w->rows.len;
@@ -419,15 +428,25 @@ static int read_references(Writer *w, Model *m, int eos) {
         }
     }
 
-    double *logp = allocate(w->drawn.num_answers, sizeof *logp);
+    const Dataset *d = &w->drawn;
+    double *logp = allocate(d->num_answers, sizeof *logp);
+    float *token_logp = allocate(d->num_tokens + d->num_answers, sizeof *token_logp);
     int result = -1;
-    if (!logp) goto done;
-    if (evaluate_texts(m, eos, &w->drawn, logp) < 0) goto done;
-    for (size_t i = 0; i < w->num_written; i++) w->written[i].ref_logp = logp[i];
+    if (!logp || !token_logp) goto done;
+    if (evaluate_tokens(m, eos, d, logp, token_logp) < 0) goto done;
+    for (size_t i = 0; i < w->num_written; i++) {
+        Written *c = &w->written[i];
+        const Span tokens = d->answer[i].tokens;
+        c->ref_logp = logp[i];
+        for (size_t k = tokens.start; k < tokens.start + (size_t)tokens.len; k++) {
+            c->kl += kl_term(w->token_logp[k], token_logp[k]);
+        }
+    }
     w->has_reference = 1;
     result = 0;
 done:
     free(logp);
+    free(token_logp);
     return result;
 }
 
@@ -627,8 +646,11 @@ static double win_of(const Writer *w, const Writer *first, size_t i) {
  *
  *     perplexity        exp(sum of -log p / sum of tokens) of the file's good answers
  *     item_perplexity   the mean of each answer's own exp(-log p / tokens)
- *     kl                KL(pi || pi_ref) = E (log pi - log pi_ref) over texts of pi, estimated on
- *                       what it wrote: texts of pi itself at temperature 1 without filters       */
+ *     kl                KL(pi || pi_ref) over texts, estimated on what pi wrote (pi itself at
+ *                       temperature 1 without filters): the sum over a text's tokens of kl_term,
+ *                       which is never negative.  By the chain rule its mean is the divergence of
+ *                       texts: that of each token given those before it, added up
+ *     log_ratio         the same by the plain mean of log pi - log pi_ref, which may be negative */
 typedef struct {
     const char *name;                   // in --out
     int of_answers;                     // its items: the file's good answers, not the completions
@@ -650,6 +672,8 @@ static const Quantity quantities[] = {
                                    .per_token = 1, .against_first = 1, .same_tokens = 1},
     [KL] = {.name = "kl", .needs_reference = 1},
     [KL_PER_TOKEN] = {.name = "kl_per_token", .per_token = 1, .needs_reference = 1},
+    [LOG_RATIO] = {.name = "log_ratio", .needs_reference = 1},
+    [LOG_RATIO_PER_TOKEN] = {.name = "log_ratio_per_token", .per_token = 1, .needs_reference = 1},
     [TOKENS] = {.name = "tokens"},
     [ENDED] = {.name = "ended"},
 };
@@ -673,7 +697,10 @@ static double completion_value(int quantity, const Writer *w, const Writer *firs
     case TIES:              return win_of(w, first, i) == 0.5;
     case LOSSES:            return win_of(w, first, i) == 0;
     case KL:
-    case KL_PER_TOKEN:      return c->logp - c->ref_logp;
+    case KL_PER_TOKEN:      return c->kl;
+    case LOG_RATIO:
+    case LOG_RATIO_PER_TOKEN:
+        return c->logp - c->ref_logp;
     case TOKENS:            return c->tokens;
     case ENDED:             return c->finish == FINISH_EOS || c->finish == FINISH_STOP;
     }
@@ -749,8 +776,9 @@ typedef struct {
     int percent;
 } Column;
 
-// In panels, so that a line holds each number with its interval; the last has distinct-n besides.
-enum { NUM_PANELS = 3, PANEL_COLUMNS = 4, LAST_PANEL = NUM_PANELS - 1 };
+// In panels, so that a line holds each number with its interval; the last has fewer columns, and
+// distinct-n besides.
+enum { NUM_PANELS = 4, PANEL_COLUMNS = 4, LAST_PANEL = NUM_PANELS - 1 };
 static const Column panels[NUM_PANELS][PANEL_COLUMNS] = {
     {
         {.head = "reward (95 %)", .quantity = REWARD_MEAN, .with = INTERVAL,
@@ -774,13 +802,19 @@ static const Column panels[NUM_PANELS][PANEL_COLUMNS] = {
     },
     {
         {.head = "KL a text (95 %)", .quantity = KL, .with = INTERVAL,
-         .width = 25, .digits = 2},
+         .width = 23, .digits = 2},
         {.head = "KL a token (95 %)", .quantity = KL_PER_TOKEN, .with = INTERVAL,
-         .width = 27, .digits = 4},
+         .width = 25, .digits = 4},
+        {.head = "log pi/ref (95 %)", .quantity = LOG_RATIO, .with = INTERVAL,
+         .width = 22, .digits = 2},
+        {.head = "of a token", .quantity = LOG_RATIO_PER_TOKEN, .with = ERROR,
+         .width = 20, .digits = 4},
+    },
+    {
         {.head = "tokens (95 %)", .quantity = TOKENS, .with = INTERVAL,
-         .width = 22, .digits = 1},
+         .width = 24, .digits = 1},
         {.head = "ended %", .quantity = ENDED, .with = ALONE,
-         .width = 8, .digits = 1, .percent = 1},
+         .width = 10, .digits = 1, .percent = 1},
     },
 };
 
@@ -806,13 +840,15 @@ static void print_cell(const Writer *w, const Column *c) {
 // A panel: the heads of its columns, then a line for each writer.
 static void print_panel(int panel, const Writer *writer, int n) {
     const Column *column = panels[panel];
+    int columns = 0;
+    while (columns < PANEL_COLUMNS && column[columns].head) columns++;
     printf("\n%-16s", "");
-    for (int k = 0; k < PANEL_COLUMNS; k++) printf("%*s", column[k].width, column[k].head);
+    for (int k = 0; k < columns; k++) printf("%*s", column[k].width, column[k].head);
     if (panel == LAST_PANEL) printf("%12s", "distinct");
     printf("\n");
     for (const Writer *w = writer; w < writer + n; w++) {
         printf("%-16.16s", w->name);
-        for (int k = 0; k < PANEL_COLUMNS; k++) print_cell(w, &column[k]);
+        for (int k = 0; k < columns; k++) print_cell(w, &column[k]);
         if (panel == LAST_PANEL) printf(" %.3f %.3f", w->distinct[0], w->distinct[1]);
         printf("\n");
     }
@@ -846,7 +882,10 @@ static int append_completion(Buffer *out, const Writer *w, const Writer *first, 
                       c->tokens, finish_name[c->finish], c->logp) < 0) {
         return -1;
     }
-    if (w->has_reference && buffer_printf(out, ",\"ref_logp\":%.17g", c->ref_logp) < 0) return -1;
+    if (w->has_reference && buffer_printf(out, ",\"ref_logp\":%.17g,\"kl\":%.9g",
+                                          c->ref_logp, c->kl) < 0) {
+        return -1;
+    }
     if (w != first && buffer_printf(out, ",\"win\":%g", win_of(w, first, i)) < 0) return -1;
     return buffer_printf(out, "}\n");
 }

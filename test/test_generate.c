@@ -187,6 +187,7 @@ typedef struct {
     int token[NEW], n;
     Finish finish;
     double logp;
+    float token_logp[NEW];
 } Kept;
 
 typedef struct {
@@ -203,6 +204,7 @@ static int keep_text(void *context, const Completion *c) {
     t->count++;
     Kept *x = &t->text[t->prompt[c->prompt].id * SAMPLES + (uint64_t)c->sample];
     memcpy(x->token, c->token, (size_t)c->n * sizeof *c->token);
+    memcpy(x->token_logp, c->token_logp, (size_t)c->n * sizeof *c->token_logp);
     x->n = c->n;
     x->finish = c->finish;
     x->logp = c->logp;
@@ -252,8 +254,10 @@ static void recompute(Kept *out, Model *m, const Prompt *p, int sample, const Sa
                                   .seg = &seg});
         model_logits(m, &last, 1, logits, &lse);
         const int t = sample_token(logits, V, s, p, sample, out->token, out->n, &w);
-        out->token[out->n++] = t;
-        out->logp += (double)(logits[t] - lse);
+        out->token[out->n] = t;
+        out->token_logp[out->n] = logits[t] - lse;
+        out->logp += (double)out->token_logp[out->n];
+        out->n++;
 
         const int full = p->len + out->n == POSITIONS;
         const int ended = s->num_eos && (t == 1 || t == 2 || t == 5);

@@ -270,6 +270,37 @@ static void test_the_error_of_a_ratio_has_its_closed_form(void) {
     CHECK(one.value == 1 && one.error == 0 && one.interval.low == 1 && one.interval.high == 1);
 }
 
+// ---------------------------------------------------------------------- Kullback-Leibler divergence
+
+// Over all outcomes, each as often as p has it, the mean is sum p log p/q, and no term is negative.
+static void test_the_mean_of_the_terms_over_p_is_the_divergence(void) {
+    static const double p[4] = {.5, .25, .125, .125}, q[4] = {.125, .125, .5, .25};
+    double mean = 0, plain = 0;
+    for (int x = 0; x < 4; x++) {
+        const double term = kl_term(log(p[x]), log(q[x]));
+        CHECK(term > 0);
+        mean += p[x] * term;
+        plain += p[x] * (log(p[x]) - log(q[x]));
+    }
+    CHECK_NEAR(mean, (.5*2 + .25*1 - .125*2 - .125*1) * log(2), 1e-15);
+    CHECK_NEAR(mean, plain, 1e-15);
+}
+
+static void test_a_term_has_its_closed_forms_near_and_far(void) {
+    CHECK(kl_term(-3, -3) == 0 && kl_term(0, 0) == 0);
+    CHECK_NEAR(kl_term(log(.5), log(.25)), .5 - 1 + log(2), 1e-15);
+    CHECK_NEAR(kl_term(log(.25), log(.5)), 2 - 1 - log(2), 1e-15);
+    CHECK_NEAR(kl_term(0, -700), 699, 1e-12);
+    for (int i = 0; i < 4000; i++) {                       // d = log r from 1e-18 to 100
+        const double d = pow(10, -18 + i / 200.0);
+        CHECK(kl_term(0, d) >= 0 && kl_term(0, -d) >= 0);
+        if (d > 1e-6 && d < 1e-3) {                        // d^2/2 + d^3/6 + ...
+            CHECK_NEAR(kl_term(0, d) / (d*d/2), 1 + d/3 + d*d/12, 1e-9);
+            CHECK_NEAR(kl_term(0, -d) / (d*d/2), 1 - d/3 + d*d/12, 1e-9);
+        }
+    }
+}
+
 // -------------------------------------------------------------------- the area under the ROC curve
 
 static void test_the_area_under_the_curve_counts_the_pairs(void) {
@@ -378,6 +409,8 @@ int main(int argc, char **argv) {
     RUN(test_the_paired_standard_error_has_its_closed_forms);
     RUN(test_the_error_of_a_mean_has_its_closed_form_and_copies_say_nothing_new);
     RUN(test_the_error_of_a_ratio_has_its_closed_form);
+    RUN(test_the_mean_of_the_terms_over_p_is_the_divergence);
+    RUN(test_a_term_has_its_closed_forms_near_and_far);
     RUN(test_the_area_under_the_curve_counts_the_pairs);
     RUN(test_the_area_under_the_curve_of_one_class_is_none);
     RUN(test_the_interval_of_the_area_has_its_closed_form_and_widens_with_clusters);

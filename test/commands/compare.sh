@@ -14,22 +14,25 @@ cp out table
 awk 'FNR > 2 && length > 110 { exit 1 }' table || fault "a line of more than 110 columns"
 for m in base lm sft; do holds table "^$m "; done
 grep '"event":"compare","model":"lm"' results > of_lm
-for k in tie:1 win:0 lose:0 reward_difference:0 kl:0 log_perplexity_difference:0; do
+for k in tie:1 win:0 lose:0 reward_difference:0 kl:0 log_ratio:0 log_perplexity_difference:0; do
     [ "$(field of_lm ${k%:*})" = ${k#*:} ] || fault "$k: $(cat of_lm)"
 done
 
 it "the_numbers_are_means_over_the_completions"
 grep '"event":"completion","model":"sft"' results > rows
 grep '"event":"compare","model":"sft"' results > of_sft
-for k in reward tokens logp ref_logp win finish; do field rows $k > rows.$k; done
-for k in reward kl kl_per_token tokens win tie lose ended; do field of_sft $k; done > printed
-paste -d ' ' rows.reward rows.tokens rows.logp rows.ref_logp rows.win rows.finish | awk '
+for k in reward tokens logp ref_logp win finish kl; do field rows $k > rows.$k; done
+for k in reward log_ratio log_ratio_per_token tokens win tie lose ended kl kl_per_token; do
+    field of_sft $k
+done > printed
+paste -d ' ' rows.reward rows.tokens rows.logp rows.ref_logp rows.win rows.finish rows.kl | awk '
     FILENAME == "printed" { want[FNR] = $1; next }
     {
         n++
         reward += $1
         tokens += $2
-        kl += $3 - $4
+        log_ratio += $3 - $4
+        kl += $7
         win += $5 == 1
         tie += $5 == 0.5
         lose += $5 == 0
@@ -40,15 +43,28 @@ paste -d ' ' rows.reward rows.tokens rows.logp rows.ref_logp rows.win rows.finis
     }
     END {
         check(1, reward / n)
-        check(2, kl / n)
-        check(3, kl / tokens)
+        check(2, log_ratio / n)
+        check(3, log_ratio / tokens)
         check(4, tokens / n)
         check(5, win / n)
         check(6, tie / n)
         check(7, lose / n)
         check(8, ended / n)
+        check(9, kl / n)
+        check(10, kl / tokens)
         exit bad || n != 16
     }' printed - > wrong || fault "$(cat wrong)"
+
+it "the_divergence_is_never_negative_and_of_one_token_r_less_1_less_its_logarithm"
+awk '$1 < 0 { exit 1 }' rows.kl || fault "negative: $(cat rows.kl)"
+holds table 'KL a text (95 %) .*KL a token (95 %) .*log pi/ref (95 %)'
+works ./more compare --model base=lm sft=sft --judge r --prompts a.test.jsonl $cut --seed 3 \
+    --max_new_tokens 1 --out x --quiet
+grep '"event":"completion","model":"sft"' x > rows
+for k in logp ref_logp kl; do field rows $k > rows.$k; done
+paste rows.logp rows.ref_logp rows.kl | awk '
+    { d = exp($2 - $1) - 1 - ($2 - $1) - $3; if (d > 1e-8 || d < -1e-8 || $3 <= 0) bad = 1 }
+    END { exit bad || NR != 16 }' || fault "$(paste rows.logp rows.ref_logp rows.kl)"
 
 it "the_perplexities_are_those_of_eval"
 works ./more eval $cut --reference lm --model sft=sft --eval a.test.jsonl
