@@ -114,8 +114,10 @@ typedef struct {
     const char *template_;              // "plain" (also NULL) or "none"
     const char *prompt_key, *chosen_key, *rejected_key;             // NULL: the names above
     int as_given;                       // for scoring: ties and rankings stay, in the row's order
-    void (*bad_row)(void *to);          // called for a bad row, which is left out; error_text says
-    void *to;                           //     file, line and why.  NULL: a bad row is an error
+    void (*bad_row)(void *to, const Dataset *d);    // called for a bad row, which is left out:
+    void *to;                           //     error_text says file, line and why, d->bad which one
+                                        //     it is.  NULL: a bad row is an error
+    int none_left;                      // that all rows are bad is no error
     enum { ROWS_ONLY, ONE_PROMPT, ONE_DOCUMENT } plain_text;        // what a file without rows is
     const Buffer *rows;                 // what the file would hold; NULL: the file is read
 } DataOptions;
@@ -1215,9 +1217,12 @@ static int read_rows(Reader *r) {
         if (!r->options->bad_row || error_code != EX_DATAERR) return -1;
         d->num_tokens = tokens_before;
         d->bad++;
-        r->options->bad_row(r->options->to);
+        r->options->bad_row(r->options->to, d);
     }
     if (d->rows + d->bad == 0) return fail(EX_DATAERR, "%s: no rows", d->path);
+    if (d->rows == 0 && !r->options->none_left) {
+        return fail(EX_DATAERR, "%s: all %zu rows are bad", d->path, d->bad);
+    }
     return 0;
 }
 
@@ -1495,12 +1500,14 @@ int dataset_report(const Dataset *d, Buffer *out) {
     for (size_t i = 0; i < d->num_records; i++) tokens += (size_t)d->record[i].prompt.len;
     for (size_t i = 0; i < d->num_answers; i++) tokens += (size_t)d->answer[i].tokens.len;
     const double mean = d->num_records ? (double)tokens / (double)d->num_records : 0.0;
+    char bad[64] = "";
+    if (d->bad) snprintf(bad, sizeof bad, "; %zu bad rows are left out", d->bad);
     if (d->read_as && buffer_printf(out, "%s: read as %s\n", d->name, d->read_as) < 0) return -1;
     return buffer_printf(out,
                          "%s: %zu rows of kind %s, %zu kept, %zu dropped (too long), %zu ties, "
-                         "%zu truncated (%zu prompts, %zu answers), %.0f tokens a row\n",
+                         "%zu truncated (%zu prompts, %zu answers), %.0f tokens a row%s\n",
                          d->name, d->rows, data_kind_name[d->kind], d->num_records, d->dropped,
-                         d->tied, d->truncated, d->cut_prompts, d->cut_answers, mean);
+                         d->tied, d->truncated, d->cut_prompts, d->cut_answers, mean, bad);
 }
 
 // -------------------------------------------------------------------------------- repeated prompts

@@ -23,7 +23,7 @@ static int command_bench(void);
 // --------------------------------------------------------------------------------- the commands
 
 #define ALWAYS "threads quiet help "
-#define ROWS   "template prompt_key chosen_key rejected_key max_prompt_length "
+#define ROWS   "template prompt_key chosen_key rejected_key max_prompt_length bad_rows "
 #define TEXTS  ROWS "max_length over_length micro_batch_tokens precision "
 #define WRITE  ROWS "prompts temperature top_k top_p min_p repetition_penalty max_new_tokens " \
                "stop batch seed precision "

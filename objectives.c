@@ -21,7 +21,7 @@ int fail_kind(const Dataset *d, const char *what);
 #define TRAINING \
     "model train eval out tokenizer dtype "                                              \
     "template prompt_key chosen_key rejected_key max_length max_prompt_length over_length " \
-    "num_train_epochs max_steps micro_batch_tokens recompute "                           \
+    "bad_rows num_train_epochs max_steps micro_batch_tokens recompute "                           \
     "learning_rate lr_scheduler_type warmup_ratio max_grad_norm weight_decay "           \
     "adam_beta1 adam_beta2 adam_epsilon logging_steps eval_steps save_steps "            \
     "seed precision threads quiet help "

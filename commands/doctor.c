@@ -106,21 +106,34 @@ PRINTF_LIKE(5, 6) static void note(Doctor *d, enum Sort sort, const char *path, 
     }
 }
 
-// An error at which training stops: error_text says where and why; what to do, if not the remedy.
-static void trap_error(Doctor *d, const char *remedy) {
-    Notes *traps = &d->notes[TRAP];
+// error_text says where and why; what to do, if not the remedy.
+static void note_error(Doctor *d, enum Sort sort, const char *remedy) {
+    Notes *to = &d->notes[sort];
     const char *rest = strchr(error_text, ';') ? "" : remedy;
-    traps->count++;
-    if (buffer_printf(&traps->lines, "trap: %s%s\n", error_text, rest) < 0) d->failed = 1;
+    to->count++;
+    if (buffer_printf(&to->lines, "%s: %s%s\n", sort_name[sort], error_text, rest) < 0) {
+        d->failed = 1;
+    }
+}
+
+// An error at which training stops.
+static void trap_error(Doctor *d, const char *remedy) { note_error(d, TRAP, remedy); }
+
+// At a bad row training stops, or leaves it out.
+static enum Sort sort_of_bad_rows(void) {
+    return opt.bad_rows == BAD_ROWS_DROP ? WARNING : TRAP;
 }
 
 // DataOptions.bad_row of the file as training reads it, and of all other times it is read.
-static void bad_row_found(void *to) {
+static void bad_row_found(void *to, const Dataset *data) {
     File *f = to;
-    if (f->seen.bad > SHOWN_BAD_ROWS) return;
-    trap_error(f->doctor, "; repair or remove the row: training stops at it");
+    if (data->bad > SHOWN_BAD_ROWS) return;
+    note_error(f->doctor, sort_of_bad_rows(), "; repair or remove the row, or say --bad_rows drop");
 }
-static void bad_row_known(void *to) { (void)to; }
+static void bad_row_known(void *to, const Dataset *data) {
+    (void)to;
+    (void)data;
+}
 
 // How often something was found in a file, and on which line first; of repeats also the one before.
 typedef struct { size_t count, line, earlier; } Found;
@@ -364,8 +377,7 @@ static void examine_counts(Doctor *d, const File *f) {
     printf("\n");
 
     if (seen->bad > SHOWN_BAD_ROWS) {
-        note(d, TRAP, seen->path, 0,
-             "%zu more bad rows; repair or remove them",
+        note(d, sort_of_bad_rows(), seen->path, 0, "%zu more bad rows; repair or remove them",
              seen->bad - SHOWN_BAD_ROWS);
     }
     if (seen->rows && !seen->num_records && !unused) {
@@ -1102,6 +1114,7 @@ static int load_file(Doctor *d, File *f, const DataOptions *options) {
     whole.max_length = 0;
     whole.max_prompt_length = 0;
     whole.bad_row = bad_row_known;
+    whole.none_left = cut.none_left = 1;
     if (of_documents(d)) {                                 // windows cut instead
         cut.max_length = 0;
         cut.max_prompt_length = 0;
@@ -1236,6 +1249,7 @@ const char *doctor_objective(const char *tokenizer_file, const DataOptions *opti
     DataOptions o = *options;
     Tokenizer t = {0};
     o.bad_row = bad_row_known;
+    o.none_left = 1;
     o.over_length = OVER_TRUNCATE;
     o.plain_text = ONE_DOCUMENT;
     if (refuse_standard_input(&opt.train) < 0) goto done;

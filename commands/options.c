@@ -29,6 +29,8 @@ void options_print_header(const Command *c);
 
 static const char *const over_length_names[] = {
     [OVER_DROP] = "drop", [OVER_TRUNCATE] = "truncate", [OVER_RAISE] = "raise", NULL};
+static const char *const bad_row_names[] = {
+    [BAD_ROWS_RAISE] = "raise", [BAD_ROWS_DROP] = "drop", [NUM_BAD_ROWS] = NULL};
 static const char *const schedule_names[] = {
     [SCHEDULE_LINEAR] = "linear", [SCHEDULE_COSINE] = "cosine", [SCHEDULE_CONSTANT] = "constant",
     [NUM_SCHEDULES] = NULL};
@@ -117,6 +119,9 @@ static const Option option_table[] = {
     {.name = "over_length", .kind = CHOICE, .to = &opt.over_length, .preset = "truncate",
      .choices = over_length_names,
      .help = "what to do with longer answers (of a cut one the end is not scored)"},
+    {.name = "bad_rows", .kind = CHOICE, .to = &opt.bad_rows, .preset = "raise",
+     .choices = bad_row_names,
+     .help = "a row that cannot be read: stop there, or leave it out and say so"},
     {.name = "folds", .kind = INT, .to = &opt.folds, .preset = "0", .max = 1000,
      .help = "cut the data by prompt into so many folds:"},
     {.name = "fold", .kind = INT, .to = &opt.fold, .preset = "0", .max = 999,

@@ -17,12 +17,19 @@ void split_model(const char *spec, char name[64], const char **folders);
 int  names_differ(const List *models);
 int  learn_vocabulary(Tokenizer *t, const List *files, const List *more_files, int size);
 
+// DataOptions.bad_row of --bad_rows drop: names the first ones; the report of the file counts all.
+static void drop_bad_row(void *to, const Dataset *d) {
+    (void)to;
+    if (d->bad <= 5) fprintf(stderr, "%s; the row is left out\n", error_text);
+}
+
 // What the settings say of data.
 DataOptions data_options(void) {
     return (DataOptions){.max_length = opt.max_length, .max_prompt_length = opt.max_prompt_length,
                          .over_length = opt.over_length, .template_ = opt.template_,
                          .prompt_key = opt.prompt_key, .chosen_key = opt.chosen_key,
-                         .rejected_key = opt.rejected_key};
+                         .rejected_key = opt.rejected_key,
+                         .bad_row = opt.bad_rows == BAD_ROWS_DROP ? drop_bad_row : NULL};
 }
 
 // A file for an objective; says what was read.  0, or -1 after fail().
@@ -137,6 +144,12 @@ int load_model(Model *m, Tokenizer *t, const char *dir, int kind) {
     return headless ? model_random_head(m, (uint64_t)opt.raw_head) : 0;
 }
 
+// DataOptions.bad_row where the same file is read again, which then says so.
+static void drop_silently(void *to, const Dataset *d) {
+    (void)to;
+    (void)d;
+}
+
 // The texts of file `spec`, read byte by byte: appended to *all; end[n] is where each ends.
 typedef struct {
     Tokenizer bytes;                        // 256 pieces, to read files with
@@ -151,6 +164,7 @@ static int corpus_add(Corpus *c, const char *spec) {
     o.max_length = 0;
     o.max_prompt_length = 0;
     o.plain_text = ONE_DOCUMENT;
+    if (o.bad_row) o.bad_row = drop_silently;
     if (dataset_load(&d, spec, &c->bytes, &o) < 0) return -1;
     for (const Record *r = d.record; r < d.record + d.num_records; r++) {
         Span span[2] = {r->prompt, {0, 0}};

@@ -39,6 +39,35 @@ refused 65 "x.jsonl:1: not a line that eval --out wrote" ./more eval --from x.js
 echo '{"event":"train"}' > x.jsonl
 refused 65 "x.jsonl: no pairs in it" ./more eval --from x.jsonl
 
+it "bad_rows_can_be_left_out_named_and_counted"
+{
+    cat a.train.jsonl
+    for i in 1 2 3 4 5 6 7; do echo '{"prompt":"P","chosen":"","rejected":"a"}'; done
+} > seven.jsonl
+refused 65 "seven.jsonl:19: an answer is empty" \
+    ./more train reward $pairs --train seven.jsonl --out x
+works ./more train reward $pairs --train a.train.jsonl --out x
+want=$(sha)
+works ./more train reward $pairs --train seven.jsonl --bad_rows drop --out x
+[ "$(sha)" = "$want" ] || fault "the rows that are left train another model"
+counts 5 err '^seven.jsonl:[0-9]*: an answer is empty.*; the row is left out$'
+holds err '^seven: 18 rows of kind pair, 18 kept.*; 7 bad rows are left out$'
+from seven.jsonl works ./more score $cut --model r --bad_rows drop
+lines 18 out
+grep '""' seven.jsonl > bad.jsonl
+refused 65 "bad.jsonl: all 7 rows are bad" \
+    ./more train reward $pairs --train bad.jsonl --bad_rows drop --out x
+
+it "a_plain_text_trains_a_language_model"
+printf 'It was night, and all slept.\nBut one.\n' > night.txt
+works ./more train lm $new --train night.txt --per_step_tokens 10 --out x
+holds err '^night.txt: read as plain text: one document$'
+printf '{"text":"It was night, and all slept.\\nBut one.\\n"}\n' > night.jsonl
+want=$(sha)
+works ./more train lm $new --train night.jsonl --per_step_tokens 10 --out x
+[ "$(sha)" = "$want" ] || fault "the same text as a row trains another model"
+refused 65 "night.txt:1: not JSON lines" ./more train reward $pairs --train night.txt --out x
+
 it "data_of_another_kind_and_too_little_data_are_refused"
 refused 65 "text data; pairs are needed" ./more train reward $pairs --train text.jsonl --out x
 refused 65 "text data; pairs are needed" ./more eval $cut --model r --eval text.jsonl

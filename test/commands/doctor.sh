@@ -232,6 +232,8 @@ a_trap "d.jsonl:19:11: a value is expected, not the end; repair or remove the ro
 rows_added '{"prompt":' '{' '{' '{' '{' '{'
 doctor d.jsonl
 holds out "d.jsonl: 1 more bad rows; repair or remove them"
+doctor d.jsonl --bad_rows drop
+counts 6 out '^warning: d.jsonl.* bad rows;\|^warning: d.jsonl:[0-9:]* '
 printf '[{"text":1},\n{"text":"a b"},\n{"text":"c"}]\n' > d.jsonl
 a_trap "d.jsonl:1: \"text\" must be" d.jsonl
 

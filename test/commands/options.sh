@@ -4,7 +4,7 @@
 
 all="threads quiet help"
 data="precision micro_batch_tokens max_length max_prompt_length over_length template prompt_key
-      chosen_key rejected_key"
+      chosen_key rejected_key bad_rows"
 training="$data train eval out dtype learning_rate num_train_epochs max_steps weight_decay
           adam_beta1 adam_beta2 adam_epsilon max_grad_norm warmup_ratio lr_scheduler_type
           logging_steps eval_steps save_steps seed recompute"
@@ -13,7 +13,8 @@ policies="$training per_step_rows folds fold"
 points="logp reduction labels score_scale"
 reference="beta reference_cache"
 drawing="temperature top_k top_p min_p repetition_penalty max_new_tokens stop batch seed"
-prompts="prompts precision max_prompt_length template prompt_key chosen_key rejected_key"
+prompts="prompts precision max_prompt_length template prompt_key chosen_key rejected_key
+         bad_rows"
 judging="judge judge_max_length judge_max_prompt_length micro_batch_tokens max_length out folds
          fold"
 
