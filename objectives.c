@@ -24,7 +24,7 @@ int fail_kind(const Dataset *d, const char *what);
     "bad_rows num_train_epochs max_steps micro_batch_tokens recompute "                           \
     "learning_rate lr_scheduler_type warmup_ratio max_grad_norm weight_decay "           \
     "adam_beta1 adam_beta2 adam_epsilon logging_steps eval_steps save_steps "            \
-    "seed precision threads quiet help "
+    "seed precision force threads quiet help "
 #define OF_POINTS "reduction labels score_scale "
 #define OF_REFERENCE "beta reference_cache "
 

@@ -57,7 +57,7 @@ typedef struct {
     int scheduler;
     double beta1, beta2, eps, weight_decay, max_grad_norm;
     int logging_steps, eval_steps, save_steps;
-    int seed, threads, quiet, help;
+    int seed, threads, force, quiet, help;
 
     // completions: sample, bestof, compare
     const char *prompts;

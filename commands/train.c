@@ -1,7 +1,7 @@
 /* train.c - more train: from the settings to a training run (the loop itself is ../train.c).  */
 #ifndef COMMAND_TRAIN_C
 #define COMMAND_TRAIN_C
-#include "setup.c"
+#include "diagnose.c"
 
 int command_train(const Objective *o);
 
@@ -134,7 +134,9 @@ int command_train(const Objective *o) {
     Run run = {.objective = o};
     if (check_settings(o) < 0) return -1;
     if (folder_make(opt.out) < 0) return -1;
+    const char *dir = opt.model.n ? opt.model.item[0] : NULL;
     int status = prepare_run(&run);
+    if (status == 0) status = diagnose_run(&run, dir);
     if (status == 0) status = train_logged(&run);
     run_free(&run);
     return status;

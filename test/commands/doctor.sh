@@ -264,14 +264,35 @@ a_warning "d.jsonl:3: the same text as on line 1 has another label" d.jsonl
 holds out '^    scores: from 0.25 to 0.75, mean 0.5$'
 
 it "doctor_traps_contradictory_pairs_and_warns_of_repeated_rows"
-rows_added "$(sed -n '2{ s/chosen/kept/; s/rejected/chosen/; s/kept/rejected/; p; }' a.train.jsonl)"
-a_trap "d.jsonl:19: the reverse of the pair on line 2, and 0 more such pairs; \
+reverse='s/chosen/kept/; s/rejected/chosen/; s/kept/rejected/; p;'
+rows_added "$(sed -n "2{ $reverse }" a.train.jsonl)"
+a_warning "d.jsonl:19: the reverse of the pair on line 2, and 0 more such pairs; \
+decide for one of the two, or remove both" d.jsonl
+rows_added "$(sed -n "2,4{ $reverse }" a.train.jsonl)"          # more than a tenth
+a_trap "d.jsonl:19: the reverse of the pair on line 2, and 2 more such pairs; \
 decide for one of the two, or remove both" d.jsonl
 rows_added "$(sed -n 2p a.train.jsonl)"
 a_warning "d.jsonl:19: the same row as line 2, \
 and 0 more rows that stand twice; remove what was not meant twice" d.jsonl
 a_warning "a.train.jsonl:1: the row, or its reverse, also stands in another training file, \
 and 17 more" d.jsonl a.train.jsonl
+
+it "doctor_warns_where_prompt_and_answer_make_one_word_or_a_prompt_ends_in_a_space"
+printf '{"prompt":"name a cat","chosen":"Lion","rejected":"Dog %s"}\n' a b > d.jsonl
+a_warning "d.jsonl:1: prompt and answer make one word, as in 2 of 2 rows; begin the answers" d.jsonl
+printf '{"prompt":"name a cat:","chosen":"Lion","rejected":"Dog %s"}\n' a b > d.jsonl
+doctor d.jsonl
+lacks out 'make one word'
+printf '{"prompt":"name a cat: ","chosen":"Lion","rejected":"Dog %s"}\n' a b > d.jsonl
+a_warning "d.jsonl:1: the prompt ends in a space, here and in 1 more rows" d.jsonl
+
+it "doctor_says_which_weights_balance_lopsided_labels_for_kto"
+{
+    printf '{"prompt":"P%s","completion":" a","label":true}\n' 1 2 3 4 5 6
+    printf '{"prompt":"Q%s","completion":" b","label":false}\n' 1 2 3
+} > d.jsonl
+a_warning "d.jsonl: 6 true and 3 false labels: weighted 2 to 1, where 1 to 1.33 is advised; \
+balance them with --desirable_weight 0.5 or --undesirable_weight 2" d.jsonl --objective kto
 
 it "doctor_traps_prompts_that_are_trained_and_evaluated_on"
 sed -n 5p a.train.jsonl > d.jsonl

@@ -148,7 +148,8 @@ for side in rejected both; do
 done
 turns='{"role":"user","content":"sky"},{"role":"assistant","content":"blue"}'
 echo "{\"messages\":[$turns]}" > chat.jsonl
-works ./more train sft $policy --per_step_rows 1 --train chat.jsonl --eval chat.jsonl --out x
+works ./more train sft $policy --per_step_rows 1 --train chat.jsonl --eval chat.jsonl --out x \
+    --force                                            # for it is its own evaluation
 holds err '^chat: perplexity of the answers [0-9.]*, mean over texts [0-9.]*$'
 
 # ------------------------------------------------------------------------------------ held-out rows

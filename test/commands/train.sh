@@ -103,4 +103,25 @@ works ./more train reward $pairs --seed 7 --train $abc --out x
 works ./more train lm $new --seed 7 --train text.jsonl --out x
 [ "$(sha)" != "$lm_sha" ] || fault "the same weights"
 
+it "train_says_what_doctor_knows_and_stops_at_a_trap"
+sed -n 5p a.train.jsonl > leak.jsonl
+leak="./more train reward $pairs --train a.train.jsonl --eval leak.jsonl --out trapped"
+refused 65 "traps: 1; see the lines that begin with \"trap:\" and more doctor; --force" $leak
+holds err '^trap: leak.jsonl:1: the prompt is trained on (a.train.jsonl:5)'
+[ ! -f trapped/model.safetensors ] || fault "it was trained"
+works $leak --force
+holds err '^trap: leak.jsonl:1: the prompt is trained on'
+printf '{"prompt":"P%s","completion":" a","label":true}\n' 1 2 3 4 5 6 > true.jsonl
+points="--model lm $cut --train true.jsonl --per_step_rows 2 --out x"
+for o in pointwise-dpo kto unlikelihood; do
+    refused 65 "traps: 1" ./more train $o $points
+    holds err '^trap: true.jsonl: all 6 rows have the label 1; add rows of the other class'
+done
+works ./more train ulma $points                        # which is imitation
+works ./more train reward $pairs --train a.train.jsonl --out x
+lacks err '^trap:'
+printf '{"prompt":"name a cat","chosen":"Lion","rejected":"Dog %s"}\n' a b > words.jsonl
+works ./more train reward $pairs --per_step_pairs 1 --train words.jsonl --out x
+holds err '^warning: words.jsonl:1: prompt and answer make one word, as in 2 of 2 rows'
+
 finish
