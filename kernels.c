@@ -96,11 +96,19 @@ void kernels_read(real *host, const real *tensor, size_t n) {
 /* Every sum along a row has 16 lanes, whatever the vectors' width: lane j takes the elements
  * j, 16+j, 32+j, ..; then the lanes are folded.  FOR_LANES runs its statements for each
  * element, i, and its lane, j; it has this form so that gcc makes a vector of the lanes. */
-#define FOR_LANES(n, ...)                                                                          \
-    do {                                                                                           \
-        for (int sixteen = 0; sixteen < (n) / 16; sixteen++)                                       \
-            for (int j = 0; j < 16; j++) { const int i = 16*sixteen + j; __VA_ARGS__; }            \
-        for (int j = 0; j < (n) % 16; j++) { const int i = (n) / 16 * 16 + j; __VA_ARGS__; }       \
+#define FOR_LANES(n, ...)                                             \
+    do {                                                              \
+        const int whole = (n) / 16 * 16;                              \
+        for (int first = 0; first < whole; first += 16) {             \
+            for (int j = 0; j < 16; j++) {                            \
+                const int i = first + j;                              \
+                __VA_ARGS__;                                          \
+            }                                                         \
+        }                                                             \
+        for (int j = 0; j < (n) - whole; j++) {                       \
+            const int i = whole + j;                                  \
+            __VA_ARGS__;                                              \
+        }                                                             \
     } while (0)
 
 // lane[j] += lane[j+h] for h = 8, 4, 2, 1
@@ -310,11 +318,12 @@ VARIANTS(norm_row_back, (real *dx, const real *dy, const real *x, real m, real r
 INLINE void norm_columns_back_body(const int hw, real *dw, real *db, const real *dy,
                                    const real *x, const real *mean, const real *rstd, int T, int C,
                                    int n) {
-    for (int t = 0; t < T; t++, dy += C, x += C) {
+    for (int t = 0; t < T; t++) {
+        const real *dyt = dy + (size_t)t*C, *xt = x + (size_t)t*C;
         const real m = mean[t], r = rstd[t];
-        for (int c = 0; c < n; c++) dw[c] = R_FMA(dy[c], (x[c] - m) * r, dw[c]);
+        for (int c = 0; c < n; c++) dw[c] = R_FMA(dyt[c], (xt[c] - m) * r, dw[c]);
         if (!db) continue;
-        for (int c = 0; c < n; c++) db[c] += dy[c];
+        for (int c = 0; c < n; c++) db[c] += dyt[c];
     }
 }
 VARIANTS(norm_columns_back, (real *dw, real *db, const real *dy, const real *x, const real *mean,
@@ -356,9 +365,12 @@ void head_norm_forward(real *rows, real *pre, real *rstd, const real *w, real ep
 INLINE void head_columns_back_body(const int hw, real *dw, const real *dy, const real *x,
                                    const real *rstd, int T, int heads, int HD, int stride,
                                    int n) {
-    for (int t = 0; t < T; t++, dy += stride, x += stride, rstd += heads) {
+    for (int t = 0; t < T; t++) {
         for (int h = 0; h < heads; h++) {
-            for (int c = 0; c < n; c++) dw[c] = R_FMA(dy[h*HD + c], x[h*HD + c] * rstd[h], dw[c]);
+            const size_t at = (size_t)t*stride + (size_t)h*HD;
+            const real *dyh = dy + at, *xh = x + at;
+            const real r = rstd[(size_t)t*heads + h];
+            for (int c = 0; c < n; c++) dw[c] = R_FMA(dyh[c], xh[c] * r, dw[c]);
         }
     }
 }
@@ -550,20 +562,31 @@ static Heads heads_of(int NH, int NKV, int HD) {
 }
 
 // the key/value head of query head h
-static int kv_head(const Heads *n, int h) { return h / (n->NH / n->NKV); }
+static int kv_head(const Heads *heads, int h) { return h / (heads->NH / heads->NKV); }
 
 // where in a row of qkv they begin: query head h, and the keys and values of key/value head kv
-static size_t query_at(const Heads *n, int h)  { return (size_t)(h * n->HD); }
-static size_t key_at(const Heads *n, int kv)   { return (size_t)((n->NH + kv) * n->HD); }
-static size_t value_at(const Heads *n, int kv) { return (size_t)((n->NH + n->NKV + kv) * n->HD); }
+static size_t query_at(const Heads *heads, int h) {
+    return (size_t)(h * heads->HD);
+}
+static size_t key_at(const Heads *heads, int kv) {
+    return (size_t)((heads->NH + kv) * heads->HD);
+}
+static size_t value_at(const Heads *heads, int kv) {
+    return (size_t)((heads->NH + heads->NKV + kv) * heads->HD);
+}
 
-/* A block of rows of one segment, and the keys of its last row: from the root down, `len`
- * token rows of each segment, from `start`, which are the keys `key` .. key+len-1. */
+// Token rows start .. start+len-1, which are the keys key .. key+len-1 of a row.
 typedef struct {
-    int start, rows;
+    int start, len, key;
+} KeyRows;
+
+// A block of rows of one segment, and the keys of its last row: a part of each segment of the
+// path.
+typedef struct {
+    int start, rows;                              // token rows
     int keys;                                     // row i attends to the first keys - rows + 1 + i
     int parts;
-    struct { int start, len, key; } part[MAX_PATH];
+    KeyRows part[MAX_PATH];                       // from the root down
 } QueryBlock;
 
 // The block that begins with row i0 of segment s.
@@ -616,42 +639,53 @@ static real *attention_work(int matrix) {
     return attention_work_memory + (size_t)(2*thread_index() + matrix) * size;
 }
 
-// ---- the three kinds of product, by one thread; ld is how far apart the rows of a matrix lie
+/* The three kinds of product, by one thread.  A has b->rows rows of HD, lda apart: Q, O or a
+ * gradient. X has rows of HD, W apart, from token row 0: K, V or a gradient; only those of
+ * the block's keys are met, part by part.  S is (rows, keys). */
 
-// c(M,N) = a(M,K) b(N,K)'
-static void product_abt(real *c, size_t ldc, const real *a, size_t lda, const real *b, size_t ldb,
-                        int M, int N, int K) {
-    const Product p = {
-        .c = c, .ldc = ldc,
-        .a = a, .ars = lda, .acs = 1,
-        .b = b, .brs = 1, .bcs = ldb,
-        .M = M, .N = N, .K = K,
-    };
-    matmul_one(&p, matmul_work());
+// S = A X'
+static void multiply_abt(real *S, const real *A, size_t lda, const real *X, const QueryBlock *b,
+                         const Heads *heads) {
+    for (int j = 0; j < b->parts; j++) {
+        const KeyRows k = b->part[j];
+        const Product p = {
+            .c = S + k.key, .ldc = (size_t)b->keys,
+            .a = A, .ars = lda, .acs = 1,
+            .b = X + (size_t)k.start*heads->W, .brs = 1, .bcs = heads->W,
+            .M = b->rows, .N = k.len, .K = heads->HD,
+        };
+        matmul_one(&p, matmul_work());
+    }
 }
 
-// c(M,N) = a(M,K) b(K,N), or += with add
-static void product_ab(real *c, size_t ldc, const real *a, size_t lda, const real *b, size_t ldb,
-                       int M, int N, int K, int add) {
-    const Product p = {
-        .c = c, .ldc = ldc,
-        .a = a, .ars = lda, .acs = 1,
-        .b = b, .brs = ldb, .bcs = 1,
-        .M = M, .N = N, .K = K, .add = add,
-    };
-    matmul_one(&p, matmul_work());
+// A = S X
+static void multiply_ab(real *A, size_t lda, const real *S, const real *X, const QueryBlock *b,
+                        const Heads *heads) {
+    for (int j = 0; j < b->parts; j++) {
+        const KeyRows k = b->part[j];
+        const Product p = {
+            .c = A, .ldc = lda,
+            .a = S + k.key, .ars = (size_t)b->keys, .acs = 1,
+            .b = X + (size_t)k.start*heads->W, .brs = heads->W, .bcs = 1,
+            .M = b->rows, .N = heads->HD, .K = k.len, .add = j > 0,
+        };
+        matmul_one(&p, matmul_work());
+    }
 }
 
-// c(M,N) += a(K,M)' b(K,N)
-static void product_atb(real *c, size_t ldc, const real *a, size_t lda, const real *b, size_t ldb,
-                        int M, int N, int K) {
-    const Product p = {
-        .c = c, .ldc = ldc,
-        .a = a, .ars = 1, .acs = lda,
-        .b = b, .brs = ldb, .bcs = 1,
-        .M = M, .N = N, .K = K, .add = 1,
-    };
-    matmul_one(&p, matmul_work());
+// X += S' A
+static void multiply_atb(real *X, const real *S, const real *A, size_t lda, const QueryBlock *b,
+                         const Heads *heads) {
+    for (int j = 0; j < b->parts; j++) {
+        const KeyRows k = b->part[j];
+        const Product p = {
+            .c = X + (size_t)k.start*heads->W, .ldc = heads->W,
+            .a = S + k.key, .ars = 1, .acs = (size_t)b->keys,
+            .b = A, .brs = lda, .bcs = 1,
+            .M = k.len, .N = heads->HD, .K = b->rows, .add = 1,
+        };
+        matmul_one(&p, matmul_work());
+    }
 }
 
 /* S(rows, keys) in place -> E = exp(scale S - m), m the row's maximum, and 0 beyond the row's
@@ -702,36 +736,27 @@ VARIANTS(softmax_rows_back,
           size_t lse_stride, real scale, int rows, int keys, int HD),
          S, dP, dO, O, ldo, lse, lse_stride, scale, rows, keys, HD)
 
-// out and lse of query head h of a block of rows
+// Query head h of a block of rows.
 static void attention_block_forward(real *out, real *lse, const real *qkv, const QueryBlock *b,
-                                    int h, const Heads *n) {
-    const int rows = b->rows, keys = b->keys;
-    const int HD = n->HD, kv = kv_head(n, h);
-    const size_t W = n->W, OW = n->OW;
-    const size_t first = (size_t)b->start, ld = (size_t)keys;
-    const real *Q = qkv + first*W + query_at(n, h);
-    const real *K = qkv + key_at(n, kv), *V = qkv + value_at(n, kv);  // of token row 0
-    real *O = out + first*OW + query_at(n, h);
+                                    int h, const Heads *heads) {
+    const int kv = kv_head(heads, h);
+    const size_t W = heads->W, OW = heads->OW;
+    const size_t first = (size_t)b->start, NH = (size_t)heads->NH;
+    const real *Q = qkv + first*W + query_at(heads, h);
+    const real *K = qkv + key_at(heads, kv), *V = qkv + value_at(heads, kv);
+    real *O = out + first*OW + query_at(heads, h);
     real *S = attention_work(0), inverse[ROWS];
 
-    // pass 1: S = Q K', the keys part by part
-    for (int j = 0; j < b->parts; j++) {
-        const size_t row = (size_t)b->part[j].start*W;
-        const int key = b->part[j].key, len = b->part[j].len;
-        product_abt(S + key, ld, Q, W, K + row, W, rows, len, HD);
-    }
+    // pass 1: S = Q K'
+    multiply_abt(S, Q, W, K, b, heads);
 
-    // pass 2: P = softmax(scale S), but for the factor `inverse` of each row
-    softmax_rows(S, inverse, lse + first*n->NH + h, (size_t)n->NH, n->scale, rows, keys);
+    // pass 2: P = softmax(scale S), but for a factor of each row, `inverse`
+    softmax_rows(S, inverse, lse + first*NH + h, NH, heads->scale, b->rows, b->keys);
     const real *P = S;
 
     // pass 3: O = P V, and the factor
-    for (int j = 0; j < b->parts; j++) {
-        const size_t row = (size_t)b->part[j].start*W;
-        const int key = b->part[j].key, len = b->part[j].len;
-        product_ab(O, OW, P + key, ld, V + row, W, rows, HD, len, j > 0);
-    }
-    scale_rows(O, OW, inverse, rows, HD);
+    multiply_ab(O, OW, P, V, b, heads);
+    scale_rows(O, OW, inverse, b->rows, heads->HD);
 }
 
 // qkv(T,W), out(T,OW), lse(T,NH).  A task is a query head of a segment.
@@ -749,50 +774,45 @@ void attention_forward(real *out, real *lse, const real *qkv, const Segment *seg
     }
 }
 
-// what query head h of a block of rows adds to the gradients of its keys and values, and its own,
-// which is written
+// Query head h of a block of rows: writes its queries' gradients, adds to those of its keys
+// and values.
 static void attention_block_backward(real *dqkv, const real *dout, const real *out,
                                      const real *lse, const real *qkv, const QueryBlock *b, int h,
-                                     const Heads *n) {
-    const int rows = b->rows, keys = b->keys;
-    const int HD = n->HD, kv = kv_head(n, h);
-    const size_t W = n->W, OW = n->OW;
-    const size_t first = (size_t)b->start, ld = (size_t)keys;
-    const size_t q = first*W + query_at(n, h), o = first*OW + query_at(n, h);
-    const real *Q = qkv + q;
-    const real *K = qkv + key_at(n, kv), *V = qkv + value_at(n, kv);  // of token row 0
+                                     const Heads *heads) {
+    const int kv = kv_head(heads, h);
+    const size_t W = heads->W, OW = heads->OW;
+    const size_t first = (size_t)b->start, NH = (size_t)heads->NH;
+    const size_t q = first*W + query_at(heads, h), o = first*OW + query_at(heads, h);
+    const size_t k = key_at(heads, kv), v = value_at(heads, kv);
+    const real *Q = qkv + q, *K = qkv + k;
+    const real *V = qkv + v;
     const real *O = out + o, *dO = dout + o;
-    real *dQ = dqkv + q;
-    real *dK = dqkv + key_at(n, kv), *dV = dqkv + value_at(n, kv);
+    real *dQ = dqkv + q, *dK = dqkv + k;
+    real *dV = dqkv + v;
     real *S = attention_work(0), *dP = attention_work(1);
 
-    // pass 1: S = Q K' again;  forward: O = P V, so dP = dO V'
-    for (int j = 0; j < b->parts; j++) {
-        const size_t row = (size_t)b->part[j].start*W;
-        const int key = b->part[j].key, len = b->part[j].len;
-        product_abt(S + key, ld, Q, W, K + row, W, rows, len, HD);
-        product_abt(dP + key, ld, dO, OW, V + row, W, rows, len, HD);
-    }
+    // pass 1: S = Q K' again.  forward: O = P V, so dP = dO V'
+    multiply_abt(S, Q, W, K, b, heads);
+    multiply_abt(dP, dO, OW, V, b, heads);
 
-    // pass 2: P = softmax(scale S) again, so dS = P o (dP - D) scale
-    softmax_rows_back(S, dP, dO, O, OW, lse + first*n->NH + h, (size_t)n->NH, n->scale, rows, keys,
-                      HD);
+    // pass 2: P = softmax(scale S) again, in S, and dS = P o (dP - D) scale, in dP
+    softmax_rows_back(S, dP, dO, O, OW, lse + first*NH + h, NH, heads->scale, b->rows, b->keys,
+                      heads->HD);
     const real *P = S, *dS = dP;
 
-    // pass 3: forward: S = Q K', so dQ = dS K and dK += dS' Q;  forward: O = P V, so dV += P' dO
-    for (int j = 0; j < b->parts; j++) {
-        const size_t row = (size_t)b->part[j].start*W;
-        const int key = b->part[j].key, len = b->part[j].len;
-        product_ab(dQ, W, dS + key, ld, K + row, W, rows, HD, len, j > 0);
-        product_atb(dK + row, W, dS + key, ld, Q, W, len, HD, rows);
-        product_atb(dV + row, W, P + key, ld, dO, OW, len, HD, rows);
-    }
+    // pass 3: forward: S = Q K', so dQ = dS K and dK += dS' Q
+    multiply_ab(dQ, W, dS, K, b, heads);
+    multiply_atb(dK, dS, Q, W, b, heads);
+
+    // pass 4: forward: O = P V, so dV += P' dO
+    multiply_atb(dV, P, dO, OW, b, heads);
 }
 
 // the segment after the last of the group whose root is s
 static int group_end(const Segment *seg, int S, int s) {
-    do s++; while (s < S && seg[s].parent >= 0);
-    return s;
+    int end = s + 1;
+    while (end < S && seg[end].parent >= 0) end++;
+    return end;
 }
 
 // WRITES dqkv(T,W).  A task is a key/value head of a group: no other task adds to the
@@ -869,17 +889,17 @@ void cache_free(KeyCache *c) {
 // The rows of segment s of qkv(T,W) go to path[s].own, behind its len rows.
 void cache_append(const CachePath *path, const real *qkv, const Segment *seg, int S, int layer,
                   int NH, int NKV, int HD) {
-    const Heads n = heads_of(NH, NKV, HD);
+    const Heads heads = heads_of(NH, NKV, HD);
     const size_t NR = (size_t)tile->fp32.NR, D = (size_t)HD;
-    PARALLEL_FOR_IF((size_t)(seg[S-1].start + seg[S-1].len) * n.W)    // all rows
+    PARALLEL_FOR_IF((size_t)(seg[S-1].start + seg[S-1].len) * heads.W)
     for (int task = 0; task < S * NKV; task++) {
         const int s = task / NKV, kv = task % NKV;
         const KeyCache *c = path[s].own;
         const CacheHead to = cache_head(c, layer, kv, NKV, HD);
         assert(c->len + seg[s].len <= c->capacity);
         for (int i = 0; i < seg[s].len; i++) {
-            const real *row = qkv + (size_t)(seg[s].start + i)*n.W;
-            const real *k = row + key_at(&n, kv), *v = row + value_at(&n, kv);
+            const real *row = qkv + (size_t)(seg[s].start + i)*heads.W;
+            const real *k = row + key_at(&heads, kv), *v = row + value_at(&heads, kv);
             const size_t p = (size_t)(c->len + i);                    // the row's number as a key
             for (size_t d = 0; d < D; d++) to.keys[p/NR * to.key_panel + d*NR + p%NR] = k[d];
             for (size_t d = 0; d < D; d++) to.values[d/NR * to.value_panel + p*NR + d%NR] = v[d];
@@ -902,41 +922,46 @@ static void product_panels(real *c, size_t ldc, const real *a, size_t lda, const
 /* Query head h of the rows t .. t+rows-1, which share the cache before their own: they go
  * through it together, then each alone through its own. */
 static void decode_rows(real *out, const real *qkv, const CachePath *path, int layer, int t,
-                        int rows, int h, const Heads *n) {
-    const int HD = n->HD, NKV = n->NKV;
-    const int kv = kv_head(n, h);
+                        int rows, int h, const Heads *heads) {
+    const int HD = heads->HD, NKV = heads->NKV;
+    const int kv = kv_head(heads, h);
+    const size_t W = heads->W, OW = heads->OW;
     const int shared = path[t].before->len;
     const CacheHead before = cache_head(path[t].before, layer, kv, NKV, HD);
-    const real *Q = qkv + (size_t)t*n->W + query_at(n, h);
-    real *O = out + (size_t)t*n->OW + query_at(n, h);
+    const real *Q = qkv + (size_t)t*W + query_at(heads, h);
+    real *O = out + (size_t)t*OW + query_at(heads, h);
     real *S = attention_work(0), inverse[ROWS];
     int longest = 0;
     for (int i = 0; i < rows; i++) {
         if (path[t+i].own->len > longest) longest = path[t+i].own->len;
     }
-    const size_t ld = (size_t)(shared + longest + 1);                 // keys of the longest row
+    const size_t ld = (size_t)(shared + longest + 1);       // a row of S has room for all its keys
 
-    // pass 1: S = Q K' for the shared keys
-    product_panels(S, ld, Q, n->W, before.keys, before.key_panel, rows, shared, HD, 0);
+    // pass 1: S = Q K' over the shared keys
+    product_panels(S, ld, Q, W, before.keys, before.key_panel, rows, shared, HD, 0);
 
-    // pass 2: for each row the rest of S, and E
+    // pass 2: for each row S = Q K' over its own keys, then P, but for the factor `inverse`
     for (int i = 0; i < rows; i++) {
-        const int own_keys = path[t+i].own->len + 1, keys = shared + own_keys;
+        const int own_keys = path[t+i].own->len + 1;
         const CacheHead own = cache_head(path[t+i].own, layer, kv, NKV, HD);
-        real *Si = S + (size_t)i*ld, lse;                             // lse is not needed
-        product_panels(Si + shared, ld, Q + (size_t)i*n->W, n->W, own.keys, own.key_panel, 1,
-                       own_keys, HD, 0);
-        softmax_rows(Si, inverse + i, &lse, 1, n->scale, 1, keys);
+        const real *Qi = Q + (size_t)i*W;
+        real *Si = S + (size_t)i*ld;
+        real lse;                                           // softmax_rows gives it; not needed
+        product_panels(Si + shared, ld, Qi, W, own.keys, own.key_panel, 1, own_keys, HD, 0);
+        softmax_rows(Si, inverse + i, &lse, 1, heads->scale, 1, shared + own_keys);
     }
+    const real *P = S;
 
-    // pass 3: O = E V over the shared values, then over each row's own, times its inverse
-    product_panels(O, n->OW, S, ld, before.values, before.value_panel, rows, HD, shared, 0);
+    // pass 3: O = P V over the shared values, then over each row's own, and the factor
+    product_panels(O, OW, P, ld, before.values, before.value_panel, rows, HD, shared, 0);
     for (int i = 0; i < rows; i++) {
+        const int own_keys = path[t+i].own->len + 1;
         const CacheHead own = cache_head(path[t+i].own, layer, kv, NKV, HD);
-        product_panels(O + (size_t)i*n->OW, n->OW, S + (size_t)i*ld + shared, ld, own.values,
-                       own.value_panel, 1, HD, path[t+i].own->len + 1, 1);
+        const real *Pi = P + (size_t)i*ld + shared;
+        real *Oi = O + (size_t)i*OW;
+        product_panels(Oi, OW, Pi, ld, own.values, own.value_panel, 1, HD, own_keys, 1);
     }
-    scale_rows(O, n->OW, inverse, rows, HD);
+    scale_rows(O, OW, inverse, rows, HD);
 }
 
 // How many rows from t on share one cache before their own, at most to the next multiple of
@@ -1191,15 +1216,16 @@ void logp_backward(real *dinp, real *dw, real *logp, const real *dlogp, const re
     real *logits = work;                                              // (chunk, V)
     real *rows = logits + (size_t)chunk*V;                            // (chunk, C)
     real *drows = rows + (size_t)chunk*C;                             // (chunk, C)
-    int block = 0, m;
-    for (int first = 0; first < n; first += m) {
+    int first = 0, block = 0;                     // the chunk's first row, and of blocks
+    while (first < n) {
         RowBlocks part = {NULL, 0};
-        m = min_int(chunk, n - first);
+        int m = min_int(chunk, n - first);
         if (blocks) {
             part = blocks_of_chunk(blocks, block, chunk);
             block += part.count;
             m = blocks->start[block] - first;
         }
+        assert(m > 0);                            // a block is not longer than a chunk
 
         // pass 1: the logits x(m,V)
         logits_of_rows(logits, rows, inp, w, row + first, m, C, V);
@@ -1224,6 +1250,7 @@ void logp_backward(real *dinp, real *dw, real *logp, const real *dlogp, const re
             real *d = dinp + (size_t)row[first + i]*C;
             plus_piece(d, d, drows + (size_t)i*C, (size_t)C);
         }
+        first += m;
     }
 }
 
@@ -1252,8 +1279,8 @@ double sum_of_squares(const real *x, size_t n) {
         for (int i = 0; i < SIDE_BY_SIDE; i++) {
             const size_t at = first + (size_t)i * NORM_BLOCK;
             part[i] = 0;
-            const size_t len = n - at < NORM_BLOCK ? n - at : NORM_BLOCK;
-            if (at < n) squares(part + i, x + at, (int)len);
+            if (at >= n) continue;
+            squares(part + i, x + at, n - at < NORM_BLOCK ? (int)(n - at) : NORM_BLOCK);
         }
         for (int i = 0; i < SIDE_BY_SIDE; i++) total += part[i];
     }

@@ -641,7 +641,7 @@ static void rotate(const Model *m, const Batch *s, real *qkv, int sign) {
  *     parallel:    y = (x + attention(norm1(x))) + mlp(norm2(x))
  *                                                      GPT-NeoX: Black et al. 2022, sec. 2.1.2
  *
- * With `again` it computes only what backward reads: y is known. */
+ * With `again`, which recomputes, only what backward reads: y is known. */
 static void block_forward(const Model *m, const Batch *s, int l, int again) {
     const Config *c = &m->config;
     const Block *w = &m->params.block[l], *packed = &m->packed.block[l];
@@ -658,7 +658,7 @@ static void block_forward(const Model *m, const Batch *s, int l, int again) {
     real *att_out = m->acts.a, *mlp_out = m->acts.b;
     real *y = l + 1 < c->num_layers ? m->acts.block[l+1].res : m->acts.res;
 
-    // queries, keys and values of norm1(x); queries and keys know their position
+    // queries, keys and values of norm1(x); queries and keys are turned by their position
     norm_forward(a->ln1, a->mean1, a->rstd1, a->res, w->ln1w, w->ln1b,
                  c->norm_eps, c->rms_norm, T, C);
     linear_forward(a->qkv, a->ln1, w->qkvw, packed->qkvw, w->qkvb, T, C, QO);
@@ -669,7 +669,7 @@ static void block_forward(const Model *m, const Batch *s, int l, int again) {
     }
     rotate(m, s, a->qkv, 1);
 
-    // attention, and its output matrix
+    // attention, then its output matrix
     if (s->cache) cache_append(s->cache, a->qkv, s->seg, s->S, l, NH, NKV, HD);
     if (s->decode) {
         attention_decode(a->att, a->qkv, s->cache, l, T, NH, NKV, HD);
@@ -680,10 +680,10 @@ static void block_forward(const Model *m, const Batch *s, int l, int again) {
         linear_forward(att_out, a->att, w->attw, packed->attw, w->attb, T, NH*HD, C);
     }
 
-    // z, which if parallel is x: res2 is res
+    // z = x + attention(norm1(x)); if parallel res2 is res, and stands for x
     if (!c->parallel_residual) add_forward(a->res2, a->res, att_out, n);
 
-    // feed-forward of norm2(z)
+    // mlp(norm2(z))
     norm_forward(a->ln2, a->mean2, a->rstd2, a->res2, w->ln2w, w->ln2b,
                  c->norm_eps, c->rms_norm, T, C);
     linear_forward(a->fc, a->ln2, w->fcw, packed->fcw, w->fcb, T, C, FC);
@@ -695,7 +695,7 @@ static void block_forward(const Model *m, const Batch *s, int l, int again) {
     if (again) return;
     linear_forward(mlp_out, a->act, w->projw, packed->projw, w->projb, T, F, C);
 
-    // the sum
+    // y
     if (c->parallel_residual) {
         add3_forward(y, a->res, att_out, mlp_out, n);
     } else {
@@ -705,9 +705,9 @@ static void block_forward(const Model *m, const Batch *s, int l, int again) {
 
 /* Backward of block l: dres holds dy and ends as dx; weights' gradients are added to.
  *
- * Every layer's backward adds to its input's gradient, so a sum's terms meet by adding into
- * one tensor: sequential, dy turns into dz and then into dx in place; parallel, both halves
- * read dy, and add into a dz of their own, which joins dy at the end. */
+ * norm_backward adds to the gradient of its input, which is how the terms of a sum meet.
+ * Sequential, it adds to dy itself, which turns into dz and then into dx.  Parallel, both halves
+ * read dy, so they add to another tensor, which joins dy at the end. */
 static void block_backward(const Model *m, const Batch *s, int l) {
     const Config *c = &m->config;
     const Block *w = &m->params.block[l], *g = &m->grads.block[l];
@@ -731,7 +731,7 @@ static void block_backward(const Model *m, const Batch *s, int l) {
         kernels_zero(dz, n);
     }
 
-    // forward: y = z + mlp(norm2(z))
+    // forward: y = z + mlp(norm2(z)), where mlp is projw act(fcw norm2(z))
     matmul_backward(dact, g->projw, g->projb, dy, a->act, w->projw, T, F, C, blocks);
     if (c->gated) {
         gated_backward(dwide, dact, a->fc, c->activation, T, F);
@@ -742,8 +742,8 @@ static void block_backward(const Model *m, const Batch *s, int l) {
     norm_backward(dz, g->ln2w, g->ln2b, dnorm, a->res2, a->mean2, a->rstd2, w->ln2w,
                   c->rms_norm, T, C);
 
-    // forward: z = x + attention(norm1(x)); here dy is dz if sequential, and still dy if
-    // parallel
+    // forward: z = x + attention(norm1(x)), where attention ends with attw; dy is dz by now, but
+    // not if parallel
     matmul_backward(dact, g->attw, g->attb, dy, a->att, w->attw, T, NH*HD, C, blocks);
     attention_backward(dwide, dact, a->att, a->lse, a->qkv, s->seg, s->S, T, NH, NKV, HD);
     rotate(m, s, dwide, -1);

@@ -154,6 +154,17 @@ static void rescale_scores(Run *run, const Scores *x, double from, double to) {
     }
 }
 
+// What was found, and what it is taken for: the scale is now [from, to].
+static void print_labels(const Scores *x, double from, double to, int continuous) {
+    if (!x->others) {
+        fprintf(stderr, "labels: %zu true, %zu false\n", x->num_true, x->num_false);
+        return;
+    }
+    fprintf(stderr, "scores from %g to %g, %s [%g, %g], as %s\n", x->low, x->high,
+            opt.score_scale != SCALE_NONE ? "mapped to" : "not scaled:", from, to,
+            continuous ? "numbers to reach" : "soft labels");
+}
+
 /* Points: are their numbers labels or scores?  Decides, brings scores to the scale that was asked
  * for, and says so.  0, or -1 after fail().  */
 static int settle_labels(Run *run) {
@@ -197,13 +208,7 @@ static int settle_labels(Run *run) {
                     "with --demo");
     }
 
-    if (!x.others) {
-        fprintf(stderr, "labels: %zu true, %zu false\n", x.num_true, x.num_false);
-        return 0;
-    }
-    fprintf(stderr, "scores from %g to %g, %s [%g, %g], as %s\n", x.low, x.high,
-            scale != SCALE_NONE ? "mapped to" : "not scaled:", from, to,
-            p->continuous ? "numbers to reach" : "soft labels");
+    print_labels(&x, from, to, p->continuous);
     return 0;
 }
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # make run: reward models on five real preference sets from the shipped base, four ways to weigh the sets; one table.
-# Usage: sh scripts/run.sh [STEPS [OUT]]      STEPS steps of 20 pairs (4 groups of one pair from each set)
+# Usage: sh scripts/run.sh [STEPS [OUT]]      STEPS steps of 20 pairs (4 bundles, each a pair from every set)
 set -e
 steps=${1:-60} out=${2:-run}
 sets="hh_harmless oasst1_en opinpref pandalm tulu_human"
