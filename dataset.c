@@ -83,6 +83,7 @@ typedef struct {
     int first, count;                   // answer[first .. first+count), the best one first
     size_t line;                        // where the row begins in the file
     size_t line_start, line_len;        // the row: contents.data[line_start .. line_start+line_len)
+    size_t others, others_len;          // its keys that are no text, label or result: Dataset.others
     float margin, weight;
     unsigned long long prompt_id;       // hash of the whole prompt, or if empty of the first answer
 } Record;
@@ -92,6 +93,7 @@ typedef struct {
     enum DataKind kind;                 // of all rows
     const char *read_as;                // what the file was taken for; NULL: rows of own shape
     Buffer contents;                    // the file as read
+    Buffer others;                      // ,"key":value of rows, if DataOptions.keep_others
     int *token;
     size_t num_tokens, token_capacity;
     Record *record;
@@ -118,6 +120,7 @@ typedef struct {
     void *to;                           //     error_text says file, line and why, d->bad which one
                                         //     it is.  NULL: a bad row is an error
     int none_left;                      // that all rows are bad is no error
+    int keep_others;                    // for rows that are written: keep ids and other metadata
     enum { ROWS_ONLY, ONE_PROMPT, ONE_DOCUMENT } plain_text;        // what a file without rows is
     const Buffer *rows;                 // what the file would hold; NULL: the file is read
 } DataOptions;
@@ -126,6 +129,7 @@ int  dataset_load(Dataset *d, const char *spec, const Tokenizer *t, const DataOp
 void dataset_free(Dataset *d);
 void dataset_name(char name[64], const char *spec);         // what a file is called in tables
 int  dataset_report(const Dataset *d, Buffer *out);         // one line: kind and counts
+int  dataset_row_without(Buffer *out, const Dataset *d, const Record *r, const char *members);
 
 // prompts, and which of them are the same
 Span dataset_prompt(const Dataset *d, const Record *r);     // the prompt to write an answer for
@@ -873,6 +877,92 @@ static int refuse_lost_text(const Reader *r) {
     return 0;
 }
 
+/* Where the member ends that begins at s[i] of an object's text s[0 .. n): at its comma, or at the
+ * object's bracket. */
+static size_t member_end(const char *s, size_t i, size_t n) {
+    size_t depth = 0;
+    int quoted = 0;
+    for (; i < n; i++) {
+        const char c = s[i];
+        if (quoted) {
+            if (c == '\\') i++;
+            if (c == '"') quoted = 0;
+            continue;
+        }
+        if (depth == 0 && (c == ',' || c == '}')) break;
+        if (c == '"') quoted = 1;
+        if (c == '{' || c == '[') depth++;
+        if (c == '}' || c == ']') depth--;
+    }
+    return i;
+}
+
+// Appends s[0 .. n) on one line: a line end can only be white space between values.
+static int append_on_one_line(Buffer *out, const char *s, size_t n) {
+    const size_t start = out->len;
+    if (buffer_append(out, s, n) < 0) return -1;
+    for (char *c = out->data + start; c < out->data + out->len; c++) {
+        if (*c == '\n' || *c == '\r') *c = ' ';
+    }
+    return 0;
+}
+
+/* Keeps the row's other keys, as ,"key":value each, for a row that is written about the same
+ * prompt.  Not those of its texts and labels, nor what sample, bestof and score say of an answer. */
+static int keep_others(Reader *r, Record *record) {
+    static const char *const own[] = {
+        "text", "chosen", "rejected", "completion", "output", "response", "answer", "completions",
+        "responses", "answers", "label", "score", "kto_tag", "ranks", "scores", "margin", "weight",
+        "sample", "tokens", "finish", "logp", "token_logps", "reward", "rewards", "scores_chosen",
+        "scores_rejected", "results",
+    };
+    const Json *j = &r->json;
+    Buffer *out = &r->d->others;
+    const char *row = r->d->contents.data + r->line_start;
+    size_t at = 1;                                        // after the bracket
+    record->others = out->len;
+    for (int v = json_first(j, 0); v >= 0; v = json_next(j, v)) {
+        const char *key = json_key(j, v);
+        const size_t end = member_end(row, at, r->line_len);
+        const size_t blanks = strspn(row + at, " \t\r\n");
+        const size_t start = at + blanks;
+        at = end + 1;
+        if (is_used(r, v) || LISTED(key, own) || LISTED(key, prompt_names)) continue;
+        if (buffer_append(out, ",", 1) < 0) return -1;
+        if (append_on_one_line(out, row + start, end - start) < 0) return -1;
+    }
+    record->others_len = out->len - record->others;
+    return 0;
+}
+
+/* Appends r's row as it stands, but on one line, without its last bracket, and without the keys of
+ * `members` (,"key":value ...), which the caller will append.  0, or -1 after fail(). */
+int dataset_row_without(Buffer *out, const Dataset *d, const Record *r, const char *members) {
+    const char *row = d->contents.data + r->line_start;
+    Json old = {0}, new = {0};
+    Buffer object = {0};
+    const char *between = "{";
+    size_t at = 1;
+    int result = -1;
+    if (buffer_printf(&object, "{%s}", members + (*members == ',')) < 0) goto done;
+    if (json_parse(&new, object.data, object.len, d->path) < 0) goto done;
+    if (json_parse(&old, row, r->line_len, d->path) < 0) goto done;
+    for (int v = json_first(&old, 0); v >= 0; v = json_next(&old, v)) {
+        const size_t start = at, end = member_end(row, at, r->line_len);
+        at = end + 1;
+        if (json_get(&new, 0, json_key(&old, v)) >= 0) continue;
+        if (buffer_append(out, between, 1) < 0) goto done;
+        if (append_on_one_line(out, row + start, end - start) < 0) goto done;
+        between = ",";
+    }
+    result = 0;
+done:
+    json_free(&old);
+    json_free(&new);
+    buffer_free(&object);
+    return result;
+}
+
 // "found a, b, c": the keys of the row.
 static const char *keys_found(const Reader *r, char text[256]) {
     const Json *j = &r->json;
@@ -1068,6 +1158,8 @@ static int keep_row(Reader *r) {
         .line = r->line, .line_start = r->line_start, .line_len = r->line_len,
         .margin = r->margin, .weight = r->weight, .prompt_id = prompt_id(r),
     };
+    const int has_row = json_type(&r->json, 0) == JSON_OBJECT;
+    if (o->keep_others && has_row && keep_others(r, &record) < 0) return -1;
     if (tokenize(r, &r->prompt, &record.prompt) < 0) return -1;
     const int cut = record.prompt.len - prompt_limit(o);
     if (cut > 0) {
@@ -1492,6 +1584,7 @@ void dataset_free(Dataset *d) {
     free(d->record);
     free(d->answer);
     buffer_free(&d->contents);
+    buffer_free(&d->others);
     memset(d, 0, sizeof *d);
 }
 

@@ -87,6 +87,7 @@ static DataOptions prompt_options(void) {
     o.max_length = 0;
     o.max_prompt_length = 0;
     o.as_given = 1;
+    o.keep_others = 1;
     return o;
 }
 
@@ -120,16 +121,18 @@ static void print_growth(Samples *s, const Completion *c, const Buffer *prompt) 
     s->shown = finished ? 0 : c->len;
 }
 
-// A completion as a line of JSON.
-static int print_line(const Completion *c, const Buffer *prompt) {
+// A completion as a line of JSON, with the other keys of the row that the prompt is from.
+static int print_line(const Samples *s, const Completion *c, const Buffer *prompt) {
+    const Record *r = &s->d->record[s->prompts->cut[c->prompt].id];
+    const char *others = r->others_len ? s->d->others.data + r->others : "";
     Buffer line = {0};
     int result = -1;
     if (buffer_printf(&line, "{\"prompt\":") < 0) goto done;
     if (json_quote(&line, prompt->data, prompt->len) < 0) goto done;
     if (buffer_printf(&line, ",\"completion\":") < 0) goto done;
     if (json_quote(&line, c->text, c->len) < 0) goto done;
-    printf("%s,\"sample\":%d,\"tokens\":%d,\"finish\":\"%s\",\"logp\":%.17g}\n", line.data,
-           c->sample, c->n, finish_name[c->finish], c->logp);
+    printf("%s,\"sample\":%d,\"tokens\":%d,\"finish\":\"%s\",\"logp\":%.17g%.*s}\n", line.data,
+           c->sample, c->n, finish_name[c->finish], c->logp, (int)r->others_len, others);
     result = 0;
 done:
     buffer_free(&line);
@@ -151,7 +154,7 @@ static int print_completion(void *context, const Completion *c) {
     int result = -1;
     if (!s->begun && tokenizer_decode(s->t, token, (size_t)whole->len, &prompt) < 0) goto done;
     if (s->terminal) print_growth(s, c, &prompt);
-    else if (print_line(c, &prompt) < 0) goto done;
+    else if (print_line(s, c, &prompt) < 0) goto done;
     if (fflush(stdout) || ferror(stdout)) {
         fail(EX_IOERR, "standard output: could not be written");
         goto done;
@@ -205,6 +208,7 @@ typedef struct {                        // one completion
     int empty;                          // yes: its text has no characters
     Finish finish;
     size_t row, row_len;                // its {"prompt":"","completion":"" in Writer.rows
+    size_t others_len;                  // behind it: other keys of the row that has the prompt
     double logp, ref_logp;              // under the model that wrote it; under the reference
     double kl;                          // of the one to the other: the sum of its tokens' kl_term
     double reward;                      // by the judge
@@ -331,11 +335,18 @@ static int keep_completion(void *context, const Completion *c) {
     const size_t row = w->rows.len;
     if (buffer_printf(&w->rows, "{\"prompt\":%s,\"completion\":", x->quoted.data) < 0) return -1;
     if (json_quote(&w->rows, c->text, c->len) < 0) return -1;
+    const size_t row_len = w->rows.len - row;
+
+    // the other keys of the prompt's row
+    const Record *r = &x->file->record[x->prompts->cut[c->prompt].id];
+    const char *others = r->others_len ? x->file->others.data + r->others : "";
+    if (buffer_append(&w->rows, others, r->others_len) < 0) return -1;
 
     if (reserve(&w->written, &w->capacity, w->num_written + 1, sizeof *w->written) < 0) return -1;
     w->written[w->num_written++] = (Written){
         .prompt = c->prompt, .sample = c->sample, .tokens = c->n, .empty = c->len == 0,
-        .finish = c->finish, .logp = c->logp, .row = row, .row_len = w->rows.len - row,
+        .finish = c->finish, .logp = c->logp, .row = row, .row_len = row_len,
+        .others_len = r->others_len,
     };
     return 0;
 }
@@ -536,7 +547,9 @@ static int check_judging(void) {
 // A completion with its reward as a line.
 static int append_judged(Buffer *out, const Writer *w, const Written *c) {
     if (buffer_append(out, w->rows.data + c->row, c->row_len) < 0) return -1;
-    return buffer_printf(out, ",\"reward\":%.9g,\"sample\":%d}\n", c->reward, c->sample);
+    if (buffer_printf(out, ",\"reward\":%.9g,\"sample\":%d", c->reward, c->sample) < 0) return -1;
+    if (buffer_append(out, w->rows.data + c->row + c->row_len, c->others_len) < 0) return -1;
+    return buffer_printf(out, "}\n");
 }
 
 // The best of written[first .. end), the completions of one prompt: of equal ones the first, never

@@ -793,19 +793,6 @@ typedef struct {
     float *token_logp;            // as evaluate_tokens has it; NULL: not asked for
 } ScoredRows;
 
-// A data row as it stands, but on one line and without its last bracket.
-static int append_row(Buffer *out, const Dataset *d, const Record *r) {
-    const char *row = d->contents.data + r->line_start;
-    size_t end = r->line_len;
-    while (end && row[end-1] != '}') end--;
-    const size_t start = out->len;
-    if (buffer_append(out, row, end - 1) < 0) return -1;
-    for (char *c = out->data + start; *c; c++) {
-        if (*c == '\n' || *c == '\r') *c = ' ';
-    }
-    return 0;
-}
-
 // scores_chosen, scores_rejected and results (1, 0.5 or 0) of a pair, reward of one answer, rewards
 // of several.
 static int append_rewards(Buffer *out, const ScoredRows *s, const Record *r) {
@@ -891,17 +878,19 @@ static int append_logps(Buffer *out, const ScoredRows *s, const Record *r) {
     return append_members(out, s, r, "token_logps", "token_logps", append_token_logps);
 }
 
-// All rows to standard output, each with what the model says of it.
+// All rows to standard output, each with what the model says of it; what an earlier score said
+// under the same keys is replaced.
 static int print_scores(const ScoredRows *s, int rewards) {
     const Dataset *d = &s->data;
-    Buffer line = {0};
+    Buffer row = {0}, said = {0};
     int result = -1;
     for (const Record *r = d->record; r < d->record + d->num_records; r++) {
-        line.len = 0;
-        if (append_row(&line, d, r) < 0) goto done;
-        if (rewards && append_rewards(&line, s, r) < 0) goto done;
-        if (!rewards && append_logps(&line, s, r) < 0) goto done;
-        printf("%s}\n", line.data);
+        row.len = 0;
+        said.len = 0;
+        if (rewards && append_rewards(&said, s, r) < 0) goto done;
+        if (!rewards && append_logps(&said, s, r) < 0) goto done;
+        if (dataset_row_without(&row, d, r, said.data) < 0) goto done;
+        printf("%s%s}\n", row.data, said.data);
     }
     if (fflush(stdout) || ferror(stdout)) {
         fail(EX_IOERR, "standard output: could not be written");
@@ -909,7 +898,8 @@ static int print_scores(const ScoredRows *s, int rewards) {
     }
     result = 0;
 done:
-    buffer_free(&line);
+    buffer_free(&row);
+    buffer_free(&said);
     return result;
 }
 

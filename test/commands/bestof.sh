@@ -32,8 +32,17 @@ same want have
 it "the_rewards_are_those_of_score_for_the_same_rows"
 grep -v '"completion":""' all > rows
 from rows works ./more score --model r $cut
-sed 's/.*"reward":\([^,]*\),.*"reward":\([^}]*\)}$/\1 \2/' out |
-    awk '$1 != $2 { bad = 1 } END { exit bad || !NR }' || fault "$(cat out)"
+field rows reward > want
+field out reward > have
+same have want
+
+it "the_other_keys_of_the_prompts_rows_are_kept"
+awk '{ sub(/}$/, ",\"id\":\"u" NR "\"}"); print }' a.test.jsonl > ids.jsonl
+works ./more bestof --model lm --judge r --prompts ids.jsonl $write --n 3 --out x --all y
+sed 's/,"id":"[^"]*"}$/}/' x > bare
+same bare best
+counts 16 x ',"id":"u[0-9]*"}$'
+counts 48 y ',"id":"u[0-9]*"}$'
 
 it "the_best_completions_train_a_policy"
 works ./more train sft --model lm --train best $cut --per_step_rows 4 --max_steps 2 --out sft

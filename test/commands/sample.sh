@@ -54,6 +54,17 @@ from drawn works ./more score $cut --model r
 counts 32 out '"logp":-[0-9.]*,"reward":[-0-9.e]*}$'
 works ./more train lm $new --train drawn --max_steps 1 --out x
 
+it "the_other_keys_of_a_row_are_kept"
+printf '%s\n' '{"id":7,"prompt":"the sky","chosen":"a b","rejected":"b","meta":{"x":[1, 2]},' > ids
+printf '%s\n' '"margin":2,"sample":9, "by" : "u1" }' >> ids
+tr -d '\n' < ids > ids.jsonl
+others='"id":7,"meta":{"x":\[1, 2\]},"by" : "u1" }$'
+works ./more sample $texts --prompts ids.jsonl --n 2
+counts 2 out '^{"prompt":"the sky","completion":.*,"logp":[-0-9.]*,'"$others"
+cp out once
+works ./more sample $texts --prompts once
+counts 2 out ',"sample":0,.*,'"$others"
+
 it "any_other_text_is_one_prompt_and_nothing_begins_a_text"
 printf 'the sky over\nthe sea\n' > words
 from words works ./more sample $texts

@@ -57,6 +57,29 @@ sed 's/.*"rewards":\[\([^,]*\),\([^,]*\),\([^,]*\)\]}$/\2 \1/' out > x1
 cut -d ' ' -f 1,2 numbers > x2
 same x1 x2
 
+it "scored_rows_can_be_scored_again_and_are_the_same"
+for f in a.test.jsonl points.jsonl ranks.jsonl other.jsonl; do
+    score $f
+    cp out once
+    score once
+    same out once
+    sed 's/^{/{"reward":9,"id":7,/' $f > old.jsonl
+    score old.jsonl
+    sed 's/"id":7,//; s/"reward":9,//' out > bare
+    grep -q '"reward":9' once && fault "the test's own reward"
+    same bare once
+done
+printf '%s\n' '{"results" : [1, "a,}"] , "chosen":"a b", "x" : {"reward":1}, "rejected":"a c" }' \
+    '{"\u0072esults": 3, "scores_chosen":[{}],"chosen":"a b","rejected":"a c"}' > odd.jsonl
+score odd.jsonl
+sed 's/,"scores_chosen":[^}]*}$/}/' out > bare
+printf '%s\n' '{ "chosen":"a b", "x" : {"reward":1}, "rejected":"a c" }' \
+    '{"chosen":"a b","rejected":"a c"}' > want
+same bare want
+cp out once
+score once
+same out once
+
 it "every_row_comes_back_ties_too"
 {
     sed 's/,"ranks".*/}/; s/," maybe"//' ranks.jsonl
