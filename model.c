@@ -25,7 +25,8 @@
 // ----------------------------------------------------------------------------- configuration
 
 typedef enum {
-    FAMILY_NEOX, FAMILY_GPT2, FAMILY_LLAMA, FAMILY_QWEN2, FAMILY_QWEN3, NUM_FAMILIES
+    FAMILY_NEOX, FAMILY_GPT2, FAMILY_LLAMA, FAMILY_QWEN2, FAMILY_QWEN3, FAMILY_MISTRAL,
+    NUM_FAMILIES
 } Family;
 
 enum { MAX_LAYERS = 128, MAX_MORE_EOS = 31 };
@@ -228,11 +229,12 @@ void model_update(Model *m, const AdamW *o);
 // What people call the family; its names in files stand in families[] of files/config.c.
 const char *model_family_name(Family family) {
     static const char *const name[] = {
-        [FAMILY_NEOX]  = "GPT-NeoX",
-        [FAMILY_GPT2]  = "GPT-2",
-        [FAMILY_LLAMA] = "LLaMA",
-        [FAMILY_QWEN2] = "Qwen2",
-        [FAMILY_QWEN3] = "Qwen3",
+        [FAMILY_NEOX]    = "GPT-NeoX",
+        [FAMILY_GPT2]    = "GPT-2",
+        [FAMILY_LLAMA]   = "LLaMA",
+        [FAMILY_QWEN2]   = "Qwen2",
+        [FAMILY_QWEN3]   = "Qwen3",
+        [FAMILY_MISTRAL] = "Mistral",
     };
     _Static_assert(sizeof name / sizeof *name == NUM_FAMILIES, "a family without a name");
     return name[family];

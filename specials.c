@@ -110,7 +110,7 @@ static void choose_end(Tokenizer *t, Config *c, const Json *generation, const Js
 }
 
 /* Settles t->eos, t->ends and t->bos, and c->eos if it is not there, for the model folder dir and
- * the tokenizer of tokenizer_file.  t->eos is -1 if there is none.  0, or -1 after fail().        */
+ * the tokenizer of tokenizer_file.  t->eos is -1 if there is none.  0, or -1 after fail().       */
 int specials_find(Tokenizer *t, Config *c, const char *dir, const char *tokenizer_file) {
     Json generation = {0}, settings = {0};
     char folder[PATH_SIZE];
@@ -142,8 +142,8 @@ int specials_need_end(const Tokenizer *t, const Config *c, const char *dir) {
                     "%d pieces: set it to the id of the token that ends a text", dir, c->eos,
                     t->vocab_size);
     }
-    return fail(EX_DATAERR, "%s: \"eos_token_id\" of config.json is %d, which is the ordinary piece "
-                "\"%.*s\": set it to the id of the added token that ends a text", dir, c->eos,
+    return fail(EX_DATAERR, "%s: \"eos_token_id\" of config.json is %d, which is the ordinary "
+                "piece \"%.*s\": set it to the id of the added token that ends a text", dir, c->eos,
                 (int)tokenizer_piece_len(t, c->eos), tokenizer_piece(t, c->eos));
 }
 

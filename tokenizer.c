@@ -952,12 +952,6 @@ static int append_bytes(Buffer *out, const Alphabet *alphabet, const char *s, si
     return 0;
 }
 
-// Is n absent, null, false or an empty string?
-static int is_off(const Json *j, int n) {
-    const JsonType type = json_type(j, n);
-    return type <= JSON_FALSE || (type == JSON_STRING && !json_length(j, n));
-}
-
 // A part such as the normalizer is refused by name unless its type is the one we know.
 static int check_type(const Json *j, int part, const char *name, const char *known,
                       const char *path) {
@@ -980,7 +974,7 @@ static int check_model(const Json *j, const char *path) {
         if (check_type(j, model, "model", "BPE", path) < 0) return -1;
     }
     for (int i = json_first(j, model); i >= 0; i = json_next(j, i)) {
-        int is_known = is_off(j, i);
+        int is_known = json_off(j, i);
         for (size_t k = 0; k < sizeof known / sizeof *known; k++) {
             if (!strcmp(known[k], json_key(j, i))) is_known = 1;
         }

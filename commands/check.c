@@ -242,6 +242,9 @@ static const Config small_configs[] = {
     [FAMILY_QWEN3] = {
         .num_kv_heads = 2, .hidden = 80, .rotary_dims = 8, .activation = ACT_SILU, .gated = 1,
         .rms_norm = 1, .qk_norm = 1, .pooling = POOL_LAST},
+    [FAMILY_MISTRAL] = {                                // LLaMA, but for names in files
+        .num_kv_heads = 2, .hidden = 80, .rotary_dims = 8, .activation = ACT_SILU, .gated = 1,
+        .rms_norm = 1, .pooling = POOL_LAST},
 };
 _Static_assert(sizeof small_configs / sizeof *small_configs == NUM_FAMILIES,
                "a family without a small model; small_models wants it too");

@@ -53,8 +53,8 @@ static int check_ends(const Run *run, const char *from) {
     if (c->reward && c->pooling != POOL_EOS) return 0;
     if (specials_need_end(t, c, from) < 0) return -1;
     if (!c->reward || !specials_pad_ends(t, c)) return 0;
-    return fail(EX_DATAERR, "%s: pad is the end of text, %d, from which the reward is read: programs "
-                "that skip pad read another token; set \"pad_token_id\" in config.json to a token "
+    return fail(EX_DATAERR, "%s: pad is the end of text, %d, from which the reward is read: "
+                "programs that skip pad read another token; set \"pad_token_id\" in config.json to a token "
                 "that never occurs in a text", from, c->pad);
 }
 

@@ -241,6 +241,10 @@ static void shape_text(char text[200], const uint64_t *shape, int dims) {
     snprintf(text + n, 200 - (size_t)n, "]");
 }
 
+static int is_output(const char *name) {
+    return !strcmp(name, "lm_head.weight") || !strcmp(name, "embed_out.weight");
+}
+
 // May this tensor stay unread?  Old files hold constants, and tied models the embedding once more.
 static int is_harmless(const char *name, const Config *c) {
     static const char *const constants[] = {
@@ -250,8 +254,7 @@ static int is_harmless(const char *name, const Config *c) {
     for (size_t k = 0; k < sizeof constants / sizeof *constants; k++) {
         if (name_ends_with(name, constants[k])) return 1;
     }
-    int is_output = !strcmp(name, "lm_head.weight") || !strcmp(name, "embed_out.weight");
-    return is_output && (c->tied || c->reward);
+    return is_output(name) && (c->tied || c->reward);
 }
 
 // Takes t, the i-th stored tensor, for an entry, if it is what the entry asks for.
@@ -276,13 +279,65 @@ static int entry_match(Entry *entry, const StoredTensor *t, size_t i) {
     return 0;
 }
 
+// The entry of a stored tensor, with or without the base model's prefix; or NULL.
+static Entry *entry_of(const Entries *e, const StoredTensor *t) {
+    Entry *entry = entry_find(e, "", t->name);
+    if (entry) return entry;
+    return entry_find(e, families[e->config->family].prefix, t->name);     // the base model alone
+}
+
+static Entry *embedding_entry(const Entries *e, const Params *p) {
+    size_t i = 0;
+    while (e->entry_memory[i].tensor != &p->wte) i++;
+    return &e->entry_memory[i];
+}
+
+// Have two tensors of one shape the same values?  1, 0, or -1 after fail().
+static int stored_equal(const StoredTensor *a, const StoredTensor *b) {
+    unsigned char x[1 << 14], y[1 << 14];
+    const size_t per_chunk = sizeof x / max_size(a->size, b->size);
+    const size_t n = (size_t)(a->end - a->begin) / a->size;
+    if (a->dims != b->dims || memcmp(a->shape, b->shape, sizeof a->shape)) return 0;
+    if (a->dtype == OTHER || b->dtype == OTHER) return 0;
+    for (size_t first = 0; first < n; first += per_chunk) {
+        const size_t k = n - first < per_chunk ? n - first : per_chunk;
+        const uint64_t at = a->begin + first * a->size, bt = b->begin + first * b->size;
+        if (file_read_at(a->shard->fd, a->shard->path, x, k * a->size, at) < 0) return -1;
+        if (file_read_at(b->shard->fd, b->shard->path, y, k * b->size, bt) < 0) return -1;
+        for (size_t i = 0; i < k; i++) {
+            const float u = dtype_decode(a->dtype, x + i * a->size);
+            const float v = dtype_decode(b->dtype, y + i * b->size);
+            if (u != v) return 0;
+        }
+    }
+    return 1;
+}
+
+/* config.json says that the output matrix is the embedding.  The weights may know better: another
+ * output matrix among them is used, and c is tied no longer; if there is one of the two, under
+ * whichever name, it is both.  `embedding` is its entry.  0, or -1 after fail().                  */
+static int settle_output(Config *c, const Entries *e, Entry *embedding, const Weights *w) {
+    const StoredTensor *in = NULL, *out = NULL;
+    if (!c->tied) return 0;
+    for (size_t i = 0; i < w->num_tensors; i++) {
+        const StoredTensor *t = &w->tensor_memory[i];
+        if (entry_of(e, t) == embedding) in = t;
+        if (is_output(t->name)) out = t;
+    }
+    if (!in && out) return entry_match(embedding, out, (size_t)(out - w->tensor_memory));
+    if (!in || !out || c->reward) return 0;
+    const int equal = stored_equal(in, out);
+    if (equal < 0) return -1;
+    c->tied = equal;
+    return 0;
+}
+
 // Finds each entry's tensor.  Nothing but `optional` may be missing, nothing may be left over.
 static int entries_match(Entries *e, const Weights *w, const char *dir, const char *optional) {
     const FamilyNames *family = &families[e->config->family];
     for (size_t i = 0; i < w->num_tensors; i++) {
         const StoredTensor *t = &w->tensor_memory[i];
-        Entry *entry = entry_find(e, "", t->name);
-        if (!entry) entry = entry_find(e, family->prefix, t->name);    // the base model saved alone
+        Entry *entry = entry_of(e, t);
         if (!entry && is_harmless(t->name, e->config)) continue;
         if (!entry) {
             return fail(EX_DATAERR, "%s: tensor %.100s is none of a %s model as config.json "
@@ -333,6 +388,11 @@ int checkpoint_load(Model *m, const char *dir, int kind) {
     int result = -1;
     memset(m, 0, sizeof *m);
     if (config_load(&c, dir) < 0) return -1;
+    if (is_there(dir, "adapter_config.json")) {
+        return fail(EX_DATAERR, "%s: adapter_config.json stands beside the weights; merge the "
+                    "adapter (merge_and_unload) and save the whole, or remove what is left of it",
+                    dir);
+    }
     if (kind == LOAD_LANGUAGE_MODEL && c.reward) {
         return fail(EX_DATAERR, "%s: a reward model, which predicts no tokens: give the language "
                     "model it was trained from", dir);
@@ -340,10 +400,16 @@ int checkpoint_load(Model *m, const char *dir, int kind) {
     const char *optional = "";                      // a language model has no head: it stays zero
     if (kind == LOAD_REWARD_MODEL && !c.reward) optional = "score.weight";
     if (kind == LOAD_REWARD_MODEL) c.reward = 1;
+    const int tied = c.tied;
 
     // all that the files say is checked before memory is taken
     if (entries_init(&e, &c, &m->params) < 0) goto done;
     if (weights_open(&w, dir) < 0) goto done;
+    if (settle_output(&c, &e, embedding_entry(&e, &m->params), &w) < 0) goto done;
+    if (tied && !c.tied) {
+        free(e.entry_memory);
+        if (entries_init(&e, &c, &m->params) < 0) goto done;
+    }
     if (entries_match(&e, &w, dir, optional) < 0) goto done;
     if (model_init(m, c) < 0) goto done;
     for (size_t i = 0; i < e.n; i++) {

@@ -4,7 +4,10 @@
  * which key; what the families call differently stands in families[].  transformers 5 moved the
  * rotary keys into "rope_parameters" and renamed "torch_dtype": both forms are read and written.
  * A value that is missing, of another type or out of range is an error that names its key; what a
- * model could ask for and we do not have (a sliding window, ...) is refused by name.             */
+ * model could ask for and we do not have (a sliding window, ...) is refused by name.
+ *
+ * No key is passed over that could change numbers: one that is not read must be among those that
+ * change none (harmless_keys), or be switched off, or else it is refused (refuse_unknown).       */
 #ifndef CONFIG_C
 #define CONFIG_C
 
@@ -82,6 +85,11 @@ static const FamilyNames families[] = {
         .prefix = "model.", .activation = "silu",
         .keys = &common_keys, .norm_eps = "rms_norm_eps",
     },
+    [FAMILY_MISTRAL] = {
+        .model_type = "mistral", .architecture = "Mistral", .language_model = "ForCausalLM",
+        .prefix = "model.", .activation = "silu",
+        .keys = &common_keys, .norm_eps = "rms_norm_eps",
+    },
 };
 _Static_assert(sizeof families / sizeof *families == NUM_FAMILIES, "a family without its names");
 
@@ -109,6 +117,7 @@ typedef struct {
     const Json *json;
     const char *path;
     int result;                         // 0, or -1 after fail()
+    unsigned char *known_memory;        // by node: has it been asked for?
 } Fields;
 
 enum { REQUIRED = INT_MIN };            // a default of a key that has none
@@ -132,6 +141,7 @@ static void field_refuse(Fields *f, const char *name, const char *value) {
 // The value of that name in an object (0: the whole), or -1; null is as good as absent.
 static int field_find(const Fields *f, int object, const char *name) {
     int n = json_get(f->json, object, name);
+    if (n >= 0) f->known_memory[n] = 1;
     return json_type(f->json, n) == JSON_NULL ? -1 : n;
 }
 
@@ -179,14 +189,22 @@ static const char *field_string(Fields *f, int object, const char *name, const c
 
 // ------------------------------------------------------------------------- reading a configuration
 
+/* A reward model that other programs cannot read has "more_" before its family's model_type, so
+ * that they do not try.  */
+static const char foreign[] = "more_";
+
 static void read_family(Fields *f, Config *c) {
     const char *type = field_string(f, 0, "model_type", "(none)");
+    const size_t skip = strncmp(type, foreign, strlen(foreign)) ? 0 : strlen(foreign);
+    char all[200] = "";
     for (int k = 0; k < NUM_FAMILIES; k++) {
-        if (strcmp(families[k].model_type, type)) continue;
+        const char *name = families[k].model_type;
+        snprintf(all + strlen(all), sizeof all - strlen(all), "%s%s", k ? ", " : "", name);
+        if (strcmp(name, type + skip)) continue;
         c->family = (Family)k;
         return;
     }
-    field_refuse(f, "model_type", type);
+    field_fail(f, "\"model_type\": %.60s is not supported; supported are %s", type, all);
 }
 
 static void read_sizes(Fields *f, Config *c) {
@@ -205,7 +223,10 @@ static void read_heads(Fields *f, Config *c) {
     int qwen3 = c->family == FAMILY_QWEN3;
     c->num_kv_heads = c->num_heads;
     if (config_is_llama(c)) {
-        c->num_kv_heads = field_integer(f, "num_key_value_heads", 1, c->num_heads, c->num_heads);
+        const char *name = "num_key_value_heads";
+        const int absent = json_get(f->json, 0, name) < 0 && c->family != FAMILY_LLAMA;
+        const int usual = absent ? REQUIRED : c->num_heads;     // others have a number of their own
+        c->num_kv_heads = field_integer(f, name, 1, c->num_heads, usual);
     }
 
     // the width of a head is an equal share of the channels, if it is not given
@@ -245,10 +266,15 @@ static void read_activation(Fields *f, Config *c) {
     const char *key = family->keys->activation;
     const char *name = field_string(f, 0, key, family->activation);
 
-    // GELU by the error function, or by its approximation with tanh, which has three names
-    int by_erf = !strcmp(name, "gelu"), silu = !strcmp(name, "silu");
-    int by_tanh = !strcmp(name, "gelu_new") || !strcmp(name, "gelu_fast")
-               || !strcmp(name, "gelu_pytorch_tanh");
+    // GELU by the error function, or by its approximation with tanh, which has many names
+    static const char *const tanh_names[] = {
+        "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_python_tanh", "gelu_accurate",
+    };
+    int by_erf = !strcmp(name, "gelu") || !strcmp(name, "gelu_python");
+    int silu = !strcmp(name, "silu") || !strcmp(name, "swish"), by_tanh = 0;
+    for (size_t k = 0; k < sizeof tanh_names / sizeof *tanh_names; k++) {
+        if (!strcmp(tanh_names[k], name)) by_tanh = 1;
+    }
     c->activation = ACT_SILU;
     if (by_erf) c->activation = ACT_GELU_ERF;
     if (by_tanh) c->activation = ACT_GELU_TANH;
@@ -256,46 +282,134 @@ static void read_activation(Fields *f, Config *c) {
     if (!known) field_refuse(f, key, name);
 }
 
-// LLaMA-3's scaling (rope_frequency in model.c): "rope_parameters" has "rope_type" and its numbers,
-// or an older "rope_scaling", where it may be called "type".
-static void read_rope_scaling(Fields *f, Config *c, int parameters) {
-    int scaling = parameters, old = field_find(f, 0, "rope_scaling");
-    int has_type = json_get(f->json, parameters, "rope_type") >= 0;
-    if (parameters < 0 || (old >= 0 && !has_type)) scaling = old;
-    const char *type = field_string(f, scaling, "type", "default");
-    type = field_string(f, scaling, "rope_type", type);
-    c->rope_factor = 1;
-    if (!strcmp(type, "default")) return;
-    if (strcmp(type, "llama3")) {
-        field_refuse(f, "rope_type", type);
-        return;
+// "rope_parameters" or "rope_scaling": an object of numbers and names, each of them known.
+static int rope_object(Fields *f, const char *name) {
+    static const char *const known[] = {
+        "rope_type", "type", "rope_theta", "partial_rotary_factor", "factor", "low_freq_factor",
+        "high_freq_factor", "original_max_position_embeddings",
+    };
+    const Json *j = f->json;
+    const int object = field_find(f, 0, name);
+    if (object >= 0 && json_type(j, object) != JSON_OBJECT) {
+        field_fail(f, "\"%s\" must be an object", name);
     }
+    for (int i = json_first(j, object); i >= 0; i = json_next(j, i)) {
+        int is_known = json_type(j, i) == JSON_NULL;
+        for (size_t k = 0; k < sizeof known / sizeof *known; k++) {
+            if (!strcmp(known[k], json_key(j, i))) is_known = 1;
+        }
+        if (json_type(j, i) == JSON_OBJECT) {
+            field_fail(f, "\"%s\" by layer (\"%.40s\") is not supported", name, json_key(j, i));
+        }
+        if (!is_known) {
+            field_fail(f, "\"%s\" has \"%.40s\", which is not supported", name, json_key(j, i));
+        }
+    }
+    return object;
+}
+
+// Its "rope_type", which may be called "type".
+static const char *rope_type(Fields *f, int object) {
+    const char *type = field_string(f, object, "type", "default");
+    return field_string(f, object, "rope_type", type);
+}
+
+// What llama3's scaling consists of; nothing has a default.
+static double scaling_number(Fields *f, int object, const char *name, double lo, double hi) {
+    if (field_find(f, object, name) < 0) {
+        field_fail(f, "\"%s\" is missing: the rope_type llama3 needs it", name);
+    }
+    return field_number(f, object, name, lo, hi, lo);
+}
+
+// LLaMA-3's scaling (rope_frequency in model.c).
+static void read_llama3(Fields *f, Config *c, int object) {
     const char *original = "original_max_position_embeddings";
-    c->rope_factor    = field_number(f, scaling, "factor", 1, 1e6, 8);
-    c->rope_low_freq  = field_number(f, scaling, "low_freq_factor", 1e-6, 1e6, 1);
-    c->rope_high_freq = field_number(f, scaling, "high_freq_factor", 1e-6, 1e6, 4);
-    c->rope_original  = (int)field_number(f, scaling, original, 1, 1 << 24, c->max_positions);
+    c->rope_factor    = scaling_number(f, object, "factor", 1, 1e6);
+    c->rope_low_freq  = scaling_number(f, object, "low_freq_factor", 1e-6, 1e6);
+    c->rope_high_freq = scaling_number(f, object, "high_freq_factor", 1e-6, 1e6);
+    c->rope_original  = (int)scaling_number(f, object, original, 1, 1 << 24);
     if (c->rope_high_freq <= c->rope_low_freq) {
         field_refuse(f, "high_freq_factor", "one below low_freq_factor");
     }
 }
 
+static int same_scaling(const Config *a, const Config *b) {
+    return a->rope_factor == b->rope_factor && a->rope_low_freq == b->rope_low_freq
+        && a->rope_high_freq == b->rope_high_freq && a->rope_original == b->rope_original;
+}
+
+/* Scaling stands in "rope_parameters", in the older "rope_scaling", or in both, and then it must be
+ * the same, or that of "rope_parameters" the default, as where it was added by hand.             */
+static void read_rope_scaling(Fields *f, Config *c, int parameters, int scaling) {
+    const int objects[] = {parameters, scaling};
+    Config read[2] = {*c, *c};
+    int scaled[2] = {0, 0};
+    for (int i = 0; i < 2; i++) {
+        const char *type = rope_type(f, objects[i]);
+        scaled[i] = !strcmp(type, "llama3");
+        read[i].rope_factor = 1;
+        if (scaled[i]) {
+            read_llama3(f, &read[i], objects[i]);
+        } else if (strcmp(type, "default")) {
+            field_fail(f, "\"rope_type\": %.60s is not supported; supported are default, llama3",
+                       type);
+        } else if (field_find(f, objects[i], "factor") >= 0) {
+            field_fail(f, "\"factor\" of rotary positions without a \"rope_type\" that has one");
+        }
+    }
+    if (scaled[0] && scaling >= 0 && (!scaled[1] || !same_scaling(&read[0], &read[1]))) {
+        field_fail(f, "\"rope_scaling\" and \"rope_parameters\" disagree: remove one");
+    }
+    *c = read[scaled[1]];
+}
+
+/* A number of "rope_parameters", or else of "rope_scaling", or else of a key beside them, which may
+ * also have the name that it has in there.  Where transformers would not take the first, because
+ * there is a "rope_scaling" or both keys, they must be equal.                                    */
+static double rope_number(Fields *f, const char *key, const char *name, int parameters, int scaling,
+                          double lo, double hi, double otherwise) {
+    const double by_key = field_number(f, 0, key, lo, hi, otherwise);
+    const double by_name = field_number(f, 0, name, lo, hi, by_key);
+    const double old = field_number(f, scaling, name, lo, hi, by_key);
+    const double x = field_number(f, parameters, name, lo, hi, old);
+    if (by_name != by_key || (scaling >= 0 && x != old)) {
+        field_fail(f, "\"%s\" has two values: remove the wrong one", name);
+    }
+    return x;
+}
+
 // Rotary positions: transformers 5 has them in "rope_parameters", earlier ones beside other keys.
 static void read_rope(Fields *f, Config *c) {
-    int neox = config_is_neox(c), parameters = field_find(f, 0, "rope_parameters");
+    const int neox = config_is_neox(c);
+    const int parameters = rope_object(f, "rope_parameters");
+    const int scaling = rope_object(f, "rope_scaling");
     const char *theta = neox ? "rotary_emb_base" : "rope_theta";
     const char *part = neox ? "rotary_pct" : "partial_rotary_factor";
-    c->rope_theta = field_number(f, 0, theta, 1, 1e12, 10000);
-    c->rope_theta = field_number(f, parameters, "rope_theta", 1, 1e12, c->rope_theta);
+    c->rope_theta = rope_number(f, theta, "rope_theta", parameters, scaling, 1, 1e12, 10000);
 
     // the part of a head that turns: an even number of channels, of the LLaMAs all
-    double share = field_number(f, 0, part, 0, 1, neox ? 0.25 : 1);
-    share = field_number(f, parameters, "partial_rotary_factor", 0, 1, share);
+    const double share = rope_number(f, part, "partial_rotary_factor", parameters, scaling, 0, 1,
+                                     neox ? 0.25 : 1);
     c->rotary_dims = (int)(c->head_dim * share);
     if (c->rotary_dims < 2 || c->rotary_dims % 2 || (!neox && c->rotary_dims != c->head_dim)) {
         field_refuse(f, "partial_rotary_factor", "this part of a head");
     }
-    read_rope_scaling(f, c, parameters);
+    read_rope_scaling(f, c, parameters, scaling);
+}
+
+/* A window as long as all positions is none.  Qwen has one only where "use_sliding_window" says so,
+ * from the layer "max_window_layers" on; Mistral has one of 4096 where it is not given.          */
+static void refuse_window(Fields *f, const Config *c) {
+    const char *name = "sliding_window";
+    const int mistral = c->family == FAMILY_MISTRAL;
+    const int used = field_truth(f, "use_sliding_window", 0) || mistral;
+    const int first = field_integer(f, "max_window_layers", 0, INT_MAX, mistral ? 0 : 28);
+    const int is_null = json_type(f->json, json_get(f->json, 0, name)) == JSON_NULL;
+    const int window = field_integer(f, name, 1, INT_MAX, is_null ? INT_MAX : 4096);
+    if (!used || window >= c->max_positions || (!mistral && first >= c->num_layers)) return;
+    field_fail(f, "\"%s\": %d is not supported; texts up to that length are the same without it: "
+               "set it to null and \"max_position_embeddings\" to %d", name, window, window);
 }
 
 // Keys that ask for something we do not have.
@@ -306,13 +420,24 @@ static void refuse_other_attention(Fields *f, const Config *c) {
         if (!field_truth(f, by_width, 1)) field_refuse(f, by_width, "false");
         if (field_truth(f, by_layer, 0)) field_refuse(f, by_layer, "true");
     }
-    if (config_is_llama(c) && field_truth(f, "use_sliding_window", 0)) {
-        field_refuse(f, "use_sliding_window", "true");
-    }
+    if (config_is_llama(c) && c->family != FAMILY_LLAMA) refuse_window(f, c);
     const Json *j = f->json;
     int types = field_find(f, 0, "layer_types");
+    if (types >= 0 && json_type(j, types) != JSON_ARRAY) {
+        field_fail(f, "\"layer_types\" must be a list");
+    }
     for (int i = json_first(j, types); i >= 0; i = json_next(j, i)) {
         if (!json_equal(j, i, "full_attention")) field_refuse(f, "layer_types", json_string(j, i));
+    }
+}
+
+// Weights in another form than numbers.
+static void refuse_quantization(Fields *f) {
+    static const char *const names[] = {"quantization_config", "compression_config"};
+    for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
+        if (field_find(f, 0, names[k]) < 0) continue;
+        field_fail(f, "\"%s\": quantized weights are not supported; save the model again after "
+                   "dequantize(), or take the original", names[k]);
     }
 }
 
@@ -344,7 +469,11 @@ static void read_special_tokens(Fields *f, Config *c) {
  * transformers cannot.  "more": {"pooling": ..} is our own key in both.                          */
 static void read_purpose(Fields *f, Config *c) {
     const Json *j = f->json;
-    const char *name = json_string(j, json_first(j, field_find(f, 0, "architectures")));
+    const int list = field_find(f, 0, "architectures");
+    if (list >= 0 && json_type(j, list) != JSON_ARRAY) {
+        field_fail(f, "\"architectures\" must be a list");
+    }
+    const char *name = json_string(j, json_first(j, list));
     int language_model = name_ends_with(name, "ForCausalLM") || name_ends_with(name, "LMHeadModel");
     int base_model = !*name || name_ends_with(name, "Model");
     int classifier = name_ends_with(name, "ForSequenceClassification");
@@ -361,14 +490,78 @@ static void read_purpose(Fields *f, Config *c) {
     for (int k = 0; k < NUM_POOLINGS; k++) {
         if (strcmp(pooling_names[k], pooling)) continue;
         c->pooling = (Pooling)k;
-        return;
+        break;
     }
-    field_refuse(f, "pooling", pooling);
+    if (strcmp(pooling_names[c->pooling], pooling)) field_refuse(f, "pooling", pooling);
+    const char *type = field_string(f, 0, "model_type", "");
+    const int readable = !c->reward || c->pooling != POOL_MEAN;
+    if (readable && !strncmp(type, foreign, strlen(foreign))) {
+        field_fail(f, "\"model_type\": %.60s with pooling %s", type, pooling);
+    }
+}
+
+/* Keys of public folders that change no number of ours.  What only training or generation elsewhere
+ * reads is among them: dropout, for one, is not applied here.  Those of other families are, too:
+ * transformers' classes do not look at them.                                                     */
+static const char *const harmless_keys[] = {
+    // who wrote it, and for which programs
+    "transformers_version", "name_or_path", "tokenizer_class", "finetuning_task", "auto_map",
+    "task_specific_params", "custom_pipelines", "model_max_length", "max_sequence_length",
+    "is_llama_config", "torch_dtype", "dtype", "torchscript", "use_bfloat16", "tf_legacy_loss",
+    "n_special", "predict_special_tokens",
+
+    // how it is computed elsewhere
+    "use_cache", "cache_implementation", "attn_implementation", "gradient_checkpointing",
+    "pretraining_tp", "reorder_and_upcast_attn", "chunk_size_feed_forward", "return_dict",
+    "return_dict_in_generate", "output_attentions", "output_hidden_states", "output_scores",
+    "output_past", "is_decoder", "ignore_keys_at_rope_validation",
+
+    // training
+    "initializer_range", "attention_dropout", "attention_probs_dropout_prob", "hidden_dropout",
+    "hidden_dropout_prob", "classifier_dropout", "attn_pdrop", "embd_pdrop", "resid_pdrop",
+
+    // heads of other kinds
+    "problem_type", "label2id", "summary_type", "summary_use_proj", "summary_activation",
+    "summary_proj_to_labels", "summary_first_dropout",
+
+    // generation
+    "max_length", "max_new_tokens", "min_length", "do_sample", "early_stopping", "num_beams",
+    "num_beam_groups", "diversity_penalty", "temperature", "top_k", "top_p", "typical_p",
+    "repetition_penalty", "length_penalty", "no_repeat_ngram_size", "num_return_sequences",
+    "encoder_no_repeat_ngram_size", "bad_words_ids", "forced_bos_token_id", "forced_eos_token_id",
+    "remove_invalid_values", "exponential_decay_length_penalty", "suppress_tokens",
+    "begin_suppress_tokens", "prefix", "sep_token_id", "decoder_start_token_id", "unk_token_id",
+    "mask_token_id", "cls_token_id",
+
+    // other families
+    "n_ctx", "attention_bias", "mlp_bias", "head_dim", "num_key_value_heads", "rotary_pct",
+    "use_parallel_residual", "sliding_window", "use_sliding_window", "max_window_layers",
+};
+
+// Is a key a program's note to itself: "_commit_hash", "transformers.js_config", "unsloth_fixed"?
+static int is_note(const char *key) {
+    return *key == '_' || strchr(key, '.') || !strncmp(key, "unsloth_", 8);
+}
+
+// After all that is known has been read.
+static void refuse_unknown(Fields *f) {
+    const Json *j = f->json;
+    for (int i = json_first(j, 0); i >= 0; i = json_next(j, i)) {
+        const char *key = json_key(j, i);
+        int known = f->known_memory[i] || is_note(key) || json_off(j, i);
+        for (size_t k = 0; !known && k < sizeof harmless_keys / sizeof *harmless_keys; k++) {
+            known = !strcmp(harmless_keys[k], key);
+        }
+        if (known) continue;
+        field_fail(f, "\"%.60s\" is not known here, and might change what the model computes; if "
+                   "it is another program's note, remove it", key);
+    }
 }
 
 static void config_read(Fields *f, Config *c) {
     read_family(f, c);
     if (f->result < 0) return;                      // the names of all other keys depend on it
+    refuse_quantization(f);
     read_sizes(f, c);
     read_heads(f, c);
     read_block(f, c);
@@ -377,6 +570,25 @@ static void config_read(Fields *f, Config *c) {
     refuse_other_attention(f, c);
     read_special_tokens(f, c);
     read_purpose(f, c);
+    refuse_unknown(f);
+}
+
+static int is_there(const char *dir, const char *name) {
+    char path[PATH_SIZE];
+    struct stat st;
+    return path_join(path, dir, name) == 0 && stat(path, &st) == 0;
+}
+
+// Why is there no config.json?
+static int fail_without_config(const char *dir) {
+    if (is_there(dir, "adapter_config.json")) {
+        return fail(EX_NOINPUT, "%s: an adapter without its base model; merge it "
+                    "(merge_and_unload) and save the whole", dir);
+    }
+    if (!is_there(dir, "")) {
+        return fail(EX_NOINPUT, "%s: no such folder; a model of a hub must be downloaded first", dir);
+    }
+    return fail(EX_NOINPUT, "%s: no config.json here: not a folder that save_pretrained wrote", dir);
 }
 
 // config.json of the folder dir.  0, or -1 after fail().
@@ -387,8 +599,12 @@ int config_load(Config *c, const char *dir) {
     memset(c, 0, sizeof *c);
     if (path_join(path, dir, "config.json") < 0) return -1;
     if (folder_recover(dir) < 0) return -1;
+    if (!is_there(dir, "config.json")) return fail_without_config(dir);
     f.result = json_load(&j, path);
+    if (f.result == 0) f.known_memory = allocate(j.num_nodes, 1);
+    if (!f.known_memory) f.result = -1;
     if (f.result == 0) config_read(&f, c);
+    free(f.known_memory);
     json_free(&j);
     return f.result;
 }
@@ -469,7 +685,7 @@ static void put_architecture(ConfigWriter *w, const Config *c) {
         end = "";
     }
     put_text(w, "{\n  \"architectures\": [\"%s%s\"],\n", begin, end);
-    put_string(w, "model_type", family->model_type);
+    put_text(w, "  \"model_type\": \"%s%s\",\n", *end ? "" : foreign, family->model_type);
 }
 
 static void put_sizes(ConfigWriter *w, const Config *c) {
@@ -514,6 +730,7 @@ static void put_own_keys(ConfigWriter *w, const Config *c) {
         put_truth(w, "mlp_bias", c->mlp_bias);
         put_plain(w, "rope_theta", decimal(theta, c->rope_theta));
     }
+    if (c->family == FAMILY_MISTRAL) put_plain(w, "sliding_window", "null");
     if (!config_is_gpt2(c)) put_truth(w, "attention_bias", c->out_bias);
 }
 

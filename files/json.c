@@ -71,6 +71,7 @@ int         json_integer(const Json *j, int n, int64_t *value);    // is it a wh
 const char *json_string(const Json *j, int n);                     // "" if it is none
 size_t      json_length(const Json *j, int n);                     // bytes of the string
 int         json_equal(const Json *j, int n, const char *s);       // is it the string s?
+int         json_off(const Json *j, int n);                        // absent, null, false, empty?
 
 // writing, and UTF-8
 int         json_quote(Buffer *out, const char *s, size_t n);      // n bytes as a JSON string
@@ -505,6 +506,13 @@ int json_equal(const Json *j, int n, const char *s) {
     size_t len = strlen(s);
     if (json_type(j, n) != JSON_STRING || json_length(j, n) != len) return 0;
     return !memcmp(json_string(j, n), s, len);
+}
+
+int json_off(const Json *j, int n) {
+    const JsonType type = json_type(j, n);
+    if (type == JSON_STRING) return json_length(j, n) == 0;
+    if (type == JSON_ARRAY || type == JSON_OBJECT) return json_count(j, n) == 0;
+    return type <= JSON_FALSE;
 }
 
 // 1 and *value when n is a whole number that a double holds exactly, else 0.

@@ -357,6 +357,10 @@ static const Config tiny[] = {
      .num_kv_heads = 2, .head_dim = 6, .hidden = 5, .max_positions = 9, .rotary_dims = 6,
      .rms_norm = 1, .gated = 1, .qk_norm = 1, .activation = ACT_SILU, .norm_eps = 1e-6f,
      .rope_theta = 1e6, .rope_factor = 1, .bos = -1, .eos = 2, .pad = 0},
+    {.family = FAMILY_MISTRAL, .vocab_size = 8, .channels = 6, .num_layers = 2, .num_heads = 4,
+     .num_kv_heads = 2, .head_dim = 4, .hidden = 5, .max_positions = 5000, .rotary_dims = 4,
+     .rms_norm = 1, .gated = 1, .activation = ACT_SILU, .norm_eps = 1e-5f, .rope_theta = 1e6,
+     .rope_factor = 1, .bos = 1, .eos = 2, .pad = -1},
 };
 enum { TINY = sizeof tiny / sizeof *tiny };
 
@@ -888,6 +892,76 @@ static void test_names_without_the_base_prefix_and_old_buffers_load(void) {
     good_free(&g);
 }
 
+// config.json says tied, and the file has two matrices.
+static void test_a_tied_model_with_another_output_matrix_is_untied(void) {
+    Model m, back;
+    char sha[65];
+    Good g = good_folder(&tiny[0]);
+    const char *name = "\"tie_word_embeddings\": false", *tied = "\"tie_word_embeddings\": true";
+    CHECK(checkpoint_load(&m, "bad", LOAD_AS_STORED) == 0);
+    CHECK(spoilt_config(&g, name, tied) == 0);
+    CHECK(checkpoint_load(&back, "bad", LOAD_AS_STORED) == 0);
+    CHECK(!back.config.tied && back.params.unembed && same_weights(&m, &back, F32));
+    model_free(&back);
+
+    // a reward model has no output
+    CHECK(checkpoint_load(&back, "bad", LOAD_REWARD_MODEL) == 0 && back.config.tied);
+    model_free(&back);
+
+    // where they are equal they are one
+    real values[8*12];
+    kernels_read(values, m.params.wte, 8*12);
+    kernels_write(m.params.unembed, values, 8*12);
+    CHECK(checkpoint_save(&m, "bad", NULL, "bf16", sha) == 0);
+    Buffer config = {0}, changed;
+    CHECK(file_read(&config, "bad/config.json") == 0);
+    changed = replaced(&config, name, tied);
+    write_plainly("bad/config.json", changed.data, changed.len);
+    CHECK(checkpoint_load(&back, "bad", LOAD_AS_STORED) == 0);
+    CHECK(back.config.tied && !back.params.unembed);
+    model_free(&back);
+    model_free(&m);
+    buffer_free(&config);
+    buffer_free(&changed);
+    good_free(&g);
+}
+
+static void test_a_tied_models_one_matrix_may_have_either_name(void) {
+    Model m, back;
+    Good g = good_folder(&tiny[2]);
+    CHECK(checkpoint_load(&m, "bad", LOAD_AS_STORED) == 0);
+    CHECK(spoilt_weights(&g, "\"transformer.wte.weight\"", "\"lm_head.weight\"        ") == 0);
+    CHECK(checkpoint_load(&back, "bad", LOAD_AS_STORED) == 0 && same_weights(&m, &back, F32));
+    model_free(&back);
+    CHECK(spoilt_weights(&g, "\"transformer.wte.weight\"", "\"embed_out.weight\"      ") == 0);
+    CHECK(checkpoint_load(&back, "bad", LOAD_REWARD_MODEL) == 0);
+    CHECK(!memcmp(m.params.wte, back.params.wte, 8*6 * sizeof *m.params.wte));
+    model_free(&back);
+    model_free(&m);
+    good_free(&g);
+
+    // of an untied one both are needed
+    g = good_folder(&tiny[0]);
+    CHECK(failed_with(spoilt_weights(&g, "\"gpt_neox.embed_in.weight\"",
+                                     "\"lm_head.weight\"          "),
+                      EX_DATAERR, "lm_head.weight is none of a GPTNeoX model"));
+    good_free(&g);
+}
+
+static void test_an_adapter_is_no_model(void) {
+    Model m;
+    Good g = good_folder(&tiny[0]);
+    write_plainly("bad/adapter_config.json", "{}", 2);
+    CHECK(failed_with(checkpoint_load(&m, "bad", LOAD_AS_STORED), EX_DATAERR,
+                      "bad: adapter_config.json stands beside the weights"));
+    unlink("bad/config.json");
+    CHECK(failed_with(checkpoint_load(&m, "bad", LOAD_AS_STORED), EX_NOINPUT,
+                      "bad: an adapter without its base model; merge it (merge_and_unload)"));
+    CHECK(failed_with(checkpoint_load(&m, "some/model-1.4b", LOAD_AS_STORED), EX_NOINPUT,
+                      "some/model-1.4b: no such folder; a model of a hub must be downloaded first"));
+    good_free(&g);
+}
+
 static void test_a_model_in_several_files_loads_by_its_index(void) {
     Model m, back;
     Good g = good_folder(&tiny[0]);
@@ -925,7 +999,8 @@ static void test_every_field_of_a_configuration_is_checked(void) {
         CHECK(failed_with(spoilt_config(&g, from, to), EX_DATAERR, words))
     Good g = good_folder(&tiny[0]);
     REFUSED("{", "[", "config.json:");
-    REFUSED("gpt_neox", "bert", "\"model_type\": bert is not supported");
+    REFUSED("gpt_neox", "bert", "\"model_type\": bert is not supported; "
+            "supported are gpt_neox, gpt2, llama, qwen2, qwen3, mistral");
     REFUSED("\"vocab_size\": 8", "\"vocab_size\": 0",
             "\"vocab_size\" must be a whole number from 1 to");
     REFUSED("\"vocab_size\": 8", "\"vocab_size\": 1e300", "\"vocab_size\" must be a whole number");
@@ -944,7 +1019,8 @@ static void test_every_field_of_a_configuration_is_checked(void) {
     REFUSED("1e-05", "-1", "\"layer_norm_eps\" must be a number");
     REFUSED("\"use_parallel_residual\": true", "\"use_parallel_residual\": 1",
             "must be true or false");
-    REFUSED("\"default\"", "\"yarn\"", "\"rope_type\": yarn is not supported");
+    REFUSED("\"default\"", "\"yarn\"",
+            "\"rope_type\": yarn is not supported; supported are default, llama3");
     REFUSED("\"partial_rotary_factor\": 0.33", "\"partial_rotary_factor\": 0.93",
             "\"partial_rotary_factor\"");
     REFUSED("\"bos_token_id\": 0", "\"bos_token_id\": 8",
@@ -965,8 +1041,12 @@ static void test_every_field_of_a_configuration_is_checked(void) {
     good_free(&g);
 
     g = good_folder(&tiny[5]);
-    REFUSED("\"rms_norm_eps\"", "\"use_sliding_window\": true, \"rms_norm_eps\"",
-            "\"use_sliding_window\": true");
+    REFUSED("\"rms_norm_eps\"", "\"use_sliding_window\": true, \"sliding_window\": 4, "
+            "\"max_window_layers\": 1, \"rms_norm_eps\"",
+            "\"sliding_window\": 4 is not supported; texts up to that length are the same");
+    REFUSED("  \"num_key_value_heads\": 2,", "", "\"num_key_value_heads\" is missing");
+    REFUSED("\"rms_norm_eps\"", "\"layer_types\": \"full_attention\", \"rms_norm_eps\"",
+            "\"layer_types\" must be a list");
     REFUSED("\"rms_norm_eps\"", "\"layer_types\": [\"sliding_attention\"], \"rms_norm_eps\"",
             "\"layer_types\": sliding_attention");
     REFUSED("\"num_key_value_heads\": 2", "\"num_key_value_heads\": 3", "key/value heads");
@@ -982,11 +1062,149 @@ static void test_every_field_of_a_configuration_is_checked(void) {
             "scale_attn_by_inverse_layer_idx");
     #undef REFUSED
 
-    CHECK(failed_with(config_load(&c, "nowhere"), EX_NOINPUT, "config.json: No such file"));
+    CHECK(failed_with(config_load(&c, "nowhere"), EX_NOINPUT, "nowhere: no such folder"));
+    CHECK(failed_with(config_load(&c, "golden"), EX_NOINPUT, "golden: no config.json here"));
     CHECK(unlink("bad/config.json") == 0 && folder_make("bad/config.json") == 0);
     CHECK(failed_with(config_load(&c, "bad"), EX_NOINPUT, "config.json: not a regular file"));
     CHECK(rmdir("bad/config.json") == 0 && mkfifo("bad/config.json", 0600) == 0);
     CHECK(failed_with(config_load(&c, "bad"), EX_NOINPUT, "config.json: not a regular file"));
+    good_free(&g);
+}
+
+// A folder of tiny[i] whose configuration has these members in front.
+static int with_members(int i, const char *members) {
+    Good g = good_folder(&tiny[i]);
+    char begin[1000];
+    snprintf(begin, sizeof begin, "{ %s,", members);
+    const int result = spoilt_config(&g, "{", begin);
+    good_free(&g);
+    return result;
+}
+
+// Whatever could change numbers is read or refused, whatever cannot is passed over.
+static void test_no_key_that_could_change_numbers_is_passed_over(void) {
+    enum { LLAMA = 3, QWEN2 = 5, MISTRAL = 7 };
+    #define REFUSED(i, members, words) \
+        CHECK(failed_with(with_members(i, members), EX_DATAERR, words))
+    REFUSED(0, "\"logit_scale\": 0.5", "\"logit_scale\" is not known here");
+    REFUSED(0, "\"num_local_experts\": 8", "\"num_local_experts\" is not known");
+    REFUSED(0, "\"rope_interleaved\": true", "\"rope_interleaved\" is not known");
+    REFUSED(0, "\"quantization_config\": {\"load_in_8bit\": true}",
+            "\"quantization_config\": quantized weights are not supported; save the model again");
+    REFUSED(0, "\"add_cross_attention\": true", "\"add_cross_attention\" is not known");
+    REFUSED(0, "\"pruned_heads\": {\"1\": [0]}", "\"pruned_heads\" is not known");
+    REFUSED(LLAMA, "\"rope_scaling\": \"yarn\"", "\"rope_scaling\" must be an object");
+    REFUSED(LLAMA, "\"rope_scaling\": {\"type\": \"linear\", \"factor\": 2}",
+            "\"rope_type\": linear is not supported; supported are default, llama3");
+    REFUSED(LLAMA, "\"rope_scaling\": {\"factor\": 2}", "without a \"rope_type\"");
+    REFUSED(LLAMA, "\"rope_scaling\": {\"mrope_section\": [1]}", "has \"mrope_section\"");
+    REFUSED(LLAMA, "\"rope_scaling\": {\"rope_theta\": 7}", "\"rope_theta\" has two values");
+    REFUSED(LLAMA, "\"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8,"
+            "\"high_freq_factor\": 4, \"original_max_position_embeddings\": 4}",
+            "\"low_freq_factor\" is missing: the rope_type llama3 needs it");
+    REFUSED(QWEN2, "\"use_sliding_window\": true, \"max_window_layers\": 1,"
+            "\"sliding_window\": 8", "\"sliding_window\": 8 is not supported");
+    #undef REFUSED
+
+    CHECK(with_members(0, "\"_commit_hash\": \"x\", \"unsloth_fixed\": true,"
+                       "\"transformers.js_config\": {\"a\": 1}") == 0);
+    CHECK(with_members(0, "\"attention_dropout\": 0.1, \"rope_interleaved\": false,"
+                       "\"pruned_heads\": {}") == 0);
+    CHECK(with_members(0, "\"quantization_config\": null, \"rope_scaling\": null") == 0);
+    CHECK(with_members(QWEN2, "\"use_sliding_window\": true, \"max_window_layers\": 2,"
+                       "\"sliding_window\": 4") == 0);
+    CHECK(with_members(QWEN2, "\"use_sliding_window\": true, \"max_window_layers\": 0,"
+                       "\"sliding_window\": 9") == 0);
+}
+
+// One configuration in several forms, of tiny[4], which has llama3's scaling, or of a Mistral.
+static void test_rotary_scaling_is_read_wherever_it_stands(void) {
+    #define LLAMA3(factor) "{\"rope_type\": \"llama3\", \"factor\": " factor "," \
+        "\"low_freq_factor\": 1, \"high_freq_factor\": 4, \"original_max_position_embeddings\": 4}"
+    Good g = good_folder(&tiny[4]);
+    Config c;
+    const char *name = "\"rope_parameters\"";
+    CHECK(spoilt_config(&g, name, "\"_\"") == 0 && config_load(&c, "bad") == 0);
+    CHECK(c.rope_factor == 8 && c.rope_original == 4);
+    CHECK(spoilt_config(&g, name, "\"rope_parameters\": {\"rope_type\": \"default\"}, \"_\"") == 0);
+    CHECK(config_load(&c, "bad") == 0 && c.rope_factor == 8);
+    #define REFUSED(from, to, words) \
+        CHECK(failed_with(spoilt_config(&g, from, to), EX_DATAERR, words))
+    REFUSED("\"rope_scaling\":", "\"rope_scaling\": " LLAMA3("4") ", \"_\":",
+            "disagree: remove one");
+    REFUSED("\"rope_scaling\":", "\"rope_scaling\": {\"type\": \"default\"}, \"_\":", "disagree");
+    REFUSED(name, "\"rope_parameters\": 5, \"_\"", "\"rope_parameters\" must be an object");
+    REFUSED(name, "\"rope_parameters\": [1], \"_\"", "\"rope_parameters\" must be an object");
+    REFUSED(name, "\"rope_parameters\": {\"full_attention\": " LLAMA3("4") "}, \"_\"",
+            "\"rope_parameters\" by layer (\"full_attention\") is not supported");
+    #undef REFUSED
+    #undef LLAMA3
+    good_free(&g);
+}
+
+// Without the key the class has a window of 4096, and the model has 5000 positions.
+static void test_mistral_has_a_window_unless_it_says_no(void) {
+    Good g = good_folder(&tiny[7]);
+    CHECK(failed_with(spoilt_config(&g, "\"sliding_window\": null,", ""), EX_DATAERR,
+                      "\"sliding_window\": 4096 is not supported"));
+    CHECK(spoilt_config(&g, "\"sliding_window\": null", "\"sliding_window\": 5000") == 0);
+    CHECK(spoilt_config(&g, "\"silu\"", "\"swish\"") == 0);
+    good_free(&g);
+}
+
+static void test_configurations_of_public_models_are_read(void) {
+    static const struct {
+        const char *name;
+        Family family;
+        int channels, kv_heads, eos;
+        double theta;
+    } all[] = {
+        {"pythia-160m",           FAMILY_NEOX,    768,  12, 0,      10000},
+        {"gpt2-medium",           FAMILY_GPT2,    1024, 16, 50256,  0},
+        {"llama-2-7b",            FAMILY_LLAMA,   4096, 32, 2,      10000},
+        {"llama-3.1-8b-instruct", FAMILY_LLAMA,   4096, 8,  128001, 5e5},
+        {"smollm2-135m-instruct", FAMILY_LLAMA,   576,  3,  2,      1e5},
+        {"tinyllama-1.1b",        FAMILY_LLAMA,   2048, 4,  2,      10000},
+        {"mistral-7b-v0.3",       FAMILY_MISTRAL, 4096, 8,  2,      1e6},
+        {"qwen2-1.5b",            FAMILY_QWEN2,   1536, 2,  151643, 1e6},
+        {"qwen2.5-0.5b-instruct", FAMILY_QWEN2,   896,  2,  151645, 1e6},
+        {"qwen3-0.6b",            FAMILY_QWEN3,   1024, 8,  151645, 1e6},
+        {"transformers5-neox",    FAMILY_NEOX,    6144, 64, 2,      10000},
+        {"transformers5-gpt2",    FAMILY_GPT2,    768,  12, 50256,  0},
+        {"transformers5-llama",   FAMILY_LLAMA,   4096, 32, 2,      10000},
+        {"transformers5-mistral", FAMILY_MISTRAL, 4096, 8,  2,      10000},
+        {"transformers5-qwen2",   FAMILY_QWEN2,   4096, 32, -1,     10000},
+        {"transformers5-qwen3",   FAMILY_QWEN3,   4096, 32, -1,     10000},
+    };
+    CHECK(folder_make("public") == 0);
+    for (size_t k = 0; k < sizeof all / sizeof *all; k++) {
+        Buffer text = {0};
+        Config c;
+        char path[100];
+        snprintf(path, sizeof path, "golden/configs/%s.json", all[k].name);
+        CHECK(file_read(&text, path) == 0);
+        write_plainly("public/config.json", text.data, text.len);
+        const int read = config_load(&c, "public") == 0;
+        if (!read) printf("    %s: %s\n", all[k].name, error_text);
+        CHECK(read && c.family == all[k].family && c.channels == all[k].channels);
+        CHECK(c.num_kv_heads == all[k].kv_heads && c.eos == all[k].eos);
+        CHECK(c.rope_theta == all[k].theta);
+        CHECK(c.num_more_eos == (all[k].eos == 128001 ? 2 : 0));
+        buffer_free(&text);
+    }
+    remove_all("public");
+}
+
+// The folder is not one that other programs could read as the reward of the last token; what was
+// written before it had its own model_type still loads.
+static void test_mean_pooling_has_a_model_type_of_its_own(void) {
+    Good g = good_folder(&tiny[3]);
+    CHECK(strstr(g.config.data, "\"model_type\": \"more_llama\"") != NULL);
+    CHECK(spoilt_config(&g, "more_llama", "llama") == 0);
+    CHECK(failed_with(spoilt_config(&g, "more_llama", "more_bert"), EX_DATAERR,
+                      "\"model_type\": more_bert is not supported"));
+    CHECK(failed_with(spoilt_config(&g, "\"mean\"", "\"last\""), EX_DATAERR,
+                      "\"model_type\": more_llama with pooling last"));
     good_free(&g);
 }
 
@@ -1051,8 +1269,16 @@ int main(int argc, char **argv) {
     RUN(test_hostile_headers_are_refused);
     RUN(test_spoilt_weights_are_refused_by_name);
     RUN(test_names_without_the_base_prefix_and_old_buffers_load);
+    RUN(test_a_tied_model_with_another_output_matrix_is_untied);
+    RUN(test_a_tied_models_one_matrix_may_have_either_name);
+    RUN(test_an_adapter_is_no_model);
     RUN(test_a_model_in_several_files_loads_by_its_index);
     RUN(test_every_field_of_a_configuration_is_checked);
+    RUN(test_no_key_that_could_change_numbers_is_passed_over);
+    RUN(test_rotary_scaling_is_read_wherever_it_stands);
+    RUN(test_mistral_has_a_window_unless_it_says_no);
+    RUN(test_configurations_of_public_models_are_read);
+    RUN(test_mean_pooling_has_a_model_type_of_its_own);
     RUN(test_random_damage_does_no_harm);
     remove_all(folder);
     return test_summary();

@@ -1,4 +1,4 @@
-/* test_specials.c - which token ends a text, by the files of a folder.  main goes to a fresh one.  */
+/* test_specials.c - which token ends a text, by the files of a folder.  main goes to a fresh one. */
 #include "../specials.c"
 #include "test.h"
 #include <unistd.h>
@@ -11,7 +11,8 @@ static const char tokenizer_text[] =
     " {\"id\": 6, \"content\": \"<|start|>\", \"special\": true}],"
     " \"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false},"
     " \"decoder\": {\"type\": \"ByteLevel\"},"
-    " \"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1, \"</s>\": 2}, \"merges\": []}}";
+    " \"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1, \"</s>\": 2},"
+    " \"merges\": []}}";
 
 // A file of the folder; NULL: there is none.
 static void put(const char *name, const char *text) {
@@ -95,7 +96,8 @@ static void test_a_damaged_file_is_an_error_and_a_missing_one_is_none(void) {
     Tokenizer t;
     Config c = {.eos = 3, .bos = -1};
     put("tokenizer_config.json", "{");
-    CHECK(tokenizer_load(&t, "tokenizer.json") < 0 || specials_find(&t, &c, ".", "tokenizer.json") < 0);
+    const int loaded = tokenizer_load(&t, "tokenizer.json");
+    CHECK(loaded < 0 || specials_find(&t, &c, ".", "tokenizer.json") < 0);
     CHECK(strstr(error_text, "tokenizer_config.json:1:2") != NULL);
     tokenizer_free(&t);
 }
