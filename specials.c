@@ -18,7 +18,6 @@
 
 int specials_find(Tokenizer *t, Config *c, const char *dir, const char *tokenizer_file);
 int specials_need_end(const Tokenizer *t, const Config *c, const char *dir);
-int specials_pad_ends(const Tokenizer *t, const Config *c);     // is the pad an end of text?
 
 // Reads a file of the folder that may be absent; then the object is empty.  0, or -1 after fail().
 static int load_if_there(Json *j, const char *dir, const char *name) {
@@ -145,11 +144,6 @@ int specials_need_end(const Tokenizer *t, const Config *c, const char *dir) {
     return fail(EX_DATAERR, "%s: \"eos_token_id\" of config.json is %d, which is the ordinary "
                 "piece \"%.*s\": set it to the id of the added token that ends a text", dir, c->eos,
                 (int)tokenizer_piece_len(t, c->eos), tokenizer_piece(t, c->eos));
-}
-
-// Programs that leave the pad out read another token than the end of text, or never learn it.
-int specials_pad_ends(const Tokenizer *t, const Config *c) {
-    return c->pad >= 0 && (c->pad == c->eos || c->pad == t->eos);
 }
 
 #endif

@@ -45,17 +45,11 @@ static int begin_tokenizer(Run *run, const char *dir) {
     return file_read(&run->tokenizer_text, path);
 }
 
-// Policies and documents are trained with the end of text, a reward may be read from it: then it is
-// needed, and no other program may take it for padding.
+// Policies and documents are trained with the end of text, a reward may be read from it.
 static int check_ends(const Run *run, const char *from) {
-    const Tokenizer *t = &run->tokenizer;
     const Config *c = &run->model.config;
     if (c->reward && c->pooling != POOL_EOS) return 0;
-    if (specials_need_end(t, c, from) < 0) return -1;
-    if (!c->reward || !specials_pad_ends(t, c)) return 0;
-    return fail(EX_DATAERR, "%s: pad is the end of text, %d, from which the reward is read: "
-                "programs that skip pad read another token; set \"pad_token_id\" in config.json to a token "
-                "that never occurs in a text", from, c->pad);
+    return specials_need_end(&run->tokenizer, c, from);
 }
 
 // The model of the folder dir, or a fresh one.

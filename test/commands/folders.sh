@@ -60,8 +60,9 @@ works ./more sample --model x --prompts the.jsonl --n 40 --max_new_tokens 40 --q
 it "a_pad_that_is_the_end_from_which_the_reward_is_read_is_refused"
 folder
 config 's/"pad_token_id": 1/"pad_token_id": 0/'
-refused 65 'pad is the end of text, 0, from which the reward is read' \
+refused 65 'traps: 1' \
     ./more train reward --model x --train a.train.jsonl $recipe --pooling eos --out z
+holds err 'pad is the eos, .* from which the reward is read'
 works ./more train reward --model x --train a.train.jsonl $recipe --out z
 
 it "score_and_eval_obey_pooling_on_any_head"
