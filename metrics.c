@@ -49,8 +49,15 @@ typedef struct {
     Box correct, wrong;               // of delta > 0, of delta < 0
     double longer_preferred;          // how often the longer answer has the larger reward,
     double longer_wins;               // and is the chosen one; -1: lengths are not known
+    int similar;                      // pairs of about equal length, see lengths_similar
+    double similar_accuracy;          // of them; NAN: there are none
+    Interval similar_accuracy_95;
+    double similar_longer_wins;       // of them; NAN: there are none
     Interval accuracy_95, ece_95;     // ece_95: of the symmetric ECE of 10 bins
 } Metrics;
+
+// Are two answers about equally long?
+int lengths_similar(int chosen, int rejected);
 
 // All of Metrics; how much more accurate one model is than another, with its standard error.
 int metrics_compute(Metrics *m, const double *delta, const int *chosen_length,
@@ -381,7 +388,7 @@ done:
     return result;
 }
 
-// ---------------------------------------------------------------------- Kullback-Leibler divergence
+// --------------------------------------------------------------------- Kullback-Leibler divergence
 
 /* For x drawn from p, with r = q(x)/p(x):  r - 1 - log r >= 0  (Schulman 2020, "Approximating KL
  * divergence", joschu.net/blog/kl-approx.html, k3).  Its mean over p is KL(p || q), as that of
@@ -582,6 +589,43 @@ static void measure_lengths(Metrics *m, const double *delta, const int *chosen,
     m->longer_preferred = unequal > 0 ? preferred / unequal : 0.5;
 }
 
+// Their lengths differ by at most a tenth of the longer one.
+int lengths_similar(int chosen, int rejected) {
+    const long long longer = chosen > rejected ? chosen : rejected;
+    return 10 * llabs((long long)chosen - rejected) <= longer;
+}
+
+// Accuracy where length hardly tells the answers apart.  0, or -1 after fail().
+static int measure_similar(Metrics *m, const double *delta, const int *chosen, const int *rejected,
+                           const uint64_t *prompt_id, int n, uint64_t seed) {
+    double *kept = allocate((size_t)n, sizeof *kept);
+    uint64_t *kept_id = allocate((size_t)n, sizeof *kept_id);
+    double right = 0, longer_wins = 0;
+    Interval ece_95;
+    int result = -1;
+    if (!kept || !kept_id) goto done;
+    for (int j = 0; j < n; j++) {
+        if (!lengths_similar(chosen[j], rejected[j])) continue;
+        right += correctness(delta[j]);
+        longer_wins += correctness((double)chosen[j] - rejected[j]);
+        kept_id[m->similar] = prompt_id ? prompt_id[j] : (uint64_t)j;
+        kept[m->similar] = delta[j];
+        m->similar++;
+    }
+    result = 0;
+    if (m->similar == 0) goto done;
+    m->similar_accuracy = right / m->similar;
+    m->similar_longer_wins = longer_wins / m->similar;
+    if (accuracy_intervals(&m->similar_accuracy_95, &ece_95, kept, kept_id, m->similar,
+                           INTERVAL_BINS, seed) < 0) {
+        result = -1;
+    }
+done:
+    free(kept);
+    free(kept_id);
+    return result;
+}
+
 // Everything of Metrics for delta (n).  The answers' lengths (n) may be NULL.  0, or -1 after
 // fail().
 int metrics_compute(Metrics *m, const double *delta, const int *chosen_length,
@@ -609,9 +653,9 @@ int metrics_compute(Metrics *m, const double *delta, const int *chosen_length,
 
     m->longer_preferred = -1;
     m->longer_wins = -1;
-    if (chosen_length && rejected_length) {
-        measure_lengths(m, delta, chosen_length, rejected_length, n);
-    }
-    return 0;
+    m->similar_accuracy = m->similar_longer_wins = NAN;
+    if (!chosen_length || !rejected_length) return 0;
+    measure_lengths(m, delta, chosen_length, rejected_length, n);
+    return measure_similar(m, delta, chosen_length, rejected_length, prompt_id, n, seed);
 }
 #endif

@@ -47,7 +47,8 @@ static const Command commands[] = {
         "each file has its own model.  A policy's\nreward is beta (log pi - log ref); points give "
         "the area under its curve, all data the perplexity of\nthe good answers.  --out keeps "
         "every pair's reward difference; --from reads such files back, so that\ncells, seeds and "
-        "folds computed apart make one table.\n"},
+        "folds computed apart make one table.  Similar is the accuracy on the pairs whose\nlengths "
+        "in characters differ by at most 10 %.\n"},
     {.name = "score", .run = command_score,
      .help = "rewards or log-probabilities for JSON lines from standard input",
      .options = {ALWAYS TEXTS, "model tokenizer raw_head pooling tokens"},

@@ -251,7 +251,13 @@ static int write_metrics(FILE *f, const Cell *c) {
     fprintf(f, ",\"nll\":%.9g,\"brier\":%.9g,\"margin\":%.9g", m->nll, m->brier, m->margin);
     write_calibration(f, m);
     fprintf(f, ",\"longer_preferred\":%.9g", m->longer_preferred);
-    fprintf(f, ",\"longer_wins\":%.9g", m->longer_wins);
+    fprintf(f, ",\"longer_wins\":%.9g,\"similar_n\":%d", m->longer_wins, m->similar);
+    if (m->similar) {
+        fprintf(f, ",\"similar_accuracy\":%.9g", m->similar_accuracy);
+        fprintf(f, ",\"similar_accuracy_95\":[%.9g,%.9g]", m->similar_accuracy_95.low,
+                m->similar_accuracy_95.high);
+        fprintf(f, ",\"similar_longer_wins\":%.9g", m->similar_longer_wins);
+    }
     write_distribution(f, m);
     write_box(f, "correct", &m->correct);
     write_box(f, "wrong", &m->wrong);
@@ -266,8 +272,9 @@ done:
 
 enum { TEN_BINS = 1 };            // ece_bins[1] is 10: the calibration error that tables show
 
-// The numbers of a row of a table; low .. high is the 95 % interval of the accuracy.
-typedef struct { double accuracy, low, high, ties, ece, brier, margin, nll; } TableRow;
+// The numbers of a row of a table; low .. high is the 95 % interval of the accuracy, similar the
+// accuracy on pairs of similar length.
+typedef struct { double accuracy, low, high, similar, ties, ece, brier, margin, nll; } TableRow;
 
 // Distinct names in the order in which they appear.
 typedef struct {
@@ -293,6 +300,7 @@ static TableRow row_of(const Metrics *m) {
         .accuracy = m->accuracy,
         .low = m->accuracy_95.low,
         .high = m->accuracy_95.high,
+        .similar = m->similar_accuracy,
         .ties = m->tie_rate,
         .ece = m->symmetric[TEN_BINS].ece,
         .brier = m->brier,
@@ -303,13 +311,20 @@ static TableRow row_of(const Metrics *m) {
 
 static void print_head(const Table *t) {
     const char *beside = t->models.n > 1 ? "against the first row" : "";
-    printf("%-18s %6s   %-15s %5s %7s %7s %8s %7s  %s\n", "", "acc %", "95 %", "ties", "ECE",
-           "Brier", "margin", "NLL", beside);
+    printf("%-18s %6s   %-15s %7s %5s %7s %7s %8s %7s  %s\n", "", "acc %", "95 %", "similar",
+           "ties", "ECE", "Brier", "margin", "NLL", beside);
+}
+
+// The accuracy on pairs of similar length, or - where there are none.
+static void print_similar(double accuracy) {
+    if (isnan(accuracy)) printf(" %7s", "-");
+    else printf(" %7.2f", 100 * accuracy);
 }
 
 static void print_row(const char *name, const TableRow *x) {
-    printf("%-18s %6.2f   %5.2f .. %5.2f  ", name, 100 * x->accuracy, 100 * x->low, 100 * x->high);
-    printf("%5.3f %7.4f %7.4f %8.3f %7.4f", x->ties, x->ece, x->brier, x->margin, x->nll);
+    printf("%-18s %6.2f   %5.2f .. %5.2f ", name, 100 * x->accuracy, 100 * x->low, 100 * x->high);
+    print_similar(x->similar);
+    printf(" %5.3f %7.4f %7.4f %8.3f %7.4f", x->ties, x->ece, x->brier, x->margin, x->nll);
 }
 
 // What a table of several models has no room for.
@@ -337,6 +352,11 @@ static void print_details(const Metrics *m) {
            wrong->outliers, wrong->outlier_mean);
     printf("    the model prefers the longer answer in %.1f %% of pairs\n",
            100 * m->longer_preferred);
+    if (m->similar) {
+        printf("    of %d pairs of similar length it gets %.2f %% (%.2f .. %.2f) right\n",
+               m->similar, 100 * m->similar_accuracy, 100 * m->similar_accuracy_95.low,
+               100 * m->similar_accuracy_95.high);
+    }
 }
 
 // Did both models get the same pairs, in the same order?
@@ -370,8 +390,9 @@ static const Cell *cell_of_set(const Table *t, const char *data) {
 static int print_set(const Table *t, const char *data) {
     const Cell *first = cell_find(t->cells, t->models.name[0], data);
     const Cell *some = cell_of_set(t, data);
-    printf("\n%s: %d pairs, %d prompts; the longer answer wins %.1f %%\n", data, some->n,
-           some->metrics.clusters, 100 * some->metrics.longer_wins);
+    printf("\n%s: %d pairs, %d prompts; the longer answer wins %.1f %%; %d pairs are of similar "
+           "length\n", data, some->n, some->metrics.clusters, 100 * some->metrics.longer_wins,
+           some->metrics.similar);
     print_head(t);
     for (int r = 0; r < t->models.n; r++) {
         const char *model = t->models.name[r];
@@ -386,7 +407,9 @@ static int print_set(const Table *t, const char *data) {
         if (t->models.n == 1) print_details(&c->metrics);
     }
     if (!first) return 0;
-    printf("%-18s %6.2f   %62s", "longer answer wins", 100 * first->metrics.longer_wins, "");
+    printf("%-18s %6.2f   %15s", "longer answer wins", 100 * first->metrics.longer_wins, "");
+    print_similar(first->metrics.similar_longer_wins);
+    printf(" %38s", "");
     if (print_difference(first->length, first) < 0) return -1;
     printf("\n");
     return 0;
@@ -403,6 +426,7 @@ static int print_mean_row(const Table *t, int model) {
     TableRow mean = {0};
     double variance = 0, difference = 0, difference_variance = 0;
     int paired = 0;               // sets whose pairs are those of the first model
+    int similar = 0;              // sets that have pairs of similar length
     for (int s = 0; s < S; s++) {
         const Cell *c = cell_find(t->cells, t->models.name[model], t->sets.name[s]);
         const Cell *first = cell_find(t->cells, t->models.name[0], t->sets.name[s]);
@@ -414,6 +438,10 @@ static int print_mean_row(const Table *t, int model) {
         variance += error * error;
         const TableRow row = row_of(&c->metrics);
         mean.accuracy += row.accuracy / S;
+        if (c->metrics.similar) {
+            mean.similar += row.similar;
+            similar++;
+        }
         mean.ties += row.ties / S;
         mean.ece += row.ece / S;
         mean.brier += row.brier / S;
@@ -432,6 +460,7 @@ static int print_mean_row(const Table *t, int model) {
     const double half = 1.96 * sqrt(variance) / S;
     mean.low = mean.accuracy - half;
     mean.high = mean.accuracy + half;
+    mean.similar = similar ? mean.similar / similar : NAN;
     print_row(t->models.name[model], &mean);
     if (paired == S) {
         printf("  %+.2f +- %.2f", 100 * difference / S, 100 * sqrt(difference_variance) / S);

@@ -146,6 +146,31 @@ static void test_metrics_do_not_depend_on_the_order_of_the_pairs(void) {
     for (int k = 0; k < NUM_ECE; k++) CHECK_NEAR(a.symmetric[k].ece, b.symmetric[k].ece, 1e-14);
 }
 
+static void test_accuracy_on_pairs_whose_lengths_differ_by_at_most_a_tenth(void) {
+    CHECK(lengths_similar(100, 90) && lengths_similar(90, 100) && lengths_similar(7, 7));
+    CHECK(!lengths_similar(100, 89) && !lengths_similar(89, 100) && !lengths_similar(9, 8));
+    CHECK(lengths_similar(0, 0) && lengths_similar(INT_MAX, INT_MAX - 1));
+
+    // five of seven are similar: of these 2 are right, 1 is a tie; the longer one is chosen in 3,
+    // and 1 has no longer one
+    const int chosen[7]   = {100, 100, 90, 95, 100, 10, 300};
+    const int rejected[7] = {90,  99,  99, 95, 92,  99, 100};
+    const double delta[7] = {1, -2, 3, 0, -1, -5, -5};
+    Metrics m;
+    CHECK(metrics_compute(&m, delta, chosen, rejected, NULL, 7, 1) == 0);
+    CHECK(m.similar == 5 && m.similar_accuracy == .5 && m.similar_longer_wins == .7);
+    CHECK(m.similar_accuracy_95.low < .5 && m.similar_accuracy_95.high > .5);
+
+    // of one prompt there is one replicate; without lengths, or similar ones, no number
+    const uint64_t same[7] = {0};
+    CHECK(metrics_compute(&m, delta, chosen, rejected, same, 7, 1) == 0);
+    CHECK(m.similar_accuracy_95.low == .5 && m.similar_accuracy_95.high == .5);
+    CHECK(metrics_compute(&m, delta, NULL, NULL, NULL, 7, 1) == 0);
+    CHECK(m.similar == 0 && isnan(m.similar_accuracy) && isnan(m.similar_longer_wins));
+    CHECK(metrics_compute(&m, delta + 5, chosen + 5, rejected + 5, NULL, 2, 1) == 0);
+    CHECK(m.similar == 0 && isnan(m.similar_accuracy));
+}
+
 static void test_no_pairs_and_infinite_rewards_are_errors(void) {
     const double delta[2] = {1, NAN};
     Metrics m;
@@ -270,7 +295,7 @@ static void test_the_error_of_a_ratio_has_its_closed_form(void) {
     CHECK(one.value == 1 && one.error == 0 && one.interval.low == 1 && one.interval.high == 1);
 }
 
-// ---------------------------------------------------------------------- Kullback-Leibler divergence
+// --------------------------------------------------------------------- Kullback-Leibler divergence
 
 // Over all outcomes, each as often as p has it, the mean is sum p log p/q, and no term is negative.
 static void test_the_mean_of_the_terms_over_p_is_the_divergence(void) {
@@ -404,6 +429,7 @@ int main(int argc, char **argv) {
     RUN(test_scaling_rewards_leaves_accuracy_and_changes_ece);
     RUN(test_all_metrics_agree_with_an_independent_program);
     RUN(test_metrics_do_not_depend_on_the_order_of_the_pairs);
+    RUN(test_accuracy_on_pairs_whose_lengths_differ_by_at_most_a_tenth);
     RUN(test_no_pairs_and_infinite_rewards_are_errors);
     RUN(test_the_bootstrap_is_a_function_of_its_seed_and_widens_with_clusters);
     RUN(test_the_paired_standard_error_has_its_closed_forms);

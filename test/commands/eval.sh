@@ -9,7 +9,8 @@ it "eval_prints_a_table_of_models_by_sets_and_writes_pairs_and_metrics"
 works ./more eval $cut --model All=r s-a Mean=s-a+s-b Own=s-%s \
     --eval a.test.jsonl b.test.jsonl:b --out e.jsonl
 cp out table
-holds table '^a: 16 pairs, 16 prompts; the longer answer wins [0-9.]* %$'
+longer="the longer answer wins [0-9.]* %; [0-9]* pairs are of similar length"
+holds table "^a: 16 pairs, 16 prompts; $longer\$"
 holds table '^b: 8 pairs, 8 prompts;'
 holds table '^mean of the 2 sets;'
 for m in All s-a Mean Own; do counts 3 table "^$m  *[0-9.]* *[0-9.-]* \.\. "; done
@@ -19,6 +20,23 @@ counts 8 e.jsonl '"event":"metrics"'
 for k in accuracy accuracy_95 accuracy_strict tie_rate nll brier margin ece_5 ece_10 ece_20 \
     ace_more_10 mce_10 confidence_ece_10 quantiles histogram correct wrong; do
     counts 8 e.jsonl "\"event\":\"metrics\".*\"$k\":"
+done
+
+it "the_accuracy_on_pairs_of_similar_length_stands_beside_the_longer_answer_wins"
+for s in a b; do
+    grep "\"event\":\"pair\",\"model\":\"All\",\"eval\":\"$s\"" e.jsonl > of_all
+    for k in delta chosen_chars rejected_chars; do field of_all $k > of_all.$k; done
+    want=$(paste of_all.delta of_all.chosen_chars of_all.rejected_chars | awk '{
+            longer = $2 > $3 ? $2 : $3
+            differ = $2 > $3 ? $2 - $3 : $3 - $2
+            if (10 * differ > longer) next
+            n++
+            right += $1 > 0 ? 1 : $1 == 0 ? .5 : 0
+        }
+        END { printf "%d %.9g", n, right / n }')
+    grep "\"event\":\"metrics\",\"model\":\"All\",\"eval\":\"$s\"" e.jsonl > line
+    [ "$(field line similar_n) $(field line similar_accuracy)" = "$want" ] || fault "$s: $want"
+    holds table "^$s: .*; ${want% *} pairs are of similar length\$"
 done
 
 # deltas MODEL SET: r(chosen) - r(rejected) of each pair
