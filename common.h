@@ -7,6 +7,10 @@
 #ifndef COMMON_H
 #define COMMON_H
 
+#ifdef __FAST_MATH__                            // asked first: the pragma below would hide it
+#error "-ffast-math and -Ofast change results: build without them (NUMERICS.md)"
+#endif
+
 // a*b + c is two roundings; loops are vectorised, except for debuggers: with -O0 and -DMORE_DEBUG
 #if defined __clang__
 #pragma STDC FP_CONTRACT OFF
@@ -33,9 +37,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#ifdef __FAST_MATH__
-#error "-ffast-math changes results: build without it (NUMERICS.md)"
-#endif
 #if FLT_EVAL_METHOD != 0 && FLT_EVAL_METHOD != 16
 #error "this compiler rounds in extended precision: add -msse2 -mfpmath=sse (NUMERICS.md)"
 #endif
@@ -135,27 +136,38 @@ static inline void buffer_free(Buffer *b) {
     memset(b, 0, sizeof *b);
 }
 
-// Appends a whole regular file to b. 0, or -1 after fail() with the path.
+// Appends a whole regular file to b, of files that do not know their size (/proc, /sys) too. 0, or
+// -1 after fail() with the path.
 static inline int file_read(Buffer *b, const char *path) {
     struct stat st;
+    size_t n = 1;
     int result = -1;
     if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
         return fail(EX_NOINPUT, "%s: not a regular file", path);
     }
     FILE *f = fopen(path, "rb");
-    if (!f) return fail(EX_NOINPUT, "%s: %s", path, strerror(errno));
+    if (!f) return fail(errno == ENOMEM ? EX_OSERR : EX_NOINPUT, "%s: %s", path, strerror(errno));
     if (fstat(fileno(f), &st) < 0) {
         fail(EX_NOINPUT, "%s: %s", path, strerror(errno));
         goto done;
     }
     const size_t size = (size_t)st.st_size;
-    if (reserve(&b->data, &b->capacity, b->len + size + 1, 1) < 0) goto done;
-    const size_t n = fread(b->data + b->len, 1, size, f);
-    if (ferror(f) || n != size) {
-        fail(EX_IOERR, "%s: could not be read whole", path);
+    if (reserve(&b->data, &b->capacity, b->len + size + 2, 1) < 0) goto done;
+
+    // room for one byte more than the size: the end of the file is met without asking for memory
+    while (n > 0) {
+        if (reserve(&b->data, &b->capacity, b->len + 2, 1) < 0) goto done;
+        n = fread(b->data + b->len, 1, b->capacity - b->len - 1, f);
+        b->len += n;
+        if (ferror(f) && errno == EINTR) {
+            clearerr(f);
+            n = 1;
+        }
+    }
+    if (ferror(f)) {
+        fail(EX_IOERR, "%s: %s", path, strerror(errno));
         goto done;
     }
-    b->len += n;
     b->data[b->len] = 0;
     result = 0;
 done:

@@ -13,6 +13,7 @@
 #include "commands/doctor.c"
 #include "commands/look.c"
 #include "commands/bench.c"
+#include <signal.h>
 
 #define MORE_VERSION "0.9.0"
 
@@ -242,6 +243,7 @@ static int run_arguments(int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
+    signal(SIGXFSZ, SIG_IGN);                       // a file beyond ulimit -f is an error of write
     int status = argc > 0 ? run_arguments(argc, argv) : EX_USAGE;
     if (status >= 0 && (fflush(stdout) || ferror(stdout))) {
         status = fail(EX_IOERR, "standard output: could not be written");

@@ -14,7 +14,7 @@
 #include "loss.c"
 #include "heldout.c"
 #include "files/checkpoint.c"
-#include <signal.h>
+#include "files/surroundings.c"
 #include <time.h>
 #include <unistd.h>
 
@@ -66,7 +66,8 @@ struct Run {
     Model model;
     Tokenizer tokenizer;
     Buffer tokenizer_text;                          // its tokenizer.json, copied byte for byte
-    FILE *log;                                      // JSON lines, or NULL
+    Log log_file;
+    FILE *log;                                      // its stream of JSON lines, or NULL
 
     // data: num_train files, num_then of --then or --demo, num_eval, KTO's mismatched sets
     Dataset *data;
@@ -342,13 +343,14 @@ int report_pairs(const Run *run, const Dataset *d, const double *reward, int ste
     return 0;
 }
 
+// The held-out numbers of all files, unless a signal asks for an end.
 static int evaluate_all(Run *run, int step) {
     const Dataset *first = run->data + run->num_train + run->num_then;
     for (const Dataset *d = first; d < first + run->num_eval; d++) {
+        if (stop_asked()) break;
         if (run->objective->trainer->evaluate(run, d, step) < 0) return -1;
     }
-    if (run->log) fflush(run->log);
-    return 0;
+    return log_flush(&run->log_file);
 }
 
 // -------------------------------------------------------------------------------------- the log
@@ -370,18 +372,17 @@ static double memory_gib(void) {
     return (double)pages * (double)sysconf(_SC_PAGESIZE) / 1073741824.0;
 }
 
-// A line of log.jsonl.
-static void log_step(const Run *run, const Progress *p) {
+// A line of log.jsonl.  0, or -1 after fail().
+static int log_step(Run *run, const Progress *p) {
     const Trainer *trainer = run->objective->trainer;
     const double wall = now() - p->start;
     FILE *f = run->log;
-    if (!f) return;
     fprintf(f, "{\"event\":\"train\",\"step\":%d,\"loss\":%.9g", p->step, p->loss);
     if (trainer->log) trainer->log(run, f);
     fprintf(f, ",\"learning_rate\":%.9g,\"grad_norm\":%.9g,\"num_tokens\":%zu,"
             "\"tokens_per_s\":%.0f,\"rss_gib\":%.3f,\"wall_s\":%.2f}\n", p->rate, p->norm,
             p->tokens, (double)p->tokens / wall, memory_gib(), wall);
-    fflush(f);
+    return log_flush(&run->log_file);
 }
 
 // A line for people: on a terminal the same one again and again.
@@ -415,17 +416,17 @@ static double schedule(int s, int n) {
     return 0.5 * (1 + cosine);
 }
 
-// Set by a signal, and only by it: the loop stops after the running step.
-static volatile sig_atomic_t stop_asked;
-static void ask_to_stop(int number) {
-    (void)number;
-    stop_asked = 1;
-}
-
-// The model as it is, into --out.
-static int save_model(const Run *run, char sha256[65]) {
-    return checkpoint_save(&run->model, opt.out, &run->tokenizer_text, dtype_names[opt.dtype],
-                           sha256);
+/* The model as it is, into --out.  A disk that is full, a folder that is gone: the weights are all
+ * there is of hours of work, so this tries until it succeeds or a signal comes, and gives up at
+ * once only where waiting is no help.  0, or -1 after fail().                                    */
+static int save_model(Run *run, char sha256[65]) {
+    const char *dtype = dtype_names[opt.dtype];
+    double said = -INFINITY;
+    for (;;) {
+        int result = checkpoint_save(&run->model, opt.out, &run->tokenizer_text, dtype, sha256);
+        if (result == 0 || error_code == EX_DATAERR || error_code == EX_USAGE) return result;
+        if (disk_wait(opt.out, &said) < 0) return -1;
+    }
 }
 
 // The trainer's own part of a run, of the objective that it has.  0, or -1 after fail().
@@ -451,6 +452,21 @@ void run_free(Run *run) {
     *run = (Run){0};
 }
 
+// Is there memory for so many bytes more?  Says so where it is close.  0, or -1 after fail().
+static int check_memory(double bytes) {
+    const double GiB = 1073741824.0, room = memory_room();
+    const char *help = "a lower --micro_batch_tokens or --max_length takes less";
+    if (!opt.recompute) help = "--recompute, a lower --micro_batch_tokens or --max_length take less";
+    if (bytes > room) {
+        return fail(EX_OSERR, "%.2f GiB of memory are needed beside the model, %.2f GiB are free here; "
+                    "%s", bytes / GiB, room / GiB, help);
+    }
+    if (bytes > 0.9 * room) {
+        fprintf(stderr, "memory is close: %.2f GiB are free; %s\n", room / GiB, help);
+    }
+    return 0;
+}
+
 // Says what the run takes, and allocates it: moments, and activations for the largest
 // micro-batch.
 static int prepare(Run *run, int steps) {
@@ -467,6 +483,7 @@ static int prepare(Run *run, int steps) {
     run->model.recompute = opt.recompute;
     fprintf(stderr, "%zu parameters, %d steps, %.2f GiB needed, %d threads, %s\n",
             run->model.num_params, steps, bytes / 1073741824.0, kernels_threads(), kernels_name());
+    if (check_memory(bytes - (double)run->model.num_params * sizeof(real)) < 0) return -1;
     if (model_init_training(&run->model) < 0) return -1;
     return model_reserve(&run->model, T, B);
 }
@@ -503,55 +520,75 @@ static int train_step(Run *run, int s, Progress *p) {
     return 0;
 }
 
-/* The whole run: model, tokenizer and data are loaded, the plan is made.  Ends with the line
+// The steps, from the first to the last or to a signal; then the weights are saved.  0, or -1 after
+// fail(): EX_TEMPFAIL if a signal came.
+static int train_steps(Run *run, Progress *p, char sha256[65]) {
+    for (int s = 0; s < p->steps; s++) {
+        if (train_step(run, s, p) < 0) return -1;
+        if (log_step(run, p) < 0) return -1;
+        show_step(run, p);
+        if (stop_asked()) {
+            if (save_model(run, sha256) < 0) return -1;
+            return fail(EX_TEMPFAIL, "stopped after step %d of %d; the weights so far are in %s",
+                        p->step, p->steps, opt.out);
+        }
+        if (p->step == p->steps) break;
+        if (opt.eval_steps > 0 && p->step % opt.eval_steps == 0) {
+            if (evaluate_all(run, p->step) < 0) return -1;
+        }
+        if (opt.save_steps > 0 && p->step % opt.save_steps == 0) {
+            if (save_model(run, sha256) < 0) return -1;
+        }
+    }
+    return save_model(run, sha256);
+}
+
+// What is said and logged when all steps are done.  0, or -1 after fail().
+static int train_end(Run *run, const Progress *p, const char *sha256) {
+    const Trainer *trainer = run->objective->trainer;
+    if (evaluate_all(run, p->steps) < 0) return -1;
+    if (trainer->finish) trainer->finish(run);
+    const double wall = now() - p->start;
+    fprintf(stderr, "%s: %zu tokens in %.1f s\n", opt.out, p->tokens, wall);
+    fprintf(run->log, "{\"event\":\"end\",\"weights_sha256\":\"%s\",\"wall_s\":%.2f}\n", sha256,
+            wall);
+    printf("weights sha256 %s\n", sha256);
+    if (!stop_asked()) return 0;
+    return fail(EX_TEMPFAIL, "stopped after the last step, before all numbers; the weights are in %s",
+                opt.out);
+}
+
+/* The whole run: model, tokenizer and data are loaded, the plan is made, --out is there.  What can
+ * be known to go wrong goes wrong before the first step: memory, disk, log.  Ends with the line
  * `weights sha256` on standard output.  0, or -1 after fail(): EX_TEMPFAIL if a signal stopped it
  * (the weights so far are saved).  */
 int train(Run *run) {
     const Trainer *trainer = run->objective->trainer;
+    char path[PATH_SIZE], sha256[65];
     int steps = (int)run->num_steps;
-    char sha256[65];
     if (opt.max_steps > 0 && opt.max_steps < steps) steps = opt.max_steps;
     if (steps < 1) {
         return fail(EX_DATAERR, "too little data for a single step; lower --per_step_pairs, "
                     "--per_step_rows or --per_step_tokens");
     }
     if (prepare(run, steps) < 0) return -1;
-    if (trainer->start && trainer->start(run) < 0) return -1;
-
-    // the steps
-    stop_asked = 0;
-    signal(SIGINT, ask_to_stop);
-    signal(SIGTERM, ask_to_stop);
-    Progress p = {.steps = steps, .start = now()};
-    for (int s = 0; s < steps; s++) {
-        if (train_step(run, s, &p) < 0) return -1;
-        log_step(run, &p);
-        show_step(run, &p);
-        if (stop_asked) {
-            if (save_model(run, sha256) < 0) return -1;
-            return fail(EX_TEMPFAIL, "stopped after step %d of %d; the weights so far are in %s",
-                        p.step, steps, opt.out);
-        }
-        if (p.step == steps) break;
-        if (opt.eval_steps > 0 && p.step % opt.eval_steps == 0) {
-            if (evaluate_all(run, p.step) < 0) return -1;
-        }
-        if (opt.save_steps > 0 && p.step % opt.save_steps == 0) {
-            if (save_model(run, sha256) < 0) return -1;
-        }
+    if (checkpoint_ask(&run->model, opt.out, &run->tokenizer_text, dtype_names[opt.dtype]) < 0) {
+        return -1;
     }
+    if (path_join(path, opt.out, "log.jsonl") < 0) return -1;
+    if (log_open(&run->log_file, path) < 0) return -1;
+    run->log = run->log_file.stream;
 
-    // the end
-    if (save_model(run, sha256) < 0) return -1;
-    if (evaluate_all(run, steps) < 0) return -1;
-    if (trainer->finish) trainer->finish(run);
-    const double wall = now() - p.start;
-    fprintf(stderr, "%s: %zu tokens in %.1f s\n", opt.out, p.tokens, wall);
-    if (run->log) {
-        fprintf(run->log, "{\"event\":\"end\",\"weights_sha256\":\"%s\",\"wall_s\":%.2f}\n", sha256,
-                wall);
+    Progress p = {.steps = steps};
+    int result = trainer->start ? trainer->start(run) : 0;
+    p.start = now();
+    stop_after_saving();
+    if (result == 0) result = train_steps(run, &p, sha256);
+    if (result == 0) result = train_end(run, &p, sha256);
+    if (result < 0) {
+        log_abandon(&run->log_file);
+        return -1;
     }
-    printf("weights sha256 %s\n", sha256);
-    return 0;
+    return log_close(&run->log_file);
 }
 #endif

@@ -759,8 +759,8 @@ static int open_results(Output *file, FILE **out) {
 
 // Was everything written?  Then the file gets its name.  The stream is closed in any case.
 static int keep_results(Output *file, FILE *out) {
-    int bad = ferror(out);
-    if (fclose(out)) bad = 1;
+    const int bad = ferror(out);
+    if (fclose(out) != 0) return fail(EX_IOERR, "%s: %s", opt.out, strerror(errno));
     if (bad) return fail(EX_IOERR, "%s: could not be written", opt.out);
     if (output_close(file) < 0) return -1;
     return output_rename(file);

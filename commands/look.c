@@ -12,6 +12,7 @@ int command_inspect(void);
 static int learn_to_folder(void) {
     Tokenizer t = {0};
     Buffer text = {0};
+    Folder out = {.lock = -1};
     char path[PATH_SIZE];
     int result = -1;
     if (!opt.train.n || !opt.out) return fail(EX_USAGE, "--learn needs --train and --out");
@@ -21,11 +22,12 @@ static int learn_to_folder(void) {
     if (path_join(path, opt.out, "tokenizer.json") < 0) return -1;
     if (learn_vocabulary(&t, &opt.train, &opt.then, opt.learn) < 0) goto done;
     if (tokenizer_json(&t, &text) < 0) goto done;
-    if (folder_make(opt.out) < 0) goto done;
+    if (folder_enter(&out, opt.out) < 0) goto done;
     if (file_write(path, text.data, text.len) < 0) goto done;
     printf("%s: %d pieces\n", path, t.vocab_size);
     result = 0;
 done:
+    folder_leave(&out);
     tokenizer_free(&t);
     buffer_free(&text);
     return result;

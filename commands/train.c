@@ -110,29 +110,20 @@ static int prepare_run(Run *run) {
     return o->trainer->plan(run);
 }
 
-// Trains, with the log in --out.
-static int train_logged(Run *run) {
-    char path[PATH_SIZE];
-    if (path_join(path, opt.out, "log.jsonl") < 0) return -1;
-    run->log = fopen(path, "w");
-    if (!run->log) return fail(EX_CANTCREAT, "%s: %s", path, strerror(errno));
-    int status = train(run), bad = ferror(run->log);
-    if (fclose(run->log) != 0) bad = 1;
-    if (status == 0 && bad) return fail(EX_IOERR, "%s: could not be written", path);
-    return status;
-}
-
-// Trains the objective on --train and leaves a model folder and log.jsonl in --out.  0, or -1 after
-// fail().
+// Trains the objective on --train and leaves a model folder and log.jsonl in --out, which no other
+// run can write to meanwhile.  0, or -1 after fail().
 int command_train(const Objective *o) {
     Run run = {.objective = o};
+    Folder out = {.lock = -1};
     if (check_settings(o) < 0) return -1;
-    if (folder_make(opt.out) < 0) return -1;
+    stop_catch(&out);
+    if (folder_enter(&out, opt.out) < 0) return -1;
     const char *dir = opt.model.n ? opt.model.item[0] : NULL;
     int status = prepare_run(&run);
     if (status == 0) status = diagnose_run(&run, dir);
-    if (status == 0) status = train_logged(&run);
+    if (status == 0) status = train(&run);
     run_free(&run);
+    folder_leave(&out);
     return status;
 }
 #endif

@@ -23,6 +23,7 @@ enum {
 int checkpoint_load(Model *m, const char *dir, int kind);
 int checkpoint_save(const Model *m, const char *dir, const Buffer *tokenizer, const char *dtype,
                     char sha256[65]);
+int checkpoint_ask(const Model *m, const char *dir, const Buffer *tokenizer, const char *dtype);
 
 // ------------------------------------------------------------------------------------ tensor names
 
@@ -501,6 +502,22 @@ done:
     return result;
 }
 
+// Asks the disk for the bytes of model.safetensors.  0, or -1 after fail().
+static int weights_ask(Output *o, const Model *m, Dtype dtype) {
+    Entries e;
+    Buffer header = {0};
+    int result = -1;
+    if (entries_init(&e, &m->config, &m->params) < 0) goto done;
+    if (header_text(&header, &e, dtype) < 0) goto done;
+    uint64_t size = 8 + header.len;
+    for (size_t i = 0; i < e.n; i++) size += e.entry_memory[i].n * dtype_size(dtype);
+    result = output_ask(o, size);
+done:
+    buffer_free(&header);
+    free(e.entry_memory);
+    return result;
+}
+
 // --------------------------------------------------------------------------- writing the tokenizer
 
 // The token of tokenizer.json with this id, or -1.
@@ -628,18 +645,21 @@ static int same_as_file(const char *path, const Buffer *b) {
     return sha256_file(old, path) == 0 && !strcmp(old, new);
 }
 
-// OLD -> OLD: every file whole and flushed under its temporary name.
-static int save_write(Save *s, const Model *m, const char *dir, Dtype dtype, char sha256[65]) {
+// OLD -> OLD: every file whole and flushed under its temporary name; without sha256 the disk is
+// only asked for the room of the weights.
+static int save_write(Save *s, const Model *m, const char *dir, Dtype dtype, char *sha256) {
     char path[PATH_SIZE];
     for (SavedFile i = s->first; i < NUM_SAVED; i++) {
         Output *out = &s->out[i];
         const Buffer *text = &s->text[i];
         if (path_join(path, dir, saved_names[i]) < 0) return -1;
         if (output_open(out, path) < 0) return -1;
-        if (i == FILE_WEIGHTS) {
+        if (i != FILE_WEIGHTS) {
+            if (output_write(out, text->data, text->len) < 0) return -1;
+        } else if (sha256) {
             if (weights_write(out, m, dtype, sha256) < 0) return -1;
         } else {
-            if (output_write(out, text->data, text->len) < 0) return -1;
+            if (weights_ask(out, m, dtype) < 0) return -1;
         }
         if (output_close(out) < 0) return -1;
         if (i != FILE_WEIGHTS && !same_as_file(path, text)) s->changes = 1;
@@ -681,36 +701,56 @@ static void save_end(Save *s) {
     }
 }
 
+// Writes what is to be saved beside the old files (see save_write).
+static int save_begin(Save *s, const Model *m, const char *dir, const Buffer *tokenizer,
+                      const char *dtype, char *sha256) {
+    const SavedDtype *kind = NULL;
+    char old[TAG_SIZE + 32];
+    *s = (Save){.state = SAVE_OLD};
+    for (int i = 0; i < NUM_SAVED; i++) s->out[i].fd = -1;
+    for (size_t k = 0; k < sizeof saved_dtypes / sizeof *saved_dtypes; k++) {
+        if (!strcmp(saved_dtypes[k].name, dtype)) kind = &saved_dtypes[k];
+    }
+    if (!kind) return fail(EX_USAGE, "%s: not a format of weights: f32, f16 or bf16", dtype);
+
+    s->first = tokenizer && tokenizer->len ? FILE_TOKENIZER : FILE_WEIGHTS;
+    snprintf(old, sizeof old, "config.json.%ld.old", (long)getpid());
+    if (path_join(s->config_old, dir, old) < 0) return -1;
+    if (folder_make(dir) < 0) return -1;
+    if (folder_finish(dir) < 0) return -1;
+    if (save_texts(s, &m->config, tokenizer, kind->torch) < 0) return -1;
+    return save_write(s, m, dir, kind->dtype, sha256);
+}
+
 /* The model as a Hugging Face folder: weights in dtype ("f32", "f16", "bf16"), config.json and, if
  * tokenizer is not empty, the three files with which transformers' AutoTokenizer is content.
  * sha256 is that of model.safetensors.  0, or -1 after fail(): what the folder holds then, see
  * above.                                                                                         */
 int checkpoint_save(const Model *m, const char *dir, const Buffer *tokenizer, const char *dtype,
                     char sha256[65]) {
-    const SavedDtype *kind = NULL;
-    for (size_t k = 0; k < sizeof saved_dtypes / sizeof *saved_dtypes; k++) {
-        if (!strcmp(saved_dtypes[k].name, dtype)) kind = &saved_dtypes[k];
-    }
-    if (!kind) return fail(EX_USAGE, "%s: not a format of weights: f32, f16 or bf16", dtype);
-
-    Save s = {.state = SAVE_OLD};
-    char hash[65], old[TAG_SIZE + 32];
+    char hash[65];
     int result = -1;
-    s.first = tokenizer && tokenizer->len ? FILE_TOKENIZER : FILE_WEIGHTS;
-    for (int i = 0; i < NUM_SAVED; i++) s.out[i].fd = -1;
-
-    snprintf(old, sizeof old, "config.json.%ld.old", (long)getpid());
-    if (path_join(s.config_old, dir, old) < 0) goto done;
-    if (folder_make(dir) < 0) goto done;
-    if (folder_finish(dir) < 0) goto done;
-    if (save_texts(&s, &m->config, tokenizer, kind->torch) < 0) goto done;
-    if (save_write(&s, m, dir, kind->dtype, hash) < 0) goto done;
-    if (save_set_aside(&s) < 0) goto done;
-    if (save_rename(&s) < 0) goto done;
+    Save *s = allocate(1, sizeof *s);               // too large for a small stack
+    if (!s) return -1;
+    if (save_begin(s, m, dir, tokenizer, dtype, hash) < 0) goto done;
+    if (save_set_aside(s) < 0) goto done;
+    if (save_rename(s) < 0) goto done;
     strcpy(sha256, hash);
     result = 0;
 done:
-    save_end(&s);
+    save_end(s);
+    free(s);
+    return result;
+}
+
+// Would checkpoint_save find its files free and room on the disk?  Nothing stays.  0, or -1 after
+// fail().
+int checkpoint_ask(const Model *m, const char *dir, const Buffer *tokenizer, const char *dtype) {
+    Save *s = allocate(1, sizeof *s);
+    if (!s) return -1;
+    int result = save_begin(s, m, dir, tokenizer, dtype, NULL);
+    save_end(s);
+    free(s);
     return result;
 }
 

@@ -61,6 +61,7 @@ int  file_read_at(int fd, const char *path, void *data, size_t n, uint64_t offse
 
 // writing whole or not at all: open, write, close, rename; drop in the end, whatever happened
 int  output_open(Output *o, const char *path);
+int  output_ask(Output *o, uint64_t size);                         // is there room on the disk?
 int  output_write(Output *o, const void *data, size_t n);
 int  output_close(Output *o);                                      // now it is on the disk
 int  output_rename(Output *o);                                     // now it has its name
@@ -370,6 +371,22 @@ int output_open(Output *o, const char *path) {
     if (o->fd < 0) return fail(EX_CANTCREAT, "%s: %s", path, strerror(errno));
     o->exists = 1;
     flock(o->fd, LOCK_EX | LOCK_NB);
+    return 0;
+}
+
+// Takes the room for size bytes now, where the system and its disk know how to.
+int output_ask(Output *o, uint64_t size) {
+#if defined _POSIX_ADVISORY_INFO && _POSIX_ADVISORY_INFO > 0
+    int error = EINTR;
+    while (error == EINTR) error = posix_fallocate(o->fd, 0, (off_t)size);
+    if (error && error != EINVAL && error != EOPNOTSUPP && error != ENOSYS) {
+        return fail(EX_IOERR, "%s: there is no room for its %.3f GB: %s", o->path, (double)size / 1e9,
+                    strerror(error));
+    }
+#else
+    (void)o;
+    (void)size;
+#endif
     return 0;
 }
 

@@ -16,19 +16,59 @@ refused 65 "is not finite" \
     ./more train more $pairs --train $abc mixed.jsonl --learning_rate 1e30 --out fresh
 [ ! -f fresh/model.safetensors ] || fault "a broken model was written"
 
+# start COMMAND...: a run in the background, which has taken its second step; its number is in $pid
+start() {
+    rm -rf stopped
+    "$@" ./more train reward $pairs --max_steps 0 --num_train_epochs 1000 --train $abc \
+        --out stopped > out 2> err &
+    pid=$!
+    for i in $(awk 'BEGIN { for (i = 0; i < 100; i++) print i }'); do
+        if grep -q '"step":2,' stopped/log.jsonl 2> x.out; then return; fi
+        sleep 0.1
+    done
+    fault "no second step: $(tail -n 1 err)"
+}
+# ended CODE
+ended() {
+    wait $pid
+    code=$?
+    [ $code = "$1" ] || fault "exit $code, not $1: $(tail -n 1 err)"
+}
+
 it "a_run_that_is_asked_to_stop_saves_and_says_so"
-./more train reward $pairs --max_steps 0 --num_train_epochs 1000 --train $abc --out stopped \
-    > out 2> err &
-pid=$!
+for signal in TERM HUP USR1 XCPU; do
+    start env
+    kill -$signal $pid
+    ended 75
+    holds err "^more: stopped after step [0-9]* of [0-9]*; the weights so far are in stopped"
+    from a.test.jsonl works ./more score $cut --model stopped
+    [ -z "$(find stopped -name '*.tmp' -o -name '*.lock')" ] || fault "$(find stopped)"
+done
+
+it "signals_that_are_ignored_at_the_start_stay_ignored"
+start sh -c 'trap "" HUP USR1; exec "$@"' sh
+for signal in HUP USR1 INT; do kill -$signal $pid; done    # SIGINT: sh ignores it for its jobs
+step=$(grep -c '"step"' stopped/log.jsonl)
 for i in $(awk 'BEGIN { for (i = 0; i < 100; i++) print i }'); do
-    if grep -q '"step":2,' stopped/log.jsonl 2> x.out; then break; fi
+    if [ "$(grep -c '"step"' stopped/log.jsonl)" -gt $((step + 2)) ]; then break; fi
     sleep 0.1
 done
+[ $i -lt 99 ] || fault "no further step"
 kill -TERM $pid
-wait $pid
-code=$?
-[ $code = 75 ] || fault "exit $code"
-holds err "^more: stopped after step [0-9]* of [0-9]*; the weights so far are in stopped"
-from a.test.jsonl works ./more score $cut --model stopped
+ended 75
+
+it "a_run_that_is_stopped_before_its_first_step_says_so_and_leaves_nothing"
+mkfifo nothing_comes
+exec 3<> nothing_comes
+./more train reward $pairs --train - --out early/deep > out 2> err < nothing_comes &
+pid=$!
+for i in $(awk 'BEGIN { for (i = 0; i < 100; i++) print i }'); do
+    if [ -e early/deep/more.lock ]; then break; fi
+    sleep 0.1
+done
+kill -HUP $pid
+ended 75
+holds err "^more: stopped before the first step; nothing was trained"
+[ ! -e early ] || fault "$(find early)"
 
 finish

@@ -1,0 +1,264 @@
+/* surroundings.c - what a run of hours needs of the machine around it: to be asked to stop, a disk
+ * that may be full for a while, a log on it, and memory.                                         */
+#ifndef SURROUNDINGS_C
+#define SURROUNDINGS_C
+
+#include "file.c"
+#include <signal.h>
+#include <sys/statvfs.h>
+#include <time.h>
+
+// A file of lines that grows during a run.  What was printed to the stream is on its way to the
+// file from log_flush on.
+typedef struct {
+    FILE *stream;                       // into memory, or NULL: no log
+    char *memory;                       // what was printed since the last log_flush
+    size_t size;
+    int fd;
+    int made;                           // yes: there was no such file before
+    int begun;                          // yes: it holds lines of this run
+    char path[PATH_SIZE];
+} Log;
+
+// being asked to stop
+void stop_catch(Folder *folder);                                   // from now on, or never
+void stop_after_saving(void);                                      // there is something to save
+int  stop_asked(void);                                             // how often
+
+// a disk that is full is waited for
+int  disk_wait(const char *dir, double *said);
+
+// the log
+int  log_open(Log *log, const char *path);
+int  log_flush(Log *log);
+int  log_close(Log *log);                                           // and all is on the disk
+void log_abandon(Log *log);                                        // after an error
+
+// memory, in bytes; INFINITY: not known
+double memory_room(void);
+double meminfo_available(const char *meminfo);
+int    cgroup_folder(char path[PATH_SIZE], const char *cgroups);
+double cgroup_room(const char *limit, const char *usage, const char *stat);
+
+// ---------------------------------------------------------------------------- being asked to stop
+
+/* A terminal that is closed, a batch system whose time is up, a user: all ask in the same way.
+ * Before there is something to save the process ends at once, and leaves its folder as
+ * folder_leave does; later the signals are only counted.  The one state here that changes.       */
+static struct {
+    volatile sig_atomic_t asked;
+    volatile sig_atomic_t nothing_yet;  // yes: there is nothing to save
+    Folder *folder;
+} stopping;
+
+static const int stop_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGXCPU};
+
+static void stop_handle(int number) {
+    static const char words[] = "more: stopped before the first step; nothing was trained\n";
+    (void)number;
+    stopping.asked++;
+    if (!stopping.nothing_yet) return;
+    ssize_t written = write(STDERR_FILENO, words, sizeof words - 1);
+    (void)written;
+    folder_leave(stopping.folder);
+    _exit(EX_TEMPFAIL);
+}
+
+// A signal that is ignored when the program starts (nohup, a script's background job) stays so.
+void stop_catch(Folder *folder) {
+    struct sigaction action = {.sa_handler = stop_handle, .sa_flags = SA_RESTART}, old;
+    stopping.folder = folder;
+    stopping.nothing_yet = 1;
+    for (size_t i = 0; i < sizeof stop_signals / sizeof *stop_signals; i++) {
+        if (sigaction(stop_signals[i], NULL, &old) < 0 || old.sa_handler == SIG_IGN) continue;
+        sigaction(stop_signals[i], &action, NULL);
+    }
+}
+
+void stop_after_saving(void) { stopping.nothing_yet = 0; }
+
+int stop_asked(void) { return (int)stopping.asked; }
+
+// ------------------------------------------------------------------------------- a disk to wait for
+
+// Bytes that may still be written where dir is; 0 if nobody knows.
+static double disk_room(const char *dir) {
+    struct statvfs fs;
+    return statvfs(dir, &fs) == 0 ? (double)fs.f_bavail * (double)fs.f_frsize : 0;
+}
+
+/* After a write that failed: says the error, once a minute (*said: when, at first -INFINITY), and
+ * waits for a minute, or until there is more room.  0: try again.  -1, the error as it was: a
+ * signal came.                                                                                   */
+int disk_wait(const char *dir, double *said) {
+    enum { MINUTE = 60 };
+    struct timespec t, second = {.tv_sec = 1};
+    const int asked = stop_asked();
+    const double room = disk_room(dir);
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    if ((double)t.tv_sec - *said >= MINUTE) {
+        fprintf(stderr, "\nmore: %s; tried again every minute until it succeeds, or a signal ends "
+                "the run\n", error_text);
+        *said = (double)t.tv_sec;
+    }
+    for (int i = 0; i < MINUTE; i++) {
+        nanosleep(&second, NULL);
+        if (stop_asked() != asked) return -1;
+        if (disk_room(dir) > room) return 0;
+    }
+    return 0;
+}
+
+// ----------------------------------------------------------------------------------------- the log
+
+/* Opens the log, which must be a regular file or new.  The lines of an earlier run are there until
+ * the first one of this run is written.  0, or -1 after fail().                                  */
+int log_open(Log *log, const char *path) {
+    const int flags = O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+    struct stat st;
+    *log = (Log){.fd = -1};
+    snprintf(log->path, sizeof log->path, "%s", path);
+    log->made = lstat(path, &st) < 0;
+    if (!log->made && !S_ISREG(st.st_mode)) {
+        return fail(EX_CANTCREAT, "%s: is a %s, a file is to be written here", path,
+                    file_kind(st.st_mode));
+    }
+    log->fd = open(path, flags | O_CREAT, 0666);
+    if (log->fd < 0) return fail(EX_CANTCREAT, "%s: %s", path, strerror(errno));
+    log->stream = open_memstream(&log->memory, &log->size);
+    if (log->stream) return 0;
+    close(log->fd);
+    return fail(EX_OSERR, "out of memory for %s", path);
+}
+
+// Writes what was printed.  A disk that is full is waited for.  0, or -1 after fail().
+int log_flush(Log *log) {
+    size_t at = 0;
+    double said = -INFINITY;
+    if (!log->stream) return 0;
+    if (fflush(log->stream) != 0) return fail(EX_OSERR, "out of memory for %s", log->path);
+    if (log->size && !log->begun && ftruncate(log->fd, 0) < 0) {
+        return fail(EX_IOERR, "%s: %s", log->path, strerror(errno));
+    }
+    if (log->size) log->begun = 1;
+    while (at < log->size) {
+        ssize_t k = write(log->fd, log->memory + at, log->size - at);
+        if (k > 0) at += (size_t)k;
+        if (k >= 0 || errno == EINTR) continue;
+        fail(EX_IOERR, "%s: %s", log->path, strerror(errno));
+        if (disk_wait(log->path, &said) < 0) return -1;
+    }
+    rewind(log->stream);
+    return 0;
+}
+
+// Closes the log of a run that failed; one without a line is removed if it is new.
+void log_abandon(Log *log) {
+    if (!log->stream) return;
+    close(log->fd);
+    if (log->made && !log->begun) unlink(log->path);
+    fclose(log->stream);
+    free(log->memory);
+    log->stream = NULL;
+}
+
+// The last lines, and all are on the disk.  0, or -1 after fail().
+int log_close(Log *log) {
+    int result = log_flush(log);
+    if (result == 0 && log->stream && fsync(log->fd) < 0 && errno != EINVAL) {
+        result = fail(EX_IOERR, "%s: %s", log->path, strerror(errno));
+    }
+    log_abandon(log);
+    return result;
+}
+
+// ------------------------------------------------------------------------------------------ memory
+
+// The number after a key at a line's start, as "MemAvailable:" or "inactive_file"; or missing.
+static double number_of_line(const char *text, const char *key, double missing) {
+    const size_t n = strlen(key);
+    for (const char *line = text; line && *line; line = strchr(line, '\n')) {
+        if (*line == '\n') line++;
+        if (!strncmp(line, key, n) && line[n] == ' ') return strtod(line + n, NULL);
+    }
+    return missing;
+}
+
+// What new work may take of the machine before something is killed, from the text of /proc/meminfo.
+double meminfo_available(const char *meminfo) {
+    const double swap = number_of_line(meminfo, "SwapFree:", 0);
+    return (number_of_line(meminfo, "MemAvailable:", INFINITY) + swap) * 1024;
+}
+
+/* The folder of this process's control group, from the text of /proc/self/cgroup: a line
+ * "0::/a/b" of version 2, or "9:cpu,memory:/a/b" of version 1.  The version, or 0: none.         */
+int cgroup_folder(char path[PATH_SIZE], const char *cgroups) {
+    int version = 0;
+    for (const char *line = cgroups; line && *line; line = strchr(line, '\n')) {
+        if (*line == '\n') line++;
+        const char *names = strchr(line, ':');
+        const char *folder = names ? strchr(names + 1, ':') : NULL;
+        if (!folder) break;
+        const int length = (int)strcspn(folder + 1, "\n");
+        char list[256];
+        snprintf(list, sizeof list, ",%.*s,", (int)(folder - names) - 1, names + 1);
+        if (strstr(list, ",memory,")) {
+            snprintf(path, PATH_SIZE, "/sys/fs/cgroup/memory%.*s", length, folder + 1);
+            return 1;
+        }
+        if (strcmp(list, ",,")) continue;
+        snprintf(path, PATH_SIZE, "/sys/fs/cgroup%.*s", length, folder + 1);
+        version = 2;
+    }
+    return version;
+}
+
+// What a control group may still take, from the texts of its limit, its usage and its statistics:
+// of the usage, the pages of files that were read or written can be given back.
+double cgroup_room(const char *limit, const char *usage, const char *stat) {
+    char *end;
+    const double most = strtod(limit, &end);
+    if (end == limit || most > 0x1p60) return INFINITY;            // "max", or version 1's largest
+    double files = number_of_line(stat, "total_active_file", -1);
+    if (files >= 0) {
+        files += number_of_line(stat, "total_inactive_file", 0);
+    } else {
+        files = number_of_line(stat, "active_file", 0) + number_of_line(stat, "inactive_file", 0);
+    }
+    const double room = most - strtod(usage, NULL) + files;
+    return room > 0 ? room : 0;
+}
+
+// The text of a file in dir, or "" where there is none.
+static const char *text_of(Buffer *b, const char *dir, const char *name) {
+    char path[PATH_SIZE];
+    b->len = 0;
+    if (snprintf(path, PATH_SIZE, "%s/%s", dir, name) >= PATH_SIZE) return "";
+    return file_read(b, path) == 0 && b->data ? b->data : "";
+}
+
+// The least of what the machine and the control groups of this process have left.
+double memory_room(void) {
+    Buffer limit = {0}, usage = {0}, stat = {0};
+    char dir[PATH_SIZE];
+    double room = meminfo_available(text_of(&limit, "/proc", "meminfo"));
+    const int version = cgroup_folder(dir, text_of(&limit, "/proc/self", "cgroup"));
+    const size_t top = strlen(version == 1 ? "/sys/fs/cgroup/memory" : "/sys/fs/cgroup");
+
+    // the group, and those it is in
+    for (size_t n = version ? strlen(dir) : 0; n >= top && n > 0; n--) {
+        if (dir[n] && dir[n] != '/') continue;
+        dir[n] = 0;
+        double here = cgroup_room(
+            text_of(&limit, dir, version == 1 ? "memory.limit_in_bytes" : "memory.max"),
+            text_of(&usage, dir, version == 1 ? "memory.usage_in_bytes" : "memory.current"),
+            text_of(&stat, dir, "memory.stat"));
+        if (here < room) room = here;
+    }
+    buffer_free(&limit);
+    buffer_free(&usage);
+    buffer_free(&stat);
+    return room;
+}
+
+#endif

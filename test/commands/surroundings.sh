@@ -1,0 +1,163 @@
+# surroundings.sh - devices and pipes to write to, folders in use, full disks, killed runs.
+. "$(dirname "$0")/lib.sh"
+make_data
+make_lm
+make_reward
+
+it "what_is_no_file_is_written_through_and_stays_what_it_is"
+evaluate="./more eval $cut --model r --eval a.test.jsonl --out"
+works $evaluate plain.jsonl
+mkfifo pipe
+cat pipe > piped.jsonl &
+reader=$!
+works $evaluate pipe
+wait $reader
+[ -p pipe ] || fault "the pipe is gone"
+same piped.jsonl plain.jsonl
+works $evaluate /dev/stdout --quiet
+counts 16 out '"event":"pair"'
+ln -s /dev/null to-null
+works $evaluate to-null
+[ -L to-null ] && [ -c /dev/null ] || fault "the device is gone"
+if mknod device c 1 7 2> x.out && : 2> x.out > device; then
+    refused 74 "device: No space left" $evaluate device
+    [ -c device ] || fault "the device is gone"
+elif [ -c /dev/full ] && [ "$(id -u)" != 0 ]; then
+    refused 74 "No space left" $evaluate /dev/full
+else
+    echo "    (no device could be made)"
+fi
+
+it "what_is_neither_file_nor_device_is_refused_and_stays_what_it_is"
+echo precious > victim
+ln -s victim link
+ln -s nothing dangling
+for command in "eval $cut --model r --eval a.test.jsonl" \
+    "compare --judge r $cut --model lm --prompts a.test.jsonl --max_new_tokens 2"; do
+    refused 73 "link: is a symbolic link" ./more $command --out link
+    refused 73 "dangling: is a symbolic link" ./more $command --out dangling
+    refused 73 "r: is a folder" ./more $command --out r
+done
+[ -L link ] && [ -L dangling ] && [ "$(cat victim)" = precious ] || fault "something was replaced"
+
+it "a_second_run_in_the_same_folder_is_refused"
+./more train reward $pairs --max_steps 0 --num_train_epochs 1000 --train $abc --out used \
+    > first.out 2> first.err &
+pid=$!
+for i in $(awk 'BEGIN { for (i = 0; i < 100; i++) print i }'); do
+    if grep -q '"step":2,' used/log.jsonl 2> x.out; then break; fi
+    sleep 0.1
+done
+refused 75 "used: in use by another run" ./more train reward $pairs --train $abc --out used
+refused 75 "used: in use by another run" \
+    ./more tokenize --learn 300 --train text.jsonl --out used
+kill -TERM $pid
+wait $pid
+[ $? = 75 ] || fault "the first run was disturbed: $(tail -n 1 first.err)"
+works ./more train reward $pairs --train $abc --out used
+same used/model.safetensors r/model.safetensors
+[ ! -e used/more.lock ] || fault "the lock stays"
+
+it "a_killed_run_leaves_nothing_that_is_in_the_way"
+rm -rf killed
+for i in 1 2 3; do
+    ./more train reward $pairs --save_steps 1 --max_steps 0 --num_train_epochs 1000 --train $abc \
+        --out killed > x.out 2> x.err &
+    pid=$!
+    for k in $(awk 'BEGIN { for (i = 0; i < 100; i++) print i }'); do
+        if [ -e killed/model.safetensors ]; then break; fi
+        sleep 0.1
+    done
+    sleep 0.0$i
+    kill -KILL $pid
+    wait $pid 2> x.out
+    from a.test.jsonl works ./more score $cut --model killed
+done
+works ./more train reward $pairs --train $abc --out killed
+[ -z "$(find killed -name '*.tmp' -o -name '*.lock' -o -name '*.old')" ] || fault "$(find killed)"
+same killed/model.safetensors r/model.safetensors
+
+it "a_save_that_was_cut_short_is_finished_when_the_folder_is_opened"
+cp -r r cut
+mv cut/config.json cut/config.json.77.old                  # all new files but one have their names
+cp s-a/config.json cut/config.json.77.tmp 2> x.out || cp lm/config.json cut/config.json.77.tmp
+cp lm/model.safetensors cut/model.safetensors.77.tmp
+works ./more inspect --model cut
+holds err "cut: a save that had been interrupted is finished"
+[ "$(sha)" = "$lm_sha" ] || fault "not the new weights"
+same cut/config.json lm/config.json
+[ -z "$(find cut -name '*.tmp' -o -name '*.lock' -o -name '*.old')" ] || fault "$(find cut)"
+cp -r r cut2
+mv cut2/config.json cut2/config.json.77.old                # an error had taken the new files away
+works ./more inspect --model cut2
+[ "$(sha)" = "$r_sha" ] || fault "not the old weights"
+same cut2/config.json r/config.json
+
+it "a_failing_start_leaves_no_folder_and_no_log_and_the_old_ones_as_they_were"
+refused 66 "nope" ./more train reward $recipe --train $abc --model nope --out a/b/c
+[ ! -e a ] || fault "$(find a)"
+refused 65 "too little data" ./more train reward $pairs --per_step_pairs 1000 --train $abc --out a/b
+[ ! -e a ] || fault "$(find a)"
+cp -r r old
+refused 66 "no-such" ./more train reward $pairs --train no-such.jsonl --out old
+refused 65 "too little data" ./more train reward $pairs --per_step_pairs 1000 --train $abc --out old
+same old/log.jsonl r/log.jsonl
+mkdir taken
+mkfifo taken/log.jsonl
+refused 73 "log.jsonl: is a pipe" ./more train reward $pairs --train $abc --out taken
+
+it "a_file_limit_is_noticed_before_the_first_step"
+refused 74 "File too large" sh -c 'ulimit -f 8; exec ./more "$@"' sh \
+    train lm $new --train text.jsonl --out limited
+lacks err "^step"
+[ ! -e limited ] || fault "$(find limited)"
+refused 74 "large.jsonl: File too large" sh -c 'ulimit -f 1; exec ./more "$@"' sh \
+    eval $cut --model r --eval a.test.jsonl --out large.jsonl
+[ ! -e large.jsonl ] || fault "half a file"
+
+# the rest needs a small disk of our own: root, or a name space that makes one
+if mkdir disk && unshare -rm sh -c 'mount -t tmpfs -o size=4k tmpfs disk' 2> x.out; then
+    it "a_full_disk_is_noticed_before_the_first_step"
+    refused 74 "disk/o/model.safetensors: there is no room" unshare -rm sh -c \
+        'mount -t tmpfs -o size=40k tmpfs disk; exec ./more train reward "$@" --out disk/o' \
+        sh $pairs --train $abc
+    lacks err "^step"
+
+    it "a_disk_that_fills_up_during_the_run_is_waited_for"
+    cat > filled.sh <<'END'
+        mount -t tmpfs -o size=400k tmpfs disk
+        ./more train reward --model lm "$@" --out disk/o 2> err > out &
+        pid=$!
+        for i in $(awk 'BEGIN { for (i = 0; i < 100; i++) print i }'); do
+            if grep -q '"step":2,' disk/o/log.jsonl 2> x.out; then break; fi
+            sleep 0.1
+        done
+        dd if=/dev/zero of=disk/full bs=1k 2> x.out
+        for i in $(awk 'BEGIN { for (i = 0; i < 300; i++) print i }'); do
+            if grep -q 'tried again' err; then break; fi
+            sleep 0.1
+        done
+        if [ "$give_up" ]; then kill -TERM $pid; else rm disk/full; fi
+        wait $pid
+        echo $? > code
+        cp -r disk/o copy
+END
+    long="$cut --learning_rate 1e-3 --per_step_pairs 6 --max_steps 150 --num_train_epochs 50 --quiet"
+    works ./more train reward --model lm $long --train $abc --out undisturbed
+    rm -rf copy
+    run unshare -rm sh filled.sh $long --train $abc
+    [ "$(cat code)" = 0 ] || fault "exit $(cat code): $(tail -n 1 err)"
+    counts 1 err "disk/o/.*: No space left on device; tried again every minute"
+    same copy/model.safetensors undisturbed/model.safetensors
+    counts 150 copy/log.jsonl '"event":"train"'
+
+    it "and_a_signal_ends_the_waiting"
+    rm -rf copy
+    give_up=1 run unshare -rm sh filled.sh $long --train $abc
+    [ "$(cat code)" = 74 ] || fault "exit $(cat code): $(tail -n 1 err)"
+    holds err "^more: disk/o/.*: No space left on device"
+else
+    echo "(no small disk could be made: three tests are left out)"
+fi
+
+finish
