@@ -467,16 +467,29 @@ static int check_memory(double bytes) {
     return 0;
 }
 
-// Says what the run takes, and allocates it: moments, and activations for the largest
-// micro-batch.
-static int prepare(Run *run, int steps) {
+// The most token rows that a micro-batch of the run can have, in steps and in evaluation: what
+// --micro_batch_tokens allows and the data have; a unit that is larger is a micro-batch alone.
+static int largest_micro_batch(const Run *run, int steps) {
+    const int files = run->num_train + run->num_then + run->num_eval + run->num_mismatched;
     const size_t unit = (size_t)run->unit;
-    int largest = opt.micro_batch_tokens;           // a unit that is larger is a micro-batch alone
+    size_t all = 0;
+    for (const Dataset *d = run->data; d < run->data + files; d++) {
+        for (size_t i = 0; i < d->num_records; i++) {
+            all += (size_t)record_rows(d, &d->record[i], run->model.config.pooling);
+        }
+    }
+    int largest = all < (size_t)opt.micro_batch_tokens ? (int)all : opt.micro_batch_tokens;
     for (size_t i = 0; i + unit <= run->step_end[steps - 1]; i += unit) {
         int rows = unit_rows(run, i);
         if (rows > largest) largest = rows;
     }
-    const int T = largest, B = run->objective->data == DOCUMENTS ? 1 : T;
+    return largest;
+}
+
+// Says what the run takes, and allocates it: moments, and activations for the largest
+// micro-batch.
+static int prepare(Run *run, int steps) {
+    const int T = largest_micro_batch(run, steps), B = run->objective->data == DOCUMENTS ? 1 : T;
     const Purpose purpose = opt.recompute ? RECOMPUTING : TRAINING;
     const double bytes = (double)model_bytes(&run->model.config, T, B, purpose);
 

@@ -18,9 +18,10 @@ holds lm.err '^step [0-9]*/[0-9]*  loss [0-9.]*  [0-9]* tokens/s  [0-9]*:[0-9][0
 holds lm.err '^other: [0-9.]* bits per byte$'
 
 it "recompute_takes_less_memory"
+sentences text 160 1 > long.jsonl
 # needed OPTION...: GiB, as announced
 needed() {
-    works ./more train lm $new --max_steps 1 --train text.jsonl --out x "$@"
+    works ./more train lm $new --max_steps 1 --train long.jsonl --out x "$@"
     gib=$(sed -n 's/.* steps, \([0-9.]*\) GiB needed.*/\1/p' err)
 }
 big="--micro_batch_tokens 8000 --num_hidden_layers 6"
