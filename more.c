@@ -39,8 +39,8 @@ static const Command commands[] = {
                  "demos sft_on compat logp reduction folds fold " DOCTOR_OWN}},
     {.name = "eval", .run = command_eval,
      .help = "held-out numbers: accuracy, calibration, margins; of policies too",
-     .options = {ALWAYS TEXTS, "model tokenizer eval reference from out seed folds fold raw_head "
-                 "pooling beta logp"},
+     .options = {ALWAYS TEXTS, "model tokenizer eval reference from by out seed folds fold "
+                 "raw_head pooling beta logp"},
      .more_help =
         "\neval compares rows of reward models, or with --reference of policies, on columns of "
         "data.  --model\nis FOLDER or NAME=FOLDER.  Of reward models NAME=A+B+C means the mean of "
@@ -49,7 +49,9 @@ static const Command commands[] = {
         "the area under its curve, all data the perplexity of\nthe good answers.  --out keeps "
         "every pair's reward difference; --from reads such files back, so that\ncells, seeds and "
         "folds computed apart make one table.  Similar is the accuracy on the pairs whose\nlengths "
-        "in characters differ by at most 10 %.\n"},
+        "in characters differ by at most 10 %.  --by adds the numbers of the rows of each "
+        "value of a key,\nthe least accurate first; the worst is the first with 20 pairs or more, "
+        "and its interval does not know\nthat it was chosen for being the worst.\n"},
     {.name = "score", .run = command_score,
      .help = "rewards or log-probabilities for JSON lines from standard input",
      .options = {ALWAYS TEXTS, "model tokenizer raw_head pooling tokens"},

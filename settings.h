@@ -30,6 +30,7 @@ enum { NOT_CHOSEN = -1 };                   // a choice without a default, which
 typedef struct {
     // files and folders
     List model, train, then, demo, eval, from;
+    const char *by;
     const char *out, *reference, *reference_cache, *tokenizer;
 
     // data rows to texts

@@ -9,7 +9,9 @@
  *     --model, --eval, --reference    policies, by their implicit rewards
  *
  * They leave as tables on standard output and as JSON lines in --out: "pair", which --from reads
- * again, "metrics" for each cell, "policy" for each policy and file.                            */
+ * again, "metrics" for each cell, "policy" for each policy and file.  With --by KEY the pairs of a
+ * cell are parted by what their rows have under that key, an annotator or a category: "by" for each
+ * part.                                                                                          */
 #ifndef EVALUATE_C
 #define EVALUATE_C
 #include "setup.c"
@@ -26,7 +28,14 @@ typedef struct {
     int chosen, rejected;         // lengths in characters
     uint64_t prompt_id;           // pairs of one prompt are not independent of each other
     uint64_t line;                // of the pair in its file
+    size_t value;                 // under --by in its row: where it begins in Cells.values
 } PairResult;
+
+// The pairs of a cell whose rows have one value under --by.
+typedef struct {
+    size_t value;
+    Metrics metrics;
+} Part;
 
 // All pairs of one data set under one model.
 typedef struct {
@@ -40,11 +49,16 @@ typedef struct {
     double *length;               // chosen less rejected: the delta of "the longer answer wins"
     uint64_t *prompt_id;
     Metrics metrics;
+
+    // set by cell_measure_parts: the least accurate first
+    Part *part;
+    int num_parts, worst;         // the number of the worst one
 } Cell;
 
 typedef struct {
     Cell *cell;
     size_t n, capacity;
+    Buffer values;                // under --by: strings, each with its zero; "" for none
 } Cells;
 
 // The cell of that name, or NULL.
@@ -74,15 +88,22 @@ static int cell_add(Cell *c, const PairResult *pair) {
     return 0;
 }
 
+// Frees the columns.
+static void cell_forget(Cell *c) {
+    free(c->delta);
+    free(c->length);
+    free(c->prompt_id);
+}
+
 static void cells_free(Cells *cells) {
     for (size_t i = 0; i < cells->n; i++) {
         Cell *c = &cells->cell[i];
+        cell_forget(c);
         free(c->pair);
-        free(c->delta);
-        free(c->length);
-        free(c->prompt_id);
+        free(c->part);
     }
     free(cells->cell);
+    buffer_free(&cells->values);
 }
 
 // Sets the cell's columns and metrics from its pairs. 0, or -1 after fail().
@@ -108,6 +129,105 @@ static int cell_measure(Cell *c) {
 done:
     free(chosen);
     free(rejected);
+    return result;
+}
+
+// -------------------------------------------------------------- parts of a cell: one value of --by
+
+// The worst of the parts is the least accurate one of those that have so many pairs; of all, if
+// none has.  In a smaller one bad luck is likely.
+enum { PAIRS_OF_WORST = 20 };
+
+// The value's string goes to cells->values; *at is where.  It is printed: what would need an
+// escape becomes '_', as in a file's name.
+static int keep_value(Cells *cells, size_t *at, const char *value) {
+    *at = cells->values.len;
+    if (buffer_append(&cells->values, value, strlen(value) + 1) < 0) return -1;
+    for (char *c = cells->values.data + *at; *c; c++) {
+        if (iscntrl((unsigned char)*c)) *c = '_';
+    }
+    return 0;
+}
+
+/* Keeps what a JSON object has under --by: the string, the number or true or false; "" where there
+ * is nothing or null.  0, or -1 after fail() with the place.                                     */
+static int read_value(Cells *cells, size_t *at, const Json *json, int object, const char *path,
+                      size_t line) {
+    const int v = json_get(json, object, opt.by);
+    char number[32];
+    switch (json_type(json, v)) {
+    case JSON_NONE:   return keep_value(cells, at, "");
+    case JSON_NULL:   return keep_value(cells, at, "");
+    case JSON_STRING: return keep_value(cells, at, json_string(json, v));
+    case JSON_TRUE:   return keep_value(cells, at, "true");
+    case JSON_FALSE:  return keep_value(cells, at, "false");
+    case JSON_NUMBER:
+        snprintf(number, sizeof number, "%.15g", json_number(json, v));
+        return keep_value(cells, at, number);
+    default:
+        return fail(EX_DATAERR, "%s:%zu: \"%s\" is not one value: --by needs a string, a number, "
+                    "true or false", path, line, opt.by);
+    }
+}
+
+// A pair's number and its value, to be sorted by value and then by number.
+typedef struct {
+    const char *value;
+    int item;
+} ValueOfPair;
+
+static int compare_values(const void *a, const void *b) {
+    const ValueOfPair *x = a, *y = b;
+    const int order = strcmp(x->value, y->value);
+    return order ? order : (x->item > y->item) - (x->item < y->item);
+}
+
+// The less accurate first, of equals the one that the file has first.
+static int compare_parts(const void *a, const void *b) {
+    const Part *x = a, *y = b;
+    const double p = x->metrics.accuracy, q = y->metrics.accuracy;
+    if (p != q) return p > q ? 1 : -1;
+    return (x->value > y->value) - (x->value < y->value);
+}
+
+// Measures the n pairs of c that sorted names: they all have one value.
+static int part_measure(Part *part, const Cell *c, const ValueOfPair *sorted, int n) {
+    Cell of_value = {0};
+    int result = -1;
+    for (int k = 0; k < n; k++) {
+        if (cell_add(&of_value, &c->pair[sorted[k].item]) < 0) goto done;
+    }
+    if (cell_measure(&of_value) < 0) goto done;
+    *part = (Part){.value = of_value.pair[0].value, .metrics = of_value.metrics};
+    result = 0;
+done:
+    cell_forget(&of_value);
+    free(of_value.pair);
+    return result;
+}
+
+// Sets the cell's parts, and which of them is the worst.  0, or -1 after fail().
+static int cell_measure_parts(Cell *c, const Cells *cells) {
+    const char *values = cells->values.data;
+    ValueOfPair *sorted = allocate((size_t)c->n, sizeof *sorted);
+    int result = -1, end;
+    c->part = allocate((size_t)c->n, sizeof *c->part);
+    if (!sorted || !c->part) goto done;
+    for (int i = 0; i < c->n; i++) sorted[i] = (ValueOfPair){values + c->pair[i].value, i};
+    qsort(sorted, (size_t)c->n, sizeof *sorted, compare_values);
+    for (int first = 0; first < c->n; first = end) {
+        for (end = first + 1; end < c->n; end++) {
+            if (strcmp(sorted[first].value, sorted[end].value) != 0) break;
+        }
+        if (part_measure(&c->part[c->num_parts], c, sorted + first, end - first) < 0) goto done;
+        c->num_parts++;
+    }
+    qsort(c->part, (size_t)c->num_parts, sizeof *c->part, compare_parts);
+    while (c->worst < c->num_parts && c->part[c->worst].metrics.n < PAIRS_OF_WORST) c->worst++;
+    if (c->worst == c->num_parts) c->worst = 0;
+    result = 0;
+done:
+    free(sorted);
     return result;
 }
 
@@ -172,6 +292,12 @@ static int cells_read(Cells *cells, const char *path) {
             fail(EX_DATAERR, "%s:%zu: not a line that eval --out wrote", path, number);
             goto done;
         }
+        const int by = json_get(&json, 0, "by");
+        if (opt.by && json_get(&json, by, opt.by) < 0) {
+            fail(EX_DATAERR, "%s:%zu: written without --by %s", path, number, opt.by);
+            goto done;
+        }
+        if (opt.by && read_value(cells, &row.pair.value, &json, by, path, number) < 0) goto done;
         Cell *cell = cell_of(cells, row.model, row.data);
         if (!cell || cell_add(cell, &row.pair) < 0) goto done;
     }
@@ -192,18 +318,34 @@ static int quote_names(Buffer *out, const char *model, const char *data) {
     return json_quote(out, data, strlen(data));
 }
 
+// Appends  "KEY":VALUE  to out, what a row has under --by; null where it has nothing.
+static int quote_value(Buffer *out, const Cells *cells, size_t value) {
+    const char *s = cells->values.data + value;
+    if (json_quote(out, opt.by, strlen(opt.by)) < 0) return -1;
+    if (buffer_printf(out, ":") < 0) return -1;
+    return *s ? json_quote(out, s, strlen(s)) : buffer_printf(out, "null");
+}
+
 // The cell's pairs from number `from` on.  A failed write shows in ferror(f), here and below.
-static int write_pairs(FILE *f, const Cell *c, int from) {
-    Buffer names = {0};
-    const int result = quote_names(&names, c->model, c->data);
-    for (int i = from; result == 0 && i < c->n; i++) {
+static int write_pairs(FILE *f, const Cells *cells, const Cell *c, int from) {
+    Buffer names = {0}, value = {0};
+    int result = -1;
+    if (quote_names(&names, c->model, c->data) < 0) goto done;
+    for (int i = from; i < c->n; i++) {
         const PairResult *p = &c->pair[i];
         fprintf(f, "{\"event\":\"pair\",%s,\"line\":%llu,\"group\":\"%016llx\",", names.data,
                 (unsigned long long)p->line, (unsigned long long)p->prompt_id);
-        fprintf(f, "\"delta\":%.17g,\"chosen_chars\":%d,\"rejected_chars\":%d}\n", p->delta,
+        fprintf(f, "\"delta\":%.17g,\"chosen_chars\":%d,\"rejected_chars\":%d", p->delta,
                 p->chosen, p->rejected);
+        value.len = 0;
+        if (opt.by && quote_value(&value, cells, p->value) < 0) goto done;
+        if (opt.by) fprintf(f, ",\"by\":{%s}", value.data);
+        fprintf(f, "}\n");
     }
+    result = 0;
+done:
     buffer_free(&names);
+    buffer_free(&value);
     return result;
 }
 
@@ -219,6 +361,17 @@ static void write_calibration(FILE *f, const Metrics *m) {
     }
     fprintf(f, ",\"ece_95\":[%.9g,%.9g]", m->ece_95.low, m->ece_95.high);
     fprintf(f, ",\"ece_equalmass\":%.9g", m->ece_equalmass);
+}
+
+// What the answers' lengths say.
+static void write_lengths(FILE *f, const Metrics *m) {
+    fprintf(f, ",\"longer_preferred\":%.9g", m->longer_preferred);
+    fprintf(f, ",\"longer_wins\":%.9g,\"similar_n\":%d", m->longer_wins, m->similar);
+    if (!m->similar) return;
+    fprintf(f, ",\"similar_accuracy\":%.9g", m->similar_accuracy);
+    fprintf(f, ",\"similar_accuracy_95\":[%.9g,%.9g]", m->similar_accuracy_95.low,
+            m->similar_accuracy_95.high);
+    fprintf(f, ",\"similar_longer_wins\":%.9g", m->similar_longer_wins);
 }
 
 // The distribution of reward differences.
@@ -238,33 +391,39 @@ static void write_box(FILE *f, const char *name, const Box *b) {
     fprintf(f, "\"outliers\":%d,\"outlier_mean\":%.9g}", b->outliers, b->outlier_mean);
 }
 
-// A "metrics" line, the cell's.
-static int write_metrics(FILE *f, const Cell *c) {
-    const Metrics *m = &c->metrics;
-    Buffer names = {0};
-    int result = -1;
-    if (quote_names(&names, c->model, c->data) < 0) goto done;
-    fprintf(f, "{\"event\":\"metrics\",%s,\"n\":%d,\"prompts\":%d", names.data, m->n, m->clusters);
+// The members of a line that say what was measured, up to its end.
+static void write_numbers(FILE *f, const Metrics *m) {
+    fprintf(f, ",\"n\":%d,\"prompts\":%d", m->n, m->clusters);
     fprintf(f, ",\"accuracy\":%.9g", m->accuracy);
     fprintf(f, ",\"accuracy_95\":[%.9g,%.9g]", m->accuracy_95.low, m->accuracy_95.high);
     fprintf(f, ",\"accuracy_strict\":%.9g,\"tie_rate\":%.9g", m->accuracy_strict, m->tie_rate);
     fprintf(f, ",\"nll\":%.9g,\"brier\":%.9g,\"margin\":%.9g", m->nll, m->brier, m->margin);
     write_calibration(f, m);
-    fprintf(f, ",\"longer_preferred\":%.9g", m->longer_preferred);
-    fprintf(f, ",\"longer_wins\":%.9g,\"similar_n\":%d", m->longer_wins, m->similar);
-    if (m->similar) {
-        fprintf(f, ",\"similar_accuracy\":%.9g", m->similar_accuracy);
-        fprintf(f, ",\"similar_accuracy_95\":[%.9g,%.9g]", m->similar_accuracy_95.low,
-                m->similar_accuracy_95.high);
-        fprintf(f, ",\"similar_longer_wins\":%.9g", m->similar_longer_wins);
-    }
+    write_lengths(f, m);
     write_distribution(f, m);
     write_box(f, "correct", &m->correct);
     write_box(f, "wrong", &m->wrong);
     fprintf(f, "}\n");
+}
+
+// A "metrics" line, the cell's, and its "by" lines.
+static int write_metrics(FILE *f, const Cells *cells, const Cell *c) {
+    Buffer names = {0}, value = {0};
+    int result = -1;
+    if (quote_names(&names, c->model, c->data) < 0) goto done;
+    fprintf(f, "{\"event\":\"metrics\",%s", names.data);
+    write_numbers(f, &c->metrics);
+    for (int k = 0; k < c->num_parts; k++) {
+        value.len = 0;
+        if (quote_value(&value, cells, c->part[k].value) < 0) goto done;
+        fprintf(f, "{\"event\":\"by\",%s,\"by\":{%s}", names.data, value.data);
+        fprintf(f, ",\"worst\":%s", k == c->worst ? "true" : "false");
+        write_numbers(f, &c->part[k].metrics);
+    }
     result = 0;
 done:
     buffer_free(&names);
+    buffer_free(&value);
     return result;
 }
 
@@ -295,6 +454,11 @@ static void names_add(Names *names, const char *name) {
     names->name[names->n++] = name;
 }
 
+// The head of the last column.
+static const char *beside_models(const Table *t) {
+    return t->models.n > 1 ? "against the first row" : "";
+}
+
 static TableRow row_of(const Metrics *m) {
     return (TableRow){
         .accuracy = m->accuracy,
@@ -309,8 +473,7 @@ static TableRow row_of(const Metrics *m) {
     };
 }
 
-static void print_head(const Table *t) {
-    const char *beside = t->models.n > 1 ? "against the first row" : "";
+static void print_head(const char *beside) {
     printf("%-18s %6s   %-15s %7s %5s %7s %7s %8s %7s  %s\n", "", "acc %", "95 %", "similar",
            "ties", "ECE", "Brier", "margin", "NLL", beside);
 }
@@ -393,7 +556,7 @@ static int print_set(const Table *t, const char *data) {
     printf("\n%s: %d pairs, %d prompts; the longer answer wins %.1f %%; %d pairs are of similar "
            "length\n", data, some->n, some->metrics.clusters, 100 * some->metrics.longer_wins,
            some->metrics.similar);
-    print_head(t);
+    print_head(beside_models(t));
     for (int r = 0; r < t->models.n; r++) {
         const char *model = t->models.name[r];
         const Cell *c = cell_find(t->cells, model, data);
@@ -413,6 +576,19 @@ static int print_set(const Table *t, const char *data) {
     if (print_difference(first->length, first) < 0) return -1;
     printf("\n");
     return 0;
+}
+
+// A table of the cell's parts, the least accurate first.
+static void print_parts(const Cells *cells, const Cell *c) {
+    printf("\n%s by %s, %s\n", c->data, opt.by, c->model);
+    print_head("");
+    for (int k = 0; k < c->num_parts; k++) {
+        const Metrics *m = &c->part[k].metrics;
+        const char *value = cells->values.data + c->part[k].value;
+        const TableRow row = row_of(m);
+        print_row(*value ? value : "(none)", &row);
+        printf("  %d pairs, %d prompts%s\n", m->n, m->clusters, k == c->worst ? "; the worst" : "");
+    }
 }
 
 /* A model's mean over all sets, and its difference to the first model where both have the same
@@ -476,7 +652,7 @@ static int print_mean(const Table *t) {
         longer += cell_of_set(t, t->sets.name[s])->metrics.longer_wins / t->sets.n;
     }
     printf("\nmean of the %d sets; the longer answer wins %.1f %%\n", t->sets.n, 100 * longer);
-    print_head(t);
+    print_head(beside_models(t));
     for (int r = 0; r < t->models.n; r++) {
         if (print_mean_row(t, r) < 0) return -1;
     }
@@ -493,6 +669,7 @@ static int print_tables(Cells *cells) {
     for (size_t i = 0; i < cells->n; i++) {
         Cell *c = &cells->cell[i];
         if (cell_measure(c) < 0) goto done;
+        if (opt.by && cell_measure_parts(c, cells) < 0) goto done;
         names_add(&t.models, c->model);
         names_add(&t.sets, c->data);
     }
@@ -500,6 +677,7 @@ static int print_tables(Cells *cells) {
         if (print_set(&t, t.sets.name[s]) < 0) goto done;
     }
     if (t.sets.n > 1 && print_mean(&t) < 0) goto done;
+    for (size_t i = 0; opt.by && i < cells->n; i++) print_parts(cells, &cells->cell[i]);
     result = 0;
 done:
     free(t.models.name);
@@ -535,21 +713,43 @@ static void loaded_free(Loaded *x) {
     dataset_free(&x->data);
 }
 
-// Adds the pairs of d to the cell; reward (num_answers) is the sum of what so many models gave.
-static int add_pairs(Cell *c, const Dataset *d, const double *reward, int models) {
+// What the row of r has under --by.  json is scratch.
+static int value_of_row(Cells *cells, size_t *at, const Dataset *d, const Record *r, Json *json) {
+    json->first_line = r->line;
+    const char *row = d->contents.data + r->line_start;
+    if (json_parse(json, row, r->line_len, d->path) < 0) return -1;
+    return read_value(cells, at, json, 0, d->path, r->line);
+}
+
+/* Adds the pairs of d to a cell of the model's name; *from is the first of them.  reward
+ * (num_answers) is the sum of what so many models gave.  Returns the cell, or NULL after fail(). */
+static Cell *add_pairs(Cells *cells, const char *model, const Dataset *d, const double *reward,
+                       int models, int *from) {
+    Json json = {0};
+    int some = !opt.by;           // rows with a value under --by
+    Cell *c = cell_of(cells, model, d->name), *result = NULL;
+    if (!c) return NULL;
+    *from = c->n;
     for (size_t i = 0; i < d->num_records; i++) {
         const Record *r = &d->record[i];
         const Answer *chosen = &d->answer[r->first], *rejected = chosen + 1;
-        const PairResult pair = {
+        PairResult pair = {
             .delta = (reward[r->first] - reward[r->first + 1]) / models,
             .chosen = chosen->chars,
             .rejected = rejected->chars,
             .prompt_id = r->prompt_id,
             .line = r->line,
         };
-        if (cell_add(c, &pair) < 0) return -1;
+        if (opt.by && value_of_row(cells, &pair.value, d, r, &json) < 0) goto done;
+        if (opt.by && cells->values.data[pair.value]) some = 1;
+        if (cell_add(c, &pair) < 0) goto done;
     }
-    return 0;
+    if (c->n == *from) fail(EX_DATAERR, "%s: no pairs", d->path);
+    else if (!some) fail(EX_DATAERR, "%s: no row has \"%s\", which --by names", d->path, opt.by);
+    else result = c;
+done:
+    json_free(&json);
+    return result;
 }
 
 // path is dir (len) with the data set's name for the first %s in it.
@@ -625,15 +825,10 @@ static int evaluate_rewards(Cells *cells, const char *spec, const char *file, FI
         if (*dir == '+') dir++;
     }
 
-    Cell *cell = cell_of(cells, name, e.data.name);
+    int from;
+    const Cell *cell = add_pairs(cells, name, &e.data, e.reward, e.models, &from);
     if (!cell) goto done;
-    const int from = cell->n;
-    if (add_pairs(cell, &e.data, e.reward, e.models) < 0) goto done;
-    if (cell->n == from) {
-        fail(EX_DATAERR, "%s: no pairs", e.data.path);
-        goto done;
-    }
-    if (out && write_pairs(out, cell, from) < 0) goto done;
+    if (out && write_pairs(out, cells, cell, from) < 0) goto done;
     result = 0;
 done:
     dataset_free(&e.data);
@@ -690,6 +885,10 @@ static int evaluate_policy(Cells *cells, const char *spec, const char *file, con
     split_model(spec, name, &dir);
     if (!*dir) return fail(EX_USAGE, "--model %s: the folder is missing", spec);
     if (policy_logps(&data, &logp, dir, file) < 0) goto done;
+    if (opt.by && data.kind != DATA_PAIR) {
+        fail_kind(&data, "--by needs pairs");
+        goto done;
+    }
     if (!same_texts(&data, like)) {
         fail(EX_DATAERR, "%s: %s has another tokenizer than the reference; log-probabilities of "
              "other tokens do not compare", data.path, name);
@@ -700,11 +899,10 @@ static int evaluate_policy(Cells *cells, const char *spec, const char *file, con
     implicit_rewards(reward, &data, logp, ref, opt.beta);
 
     if (data.kind == DATA_PAIR) {
-        Cell *cell = cell_of(cells, name, data.name);
+        int from;
+        const Cell *cell = add_pairs(cells, name, &data, reward, 1, &from);
         if (!cell) goto done;
-        const int from = cell->n;
-        if (add_pairs(cell, &data, reward, 1) < 0) goto done;
-        if (out && write_pairs(out, cell, from) < 0) goto done;
+        if (out && write_pairs(out, cells, cell, from) < 0) goto done;
     }
     if (held_out(&held, &data, logp, reward) < 0) goto done;
     printf("%s on ", name);
@@ -801,7 +999,7 @@ int command_eval(void) {
     if (collect_cells(&cells, out) < 0) goto done;
     if (cells.n && print_tables(&cells) < 0) goto done;
     for (size_t i = 0; out && i < cells.n; i++) {
-        if (write_metrics(out, &cells.cell[i]) < 0) goto done;
+        if (write_metrics(out, &cells, &cells.cell[i]) < 0) goto done;
     }
     result = 0;
 done:

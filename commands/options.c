@@ -85,6 +85,8 @@ static const Option option_table[] = {
      .help = "files to evaluate on, FILE or FILE:NAME"},
     {.name = "from", .kind = LIST, .to = &opt.from,
      .help = "results of earlier runs of eval (their --out files)"},
+    {.name = "by", .kind = WORDS, .to = &opt.by,
+     .help = "key of the rows, an annotator or a category: numbers for each of its values too"},
     {.name = "prompts", .kind = WORDS, .to = &opt.prompts,
      .help = "file of rows with prompts (sample: else standard input: rows, or any text as one "
              "prompt)"},

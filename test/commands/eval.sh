@@ -125,6 +125,72 @@ for f in 0 1; do
     works ./more eval $drop --fold $f --model Mean=r+r --eval first.jsonl
 done
 
+# rows of three annotators: 7 has 24 pairs, two of each prompt; ann 12; nobody is named in 3
+sentences pair 48 9 | awk '{
+    by = NR % 2 ? "7" : NR % 4 ? "\"ann\"" : NR % 16 ? "\"b\\u0001b\"" : "null"
+    sub(/}$/, ",\"who\":" by "}")
+    if (NR % 4 == 1) prompt = $0
+    if (NR % 4 == 3) sub(/"prompt":"[^"]*"/, substr(prompt, 2, index(prompt, ",\"chosen") - 2))
+    print
+}' > by.jsonl
+
+it "by_a_key_of_the_rows_each_value_has_its_numbers_and_the_worst_is_named"
+works ./more eval $cut --model R=r S=s-a --eval by.jsonl --by who --out by.out
+cp out table
+for m in R S; do
+    sed -n "/^by by who, $m/,/^\$/p" table > part
+    counts 1 part '; the worst$'
+    holds part '^7 .* 24 pairs, 12 prompts; the worst$'            # the only one with 20 pairs
+    counts 1 part '^ann .* 12 pairs, 12 prompts$'
+    counts 1 part '^b_b .* 9 pairs, 9 prompts$'
+    counts 1 part '^(none) .* 3 pairs, 3 prompts$'
+done
+counts 8 by.out '"event":"by"'
+counts 6 by.out '"event":"pair","model":"[RS]".*,"by":{"who":null}}$'
+for value in '"7"' '"ann"' null; do
+    grep "\"event\":\"pair\",\"model\":\"R\".*\"by\":{\"who\":$value}" by.out > of_value
+    field of_value delta > deltas
+    want=$(awk '{ right += $1 > 0 ? 1 : $1 == 0 ? .5 : 0 }
+        END { printf "%.9g", right / NR }' deltas)
+    grep "\"event\":\"by\",\"model\":\"R\",\"eval\":\"by\",\"by\":{\"who\":$value}" by.out > line
+    [ "$(field line accuracy)" = "$want" ] || fault "$value: $want, not $(field line accuracy)"
+done
+awk '/"event":"by","model":"R"/ {
+    sub(/.*"accuracy":/, "")
+    if ($0 + 0 < last) exit 1
+    last = $0 + 0
+}' by.out || fault "not the least accurate first"
+
+it "one_value_has_the_numbers_and_intervals_of_a_file_with_its_rows_alone"
+grep '"who":7}$' by.jsonl > seven.jsonl
+works ./more eval $cut --model R=r --eval seven.jsonl:by --out seven.out
+grep '"event":"metrics"' seven.out | sed 's/.*"n":24/"n":24/' > want
+grep '"event":"by","model":"R".*"who":"7"' by.out | sed 's/.*"n":24/"n":24/' > have
+same want have
+grep '"event":"metrics"' by.out > want
+works ./more eval $cut --model R=r S=s-a --eval by.jsonl --out x.jsonl
+grep '"event":"metrics"' x.jsonl > have
+same want have
+
+it "results_by_a_key_are_read_back_and_of_policies_there_are_some_too"
+works ./more eval --from by.out --by who
+same out table
+refused 65 "x.jsonl:1: written without --by who" ./more eval --from x.jsonl --by who
+works ./more eval $cut --reference lm --model P=lm --eval by.jsonl --by who
+holds out '^7  *50.00 .* 24 pairs, 12 prompts; the worst$'
+sed 's/,"who":[^}]*}/}/' by.jsonl > anonymous.jsonl
+refused 65 'no row has "who", which --by names' ./more eval $cut --model r --eval anonymous.jsonl \
+    --by who
+{
+    cat by.jsonl
+    sed '1!d; s/7}$/[1,2]}/' by.jsonl
+} > listed.jsonl
+refused 65 'listed.jsonl:49: "who" is not one value' ./more eval $cut --model r \
+    --eval listed.jsonl --by who
+sed 's/"chosen":\(.*\),"rejected":.*/"completion":\1,"label":true,"who":1}/' by.jsonl > points.jsonl
+refused 65 "--by needs pairs" ./more eval $cut --reference lm --model lm --eval points.jsonl \
+    --by who
+
 it "two_sets_or_two_models_of_one_name_are_refused"
 mkdir other
 cp b.test.jsonl other/a.test.jsonl
