@@ -96,17 +96,29 @@ int record_rows(const Dataset *d, const Record *r, Pooling pooling) {
     return rows;
 }
 
+/* What the row before token `at` of an answer predicts: that token; at the end of an answer, or of
+ * a turn within it, the end of text; nothing within what the user says. */
+static int answer_target(const Dataset *d, const Answer *a, int at, int eos) {
+    const size_t token = a->tokens.start + (size_t)at;
+    if (at == a->tokens.len) return a->cut ? -1 : eos;    // what was cut does not end there
+    for (int g = a->first_gap; g < a->first_gap + a->num_gaps; g++) {
+        const Span gap = d->gap[g];
+        if (token == gap.start) return eos;
+        if (token > gap.start && token < gap.start + (size_t)gap.len) return -1;
+    }
+    return d->token[token];
+}
+
 // An answer's segment: the last of the P prompt tokens, the answer, with POOL_EOS the end of text.
 static void pack_answer(Pack *p, const Dataset *d, const Record *r, const Answer *a, int parent,
                         Pooling pooling, int eos) {
     const int P = r->prompt.len, n = a->tokens.len, start = p->T;
     const int *prompt = d->token + r->prompt.start;
     const int *answer = d->token + a->tokens.start;
-    const int end = a->cut ? -1 : eos;                    // what was cut does not end there
 
-    if (P > 0) pack_row(p, prompt[P-1], P - 1, n ? answer[0] : end);
+    if (P > 0) pack_row(p, prompt[P-1], P - 1, answer_target(d, a, 0, eos));
     const int first = p->T;
-    for (int i = 0; i < n; i++) pack_row(p, answer[i], P + i, i + 1 < n ? answer[i+1] : end);
+    for (int i = 0; i < n; i++) pack_row(p, answer[i], P + i, answer_target(d, a, i + 1, eos));
     if (pooling == POOL_EOS) pack_row(p, eos, P + n, -1);
 
     p->text[p->B++] = (Text){.first = first, .len = n, .pooled = p->T - 1};
@@ -114,7 +126,8 @@ static void pack_answer(Pack *p, const Dataset *d, const Record *r, const Answer
 }
 
 /* Adds a record's prompt and all its answers: one group, a Text for each answer.  Targets are the
- * answers' tokens and after them the end of text, if they were not cut.  0, or -1 after fail().  */
+ * answers' tokens and after them the end of text, if they were not cut; of an answer with gaps the
+ * tokens outside them, each turn with its end.  0, or -1 after fail().  */
 int pack_record(Pack *p, const Dataset *d, const Record *r, Pooling pooling, int eos) {
     const size_t rows = (size_t)record_rows(d, r, pooling), count = (size_t)r->count;
     const int P = r->prompt.len;

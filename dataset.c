@@ -13,6 +13,13 @@
  *                                     score 1}   score 0}      the best one first
  *     Record                 {prompt, first, count 2, line, prompt_id, weight, ...}
  *
+ * Of a conversation, --train_turns all makes an answer that holds several turns of the assistant,
+ * with what the user says in between; those tokens are gaps of the answer and no targets:
+ *
+ *     ... | p0 p1 p2 | a0 a1 | u0 u1 u2 | b0 b1 | ...
+ *                    '-------------------------'     Answer.tokens
+ *                              '-----------'         Dataset.gap[first_gap]
+ *
  * So a Dataset is three arrays: tokens, answers that point into the tokens, and records that point
  * into both.  Records of one prompt have one prompt_id.  batch.c goes on from here: it packs
  * records into token rows, cuts these into segments, and makes a Text of each answer.
@@ -75,6 +82,7 @@ typedef struct {
     int chars;                          // code points before any cut
     float score;                        // label, score or rank as given; a pair has 1 and 0
     int cut;                            // yes: its end was cut off
+    int first_gap, num_gaps;            // gap[first_gap .. first_gap+num_gaps), in order
     double ref_logp;                    // log-probability by the starting model, set by policies
 } Answer;
 
@@ -83,7 +91,8 @@ typedef struct {
     int first, count;                   // answer[first .. first+count), the best one first
     size_t line;                        // where the row begins in the file
     size_t line_start, line_len;        // the row: contents.data[line_start .. line_start+line_len)
-    size_t others, others_len;          // its keys that are no text, label or result: Dataset.others
+    size_t others, others_len;          // its keys that are no text or result: Dataset.others
+    int part;                           // 1, 2, ... where the row became several records; else 0
     float margin, weight;
     unsigned long long prompt_id;       // hash of the whole prompt, or if empty of the first answer
 } Record;
@@ -100,8 +109,12 @@ typedef struct {
     size_t num_records, record_capacity;
     Answer *answer;
     size_t num_answers, answer_capacity;
+    Span *gap;                          // the user's turns within answers
+    size_t num_gaps, gap_capacity;
 
-    size_t rows;                        // num_records + dropped + tied
+    size_t rows;                        // num_records + dropped + tied - parts
+    size_t parts;                       // records beyond the first of their row
+    size_t turns, targets;              // of the assistant in conversations; those that are answers
     size_t dropped;                     // an answer was too long
     size_t tied;                        // a pair of equal texts or scores
     size_t bad;                         // left out by DataOptions.bad_row; not counted in rows
@@ -119,6 +132,7 @@ typedef struct {
     void (*bad_row)(void *to, const Dataset *d);    // called for a bad row, which is left out:
     void *to;                           //     error_text says file, line and why, d->bad which one
                                         //     it is.  NULL: a bad row is an error
+    int all_turns;                      // all turns of a conversation are targets, not the last one
     int none_left;                      // that all rows are bad is no error
     int keep_others;                    // for rows that are written: keep ids and other metadata
     enum { ROWS_ONLY, ONE_PROMPT, ONE_DOCUMENT } plain_text;        // what a file without rows is
@@ -129,6 +143,7 @@ int  dataset_load(Dataset *d, const char *spec, const Tokenizer *t, const DataOp
 void dataset_free(Dataset *d);
 void dataset_name(char name[64], const char *spec);         // what a file is called in tables
 int  dataset_report(const Dataset *d, Buffer *out);         // one line: kind and counts
+int  dataset_report_turns(const Dataset *d, Buffer *out);   // one line, where there are several
 int  dataset_row_without(Buffer *out, const Dataset *d, const Record *r, const char *members);
 
 // prompts, and which of them are the same
@@ -165,6 +180,8 @@ typedef struct {
     enum { STRING_ANSWER, MESSAGE_ANSWER, CONVERSATION } answer_form;   // the last holds its prompt
     Passage prompt, answer[MAX_ANSWERS];
     int n;                              // answers
+    int are_turns;                      // yes: each answer's prompt is all that was said before
+    size_t turns;                       // of the assistant in the row's conversation
     float margin, weight;
     int used[MAX_USED], num_used;       // the row's values that prompt and answers are made of
 } Reader;
@@ -647,6 +664,42 @@ static int read_answer(Reader *r, int v, const char *key, float score) {
     return 0;
 }
 
+// How many messages of a conversation are the assistant's.
+static size_t count_turns(const Reader *r, int conversation) {
+    const Json *j = &r->json;
+    size_t turns = 0;
+    for (int i = json_first(j, conversation); i >= 0; i = json_next(j, i)) {
+        turns += (size_t)is_assistant(r, i);
+    }
+    return turns;
+}
+
+// All turns of the assistant as answers, each behind all that was said before.
+static int read_turns(Reader *r, int conversation) {
+    const Json *j = &r->json;
+    r->prompt_form = CHAT_PROMPT;
+    r->are_turns = 1;
+    use(r, conversation);
+    if (render_system(r, conversation) < 0) return -1;
+    for (int i = json_first(j, conversation); i >= 0; i = json_next(j, i)) {
+        int role = ROLE_USER;
+        const size_t start = r->rendered.len;
+        if (render_message(r, i, &role) < 0) return -1;
+        if (role != ROLE_ASSISTANT) continue;
+        if (r->n == MAX_ANSWERS) return row_fail(r, "more than %d answers", MAX_ANSWERS);
+
+        // the turn's marker still belongs to what stands before
+        const size_t begin = start + strlen(marker_of(r, role));
+        if (r->n && begin == r->answer[r->n - 1].start + r->answer[r->n - 1].len) {
+            return row_fail(r, "nothing stands between two turns of the assistant: join them");
+        }
+        r->answer[r->n] = (Passage){.start = begin, .len = r->rendered.len - begin};
+        r->n++;
+    }
+    r->prompt.len = r->answer[0].start;
+    return 0;
+}
+
 static int is_better(const Passage *a, const Passage *b, int large_is_good) {
     return large_is_good ? a->score > b->score : a->score < b->score;
 }
@@ -908,7 +961,7 @@ static int append_on_one_line(Buffer *out, const char *s, size_t n) {
 }
 
 /* Keeps the row's other keys, as ,"key":value each, for a row that is written about the same
- * prompt.  Not those of its texts and labels, nor what sample, bestof and score say of an answer. */
+ * prompt.  Not those of its texts and labels, nor what sample, bestof and score say of answers. */
 static int keep_others(Reader *r, Record *record) {
     static const char *const own[] = {
         "text", "chosen", "rejected", "completion", "output", "response", "answer", "completions",
@@ -1029,6 +1082,8 @@ static int read_row(Reader *r) {
     const Json *j = &r->json;
     r->n = 0;
     r->num_used = 0;
+    r->are_turns = 0;
+    r->turns = 0;
     r->prompt_form = NO_PROMPT;
     r->answer_form = STRING_ANSWER;
     r->prompt = (Passage){0};
@@ -1047,6 +1102,8 @@ static int read_row(Reader *r) {
         if (json_length(j, k.text) == 0) {
             return row_fail(r, "\"text\" must be a string that is not empty");
         }
+    } else if (r->options->all_turns && k.answer_is_last_message && r->kind == DATA_COMPLETION) {
+        if (read_turns(r, k.conversation) < 0) return -1;
     } else {
         if (read_prompt(r, &k) < 0) return -1;
         if (r->prompt_form == NO_PROMPT && r->kind != DATA_PAIR && r->kind != DATA_RANKING) {
@@ -1057,7 +1114,8 @@ static int read_row(Reader *r) {
                             "completions; a document text", keys_found(r, found));
         }
     }
-    if (read_answers_of_kind(r, &k) < 0) return -1;
+    if (k.answer_is_last_message) r->turns = count_turns(r, k.conversation);
+    if (!r->are_turns && read_answers_of_kind(r, &k) < 0) return -1;
     const int whole_texts = r->prompt_form == NO_PROMPT || r->answer_form == CONVERSATION;
     if (r->n && whole_texts && r->kind != DATA_DOCUMENT) split_prompt(r);
     for (int i = 0; i < r->n; i++) {
@@ -1129,6 +1187,24 @@ static int answer_limit(const DataOptions *o, enum DataKind kind, int prompt_len
     return o->max_length - (reserved ? o->max_prompt_length : prompt_len) - 1;
 }
 
+// An empty record of the row, with room for it and for answers, which are indexed by int.
+static int begin_record(Reader *r, Record *record, int answers) {
+    Dataset *d = r->d;
+    if (d->num_answers > INT_MAX - MAX_ANSWERS) {
+        return row_fail(r, "more than %d answers in one file", INT_MAX - MAX_ANSWERS);
+    }
+    const size_t most = d->num_answers + (size_t)answers + 1;
+    *record = (Record){
+        .first = (int)d->num_answers, .count = answers,
+        .line = r->line, .line_start = r->line_start, .line_len = r->line_len,
+        .margin = r->margin, .weight = r->weight, .prompt_id = prompt_id(r),
+    };
+    if (reserve(&d->record, &d->record_capacity, d->num_records + 1, sizeof *d->record) < 0) {
+        return -1;
+    }
+    return reserve(&d->answer, &d->answer_capacity, most, sizeof *d->answer);
+}
+
 // Tokenises, cuts the prompt from the left and the answers from the right, drops and counts.
 static int keep_row(Reader *r) {
     Dataset *d = r->d;
@@ -1144,20 +1220,9 @@ static int keep_row(Reader *r) {
         r->answer[1].score = r->answer[0].score;
     }
 
-    // room for the record and its answers, which are indexed by int
-    if (d->num_answers > INT_MAX - MAX_ANSWERS) {
-        return row_fail(r, "more than %d answers in one file", INT_MAX - MAX_ANSWERS);
-    }
-    const size_t records = d->num_records + 1, answers = d->num_answers + (size_t)r->n;
-    if (reserve(&d->record, &d->record_capacity, records, sizeof *d->record) < 0) return -1;
-    if (reserve(&d->answer, &d->answer_capacity, answers + 1, sizeof *d->answer) < 0) return -1;
-
     // the prompt loses its beginning
-    Record record = {
-        .first = (int)d->num_answers, .count = r->n,
-        .line = r->line, .line_start = r->line_start, .line_len = r->line_len,
-        .margin = r->margin, .weight = r->weight, .prompt_id = prompt_id(r),
-    };
+    Record record;
+    if (begin_record(r, &record, r->n) < 0) return -1;
     const int has_row = json_type(&r->json, 0) == JSON_OBJECT;
     if (o->keep_others && has_row && keep_others(r, &record) < 0) return -1;
     if (tokenize(r, &r->prompt, &record.prompt) < 0) return -1;
@@ -1189,13 +1254,116 @@ static int keep_row(Reader *r) {
     }
 
     // it stays
-    d->record[d->num_records] = record;
-    d->num_records = records;
-    d->num_answers = answers;
+    d->record[d->num_records++] = record;
+    d->num_answers += (size_t)r->n;
+    d->targets += r->turns > 0;
     d->cut_prompts += cut > 0;
     d->cut_answers += (size_t)cut_answer;
     d->truncated += cut > 0 || cut_answer;
     return 0;
+}
+
+// One turn of the assistant in a conversation: its tokens, which are followed by the user's.
+typedef struct {
+    Span tokens;
+    int chars;
+} Turn;
+
+// The conversation's tokens, one after the other, each passage tokenised apart.
+static int tokenize_turns(Reader *r, Turn *turn) {
+    Span before;
+    size_t end = 0;                                       // of what is tokenised, in rendered
+    for (int i = 0; i < r->n; i++) {
+        const Passage *p = &r->answer[i];
+        const Passage said_before = {.start = end, .len = p->start - end};
+        if (tokenize(r, &said_before, &before) < 0) return -1;
+        if (tokenize(r, p, &turn[i].tokens) < 0) return -1;
+        turn[i].chars = count_code_points(r->rendered.data + p->start, p->len);
+        end = p->start + p->len;
+    }
+    return 0;
+}
+
+/* A record of the turns from number i on, as many as there is room for: their prompt is all that
+ * was said before.  *next: the first turn that is left. */
+static int keep_some_turns(Reader *r, const Turn *turn, size_t begin, int i, int *next) {
+    Dataset *d = r->d;
+    const DataOptions *o = r->options;
+    Record record;
+    *next = i + 1;
+    if (begin_record(r, &record, 1) < 0) return -1;
+    const size_t start = turn[i].tokens.start;
+    const size_t before = start - begin, limit = (size_t)prompt_limit(o);
+    const size_t kept = before < limit ? before : limit;
+    record.prompt = (Span){.start = start - kept, .len = (int)kept};
+
+    // the first turn must fit, others may
+    const int room = answer_limit(o, r->kind, record.prompt.len);
+    Answer a = {.tokens = turn[i].tokens, .chars = turn[i].chars, .first_gap = (int)d->num_gaps};
+    if (a.tokens.len > room && o->over_length == OVER_RAISE) {
+        return row_fail(r, "an answer has %d tokens, the limit is %d; raise --max_length or "
+                        "choose --over_length", a.tokens.len, room);
+    }
+    if (a.tokens.len > room && o->over_length == OVER_DROP) {
+        d->dropped++;
+        return 0;
+    }
+    if (a.tokens.len > room) {
+        a.tokens.len = room;
+        a.cut = 1;
+    }
+    while (!a.cut && *next < r->n) {
+        const Span *t = &turn[*next].tokens;
+        const size_t end = start + (size_t)a.tokens.len, all = t->start + (size_t)t->len - start;
+        if (all > (size_t)room) break;
+        if (reserve(&d->gap, &d->gap_capacity, d->num_gaps + 1, sizeof *d->gap) < 0) return -1;
+        d->gap[d->num_gaps++] = (Span){.start = end, .len = (int)(t->start - end)};
+        a.num_gaps++;
+        a.tokens.len = (int)all;
+        a.chars += turn[*next].chars;
+        *next += 1;
+    }
+
+    d->answer[d->num_answers++] = a;
+    d->record[d->num_records++] = record;
+    d->targets += (size_t)a.num_gaps + 1;
+    d->cut_prompts += kept < before;
+    d->cut_answers += (size_t)a.cut;
+    d->truncated += kept < before || a.cut;
+    return 0;
+}
+
+/* All turns of the assistant, in as few records as --max_length allows: each record begins where
+ * the one before had no more room, behind a prompt of all that was said, cut from the left. */
+static int keep_turns(Reader *r) {
+    Dataset *d = r->d;
+    Turn *turn = allocate((size_t)r->n, sizeof *turn);
+    const Dataset before = *d;
+    const size_t begin = d->num_tokens, first_record = d->num_records;
+    int result = -1;
+    if (!turn) return -1;
+    if (tokenize_turns(r, turn) < 0) goto done;
+    for (int i = 0, next; i < r->n; i = next) {
+        if (keep_some_turns(r, turn, begin, i, &next) < 0) goto done;
+    }
+    const size_t parts = d->num_records - first_record + d->dropped - before.dropped;
+    for (size_t k = first_record; parts > 1 && k < d->num_records; k++) {
+        d->record[k].part = (int)(k - first_record + 1);
+    }
+    d->parts += parts - 1;
+    result = 0;
+done:
+    free(turn);
+    if (result == 0) return 0;
+    d->num_records = before.num_records;                  // nothing of the row stays
+    d->num_answers = before.num_answers;
+    d->num_gaps = before.num_gaps;
+    d->targets = before.targets;
+    d->dropped = before.dropped;
+    d->truncated = before.truncated;
+    d->cut_prompts = before.cut_prompts;
+    d->cut_answers = before.cut_answers;
+    return -1;
 }
 
 // ------------------------------------------------------------------------------ the rows of a file
@@ -1292,8 +1460,10 @@ static int take_row(Reader *r) {
         return row_fail(r, "a %s row in a file of %s rows; one kind a file",
                         data_kind_name[r->kind], data_kind_name[d->kind]);
     }
-    if (keep_row(r) < 0) return -1;
+    const int kept = r->are_turns ? keep_turns(r) : keep_row(r);
+    if (kept < 0) return -1;
     d->rows++;
+    d->turns += r->turns;
     return 0;
 }
 
@@ -1583,6 +1753,7 @@ void dataset_free(Dataset *d) {
     free(d->token);
     free(d->record);
     free(d->answer);
+    free(d->gap);
     buffer_free(&d->contents);
     buffer_free(&d->others);
     memset(d, 0, sizeof *d);
@@ -1601,6 +1772,13 @@ int dataset_report(const Dataset *d, Buffer *out) {
                          "%zu truncated (%zu prompts, %zu answers), %.0f tokens a row%s\n",
                          d->name, d->rows, data_kind_name[d->kind], d->num_records, d->dropped,
                          d->tied, d->truncated, d->cut_prompts, d->cut_answers, mean, bad);
+}
+
+int dataset_report_turns(const Dataset *d, Buffer *out) {
+    const int last = !d->num_gaps && !d->parts;
+    if (d->turns <= d->rows) return 0;                    // one turn a conversation at most
+    return buffer_printf(out, "%s: %zu of %zu turns of the assistant are targets%s\n", d->name,
+                         d->targets, d->turns, last ? ", the last of each conversation" : "");
 }
 
 // -------------------------------------------------------------------------------- repeated prompts

@@ -226,11 +226,13 @@ done:
 }
 
 // The tokens of answer k that have a log-probability: its own, the first only after a prompt,
-// and the end of text, if the answer was not cut.
+// and the end of text, if the answer was not cut; instead of each gap the end of the turn before.
 int scored_tokens(const Dataset *d, const Record *r, int k) {
     const Answer *a = &d->answer[r->first + k];
     const int without_context = r->prompt.len == 0;
-    return a->tokens.len - without_context + !a->cut;
+    int tokens = a->tokens.len - without_context + !a->cut;
+    for (int g = a->first_gap; g < a->first_gap + a->num_gaps; g++) tokens += 1 - d->gap[g].len;
+    return tokens;
 }
 
 // A text's log-probability as --logp wants it: the sum over its tokens, or their mean.

@@ -36,7 +36,7 @@ static const Command commands[] = {
     {.name = "doctor", .run = command_doctor,
      .help = "what training would see of your data, and the traps in it",
      .options = {ALWAYS TEXTS, "model tokenizer train eval pooling recompute labels score_scale "
-                 "demos sft_on compat logp reduction folds fold " DOCTOR_OWN}},
+                 "demos sft_on train_turns compat logp reduction folds fold " DOCTOR_OWN}},
     {.name = "eval", .run = command_eval,
      .help = "held-out numbers: accuracy, calibration, margins; of policies too",
      .options = {ALWAYS TEXTS, "model tokenizer eval reference from by out seed folds fold "

@@ -76,7 +76,7 @@ static const Objective objectives[] = {
     }, {
         .name = "sft", .trainer = &policies, .data = DEMONSTRATIONS, .loss = sft_loss,
         .linear = 1, .imitates = 1,
-        .options = "reduction=tokens sft_on learning_rate=1e-4",
+        .options = "reduction=tokens sft_on train_turns=all learning_rate=1e-4",
         .help = "imitate completions, chosen answers, or points with a true label",
     }, {
         .name = "dpo", .trainer = &policies, .data = PAIRS, .loss = dpo_loss, .reference = 1,

@@ -22,6 +22,7 @@ enum { DEMOS_AUTO, DEMOS_POSITIVES, DEMOS_NONE, NUM_DEMOS };
 enum { SFT_ON_CHOSEN, SFT_ON_REJECTED, SFT_ON_BOTH, NUM_SFT_SIDES };
 enum { COMPAT_NONE, COMPAT_ULMA_RELEASE, NUM_COMPATS };
 enum { BAD_ROWS_RAISE, BAD_ROWS_DROP, NUM_BAD_ROWS };
+enum { TURNS_LAST, TURNS_ALL, NUM_TURNS };
 enum { SCHEDULE_LINEAR, SCHEDULE_COSINE, SCHEDULE_CONSTANT, NUM_SCHEDULES };
 enum { PRECISION_FP32, PRECISION_BF16, NUM_PRECISIONS };
 enum { DTYPE_F32, DTYPE_F16, DTYPE_BF16, NUM_DTYPES };
@@ -35,7 +36,7 @@ typedef struct {
 
     // data rows to texts
     const char *template_, *prompt_key, *chosen_key, *rejected_key;
-    int max_length, max_prompt_length, over_length, bad_rows;
+    int max_length, max_prompt_length, over_length, bad_rows, train_turns;
     int folds, fold;
     int labels, score_scale, demos, sft_on;
 

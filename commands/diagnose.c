@@ -223,7 +223,7 @@ int first_side(const Dataset *seen, const Record *r) {
 // The record of the whole file that stands on r's line, or NULL; *at goes on from call to call.
 const Record *whole_record(const Dataset *whole, const Record *r, size_t *at) {
     while (*at < whole->num_records && whole->record[*at].line_start < r->line_start) ++*at;
-    if (*at == whole->num_records) return NULL;
+    if (*at == whole->num_records || r->part) return NULL;
     const Record *w = &whole->record[*at];
     return w->line_start == r->line_start ? w : NULL;
 }
@@ -235,7 +235,8 @@ static const int *span_tokens(const Dataset *data, Span s) { return data->token 
 // How many rows are cut and left out.
 Unused rows_unused(const File *f) {
     const Dataset *seen = &f->seen;
-    const size_t all = seen->rows - seen->dropped - seen->tied - seen->num_records;
+    const size_t all = seen->rows + seen->parts - seen->dropped - seen->tied
+        - seen->num_records;
     const size_t in_fold = all < f->in_fold ? all : f->in_fold;
     return (Unused){.in_fold = in_fold, .not_imitated = all - in_fold};
 }

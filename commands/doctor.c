@@ -95,8 +95,11 @@ static int show_answer(const Diagnosis *d, const Pack *p, int b, const Segment *
         if (d->objective->reward) {
             const int pooled = mean ? i < text->first + text->len : i == text->pooled;
             if (pooled) mark = "^";
-        } else if (i > s->start && p->target[i-1] >= 0) {
+        } else if (i > s->start && p->target[i-1] == p->token[i]) {
             mark = "*";
+        } else if (i > s->start && p->target[i-1] >= 0) {
+            // a turn ends here, and the user's words follow
+            if (show_token(t, p->target[i-1], "*", &column) < 0) return -1;
         }
         if (show_token(t, p->token[i], mark, &column) < 0) return -1;
     }
@@ -156,6 +159,7 @@ static int show_rows(const Diagnosis *d, const File *f) {
         const Record *whole = whole_record(&f->whole, r, &at);
         printf("  line %zu", r->line);
         if (whole) show_cuts(f, r, whole);
+        if (r->part) printf("; part %d of its row", r->part);
         if (seen->kind == DATA_POINT) printf("; label %g", (double)seen->answer[r->first].score);
         if (r->margin < 0 || r->margin > 0) printf("; margin %g", (double)r->margin);
         if (r->weight < 1 || r->weight > 1) printf("; weight %g", (double)r->weight);
@@ -230,6 +234,10 @@ static int report_file(Diagnosis *d, const File *f) {
     printf("\n%s, to %s: %s data\n", seen->path, f->train ? "train on" : "evaluate on",
            seen->rows ? data_kind_name[seen->kind] : "no");
     show_counts(f);
+    const int policy = !of_documents(d) && !d->objective->reward;
+    if (policy && seen->turns > seen->rows) {
+        printf("    %zu of %zu turns of the assistant are targets\n", seen->targets, seen->turns);
+    }
     if (f->whole.num_records && show_all_lengths(&f->whole) < 0) return -1;
     if (seen->num_records && seen->kind == DATA_PAIR) {
         printf("    the longer answer is chosen in %.1f %% of pairs\n", 100 * longer_share(seen));

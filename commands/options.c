@@ -31,6 +31,8 @@ static const char *const over_length_names[] = {
     [OVER_DROP] = "drop", [OVER_TRUNCATE] = "truncate", [OVER_RAISE] = "raise", NULL};
 static const char *const bad_row_names[] = {
     [BAD_ROWS_RAISE] = "raise", [BAD_ROWS_DROP] = "drop", [NUM_BAD_ROWS] = NULL};
+static const char *const turn_names[] = {
+    [TURNS_LAST] = "last", [TURNS_ALL] = "all", [NUM_TURNS] = NULL};
 static const char *const schedule_names[] = {
     [SCHEDULE_LINEAR] = "linear", [SCHEDULE_COSINE] = "cosine", [SCHEDULE_CONSTANT] = "constant",
     [NUM_SCHEDULES] = NULL};
@@ -124,6 +126,9 @@ static const Option option_table[] = {
     {.name = "bad_rows", .kind = CHOICE, .to = &opt.bad_rows, .preset = "raise",
      .choices = bad_row_names,
      .help = "a row that cannot be read: stop there, or leave it out and say so"},
+    {.name = "train_turns", .kind = CHOICE, .to = &opt.train_turns, .preset = "last",
+     .choices = turn_names,
+     .help = "which turns of the assistant in conversations are imitated: all, or the last"},
     {.name = "folds", .kind = INT, .to = &opt.folds, .preset = "0", .max = 1000,
      .help = "cut the data by prompt into so many folds:"},
     {.name = "fold", .kind = INT, .to = &opt.fold, .preset = "0", .max = 999,

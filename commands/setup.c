@@ -29,6 +29,7 @@ DataOptions data_options(void) {
                          .over_length = opt.over_length, .template_ = opt.template_,
                          .prompt_key = opt.prompt_key, .chosen_key = opt.chosen_key,
                          .rejected_key = opt.rejected_key,
+                         .all_turns = opt.train_turns == TURNS_ALL,
                          .bad_row = opt.bad_rows == BAD_ROWS_DROP ? drop_bad_row : NULL};
 }
 
@@ -42,7 +43,9 @@ int load_data(Dataset *d, const char *spec, const Tokenizer *t, const DataOption
         return fail(EX_DATAERR, "%s: nothing is left of %zu rows: %zu ties, %zu too long", d->path,
                     d->rows, d->tied, d->dropped);
     }
+    const int policy = objective->data != DOCUMENTS && !objective->reward;
     if (dataset_report(d, &line) < 0) return -1;
+    if (policy && dataset_report_turns(d, &line) < 0) return -1;
     fprintf(stderr, "%s", line.data);
     buffer_free(&line);
     return 0;

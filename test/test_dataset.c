@@ -332,6 +332,75 @@ static void test_an_answer_has_several_names(void) {
                  "A"));
 }
 
+// --------------------------------------------------------------------------- turns of conversations
+
+static const char *const talk =
+    "{'system':'S','messages':[{'role':'user','content':'Q'},{'role':'assistant','content':'A'},"
+    "{'role':'user','content':'R'},{'role':'user','content':'T'},"
+    "{'role':'assistant','content':'BB'},{'role':'user','content':'U'},"
+    "{'role':'assistant','content':'C'}]}";
+
+static void test_all_turns_of_a_conversation_are_one_answer_with_gaps(void) {
+    DataOptions o = {.all_turns = 1};
+    Buffer b = {0};
+    CHECK(load(talk, &o) == 0 && d.kind == DATA_COMPLETION && d.num_records == 1 && d.rows == 1);
+    CHECK_TEXT(prompt(0), "\n\nSystem: S" Q);
+    CHECK_TEXT(answer(0, 0), " A\n\nHuman: R\n\nHuman: T\n\nAssistant: BB"
+                             "\n\nHuman: U\n\nAssistant: C");
+    CHECK(answer_of(0, 0) && answer_of(0, 0)->num_gaps == 2 && answer_of(0, 0)->chars == 2+3+2);
+    CHECK_TEXT(said(d.gap[0]), "\n\nHuman: R\n\nHuman: T\n\nAssistant:");
+    CHECK_TEXT(said(d.gap[1]), "\n\nHuman: U\n\nAssistant:");
+    CHECK(d.turns == 3 && d.targets == 3 && d.record[0].part == 0);
+    CHECK(dataset_report_turns(&d, &b) == 0 && strstr(b.data, ": 3 of 3 turns of the assistant "));
+    CHECK(load(talk, &plain_options) == 0 && d.turns == 3 && d.targets == 1 && d.num_gaps == 0);
+    CHECK_TEXT(answer(0, 0), " C");
+    b.len = 0;
+    CHECK(dataset_report_turns(&d, &b) == 0 && strstr(b.data, ": 1 of 3 turns of the assistant are "
+                                                      "targets, the last of each conversation"));
+    buffer_free(&b);
+}
+
+static void test_turns_that_do_not_fit_go_on_in_another_record_of_the_row(void) {
+    // the prompt has 33 tokens, the turns 2, 3 and 2, what stands between the first two 32
+    DataOptions o = {.all_turns = 1, .max_length = 33+2+32+3+1, .max_prompt_length = 33};
+    CHECK(load(talk, &o) == 0 && d.num_records == 2 && d.rows == 1 && d.parts == 1);
+    CHECK(d.num_records == 2 && d.record[0].part == 1 && d.record[1].part == 2);
+    CHECK(d.num_records == 2 && d.record[0].prompt_id == d.record[1].prompt_id);
+    CHECK_TEXT(answer(0, 0), " A\n\nHuman: R\n\nHuman: T\n\nAssistant: BB");
+    CHECK_TEXT(prompt(1), "sistant: BB\n\nHuman: U\n\nAssistant:");
+    CHECK_TEXT(answer(1, 0), " C");
+    CHECK(d.targets == 3 && d.turns == 3 && d.cut_prompts == 1);
+}
+
+static void test_a_turn_longer_than_its_room_is_dropped_cut_or_refused(void) {
+    const char *row = "{'messages':[{'role':'user','content':'Q'},{'role':'assistant','content':"
+        "'0123456789'},{'role':'user','content':'R'},{'role':'assistant','content':'C'}]}";
+    DataOptions o = {.all_turns = 1, .max_length = 26, .max_prompt_length = 20,
+                     .over_length = OVER_DROP};
+    CHECK(load(row, &o) == 0 && d.num_records == 1 && d.dropped == 1 && d.rows + d.parts == 2);
+    CHECK_TEXT(answer(0, 0), " C");
+    CHECK(d.turns == 2 && d.targets == 1);
+    o.over_length = OVER_TRUNCATE;
+    CHECK(load(row, &o) == 0 && d.num_records == 2 && d.cut_answers == 1);
+    CHECK_TEXT(answer(0, 0), " 0123");
+    CHECK_TEXT(answer(1, 0), " C");
+    o.over_length = OVER_RAISE;
+    CHECK(refused_with(row, strlen(row), &o, 1, "an answer has 11 tokens"));
+}
+
+static void test_turns_of_points_and_of_pairs_stay_as_they_are(void) {
+    DataOptions o = {.all_turns = 1};
+    CHECK(load("{'messages':[{'role':'user','content':'Q'},{'role':'assistant','content':'A'},"
+               "{'role':'user','content':'R'},{'role':'assistant','content':'B'}],'label':true}",
+               &o) == 0);
+    CHECK(d.kind == DATA_POINT && d.num_gaps == 0 && d.turns == 2 && d.targets == 1);
+    CHECK_TEXT(answer(0, 0), " B");
+    o.template_ = "none";
+    const char *two = "{'messages':[{'role':'user','content':'Q'},{'role':'assistant',"
+        "'content':'A'},{'role':'assistant','content':'B'}]}";
+    CHECK(refused_with(two, strlen(two), &o, 1, "nothing stands between two turns"));
+}
+
 // --------------------------------------------------------------------- keys that nobody would read
 
 static void test_system_is_used_wherever_it_stands(void) {
@@ -388,8 +457,8 @@ static void test_text_beside_the_prompt_is_joined_or_refused(void) {
                   "\"history\" would be ignored"));
     CHECK(refused("{'text': 'a', 'prompt': 'p'}", 1, "\"prompt\" would be ignored"));
     CHECK(refused("{'prompt': 'Other', 'chosen': [{'role':'user','content':'Q'},"
-                  "{'role':'assistant','content':'a'}],'rejected': [{'role':'user','content':'Q'},{'role':'assistant',"
-                  "'content':'b'}]}",
+                  "{'role':'assistant','content':'a'}],'rejected': [{'role':'user','content':'Q'},"
+                  "{'role':'assistant','content':'b'}]}",
                   1, "\"prompt\" would be ignored"));
     // said already, or saying nothing
     CHECK(is_row("{'prompt': 'Answer: Why?', 'question': ' Why?\\n', 'input': '', 'history': [],"
@@ -1105,6 +1174,10 @@ int main(int argc, char **argv) {
     RUN(test_keys_of_ones_own);
     RUN(test_a_file_may_be_one_array_over_many_lines);
     RUN(test_an_answer_has_several_names);
+    RUN(test_all_turns_of_a_conversation_are_one_answer_with_gaps);
+    RUN(test_turns_that_do_not_fit_go_on_in_another_record_of_the_row);
+    RUN(test_a_turn_longer_than_its_room_is_dropped_cut_or_refused);
+    RUN(test_turns_of_points_and_of_pairs_stay_as_they_are);
     RUN(test_system_is_used_wherever_it_stands);
     RUN(test_a_key_that_may_be_the_prompt_is_not_ignored);
     RUN(test_text_beside_the_prompt_is_joined_or_refused);

@@ -337,6 +337,38 @@ static void test_a_reference_that_is_not_the_policy_is_noticed_before_the_first_
     CHECK(check_start(&run, "x", 0) < 0 && strstr(error_text, "more selftest"));
 }
 
+// A conversation as one answer with gaps, and as its turns, each behind all that was said before:
+//   0      5     8      12    14    17    20
+//   prompt |turn | user |turn |user |turn |
+static void test_turns_of_one_answer_are_those_of_answers_behind_all_before(void) {
+    Span gap[] = {{8, 4}, {14, 3}};
+    Answer answer[] = {{.tokens = {5, 15}, .num_gaps = 2}, {.tokens = {5, 3}},
+                       {.tokens = {12, 2}}, {.tokens = {17, 3}}};
+    Record record[] = {{.prompt = {0, 5}, .count = 1}, {.prompt = {0, 5}, .first = 1, .count = 1},
+                       {.prompt = {0, 12}, .first = 2, .count = 1},
+                       {.prompt = {0, 17}, .first = 3, .count = 1}};
+    Dataset d = {.kind = DATA_COMPLETION, .token = token, .num_tokens = TOKENS, .gap = gap,
+                 .num_gaps = 2, .answer = answer, .num_answers = 4, .record = record,
+                 .num_records = 4};
+    double logp[4] = {0};
+    begin("sft", &d);
+    CHECK(evaluate_texts(&run.model, EOS, &d, logp) == 0);
+    CHECK(scored_tokens(&d, &record[0], 0) == 3+1 + 2+1 + 3+1);
+    CHECK_NEAR(logp[0], logp[1] + logp[2] + logp[3], 1e-12 * fabs(logp[0]));
+
+    // what each row predicts: within the user's words nothing, before them the end of text
+    Pack p = {0};
+    CHECK(pack_record(&p, &d, &record[0], POOL_LAST, EOS) == 0);
+    CHECK(p.T == 20 && p.B == 1);
+    for (int i = 4; i < 20 && p.T == 20; i++) {
+        int want = i < 19 ? token[i + 1] : EOS;
+        if (i == 7 || i == 13) want = EOS;
+        if ((i >= 8 && i < 11) || (i >= 14 && i < 16)) want = -1;
+        CHECK(p.target[i] == want && p.token[i] == token[i] && p.position[i] == i);
+    }
+    pack_free(&p);
+}
+
 static void test_perplexity_and_area_of_held_out_points(void) {
     Dataset d = pairs_of(0);
     Held x;
@@ -371,6 +403,7 @@ int main(int argc, char **argv) {
     RUN(test_references_come_back_from_their_file_unless_it_is_damaged_or_of_another_key);
     RUN(test_the_references_key_is_of_weights_texts_and_precision_alone);
     RUN(test_a_reference_that_is_not_the_policy_is_noticed_before_the_first_step);
+    RUN(test_turns_of_one_answer_are_those_of_answers_behind_all_before);
     RUN(test_perplexity_and_area_of_held_out_points);
     end_run();
     return test_summary();

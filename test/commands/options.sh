@@ -32,7 +32,7 @@ options_of() {
         echo vocab_size hidden_size num_hidden_layers num_attention_heads ;;
     "train reward") echo $rewards ;;
     "train more") echo $rewards more normalize alpha ;;
-    "train sft") echo $policies logp reduction sft_on ;;
+    "train sft") echo $policies logp reduction sft_on train_turns ;;
     "train dpo") echo $policies logp $reference label_smoothing ;;
     "train ipo") echo $policies logp $reference ;;
     "train pointwise-dpo") echo $policies $points $reference log_z ;;
@@ -48,7 +48,7 @@ options_of() {
     tokenize) echo train out learn ;;
     doctor)
         echo $data train eval objective rows pooling recompute folds fold
-        echo $points demos sft_on compat ;;
+        echo $points demos sft_on train_turns compat ;;
     bestof) echo $prompts $drawing $judging n all ;;
     compare) echo $prompts $drawing $judging reference ;;
     bench) echo train out shape precision only rounds max_length max_prompt_length ;;

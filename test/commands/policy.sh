@@ -264,4 +264,26 @@ for f in 0 1; do                                       # the one row is in one o
 done > both.out
 holds both.out "one.jsonl: no rows outside fold [01] of 2"
 
+it "sft_imitates_all_turns_of_a_conversation_or_the_last"
+says() { printf '{"role":"%s","content":"%s"}' "$1" "$2"; }
+talk="$(says user "a sky"),$(says assistant "is blue"),$(says user "a sea"),$(says assistant "is too")"
+printf '{"messages":[%s]}\n{"messages":[%s]}\n' "$talk" "$talk" > talk.jsonl
+printf '{"prompt":"\\n\\nHuman: a sky\\n\\nAssistant: is blue\\n\\nHuman: a sea\\n\\nAssistant:",' > x1
+printf '"completion":" is too"}\n' >> x1
+cat x1 x1 > last.jsonl
+sft="./more train sft --model lm --max_length 200 --max_prompt_length 100 --per_step_rows 2 --force"
+works $sft --train last.jsonl --out x
+want=$(sha)
+works $sft --train talk.jsonl --train_turns last --out x
+[ "$(sha)" = "$want" ] || fault "the last turn is another than as a completion"
+holds err '^talk: 2 of 4 turns of the assistant are targets, the last of each conversation$'
+works $sft --train talk.jsonl --out x
+[ "$(sha)" != "$want" ] || fault "only the last turn is imitated"
+holds err '^talk: 4 of 4 turns of the assistant are targets$'
+run ./more doctor --model lm --train talk.jsonl --max_length 200 --max_prompt_length 100 \
+    --objective sft --rows 1
+holds out '^    4 of 4 turns of the assistant are targets$'
+tr '\n' ' ' < out | sed 's/  */ /g' > x1
+holds x1 ' blue"[*] 0"<|endoftext|>"[*] [0-9]*"\\n" [0-9]*"\\n" .*"o"[*] 0"<|endoftext|>"[*] '
+
 finish
