@@ -19,26 +19,6 @@
 int specials_find(Tokenizer *t, Config *c, const char *dir, const char *tokenizer_file);
 int specials_need_end(const Tokenizer *t, const Config *c, const char *dir);
 
-// Reads a file of the folder that may be absent; then the object is empty.  0, or -1 after fail().
-static int load_if_there(Json *j, const char *dir, const char *name) {
-    char path[PATH_SIZE];
-    struct stat st;
-    if (path_join(path, dir, name) < 0) return -1;
-    if (stat(path, &st) < 0 && errno == ENOENT) return 0;
-    return json_load(j, path);
-}
-
-// The folder of a file.  0, or -1 after fail().
-static int folder_of(char dir[PATH_SIZE], const char *path) {
-    const char *slash = strrchr(path, '/');
-    if (!slash) return path_join(dir, ".", "");
-    const size_t len = (size_t)(slash - path) + 1;
-    if (len >= PATH_SIZE) return fail(EX_USAGE, "%.60s...: the name is too long", path);
-    memcpy(dir, path, len);
-    dir[len] = 0;
-    return 0;
-}
-
 // The id of the token that tokenizer_config.json has under this name: a string, or an object with
 // a "content"; -1 if it has none, or the tokenizer does not.
 static int named_token(const Tokenizer *t, const Json *j, const char *name) {
@@ -112,11 +92,11 @@ static void choose_end(Tokenizer *t, Config *c, const Json *generation, const Js
  * the tokenizer of tokenizer_file.  t->eos is -1 if there is none.  0, or -1 after fail().       */
 int specials_find(Tokenizer *t, Config *c, const char *dir, const char *tokenizer_file) {
     Json generation = {0}, settings = {0};
-    char folder[PATH_SIZE];
+    char config[PATH_SIZE];
     int result = -1;
-    if (folder_of(folder, tokenizer_file) < 0) goto done;
-    if (load_if_there(&generation, dir, "generation_config.json") < 0) goto done;
-    if (load_if_there(&settings, folder, "tokenizer_config.json") < 0) goto done;
+    if (path_join(config, dir, "config.json") < 0) goto done;
+    if (json_load_beside(&generation, config, "generation_config.json") < 0) goto done;
+    if (json_load_beside(&settings, tokenizer_file, "tokenizer_config.json") < 0) goto done;
     choose_end(t, c, &generation, &settings);
 
     const int bos = named_token(t, &settings, "bos_token");

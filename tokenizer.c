@@ -15,15 +15,15 @@
  * Learning goes the other way: over and over, the pair of neighbours that is most frequent in all
  * words becomes the next merge, and its two pieces together a new piece (learn_merges).
  *
- * What is written gives the same ids in the Python package `tokenizers`.  Two differences remain:
- * a text that is not in Unicode's normal form C is encoded as it is, also where the file asks for
- * NFC; and special tokens such as <|endoftext|> are not looked for in a text, so that data cannot
- * end it. */
+ * What is written gives the same ids in the Python package `tokenizers`.  One difference remains:
+ * special tokens such as <|endoftext|> are not looked for in a text, so that data cannot end it. */
 #ifndef TOKENIZER_C
 #define TOKENIZER_C
 
 #include "common.h"
 #include "files/json.c"
+#include "unicode.c"
+#include <inttypes.h>
 
 // What is known of a piece.  Added tokens are looked for in a text before it is cut into words.
 enum {
@@ -33,6 +33,7 @@ enum {
 
 enum { ENDOFTEXT = 0, PADDING = 1, FIRST_BYTE = 2, FIRST_MERGE = FIRST_BYTE + 256 };  // ids we give
 enum { MAX_ADDED = 1000 };                                            // bytes of an added token
+enum { MAX_HOLES = 1 << 16 };                                         // ids without a piece
 enum { MAX_ENDS = 64 };                                               // tokens that end a text
 enum { CACHE_SLOTS = 1 << 15, CACHE_WORD = 22, CACHE_IDS = 10 };
 
@@ -53,13 +54,15 @@ typedef struct {                        // what encoding writes to
     size_t row_capacity;
     Heap heap;                          // merges that can be done: rank, place in the row
     CachedWord cache[CACHE_SLOTS];
+    NormalForm normal_form;             // if the tokenizer has one
+    Buffer normal;                      // the normal form of a text
 } EncodeScratch;
 
 typedef struct Tokenizer {
     int vocab_size;
     int eos, bos, pad;                  // ids or -1
     int num_ends, ends[MAX_ENDS];       // eos and what ends a generated text besides
-    int nfc;                            // the file asked for normal form C
+    int nfc;                            // yes: texts are put in normal form C
 
     // pieces
     int max_vocab;
@@ -69,6 +72,7 @@ typedef struct Tokenizer {
     int *piece_table_memory;            // hash table of the pieces that merges make: ids, -1 empty
     uint64_t piece_mask;
     int byte_id[256];                   // pieces of one byte; -1 where a byte has none
+    int has_unknown;                    // yes: the file has a piece for what has none
 
     // merges
     int num_merges, max_merges;
@@ -385,6 +389,8 @@ void tokenizer_free(Tokenizer *t) {
     if (t->scratch_memory) {
         free(t->scratch_memory->row);
         free(t->scratch_memory->heap.item);
+        normal_form_free(&t->scratch_memory->normal_form);
+        buffer_free(&t->scratch_memory->normal);
     }
     free(t->scratch_memory);
     free(t->start_memory);
@@ -504,22 +510,34 @@ static int note_merge(const Tokenizer *t, size_t p, int left, int right) {
     return heap_push(&t->scratch_memory->heap, rank, p);
 }
 
-// The word as a row of single bytes, from row[1] on, and the merges that can be done in it.
-static int lay_word(const Tokenizer *t, const char *s, size_t n) {
+/* May a byte without a piece be left out, as `tokenizers` does?  Not where its file has a piece for
+ * the unknown, which would stand there, nor a byte that is in no UTF-8, which it never sees. */
+static int may_drop(const Tokenizer *t, unsigned char byte) {
+    return !t->has_unknown && byte != 0xc0 && byte != 0xc1 && byte < 0xf5;
+}
+
+// The word as a row of single bytes, from row[1] on, and the merges that can be done in it.  *laid
+// is their number.
+static int lay_word(const Tokenizer *t, const char *s, size_t n, size_t *laid) {
     EncodeScratch *w = t->scratch_memory;
     if (n > INT_MAX / 2) {
         return fail(EX_DATAERR, "a word of %zu bytes is too long to encode", n);
     }
     if (reserve(&w->row, &w->row_capacity, n + 2, sizeof *w->row) < 0) return -1;
     w->heap.n = 0;
-    w->row[0] = w->row[n+1] = EDGE;
-    for (size_t i = 1; i <= n; i++) {
-        const unsigned char byte = (unsigned char)s[i-1];
+    w->row[0] = EDGE;
+    size_t p = 1;
+    for (size_t i = 0; i < n; i++) {
+        const unsigned char byte = (unsigned char)s[i];
         const int id = t->byte_id[byte];
+        if (id < 0 && may_drop(t, byte)) continue;
         if (id < 0) return fail(EX_DATAERR, "the tokenizer has no piece for the byte 0x%02x", byte);
-        w->row[i] = id;
-        if (i > 1 && note_merge(t, i - 1, w->row[i-1], id) < 0) return -1;
+        w->row[p] = id;
+        if (p > 1 && note_merge(t, p - 1, w->row[p-1], id) < 0) return -1;
+        p++;
     }
+    w->row[p] = EDGE;
+    *laid = p - 1;
     return 0;
 }
 
@@ -559,12 +577,13 @@ static int encode_word(const Tokenizer *t, const char *s, size_t n, IdList *out)
     if (cached && cached->len == n && !memcmp(cached->word, s, n)) {
         return append_ids(out, cached->id, cached->count);
     }
-    if (lay_word(t, s, n) < 0 || merge_word(t) < 0) return -1;
+    size_t laid;
+    if (lay_word(t, s, n, &laid) < 0 || merge_word(t) < 0) return -1;
 
     // the ids move to the front of the row
     int *row = t->scratch_memory->row;
     size_t count = 0, p = 1;
-    while (p <= n) {
+    while (p <= laid) {
         const int id = row[p];
         row[count++] = id;
         p += tokenizer_piece_len(t, id);
@@ -589,7 +608,8 @@ static int encode_words(const Tokenizer *t, const char *s, size_t n, IdList *out
     return 0;
 }
 
-// A text is cut at added tokens that are not "normalized", then at those that are, then in words.
+// A text is cut at added tokens that are not "normalized"; what stands between them is put in
+// normal form and cut at those that are, then in words.
 enum { PASS_RAW, PASS_NORMALIZED, PASS_WORDS };
 
 // Added tokens of this pass become ids; what stands between them is for the next pass.
@@ -598,6 +618,13 @@ static int encode_pass(const Tokenizer *t, const char *s, size_t n, int pass, Id
     const int any = pass == PASS_RAW ? t->has_raw : t->has_normalized;
     const int wanted = pass == PASS_RAW ? 0 : PIECE_NORMALIZED;
     size_t from = 0, i = 0;                               // what stands before `from` is encoded
+    if (pass == PASS_NORMALIZED && t->nfc) {
+        Buffer *normal = &t->scratch_memory->normal;
+        normal->len = 0;
+        if (normal_form_apply(&t->scratch_memory->normal_form, s, n, normal) < 0) return -1;
+        s = normal->data;
+        n = normal->len;
+    }
     while (any && i < n) {
         const int id = longest_added(t, s + i, n - i, PIECE_SPECIAL | PIECE_NORMALIZED, wanted);
         if (id < 0) {
@@ -952,29 +979,57 @@ static int append_bytes(Buffer *out, const Alphabet *alphabet, const char *s, si
     return 0;
 }
 
-// A part such as the normalizer is refused by name unless its type is the one we know.
-static int check_type(const Json *j, int part, const char *name, const char *known,
-                      const char *path) {
-    const int type = json_get(j, part, "type");
-    if (json_equal(j, type, known)) return 0;
+// Is this part of that type?
+static int is_type(const Json *j, int part, const char *type) {
+    return json_equal(j, json_get(j, part, "type"), type);
+}
+
+// Appends the type of a part, and of a Sequence those of its members.
+static int append_type(Buffer *out, const Json *j, int part, const char *members) {
+    const int type = json_get(j, part, "type"), list = json_get(j, part, members);
     const int is_named = json_type(j, type) == JSON_STRING;
-    return fail(EX_DATAERR, "%s: the %s is %.40s, only %s is known", path, name,
-                is_named ? json_string(j, type) : "without a type", known);
+    const char *name = is_named ? json_string(j, type) : "without a type";
+    if (buffer_printf(out, "%.40s", name) < 0) return -1;
+    for (int i = json_first(j, list); i >= 0; i = json_next(j, i)) {
+        if (buffer_printf(out, i == json_first(j, list) ? " of " : ", ") < 0) return -1;
+        if (append_type(out, j, i, members) < 0) return -1;
+    }
+    return 0;
+}
+
+// A part such as the normalizer that is not what we know: refused by its types.
+static int refuse_part(const Json *j, int part, const char *name, const char *members,
+                       const char *known, const char *path) {
+    Buffer types = {0};
+    if (append_type(&types, j, part, members) == 0) {
+        fail(EX_DATAERR, "%s: the %s is %.200s; only %s is known here", path, name, types.data,
+             known);
+    }
+    buffer_free(&types);
+    return -1;
+}
+
+// The only part of a Sequence of one; else the part itself.
+static int single_part(const Json *j, int part, const char *members) {
+    const int list = json_get(j, part, members);
+    return is_type(j, part, "Sequence") && json_count(j, list) == 1 ? json_first(j, list) : part;
 }
 
 // The model: BPE, and of its keys only those that are read here or switched off.
 static int check_model(const Json *j, const char *path) {
-    // unk_token and fuse_unk are about unknown characters: bytes are never unknown
-    static const char *const known[] = {"type", "vocab", "merges", "unk_token", "fuse_unk"};
+    static const char *const known[] = {
+        "type", "vocab", "merges", "unk_token", "fuse_unk", "byte_fallback",
+    };
     const int model = json_get(j, 0, "model");
     if (json_type(j, model) != JSON_OBJECT) {
         return fail(EX_DATAERR, "%s: it has no \"model\" object", path);
     }
-    if (json_get(j, model, "type") >= 0) {
-        if (check_type(j, model, "model", "BPE", path) < 0) return -1;
+    if (json_get(j, model, "type") >= 0 && !is_type(j, model, "BPE")) {
+        return refuse_part(j, model, "model", "", "BPE", path);
     }
     for (int i = json_first(j, model); i >= 0; i = json_next(j, i)) {
-        int is_known = json_off(j, i);
+        const int is_zero = json_type(j, i) == JSON_NUMBER && json_number(j, i) == 0;
+        int is_known = json_off(j, i) || is_zero;         // "dropout" may be 0
         for (size_t k = 0; k < sizeof known / sizeof *known; k++) {
             if (!strcmp(known[k], json_key(j, i))) is_known = 1;
         }
@@ -986,14 +1041,31 @@ static int check_model(const Json *j, const char *path) {
     return 0;
 }
 
+// NFC, none, or a Sequence of such.
+static int check_normalizer(Tokenizer *t, const Json *j, int part, const char *path) {
+    if (json_type(j, part) <= JSON_NULL) return 0;
+    if (is_type(j, part, "NFC")) {
+        if (!t->nfc && normal_form_init(&t->scratch_memory->normal_form) < 0) return -1;
+        t->nfc = 1;
+        return 0;
+    }
+    const int list = json_get(j, part, "normalizers");
+    if (!is_type(j, part, "Sequence") || json_type(j, list) != JSON_ARRAY) {
+        return refuse_part(j, part, "normalizer", "normalizers", "NFC", path);
+    }
+    for (int i = json_first(j, list); i >= 0; i = json_next(j, i)) {
+        if (check_normalizer(t, j, i, path) < 0) return -1;
+    }
+    return 0;
+}
+
 // The pre_tokenizer cuts words: ByteLevel with GPT-2's pattern, alone or in a sequence of one.
 static int check_pre_tokenizer(const Json *j, const char *path) {
-    int part = json_get(j, 0, "pre_tokenizer");
-    const int list = json_get(j, part, "pretokenizers");
-    if (json_equal(j, json_get(j, part, "type"), "Sequence") && json_count(j, list) == 1) {
-        part = json_first(j, list);
+    const char *members = "pretokenizers", *name = "pre_tokenizer";
+    const int whole = json_get(j, 0, name), part = single_part(j, whole, members);
+    if (!is_type(j, part, "ByteLevel")) {
+        return refuse_part(j, whole, name, members, "ByteLevel alone", path);
     }
-    if (check_type(j, part, "pre_tokenizer", "ByteLevel", path) < 0) return -1;
     if (json_type(j, json_get(j, part, "add_prefix_space")) != JSON_FALSE) {
         return fail(EX_DATAERR, "%s: the pre_tokenizer has add_prefix_space, which is not known "
                     "here", path);
@@ -1008,39 +1080,46 @@ static int check_pre_tokenizer(const Json *j, const char *path) {
 
 // All parts but the pieces and merges.
 static int check_parts(Tokenizer *t, const Json *j, const char *path) {
-    const int normalizer = json_get(j, 0, "normalizer");
+    const int decoder = json_get(j, 0, "decoder");
     if (check_model(j, path) < 0) return -1;
-    if (json_type(j, normalizer) > JSON_NULL) {
-        if (check_type(j, normalizer, "normalizer", "NFC", path) < 0) return -1;
-        t->nfc = 1;
-    }
+    if (check_normalizer(t, j, json_get(j, 0, "normalizer"), path) < 0) return -1;
     if (check_pre_tokenizer(j, path) < 0) return -1;
-    return check_type(j, json_get(j, 0, "decoder"), "decoder", "ByteLevel", path);
+    if (is_type(j, single_part(j, decoder, "decoders"), "ByteLevel")) return 0;
+    return refuse_part(j, decoder, "decoder", "decoders", "ByteLevel", path);
 }
 
-typedef struct {                        // the pieces that a file names, by id
-    int *node;                          // (n) the JSON value that names the piece, -1: none so far
-    unsigned char *flags;               // (n) PIECE_ flags
+typedef struct {                        // a piece that the files name
+    const char *name;                   // NULL: none has this id
+    size_t len;
+    int flags;                          // PIECE_ flags
+} NamedPiece;
+
+typedef struct {
+    NamedPiece *piece;                  // (n) by id
     size_t n;
 } NamedPieces;
+
+static int same_name(const NamedPiece *p, const char *name, size_t len) {
+    return p->name && p->len == len && !memcmp(p->name, name, len);
+}
 
 // The vocabulary uses each id once.
 static int collect_vocab(NamedPieces *p, const Json *j, const char *path) {
     const int vocab = json_get(j, json_get(j, 0, "model"), "vocab");
     for (int i = json_first(j, vocab); i >= 0; i = json_next(j, i)) {
         int64_t id;
-        if (!json_integer(j, i, &id) || id < 0 || (size_t)id >= p->n || p->node[id] >= 0) {
+        if (!json_integer(j, i, &id) || id < 0 || (size_t)id >= p->n || p->piece[id].name) {
             return fail(EX_DATAERR, "%s: the id of \"%.40s\" is not one of 0 to %zu, each used "
                         "once", path, json_key(j, i), p->n - 1);
         }
-        p->node[id] = i;
-        p->flags[id] = PIECE_IN_VOCAB;
+        p->piece[id] = (NamedPiece){.name = json_key(j, i), .len = json_key_length(j, i),
+                                    .flags = PIECE_IN_VOCAB};
     }
     return 0;
 }
 
-// One of added_tokens: {"id": 0, "content": "<|endoftext|>", "special": true, ...}
-static int collect_added_token(NamedPieces *p, const Json *j, int token, const char *path) {
+// The flags of an added token: {"content": "<|endoftext|>", "special": true, ...}
+static int added_flags(const Json *j, int token) {
     static const struct { const char *name; int flag; } options[] = {
         {.name = "special",     .flag = PIECE_SPECIAL},
         {.name = "normalized",  .flag = PIECE_NORMALIZED},
@@ -1048,77 +1127,150 @@ static int collect_added_token(NamedPieces *p, const Json *j, int token, const c
         {.name = "rstrip",      .flag = PIECE_RSTRIP},
         {.name = "single_word", .flag = PIECE_SINGLE_WORD},
     };
-    const int content = json_get(j, token, "content");
-    const size_t len = json_length(j, content);
-    if (json_type(j, content) != JSON_STRING || !len || len > MAX_ADDED) {
-        return fail(EX_DATAERR, "%s: an added token is empty or more than %d bytes", path,
-                    MAX_ADDED);
-    }
-
-    // its id is free, or that of a piece of the vocabulary with the same name
-    const char *name = json_string(j, content);
-    const int id_node = json_get(j, token, "id");
-    int64_t id;
-    if (!json_integer(j, id_node, &id) || id < 0 || (size_t)id >= p->n
-        || p->flags[id] & PIECE_ADDED) {
-        return fail(EX_DATAERR, "%s: the id of the added token \"%.40s\" is not one of 0 to %zu, "
-                    "each once", path, name, p->n - 1);
-    }
-    const int old = p->node[id];
-    if (p->flags[id] && (json_key_length(j, old) != len || memcmp(json_key(j, old), name, len))) {
-        return fail(EX_DATAERR, "%s: the added token \"%.40s\" has the id of the piece \"%.40s\"",
-                    path, name, json_key(j, old));
-    }
-
-    int flags = p->flags[id] | PIECE_ADDED;
+    int flags = PIECE_ADDED;
     for (size_t k = 0; k < sizeof options / sizeof *options; k++) {
         const int option = json_get(j, token, options[k].name);
         if (json_type(j, option) == JSON_TRUE) flags |= options[k].flag;
+    }
+    return flags;
+}
+
+// An added token.  Its id is free, or that of a piece of the vocabulary with the same name.
+static int collect_added_token(NamedPieces *p, const char *name, size_t len, int64_t id, int flags,
+                               const char *path) {
+    if (!len || len > MAX_ADDED) {
+        return fail(EX_DATAERR, "%s: an added token is empty or more than %d bytes", path,
+                    MAX_ADDED);
+    }
+    if (id < 0 || (size_t)id >= p->n || p->piece[id].flags & PIECE_ADDED) {
+        return fail(EX_DATAERR, "%s: the id of the added token \"%.40s\" is not one of 0 to %zu, "
+                    "each once", path, name, p->n - 1);
+    }
+    NamedPiece *piece = &p->piece[id];
+    if (piece->name && !same_name(piece, name, len)) {
+        return fail(EX_DATAERR, "%s: the added token \"%.40s\" has the id of the piece \"%.40s\"",
+                    path, name, piece->name);
     }
     const int unknown = flags & (PIECE_LSTRIP | PIECE_RSTRIP | PIECE_SINGLE_WORD);
     if (unknown && !(flags & PIECE_SPECIAL)) {
         return fail(EX_DATAERR, "%s: the added token \"%.40s\" has lstrip, rstrip or single_word, "
                     "which are not known here", path, name);
     }
-    p->flags[id] = (unsigned char)flags;
-    p->node[id] = content;
+    *piece = (NamedPiece){.name = name, .len = len, .flags = piece->flags | flags};
     return 0;
 }
 
-// Every id from 0 on has a name: from added_tokens, or else from the vocabulary.
-static int collect_pieces(NamedPieces *p, const Json *j, const char *path) {
+// Those of tokenizer.json.
+static int collect_added_tokens(NamedPieces *p, const Json *j, const char *path) {
     const int added = json_get(j, 0, "added_tokens");
-    if (collect_vocab(p, j, path) < 0) return -1;
     for (int i = json_first(j, added); i >= 0; i = json_next(j, i)) {
-        if (collect_added_token(p, j, i, path) < 0) return -1;
-    }
-    for (size_t id = 0; id < p->n; id++) {
-        if (p->node[id] < 0) return fail(EX_DATAERR, "%s: no piece has the id %zu", path, id);
+        const int content = json_get(j, i, "content");
+        int64_t id = -1;
+        json_integer(j, json_get(j, i, "id"), &id);
+        if (collect_added_token(p, json_string(j, content), json_length(j, content), id,
+                                added_flags(j, i), path) < 0) return -1;
     }
     return 0;
 }
 
-// Added tokens are named as they are, the others in GPT-2's alphabet.
-static int read_pieces(Tokenizer *t, const Json *j, const NamedPieces *p, const char *path) {
+// A token that another file of the folder adds.  Programs that read these files look for it in
+// texts as well, with the next free id, whatever the file says.
+static int collect_further_token(NamedPieces *p, const char *name, size_t len, int64_t id,
+                                 int flags, const char *path) {
+    size_t named = 0;                                     // the id it has, or p->n
+    if (id >= 0 && id < (int64_t)p->n && same_name(&p->piece[id], name, len)) named = (size_t)id;
+    while (named < p->n && !same_name(&p->piece[named], name, len)) named++;
+    if (named < p->n && p->piece[named].flags & PIECE_ADDED && id == (int64_t)named) return 0;
+    if (named < p->n && id != (int64_t)named) {
+        return fail(EX_DATAERR, "%s: \"%.40s\" has the id %" PRId64 ", but in tokenizer.json %zu",
+                    path, name, id, named);
+    }
+    if (named == p->n) {
+        if (id != (int64_t)p->n) {
+            return fail(EX_DATAERR, "%s: \"%.40s\" has the id %" PRId64 " and is not in "
+                        "tokenizer.json, which ends at %zu: save the tokenizer again with "
+                        "save_pretrained", path, name, id, p->n - 1);
+        }
+        p->n++;
+    }
+    return collect_added_token(p, name, len, id, flags, path);
+}
+
+// "added_tokens_decoder" of tokenizer_config.json: {"50257": {"content": "<|user|>", ...}, ...}
+static int collect_from_settings(NamedPieces *p, const Json *j) {
+    const char *path = "tokenizer_config.json";
+    const int list = json_get(j, 0, "added_tokens_decoder");
+    for (int i = json_first(j, list); i >= 0; i = json_next(j, i)) {
+        const int content = json_get(j, i, "content");
+        const int64_t id = strtoll(json_key(j, i), NULL, 10);
+        if (collect_further_token(p, json_string(j, content), json_length(j, content), id,
+                                  added_flags(j, i), path) < 0) return -1;
+    }
+    return 0;
+}
+
+// The older added_tokens.json: {"<|user|>": 50257, ...}
+static int collect_from_list(NamedPieces *p, const Json *j) {
+    const char *path = "added_tokens.json";
+    for (int i = json_first(j, 0); i >= 0; i = json_next(j, i)) {
+        int64_t id = -1;
+        json_integer(j, i, &id);
+        if (collect_further_token(p, json_key(j, i), json_key_length(j, i), id,
+                                  PIECE_ADDED | PIECE_NORMALIZED, path) < 0) return -1;
+    }
+    return 0;
+}
+
+typedef struct {                        // the files of a folder; all but the first may be empty
+    Json tokenizer, settings, added;    // tokenizer.json, tokenizer_config.json, added_tokens.json
+    const char *path;                   // of the first
+} TokenizerFiles;
+
+// added_tokens.json is read where tokenizer_config.json has no list of its own.
+static int collect_pieces(NamedPieces *p, const TokenizerFiles *f) {
+    if (collect_vocab(p, &f->tokenizer, f->path) < 0) return -1;
+    if (collect_added_tokens(p, &f->tokenizer, f->path) < 0) return -1;
+    if (json_get(&f->settings, 0, "added_tokens_decoder") >= 0) {
+        return collect_from_settings(p, &f->settings);
+    }
+    return collect_from_list(p, &f->added);
+}
+
+// Is the name of an added token in the form that a text is put in before it is looked for?
+static int check_normal(const Tokenizer *t, const NamedPiece *piece, const char *path) {
+    Buffer *normal = &t->scratch_memory->normal;
+    if (!t->nfc || !(piece->flags & PIECE_NORMALIZED)) return 0;
+    normal->len = 0;
+    if (normal_form_apply(&t->scratch_memory->normal_form, piece->name, piece->len, normal) < 0) {
+        return -1;
+    }
+    if (normal->len == piece->len && !memcmp(normal->data, piece->name, piece->len)) return 0;
+    return fail(EX_DATAERR, "%s: the added token \"%.40s\" is not in normal form C", path,
+                piece->name);
+}
+
+// Added tokens are named as they are, the others in GPT-2's alphabet; an id that has no name is a
+// piece that never occurs.
+static int read_pieces(Tokenizer *t, const NamedPieces *p, const char *path) {
     const Alphabet alphabet = byte_alphabet();
     Buffer bytes = {0};
     int result = -1;
     for (size_t i = 0; i < p->n; i++) {
-        const int node = p->node[i], flags = p->flags[i];
-        if (flags & PIECE_ADDED) {
-            if (add_piece(t, json_string(j, node), json_length(j, node), flags) < 0) goto done;
-            if (add_to_trie(t, (int)i, path) < 0) goto done;
+        const NamedPiece *piece = &p->piece[i];
+        if (!piece->name || piece->flags & PIECE_ADDED) {
+            if (add_piece(t, piece->name, piece->len, piece->flags) < 0) goto done;
+            if (piece->name && check_normal(t, piece, path) < 0) goto done;
+            if (piece->name && add_to_trie(t, (int)i, path) < 0) goto done;
             continue;
         }
-        const char *name = json_key(j, node);
-        const size_t len = json_key_length(j, node);
-        if (!*name || !is_in_alphabet(&alphabet, name, len)) {
-            fail(EX_DATAERR, "%s: the piece \"%.40s\" is not in GPT-2's byte alphabet", path, name);
+        if (!piece->len || !is_in_alphabet(&alphabet, piece->name, piece->len)) {
+            fail(EX_DATAERR, "%s: the piece \"%.40s\" is not in GPT-2's byte alphabet", path,
+                 piece->name);
             goto done;
         }
         bytes.len = 0;
-        if (append_bytes(&bytes, &alphabet, name, len) < 0) goto done;
-        if (add_piece(t, bytes.data, bytes.len, flags) < 0) goto done;
+        if (append_bytes(&bytes, &alphabet, piece->name, piece->len) < 0) goto done;
+        if (add_piece(t, bytes.data, bytes.len, piece->flags) < 0) goto done;
     }
     result = 0;
 
@@ -1187,62 +1339,106 @@ static int read_merges(Tokenizer *t, const Json *j, int merges, const char *path
     return result;
 }
 
-// How many ids there are, one more than the largest; -1 after fail().
+// How many ids tokenizer.json has, one more than the largest; -1 after fail().
 static int64_t count_ids(const Json *j, int vocab, const char *path) {
-    const int added = json_get(j, 0, "added_tokens"), in_vocab = json_count(j, vocab);
-    int64_t n = in_vocab, id;
+    const int added = json_get(j, 0, "added_tokens");
+    const int64_t named = (int64_t)json_count(j, vocab) + json_count(j, added);
+    int64_t n = json_count(j, vocab), id;
+    for (int i = json_first(j, vocab); i >= 0; i = json_next(j, i)) {
+        if (json_integer(j, i, &id) && id >= n) n = id + 1;
+    }
     for (int i = json_first(j, added); i >= 0; i = json_next(j, i)) {
         if (json_integer(j, json_get(j, i, "id"), &id) && id >= n) n = id + 1;
     }
-    if (n > (int64_t)in_vocab + json_count(j, added)) {
-        return fail(EX_DATAERR, "%s: some ids have no piece", path);
+    if (n > named + MAX_HOLES) {
+        return fail(EX_DATAERR, "%s: ids reach %" PRId64 ", but only %" PRId64 " have a piece",
+                    path, n - 1, named);
     }
     return n;
 }
 
-// A parsed tokenizer.json.  0, or -1 after fail(); then t is empty.
-static int read_tokenizer(Tokenizer *t, const Json *j, const char *path) {
+// With "byte_fallback" a byte without a piece becomes a piece such as <0x0A>: it is not done here.
+static int check_bytes(Tokenizer *t, const Json *j, const char *path) {
+    const int model = json_get(j, 0, "model");
+    t->has_unknown = !json_off(j, json_get(j, model, "unk_token"));
+    if (json_off(j, json_get(j, model, "byte_fallback"))) return 0;
+    for (int b = 0; b < 256; b++) {
+        char name[8];
+        snprintf(name, sizeof name, "<0x%02X>", b);
+        if (t->byte_id[b] >= 0 || tokenizer_find(t, name, strlen(name)) < 0) continue;
+        return fail(EX_DATAERR, "%s: the model has byte_fallback, which is not known here", path);
+    }
+    return 0;
+}
+
+// tokenizer_config.json may ask for a space before a text.
+static int check_settings_of_tokenizer(const Json *j) {
+    if (json_off(j, json_get(j, 0, "add_prefix_space"))) return 0;
+    return fail(EX_DATAERR, "tokenizer_config.json: add_prefix_space is not known here");
+}
+
+// The parsed files.  0, or -1 after fail(); then t is empty.
+static int read_tokenizer(Tokenizer *t, const TokenizerFiles *f) {
+    const Json *j = &f->tokenizer;
     const int model = json_get(j, 0, "model"), vocab = json_get(j, model, "vocab");
     const int merges = json_get(j, model, "merges");
+    const int further = json_count(&f->settings, json_get(&f->settings, 0, "added_tokens_decoder"))
+                      + json_count(&f->added, 0);
+    if (check_model(j, f->path) < 0) return -1;
     if (json_type(j, vocab) != JSON_OBJECT || json_type(j, merges) != JSON_ARRAY
         || !json_count(j, vocab)) {
         return fail(EX_DATAERR, "%s: the model needs a \"vocab\" object and a \"merges\" list",
-                    path);
+                    f->path);
     }
-    const int64_t n = count_ids(j, vocab, path);
+    const int64_t n = count_ids(j, vocab, f->path);
     if (n < 0) return -1;
 
-    NamedPieces p = {.node = allocate((size_t)n, sizeof *p.node), .flags = allocate((size_t)n, 1),
-                     .n = (size_t)n};
+    const size_t most = (size_t)n + (size_t)further;
+    NamedPieces p = {.piece = allocate(most, sizeof *p.piece), .n = (size_t)n};
     int result = -1;
-    if (!p.node || !p.flags) goto done;
-    memset(p.node, -1, p.n * sizeof *p.node);
-    if (tokenizer_init(t, p.n, (size_t)json_count(j, merges)) < 0) goto done;
-    if (check_parts(t, j, path) < 0 || collect_pieces(&p, j, path) < 0) goto done;
-    if (read_pieces(t, j, &p, path) < 0 || read_merges(t, j, merges, path) < 0) goto done;
+    if (!p.piece) goto done;
+    if (tokenizer_init(t, most, (size_t)json_count(j, merges)) < 0) goto done;
+    if (check_parts(t, j, f->path) < 0) goto done;
+    if (check_settings_of_tokenizer(&f->settings) < 0) goto done;
+    if (collect_pieces(&p, f) < 0) goto done;
+    if (read_pieces(t, &p, f->path) < 0 || read_merges(t, j, merges, f->path) < 0) goto done;
     find_ids(t);
+    if (check_bytes(t, j, f->path) < 0) goto done;
     result = 0;
 
 done:
-    free(p.node);
-    free(p.flags);
+    free(p.piece);
     if (result < 0) tokenizer_free(t);
     return result;
 }
 
-/* Reads a tokenizer.json.  What it asks for and is not done here is refused by name; its
- * post_processor, truncation and padding are not read, because nothing is put around a text.
- * 0, or -1 after fail(); then t is empty. */
+static int fail_without_file(const char *path) {
+    return fail(EX_NOINPUT, "%s: %s; AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER) "
+                "makes one of vocab.json and merges.txt, or of tokenizer.model", path,
+                strerror(ENOENT));
+}
+
+/* Reads a tokenizer.json, and from the files beside it, if they are there, which tokens are added.
+ * What it asks for and is not done here is refused by name; its post_processor, truncation and
+ * padding are not read, because nothing is put around a text.  0, or -1 after fail(); then t is
+ * empty. */
 int tokenizer_load(Tokenizer *t, const char *path) {
     Buffer text = {0};
-    Json j = {0};
+    TokenizerFiles f = {.path = path};
+    struct stat st;
     int result = -1;
     memset(t, 0, sizeof *t);
-    if (file_read(&text, path) < 0 || json_parse(&j, text.data, text.len, path) < 0) goto done;
-    result = read_tokenizer(t, &j, path);
+    if (stat(path, &st) < 0 && errno == ENOENT) return fail_without_file(path);
+    if (file_read(&text, path) < 0) goto done;
+    if (json_parse(&f.tokenizer, text.data, text.len, path) < 0) goto done;
+    if (json_load_beside(&f.settings, path, "tokenizer_config.json") < 0) goto done;
+    if (json_load_beside(&f.added, path, "added_tokens.json") < 0) goto done;
+    result = read_tokenizer(t, &f);
 
 done:
-    json_free(&j);
+    json_free(&f.tokenizer);
+    json_free(&f.settings);
+    json_free(&f.added);
     buffer_free(&text);
     return result;
 }
@@ -1350,8 +1546,7 @@ int tokenizer_json(const Tokenizer *t, Buffer *out) {
 // --------------------------------------------------------------------------- classes of characters
 
 /* The classes of Unicode 16.0.0, printed by scripts/unicode_tables.py, as runs: n characters of
- * one class k are the number 4 n + k, in base 32, lowest digit first: the characters '0' + digit,
- * plus 32 where another digit follows. */
+ * one class k are the number 4 n + k. */
 static const char class_runs[] =
     "T1GX27l1Z1LY3HY3X17X37T15L:45<654>4m24m34Yi1@a1h1EL545T@E498A45H54=454a24]:4]AP1iD4i485HU5l8"
     "]3@Ad5]5d2Z1@94]<45l19L9Z1=85P254i3d3U;\\15h1Z1U4T19@5Di2@5T15<5l2U3L]1DQ34IT2Y5X7i6<5X25LY1"
@@ -1383,15 +1578,9 @@ static const char class_runs[] =
 
 static void read_classes(unsigned char class[CLASS_END]) {
     size_t at = 0;
-    for (const char *p = class_runs; *p; p++) {
-        size_t number = 0;
-        int shift = 0;
-        for (; *p >= '0' + 32; p++) {
-            number |= (size_t)(*p - '0' - 32) << shift;
-            shift += 5;
-        }
-        number |= (size_t)(*p - '0') << shift;
-        const size_t n = number / NUM_CLASSES;
+    const char *p = class_runs;
+    while (*p) {
+        const size_t number = unicode_number(&p), n = number / NUM_CLASSES;
         memset(class + at, (int)(number % NUM_CLASSES), n);
         at += n;
     }

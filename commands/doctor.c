@@ -260,9 +260,9 @@ static const char *eos_use(const Diagnosis *d) {
 static void show_tokenizer(const Diagnosis *d, const char *tokenizer_file) {
     const Tokenizer *t = &d->tokenizer;
     const Token *model = d->model, *own = d->own;
-    printf("%s\n    %d pieces, the model has room for %d; a text is encoded as it stands%s\n",
+    printf("%s\n    %d pieces, the model has room for %d; a text is encoded %s\n",
            tokenizer_file, t->vocab_size, d->config.vocab_size,
-           t->nfc ? ", not in normal form C" : "");
+           t->nfc ? "in normal form C" : "as it stands");
     printf("    bos  config.json %d %s, tokenizer %d %s; %s\n", model[BOS].id, model[BOS].text,
            own[BOS].id, own[BOS].text,
            of_documents(d) ? "a document begins with the eos" : "not put before a text");

@@ -316,7 +316,7 @@ static int stored_equal(const StoredTensor *a, const StoredTensor *b) {
 
 /* config.json says that the output matrix is the embedding.  The weights may know better: another
  * output matrix among them is used, and c is tied no longer; if there is one of the two, under
- * whichever name, it is both.  `embedding` is its entry.  0, or -1 after fail().                  */
+ * whichever name, it is both.  `embedding` is its entry.  0, or -1 after fail().                 */
 static int settle_output(Config *c, const Entries *e, Entry *embedding, const Weights *w) {
     const StoredTensor *in = NULL, *out = NULL;
     if (!c->tied) return 0;

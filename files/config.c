@@ -586,9 +586,11 @@ static int fail_without_config(const char *dir) {
                     "(merge_and_unload) and save the whole", dir);
     }
     if (!is_there(dir, "")) {
-        return fail(EX_NOINPUT, "%s: no such folder; a model of a hub must be downloaded first", dir);
+        return fail(EX_NOINPUT, "%s: no such folder; a model of a hub must be downloaded first",
+                    dir);
     }
-    return fail(EX_NOINPUT, "%s: no config.json here: not a folder that save_pretrained wrote", dir);
+    return fail(EX_NOINPUT, "%s: no config.json here: not a folder that save_pretrained wrote",
+                dir);
 }
 
 // config.json of the folder dir.  0, or -1 after fail().

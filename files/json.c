@@ -54,6 +54,7 @@ typedef struct Json {
 // parsing
 int         json_parse(Json *j, const char *text, size_t len, const char *what);
 int         json_load(Json *j, const char *path);                  // a file that is one object
+int         json_load_beside(Json *j, const char *path, const char *name);     // may be absent
 void        json_free(Json *j);
 
 // looking values up
@@ -456,6 +457,19 @@ done:
     close(fd);
     buffer_free(&text);
     return result;
+}
+
+// The file `name` in the folder of the file path; j is empty if there is none.
+int json_load_beside(Json *j, const char *path, const char *name) {
+    const char *slash = strrchr(path, '/');
+    const size_t len = slash ? (size_t)(slash - path) + 1 : 0;
+    char beside[PATH_SIZE];
+    struct stat st;
+    if (len + strlen(name) >= PATH_SIZE) return fail(EX_USAGE, "%.60s...: too long a name", path);
+    memcpy(beside, path, len);
+    strcpy(beside + len, name);
+    if (stat(beside, &st) < 0 && errno == ENOENT) return 0;
+    return json_load(j, beside);
 }
 
 void json_free(Json *j) {

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Writes test/golden/learned_tokenizer.json and test/golden/tokenizer_cases.json.
+"""Writes test/golden/learned_tokenizer.json, tokenizer_cases.json and normal_form_cases.json.
 
     pip install tokenizers==0.23.3 && python3 scripts/golden_tokenizer.py
 
 The first holds a vocabulary learned from the cases by the slow learner below, written by Hugging Face's
-`tokenizers`; the second the texts and, for it and for Pythia's tokenizer, the ids that `tokenizers` gives."""
+`tokenizers`; the second the texts and, for it and for Pythia's tokenizer, the ids that `tokenizers` gives; the
+third texts that are not in normal form C, and the ids of Pythia's, which puts them in it."""
 import json
 import os
 import random
@@ -67,7 +68,7 @@ some = list("aeinorst 's'tre 012.,!?\n\t  ") + list("é一а\u0301\u00a0\u0663�
 texts += ["".join(rng.choice(some) for _ in range(rng.randrange(1, 80))) for _ in range(60)]
 pool = [chr(c) for c in range(0x30000) if unicodedata.category(chr(c)) not in ("Cs", "Cn")]
 texts += ["".join(rng.choice(pool) + rng.choice(["", "", " ", "a"]) for _ in range(30)) for _ in range(20)]
-texts = [unicodedata.normalize("NFC", t) for t in texts]  # Pythia's tokenizer asks for it, more does not
+texts = [unicodedata.normalize("NFC", t) for t in texts]
 
 byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
 
@@ -115,3 +116,15 @@ with open(os.path.join(GOLDEN, "tokenizer_cases.json"), "w") as f:
     f.write("[\n" + ",\n".join(json.dumps({"text": t, "learned": learned.encode(t).ids,
                                            "pythia": pythia.encode(t).ids}) for t in texts) + "\n]\n")
 print(len(texts), "cases,", len(merges), "merges")
+
+marked = ["e\u0301", "cafe\u0301 Zu\u0308rich", "a\u0323\u0302", "a\u0302\u0323", "o\u031b\u0301\u0323", "\u0344", "\u212b \u2126",
+          "\u1100\u1161\u11a8 \u1112\u1161\u11ab\u1100\u1173\u11af", "\u0915\u093c \u0958", "\u05d0\u05bc \ufb30", "\uf900\ufa10",
+          "q\u0307\u0323", "\u0301e", " \u0301", "\n\u0301", "e\u0301" * 40, "a" + "\u0301\u0323" * 40, "<|end|>e\u0301  x"]
+letters = list("aeinouyAEO ") + list("\u03b1\u03b9\u0438\u0435\u3046\u304b\u0928\u0930\u1100\u1161\u11a8")
+marks = [chr(c) for c in (*range(0x300, 0x345), 0x3099, 0x93c, 0x5bc, 0x11a7, 0x11a8)]
+for _ in range(140):
+    marked.append("".join(rng.choice(letters) + "".join(rng.sample(marks, rng.randrange(3)))
+                          for _ in range(rng.randrange(1, 20))))
+with open(os.path.join(GOLDEN, "normal_form_cases.json"), "w") as f:
+    f.write("[\n" + ",\n".join(json.dumps({"text": t, "pythia": pythia.encode(t).ids}) for t in marked) + "\n]\n")
+print(len(marked), "texts not in normal form")

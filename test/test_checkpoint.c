@@ -958,7 +958,7 @@ static void test_an_adapter_is_no_model(void) {
     CHECK(failed_with(checkpoint_load(&m, "bad", LOAD_AS_STORED), EX_NOINPUT,
                       "bad: an adapter without its base model; merge it (merge_and_unload)"));
     CHECK(failed_with(checkpoint_load(&m, "some/model-1.4b", LOAD_AS_STORED), EX_NOINPUT,
-                      "some/model-1.4b: no such folder; a model of a hub must be downloaded first"));
+                      "some/model-1.4b: no such folder; a model of a hub must be downloaded"));
     good_free(&g);
 }
 

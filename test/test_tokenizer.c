@@ -40,10 +40,11 @@ static int is_piece(const Tokenizer *t, int id, const char *s) {
 }
 
 static int load_text(Tokenizer *t, const char *text, size_t n) {
-    Json j = {0};
+    TokenizerFiles f = {.path = "f"};
     memset(t, 0, sizeof *t);
-    int result = json_parse(&j, text, n, "f") < 0 || read_tokenizer(t, &j, "f") < 0 ? -1 : 0;
-    json_free(&j);
+    int result = json_parse(&f.tokenizer, text, n, "f");
+    if (result == 0) result = read_tokenizer(t, &f);
+    json_free(&f.tokenizer);
     return result;
 }
 
@@ -57,15 +58,15 @@ static int load_quoted(Tokenizer *t, const char *text, size_t n) {
 
 // ------------------------------------------------------------------------------ Hugging Face's ids
 
-static Json cases;                                                    // of tokenizer_cases.json
+static Json cases;                                                    // of the last load_cases
 
-static int load_cases(void) {
+static int load_cases(const char *path) {
     Buffer b = {0};
-    int result = file_read(&b, GOLDEN "tokenizer_cases.json") < 0
-                 || json_parse(&cases, b.data, b.len, "cases") < 0;
+    int result = file_read(&b, path) < 0 || json_parse(&cases, b.data, b.len, "cases") < 0;
     buffer_free(&b);
     return result ? -1 : json_count(&cases, 0);
 }
+#define CASES GOLDEN "tokenizer_cases.json"
 
 // Are the ids of the text those of the case, under this key?
 static int is_golden(const Tokenizer *t, int one_case, const char *key) {
@@ -98,20 +99,70 @@ static int ids_equal_golden(const char *file, const char *key, int want_cases) {
 }
 
 static void test_the_ids_of_a_learned_vocabulary_are_those_of_hugging_face(void) {
-    CHECK(load_cases() == 188);
+    CHECK(load_cases(CASES) == 188);
     CHECK(ids_equal_golden(GOLDEN "learned_tokenizer.json", "learned", 188));
 }
 
 static void test_the_ids_of_pythia_are_those_of_hugging_face(void) {
-    CHECK(load_cases() == 188);
+    CHECK(load_cases(CASES) == 188);
     CHECK(ids_equal_golden(GOLDEN "pythia_tokenizer.json", "pythia", 188));
+}
+
+static void test_texts_with_marks_have_the_ids_of_hugging_face(void) {
+    CHECK(load_cases(GOLDEN "normal_form_cases.json") == 158);
+    CHECK(ids_equal_golden(GOLDEN "pythia_tokenizer.json", "pythia", 158));
+}
+
+/* Every character alone, and between a letter and marks of three classes.  The hash is that of the
+ * normal forms by `tokenizers`. */
+static void test_the_normal_form_is_that_of_hugging_face_for_every_character(void) {
+    static const char marks[] = "\xcc\x95\xcc\x81\xcc\xa3";          // U+0315, U+0301, U+0323
+    NormalForm n;
+    Buffer out = {0};
+    Sha256 sha;
+    char hex[65];
+    CHECK(normal_form_init(&n) == 0);
+    sha256_start(&sha);
+    for (uint32_t c = 0; c < 0x30000; c++) {
+        char text[12] = "a";
+        if (c >= 0xd800 && c < 0xe000) continue;
+        const size_t len = 1 + (size_t)utf8_encode(text + 1, c);
+        memcpy(text + len, marks, 6);
+        out.len = 0;
+        CHECK(normal_form_apply(&n, text, len + 6, &out) == 0);
+        CHECK(normal_form_apply(&n, text + 1, len - 1, &out) == 0);
+        sha256_add(&sha, out.data, out.len);
+    }
+    sha256_finish(&sha, hex);
+    CHECK(!strcmp(hex, "408ae639d41ae883ac8b55d5494dad7893f092aea003349528843f106a99da2b"));
+    normal_form_free(&n);
+    buffer_free(&out);
+}
+
+// A million marks on one letter take no quadratic time; bytes that are no UTF-8 stay.
+static void test_many_marks_are_sorted_and_other_bytes_kept(void) {
+    const size_t marks = 1 << 20;
+    NormalForm n;
+    Buffer text = {0}, out = {0};
+    CHECK(normal_form_init(&n) == 0);
+    buffer_append(&text, "a", 1);
+    for (size_t i = 0; i < marks; i++) buffer_append(&text, i % 2 ? "\xcc\xa3" : "\xcc\x81", 2);
+    CHECK(normal_form_apply(&n, text.data, text.len, &out) == 0);
+    CHECK(out.len == 3 + 2*(marks - 1) && !memcmp(out.data, "\xe1\xba\xa1\xcc\xa3", 5));
+    CHECK(!strcmp(out.data + out.len - 4, "\xcc\x81\xcc\x81"));
+    out.len = 0;
+    CHECK(normal_form_apply(&n, "\xffo\xcc\x88\x80\xcc\x88\xcc", 8, &out) == 0);
+    CHECK(out.len == 7 && !memcmp(out.data, "\xff\xc3\xb6\x80\xcc\x88\xcc", 7));
+    normal_form_free(&n);
+    buffer_free(&text);
+    buffer_free(&out);
 }
 
 static void test_learning_equals_a_learner_that_recounts_after_every_merge(void) {
     Tokenizer t, golden;
     Buffer text = {0}, a = {0}, b = {0};
     size_t end[256], n = 0;
-    CHECK(load_cases() == 188);
+    CHECK(load_cases(CASES) == 188);
     for (int i = json_first(&cases, 0); i >= 0; i = json_next(&cases, i)) {
         int s = json_get(&cases, i, "text");
         buffer_append(&text, json_string(&cases, s), json_length(&cases, s));
@@ -252,7 +303,7 @@ static void test_special_tokens_in_a_text_are_plain_text(void) {
 }
 
 // Pythia has none for the bytes that UTF-8 does not use.
-static void test_a_byte_without_a_piece_is_refused(void) {
+static void test_a_byte_that_is_no_text_and_has_no_piece_is_refused(void) {
     Tokenizer t;
     CHECK(tokenizer_load(&t, GOLDEN "pythia_tokenizer.json") == 0);
     CHECK(encode(&t, "a\xff", 2) < 0 && strstr(error_text, "0xff") && error_code == EX_DATAERR);
@@ -377,17 +428,38 @@ static void test_both_forms_of_merges_and_harmless_settings_are_read(void) {
                    "'byte_fallback': false}}"));
     CHECK(accepted(HEAD PARTS "'normalizer': {'type': 'NFC'}, 'truncation': {'x': 1}, "
                    MODEL "['a b']}}"));
+    CHECK(accepted(HEAD PARTS "'normalizer': {'type': 'Sequence', 'normalizers': []}, "
+                   SMALL_MODEL));
+    CHECK(accepted(HEAD PARTS "'normalizer': {'type': 'Sequence', 'normalizers': "
+                   "[{'type': 'NFC'}]}, " SMALL_MODEL));
+    CHECK(accepted(HEAD PARTS MODEL "['a b'], 'dropout': 0.0, 'byte_fallback': true}}"));
+    CHECK(accepted(HEAD "], 'pre_tokenizer': {'type': 'ByteLevel', 'add_prefix_space': false}, "
+                   "'decoder': {'type': 'Sequence', 'decoders': [{'type': 'ByteLevel'}]}, "
+                   SMALL_MODEL));
     CHECK(accepted("{'pre_tokenizer': {'type': 'Sequence', 'pretokenizers': [{'type': 'ByteLevel', "
                    "'add_prefix_space': false, 'use_regex': true}]}, "
                    "'decoder': {'type': 'ByteLevel'}, " MODEL "['a b']}}"));
 }
 
 static void test_what_is_not_known_is_refused_by_name(void) {
-    CHECK(refused("[]", "vocab"));
-    CHECK(refused("{}", "vocab"));
+    CHECK(refused("[]", "no \"model\""));
+    CHECK(refused("{}", "no \"model\""));
+    CHECK(refused("{'model': {'type': 'BPE'}}", "vocab"));
+    CHECK(refused("{'model': {'type': 'Unigram', 'vocab': [['a', 1]]}}",
+                  "the model is Unigram; only BPE is known here"));
+    CHECK(refused(HEAD PARTS "'normalizer': {'type': 'Sequence', 'normalizers': [{'type': 'NFC'}, "
+                  "{'type': 'Lowercase'}]}, " SMALL_MODEL,
+                  "the normalizer is Lowercase; only NFC"));
+    CHECK(refused(HEAD "], 'pre_tokenizer': {'type': 'Sequence', 'pretokenizers': "
+                  "[{'type': 'Digits'}, {'type': 'ByteLevel'}]}, 'decoder': {'type': 'ByteLevel'}, "
+                  SMALL_MODEL, "the pre_tokenizer is Sequence of Digits, ByteLevel; only ByteLevel "
+                  "alone is known here"));
     CHECK(refused(HEAD PARTS "'normalizer': {'type': 'Lowercase'}, " SMALL_MODEL, "Lowercase"));
     CHECK(refused(HEAD PARTS MODEL "['a b'], 'dropout': 0.1}}", "dropout"));
-    CHECK(refused(HEAD PARTS MODEL "['a b'], 'byte_fallback': true}}", "byte_fallback"));
+    CHECK(refused(HEAD PARTS "'model': {'vocab': {'a': 0, '<0x0A>': 1}, 'merges': [], "
+                  "'byte_fallback': true}}", "byte_fallback"));
+    CHECK(refused(HEAD "{'id': 3, 'content': 'e\xcc\x81', 'normalized': true}" PARTS
+                  "'normalizer': {'type': 'NFC'}, " SMALL_MODEL, "is not in normal form C"));
     CHECK(refused(HEAD PARTS MODEL "['a b'], 'ignore_merges': true}}", "ignore_merges"));
     CHECK(refused(HEAD PARTS MODEL "['a b'], 'end_of_word_suffix': '</w>'}}",
                   "end_of_word_suffix"));
@@ -416,14 +488,14 @@ static void test_wrong_ids_pieces_and_merges_are_refused(void) {
     CHECK(refused(HEAD PARTS MODEL "[7]}}", "merge 0"));
     CHECK(refused(HEAD PARTS MODEL "{}}}", "merges"));
     CHECK(refused(VOCAB("'a': 0, 'b': 0"), NOT_AN_ID));
-    CHECK(refused(VOCAB("'a': 0, 'b': 2"), NOT_AN_ID));
     CHECK(refused(VOCAB("'a': 0, 'b': -1"), NOT_AN_ID));
     CHECK(refused(VOCAB("'a': 0, 'b': 1.5"), NOT_AN_ID));
     CHECK(refused(VOCAB("'a': 0, 'b': '1'"), NOT_AN_ID));
     CHECK(refused(VOCAB("'a': 0, ' b': 1"), "byte alphabet"));
     CHECK(refused(VOCAB("'a': 0, '': 1"), "byte alphabet"));
     CHECK(refused(VOCAB("'a': 0, 'a': 1"), "twice"));
-    CHECK(refused(HEAD "{'id': 2000000000, 'content': 'x'}" PARTS MODEL "[]}}", "no piece"));
+    CHECK(refused(HEAD "{'id': 2000000000, 'content': 'x'}" PARTS MODEL "[]}}",
+                  "ids reach 2000000000, but only 4 have a piece"));
     CHECK(refused(HEAD "{'id': 2, 'content': 'x'}" PARTS MODEL "[]}}", "has the id of"));
     CHECK(refused(HEAD "{'id': 3, 'content': ''}" PARTS MODEL "[]}}", "empty"));
     CHECK(refused(HEAD "{'id': 3}" PARTS MODEL "[]}}", "empty"));
@@ -437,6 +509,85 @@ static void test_wrong_ids_pieces_and_merges_are_refused(void) {
 static int encodes_to(const Tokenizer *t, const char *text, const int *want, size_t n) {
     return encode(t, text, strlen(text)) == 0 && num_ids == n
         && !memcmp(ids, want, n * sizeof *ids);
+}
+
+// Nothing becomes a hole's id, and nothing is read of it.
+static void test_an_id_without_a_piece_is_one_that_never_occurs(void) {
+    static const char holes[] = HEAD "{'id': 7, 'content': 'x'}" PARTS
+                                "'model': {'vocab': {'a': 0, 'b': 2, 'ab': 4}, 'merges': ['a b']}}";
+    Tokenizer t;
+    Buffer b = {0};
+    CHECK(load_quoted(&t, holes, strlen(holes)) == 0 && t.vocab_size == 8);
+    CHECK(encodes_to(&t, "aabx", (int[]){0, 4, 7}, 3));
+    CHECK(tokenizer_decode(&t, (int[]){1, 0, 3, 6, 7}, 5, &b) == 0 && !strcmp(b.data, "ax"));
+    b.len = 0;
+    CHECK(tokenizer_json(&t, &b) == 0);
+    tokenizer_free(&t);
+    CHECK(load_text(&t, b.data, b.len) == 0 && t.vocab_size == 8);
+    tokenizer_free(&t);
+    buffer_free(&b);
+}
+
+static void test_a_byte_without_a_piece_is_dropped_as_by_hugging_face(void) {
+    Tokenizer t;
+    CHECK(load_quoted(&t, SMALL, strlen(SMALL)) == 0);
+    CHECK(encodes_to(&t, "acb", (int[]){2}, 1));           // the neighbours are merged
+    CHECK(encodes_to(&t, "ccc", (int[]){0}, 0) && encodes_to(&t, "ca", (int[]){0}, 1));
+    tokenizer_free(&t);
+    static const char unknown[] = HEAD PARTS MODEL "['a b'], 'unk_token': 'a'}}";
+    CHECK(load_quoted(&t, unknown, strlen(unknown)) == 0);
+    CHECK(encode(&t, "acb", 3) < 0 && strstr(error_text, "no piece for the byte 0x63"));
+    tokenizer_free(&t);
+}
+
+// The small tokenizer with another file beside it.  0, or -1 after fail().
+static int load_beside(Tokenizer *t, const char *settings, const char *added) {
+    static const char text[] = HEAD "{'id': 3, 'content': '<s>', 'special': true}" PARTS
+                               SMALL_MODEL;
+    const char *texts[] = {text, settings, added};
+    TokenizerFiles f = {.path = "f"};
+    Json *const files[] = {&f.tokenizer, &f.settings, &f.added};
+    int result = 0;
+    memset(t, 0, sizeof *t);
+    for (int k = 0; k < 3; k++) {
+        char copy[1024];
+        size_t n = 0;
+        if (!texts[k]) continue;
+        for (; texts[k][n]; n++) copy[n] = texts[k][n] == '\'' ? '"' : texts[k][n];
+        if (json_parse(files[k], copy, n, "f") < 0) result = -1;
+    }
+    if (result == 0) result = read_tokenizer(t, &f);
+    for (int k = 0; k < 3; k++) json_free(files[k]);
+    return result;
+}
+
+#define DECODER(tokens) "{'added_tokens_decoder': {" tokens "}}"
+static void test_tokens_that_other_files_add_are_looked_for_in_texts(void) {
+    Tokenizer t;
+    CHECK(load_beside(&t, DECODER("'3': {'content': '<s>'}, '4': {'content': 'ba'}"), NULL) == 0);
+    CHECK(t.vocab_size == 5 && encodes_to(&t, "aba", (int[]){0, 4}, 2));
+    tokenizer_free(&t);
+    CHECK(load_beside(&t, "{}", "{'ba': 4, 'bb': 5}") == 0 && t.vocab_size == 6);
+    CHECK(encodes_to(&t, "ababb", (int[]){0, 4, 5}, 3));
+    tokenizer_free(&t);
+
+    // a piece of the vocabulary becomes an added token
+    CHECK(load_beside(&t, DECODER("'2': {'content': 'ab', 'special': true}"), "{'zz': 9}") == 0);
+    CHECK(t.vocab_size == 4 && tokenizer_is_added(&t, 2));
+    tokenizer_free(&t);
+
+    #define REFUSED(settings, added, words) \
+        CHECK(load_beside(&t, settings, added) < 0 && strstr(error_text, words))
+    REFUSED(DECODER("'4': {'content': '<s>'}"), NULL,
+            "\"<s>\" has the id 4, but in tokenizer.json 3");
+    REFUSED(DECODER("'6': {'content': 'ba'}"), NULL, "has the id 6 and is not in tokenizer.json, "
+            "which ends at 3");
+    REFUSED(DECODER("'2': {'content': 'ba'}"), NULL, "is not in tokenizer.json");
+    REFUSED(DECODER("'4': {'content': 'ba', 'lstrip': true}"), NULL, "lstrip");
+    REFUSED(DECODER("'4': 7"), NULL, "empty");
+    REFUSED(NULL, "{'ba': '4'}", "has the id -1");
+    REFUSED("{'add_prefix_space': true}", NULL, "add_prefix_space is not known here");
+    #undef REFUSED
 }
 
 static const char added_tokens[] =
@@ -481,6 +632,9 @@ int main(int argc, char **argv) {
     test_choose(argc, argv);
     RUN(test_the_ids_of_a_learned_vocabulary_are_those_of_hugging_face);
     RUN(test_the_ids_of_pythia_are_those_of_hugging_face);
+    RUN(test_texts_with_marks_have_the_ids_of_hugging_face);
+    RUN(test_the_normal_form_is_that_of_hugging_face_for_every_character);
+    RUN(test_many_marks_are_sorted_and_other_bytes_kept);
     RUN(test_learning_equals_a_learner_that_recounts_after_every_merge);
     RUN(test_what_is_written_is_read_as_the_same_tokenizer);
     RUN(test_the_character_classes_are_those_of_unicode_16);
@@ -488,7 +642,7 @@ int main(int argc, char **argv) {
     RUN(test_the_first_ids_are_the_specials_and_the_bytes_in_gpt2_order);
     RUN(test_every_string_of_bytes_comes_back);
     RUN(test_special_tokens_in_a_text_are_plain_text);
-    RUN(test_a_byte_without_a_piece_is_refused);
+    RUN(test_a_byte_that_is_no_text_and_has_no_piece_is_refused);
     RUN(test_ids_outside_the_vocabulary_are_refused);
     RUN(test_of_equal_counts_the_least_left_id_wins_then_the_least_right);
     RUN(test_a_run_of_one_letter_doubles);
@@ -499,6 +653,9 @@ int main(int argc, char **argv) {
     RUN(test_both_forms_of_merges_and_harmless_settings_are_read);
     RUN(test_what_is_not_known_is_refused_by_name);
     RUN(test_wrong_ids_pieces_and_merges_are_refused);
+    RUN(test_an_id_without_a_piece_is_one_that_never_occurs);
+    RUN(test_a_byte_without_a_piece_is_dropped_as_by_hugging_face);
+    RUN(test_tokens_that_other_files_add_are_looked_for_in_texts);
     RUN(test_added_tokens_are_matched_leftmost_and_longest);
     RUN(test_a_special_token_that_is_written_out_is_found_where_it_begins);
     RUN(test_a_damaged_file_never_crashes);
