@@ -39,6 +39,7 @@
  *     ranking     {"prompt": P, "completions": [A, ...]} best first, or with "ranks" or "scores"
  *                 {"prompt": P, "answers": [{"answer": A, "rank": 1}, ...]}
  *                 {"text": ["", ...], "score": [1, ...]}
+ *     and those of well-known sets as they are published: the table known_sets
  *
  *     P = "" | [messages];   A = "" | [messages] | message
  *     message = {"role" or "from": "user", "content" or "value": C}
@@ -100,7 +101,7 @@ typedef struct {
 typedef struct {
     char *path, name[64];
     enum DataKind kind;                 // of all rows
-    const char *read_as;                // what the file was taken for; NULL: rows of own shape
+    const char *read_as, *read_set;     // what the file was taken for; NULL: rows of own shape
     Buffer contents;                    // the file as read
     Buffer others;                      // ,"key":value of rows, if DataOptions.keep_others
     int *token;
@@ -180,6 +181,8 @@ typedef struct {
     enum { STRING_ANSWER, MESSAGE_ANSWER, CONVERSATION } answer_form;   // the last holds its prompt
     Passage prompt, answer[MAX_ANSWERS];
     int n;                              // answers
+    int is_tie;                         // yes: a pair of which the row says that neither is better
+    int num_good;                       // a pair of lists: answer[0 .. num_good) are chosen; else 0
     int are_turns;                      // yes: each answer's prompt is all that was said before
     size_t turns;                       // of the assistant in the row's conversation
     float margin, weight;
@@ -472,7 +475,91 @@ typedef struct {                        // values of the row's keys, -1 where ab
     int completions, ranks, scores;     // a ranking and what sorts it
     int answers;                        // a ranking whose elements hold their ranks
     int text, texts;                    // "text": a document; a list, which is a ranking
+    const struct KnownSet *set;         // of which the row is as published, or NULL
+    int question;                       // the user's message there
 } RowKeys;
+
+/* Well-known sets as they are published.  A row is of a set if it has all of its keys.  The prompt
+ * is then the user's message, the answers are the assistant's; of a pair `better` says which one is
+ * chosen.  A path goes into objects by their keys and into lists by number. */
+enum Better {
+    BY_ORDER,                           // the first
+    BY_NUMBER,                          // `by` is 0: the first; 1: the second
+    BY_ONE,                             // `by` is 1: the first; 0: the second
+    BY_SIGN,                            // `by` is negative: the first; positive: the second
+    BY_LARGER,                          // the first has `by`, the second `by_too`: the larger one
+    BY_NAME,                            // `by` is "model_a": the first; "model_b": the second
+};
+enum { SET_KEYS = 6 };
+typedef struct KnownSet {
+    const char *name, *keys[SET_KEYS];
+    const char *prompt, *first, *second;                  // paths; of a ranking and a point no two
+    int lists_in_strings;               // strings hold JSON: what the user said, what was answered
+    enum Better better;
+    const char *by, *by_too;                              // keys; of a point `by` is its score
+    const char *meaning;
+} KnownSet;
+static const KnownSet known_sets[] = {
+    {.name = "SHP", .keys = {"history", "human_ref_A", "human_ref_B", "labels"},
+     .prompt = "history", .first = "human_ref_A", .second = "human_ref_B",
+     .better = BY_ONE, .by = "labels",
+     .meaning = "history is the user's message; labels 1: human_ref_A is better, 0: human_ref_B"},
+    {.name = "PKU-SafeRLHF",
+     .keys = {"prompt", "response_0", "response_1", "better_response_id"},
+     .prompt = "prompt", .first = "response_0", .second = "response_1",
+     .better = BY_NUMBER, .by = "better_response_id",
+     .meaning = "better_response_id names the better answer (safer_response_id is not used)"},
+    {.name = "HelpSteer2, preferences",
+     .keys = {"prompt", "response_1", "response_2", "preference_strength"},
+     .prompt = "prompt", .first = "response_1", .second = "response_2",
+     .better = BY_SIGN, .by = "preference_strength",
+     .meaning = "preference_strength below 0: response_1 is better, above: response_2, 0: a tie"},
+    {.name = "HelpSteer3, preferences",
+     .keys = {"context", "response1", "response2", "overall_preference"},
+     .prompt = "context", .first = "response1", .second = "response2",
+     .better = BY_SIGN, .by = "overall_preference",
+     .meaning = "overall_preference below 0: response1 is better, above: response2, 0: a tie"},
+    {.name = "HelpSteer2", .keys = {"prompt", "response", "helpfulness", "verbosity"},
+     .prompt = "prompt", .first = "response", .by = "helpfulness",
+     .meaning = "helpfulness is the score (the other four ratings are not used)"},
+    {.name = "UltraFeedback", .keys = {"instruction", "completions", "correct_answers"},
+     .prompt = "instruction", .meaning = "a ranking by overall_score"},
+    {.name = "WebGPT comparisons",
+     .keys = {"question", "answer_0", "answer_1", "score_0", "score_1"},
+     .prompt = "question.full_text", .first = "answer_0", .second = "answer_1",
+     .better = BY_LARGER, .by = "score_0", .by_too = "score_1",
+     .meaning = "the answer with the larger score is better, equal ones are a tie; quotes are not "
+                "used"},
+    {.name = "TL;DR comparisons", .keys = {"info", "summaries", "choice"},
+     .first = "summaries.0.text", .second = "summaries.1.text",
+     .better = BY_NUMBER, .by = "choice",
+     .meaning = "the prompt is SUBREDDIT, TITLE and POST (or Article) and ends with TL;DR:, choice "
+                "names the better summary"},
+    {.name = "Stack Exchange, paired", .keys = {"question", "response_j", "response_k"},
+     .prompt = "question", .first = "response_j", .second = "response_k",
+     .meaning = "response_j is better"},
+    {.name = "Stack Exchange, preferences", .keys = {"qid", "question", "answers"},
+     .prompt = "question", .meaning = "a ranking by pm_score"},
+    {.name = "arena conversations", .keys = {"conversation_a", "conversation_b", "winner"},
+     .first = "conversation_a", .second = "conversation_b",
+     .better = BY_NAME, .by = "winner",
+     .meaning = "winner model_a or model_b names the better conversation, anything else is a tie"},
+    {.name = "arena 55k",
+     .keys = {"prompt", "response_a", "response_b", "winner_model_a", "winner_model_b"},
+     .first = "response_a", .second = "response_b", .lists_in_strings = 1,
+     .better = BY_LARGER, .by = "winner_model_a", .by_too = "winner_model_b",
+     .meaning = "prompt and responses are lists of turns in JSON; winner_model_a or _b is 1, or it "
+                "is a tie"},
+    {.name = "Orca pairs", .keys = {"system", "question", "chosen", "rejected"},
+     .prompt = "question", .first = "chosen", .second = "rejected",
+     .meaning = "system and question are the messages before the answer"},
+    {.name = "Orca pairs of distilabel", .keys = {"system", "input", "chosen", "rejected"},
+     .prompt = "input", .first = "chosen", .second = "rejected",
+     .meaning = "system and input are the messages before the answer"},
+    {.name = "RewardBench 2", .keys = {"prompt", "chosen", "rejected", "num_correct"},
+     .prompt = "prompt",
+     .meaning = "each of chosen is better than each of rejected: a pair for each two"},
+};
 
 // What an answer is called, the first that a row has.
 static const char *const answer_names[] = {"completion", "output", "response", "answer"};
@@ -502,6 +589,80 @@ static int assistants_last_message(const Reader *r, int conversation) {
     return is_assistant(r, last) ? last : -1;
 }
 
+static int is_key_of_set(const KnownSet *set, const char *key) {
+    for (int k = 0; k < SET_KEYS && set->keys[k]; k++) {
+        if (!strcmp(set->keys[k], key)) return 1;
+    }
+    return 0;
+}
+
+// Has the row all keys of the set, and no prompt under another of our names?
+static int is_of_set(const Reader *r, const KnownSet *set) {
+    static const char *const prompts[] = {"prompt", "instruction", "messages", "conversations"};
+    for (int k = 0; k < SET_KEYS && set->keys[k]; k++) {
+        if (json_get(&r->json, 0, set->keys[k]) < 0) return 0;
+    }
+    for (size_t i = 0; i < sizeof prompts / sizeof *prompts; i++) {
+        if (value_of(r, 0, prompts[i]) >= 0 && !is_key_of_set(set, prompts[i])) return 0;
+    }
+    return 1;
+}
+
+// The set that the row is of, as published; NULL: none, or the command line names keys.
+static const KnownSet *known_set(const Reader *r) {
+    const DataOptions *o = r->options;
+    if (o->prompt_key || o->chosen_key || o->rejected_key) return NULL;
+    for (size_t i = 0; i < sizeof known_sets / sizeof *known_sets; i++) {
+        if (is_of_set(r, &known_sets[i])) return &known_sets[i];
+    }
+    return NULL;
+}
+
+// The value at the end of a path, -1 where there is none.
+static int value_at(const Reader *r, const char *path) {
+    const Json *j = &r->json;
+    char name[32];
+    int v = 0;
+    while (path && *path && v >= 0) {
+        const size_t n = strcspn(path, ".");
+        snprintf(name, sizeof name, "%.*s", (int)n, path);
+        if (json_type(j, v) == JSON_ARRAY) {
+            const int number = atoi(name);
+            v = json_first(j, v);
+            for (int i = 0; i < number && v >= 0; i++) v = json_next(j, v);
+        } else {
+            v = value_of(r, v, name);
+        }
+        path += n + (path[n] == '.');
+    }
+    return path ? v : -1;
+}
+
+// The keys of a row of a known set, in place of our own names.
+static void keys_of_set(const Reader *r, RowKeys *k) {
+    const KnownSet *set = k->set;
+    const RowKeys all = *k;
+    *k = (RowKeys){
+        .prompt = -1, .instruction = -1, .conversation = -1, .answer = -1, .label = -1, .score = -1,
+        .kto_tag = -1, .chosen = -1, .rejected = -1, .completions = -1, .ranks = -1, .scores = -1,
+        .answers = -1, .text = -1, .texts = -1, .set = set,
+        .question = value_at(r, set->prompt),
+    };
+    if (set->second) {
+        k->chosen = value_at(r, set->first);
+        k->rejected = value_at(r, set->second);
+    } else if (set->first) {
+        k->answer = value_at(r, set->first);
+        k->score = value_of(r, 0, set->by);
+    } else if (all.chosen >= 0) {
+        k->chosen = all.chosen;                           // two lists
+        k->rejected = all.rejected;
+    } else {
+        k->completions = all.completions;
+        k->answers = all.answers;
+    }
+}
+
 static RowKeys find_keys(const Reader *r) {
     RowKeys k = {
         .prompt       = value_of(r, 0, r->prompt_key),
@@ -519,7 +680,13 @@ static RowKeys find_keys(const Reader *r) {
         .answers      = value_of(r, 0, "answers"),
         .text         = value_of(r, 0, "text"),
         .texts        = -1,
+        .question     = -1,
     };
+    k.set = known_set(r);
+    if (k.set) {
+        keys_of_set(r, &k);
+        return k;
+    }
     if (k.conversation < 0) k.conversation = value_of(r, 0, "messages");
     for (size_t i = 0; i < sizeof answer_names / sizeof *answer_names; i++) {
         if (k.answer < 0) k.answer = value_of(r, 0, answer_names[i]);
@@ -626,7 +793,7 @@ static int read_answer(Reader *r, int v, const char *key, float score) {
     // answers have one form, which fits the prompt's
     const int form = form_of_answer(r, v);
     if (r->n == 0 && form == CONVERSATION) r->num_used = 0;   // they hold their prompt
-    if (r->kind != DATA_RANKING) use(r, v);
+    if (r->kind != DATA_RANKING && r->n < 2) use(r, v);
     if (r->n == MAX_ANSWERS) return row_fail(r, "more than %d answers", MAX_ANSWERS);
     if (r->n == 0) r->answer_form = form;
     if (form != (int)r->answer_form
@@ -721,7 +888,7 @@ static void sort_answers(Reader *r, int large_is_good) {
 static int read_ranking(Reader *r, const RowKeys *k) {
     const Json *j = &r->json;
     int list = k->completions, by = k->ranks, large_is_good = 0, holds_rank = 0;
-    const char *key = "ranks";
+    const char *key = "ranks", *name = "answer";          // of an element: its number, its text
 
     // which list, and what sorts it
     if (k->texts >= 0) {
@@ -734,6 +901,17 @@ static int read_ranking(Reader *r, const RowKeys *k) {
         list = k->answers;
         by = -1;
         key = "rank";
+        holds_rank = 1;
+        if (value_of(r, json_first(j, list), "pm_score") >= 0) {       // Stack Exchange
+            key = "pm_score";
+            name = "text";
+            large_is_good = 1;
+        }
+    } else if (k->set) {                                  // UltraFeedback
+        by = -1;
+        key = "overall_score";
+        name = "response";
+        large_is_good = 1;
         holds_rank = 1;
     } else if (k->ranks < 0 && k->scores >= 0) {
         by = k->scores;
@@ -753,11 +931,11 @@ static int read_ranking(Reader *r, const RowKeys *k) {
         int answer = v;
         float score = (float)(r->n + 1);                  // best first: its place is its rank
         if (holds_rank) {
-            number = value_of(r, v, "rank");
-            answer = value_of(r, v, "answer");
+            number = value_of(r, v, key);
+            answer = value_of(r, v, name);
         }
         if ((holds_rank || by >= 0) && read_number(r, number, key, &score) < 0) return -1;
-        if (read_answer(r, answer, "answer", score) < 0) return -1;
+        if (read_answer(r, answer, name, score) < 0) return -1;
         number = json_next(j, number);
     }
     use(r, list);
@@ -913,12 +1091,17 @@ static int refuse_lost_text(const Reader *r) {
     const Json *j = &r->json;
     const int without_prompt = r->prompt.len == 0 && r->prompt_form == NO_PROMPT
         && r->kind != DATA_DOCUMENT;
+    int system = -1;                                      // names of other keys help more
     if (r->options->prompt_key) return 0;
     for (int v = json_first(j, 0); v >= 0; v = json_next(j, v)) {
         const char *key = json_key(j, v);
         const int messages = role_value(r, json_first(j, v)) >= 0;
         const int text = messages || json_type(j, v) == JSON_STRING;
         if (is_used(r, v) || is_all_said(r, v)) continue;
+        if (without_prompt && v == system_of(r)) {
+            system = v;
+            continue;
+        }
         if (without_prompt && text && (LISTED(key, prompt_names) || !is_metadata(j, v))) {
             return row_fail(r, "no prompt, and \"%.60s\" would be ignored; if it is the prompt, "
                             "say --prompt_key %.60s", key, key);
@@ -927,7 +1110,8 @@ static int refuse_lost_text(const Reader *r) {
         return row_fail(r, "\"%.60s\" would be ignored; join it to the prompt, or name the key "
                         "that is all of the prompt with --prompt_key", key);
     }
-    return 0;
+    if (system < 0) return 0;
+    return row_fail(r, "\"%.60s\" would be ignored: there is no prompt", json_key(j, system));
 }
 
 /* Where the member ends that begins at s[i] of an object's text s[0 .. n): at its comma, or at the
@@ -1056,6 +1240,139 @@ static int check_keys_of_row(const Reader *r, const RowKeys *k) {
     return 0;
 }
 
+/* Which answer of a pair of a known set is better: *second 0 or 1, a tie: *second 0 and r->is_tie.
+ * 0, or -1 after fail(). */
+static int read_better(Reader *r, const KnownSet *set, int *second) {
+    const Json *j = &r->json;
+    const int by = set->by ? value_of(r, 0, set->by) : -1;
+    const int by_too = set->by_too ? value_of(r, 0, set->by_too) : -1;
+    float x = 0, y = 0;
+    *second = 0;
+    if (set->better == BY_ORDER) return 0;
+    if (set->better == BY_NAME) {
+        *second = json_equal(j, by, "model_b");
+        r->is_tie = !*second && !json_equal(j, by, "model_a");
+        return 0;
+    }
+    if (read_number(r, by, set->by, &x) < 0) return -1;
+    if (set->better == BY_LARGER && read_number(r, by_too, set->by_too, &y) < 0) return -1;
+    if (set->better == BY_LARGER || set->better == BY_SIGN) {
+        *second = set->better == BY_SIGN ? x > 0 : x < y;
+        r->is_tie = x == y;                               // of a sign y is 0
+        return 0;
+    }
+    if (x != 0 && x != 1) return row_fail(r, "\"%s\" must be 0 or 1", set->by);
+    *second = (x == 1) != (set->better == BY_ONE);
+    return 0;
+}
+
+// The prompt of a post or an article that is to be summarised, in the words of the set's authors.
+static int render_post(Reader *r) {
+    const int subreddit = value_at(r, "info.subreddit"), title = value_at(r, "info.title");
+    const int post = value_at(r, "info.post"), article = value_at(r, "info.article");
+    const struct { const char *before; int v; } part[] = {
+        {"SUBREDDIT: r/", subreddit}, {"\n\nTITLE: ", title}, {"\n\nPOST: ", post},
+        {"Article:\n\n", article},
+    };
+    const int from = post >= 0 ? 0 : 3, to = post >= 0 ? 3 : 4;
+    for (int i = from; i < to; i++) {
+        if (buffer_printf(&r->rendered, "%s", part[i].before) < 0) return -1;
+        if (render_string(r, part[i].v, "info") < 0) return -1;
+    }
+    return buffer_printf(&r->rendered, "\n\nTL;DR:");
+}
+
+// The prompt of a row of a known set.
+static int read_prompt_of_set(Reader *r, const RowKeys *k) {
+    const KnownSet *set = k->set;
+    r->d->read_as = set->meaning;
+    r->d->read_set = set->name;
+    for (int i = 0; i < SET_KEYS && set->keys[i]; i++) use(r, value_of(r, 0, set->keys[i]));
+    if (!strcmp(set->name, "TL;DR comparisons")) {
+        r->prompt_form = STRING_PROMPT;
+        if (render_post(r) < 0) return -1;
+    } else if (set->prompt) {
+        r->prompt_form = CHAT_PROMPT;
+        int first, last = ROLE_USER;
+        const int messages = json_type(&r->json, k->question) == JSON_ARRAY;
+        if (render_system(r, messages ? k->question : -1) < 0) return -1;
+        const int rendered = messages ? render_messages(r, k->question, 0, &first, &last)
+                                      : render_turn(r, ROLE_USER, k->question, set->prompt);
+        if (rendered < 0) return -1;
+        if (last != ROLE_USER) return row_fail(r, "\"%s\" must end with the user", set->prompt);
+        if (buffer_printf(&r->rendered, "%s", marker_of(r, ROLE_ASSISTANT)) < 0) return -1;
+    } else {
+        r->prompt_form = NO_PROMPT;
+    }
+    r->prompt.len = r->rendered.len;
+    return 0;
+}
+
+/* A conversation of which the user's messages stand in one list and the assistant's in another,
+ * each list as JSON in a string. */
+static int read_conversation_of_lists(Reader *r, int users, int assistants, float score) {
+    const Json outer = r->json;
+    Json list[2] = {{0}, {0}};
+    const int from[2] = {users, assistants};
+    int v[2], result = -1;
+    for (int i = 0; i < 2; i++) {
+        const char *text = json_string(&outer, from[i]);
+        list[i].first_line = r->line;
+        if (json_parse(&list[i], text, json_length(&outer, from[i]), r->d->path) < 0) goto done;
+        v[i] = json_first(&list[i], 0);
+    }
+    if (json_count(&list[0], 0) != json_count(&list[1], 0)) {
+        row_fail(r, "another number of prompts than of responses");
+        goto done;
+    }
+
+    const size_t start = r->rendered.len;
+    while (v[0] >= 0) {
+        for (int i = 0; i < 2; i++) {
+            r->json = list[i];                            // in which render_turn looks values up
+            if (render_turn(r, i ? ROLE_ASSISTANT : ROLE_USER, v[i], "a message") < 0) goto done;
+            v[i] = json_next(&list[i], v[i]);
+        }
+    }
+    r->answer[r->n++] = (Passage){.start = start, .len = r->rendered.len - start, .score = score};
+    r->answer_form = CONVERSATION;
+    result = 0;
+done:
+    r->json = outer;
+    json_free(&list[0]);
+    json_free(&list[1]);
+    return result;
+}
+
+// The answers of a pair.
+static int read_pair(Reader *r, const RowKeys *k) {
+    const Json *j = &r->json;
+    const int lists = json_type(j, json_first(j, k->chosen)) == JSON_STRING;
+    int second = 0;
+    if (k->set && lists) {
+        for (int v = json_first(j, k->chosen); v >= 0; v = json_next(j, v)) {
+            if (read_answer(r, v, "chosen", 1) < 0) return -1;
+        }
+        r->num_good = r->n;
+        for (int v = json_first(j, k->rejected); v >= 0; v = json_next(j, v)) {
+            if (read_answer(r, v, "rejected", 0) < 0) return -1;
+        }
+        if (r->n == r->num_good) return row_fail(r, "\"rejected\" must be a list of answers");
+        if (r->options->as_given) r->kind = DATA_RANKING;
+        return 0;
+    }
+    if (k->set && read_better(r, k->set, &second) < 0) return -1;
+    const int chosen = second ? k->rejected : k->chosen;
+    const int rejected = second ? k->chosen : k->rejected;
+    if (k->set && k->set->lists_in_strings) {
+        const int users = value_of(r, 0, "prompt");
+        if (read_conversation_of_lists(r, users, chosen, 1) < 0) return -1;
+        return read_conversation_of_lists(r, users, rejected, 0);
+    }
+    if (read_answer(r, chosen, k->set ? "an answer" : r->chosen_key, 1) < 0) return -1;
+    return read_answer(r, rejected, k->set ? "an answer" : r->rejected_key, 0);
+}
+
 // What the kind of the row says are its answers, each with its score.
 static int read_answers_of_kind(Reader *r, const RowKeys *k) {
     float label = 0;
@@ -1063,8 +1380,7 @@ static int read_answers_of_kind(Reader *r, const RowKeys *k) {
     case DATA_DOCUMENT:
         return read_answer(r, k->text, "text", 0);
     case DATA_PAIR:
-        if (read_answer(r, k->chosen, r->chosen_key, 1) < 0) return -1;
-        return read_answer(r, k->rejected, r->rejected_key, 0);
+        return read_pair(r, k);
     case DATA_RANKING:
         return read_ranking(r, k);
     case DATA_POINT:
@@ -1083,6 +1399,8 @@ static int read_row(Reader *r) {
     r->n = 0;
     r->num_used = 0;
     r->are_turns = 0;
+    r->is_tie = 0;
+    r->num_good = 0;
     r->turns = 0;
     r->prompt_form = NO_PROMPT;
     r->answer_form = STRING_ANSWER;
@@ -1104,6 +1422,8 @@ static int read_row(Reader *r) {
         }
     } else if (r->options->all_turns && k.answer_is_last_message && r->kind == DATA_COMPLETION) {
         if (read_turns(r, k.conversation) < 0) return -1;
+    } else if (k.set) {
+        if (read_prompt_of_set(r, &k) < 0) return -1;
     } else {
         if (read_prompt(r, &k) < 0) return -1;
         if (r->prompt_form == NO_PROMPT && r->kind != DATA_PAIR && r->kind != DATA_RANKING) {
@@ -1212,7 +1532,7 @@ static int keep_row(Reader *r) {
     const size_t tokens_before = d->num_tokens;
 
     // two answers of the same text are no pair, and equally good in a ranking
-    if (r->n == 2 && same_text(r, &r->answer[0], &r->answer[1])) {
+    if (r->n == 2 && (r->is_tie || same_text(r, &r->answer[0], &r->answer[1]))) {
         if (r->kind == DATA_PAIR && !o->as_given) {
             d->tied++;
             return 0;
@@ -1333,37 +1653,70 @@ static int keep_some_turns(Reader *r, const Turn *turn, size_t begin, int i, int
     return 0;
 }
 
+// A row became several records: numbers them.
+static void number_parts(Dataset *d, const Dataset *before) {
+    const size_t first = before->num_records, kept = d->num_records - first;
+    const size_t parts = kept + d->dropped - before->dropped + d->tied - before->tied;
+    for (size_t k = 0; parts > 1 && k < kept; k++) d->record[first + k].part = (int)k + 1;
+    d->parts += parts - 1;
+}
+
+// Nothing of a row stays that turned out to be bad.
+static void forget_row(Dataset *d, const Dataset *before) {
+    d->num_records = before->num_records;
+    d->num_answers = before->num_answers;
+    d->num_gaps = before->num_gaps;
+    d->targets = before->targets;
+    d->dropped = before->dropped;
+    d->tied = before->tied;
+    d->truncated = before->truncated;
+    d->cut_prompts = before->cut_prompts;
+    d->cut_answers = before->cut_answers;
+}
+
+// Each good answer of a row with each of the others: a pair.
+static int keep_pairs(Reader *r) {
+    const Dataset before = *r->d;
+    const int n = r->n, good = r->num_good;
+    Passage *all = allocate((size_t)n, sizeof *all);
+    int result = -1;
+    if (!all) return -1;
+    memcpy(all, r->answer, (size_t)n * sizeof *all);
+    r->n = 2;
+    for (int i = 0; i < good; i++) {
+        for (int k = good; k < n; k++) {
+            r->answer[0] = all[i];
+            r->answer[1] = all[k];
+            if (keep_row(r) < 0) goto done;
+        }
+    }
+    number_parts(r->d, &before);
+    result = 0;
+done:
+    free(all);
+    if (result < 0) forget_row(r->d, &before);
+    return result;
+}
+
 /* All turns of the assistant, in as few records as --max_length allows: each record begins where
  * the one before had no more room, behind a prompt of all that was said, cut from the left. */
 static int keep_turns(Reader *r) {
     Dataset *d = r->d;
     Turn *turn = allocate((size_t)r->n, sizeof *turn);
     const Dataset before = *d;
-    const size_t begin = d->num_tokens, first_record = d->num_records;
+    const size_t begin = d->num_tokens;
     int result = -1;
     if (!turn) return -1;
     if (tokenize_turns(r, turn) < 0) goto done;
     for (int i = 0, next; i < r->n; i = next) {
         if (keep_some_turns(r, turn, begin, i, &next) < 0) goto done;
     }
-    const size_t parts = d->num_records - first_record + d->dropped - before.dropped;
-    for (size_t k = first_record; parts > 1 && k < d->num_records; k++) {
-        d->record[k].part = (int)(k - first_record + 1);
-    }
-    d->parts += parts - 1;
+    number_parts(d, &before);
     result = 0;
 done:
     free(turn);
-    if (result == 0) return 0;
-    d->num_records = before.num_records;                  // nothing of the row stays
-    d->num_answers = before.num_answers;
-    d->num_gaps = before.num_gaps;
-    d->targets = before.targets;
-    d->dropped = before.dropped;
-    d->truncated = before.truncated;
-    d->cut_prompts = before.cut_prompts;
-    d->cut_answers = before.cut_answers;
-    return -1;
+    if (result < 0) forget_row(d, &before);
+    return result;
 }
 
 // ------------------------------------------------------------------------------ the rows of a file
@@ -1460,7 +1813,10 @@ static int take_row(Reader *r) {
         return row_fail(r, "a %s row in a file of %s rows; one kind a file",
                         data_kind_name[r->kind], data_kind_name[d->kind]);
     }
-    const int kept = r->are_turns ? keep_turns(r) : keep_row(r);
+    int kept;
+    if (r->are_turns) kept = keep_turns(r);
+    else if (r->num_good && r->kind == DATA_PAIR) kept = keep_pairs(r);
+    else kept = keep_row(r);
     if (kept < 0) return -1;
     d->rows++;
     d->turns += r->turns;
@@ -1766,7 +2122,11 @@ int dataset_report(const Dataset *d, Buffer *out) {
     const double mean = d->num_records ? (double)tokens / (double)d->num_records : 0.0;
     char bad[64] = "";
     if (d->bad) snprintf(bad, sizeof bad, "; %zu bad rows are left out", d->bad);
-    if (d->read_as && buffer_printf(out, "%s: read as %s\n", d->name, d->read_as) < 0) return -1;
+    const char *set = d->read_set ? d->read_set : "", *colon = d->read_set ? ": " : "";
+    if (d->read_as
+        && buffer_printf(out, "%s: read as %s%s%s\n", d->name, set, colon, d->read_as) < 0) {
+        return -1;
+    }
     return buffer_printf(out,
                          "%s: %zu rows of kind %s, %zu kept, %zu dropped (too long), %zu ties, "
                          "%zu truncated (%zu prompts, %zu answers), %.0f tokens a row%s\n",

@@ -136,6 +136,11 @@ int objective_takes(const Objective *o, const Dataset *d, DataUse use) {
     const int document = d->kind == DATA_DOCUMENT, completion = d->kind == DATA_COMPLETION;
     const int pair = d->kind == DATA_PAIR, point = d->kind == DATA_POINT;
 
+    if (d->kind == DATA_RANKING) {
+        return fail(EX_DATAERR, "%s: rankings of three and more answers, on which nothing trains "
+                    "yet; write pairs, {\"prompt\", \"chosen\", \"rejected\"}, of each two answers "
+                    "or of the best and each other (more score takes rankings)", d->path);
+    }
     if (o->data == DOCUMENTS) {
         if (document || completion) return 0;
         return fail_kind(d, "texts or prompts with completions are needed");

@@ -332,7 +332,7 @@ static void test_an_answer_has_several_names(void) {
                  "A"));
 }
 
-// --------------------------------------------------------------------------- turns of conversations
+// -------------------------------------------------------------------------- turns of conversations
 
 static const char *const talk =
     "{'system':'S','messages':[{'role':'user','content':'Q'},{'role':'assistant','content':'A'},"
@@ -439,6 +439,8 @@ static void test_a_key_that_may_be_the_prompt_is_not_ignored(void) {
                       "prompt, say --prompt_key question"));
     }
     CHECK(refused("{'system': 'S', 'chosen': 'a', 'rejected': 'b'}", 1, "\"system\""));
+    CHECK(refused("{'system': 'S', 'query': 'Q', 'chosen': 'a', 'rejected': 'b'}", 1,
+                  "say --prompt_key query"));
     CHECK(refused("{'task_text': 'Do it.', 'chosen': 'a', 'rejected': 'b'}", 1, "\"task_text\""));
     // what is known to be no prompt, by its name or by its look
     CHECK(is_row("{'prompt_id': 'it is one', 'model': 'my own', 'by': 'u17', 'x': 7, 'y': ['a b'],"
@@ -505,6 +507,106 @@ static void test_the_keys_of_an_unknown_shape_are_told(void) {
     CHECK(refused("{}", 1, "found no keys"));
     CHECK(refused("{'prompt': 'p', 'chosen': ['b'], 'rejected': ['c']}", 1,
                   "\"chosen\" is a list of strings"));
+}
+
+// ------------------------------------------------------------------- well-known sets as published
+
+static void test_rows_of_known_sets_are_read_as_published(void) {
+    // what is published, in the form of one row: invented words, the set's keys
+    static const struct { const char *row, *prompt, *chosen, *rejected; } sets[] = {
+        {"{'post_id':'x1','domain':'askhr','history':'Q','human_ref_A':'A','human_ref_B':'B',"
+         "'labels':1,'score_ratio':2.5}", Q, " A", " B"},
+        {"{'history':'Q','human_ref_A':'A','human_ref_B':'B','labels':0}", Q, " B", " A"},
+        {"{'prompt':'Q','response_0':'A','response_1':'B','is_response_0_safe':true,"
+         "'better_response_id':1,'safer_response_id':0}", Q, " B", " A"},
+        {"{'prompt':'Q','response_1':'A','response_2':'B','preference_strength':-2,"
+         "'preference_statement':'I like it.'}", Q, " A", " B"},
+        {"{'prompt':'Q','response_1':'A','response_2':'B','preference_strength':3}", Q, " B", " A"},
+        {"{'domain':'code','context':[{'role':'user','content':'Q'}],'response1':'A',"
+         "'response2':'B','overall_preference':1}", Q, " B", " A"},
+        {"{'question':{'dataset':'eli5','id':'7','full_text':'Q'},'quotes_0':{'title':['t u']},"
+         "'answer_0':'A','tokens_0':'','score_0':-0.5,'quotes_1':{},'answer_1':'B','score_1':0.5}",
+         Q, " B", " A"},
+        {"{'info':{'id':'t3','post':'P','title':'T','subreddit':'s','article':null},'summaries':"
+         "[{'text':' A','policy':'sup4','note':null},{'text':' B','policy':'ref'}],'choice':1,"
+         "'worker':'w','batch':'b','split':'train','extra':{}}",
+         "SUBREDDIT: r/s\n\nTITLE: T\n\nPOST: P\n\nTL;DR:", " B", " A"},
+        {"{'info':{'post':null,'title':null,'article':'P'},'summaries':[{'text':' A'},"
+         "{'text':' B'}],'choice':0}", "Article:\n\nP\n\nTL;DR:", " A", " B"},
+        {"{'qid':1,'question':'Q','date':'2010','metadata':['http://x'],'response_j':'A',"
+         "'response_k':'B'}", Q, " A", " B"},
+        {"{'question_id':'x','model_a':'m','model_b':'n','winner':'model_b','judge':'u1',"
+         "'conversation_a':[{'role':'user','content':'Q'},{'role':'assistant','content':'A'}],"
+         "'conversation_b':[{'role':'user','content':'Q'},{'role':'assistant','content':'B'}]}",
+         Q, " B", " A"},
+        {"{'id':1,'model_a':'m','model_b':'n','prompt':'[\\'P\\',\\'Q\\']','response_a':"
+         "'[\\'O\\',\\'A\\']','response_b':'[\\'O\\',\\'B\\']','winner_model_a':0,"
+         "'winner_model_b':1,'winner_tie':0}", "\n\nHuman: P\n\nAssistant: O" Q, " B", " A"},
+        {"{'system':'S','question':'Q','chosen':'A','rejected':'B'}", "\n\nSystem: S" Q, " A",
+         " B"},
+        {"{'system':'','input':'Q','chosen':'A','rejected':'B','rating':[9,8]}", Q, " A", " B"},
+    };
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
+        CHECK(is_row(sets[i].row, DATA_PAIR, sets[i].prompt, sets[i].chosen, sets[i].rejected));
+        CHECK(d.read_as && d.read_set);
+    }
+    CHECK(is_row("{'prompt':'Q','response':'A','helpfulness':3,'correctness':4,'coherence':4,"
+                 "'complexity':1,'verbosity':2}", DATA_POINT, Q, " A", NULL));
+    CHECK(score(0, 0) == 3);
+    Buffer b = {0};
+    CHECK(dataset_report(&d, &b) == 0 && strstr(b.data, ": read as HelpSteer2: helpfulness is "));
+    buffer_free(&b);
+}
+
+static void test_ties_of_known_sets_are_ties(void) {
+    static const char *const rows[] = {
+        "{'prompt':'Q','response_1':'A','response_2':'B','preference_strength':0}",
+        "{'question':{'full_text':'Q'},'answer_0':'A','answer_1':'B','score_0':0,'score_1':0}",
+        "{'winner':'tie (bothbad)','conversation_a':[{'role':'user','content':'Q'},"
+        "{'role':'assistant','content':'A'}],'conversation_b':[{'role':'user','content':'Q'},"
+        "{'role':'assistant','content':'B'}]}",
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        CHECK(load(rows[i], &plain_options) == 0 && d.tied == 1 && d.num_records == 0);
+    }
+    CHECK(refused("{'prompt':'[\\'P\\',\\'Q\\']','response_a':'[\\'A\\']','response_b':'[\\'B\\']',"
+                  "'winner_model_a':0,'winner_model_b':1}",
+                  1, "another number of prompts than of responses"));
+    CHECK(refused("{'prompt':'[\\'P\\']','response_a':'[null]','response_b':'[\\'B\\']',"
+                  "'winner_model_a':0,'winner_model_b':1}",
+                  1, "must be a string, not null"));
+    CHECK(refused("{'prompt':'Q','response_0':'A','response_1':'B','better_response_id':2}", 1,
+                  "\"better_response_id\" must be 0 or 1"));
+}
+
+static void test_rankings_of_known_sets_are_sorted_by_their_numbers(void) {
+    CHECK(load("{'source':'x','instruction':'Q','models':['m'],'completions':[{'response':'A',"
+               "'overall_score':3.5,'critique':'It is one.'},{'response':'B','overall_score':8},"
+               "{'response':'C','overall_score':1}],'correct_answers':['None']}",
+               &plain_options) == 0);
+    CHECK(d.kind == DATA_RANKING && d.num_records == 1 && d.record[0].count == 3);
+    CHECK_TEXT(prompt(0), Q);
+    CHECK_TEXT(answer(0, 0), " B");
+    CHECK_TEXT(answer(0, 2), " C");
+    CHECK(is_row("{'qid':7,'question':'Q','answers':[{'answer_id':1,'author':'u','pm_score':1,"
+                 "'selected':false,'text':'A'},{'pm_score':4,'text':'B'}],'date':'2010'}",
+                 DATA_PAIR, Q, " B", " A"));
+}
+
+static void test_lists_of_chosen_and_rejected_are_a_pair_for_each_two(void) {
+    const char *row = "{'id':'7','prompt':'Q','chosen':['A','B'],'rejected':['C','A','D'],"
+        "'num_correct':2,'num_incorrect':3}";
+    DataOptions o = {.as_given = 1};
+    CHECK(load(row, &plain_options) == 0 && d.kind == DATA_PAIR);
+    CHECK(d.num_records == 5 && d.tied == 1 && d.rows + d.parts == 6 && d.rows == 1);
+    CHECK_TEXT(prompt(4), Q);
+    CHECK_TEXT(answer(0, 0), " A");
+    CHECK_TEXT(answer(0, 1), " C");
+    CHECK_TEXT(answer(4, 0), " B");
+    CHECK_TEXT(answer(4, 1), " D");
+    CHECK(d.num_records == 5 && d.record[4].part == 5 && d.record[4].first == 8);
+    CHECK(load(row, &o) == 0 && d.kind == DATA_RANKING && d.num_records == 1);
+    CHECK(d.num_records == 1 && d.record[0].count == 5);
 }
 
 // ------------------------------------------------------------------------------ prompts and tokens
@@ -1184,6 +1286,10 @@ int main(int argc, char **argv) {
     RUN(test_what_stands_beside_the_text_is_refused_by_name);
     RUN(test_text_parts_of_a_message_are_joined);
     RUN(test_the_keys_of_an_unknown_shape_are_told);
+    RUN(test_rows_of_known_sets_are_read_as_published);
+    RUN(test_ties_of_known_sets_are_ties);
+    RUN(test_rankings_of_known_sets_are_sorted_by_their_numbers);
+    RUN(test_lists_of_chosen_and_rejected_are_a_pair_for_each_two);
     RUN(test_an_implicit_prompt_ends_before_the_last_space_they_share);
     RUN(test_an_implicit_prompt_never_ends_inside_a_character);
     RUN(test_the_cut_of_random_texts_is_where_a_word_begins);

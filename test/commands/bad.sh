@@ -68,6 +68,17 @@ works ./more train lm $new --train night.jsonl --per_step_tokens 10 --out x
 [ "$(sha)" = "$want" ] || fault "the same text as a row trains another model"
 refused 65 "night.txt:1: not JSON lines" ./more train reward $pairs --train night.txt --out x
 
+it "rankings_of_three_are_refused_in_words_and_a_known_set_is_said"
+printf '{"prompt":"a","completions":[" x"," y"," z"],"ranks":[1,2,3]}\n' > three.jsonl
+refused 65 "three.jsonl: rankings of three and more answers, on which nothing trains yet" \
+    ./more train reward $pairs --train three.jsonl --out x
+for i in 1 2 3 4 5 6; do
+    printf '{"history":"sky %s","human_ref_A":"blue","human_ref_B":"red",' $i
+    printf '"labels":%s}\n' $((i % 2))
+done > shp.jsonl
+works ./more train reward $pairs --train shp.jsonl --out x --force
+holds err '^shp: read as SHP: history is the user.s message; labels 1: human_ref_A is better, 0: '
+
 it "data_of_another_kind_and_too_little_data_are_refused"
 refused 65 "text data; pairs are needed" ./more train reward $pairs --train text.jsonl --out x
 refused 65 "text data; pairs are needed" ./more eval $cut --model r --eval text.jsonl
