@@ -39,7 +39,7 @@ static const Command commands[] = {
                  "demos sft_on train_turns compat logp reduction folds fold " DOCTOR_OWN}},
     {.name = "eval", .run = command_eval,
      .help = "held-out numbers: accuracy, calibration, margins; of policies too",
-     .options = {ALWAYS TEXTS, "model tokenizer eval reference from by out seed folds fold "
+     .options = {ALWAYS TEXTS, "model tokenizer eval reference from bag by out seed folds fold "
                  "raw_head pooling beta logp"},
      .more_help =
         "\neval compares rows of reward models, or with --reference of policies, on columns of "
@@ -48,10 +48,12 @@ static const Command commands[] = {
         "each file has its own model.  A policy's\nreward is beta (log pi - log ref); points give "
         "the area under its curve, all data the perplexity of\nthe good answers.  --out keeps "
         "every pair's reward difference; --from reads such files back, so that\ncells, seeds and "
-        "folds computed apart make one table.  Similar is the accuracy on the pairs whose\nlengths "
-        "in characters differ by at most 10 %.  --by adds the numbers of the rows of each "
-        "value of a key,\nthe least accurate first; the worst is the first with 20 pairs or more, "
-        "and its interval does not know\nthat it was chosen for being the worst.\n"},
+        "folds computed apart make one table.  Similar is the accuracy on the pairs "
+        "whose\nlengths in characters differ by at most 10 %.  --bag FILE adds a row of logistic "
+        "regression on\ncounts of words, trained on FILE: of the training file that has the "
+        "evaluation file's name, or of\nthe only one.  --by adds the numbers of the rows of each "
+        "value of a key, the least accurate first;\nthe worst is the first with 20 pairs or more, "
+        "and its interval does not know that it was chosen for\nbeing the worst.\n"},
     {.name = "score", .run = command_score,
      .help = "rewards or log-probabilities for JSON lines from standard input",
      .options = {ALWAYS TEXTS, "model tokenizer raw_head pooling tokens"},

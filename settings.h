@@ -30,7 +30,7 @@ enum { NOT_CHOSEN = -1 };                   // a choice without a default, which
 
 typedef struct {
     // files and folders
-    List model, train, then, demo, eval, from;
+    List model, train, then, demo, eval, from, bag;
     const char *by;
     const char *out, *reference, *reference_cache, *tokenizer;
 

@@ -7,6 +7,7 @@
  *     --from                          pairs that an earlier eval wrote (other seeds, other folds)
  *     --model, --eval                 reward models
  *     --model, --eval, --reference    policies, by their implicit rewards
+ *     --bag, --eval                   logistic regression on counts of words: the bar
  *
  * They leave as tables on standard output and as JSON lines in --out: "pair", which --from reads
  * again, "metrics" for each cell, "policy" for each policy and file.  With --by KEY the pairs of a
@@ -15,6 +16,7 @@
 #ifndef EVALUATE_C
 #define EVALUATE_C
 #include "setup.c"
+#include "../bagofwords.c"
 
 int command_eval(void);           // more eval: tables of models by data sets
 int command_score(void);          // more score: the rows of standard input with their rewards or
@@ -445,6 +447,7 @@ typedef struct {
 typedef struct {
     const Cells *cells;
     Names models, sets;
+    int trained;                  // models but the bag of words
 } Table;
 
 static void names_add(Names *names, const char *name) {
@@ -453,6 +456,8 @@ static void names_add(Names *names, const char *name) {
     }
     names->name[names->n++] = name;
 }
+
+static const char bag_name[] = "bag of words";
 
 // The head of the last column.
 static const char *beside_models(const Table *t) {
@@ -567,7 +572,7 @@ static int print_set(const Table *t, const char *data) {
             if (print_difference(c->delta, first) < 0) return -1;
         }
         printf("\n");
-        if (t->models.n == 1) print_details(&c->metrics);
+        if (t->trained == 1 && strcmp(model, bag_name)) print_details(&c->metrics);
     }
     if (!first) return 0;
     printf("%-18s %6.2f   %15s", "longer answer wins", 100 * first->metrics.longer_wins, "");
@@ -673,6 +678,7 @@ static int print_tables(Cells *cells) {
         names_add(&t.models, c->model);
         names_add(&t.sets, c->data);
     }
+    for (int r = 0; r < t.models.n; r++) t.trained += strcmp(t.models.name[r], bag_name) != 0;
     for (int s = 0; s < t.sets.n; s++) {
         if (print_set(&t, t.sets.name[s]) < 0) goto done;
     }
@@ -929,18 +935,112 @@ static int evaluate_policies(Cells *cells, const char *file, FILE *out) {
     return result;
 }
 
+// ------------------------------------------------------------------------------ the bag of words
+
+// Pairs as bytes, each a token: whole answers, whatever a model's tokenizer and --max_length are.
+static int load_pairs(Dataset *d, const Tokenizer *bytes, const char *file) {
+    DataOptions o = data_options();
+    o.max_length = 0;
+    o.max_prompt_length = 0;
+    if (dataset_load(d, file, bytes, &o) < 0) return -1;
+    return d->kind == DATA_PAIR ? 0 : fail_kind(d, "--bag needs pairs");
+}
+
+// Is the training file of --bag that of this evaluation file: of its name, or the only one?
+static int bag_is_for(const char *train, const char *file) {
+    char a[64], b[64];
+    dataset_name(a, train);
+    dataset_name(b, file);
+    return opt.bag.n == 1 || !strcmp(a, b);
+}
+
+// Every file of --bag is of use, and to every file of --eval there is one, which is another file
+// (unless a fold is held out).
+static int check_bags(void) {
+    if (!opt.bag.n) return 0;
+    for (int k = 0; k < opt.eval.n; k++) {
+        const char *file = opt.eval.item[k];
+        int i = 0;
+        while (i < opt.bag.n && !bag_is_for(opt.bag.item[i], file)) i++;
+        if (i == opt.bag.n) {
+            return fail(EX_USAGE, "--bag: no file has the name of %s; give one file for all, or "
+                        "one of each name: FILE:NAME", file);
+        }
+        if (!opt.folds && !strcmp(opt.bag.item[i], file)) {
+            return fail(EX_USAGE, "--bag %s: the evaluation file itself; give the file to train "
+                        "on, or --folds", file);
+        }
+    }
+    for (int i = 0; i < opt.bag.n; i++) {
+        int k = 0;
+        while (k < opt.eval.n && !bag_is_for(opt.bag.item[i], opt.eval.item[k])) k++;
+        if (k == opt.eval.n) {
+            return fail(EX_USAGE, "--bag %s: no evaluation file has its name", opt.bag.item[i]);
+        }
+    }
+    return 0;
+}
+
+// The bag of a training file on an evaluation file, into a cell and to out.
+static int evaluate_bag(Cells *cells, const Bag *bag, const Tokenizer *bytes, const char *file,
+                        FILE *out) {
+    Dataset d = {0};
+    double *reward = NULL;
+    const Cell *cell;
+    int from, result = -1;
+    if (load_pairs(&d, bytes, file) < 0 || dataset_keep_fold(&d, 1) < 0) goto done;
+    reward = allocate(d.num_answers, sizeof *reward);
+    if (!reward || bag_rewards(bag, &d, bytes, reward) < 0) goto done;
+    cell = add_pairs(cells, bag_name, &d, reward, 1, &from);
+    if (!cell) goto done;
+    if (out && write_pairs(out, cells, cell, from) < 0) goto done;
+    result = 0;
+done:
+    dataset_free(&d);
+    free(reward);
+    return result;
+}
+
+// Trains on each file of --bag, outside the fold; evaluates on its evaluation files, inside.
+static int evaluate_bags(Cells *cells, FILE *out) {
+    Tokenizer bytes = {0};
+    Dataset train = {0};
+    Bag bag = {0};
+    size_t no_text = 0;
+    int result = -1;
+    if (!opt.bag.n) return 0;
+    if (tokenizer_learn(&bytes, "", &no_text, 1, 258) < 0) return -1;
+    for (int i = 0; i < opt.bag.n; i++) {
+        const char *file = opt.bag.item[i];
+        if (load_pairs(&train, &bytes, file) < 0 || dataset_keep_fold(&train, 0) < 0) goto done;
+        if (bag_train(&bag, &train, &bytes) < 0) goto done;
+        for (int k = 0; k < opt.eval.n; k++) {
+            if (!bag_is_for(file, opt.eval.item[k])) continue;
+            if (evaluate_bag(cells, &bag, &bytes, opt.eval.item[k], out) < 0) goto done;
+        }
+        dataset_free(&train);
+        bag_free(&bag);
+    }
+    result = 0;
+done:
+    tokenizer_free(&bytes);
+    dataset_free(&train);
+    bag_free(&bag);
+    return result;
+}
+
 // --------------------------------------------------------------------------------------- more eval
 
 // Files of one name would be joined into one cell.
-static int check_set_names(const List *files) {
+static int check_set_names(const char *option, const List *files) {
     char a[64], b[64];
     for (int i = 0; i < files->n; i++) {
         dataset_name(a, files->item[i]);
         for (int k = 0; k < i; k++) {
             dataset_name(b, files->item[k]);
             if (!strcmp(a, b)) {
-                return fail(EX_USAGE, "--eval: two files are called %s; give one another name: "
-                            "FILE:NAME", a);
+                return fail(EX_USAGE, "--%s: two files are called %s; give one another name: "
+                            "FILE:NAME", option, a);
             }
         }
     }
@@ -981,6 +1081,7 @@ static int collect_cells(Cells *cells, FILE *out) {
             }
         }
     }
+    if (evaluate_bags(cells, out) < 0) return -1;
     if (!cells->n && opt.from.n) return fail(EX_DATAERR, "%s: no pairs in it", opt.from.item[0]);
     return 0;
 }
@@ -991,10 +1092,11 @@ int command_eval(void) {
     Output file = {.fd = -1};
     FILE *out = NULL;
     int result = -1;
-    if (!opt.from.n && (!opt.model.n || !opt.eval.n)) {
-        return fail(EX_USAGE, "--model and --eval are needed, or --from");
+    if (!opt.from.n && (!(opt.model.n || opt.bag.n) || !opt.eval.n)) {
+        return fail(EX_USAGE, "--model and --eval are needed, or --bag and --eval, or --from");
     }
-    if (check_set_names(&opt.eval) < 0 || names_differ(&opt.model) < 0) return -1;
+    if (check_set_names("eval", &opt.eval) < 0 || check_set_names("bag", &opt.bag) < 0) return -1;
+    if (names_differ(&opt.model) < 0 || check_bags() < 0) return -1;
     if (opt.out && open_results(&file, &out) < 0) goto done;
     if (collect_cells(&cells, out) < 0) goto done;
     if (cells.n && print_tables(&cells) < 0) goto done;

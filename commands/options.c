@@ -87,6 +87,8 @@ static const Option option_table[] = {
      .help = "files to evaluate on, FILE or FILE:NAME"},
     {.name = "from", .kind = LIST, .to = &opt.from,
      .help = "results of earlier runs of eval (their --out files)"},
+    {.name = "bag", .kind = LIST, .to = &opt.bag,
+     .help = "training files of a bag of words, whose row shows what counting words is worth"},
     {.name = "by", .kind = WORDS, .to = &opt.by,
      .help = "key of the rows, an annotator or a category: numbers for each of its values too"},
     {.name = "prompts", .kind = WORDS, .to = &opt.prompts,

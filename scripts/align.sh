@@ -48,7 +48,7 @@ train_policies 0; train_policies 1 -swapped
     --folds 2 --fold 0 --n 4 $write --stop "$turn" --out "$out/best.jsonl"
 step best-of-4 sft "$policy --fold 0 --model $out/sft --train $out/best.jsonl --learning_rate 1e-4"
 
-keep judge.txt ./more eval $cut --model "$out/judge" --eval $test.test.jsonl
+keep judge.txt ./more eval $cut --model "$out/judge" --bag $pairs --eval $test.test.jsonl
 # implicit POLICY BETA: on test files, and on the half of the training points that the swapped one did not see
 implicit() {
     keep "implicit-$1.txt" ./more eval $cut --reference "$out/sft" --beta "$2" --model "$out/$1" \

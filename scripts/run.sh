@@ -13,7 +13,7 @@ mkdir -p "$out"
 ./more train more --more uniform $recipe --train $train --out "$out/uniform"
 ./more train more --more release $recipe --train $train --out "$out/more"
 ./more train more --more paper   $recipe --train $train --out "$out/more-paper"
-./more eval --max_length 193 --max_prompt_length 64 --eval $test --out "$out/results.jsonl" \
+./more eval --max_length 193 --max_prompt_length 64 --eval $test --bag $train --out "$out/results.jsonl" \
     --model "MultiTask=$out/multitask" "Uniform=$out/uniform" "MORE (release)=$out/more" "MORE (paper)=$out/more-paper"
 echo
 echo "The MORE model is in $out/more:  ./more score --model $out/more --max_length 193 --max_prompt_length 64 < your.jsonl"

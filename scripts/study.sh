@@ -24,6 +24,7 @@ cell() { echo "$2" > "$out/cells/$1.sh"; echo "$1" >> "$list"; }
 
 for fold in 0 1 2 3 4; do
     for s in $sets $extra; do
+        cell fold-$s-Bag-$fold "./more eval --threads 1 --folds 5 --fold $fold --bag $(file $s train) --eval $(file $s train):$s --out \$result"
         for start in Single Random; do
             random=; [ $start = Random ] && random=--random_weights
             cell fold-$s-$start-$fold "./more train reward --seed 1 $recipe $random --per_step_pairs 16 --folds 5 --fold $fold --train $(file $s train) --out $out/models/fold-$s-$start-$fold
@@ -32,6 +33,8 @@ for fold in 0 1 2 3 4; do
     done
 done
 for seed in 1 2 3; do
+    # counting words has no seed: its pairs count once a seed as the others' do
+    cell test-bag-$seed "./more eval --threads 1 --bag $train --eval $test --out \$result"
     run="--seed $seed $recipe --per_step_pairs 20 --train $train"
     for way in multitask uniform release paper; do
         case $way in
@@ -75,8 +78,8 @@ xargs -n 1 -P "$jobs" sh -ec '
 table() { ./more eval --quiet --from $2 > "$out/$1.txt"; cat "$out/$1.txt"; }
 echo
 echo "Test files, three seeds (each pair counts once a seed; intervals and errors are clustered by prompt)"
-table test "$(for way in multitask uniform release paper single; do echo "$out"/cells/test-$way-?.jsonl; done)"
+table test "$(for way in multitask uniform release paper single bag; do echo "$out"/cells/test-$way-?.jsonl; done)"
 if [ -n "$extra" ]; then table extra "$(echo "$out"/cells/extra-single-*.jsonl)"; fi
 echo
 echo "5-fold cross-validation over the training prompts, one seed"
-table folds "$(echo "$out"/cells/fold-*-Single-*.jsonl "$out"/cells/fold-*-Random-*.jsonl)"
+table folds "$(echo "$out"/cells/fold-*-Single-*.jsonl "$out"/cells/fold-*-Random-*.jsonl "$out"/cells/fold-*-Bag-*.jsonl)"

@@ -191,6 +191,57 @@ sed 's/"chosen":\(.*\),"rejected":.*/"completion":\1,"label":true,"who":1}/' by.
 refused 65 "--by needs pairs" ./more eval $cut --reference lm --model lm --eval points.jsonl \
     --by who
 
+# in the pairs of make_data the chosen answers say yes, the others no
+it "a_bag_of_words_is_a_row_beside_the_longer_answer_wins"
+works ./more eval $cut --model R=r S=s-a --bag a.train.jsonl b.train.jsonl \
+    --eval a.test.jsonl b.test.jsonl --out bag.out
+cp out bag.table
+counts 3 bag.table '^bag of words  *100.00 .*  +[0-9.]* +- [0-9.]*$'  # the last is the mean
+counts 2 bag.table '^longer answer wins '
+counts 24 bag.out '"event":"pair","model":"bag of words"'
+works ./more eval --from bag.out
+same out bag.table
+works ./more eval $cut --model R=r --bag a.train.jsonl --eval a.test.jsonl
+counts 1 out 'the model prefers the longer answer'
+
+it "it_needs_no_model_and_its_bits_depend_on_nothing"
+works ./more eval --bag a.train.jsonl b.train.jsonl --eval a.test.jsonl b.test.jsonl --out x.jsonl
+grep '"model":"bag of words"' x.jsonl > have
+grep '"model":"bag of words"' bag.out > want
+same have want
+for v in "--threads 3" "--max_length 16 --max_prompt_length 8"; do
+    works ./more eval $v --bag a.train.jsonl b.train.jsonl --eval a.test.jsonl b.test.jsonl \
+        --out y.jsonl
+    same y.jsonl x.jsonl
+done
+for isa in $(instruction_sets); do
+    works env MORE_ISA=$isa ./more eval --bag a.train.jsonl b.train.jsonl \
+        --eval a.test.jsonl b.test.jsonl --out y.jsonl
+    same y.jsonl x.jsonl
+done
+
+it "one_training_file_is_for_all_and_a_fold_is_held_out_of_it"
+works ./more eval --bag c.train.jsonl --eval a.test.jsonl b.test.jsonl --out x.jsonl
+counts 24 x.jsonl '"event":"pair","model":"bag of words"'
+for f in 0 1; do
+    works ./more eval --bag by.jsonl --eval by.jsonl --folds 2 --fold $f --by who --out x.$f
+done
+cat x.0 x.1 | grep '"event":"pair"' > both
+lines 48 both
+works ./more eval --from x.0 x.1 --by who
+holds out '^7 .* 24 pairs, 12 prompts; the worst$'
+
+it "what_a_bag_of_words_cannot_be_trained_on_is_said"
+refused 64 "--bag a.test.jsonl: the evaluation file itself" \
+    ./more eval --bag a.test.jsonl --eval a.test.jsonl
+refused 64 "--bag: no file has the name of b.test.jsonl" \
+    ./more eval --bag a.train.jsonl c.train.jsonl --eval a.test.jsonl b.test.jsonl
+refused 64 "--bag b.train.jsonl: no evaluation file has its name" \
+    ./more eval --bag a.train.jsonl b.train.jsonl --eval a.test.jsonl
+refused 65 "--bag needs pairs" ./more eval --bag text.jsonl --eval a.test.jsonl
+refused 66 "no-such" ./more eval --bag no-such --eval a.test.jsonl
+refused 64 "--model and --eval are needed, or --bag and --eval, or --from" ./more eval --bag x
+
 it "two_sets_or_two_models_of_one_name_are_refused"
 mkdir other
 cp b.test.jsonl other/a.test.jsonl

@@ -42,7 +42,7 @@ options_of() {
     "train orpo") echo $policies logp orpo_lambda ;;
     "train simpo") echo $policies logp beta simpo_gamma ;;
     "train "*) echo $policies ... ;;
-    eval) echo $data eval from by out seed folds fold raw_head pooling reference beta logp ;;
+    eval) echo $data eval from bag by out seed folds fold raw_head pooling reference beta logp ;;
     score) echo $data raw_head pooling tokens ;;
     sample) echo $prompts $drawing n unique ;;
     tokenize) echo train out learn ;;
