@@ -640,7 +640,7 @@ static real *attention_work(int matrix) {
 }
 
 /* The three kinds of product, by one thread.  A has b->rows rows of HD, lda apart: Q, O or a
- * gradient. X has rows of HD, W apart, from token row 0: K, V or a gradient; only those of
+ * gradient.  X has rows of HD, W apart, from token row 0: K, V or a gradient; only those of
  * the block's keys are met, part by part.  S is (rows, keys). */
 
 // S = A X'
