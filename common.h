@@ -85,6 +85,7 @@ static inline void *allocate(size_t count, size_t size) {
 }
 
 static inline int    min_int(int a, int b)         { return a < b ? a : b; }
+static inline int    max_int(int a, int b)         { return a > b ? a : b; }
 static inline size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
 
 // Makes room in *array (of *capacity things of size bytes) for at least need of them, twice as many

@@ -65,7 +65,7 @@ void kernels_probe(float *out, ProbeOp op, const float *a, const float *b, const
 
 /* The machine's limits: every thread does so many operations, a multiply-add being two, with the
  * instruction of the precision on operands in registers, or with the product's innermost loop on
- * operands in the first cache.  Returns the operations of all threads, a few more than asked for.
+ * operands in the first cache.  Returns the operations of all threads, a few more than asked for. /
  */
 double kernels_burst(int is_bf16, double operations);
 double kernels_burst_tile(int is_bf16, double operations);
@@ -137,7 +137,8 @@ typedef struct {
     real *memory;
     int len, capacity;
 } KeyCache;
-typedef struct { const KeyCache *before, *own; } CachePath;     // of a segment: its parent's, its own
+// of a segment: its parent's cache, its own
+typedef struct { const KeyCache *before, *own; } CachePath;
 
 // Empties a cache and makes room for so many rows. 0, or -1 after fail().
 int  cache_reserve(KeyCache *c, int rows, int layers, int NKV, int HD);
@@ -177,8 +178,8 @@ void logp_forward(real *logp, const real *inp, const real *w, const int *row, co
 // the same, and adds the gradient of sum_i dlogp[i] logp[i] to dinp and dw; logp may be NULL;
 // work(chunk, V + 2C); blocks of the n rows, then chunk >= 32
 void logp_backward(real *dinp, real *dw, real *logp, const real *dlogp, const real *inp,
-                   const real *w, const int *row, const int *target, int n, int C, int V, real *work,
-                   int chunk, const RowBlocks *blocks);
+                   const real *w, const int *row, const int *target, int n, int C, int V,
+                   real *work, int chunk, const RowBlocks *blocks);
 
 // host arrays: out(n) = exp((x(n) - max) / temperature)
 void sampling_weights(float *out, const float *x, float max, float temperature, int n);

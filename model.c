@@ -455,6 +455,7 @@ static int rope_init(Model *m) {
     return m->rope_memory ? 0 : -1;
 }
 
+// The parameters and their list.  0, or -1 after fail().
 static int params_init(Model *m) {
     const Config *c = &m->config;
     Params p;
@@ -525,10 +526,14 @@ int model_reserve(Model *m, int T, int B) {
     return 0;
 }
 
-/* Fresh weights: embeddings N(0, 0.02); matrices N(0, sqrt(2/(5C))), those that write to the
- * residual stream N(0, 2/(L sqrt C)) (GPT-NeoX's "small_init" and "wang_init"); gains 1,
- * biases 0, head 0. Where positions are learned, GPT-2's own: N(0, 0.02) and N(0,
- * 0.02/sqrt(2L)). 0, or -1 after fail(). */
+/* Fresh weights: gains 1, biases 0, head 0, and normal deviates with a standard deviation of
+ *
+ *                              GPT-NeoX's "small_init", "wang_init"    GPT-2's: learned positions
+ *     embeddings               0.02                                    0.02
+ *     matrices                 sqrt(2/(5C))                            0.02
+ *     to the residual stream   2/(L sqrt C)                            0.02/sqrt(2L)
+ *
+ * 0, or -1 after fail(). */
 int model_random(Model *m, uint64_t seed) {
     const Config *c = &m->config;
     const double C = c->channels, L = c->num_layers;
@@ -849,10 +854,11 @@ void model_zero_grads(Model *m) {
     if (m->tied_memory) kernels_zero(m->tied_memory, output_size(&m->config));
 }
 
-/* Blocks of at most 32 of the n rows row(n), or of all n if row is NULL, for the weight
- * gradients (RowBlocks in kernels.h).  A block begins with each group, so that they do not
+/* Blocks of the n rows row(n), or of all n if row is NULL, for the weight gradients of bf16
+ * operands (RowBlocks).  A block begins with each group, so that they do not
  * depend on what else is in the micro-batch.  Their starts go to start(n + 1). */
 static RowBlocks row_blocks(int *start, const Batch *s, const int *row, int n) {
+    enum { MOST_ROWS = 32 };                  // of a block
     int count = 0, next = 0;                  // blocks so far; the first segment not reached yet
     int new_group = 1;
     for (int i = 0; i < n; i++) {
@@ -861,7 +867,7 @@ static RowBlocks row_blocks(int *start, const Batch *s, const int *row, int n) {
             if (s->seg[next].parent < 0) new_group = 1;
             next++;
         }
-        if (new_group || i - start[count-1] == 32) {
+        if (new_group || i - start[count-1] == MOST_ROWS) {
             start[count] = i;
             count++;
             new_group = 0;
@@ -900,9 +906,12 @@ static void reward_backward(Model *m, const Batch *s, real *dlnf, const real *dr
                   B, C);
 }
 
-/* After forward: adds to the gradients those of  sum_b dreward[b] reward[b] + sum_t dlogp[t]
- * logp[t]. dreward(B) or NULL; dlogp(T) or NULL, read where target >= 0; logp(T) or NULL
- * receives the log-probabilities.  0, or -1 after fail(). */
+/* After forward: adds to the gradients those of
+ *
+ *     sum_b dreward[b] reward[b] + sum_t dlogp[t] logp[t]
+ *
+ * dreward(B) or NULL; dlogp(T) or NULL, read where target >= 0; logp(T) or NULL receives the
+ * log-probabilities.  0, or -1 after fail(). */
 int model_backward(Model *m, const Batch *s, const real *dreward, const real *dlogp, real *logp) {
     const Config *c = &m->config;
     const Params *p = &m->params, *g = &m->grads;

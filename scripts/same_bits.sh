@@ -1,11 +1,12 @@
 #!/bin/sh
-# Two short steps of MORE from the shipped base, with every instruction set this machine has and one and two
-# threads: fails unless all give the same weights.  (scalar computes fused multiply-adds in software and takes
-# a minute.)
+# Two short steps of MORE from the shipped base, with every instruction set that this machine has and
+# one and two threads: fails unless all give the same weights.  (scalar computes fused multiply-adds
+# in software, which takes most of the minute.)
 set -e
 make -s more
 out=${TMPDIR:-/tmp}/more-bits-$$
 trap 'rm -rf "$out"' EXIT
+sets="data/hh_harmless.train.jsonl data/pandalm.train.jsonl data/tulu_human.train.jsonl"
 first=
 for isa in scalar neon avx2 avx512 avx512_bf16 amx; do
     MORE_ISA=$isa ./more tokenize --model data/base < /dev/null > /dev/null 2>&1 || {
@@ -13,10 +14,9 @@ for isa in scalar neon avx2 avx512 avx512_bf16 amx; do
         continue
     }
     for threads in 1 2; do
-        hash=$(OMP_NUM_THREADS=$threads MORE_ISA=$isa ./more train more --more release --model data/base \
-            --train data/hh_harmless.train.jsonl data/pandalm.train.jsonl data/tulu_human.train.jsonl \
-            --max_steps 2 --per_step_pairs 3 --max_length 65 --max_prompt_length 32 --learning_rate 1e-4 \
-            --quiet --out "$out" 2> /dev/null)
+        hash=$(MORE_ISA=$isa ./more train more --more release --model data/base --threads $threads \
+            --train $sets --max_steps 2 --per_step_pairs 3 --max_length 33 --max_prompt_length 16 \
+            --learning_rate 1e-4 --quiet --out "$out" 2> /dev/null)
         echo "$isa, $threads threads: $hash"
         [ "$hash" = "${first:=$hash}" ] || { echo "not the same"; exit 1; }
     done

@@ -4,7 +4,7 @@
  * contain one of them:
  *
  *     test/bin/test_loss                all
- *     test/bin/test_loss ece dpo        those with "ece" or "dpo" in their names
+ *     test/bin/test_loss wolfe dpo      those with "wolfe" or "dpo" in their names
  *
  * The last line of its output is "N passed, N failed".                                        */
 #ifndef TEST_H

@@ -1,6 +1,6 @@
-/* test_amx.c - the AMX tile with the unit's arithmetic in software, after Intel's description of TDPBF16PS:
- * for every output an even and an odd chain over 16 words, their sum added to what was there; subnormals are
- * read and written as zero.  Then every test of test_matmul.c.                                             */
+/* test_amx.c - the AMX tile with the unit's arithmetic in software, after Intel's description of
+ * TDPBF16PS: for every output an even and an odd chain over 16 words, their sum added to what was
+ * there; subnormals are read and written as zero.  Then every test of test_matmul.c. */
 #define AMX_INTRINSICS
 #define _GNU_SOURCE
 #if defined __x86_64__ && defined __GNUC__ && !defined __TINYC__
@@ -36,19 +36,21 @@ static float unit_half(uint32_t word, int upper) {
 // a subnormal operand or result is zero (DAZ, FTZ)
 static float unit_flush(float x) { return x > -0x1p-126f && x < 0x1p-126f ? 0 : x; }
 static void unit_multiply(int c, int a, int b) {
-    for (int m = 0; m < 16; m++)
+    for (int m = 0; m < 16; m++) {
         for (int n = 0; n < 16; n++) {
             float chain[2] = {0, 0}, sum;
-            for (int k = 0; k < 16; k++)
+            for (int k = 0; k < 16; k++) {
                 for (int odd = 0; odd < 2; odd++) {
                     const float x = unit_flush(unit_half(unit[a][m][k], odd));
                     const float y = unit_flush(unit_half(unit[b][k][n], odd));
                     chain[odd] = unit_flush(chain[odd] + x * y);      // x y is exact
                 }
+            }
             memcpy(&sum, &unit[c][m][n], 4);
             sum = unit_flush(unit_flush(sum) + unit_flush(chain[0] + chain[1]));
             memcpy(&unit[c][m][n], &sum, 4);
         }
+    }
 }
 #endif
 #include "test_matmul.c"

@@ -87,7 +87,7 @@ static struct {
     int    recording;                                       // yes: this is the first run
 } first_run;
 
-// The name, so that a test can say `if (!recording()) return;` before it computes the formula.
+// yes on the first run, which alone is compared with the formula
 static int recording(void) { return first_run.recording; }
 
 static void same_bits(const char *what, const float *x, size_t n) {

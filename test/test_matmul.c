@@ -1,11 +1,13 @@
-/* test_matmul.c - every tile this machine has, on every number of threads, against the definitions of both
- * precisions (NUMERICS.md): the same bits, and nothing written beyond the matrices.                        */
+/* test_matmul.c - every tile this machine has, on every number of threads, against the definitions
+ * of both precisions (NUMERICS.md): the same bits, and nothing written beyond the matrices. */
 #include "test.h"
 #include <unistd.h>
 #include "../matmul.c"
 
 enum { MAX_THREADS = 7, MAX_NUMBERS = 1 << 20 };
-static float a_memory[MAX_NUMBERS], b_memory[MAX_NUMBERS], c_memory[MAX_NUMBERS], want_memory[MAX_NUMBERS];
+static float a_memory[MAX_NUMBERS], b_memory[MAX_NUMBERS], c_memory[MAX_NUMBERS];
+static float start_memory[MAX_NUMBERS];         // what c holds before the product
+static float want_memory[MAX_NUMBERS];          // and after it
 
 static void set_threads(int n) {
     (void)n;
@@ -25,23 +27,22 @@ static void random_fill(float *x, size_t n, float scale, uint64_t stream) {
 
 typedef struct {
     int M, N, K, add;
-    int a_transposed, b_transposed;                                   // stored (K, M), (N, K)
-    int pad;                                                          // numbers between rows, not ours
+    int a_transposed, b_transposed;             // stored (K, M), (N, K)
+    int pad;                                    // numbers between rows, which are not ours
     float scale;
-    int bf16, cuts;                                         // cuts: blocks start anew at random rows
+    int bf16;
+    int cuts;                                   // blocks start anew at random rows
 } Case;
 
-/* The product with a guard of NaN around and between the rows of a, b and c.  want_memory receives c as
- * defined, guard and all; start_memory what c holds before.                                                */
-static float start_memory[MAX_NUMBERS];
+// Rows of random numbers in x, with a guard of NaN around and between them.
 static size_t lda, ldb, ldc, used;
-enum { FRONT = 64 };
+enum { FRONT = 64, GUARD = 0x7fc0beef };
 
 static void guarded(float *x, size_t rows, size_t cols, size_t ld, float scale, uint64_t stream) {
     static float row[4096];
     size_t n = 2*FRONT + rows * ld;
     assert(n <= MAX_NUMBERS && cols <= 4096);
-    for (size_t i = 0; i < n; i++) x[i] = float_of(0x7fc0beef);
+    for (size_t i = 0; i < n; i++) x[i] = float_of(GUARD);
     for (size_t i = 0; i < rows; i++) {
         random_fill(row, cols, scale, stream + i);
         memcpy(x + FRONT + i*ld, row, cols * sizeof *x);
@@ -52,79 +53,107 @@ static void guarded(float *x, size_t rows, size_t cols, size_t ld, float scale, 
 // the bf16 number nearest to x, of two equally near the even one; +0 below 2^-55
 static float nearest_bf16(float x) {
     if (fabsf(x) < 0x1p-55f) return 0;
-    float below = float_of(bits_of(x) & 0xffff0000u), above = float_of((bits_of(x) & 0xffff0000u) + 0x10000u);
-    double to_below = fabs((double)x - below), to_above = fabs((double)above - x);
+    const uint32_t upper = bits_of(x) & 0xffff0000u;
+    const float below = float_of(upper), above = float_of(upper + 0x10000u);
+    const double to_below = fabs((double)x - below), to_above = fabs((double)above - x);
     if (to_below != to_above) return to_below < to_above ? below : above;
     return bits_of(below) >> 16 & 1 ? above : below;
 }
 static int block_starts[MAX_NUMBERS / 32];
 static RowBlocks cut_blocks(const Case *p) {
     RowBlocks blocks = {block_starts, 0};
-    for (int k = 0, n; k < p->K; k += n, blocks.count++) {
-        n = p->cuts ? 1 + (int)random_below(32, 2, STREAM_TEST, (uint64_t)p->K, (uint64_t)k) : 32;
-        n = n < p->K - k ? n : p->K - k;
-        block_starts[blocks.count] = k, block_starts[blocks.count + 1] = k + n;
+    int k = 0;
+    block_starts[0] = 0;
+    while (k < p->K) {
+        const uint32_t random = random_below(32, 2, STREAM_TEST, (uint64_t)p->K, (uint64_t)k);
+        k = min_int(p->K, k + (p->cuts ? 1 + (int)random : 32));
+        blocks.count++;
+        block_starts[blocks.count] = k;
     }
     return blocks;
 }
 
+// c[m] as defined for fp32: one ordered chain of fused multiply-adds for each output
+static void define_row_fp32(const Case *p, float *c, size_t m) {
+    const size_t N = (size_t)p->N, K = (size_t)p->K, step = p->b_transposed ? ldb : 1;
+    for (size_t k = 0; k < K; k++) {
+        const float a = a_memory[FRONT + (p->a_transposed ? k*lda + m : m*lda + k)];
+        const float *b = b_memory + FRONT + (p->b_transposed ? k : k*ldb);
+        for (size_t n = 0; n < N; n++) c[n] = exact_fmaf(a, b[n*step], c[n]);
+    }
+}
+// for bf16: in each block an even and an odd chain from +0, then c + (even + odd)
+static void define_row_bf16(const Case *p, float *c, size_t m, RowBlocks blocks) {
+    static float even[4096], odd[4096];
+    const size_t N = (size_t)p->N, step = p->b_transposed ? ldb : 1;
+    for (int i = 0; i < blocks.count; i++) {
+        memset(even, 0, sizeof even);
+        memset(odd, 0, sizeof odd);
+        for (int j = blocks.start[i]; j < blocks.start[i + 1]; j++) {
+            const size_t k = (size_t)j;
+            const float a = a_memory[FRONT + (p->a_transposed ? k*lda + m : m*lda + k)];
+            const float *b = b_memory + FRONT + (p->b_transposed ? k : k*ldb);
+            const float near_a = nearest_bf16(a);
+            float *chain = (j - blocks.start[i]) % 2 ? odd : even;
+            for (size_t n = 0; n < N; n++) {
+                chain[n] += near_a * nearest_bf16(b[n*step]);         // an exact product
+            }
+        }
+        for (size_t n = 0; n < N; n++) c[n] += even[n] + odd[n];
+    }
+}
+
+// Operands for the case; want_memory receives c as defined, guards and all.
 static void define(const Case *p) {
-    size_t M = (size_t)p->M, N = (size_t)p->N, K = (size_t)p->K;
-    RowBlocks blocks = cut_blocks(p);
+    const size_t M = (size_t)p->M, N = (size_t)p->N, K = (size_t)p->K;
+    const RowBlocks blocks = cut_blocks(p);
     lda = (p->a_transposed ? M : K) + (size_t)p->pad;
     ldb = (p->b_transposed ? K : N) + (size_t)p->pad;
     ldc = N + (size_t)p->pad;
     guarded(a_memory, p->a_transposed ? K : M, p->a_transposed ? M : K, lda, p->scale, 1000);
     guarded(b_memory, p->b_transposed ? N : K, p->b_transposed ? K : N, ldb, p->scale, 100000);
     guarded(start_memory, M, N, ldc, p->scale * p->scale, 200000);
-    // a product of bf16 operands continues what an earlier one left: multiples of 2^-124 (NUMERICS.md)
+    // a product of bf16 operands continues what an earlier one left: multiples of 2^-124
+    // (NUMERICS.md)
     for (size_t i = 0; p->bf16 && i < M*ldc; i++) {
         float *c = start_memory + FRONT + i;
         if (*c == *c) *c = (float)floor(*c * 0x1p124) * 0x1p-124f;
     }
     memcpy(want_memory, start_memory, used * sizeof *want_memory);
     for (size_t m = 0; m < M; m++) {
-        static float chain[2][4096];
         float *c = want_memory + FRONT + m*ldc;
-        if (!p->add) for (size_t n = 0; n < N; n++) c[n] = 0;
-        for (size_t k = 0, block = 0; k < K; k++) {
-            float a = a_memory[FRONT + (p->a_transposed ? k*lda + m : m*lda + k)];
-            const float *b = b_memory + FRONT + (p->b_transposed ? k : k*ldb);
-            const size_t step = p->b_transposed ? ldb : 1;
-            if (!p->bf16) for (size_t n = 0; n < N; n++) c[n] = exact_fmaf(a, b[n*step], c[n]);
-            if (!p->bf16) continue;
-            float *sum = chain[((int)k - blocks.start[block]) % 2], near_a = nearest_bf16(a);
-            if ((int)k == blocks.start[block]) memset(chain, 0, sizeof chain);
-            for (size_t n = 0; n < N; n++) sum[n] += near_a * nearest_bf16(b[n*step]);      // an exact product
-            if ((int)k + 1 < blocks.start[block + 1]) continue;
-            for (size_t n = 0; n < N; n++) c[n] += chain[0][n] + chain[1][n];
-            block++;
-        }
+        for (size_t n = 0; n < N && !p->add; n++) c[n] = 0;
+        if (p->bf16) define_row_bf16(p, c, m, blocks);
+        else         define_row_fp32(p, c, m);
     }
 }
 
-// with b as it lies or packed before: 1 if the product has the definition's bits and no guard is touched, nor
-// the one behind the work memory
+// With b as it lies or packed before: 1 if the product has the definition's bits and no guard is
+// touched, nor the one behind the work memory.
 static int as_defined(const Case *p, int one_thread, int packed) {
-    float *work = matmul_work_memory + (size_t)(MAX_THREADS - 1) * WORK_PER_THREAD,
-        *behind = work + WORK_PER_THREAD;
+    float *work = matmul_work_memory + (size_t)(MAX_THREADS - 1) * WORK_PER_THREAD;
+    const float *behind = work + WORK_PER_THREAD;
     const float *a = a_memory + FRONT, *b = b_memory + FRONT;
     size_t ars = p->a_transposed ? 1 : lda, acs = p->a_transposed ? lda : 1;
     size_t brs = p->b_transposed ? 1 : ldb, bcs = p->b_transposed ? ldb : 1;
     memcpy(c_memory, start_memory, used * sizeof *c_memory);
     RowBlocks blocks = cut_blocks(p);
-    Product product = {c_memory + FRONT, ldc, a, ars, acs, b, brs, bcs, p->M, p->N, p->K, p->add,
-                       .bf16 = p->bf16, .blocks = p->cuts ? &blocks : NULL};
-    float *panels = packed ? allocate(matmul_pack_size(&product), sizeof *panels) : NULL;
+    Product product = {.c = c_memory + FRONT, .ldc = ldc, .a = a, .ars = ars, .acs = acs,
+                       .b = b, .brs = brs, .bcs = bcs, .M = p->M, .N = p->N, .K = p->K,
+                       .add = p->add, .bf16 = p->bf16, .blocks = p->cuts ? &blocks : NULL};
+    float *panels = NULL;
     if (packed) {
+        panels = allocate(matmul_pack_size(&product), sizeof *panels);
         if (!panels) exit(1);
         matmul_pack(panels, &product);
-        product.b = panels, product.panel = matmul_panel(&product);
+        product.b = panels;
+        product.panel = matmul_panel(&product);
     }
     if (one_thread) matmul_one(&product, work);
     else            matmul(&product);
     free(panels);
-    if (!memcmp(c_memory, want_memory, used * sizeof *c_memory) && bits_of(*behind) == 0x7fc0beef) return 1;
+    const int same = !memcmp(c_memory, want_memory, used * sizeof *c_memory);
+    if (same && bits_of(*behind) == GUARD) return 1;
     printf("    %s %s, %d threads: M %d, N %d, K %d, add %d, a %s, b %s, pad %d\n", tile->name,
            p->bf16 ? "bf16" : "fp32", thread_count(), p->M, p->N, p->K, p->add,
            p->a_transposed ? "transposed" : "plain",
@@ -135,120 +164,152 @@ static int as_defined(const Case *p, int one_thread, int packed) {
 // with all tiles that this machine has, on one thread
 static void check_tiles_in(const Case *p) {
     define(p);
-    for (int i = 0; i < NUM_TILES; i++)
-        if (isa_supported(tiles[i].isa)) {
-            CHECK(matmul_init(tiles[i].name) == 0);
-            CHECK(as_defined(p, 1, 0) && as_defined(p, 1, 1));
-        }
+    for (int i = 0; i < NUM_TILES; i++) {
+        if (!isa_supported(tiles[i].isa)) continue;
+        CHECK(matmul_init(tiles[i].name) == 0);
+        CHECK(as_defined(p, 1, 0) && as_defined(p, 1, 1));
+    }
 }
 // in both precisions
 static void check_tiles(const Case *fp32) {
     Case bf16 = *fp32;
-    bf16.bf16 = 1, bf16.cuts = fp32->a_transposed && !fp32->b_transposed;    // only then k is a row of both
+    bf16.bf16 = 1;
+    bf16.cuts = fp32->a_transposed && !fp32->b_transposed;  // only then k is a row of both
     check_tiles_in(&bf16);
     check_tiles_in(fp32);
 }
 
+// The three bits of `layout`: c += or c =; a, b transposed or not.
+static Case case_of(int M, int N, int K, int layout, int pad, float scale) {
+    return (Case){.M = M, .N = N, .K = K, .add = layout & 1, .a_transposed = layout >> 1 & 1,
+                  .b_transposed = layout >> 2 & 1, .pad = pad, .scale = scale};
+}
+static void check_case(int M, int N, int K, int layout, int pad, float scale) {
+    const Case p = case_of(M, N, K, layout, pad, scale);
+    check_tiles(&p);
+}
+
 static void test_every_tile_has_the_definitions_bits_for_small_and_odd_sizes(void) {
-    static const int size[] = {1, 2, 3, 4, 5, 7, 8, 13, 14, 15, 16, 17, 28, 31, 32, 33, 43, 64, 65, 70};
+    static const int size[] = {1, 2, 3, 4, 5, 7, 8, 13, 14, 15, 16, 17, 28, 31, 32, 33, 43, 64, 65,
+                               70};
     enum { N = sizeof size / sizeof *size };
-    for (int i = 0, layout = 0; i < N*N*N && test_bad < 5; i += 3, layout++)
-        check_tiles(&(Case){size[i % N], size[i/N % N], size[i/N/N], layout & 1, layout >> 1 & 1,
-                               layout >> 2 & 1, layout % 11, 1, 0, 0});
+    for (int i = 0; i < N*N*N && test_bad < 5; i += 3) {
+        const int layout = i / 3;
+        check_case(size[i % N], size[i/N % N], size[i/N/N], layout, layout % 11, 1);
+    }
 }
 
 static void test_every_tile_has_the_definitions_bits_at_the_edges_of_blocks(void) {
-    static const int size[][3] = {                                                     // M, N, K
-        {MC - 1, 20, 9}, {MC, 33, 9}, {MC + 1, 31, KC + 1}, {2*MC + 6, 17, 5}, {15, NC - 1, 9}, {7, NC, 3},
-        {15, NC + 6, KC + 1}, {5, 2*NC + 1, 3}, {13, 20, KC - 1}, {14, 33, KC}, {15, 31, 2*KC + 1},
-        {230, 1030, 513}};
+    static const struct { int M, N, K; } size[] = {
+        {MC - 1, 20, 9},      {MC, 33, 9},         {MC + 1, 31, KC + 1}, {2*MC + 6, 17, 5},
+        {15, NC - 1, 9},      {7, NC, 3},          {15, NC + 6, KC + 1}, {5, 2*NC + 1, 3},
+        {13, 20, KC - 1},     {14, 33, KC},        {15, 31, 2*KC + 1},   {230, 1030, 513}};
     int layout = 0;
-    for (size_t i = 0; i < sizeof size / sizeof *size; i++)
-        for (int k = 0; k < (size[i][0] * size[i][1] * size[i][2] > 10000000 ? 1 : 4); k++, layout += 3)
-            check_tiles(&(Case){size[i][0], size[i][1], size[i][2], layout & 1, layout >> 1 & 1,
-                                   layout >> 2 & 1, k ? 5 : 0, 1, 0, 0});
+    for (size_t i = 0; i < sizeof size / sizeof *size; i++) {
+        const int M = size[i].M, N = size[i].N, K = size[i].K;
+        const int layouts = M * N * K > 10000000 ? 1 : 4;
+        for (int k = 0; k < layouts; k++) {
+            check_case(M, N, K, layout, k ? 5 : 0, 1);
+            layout += 3;
+        }
+    }
 }
 
 // of the outputs of the last product, how many are below `bound` and not zero
 static int smaller_than(float bound) {
     int n = 0;
-    for (size_t i = 0; i < used; i++) n += fabsf(want_memory[i]) > 0 && fabsf(want_memory[i]) < bound;
+    for (size_t i = 0; i < used; i++) {
+        const float size = fabsf(want_memory[i]);
+        n += size > 0 && size < bound;
+    }
     return n;
 }
 
 static void test_every_tile_keeps_subnormal_products_and_sums(void) {
     for (int layout = 0; layout < 8; layout++) {
-        check_tiles(&(Case){31, 37, 20, layout & 1, layout >> 1 & 1, layout >> 2 & 1, 1, 0x1p-70f, 0, 0});
-        CHECK(smaller_than(FLT_MIN) > 500);                           // of fp32, which comes last
+        check_case(31, 37, 20, layout, 1, 0x1p-70f);
+        CHECK(smaller_than(FLT_MIN) > 500);     // of fp32, which comes last
     }
 }
 
 // The smallest operands that are not rounded to zero: units that read subnormals as zero meet none.
 static void test_products_of_bf16_operands_are_zero_or_at_least_2_to_the_minus_124(void) {
     for (int layout = 0; layout < 8; layout++) {
-        Case p = {31, 37, 70, layout & 1, layout >> 1 & 1, layout >> 2 & 1, 1, 0x1p-54f, 1, 0};
+        Case p = case_of(31, 37, 70, layout, 1, 0x1p-54f);
+        p.bf16 = 1;
         check_tiles_in(&p);
         CHECK(smaller_than(0x1p-104f) > 500 && smaller_than(0x1p-124f) == 0);
-        p.scale = 0x1p-61f;                                 // all operands are rounded to zero
+        p.scale = 0x1p-61f;                     // all operands are rounded to zero
         check_tiles_in(&p);
         CHECK(smaller_than(0x1p-124f) == 0);
     }
 }
 
 static void test_the_number_of_threads_does_not_change_a_bit(void) {
-    static const int size[][3] = {{1, 700, 200}, {700, 1, 200}, {29, 1100, 11}, {500, 33, 40},
-                                  {113, 129, 300}, {64, 64, 64}, {6, 30, 700},
-                                  {40, 40, 40}};                      // small enough for one thread
+    static const struct { int M, N, K; } size[] = {
+        {1, 700, 200},   {700, 1, 200}, {29, 1100, 11}, {500, 33, 40},
+        {113, 129, 300}, {64, 64, 64},  {6, 30, 700},   {40, 40, 40}};      // small: for one thread
     static const int threads[] = {1, 2, 3, MAX_THREADS};
-    for (int i = 0; i < 2 * (int)(sizeof size / sizeof *size); i++) {
-        const int *s = size[i/2];
-        Case p = {s[0], s[1], s[2], i & 1, i/2 & 1, (i + i/2) & 1, i % 3, 1, i/4 & 1, 0};
+    enum { NUM_SIZES = sizeof size / sizeof *size, NUM_THREADS = sizeof threads / sizeof *threads };
+    for (int i = 0; i < 2*NUM_SIZES; i++) {
+        const int layout = (i & 1) | (i/2 & 1) << 1 | ((i + i/2) & 1) << 2;
+        Case p = case_of(size[i/2].M, size[i/2].N, size[i/2].K, layout, i % 3, 1);
+        p.bf16 = i/4 & 1;
         define(&p);
-        for (int k = 0; k < NUM_TILES; k++)
-            for (size_t t = 0; t < sizeof threads / sizeof *threads; t++) {
-                if (!isa_supported(tiles[k].isa)) continue;
-                CHECK(matmul_init(tiles[k].name) == 0);
+        for (int k = 0; k < NUM_TILES; k++) {
+            if (!isa_supported(tiles[k].isa)) continue;
+            CHECK(matmul_init(tiles[k].name) == 0);
+            for (int t = 0; t < NUM_THREADS; t++) {
                 set_threads(threads[t]);
                 CHECK(as_defined(&p, 0, 0) && as_defined(&p, 0, 1));
             }
+        }
     }
     set_threads(1);
 }
 
 static void test_a_product_over_nothing_is_zero_and_an_empty_one_touches_nothing(void) {
-    check_tiles(&(Case){5, 7, 0, 0, 0, 0, 2, 1, 0, 0});
+    check_case(5, 7, 0, 0, 2, 1);
     CHECK(want_memory[FRONT] == 0 && want_memory[FRONT + 6] == 0
           && want_memory[FRONT + 7] != want_memory[FRONT + 7]);
-    check_tiles(&(Case){5, 7, 0, 1, 0, 0, 2, 1, 0, 0});
-    check_tiles(&(Case){0, 7, 3, 0, 0, 0, 2, 1, 0, 0});
-    check_tiles(&(Case){5, 0, 3, 0, 0, 0, 2, 1, 0, 0});
+    check_case(5, 7, 0, 1, 2, 1);
+    check_case(0, 7, 3, 0, 2, 1);
+    check_case(5, 0, 3, 0, 2, 1);
 }
 
 static void test_one_row_or_column_without_a_gap_is_cut_into_the_same_blocks(void) {
     for (int layout = 0; layout < 4; layout++) {                      // then both strides are 1
-        check_tiles(&(Case){1, 40, 100, layout & 1, layout >> 1, 0, 0, 1, 0, 0});
-        check_tiles(&(Case){40, 1, 100, layout & 1, layout >> 1, 0, 0, 1, 0, 0});
-        check_tiles(&(Case){1, 1, 100, layout & 1, layout >> 1, 0, 0, 1, 0, 0});
+        check_case(1, 40, 100, layout, 0, 1);
+        check_case(40, 1, 100, layout, 0, 1);
+        check_case(1, 1, 100, layout, 0, 1);
     }
 }
 
 static void test_nan_and_infinity_reach_their_row_and_column_only(void) {
     for (int i = 0; i < 2*NUM_TILES; i++) {
-        Case p = {20, 40, 10, 0, 0, 0, 0, 1, i % 2, 0};
+        Case p = case_of(20, 40, 10, 0, 0, 1);
+        p.bf16 = i % 2;
         if (!isa_supported(tiles[i/2].isa)) continue;
-        int wrong = 0;
         define(&p);
-        a_memory[FRONT + 3*10 + 4] = float_of(i % 4 < 2 ? 0x7fffffff : 0x7f800001);   // NaN in row 3
-        b_memory[FRONT + 5*40 + 37] = HUGE_VALF;                                       // column 37
+        // a NaN in row 3 of a, infinity in column 37 of b
+        a_memory[FRONT + 3*10 + 4] = float_of(i % 4 < 2 ? 0x7fffffff : 0x7f800001);
+        b_memory[FRONT + 5*40 + 37] = HUGE_VALF;
         CHECK(matmul_init(tiles[i/2].name) == 0);
         memset(c_memory, 0, sizeof c_memory);
-        matmul_one(&(Product){c_memory, 40, a_memory + FRONT, 10, 1, b_memory + FRONT, 40, 1,
-                              .M = 20, .N = 40, .K = 10, .bf16 = p.bf16}, matmul_work_memory);
-        for (int m = 0; m < 20; m++)
+        const Product product = {.c = c_memory, .ldc = 40, .a = a_memory + FRONT, .ars = 10,
+                                 .acs = 1,
+                                 .b = b_memory + FRONT, .brs = 40, .bcs = 1,
+                                 .M = 20, .N = 40, .K = 10, .bf16 = p.bf16};
+        matmul_one(&product, matmul_work_memory);
+        int wrong = 0;
+        for (int m = 0; m < 20; m++) {
             for (int n = 0; n < 40; n++) {
-                float c = c_memory[m*40 + n], want = want_memory[FRONT + m*40 + n];
-                wrong += m == 3 ? c == c : n == 37 ? isfinite(c) : bits_of(c) != bits_of(want);
+                const float c = c_memory[m*40 + n], want = want_memory[FRONT + m*40 + n];
+                if (m == 3)       wrong += !isnan(c);
+                else if (n == 37) wrong += isfinite(c);
+                else              wrong += bits_of(c) != bits_of(want);
             }
+        }
         CHECK(wrong == 0);
     }
 }
@@ -269,14 +330,16 @@ static void test_the_fastest_instruction_set_is_chosen_and_an_unknown_one_refuse
 }
 
 int main(int argc, char **argv) {
-    // more threads than free cores: they must sleep while they wait, and OpenMP reads this before main
-    if (!getenv("OMP_WAIT_POLICY") && setenv("OMP_WAIT_POLICY", "passive", 1) == 0)
+    // more threads than free cores: they must sleep while they wait, and OpenMP reads this before
+    // main
+    if (!getenv("OMP_WAIT_POLICY") && setenv("OMP_WAIT_POLICY", "passive", 1) == 0) {
         execv(argv[0], argv);
+    }
     test_choose(argc, argv);
     size_t n = (size_t)MAX_THREADS * WORK_PER_THREAD + 1;
     matmul_work_memory = allocate(n, sizeof *matmul_work_memory);
     if (!matmul_work_memory) return fprintf(stderr, "%s\n", error_text), 1;
-    for (size_t i = 0; i < n; i++) matmul_work_memory[i] = float_of(0x7fc0beef);
+    for (size_t i = 0; i < n; i++) matmul_work_memory[i] = float_of(GUARD);
     set_threads(1);
     RUN(test_every_tile_has_the_definitions_bits_for_small_and_odd_sizes);
     RUN(test_every_tile_has_the_definitions_bits_at_the_edges_of_blocks);

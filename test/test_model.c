@@ -712,7 +712,11 @@ static void test_an_update_decays_matrices_only_and_multiplies_the_heads_rate(vo
 
     // the first step is the rate against the gradient's sign, after the decay
     const Block *b = &m.params.block[1];
-    const struct { const float *x; size_t n; double decay, rate; } part[] = {
+    const struct {
+        const float *x;
+        size_t n;
+        double decay, rate;
+    } part[] = {
         {m.params.wte,  29*20, 0.995, 0.01},
         {b->qkvw,       60*20, 0.995, 0.01},
         {b->projw,      20*37, 0.995, 0.01},

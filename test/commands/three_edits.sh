@@ -46,7 +46,8 @@ add_row() { sed -i.before "/\.help = \"with pairs: Azar et al\. 2023\"/a\\
 $row" objectives.c; }
 
 # Edit 3: its line in the gradient test.
-line='    {.name = "hinge", .loss = hinge_loss, .pairs = 1, .low = {.beta = .1}, .high = {.beta = 1}},'
+line='    {.name = "hinge", .loss = hinge_loss, .pairs = 1,\
+     .low = {.beta = .1}, .high = {.beta = 1}},'
 add_line() { sed -i.before "/\.name = \"ipo\", \.loss = ipo_loss/i\\
 $line" test/losses.h; }
 
@@ -65,7 +66,7 @@ holds out 'hinge: test/losses.h has no line for its loss'
 
 it "a_loss_with_a_wrong_gradient_fails_the_gradient_test"
 add_line
-sed -i.before 's/b->dlogp\[2\*j + 1\] += (float)(w \* s->beta);/b->dlogp[2*j + 1] += (float)w;/' loss.c
+sed -i.before '/b->dlogp\[2\*j + 1\] +=/s/(float)(w \* s->beta)/(float)w/' loss.c
 works $quick test/bin/test_loss
 run test/bin/test_loss finite_difference
 [ $code != 0 ] || fault "no test failed"

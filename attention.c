@@ -1,0 +1,476 @@
+/* attention.c - attention over packed texts that share their prompts, forward, backward, and for
+ * one token after the other with keys and values kept.  kernels.h says what each takes.
+ *
+ * Vaswani et al. 2017, eq (1), for one query head:
+ *
+ *     S = Q K'
+ *     P = softmax(scale S)             row by row; scale = 1/sqrt(HD)
+ *     O = P V
+ *
+ * and backwards, as in FlashAttention (Dao et al. 2022, appendix B.2):
+ *
+ *     dV = P' dO
+ *     dP = dO V'
+ *     dS = P o (dP - D) scale          elementwise; D = dO . O, one number a row
+ *     dQ = dS K
+ *     dK = dS' Q
+ *
+ * Q and O are (rows, HD), K and V are (keys, HD), S and P are (rows, keys).  The keys of a
+ * row are the rows of its path from the root segment to the row itself.  NH/NKV neighbouring
+ * query heads share the keys and values of one key/value head (Ainslie et al. 2023).
+ *
+ * No (T,T) matrix is stored.  Rows go in blocks of ROWS; S and P exist for one block and head
+ * at a time, in scratch of the thread.  Forward keeps lse = log sum exp(scale S) of each row
+ * and head, from which backward computes P = exp(scale S - lse) again. */
+#ifndef ATTENTION_C
+#define ATTENTION_C
+#include "kernels.h"
+#include "matmul.c"
+#include "rows.c"
+
+enum {
+    ROWS = 56,                                    // of a block
+    MAX_PATH = 16,                                // segments from a root to a leaf
+};
+
+// How heads lie in memory: a row of qkv has W numbers, HD for each of NH query heads, NKV key
+// heads and NKV value heads; a row of out has OW numbers, HD for each of NH heads.
+typedef struct {
+    int NH, NKV, HD;
+    size_t W, OW;
+    real scale;
+} Heads;
+
+static Heads heads_of(int NH, int NKV, int HD) {
+    return (Heads){
+        .NH = NH, .NKV = NKV, .HD = HD,
+        .W = (size_t)(NH + 2*NKV) * (size_t)HD,
+        .OW = (size_t)NH * (size_t)HD,
+        .scale = 1 / R_SQRT((real)HD),
+    };
+}
+
+// the key/value head of query head h
+static int kv_head(const Heads *heads, int h) { return h / (heads->NH / heads->NKV); }
+
+// where in a row of qkv they begin: query head h, and the keys and values of key/value head kv
+static size_t query_at(const Heads *heads, int h) {
+    return (size_t)(h * heads->HD);
+}
+static size_t key_at(const Heads *heads, int kv) {
+    return (size_t)((heads->NH + kv) * heads->HD);
+}
+static size_t value_at(const Heads *heads, int kv) {
+    return (size_t)((heads->NH + heads->NKV + kv) * heads->HD);
+}
+
+// Token rows start .. start+len-1, which are the keys key .. key+len-1 of a row.
+typedef struct {
+    int start, len, key;
+} KeyRows;
+
+// A block of rows of one segment, and the keys of its last row: a part of each segment of the
+// path.
+typedef struct {
+    int start, rows;                              // token rows
+    int keys;                                     // row i attends to the first keys - rows + 1 + i
+    int parts;
+    KeyRows part[MAX_PATH];                       // from the root down
+} QueryBlock;
+
+// The block that begins with row i0 of segment s.
+static QueryBlock query_block(const Segment *seg, int s, int i0) {
+    QueryBlock b = {.start = seg[s].start + i0, .rows = min_int(ROWS, seg[s].len - i0)};
+    for (int i = s; i >= 0; i = seg[i].parent) b.parts++;
+    assert(b.parts <= MAX_PATH);
+    for (int i = s, j = b.parts - 1; i >= 0; i = seg[i].parent, j--) {
+        b.part[j].start = seg[i].start;
+        b.part[j].len = i == s ? i0 + b.rows : seg[i].len;
+    }
+    for (int j = 0; j < b.parts; j++) {
+        b.part[j].key = b.keys;
+        b.keys += b.part[j].len;
+    }
+    return b;
+}
+
+// Scratch: two matrices of (ROWS, longest path) for each thread.
+static real *attention_work_memory;
+static int   attention_work_keys, attention_work_threads;
+
+// Room for paths of up to `keys` rows, for all threads; it only grows.  0, or -1 after fail().
+int attention_reserve(int keys) {
+    int threads = thread_count();
+    if (keys <= attention_work_keys && threads <= attention_work_threads) return 0;
+    if (keys < attention_work_keys) keys = attention_work_keys;
+    if (threads < attention_work_threads) threads = attention_work_threads;
+    kernels_free(attention_work_memory);
+    attention_work_memory = kernels_alloc((size_t)threads * 2*ROWS * (size_t)keys);
+    attention_work_keys = attention_work_memory ? keys : 0;
+    attention_work_threads = threads;
+    return attention_work_memory ? 0 : -1;
+}
+
+// Pairs of a query and a key that forward computes for a segment of `len` rows behind `before`
+// rows of its path: each row of a block meets all keys up to the block's last.
+double attention_pairs(int before, int len) {
+    double pairs = 0;
+    for (int i = 0; i < len; i += ROWS) {
+        const int rows = min_int(ROWS, len - i);
+        pairs += (double)rows * (before + i + rows);
+    }
+    return pairs;
+}
+
+// the thread's first or second matrix
+static real *attention_work(int matrix) {
+    const size_t size = (size_t)ROWS * (size_t)attention_work_keys;
+    return attention_work_memory + (size_t)(2*thread_index() + matrix) * size;
+}
+
+/* The three kinds of product, by one thread.  A has b->rows rows of HD, lda apart: Q, O or a
+ * gradient.  X has rows of HD, W apart, from token row 0: K, V or a gradient; only those of
+ * the block's keys are met, part by part.  S is (rows, keys). */
+
+// S = A X'
+static void multiply_abt(real *S, const real *A, size_t lda, const real *X, const QueryBlock *b,
+                         const Heads *heads) {
+    for (int j = 0; j < b->parts; j++) {
+        const KeyRows k = b->part[j];
+        const Product p = {
+            .c = S + k.key, .ldc = (size_t)b->keys,
+            .a = A, .ars = lda, .acs = 1,
+            .b = X + (size_t)k.start*heads->W, .brs = 1, .bcs = heads->W,
+            .M = b->rows, .N = k.len, .K = heads->HD,
+        };
+        matmul_one(&p, matmul_work());
+    }
+}
+
+// A = S X
+static void multiply_ab(real *A, size_t lda, const real *S, const real *X, const QueryBlock *b,
+                        const Heads *heads) {
+    for (int j = 0; j < b->parts; j++) {
+        const KeyRows k = b->part[j];
+        const Product p = {
+            .c = A, .ldc = lda,
+            .a = S + k.key, .ars = (size_t)b->keys, .acs = 1,
+            .b = X + (size_t)k.start*heads->W, .brs = heads->W, .bcs = 1,
+            .M = b->rows, .N = heads->HD, .K = k.len, .add = j > 0,
+        };
+        matmul_one(&p, matmul_work());
+    }
+}
+
+// X += S' A
+static void multiply_atb(real *X, const real *S, const real *A, size_t lda, const QueryBlock *b,
+                         const Heads *heads) {
+    for (int j = 0; j < b->parts; j++) {
+        const KeyRows k = b->part[j];
+        const Product p = {
+            .c = X + (size_t)k.start*heads->W, .ldc = heads->W,
+            .a = S + k.key, .ars = 1, .acs = (size_t)b->keys,
+            .b = A, .brs = lda, .bcs = 1,
+            .M = k.len, .N = heads->HD, .K = b->rows, .add = 1,
+        };
+        matmul_one(&p, matmul_work());
+    }
+}
+
+/* S(rows, keys) in place -> E = exp(scale S - m), m the row's maximum, and 0 beyond the row's
+ * own key.  With l = sum E: inverse(rows) = 1/l, so that P = E inverse; lse = m + log l, one
+ * number a row, lse_stride apart. */
+INLINE void softmax_rows_body(const int hw, real *S, real *inverse, real *lse, size_t lse_stride,
+                              real scale, int rows, int keys) {
+    for (int i = 0; i < rows; i++) {
+        const int n = keys - rows + 1 + i;                  // the keys that row i attends to
+        real *x = S + (size_t)i*keys;
+        for (int p = 0; p < n; p++) x[p] = scale * x[p];
+        const real m = row_max(x, n);
+        for (int p = 0; p < n; p++) x[p] = R_EXP(x[p] - m);
+        for (int p = n; p < keys; p++) x[p] = 0;
+        const real l = row_sum(x, n);
+        inverse[i] = 1 / l;
+        lse[(size_t)i*lse_stride] = m + (real)more_log(l);
+    }
+}
+VARIANTS(softmax_rows,
+         (real *S, real *inverse, real *lse, size_t lse_stride, real scale, int rows, int keys),
+         S, inverse, lse, lse_stride, scale, rows, keys)
+
+/* forward: P = softmax(scale S).  Both matrices in place, with 0 beyond the row's own key:
+ *
+ *     S(rows, keys)  -> P = exp(scale S - lse)
+ *     dP(rows, keys) -> dS = P o (dP - D) scale,   D = dO . O
+ *
+ * dO and O have rows of HD, ldo apart; lse has one number a row, lse_stride apart. */
+INLINE void softmax_rows_back_body(const int hw, real *S, real *dP, const real *dO, const real *O,
+                                   size_t ldo, const real *lse, size_t lse_stride, real scale,
+                                   int rows, int keys, int HD) {
+    for (int i = 0; i < rows; i++) {
+        const int n = keys - rows + 1 + i;
+        real *x = S + (size_t)i*keys, *dp = dP + (size_t)i*keys;
+        const real D = row_dot(hw, dO + (size_t)i*ldo, O + (size_t)i*ldo, HD);
+        const real L = lse[(size_t)i*lse_stride];
+        for (int p = 0; p < n; p++) {
+            const real P = R_EXP(scale * x[p] - L);
+            x[p] = P;
+            dp[p] = P * (dp[p] - D) * scale;
+        }
+        for (int p = n; p < keys; p++) x[p] = dp[p] = 0;
+    }
+}
+VARIANTS(softmax_rows_back,
+         (real *S, real *dP, const real *dO, const real *O, size_t ldo, const real *lse,
+          size_t lse_stride, real scale, int rows, int keys, int HD),
+         S, dP, dO, O, ldo, lse, lse_stride, scale, rows, keys, HD)
+
+// Query head h of a block of rows.
+static void attention_block_forward(real *out, real *lse, const real *qkv, const QueryBlock *b,
+                                    int h, const Heads *heads) {
+    const int kv = kv_head(heads, h);
+    const size_t W = heads->W, OW = heads->OW;
+    const size_t first = (size_t)b->start, NH = (size_t)heads->NH;
+    const real *Q = qkv + first*W + query_at(heads, h);
+    const real *K = qkv + key_at(heads, kv), *V = qkv + value_at(heads, kv);
+    real *O = out + first*OW + query_at(heads, h);
+    real *S = attention_work(0), inverse[ROWS];
+
+    // pass 1: S = Q K'
+    multiply_abt(S, Q, W, K, b, heads);
+
+    // pass 2: P = softmax(scale S), but for a factor of each row, `inverse`
+    softmax_rows(S, inverse, lse + first*NH + h, NH, heads->scale, b->rows, b->keys);
+    const real *P = S;
+
+    // pass 3: O = P V, and the factor
+    multiply_ab(O, OW, P, V, b, heads);
+    scale_rows(O, OW, inverse, b->rows, heads->HD);
+}
+
+// qkv(T,W), out(T,OW), lse(T,NH).  A task is a query head of a segment.
+void attention_forward(real *out, real *lse, const real *qkv, const Segment *seg, int S, int T,
+                       int NH, int NKV, int HD) {
+    const Heads heads = heads_of(NH, NKV, HD);
+    (void)T;
+    PARALLEL_FOR_TASKS
+    for (int task = 0; task < S * NH; task++) {
+        const int s = task / NH, h = task % NH;
+        for (int i = 0; i < seg[s].len; i += ROWS) {
+            const QueryBlock b = query_block(seg, s, i);
+            attention_block_forward(out, lse, qkv, &b, h, &heads);
+        }
+    }
+}
+
+// Query head h of a block of rows: writes its queries' gradients, adds to those of its keys
+// and values.
+static void attention_block_backward(real *dqkv, const real *dout, const real *out,
+                                     const real *lse, const real *qkv, const QueryBlock *b, int h,
+                                     const Heads *heads) {
+    const int kv = kv_head(heads, h);
+    const size_t W = heads->W, OW = heads->OW;
+    const size_t first = (size_t)b->start, NH = (size_t)heads->NH;
+    const size_t q = first*W + query_at(heads, h), o = first*OW + query_at(heads, h);
+    const size_t k = key_at(heads, kv), v = value_at(heads, kv);
+    const real *Q = qkv + q, *K = qkv + k;
+    const real *V = qkv + v;
+    const real *O = out + o, *dO = dout + o;
+    real *dQ = dqkv + q, *dK = dqkv + k;
+    real *dV = dqkv + v;
+    real *S = attention_work(0), *dP = attention_work(1);
+
+    // pass 1: S = Q K' again.  forward: O = P V, so dP = dO V'
+    multiply_abt(S, Q, W, K, b, heads);
+    multiply_abt(dP, dO, OW, V, b, heads);
+
+    // pass 2: P = softmax(scale S) again, in S, and dS = P o (dP - D) scale, in dP
+    softmax_rows_back(S, dP, dO, O, OW, lse + first*NH + h, NH, heads->scale, b->rows, b->keys,
+                      heads->HD);
+    const real *P = S, *dS = dP;
+
+    // pass 3: forward: S = Q K', so dQ = dS K and dK += dS' Q
+    multiply_ab(dQ, W, dS, K, b, heads);
+    multiply_atb(dK, dS, Q, W, b, heads);
+
+    // pass 4: forward: O = P V, so dV += P' dO
+    multiply_atb(dV, P, dO, OW, b, heads);
+}
+
+// the segment after the last of the group whose root is s
+static int group_end(const Segment *seg, int S, int s) {
+    int end = s + 1;
+    while (end < S && seg[end].parent >= 0) end++;
+    return end;
+}
+
+// WRITES dqkv(T,W).  A task is a key/value head of a group: no other task adds to the
+// gradients of its keys and values, which get their terms in order: query head by query head,
+// row by row.
+void attention_backward(real *dqkv, const real *dout, const real *out, const real *lse,
+                        const real *qkv, const Segment *seg, int S, int T, int NH, int NKV,
+                        int HD) {
+    const Heads heads = heads_of(NH, NKV, HD);
+    kernels_zero(dqkv, (size_t)T * heads.W);
+    PARALLEL_FOR_TASKS
+    for (int task = 0; task < S * NKV; task++) {
+        const int root = task / NKV, kv = task % NKV;
+        const int share = NH / NKV;               // the query heads of a key/value head
+        if (seg[root].parent >= 0) continue;      // the root's task does the group
+        const int end = group_end(seg, S, root);
+        for (int h = kv * share; h < (kv + 1) * share; h++) {
+            for (int s = root; s < end; s++) {
+                for (int i = 0; i < seg[s].len; i += ROWS) {
+                    const QueryBlock b = query_block(seg, s, i);
+                    attention_block_backward(dqkv, dout, out, lse, qkv, &b, h, &heads);
+                }
+            }
+        }
+    }
+}
+
+// ------------------------------------------------------ attention, one token after the other
+
+/* A cache holds the keys and values of a text's rows, for each layer and key/value head, as
+ * the products want their second operand: the keys as (HD, capacity), the values as
+ * (capacity, HD), in panels of NR columns.  In a panel lie row after row; panels lie
+ * key_panel and value_panel numbers apart. */
+typedef struct {
+    real *keys, *values;
+    size_t key_panel, value_panel;
+} CacheHead;
+
+static size_t cache_keys_size(const KeyCache *c, int HD) {
+    return (size_t)c->capacity * (size_t)HD;
+}
+static size_t cache_values_size(const KeyCache *c, int HD) {
+    return (size_t)c->capacity * (size_t)round_up(HD, MAX_NR);
+}
+
+static CacheHead cache_head(const KeyCache *c, int layer, int kv, int NKV, int HD) {
+    const size_t keys_size = cache_keys_size(c, HD), values_size = cache_values_size(c, HD);
+    real *keys = c->memory + (size_t)(layer*NKV + kv) * (keys_size + values_size);
+    return (CacheHead){
+        .keys = keys,
+        .values = keys + keys_size,
+        .key_panel = (size_t)tile->fp32.NR * (size_t)HD,
+        .value_panel = (size_t)tile->fp32.NR * (size_t)c->capacity,
+    };
+}
+
+// Empties the cache and makes room for `rows` rows.  0, or -1 after fail().
+int cache_reserve(KeyCache *c, int rows, int layers, int NKV, int HD) {
+    c->len = 0;
+    if (rows <= c->capacity) return 0;
+    kernels_free(c->memory);
+    c->capacity = round_up(rows, MAX_NR);
+    const size_t head = cache_keys_size(c, HD) + cache_values_size(c, HD);
+    c->memory = kernels_alloc((size_t)(layers*NKV) * head);
+    if (!c->memory) c->capacity = 0;
+    return c->memory ? 0 : -1;
+}
+
+void cache_free(KeyCache *c) {
+    kernels_free(c->memory);
+    memset(c, 0, sizeof *c);
+}
+
+// The rows of segment s of qkv(T,W) go to path[s].own, behind its len rows.
+void cache_append(const CachePath *path, const real *qkv, const Segment *seg, int S, int layer,
+                  int NH, int NKV, int HD) {
+    const Heads heads = heads_of(NH, NKV, HD);
+    const size_t NR = (size_t)tile->fp32.NR, D = (size_t)HD;
+    PARALLEL_FOR_IF((size_t)(seg[S-1].start + seg[S-1].len) * heads.W)
+    for (int task = 0; task < S * NKV; task++) {
+        const int s = task / NKV, kv = task % NKV;
+        const KeyCache *c = path[s].own;
+        const CacheHead to = cache_head(c, layer, kv, NKV, HD);
+        assert(c->len + seg[s].len <= c->capacity);
+        for (int i = 0; i < seg[s].len; i++) {
+            const real *row = qkv + (size_t)(seg[s].start + i)*heads.W;
+            const real *k = row + key_at(&heads, kv), *v = row + value_at(&heads, kv);
+            const size_t p = (size_t)(c->len + i);                    // the row's number as a key
+            for (size_t d = 0; d < D; d++) to.keys[p/NR * to.key_panel + d*NR + p%NR] = k[d];
+            for (size_t d = 0; d < D; d++) to.values[d/NR * to.value_panel + p*NR + d%NR] = v[d];
+        }
+    }
+}
+
+// c(M,N) = a(M,K) b(K,N), or += with add, b packed in panels
+static void product_panels(real *c, size_t ldc, const real *a, size_t lda, const real *b,
+                           size_t panel, int M, int N, int K, int add) {
+    const Product p = {
+        .c = c, .ldc = ldc,
+        .a = a, .ars = lda, .acs = 1,
+        .b = b, .panel = panel,
+        .M = M, .N = N, .K = K, .add = add,
+    };
+    matmul_one(&p, matmul_work());
+}
+
+/* Query head h of the rows t .. t+rows-1, which share the cache before their own: they go
+ * through it together, then each alone through its own. */
+static void decode_rows(real *out, const real *qkv, const CachePath *path, int layer, int t,
+                        int rows, int h, const Heads *heads) {
+    const int HD = heads->HD, NKV = heads->NKV;
+    const int kv = kv_head(heads, h);
+    const size_t W = heads->W, OW = heads->OW;
+    const int shared = path[t].before->len;
+    const CacheHead before = cache_head(path[t].before, layer, kv, NKV, HD);
+    const real *Q = qkv + (size_t)t*W + query_at(heads, h);
+    real *O = out + (size_t)t*OW + query_at(heads, h);
+    real *S = attention_work(0), inverse[ROWS];
+    int longest = 0;
+    for (int i = 0; i < rows; i++) {
+        if (path[t+i].own->len > longest) longest = path[t+i].own->len;
+    }
+    const size_t ld = (size_t)(shared + longest + 1);       // a row of S has room for all its keys
+
+    // pass 1: S = Q K' over the shared keys
+    product_panels(S, ld, Q, W, before.keys, before.key_panel, rows, shared, HD, 0);
+
+    // pass 2: for each row S = Q K' over its own keys, then P, but for the factor `inverse`
+    for (int i = 0; i < rows; i++) {
+        const int own_keys = path[t+i].own->len + 1;
+        const CacheHead own = cache_head(path[t+i].own, layer, kv, NKV, HD);
+        const real *Qi = Q + (size_t)i*W;
+        real *Si = S + (size_t)i*ld;
+        real lse;                                           // softmax_rows gives it; not needed
+        product_panels(Si + shared, ld, Qi, W, own.keys, own.key_panel, 1, own_keys, HD, 0);
+        softmax_rows(Si, inverse + i, &lse, 1, heads->scale, 1, shared + own_keys);
+    }
+    const real *P = S;
+
+    // pass 3: O = P V over the shared values, then over each row's own, and the factor
+    product_panels(O, OW, P, ld, before.values, before.value_panel, rows, HD, shared, 0);
+    for (int i = 0; i < rows; i++) {
+        const int own_keys = path[t+i].own->len + 1;
+        const CacheHead own = cache_head(path[t+i].own, layer, kv, NKV, HD);
+        const real *Pi = P + (size_t)i*ld + shared;
+        real *Oi = O + (size_t)i*OW;
+        product_panels(Oi, OW, Pi, ld, own.values, own.value_panel, 1, HD, own_keys, 1);
+    }
+    scale_rows(O, OW, inverse, rows, HD);
+}
+
+// How many rows from t on share one cache before their own, at most to the next multiple of
+// ROWS; 0 if t goes with the row before it.
+static int rows_together(const CachePath *path, int t, int T) {
+    if (t % ROWS && path[t].before == path[t-1].before) return 0;
+    int rows = 1;
+    while (t + rows < T && (t + rows) % ROWS && path[t+rows].before == path[t].before) rows++;
+    return rows;
+}
+
+// out(T,OW), qkv(T,W): attention_forward's bits for T segments of one row.
+void attention_decode(real *out, const real *qkv, const CachePath *path, int layer, int T, int NH,
+                      int NKV, int HD) {
+    const Heads heads = heads_of(NH, NKV, HD);
+    PARALLEL_TASKS_IF((size_t)T * heads.OW * (size_t)path[0].before->len)
+    for (int task = 0; task < T * NH; task++) {
+        const int t = task / NH, h = task % NH;
+        const int rows = rows_together(path, t, T);
+        if (rows > 0) decode_rows(out, qkv, path, layer, t, rows, h, &heads);
+    }
+}
+#endif
