@@ -1487,10 +1487,17 @@ static int tokenize(Reader *r, const Passage *p, Span *out) {
     return 0;
 }
 
+// An answer needs a token: it may be made of bytes only that the tokenizer drops.
+static int tokenize_answer_text(Reader *r, const Passage *p, Span *out) {
+    if (tokenize(r, p, out) < 0) return -1;
+    if (out->len) return 0;
+    return row_fail(r, "the tokenizer has a piece for none of an answer's bytes");
+}
+
 static int tokenize_answer(Reader *r, const Passage *p, Answer *a) {
     *a = (Answer){.score = p->score};
     a->chars = count_code_points(r->rendered.data + p->start, p->len);
-    return tokenize(r, p, &a->tokens);
+    return tokenize_answer_text(r, p, &a->tokens);
 }
 
 // The tokens a prompt may have.
@@ -1597,7 +1604,7 @@ static int tokenize_turns(Reader *r, Turn *turn) {
         const Passage *p = &r->answer[i];
         const Passage said_before = {.start = end, .len = p->start - end};
         if (tokenize(r, &said_before, &before) < 0) return -1;
-        if (tokenize(r, p, &turn[i].tokens) < 0) return -1;
+        if (tokenize_answer_text(r, p, &turn[i].tokens) < 0) return -1;
         turn[i].chars = count_code_points(r->rendered.data + p->start, p->len);
         end = p->start + p->len;
     }
