@@ -931,18 +931,19 @@ static void test_a_byte_order_mark_may_begin_any_line(void) {
 }
 
 static void test_a_file_of_another_format_is_named(void) {
+#define BYTES(s) s, sizeof s - 1
     static const struct { const char *bytes; size_t n; const char *what; } files[] = {
-        {"\x1f\x8b\x08\0", 4, "compressed by gzip"}, {"PAR1\x15\0", 6, "a Parquet file"},
-        {"\xff\xfe{\0'\0", 6, "UTF-16"}, {"\xfe\xff\0{\0'", 6, "UTF-16"},
-        {"{\0'\0t\0", 6, "UTF-16"}, {"\xff\xfe\0\0{\0\0\0", 8, "UTF-32"},
-        {"PK\3\4....", 8, "zip archive"}, {"BZh91", 5, "bzip2"},
-        {"\x28\xb5\x2f\xfd..", 6, "zstd"}, {"<!DOCTYPE html>", 15, "a web page"},
-        {"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 7\n", 65,
+        {BYTES("\x1f\x8b\x08\0"), "compressed by gzip"}, {BYTES("PAR1\x15\0"), "a Parquet file"},
+        {BYTES("\xff\xfe{\0'\0"), "UTF-16"}, {BYTES("\xfe\xff\0{\0'"), "UTF-16"},
+        {BYTES("{\0'\0t\0"), "UTF-16"}, {BYTES("\xff\xfe\0\0{\0\0\0"), "UTF-32"},
+        {BYTES("PK\3\4...."), "zip archive"}, {BYTES("BZh91"), "bzip2"},
+        {BYTES("\x28\xb5\x2f\xfd.."), "zstd"}, {BYTES("<!DOCTYPE html>"), "a web page"},
+        {BYTES("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 7\n"),
          "a pointer of Git LFS"},
-        {"prompt,chosen,rejected\na,b,c\n", 29, "a table (CSV or TSV) with a column \"prompt\""},
-        {"'id'\t'text'\n1\ta\n", 16, "with a column \"text\""},
-        {"It was night.\n", 14, "not JSON lines"},
-        {"{\n  'text': 'a'\n}\n", 18, "a row must stand on one line"},
+        {BYTES("prompt,chosen,rejected\na,b,c\n"), "a table (CSV or TSV) with a column \"prompt\""},
+        {BYTES("'id'\t'text'\n1\ta\n"), "with a column \"text\""},
+        {BYTES("It was night.\n"), "not JSON lines"},
+        {BYTES("{\n  'text': 'a'\n}\n"), "a row must stand on one line"},
     };
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         const int refusal = refused_with(files[i].bytes, files[i].n, &plain_options,
@@ -963,7 +964,7 @@ static void test_for_language_models_a_plain_text_is_one_document(void) {
     CHECK(refused_with("a\0b", 3, &o, 0, "neither JSON lines nor text"));
     CHECK(refused_with("a\xff", 2, &o, 0, "neither JSON lines nor text"));
     CHECK(refused_with("\x1f\x8b", 2, &o, 0, "gzip"));
-    CHECK(refused_with("text,label\na,1\n", 15, &o, 0, "a table"));
+    CHECK(refused_with(BYTES("text,label\na,1\n"), &o, 0, "a table"));
 }
 
 static void test_a_line_of_a_megabyte(void) {
@@ -1236,17 +1237,28 @@ static void test_a_damaged_file_never_crashes(void) {
         "'rejected':{'from':'gpt','value':'b'}}\n",
         "[{'prompt':'p','answers':[{'answer':'a','rank':1},{'answer':'b','rank':2}]}]",
         "{'instruction':'Q','output':'A','history':[['q0','a0']],'score':1.0}",
+        "{'system':'S','messages':[{'role':'user','content':[{'type':'text','text':'Q'}]},"
+        "{'role':'assistant','content':'A'},{'role':'user','content':'R'},"
+        "{'role':'assistant','content':'B'}]}",
+        "{'prompt':'[\\'P\\']','response_a':'[\\'A\\']','response_b':'[\\'B\\']','winner_model_a':1,"
+        "'winner_model_b':0}",
+        "{'prompt':'Q','chosen':['A'],'rejected':['B','C'],'num_correct':1}",
+        "{'info':{'post':'P','title':'T','subreddit':'s'},'summaries':[{'text':'A'},{'text':'B'}],"
+        "'choice':1,'id':[1,{'a':'b'}]}",
     };
+    const DataOptions all = {.all_turns = 1, .keep_others = 1};
     static const char bytes_to_try[] = "'[{}],:\\\n0 n\xff";
-    char text[160];
+    char text[240];
     for (size_t f = 0; f < sizeof files / sizeof *files; f++) {
         const size_t n = strlen(files[f]);
         assert(n < sizeof text);
         for (size_t i = 0; i < n; i++) {
             memcpy(text, files[f], n);
             CHECK(load_bytes(text, i, &plain_options) == 0 || *error_text);
+            CHECK(load_bytes(text, i, &all) == 0 || *error_text);
             text[i] = bytes_to_try[i % (sizeof bytes_to_try - 1)];
             CHECK(load_bytes(text, n, &plain_options) == 0 || *error_text);
+            CHECK(load_bytes(text, n, &all) == 0 || *error_text);
         }
     }
 }
