@@ -65,7 +65,7 @@ struct Run {
     const Objective *objective;
     Model model;
     Tokenizer tokenizer;
-    Buffer tokenizer_text;                          // its tokenizer.json, copied byte for byte
+    SmallFiles beside;                              // its tokenizer.json and what else is kept
     Log log_file;
     FILE *log;                                      // its stream of JSON lines, or NULL
 
@@ -423,7 +423,7 @@ static int save_model(Run *run, char sha256[65]) {
     const char *dtype = dtype_names[opt.dtype];
     double said = -INFINITY;
     for (;;) {
-        int result = checkpoint_save(&run->model, opt.out, &run->tokenizer_text, dtype, sha256);
+        int result = checkpoint_save(&run->model, opt.out, &run->beside, dtype, sha256);
         if (result == 0 || error_code == EX_DATAERR || error_code == EX_USAGE) return result;
         if (disk_wait(opt.out, &said) < 0) return -1;
     }
@@ -448,7 +448,7 @@ void run_free(Run *run) {
     pack_free(&run->pack);
     model_free(&run->model);
     tokenizer_free(&run->tokenizer);
-    buffer_free(&run->tokenizer_text);
+    beside_free(&run->beside);
     *run = (Run){0};
 }
 
@@ -585,7 +585,7 @@ int train(Run *run) {
                     "--per_step_rows or --per_step_tokens");
     }
     if (prepare(run, steps) < 0) return -1;
-    if (checkpoint_ask(&run->model, opt.out, &run->tokenizer_text, dtype_names[opt.dtype]) < 0) {
+    if (checkpoint_ask(&run->model, opt.out, &run->beside, dtype_names[opt.dtype]) < 0) {
         return -1;
     }
     if (path_join(path, opt.out, "log.jsonl") < 0) return -1;

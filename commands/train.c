@@ -33,16 +33,37 @@ static int check_settings(const Objective *o) {
     return 0;
 }
 
+// The small files that are kept: those of the folder dir; with --tokenizer, what belongs to one
+// comes from that file's folder.
+static int keep_files(Run *run, const char *dir) {
+    char folder[PATH_SIZE];
+    Buffer text = {0};
+    if (dir && beside_load(&run->beside, dir, opt.tokenizer ? NOT_OF_TOKENIZER : ALL_SMALL) < 0) {
+        return -1;
+    }
+    if (!opt.tokenizer) return 0;
+    const char *slash = strrchr(opt.tokenizer, '/');
+    const int len = slash ? (int)(slash - opt.tokenizer) + 1 : 0;
+    snprintf(folder, sizeof folder, "%.*s.", len, opt.tokenizer);
+    int result = beside_load(&run->beside, folder, OF_TOKENIZER);
+    if (result == 0) result = file_read(&text, opt.tokenizer);
+    if (result == 0) result = beside_put(&run->beside, "tokenizer.json", text.data, text.len);
+    buffer_free(&text);
+    return result;
+}
+
 // The tokenizer of the folder dir, or --tokenizer, or one learned from the training files.
 static int begin_tokenizer(Run *run, const char *dir) {
-    char path[PATH_SIZE];
-    if (!dir && !opt.tokenizer) {
-        if (learn_vocabulary(&run->tokenizer, &opt.train, &opt.then, opt.vocab_size) < 0) return -1;
-        return tokenizer_json(&run->tokenizer, &run->tokenizer_text);
+    Buffer text = {0};
+    if (dir || opt.tokenizer) {
+        if (load_tokenizer(&run->tokenizer, dir) < 0) return -1;
+        return keep_files(run, dir);
     }
-    if (load_tokenizer(&run->tokenizer, dir) < 0) return -1;
-    if (tokenizer_path(path, dir) < 0) return -1;
-    return file_read(&run->tokenizer_text, path);
+    if (learn_vocabulary(&run->tokenizer, &opt.train, &opt.then, opt.vocab_size) < 0) return -1;
+    int result = tokenizer_json(&run->tokenizer, &text);
+    if (result == 0) result = beside_put(&run->beside, "tokenizer.json", text.data, text.len);
+    buffer_free(&text);
+    return result;
 }
 
 // Policies and documents are trained with the end of text, a reward may be read from it.

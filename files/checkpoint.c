@@ -7,6 +7,7 @@
 #define CHECKPOINT_C
 
 #include "../model.c"
+#include "beside.c"
 #include "config.c"
 #include "file.c"
 #include "json.c"
@@ -21,9 +22,9 @@ enum {
 
 // a folder to a model, and back
 int checkpoint_load(Model *m, const char *dir, int kind);
-int checkpoint_save(const Model *m, const char *dir, const Buffer *tokenizer, const char *dtype,
+int checkpoint_save(const Model *m, const char *dir, const SmallFiles *beside, const char *dtype,
                     char sha256[65]);
-int checkpoint_ask(const Model *m, const char *dir, const Buffer *tokenizer, const char *dtype);
+int checkpoint_ask(const Model *m, const char *dir, const SmallFiles *beside, const char *dtype);
 
 // ------------------------------------------------------------------------------------ tensor names
 
@@ -518,50 +519,11 @@ done:
     return result;
 }
 
-// --------------------------------------------------------------------------- writing the tokenizer
-
-// The token of tokenizer.json with this id, or -1.
-static int find_token(const Json *j, int id) {
-    int list = json_get(j, 0, "added_tokens");
-    if (id < 0) return -1;
-    for (int t = json_first(j, list); t >= 0; t = json_next(j, t)) {
-        if (json_number(j, json_get(j, t, "id")) == id) return t;
-    }
-    return -1;
-}
-
-// The last members of an object: "bos_token": .. and so on, as tokenizer.json has them for the ids.
-static int tokens_text(Buffer *b, const Config *c, const Json *j, const char *comma) {
-    static const char *const names[] = {"bos_token", "eos_token", "pad_token"};
-    const int ids[] = {c->bos, c->eos, c->pad};
-    for (int i = 0; i < 3; i++) {
-        int token = find_token(j, ids[i]);
-        if (token < 0) continue;
-        int content = json_get(j, token, "content");
-        if (buffer_printf(b, "%s\n  \"%s\": ", comma, names[i]) < 0) return -1;
-        if (json_quote(b, json_string(j, content), json_length(j, content)) < 0) return -1;
-        comma = ",";
-    }
-    return buffer_printf(b, "\n}\n");
-}
-
-static int tokenizer_config_text(Buffer *b, const Config *c, const Json *j) {
-    if (buffer_printf(b, "{\n  \"tokenizer_class\": \"PreTrainedTokenizerFast\",\n") < 0) return -1;
-    if (buffer_printf(b, "  \"model_max_length\": %d,\n", c->max_positions) < 0) return -1;
-    if (buffer_printf(b, "  \"clean_up_tokenization_spaces\": false") < 0) return -1;
-    return tokens_text(b, c, j, ",");
-}
-
-static int special_tokens_text(Buffer *b, const Config *c, const Json *j) {
-    if (buffer_printf(b, "{") < 0) return -1;
-    return tokens_text(b, c, j, "");
-}
-
 // -------------------------------------------------------------------------------- writing a folder
 
-/* A save replaces up to five files, and a file system replaces only one at a time.  So all new
+/* A save replaces several files, and a file system replaces only one at a time.  So all new
  * files are first written whole under temporary names; then they get their names, one after the
- * other in the order of SavedFile, config.json last: a folder without it does not load.
+ * other in the order of save_list, config.json last: a folder without it does not load.
  *
  *                            save_rename, if no small file changes
  *      save_write:      OLD ------------------------------------------------------> NEW
@@ -590,19 +552,6 @@ static int special_tokens_text(Buffer *b, const Config *c, const Json *j) {
  * HALF it leaves all as it is.                                                                   */
 typedef enum { SAVE_OLD, SAVE_ASIDE, SAVE_HALF, SAVE_NEW } SaveState;
 
-typedef enum {
-    FILE_TOKENIZER, FILE_TOKENIZER_CONFIG, FILE_SPECIAL_TOKENS, FILE_WEIGHTS, FILE_CONFIG, NUM_SAVED
-} SavedFile;
-
-static const char *const saved_names[] = {
-    [FILE_TOKENIZER]        = "tokenizer.json",
-    [FILE_TOKENIZER_CONFIG] = "tokenizer_config.json",
-    [FILE_SPECIAL_TOKENS]   = "special_tokens_map.json",
-    [FILE_WEIGHTS]          = "model.safetensors",
-    [FILE_CONFIG]           = "config.json",
-};
-_Static_assert(sizeof saved_names / sizeof *saved_names == NUM_SAVED, "a file without a name");
-
 typedef struct {
     const char *name, *torch;           // of --dtype, of config.json
     Dtype dtype;
@@ -615,28 +564,37 @@ static const SavedDtype saved_dtypes[] = {
 };
 
 typedef struct {
+    const char *name;
+    const Buffer *text;                 // NULL: the weights
+    Output out;
+} SavedFile;
+
+typedef struct {
     SaveState state;
-    SavedFile first;                    // without a tokenizer the first three are not written
     int changes;                        // yes: a small file differs from the old one
     char config_old[PATH_SIZE];
-    Buffer text[NUM_SAVED];             // of the small files
-    Output out[NUM_SAVED];
+    SmallFiles beside;
+    Buffer config;
+    SavedFile *file;                    // (n) those beside, the weights, and last config.json
+    size_t n;
 } Save;
 
-// What the small files are to say.
-static int save_texts(Save *s, const Config *c, const Buffer *tokenizer, const char *torch_dtype) {
-    if (config_text(&s->text[FILE_CONFIG], c, torch_dtype) < 0) return -1;
-    if (s->first == FILE_WEIGHTS) return 0;
-    Json j = {0};
-    int result = -1;
-    if (json_parse(&j, tokenizer->data, tokenizer->len, "tokenizer.json") < 0) goto done;
-    if (buffer_append(&s->text[FILE_TOKENIZER], tokenizer->data, tokenizer->len) < 0) goto done;
-    if (tokenizer_config_text(&s->text[FILE_TOKENIZER_CONFIG], c, &j) < 0) goto done;
-    if (special_tokens_text(&s->text[FILE_SPECIAL_TOKENS], c, &j) < 0) goto done;
-    result = 0;
-done:
-    json_free(&j);
-    return result;
+// What is to be saved, in order.
+static int save_list(Save *s, const Config *c, const SmallFiles *beside, const char *torch_dtype) {
+    const SmallFiles none = {.n = 0};
+    if (config_text(&s->config, c, torch_dtype) < 0) return -1;
+    if (beside_settle(&s->beside, beside ? beside : &none, c) < 0) return -1;
+    s->file = allocate(s->beside.n + 2, sizeof *s->file);
+    if (!s->file) return -1;
+    for (size_t i = 0; i < s->beside.n; i++) {
+        const SmallFile *f = &s->beside.file_memory[i];
+        s->file[i] = (SavedFile){.name = f->name, .text = &f->text};
+    }
+    s->file[s->beside.n] = (SavedFile){.name = "model.safetensors"};
+    s->file[s->beside.n + 1] = (SavedFile){.name = "config.json", .text = &s->config};
+    s->n = s->beside.n + 2;
+    for (size_t i = 0; i < s->n; i++) s->file[i].out.fd = -1;
+    return 0;
 }
 
 static int same_as_file(const char *path, const Buffer *b) {
@@ -649,12 +607,12 @@ static int same_as_file(const char *path, const Buffer *b) {
 // only asked for the room of the weights.
 static int save_write(Save *s, const Model *m, const char *dir, Dtype dtype, char *sha256) {
     char path[PATH_SIZE];
-    for (SavedFile i = s->first; i < NUM_SAVED; i++) {
-        Output *out = &s->out[i];
-        const Buffer *text = &s->text[i];
-        if (path_join(path, dir, saved_names[i]) < 0) return -1;
+    for (size_t i = 0; i < s->n; i++) {
+        Output *out = &s->file[i].out;
+        const Buffer *text = s->file[i].text;
+        if (path_join(path, dir, s->file[i].name) < 0) return -1;
         if (output_open(out, path) < 0) return -1;
-        if (i != FILE_WEIGHTS) {
+        if (text) {
             if (output_write(out, text->data, text->len) < 0) return -1;
         } else if (sha256) {
             if (weights_write(out, m, dtype, sha256) < 0) return -1;
@@ -662,14 +620,14 @@ static int save_write(Save *s, const Model *m, const char *dir, Dtype dtype, cha
             if (weights_ask(out, m, dtype) < 0) return -1;
         }
         if (output_close(out) < 0) return -1;
-        if (i != FILE_WEIGHTS && !same_as_file(path, text)) s->changes = 1;
+        if (text && !same_as_file(path, text)) s->changes = 1;
     }
     return 0;
 }
 
 // OLD -> ASIDE, if a small file changes and there is an old config.json.
 static int save_set_aside(Save *s) {
-    const char *config = s->out[FILE_CONFIG].path;
+    const char *config = s->file[s->n - 1].out.path;
     if (!s->changes) return 0;
     if (rename(config, s->config_old) == 0) {
         s->state = SAVE_ASIDE;
@@ -681,10 +639,10 @@ static int save_set_aside(Save *s) {
 
 // ASIDE -> HALF -> NEW, or OLD -> NEW.  The weights are in place on the disk before config.json is.
 static int save_rename(Save *s) {
-    for (SavedFile i = s->first; i < NUM_SAVED; i++) {
-        if (output_rename(&s->out[i]) < 0) return -1;
+    for (size_t i = 0; i < s->n; i++) {
+        if (output_rename(&s->file[i].out) < 0) return -1;
         if (s->state == SAVE_ASIDE) s->state = SAVE_HALF;
-        if (i >= FILE_WEIGHTS && folder_sync(s->config_old) < 0) return -1;
+        if (i + 2 >= s->n && folder_sync(s->config_old) < 0) return -1;
     }
     if (s->state == SAVE_HALF) unlink(s->config_old);
     s->state = SAVE_NEW;
@@ -693,46 +651,47 @@ static int save_rename(Save *s) {
 
 // Tidies up what the state allows and frees the rest.
 static void save_end(Save *s) {
-    if (s->state == SAVE_ASIDE) rename(s->config_old, s->out[FILE_CONFIG].path);
-    for (int i = 0; i < NUM_SAVED; i++) {
-        if (s->state == SAVE_HALF) s->out[i].exists = 0;       // not ours any more: it stays
-        output_drop(&s->out[i]);
-        buffer_free(&s->text[i]);
+    if (s->state == SAVE_ASIDE) rename(s->config_old, s->file[s->n - 1].out.path);
+    for (size_t i = 0; i < s->n; i++) {
+        Output *out = &s->file[i].out;
+        if (s->state == SAVE_HALF) out->exists = 0;            // not ours any more: it stays
+        output_drop(out);
     }
+    free(s->file);
+    beside_free(&s->beside);
+    buffer_free(&s->config);
 }
 
 // Writes what is to be saved beside the old files (see save_write).
-static int save_begin(Save *s, const Model *m, const char *dir, const Buffer *tokenizer,
+static int save_begin(Save *s, const Model *m, const char *dir, const SmallFiles *beside,
                       const char *dtype, char *sha256) {
     const SavedDtype *kind = NULL;
     char old[TAG_SIZE + 32];
     *s = (Save){.state = SAVE_OLD};
-    for (int i = 0; i < NUM_SAVED; i++) s->out[i].fd = -1;
     for (size_t k = 0; k < sizeof saved_dtypes / sizeof *saved_dtypes; k++) {
         if (!strcmp(saved_dtypes[k].name, dtype)) kind = &saved_dtypes[k];
     }
     if (!kind) return fail(EX_USAGE, "%s: not a format of weights: f32, f16 or bf16", dtype);
 
-    s->first = tokenizer && tokenizer->len ? FILE_TOKENIZER : FILE_WEIGHTS;
     snprintf(old, sizeof old, "config.json.%ld.old", (long)getpid());
     if (path_join(s->config_old, dir, old) < 0) return -1;
     if (folder_make(dir) < 0) return -1;
     if (folder_finish(dir) < 0) return -1;
-    if (save_texts(s, &m->config, tokenizer, kind->torch) < 0) return -1;
+    if (save_list(s, &m->config, beside, kind->torch) < 0) return -1;
     return save_write(s, m, dir, kind->dtype, sha256);
 }
 
-/* The model as a Hugging Face folder: weights in dtype ("f32", "f16", "bf16"), config.json and, if
- * tokenizer is not empty, the three files with which transformers' AutoTokenizer is content.
+/* The model as a Hugging Face folder: weights in dtype ("f32", "f16", "bf16"), config.json and the
+ * small files `beside`, or none if it is NULL, as beside_settle makes them.
  * sha256 is that of model.safetensors.  0, or -1 after fail(): what the folder holds then, see
  * above.                                                                                         */
-int checkpoint_save(const Model *m, const char *dir, const Buffer *tokenizer, const char *dtype,
+int checkpoint_save(const Model *m, const char *dir, const SmallFiles *beside, const char *dtype,
                     char sha256[65]) {
     char hash[65];
     int result = -1;
     Save *s = allocate(1, sizeof *s);               // too large for a small stack
     if (!s) return -1;
-    if (save_begin(s, m, dir, tokenizer, dtype, hash) < 0) goto done;
+    if (save_begin(s, m, dir, beside, dtype, hash) < 0) goto done;
     if (save_set_aside(s) < 0) goto done;
     if (save_rename(s) < 0) goto done;
     strcpy(sha256, hash);
@@ -745,10 +704,10 @@ done:
 
 // Would checkpoint_save find its files free and room on the disk?  Nothing stays.  0, or -1 after
 // fail().
-int checkpoint_ask(const Model *m, const char *dir, const Buffer *tokenizer, const char *dtype) {
+int checkpoint_ask(const Model *m, const char *dir, const SmallFiles *beside, const char *dtype) {
     Save *s = allocate(1, sizeof *s);
     if (!s) return -1;
-    int result = save_begin(s, m, dir, tokenizer, dtype, NULL);
+    int result = save_begin(s, m, dir, beside, dtype, NULL);
     save_end(s);
     free(s);
     return result;

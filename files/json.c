@@ -76,6 +76,7 @@ int         json_off(const Json *j, int n);                        // absent, nu
 
 // writing, and UTF-8
 int         json_quote(Buffer *out, const char *s, size_t n);      // n bytes as a JSON string
+int         json_with_member(Buffer *out, const char *object, const char *key, const char *value);
 int         utf8_decode(const char *s, size_t n, uint32_t *code);
 int         utf8_encode(char *s, uint32_t c);
 
@@ -566,6 +567,54 @@ int json_quote(Buffer *out, const char *s, size_t n) {
     }
     if (copied < n && buffer_append(out, s + copied, n - copied) < 0) return -1;
     return buffer_append(out, "\"", 1);
+}
+
+// Past the string, or the value, that begins at p in a text that json_parse has accepted.
+static const char *past_string(const char *p) {
+    for (p++; *p != '"'; p++) {
+        if (*p == '\\') p++;
+    }
+    return p + 1;
+}
+
+static const char *past_value(const char *p) {
+    int depth = 0;
+    for (;;) {
+        if (depth == 0 && strchr(",}] \t\r\n", *p)) return p;
+        if (*p == '"') {
+            p = past_string(p);
+            if (depth == 0) return p;
+            continue;
+        }
+        if (*p == '{' || *p == '[') depth++;
+        if (*p == '}' || *p == ']') depth--;
+        p++;
+        if (depth == 0 && (p[-1] == '}' || p[-1] == ']')) return p;
+    }
+}
+
+/* Appends the text of an object that json_parse has accepted, in which the member key has this
+ * value (JSON): in its place, or, if there is none, as the last.  0, or -1 after fail().         */
+int json_with_member(Buffer *out, const char *object, const char *key, const char *value) {
+    static const char between[] = " \t\r\n,:";
+    const size_t len = strlen(key);
+    const char *p = strchr(object, '{') + 1, *last = p;     // the end of the last member so far
+    int members = 0;
+    for (p += strspn(p, between); *p != '}'; p += strspn(p, between)) {
+        const char *name = p + 1;
+        p = past_string(p);
+        const int is_it = (size_t)(p - name - 1) == len && !memcmp(name, key, len);
+        p += strspn(p, between);
+        const char *begin = p;
+        p = past_value(p);
+        last = p;
+        members++;
+        if (!is_it) continue;
+        if (buffer_append(out, object, (size_t)(begin - object)) < 0) return -1;
+        return buffer_printf(out, "%s%s", value, p);
+    }
+    if (buffer_append(out, object, (size_t)(last - object)) < 0) return -1;
+    return buffer_printf(out, "%s\n  \"%s\": %s%s", members ? "," : "", key, value, last);
 }
 
 #endif

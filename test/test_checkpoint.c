@@ -482,6 +482,14 @@ static void test_a_language_model_gets_a_head_of_zeros_and_a_reward_model_predic
     remove_all("rm");
 }
 
+// Removed first: a file that is written over is flushed by some file systems, which takes its time.
+static void write_plainly(const char *path, const char *data, size_t n) {
+    unlink(path);
+    FILE *f = fopen(path, "wb");
+    CHECK(f && fwrite(data, 1, n, f) == n);
+    if (f) CHECK(fclose(f) == 0);
+}
+
 static int file_is(const char *path, const char *text) {
     Buffer b = {0};
     int same = file_read(&b, path) == 0 && !strcmp(b.data, text);
@@ -496,8 +504,9 @@ static void test_the_tokenizer_and_its_special_tokens_are_written_beside_the_wei
                    "{\"id\": 1, \"content\": \"p\"}]}";
     #define TOKENS "\n  \"bos_token\": \"<|end\\\"|>\",\n  \"eos_token\": \"<|end\\\"|>\"," \
                    "\n  \"pad_token\": \"p\"\n}\n"
-    Buffer tokenizer = {.data = added, .len = sizeof added - 1};
+    SmallFiles tokenizer = {.n = 0};
     CHECK(filled(&m, &tiny[0]) == 0);
+    CHECK(beside_put(&tokenizer, "tokenizer.json", added, sizeof added - 1) == 0);
     CHECK(checkpoint_save(&m, "tok", &tokenizer, "f32", sha) == 0);
     CHECK(file_is("tok/tokenizer.json", added));
     CHECK(file_is("tok/special_tokens_map.json", "{" TOKENS));
@@ -506,13 +515,91 @@ static void test_the_tokenizer_and_its_special_tokens_are_written_beside_the_wei
                   "  \"model_max_length\": 16,\n"
                   "  \"clean_up_tokenization_spaces\": false," TOKENS));
     #undef TOKENS
-    tokenizer.len--;
+    beside_find(&tokenizer, "tokenizer.json")->text.len--;
     CHECK(failed_with(checkpoint_save(&m, "tok", &tokenizer, "f32", sha), EX_DATAERR,
                       "tokenizer.json:1:"));
     CHECK(failed_with(checkpoint_save(&m, "tok", NULL, "f8", sha), EX_USAGE,
                       "f8: not a format of weights"));
+    beside_free(&tokenizer);
     model_free(&m);
     remove_all("tok");
+}
+
+static void test_a_member_of_an_object_is_replaced_or_added_in_its_text(void) {
+    static const struct { const char *object, *changed; } cases[] = {
+        {"{\"a\": 1, \"k\": \"}\\\"\", \"b\": [\"k\"]}", "{\"a\": 1, \"k\": 7, \"b\": [\"k\"]}"},
+        {"{\"b\":{\"k\":1},\"k\":{\"x\":[{}]}}\n", "{\"b\":{\"k\":1},\"k\":7}\n"},
+        {" { \"k\"\n:\tnull }", " { \"k\"\n:\t7 }"},
+        {"{\"a\": \"k\"\n}\n", "{\"a\": \"k\",\n  \"k\": 7\n}\n"},
+        {"{\"kk\":-1e5}", "{\"kk\":-1e5,\n  \"k\": 7}"},
+        {"{}", "{\n  \"k\": 7}"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Buffer out = {0};
+        CHECK(json_with_member(&out, cases[i].object, "k", "7") == 0);
+        CHECK(!strcmp(out.data, cases[i].changed));
+        if (strcmp(out.data, cases[i].changed)) printf("    %s\n", out.data);
+        buffer_free(&out);
+    }
+}
+
+// What other programs left in the folder "from" is kept in what is saved; the ends are one.
+static void test_the_small_files_of_a_folder_are_kept(void) {
+    static const struct { const char *name, *text; int kept; } files[] = {
+        {"tokenizer.json", "{\"added_tokens\": [{\"id\": 0, \"content\": \"<e>\"}, "
+                           "{\"id\": 1, \"content\": \"<p>\"}]}", 1},
+        {"LICENSE", "free", 1},
+        {"README.md", "", 1},
+        {"added_tokens.json", "{}", 1},
+        {"chat_template.jinja", "{{ x }}", 1},
+        {"merges.txt", "a b", 1},
+        {"generation_config.json", "{\"eos_token_id\": [3, 0], \"top_p\": 0.9}", 1},
+        {"special_tokens_map.json", "{\"eos_token\": {\"content\": \"<e>\"}, \"x\": 1}", 1},
+        {"tokenizer_config.json", "{\"chat_template\": \"y\", \"eos_token\": \"<e>\","
+                                  " \"pad_token\": \"<p>\", \"tokenizer_class\": \"Z\"}", 1},
+        {"config.json", "{}", 0},
+        {"model-2.safetensors", "x", 0},
+        {"pytorch_model.bin", "x", 0},
+        {"model.safetensors.index.json", "x", 0},
+        {"log.jsonl", "x", 0},
+        {".gitattributes", "x", 0},
+        {"config.json.7.old", "x", 0},
+    };
+    enum { FILES = sizeof files / sizeof *files };
+    Model m;
+    SmallFiles beside = {.n = 0};
+    char path[100], sha[65];
+    CHECK(folder_make("from/sub") == 0);
+    for (size_t i = 0; i < FILES; i++) {
+        snprintf(path, sizeof path, "from/%s", files[i].name);
+        write_plainly(path, files[i].text, strlen(files[i].text));
+    }
+    CHECK(beside_load(&beside, "from", ALL_SMALL) == 0 && beside.n == 9);
+    CHECK(filled(&m, &tiny[0]) == 0);
+    CHECK(checkpoint_save(&m, "kept", &beside, "f32", sha) == 0);
+    for (size_t i = 0; i < FILES; i++) {
+        snprintf(path, sizeof path, "kept/%s", files[i].name);
+        if (files[i].kept) CHECK(file_is(path, files[i].text));
+    }
+    CHECK(access("kept/log.jsonl", F_OK) < 0 && access("kept/sub", F_OK) < 0);
+
+    // another end and another pad in config.json
+    m.config.eos = 1;
+    m.config.pad = 0;
+    CHECK(checkpoint_save(&m, "kept", &beside, "f32", sha) == 0);
+    CHECK(file_is("kept/generation_config.json", "{\"eos_token_id\": [1, 3, 0], \"top_p\": 0.9}"));
+    CHECK(file_is("kept/special_tokens_map.json", "{\"eos_token\": \"<p>\", \"x\": 1}"));
+    CHECK(file_is("kept/tokenizer_config.json", "{\"chat_template\": \"y\", \"eos_token\": \"<p>\","
+                  " \"pad_token\": \"<e>\", \"tokenizer_class\": \"Z\"}"));
+    beside_free(&beside);
+
+    // a tokenizer from elsewhere brings its own
+    CHECK(beside_load(&beside, "from", NOT_OF_TOKENIZER) == 0 && beside.n == 3);
+    CHECK(beside_load(&beside, "from", OF_TOKENIZER) == 0 && beside.n == 9);
+    beside_free(&beside);
+    model_free(&m);
+    remove_all("from");
+    remove_all("kept");
 }
 
 // Is there a file in dir whose name ends like this?
@@ -556,7 +643,7 @@ static void test_a_failed_save_leaves_the_old_folder_as_it_was(void) {
 
 typedef struct {
     const Config *config;
-    Buffer *tokenizer;
+    const char *tokenizer;              // the text of tokenizer.json
     real weight;                        // one that tells two saves of a configuration apart
 } Version;
 
@@ -565,18 +652,26 @@ static int save_version(const Version *v, const char *dir) {
     char sha[65];
     if (filled(&m, v->config) < 0) return -1;
     kernels_write(m.params.lnfw, &v->weight, 1);
-    int result = checkpoint_save(&m, dir, v->tokenizer, "f32", sha);
+    SmallFiles beside = {.n = 0};
+    const char *text = v->tokenizer;
+    int result = beside_put(&beside, "tokenizer.json", text, strlen(text));
+    if (result == 0) result = checkpoint_save(&m, dir, &beside, "f32", sha);
+    beside_free(&beside);
     model_free(&m);
     return result;
 }
 
 // Is every file of the folder `like` in dir?
 static int holds_all(const char *dir, const char *like) {
-    for (int i = 0; i < NUM_SAVED; i++) {
+    static const char *const names[] = {
+        "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "model.safetensors",
+        "config.json",
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char path[300], want[65], have[65];
-        snprintf(path, sizeof path, "%s/%s", like, saved_names[i]);
+        snprintf(path, sizeof path, "%s/%s", like, names[i]);
         if (sha256_file(want, path) < 0) continue;                     // not one of `like`
-        snprintf(path, sizeof path, "%s/%s", dir, saved_names[i]);
+        snprintf(path, sizeof path, "%s/%s", dir, names[i]);
         if (sha256_file(have, path) < 0 || strcmp(want, have)) return 0;
     }
     return 1;
@@ -626,12 +721,10 @@ static void interrupted(const Version *before, const Version *after, int then) {
 }
 
 static void interrupted_in_every_way(int then) {
-    char first[] = "{\"added_tokens\": []}", second[] = "{\"added_tokens\": [], \"x\": 1}";
-    Buffer small = {.data = first, .len = strlen(first)};
-    Buffer large = {.data = second, .len = strlen(second)};
-    const Version before  = {.config = &tiny[0], .tokenizer = &small, .weight = 1};
-    const Version weights = {.config = &tiny[0], .tokenizer = &small, .weight = 2};
-    const Version all     = {.config = &tiny[3], .tokenizer = &large, .weight = 3};
+    const char *small = "{\"added_tokens\": []}", *large = "{\"added_tokens\": [], \"x\": 1}";
+    const Version before  = {.config = &tiny[0], .tokenizer = small, .weight = 1};
+    const Version weights = {.config = &tiny[0], .tokenizer = small, .weight = 2};
+    const Version all     = {.config = &tiny[3], .tokenizer = large, .weight = 3};
     interrupted(&before, &weights, then);
     interrupted(&before, &all, then);
     interrupted(NULL, &all, then);
@@ -713,14 +806,6 @@ static void test_rows_of_heads_become_rows_of_queries_keys_values(void) {
 typedef struct {
     Buffer weights, config;
 } Good;
-
-// Removed first: a file that is written over is flushed by some file systems, which takes its time.
-static void write_plainly(const char *path, const char *data, size_t n) {
-    unlink(path);
-    FILE *f = fopen(path, "wb");
-    CHECK(f && fwrite(data, 1, n, f) == n);
-    if (f) CHECK(fclose(f) == 0);
-}
 
 // Loads folder "bad" with these two files.
 static int load_files(const Buffer *weights, const Buffer *config) {
@@ -1262,6 +1347,8 @@ int main(int argc, char **argv) {
     RUN(test_a_saved_model_loads_bit_for_bit_in_every_family);
     RUN(test_a_language_model_gets_a_head_of_zeros_and_a_reward_model_predicts_no_tokens);
     RUN(test_the_tokenizer_and_its_special_tokens_are_written_beside_the_weights);
+    RUN(test_a_member_of_an_object_is_replaced_or_added_in_its_text);
+    RUN(test_the_small_files_of_a_folder_are_kept);
     RUN(test_a_failed_save_leaves_the_old_folder_as_it_was);
     RUN(test_a_crash_at_any_moment_leaves_the_old_folder_or_the_new_one_whole);
     RUN(test_an_error_at_any_moment_leaves_the_old_folder_or_the_new_one_whole);

@@ -1,4 +1,4 @@
-/* test_specials.c - which token ends a text, by the files of a folder; main goes to a fresh one.  */
+/* test_specials.c - which token ends a text, by the files of a folder.  main makes one.     */
 #include "../specials.c"
 #include "test.h"
 #include <unistd.h>
