@@ -18,9 +18,19 @@ static Config new_config(const Tokenizer *t) {
         .bos = t->bos, .eos = t->eos, .pad = t->pad};
 }
 
+static int is_one_folder(const char *a, const char *b) {
+    struct stat x, y;
+    if (stat(a, &x) < 0 || stat(b, &y) < 0) return 0;
+    return x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 static int check_settings(const Objective *o) {
     if (!opt.train.n) return fail(EX_USAGE, "--train is needed");
     if (!opt.out) return fail(EX_USAGE, "--out is needed");
+    for (int i = 0; i < opt.model.n; i++) {
+        if (!is_one_folder(opt.out, opt.model.item[i])) continue;
+        return fail(EX_USAGE, "--out %s: the folder of --model, which would be lost", opt.out);
+    }
     if (o->data != DOCUMENTS && !opt.model.n) {
         return fail(EX_USAGE, "--model is needed: the folder to start from");
     }

@@ -81,4 +81,23 @@ mv out of_eos
 works ./more eval --model e --eval a.test.jsonl $cut
 differ of_eos out "the pooling has no effect"
 
+it "what_other_programs_left_in_a_folder_is_kept"
+folder
+echo '{% for m in messages %}{% endfor %}' > x/chat_template.jinja
+echo '{"top_p": 0.8, "eos_token_id": [0, 5]}' > x/generation_config.json
+echo 'all rights' > x/LICENSE
+sed 's/{/{"chat_template": "x", "add_bos_token": false,/' lm/tokenizer_config.json \
+    > x/tokenizer_config.json
+works ./more train dpo --model x --train a.train.jsonl $short --out y
+for f in chat_template.jinja generation_config.json LICENSE tokenizer_config.json \
+    special_tokens_map.json tokenizer.json; do
+    same x/$f y/$f
+done
+[ "$(ls x)" = "$(ls y | grep -v reference)" ] || fault "$(ls x y)"
+
+it "the_folder_to_start_from_is_not_written_over"
+ln -s x link
+refused 64 '--out link/: the folder of --model, which would be lost' \
+    ./more train dpo --model x --train a.train.jsonl $short --out link/
+
 finish
