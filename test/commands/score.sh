@@ -205,7 +205,7 @@ works ./more train lm $new --train words.jsonl --tokenizer bytes/tokenizer.json 
 sample="--model bytes --prompts a.test.jsonl --n 6 --max_new_tokens 24"
 works ./more sample $sample
 grep '"finish":"eos"' out | grep -v '[^ -~]' | grep -v '"completion":""' > drawn
-sed 's/,"sample".*/,"label":true}/' drawn > texts.jsonl
+sed 's/"completion":\(.*\),"sample".*/"chosen":\1,"rejected":"a cat!"}/' drawn > texts.jsonl
 n=$(($(wc -l < drawn)))
 
 it "the_log_probability_of_a_sampled_text_is_that_of_sample_score_and_training_to_the_last_bit"
@@ -214,15 +214,15 @@ from texts.jsonl works ./more score $cut --model bytes --quiet
 cp out scored
 for k in logp tokens; do
     field drawn $k > of_sample
-    field scored $k > of_score
+    field scored ${k%s}s_chosen > of_score
     same of_sample of_score
 done
-works ./more train pointwise-dpo --model bytes $cut --train texts.jsonl --per_step_rows 5 \
+works ./more train dpo --model bytes $cut --train texts.jsonl --per_step_rows 5 \
     --max_steps 1 --out p
 holds err '^the policy is the reference: [0-9]* texts agree to the last bit'
-od -v -A n -t f8 -j 80 -N $((8 * n)) p/reference.bin | tr -s ' ' '\n' | grep . |
-    awk '{ printf "%.17g\n", $1 }' > of_training
-field scored logp > of_score
+od -v -A n -t f8 -j 80 -N $((16 * n)) p/reference.bin | tr -s ' ' '\n' | grep . |
+    awk 'NR % 2 { printf "%.17g\n", $1 }' > of_training
+field scored logps_chosen > of_score
 same of_training of_score
 
 it "for_any_batch_threads_and_instruction_set"
