@@ -418,10 +418,15 @@ static double schedule(int s, int n) {
 
 /* The model as it is, into --out.  A disk that is full, a folder that is gone: the weights are all
  * there is of hours of work, so this tries until it succeeds or a signal comes, and gives up at
- * once only where waiting is no help.  0, or -1 after fail().                                    */
+ * once only where waiting is no help.  What --dtype cannot hold is saved as f32.  0, or -1 after
+ * fail().                                                                                        */
 static int save_model(Run *run, char sha256[65]) {
     const char *dtype = dtype_names[opt.dtype];
     double said = -INFINITY;
+    if (opt.dtype != DTYPE_F32 && checkpoint_fits(&run->model, dtype) < 0) {
+        dtype = dtype_names[DTYPE_F32];
+        fprintf(stderr, "%s; the weights are saved as %s\n", error_text, dtype);
+    }
     for (;;) {
         int result = checkpoint_save(&run->model, opt.out, &run->beside, dtype, sha256);
         if (result == 0 || error_code == EX_DATAERR || error_code == EX_USAGE) return result;
@@ -584,6 +589,7 @@ int train(Run *run) {
         return fail(EX_DATAERR, "too little data for a single step; lower --per_step_pairs, "
                     "--per_step_rows or --per_step_tokens");
     }
+    if (checkpoint_fits(&run->model, dtype_names[opt.dtype]) < 0) return -1;
     if (prepare(run, steps) < 0) return -1;
     if (checkpoint_ask(&run->model, opt.out, &run->beside, dtype_names[opt.dtype]) < 0) {
         return -1;

@@ -25,6 +25,7 @@ int checkpoint_load(Model *m, const char *dir, int kind);
 int checkpoint_save(const Model *m, const char *dir, const SmallFiles *beside, const char *dtype,
                     char sha256[65]);
 int checkpoint_ask(const Model *m, const char *dir, const SmallFiles *beside, const char *dtype);
+int checkpoint_fits(const Model *m, const char *dtype);
 
 // ------------------------------------------------------------------------------------ tensor names
 
@@ -453,6 +454,31 @@ static int write_hashed(Output *o, Sha256 *sha, const void *data, size_t n) {
     return output_write(o, data, n);
 }
 
+// Of a tensor's value number i, in the file or in memory, that dtype cannot hold.
+static int fail_value(const Entry *e, size_t i, float x, Dtype dtype) {
+    return fail(EX_DATAERR, "tensor %s: value %zu is %g, which %s cannot hold", e->name, i,
+                (double)x, dtype_name(dtype));
+}
+
+static int fits(float x, Dtype dtype) {
+    unsigned char bytes[4];
+    dtype_encode(dtype, bytes, x);
+    return fabsf(dtype_decode(dtype, bytes)) <= FLT_MAX;
+}
+
+static int entry_fits(const Entry *e, Dtype dtype) {
+    real chunk[1 << 10];
+    const size_t most = sizeof chunk / sizeof *chunk;
+    for (size_t first = 0; first < e->n; first += most) {
+        const size_t n = e->n - first < most ? e->n - first : most;
+        kernels_read(chunk, *e->tensor + e->offset + first, n);
+        for (size_t k = 0; k < n; k++) {
+            if (!fits((float)chunk[k], dtype)) return fail_value(e, first + k, chunk[k], dtype);
+        }
+    }
+    return 0;
+}
+
 // Writes our values as they are stored; one that dtype cannot hold is an error.
 static int entry_write(Output *o, Sha256 *sha, const Entry *e, Dtype dtype) {
     unsigned char chunk[CHUNK];
@@ -466,9 +492,8 @@ static int entry_write(Output *o, Sha256 *sha, const Entry *e, Dtype dtype) {
         for (size_t k = 0; k < n; k++) {
             float x = (float)ours[entry_place(e, first + k)];
             dtype_encode(dtype, chunk + k * size, x);
-            if (fabsf(dtype_decode(dtype, chunk + k * size)) <= FLT_MAX) continue;
-            fail(EX_DATAERR, "tensor %s: value %zu is %g, which %s cannot hold; nothing was saved",
-                 e->name, first + k, (double)x, dtype_name(dtype));
+            if (fits(x, dtype)) continue;
+            fail_value(e, first + k, x, dtype);
             goto done;
         }
         if (write_hashed(o, sha, chunk, n * size) < 0) goto done;
@@ -662,16 +687,35 @@ static void save_end(Save *s) {
     buffer_free(&s->config);
 }
 
+// NULL after fail().
+static const SavedDtype *find_dtype(const char *name) {
+    for (size_t k = 0; k < sizeof saved_dtypes / sizeof *saved_dtypes; k++) {
+        if (!strcmp(saved_dtypes[k].name, name)) return &saved_dtypes[k];
+    }
+    fail(EX_USAGE, "%s: not a format of weights: f32, f16 or bf16", name);
+    return NULL;
+}
+
+// Can weights in this format hold the model's?  0, or -1 after fail() with the first that is beyond.
+int checkpoint_fits(const Model *m, const char *dtype) {
+    const SavedDtype *kind = find_dtype(dtype);
+    Entries e = {.n = 0};
+    if (!kind) return -1;
+    int result = entries_init(&e, &m->config, &m->params);
+    for (size_t i = 0; i < e.n && result == 0; i++) {
+        result = entry_fits(&e.entry_memory[i], kind->dtype);
+    }
+    free(e.entry_memory);
+    return result;
+}
+
 // Writes what is to be saved beside the old files (see save_write).
 static int save_begin(Save *s, const Model *m, const char *dir, const SmallFiles *beside,
                       const char *dtype, char *sha256) {
-    const SavedDtype *kind = NULL;
+    const SavedDtype *kind = find_dtype(dtype);
     char old[TAG_SIZE + 32];
     *s = (Save){.state = SAVE_OLD};
-    for (size_t k = 0; k < sizeof saved_dtypes / sizeof *saved_dtypes; k++) {
-        if (!strcmp(saved_dtypes[k].name, dtype)) kind = &saved_dtypes[k];
-    }
-    if (!kind) return fail(EX_USAGE, "%s: not a format of weights: f32, f16 or bf16", dtype);
+    if (!kind) return -1;
 
     snprintf(old, sizeof old, "config.json.%ld.old", (long)getpid());
     if (path_join(s->config_old, dir, old) < 0) return -1;

@@ -100,4 +100,14 @@ ln -s x link
 refused 64 '--out link/: the folder of --model, which would be lost' \
     ./more train dpo --model x --train a.train.jsonl $short --out link/
 
+it "weights_that_f16_cannot_hold_are_found_before_the_first_step_and_else_saved_as_f32"
+works ./more train dpo --model lm --train a.train.jsonl $short --learning_rate 1e5 --dtype f16 \
+    --out large
+holds err '^tensor .* which F16 cannot hold; the weights are saved as f32$'
+holds large/config.json '"dtype": "float32"'
+refused 65 'which F16 cannot hold' \
+    ./more train dpo --model large --train a.train.jsonl $short --dtype f16 --out z16
+lacks err '^step '
+[ ! -f z16/log.jsonl ] || fault "it was begun"
+
 finish

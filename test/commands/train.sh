@@ -67,8 +67,8 @@ it "weights_are_stored_in_16_bits_when_asked"
 works ./more train lm $new --train text.jsonl --then other.jsonl --out x --dtype f16
 half=$(wc -c < x/model.safetensors) whole=$(wc -c < lm/model.safetensors)
 [ $((half * 19 / 10)) -lt $((whole)) ] || fault "f16 is not smaller"
-works ./more train reward $recipe --train c.train.jsonl --model x --out x --dtype bf16
-from c.train.jsonl works ./more score --model x
+works ./more train reward $recipe --train c.train.jsonl --model x --out x16 --dtype bf16
+from c.train.jsonl works ./more score --model x16
 
 it "evaluating_and_saving_on_the_way_changes_nothing"
 works ./more train reward $pairs --train a.train.jsonl --eval a.test.jsonl --eval_steps 2 \
