@@ -124,6 +124,32 @@ refused 74 "large.jsonl: File too large" sh -c 'ulimit -f 1; exec ./more "$@"' s
     eval $cut --model r --eval a.test.jsonl --out large.jsonl
 [ ! -e large.jsonl ] || fault "half a file"
 
+if ldd more 2> x.out | grep -q libgomp && [ -r /proc/self/environ ]; then
+    it "threads_that_wait_spin_for_a_moment_only_unless_the_environment_says_how_long"
+    mkfifo nothing_comes
+    exec 3<> nothing_comes
+    # spins SETTING...: what the environment of a running process says, started with these settings
+    spins() {
+        env -u OMP_WAIT_POLICY -u OMP_NUM_THREADS "$@" ./more score $cut --model r \
+            < nothing_comes > x.out 2> x.err &
+        pid=$!
+        sleep 0.5
+        tr '\0' '\n' < /proc/$pid/environ | grep 'SPIN\|WAIT' > spins.txt
+        kill $pid
+        wait $pid 2> x.out
+    }
+    spins
+    holds spins.txt '^GOMP_SPINCOUNT=1000$'
+    lines 1 spins.txt
+    spins OMP_WAIT_POLICY=active
+    lacks spins.txt GOMP
+    spins GOMP_SPINCOUNT=7
+    holds spins.txt '^GOMP_SPINCOUNT=7$'
+    spins OMP_NUM_THREADS=1
+    lacks spins.txt GOMP
+    works env -i ./more --version
+fi
+
 # the rest needs a small disk of our own: root, or a name space that makes one
 if mkdir disk && unshare -rm sh -c 'mount -t tmpfs -o size=4k tmpfs disk' 2> x.out; then
     it "a_full_disk_is_noticed_before_the_first_step"
