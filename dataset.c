@@ -45,7 +45,7 @@
  *     message = {"role" or "from": "user", "content" or "value": C}
  *     C = "" | [{"type": "text", "text": ""}, ...]
  *     "prompt": P may also be "instruction": "" with "input" (or "context") and "history";
- *     "conversations" or "messages": [messages]; or absent: then every answer is a whole text.
+ *     "conversations", "messages" or "conversation": [messages]; or absent: then every answer is a whole text.
  *     "system": "" beside any of them is the first message; a string as prompt then is the user's.
  *
  * A string stands as it is.  Messages are rendered by the template `plain`, the form of the
@@ -102,6 +102,7 @@ typedef struct {
     char *path, name[64];
     enum DataKind kind;                 // of all rows
     const char *read_as, *read_set;     // what the file was taken for; NULL: rows of own shape
+    char keys[256];                     // "found a, b": those of the first row
     Buffer contents;                    // the file as read
     Buffer others;                      // ,"key":value of rows, if DataOptions.keep_others
     int *token;
@@ -181,6 +182,7 @@ typedef struct {
     enum { STRING_ANSWER, MESSAGE_ANSWER, CONVERSATION } answer_form;   // the last holds its prompt
     Passage prompt, answer[MAX_ANSWERS];
     int n;                              // answers
+    int is_marked;                      // yes: a role marker ends the prompt of whole texts
     int is_tie;                         // yes: a pair of which the row says that neither is better
     int num_good;                       // a pair of lists: answer[0 .. num_good) are chosen; else 0
     int are_turns;                      // yes: each answer's prompt is all that was said before
@@ -214,6 +216,11 @@ static void use(Reader *r, int v) {
     r->used[r->num_used++] = v;
 }
 
+static int is_list_of_strings(const Reader *r, int v) {
+    const Json *j = &r->json;
+    return json_type(j, v) == JSON_ARRAY && json_type(j, json_first(j, v)) == JSON_STRING;
+}
+
 // What stands where something else is expected.
 static const char *type_of_value(const Reader *r, int v) {
     static const char *const name[] = {
@@ -221,10 +228,7 @@ static const char *type_of_value(const Reader *r, int v) {
         [JSON_NUMBER] = "a number", [JSON_STRING] = "a string", [JSON_ARRAY] = "a list",
         [JSON_OBJECT] = "an object",
     };
-    const int first = json_first(&r->json, v);
-    if (json_type(&r->json, v) == JSON_ARRAY && json_type(&r->json, first) == JSON_STRING) {
-        return "a list of strings";
-    }
+    if (is_list_of_strings(r, v)) return "a list of strings";
     return name[json_type(&r->json, v)];
 }
 
@@ -363,6 +367,12 @@ static int render_message(Reader *r, int message, int *role) {
     int content = value_of(r, message, "content");
     if (content < 0) content = value_of(r, message, "value");
     if (refuse_beside_text(r, message) < 0) return -1;
+    const int weight = value_of(r, message, "weight"), train = value_of(r, message, "train");
+    const int by_weight = weight >= 0 && json_number(&r->json, weight) != 1;
+    if (by_weight || json_type(&r->json, train) == JSON_FALSE) {
+        return row_fail(r, "\"%s\" of a message is not read: say --train_turns all or last, and "
+                        "remove it", by_weight ? "weight" : "train");
+    }
     for (size_t i = 0; i < sizeof tool_roles / sizeof *tool_roles; i++) {
         if (!json_equal(&r->json, who, tool_roles[i])) continue;
         return row_fail(r, "the role \"%s\": tool calls are not read; remove such rows",
@@ -390,7 +400,7 @@ static int render_messages(Reader *r, int list, int leave, int *first, int *last
         *first = *last;
         return 0;
     }
-    if (json_type(j, json_first(j, list)) == JSON_STRING) {
+    if (is_list_of_strings(r, list)) {
         return row_fail(r, "\"%.60s\" is a list of strings; it must be a string, or a list of "
                         "messages {\"role\": ..., \"content\": ...}", json_key(j, list));
     }
@@ -420,7 +430,8 @@ static int render_system(Reader *r, int list) {
     const int system = system_of(r), first = json_first(j, list);
     if (system < 0) return 0;
     use(r, system);
-    if (json_equal(j, role_value(r, first), "system")) {
+    const int who = role_value(r, first);
+    if (json_equal(j, who, "system") || json_equal(j, who, "developer")) {
         int content = value_of(r, first, "content");
         if (content < 0) content = value_of(r, first, "value");
         if (json_equal(j, content, json_string(j, system))) return 0;
@@ -688,11 +699,15 @@ static RowKeys find_keys(const Reader *r) {
         return k;
     }
     if (k.conversation < 0) k.conversation = value_of(r, 0, "messages");
+    if (k.conversation < 0) k.conversation = value_of(r, 0, "conversation");
     for (size_t i = 0; i < sizeof answer_names / sizeof *answer_names; i++) {
         if (k.answer < 0) k.answer = value_of(r, 0, answer_names[i]);
     }
+    // a document that is also an instruction with its answer is one for language models only
+    const int both = k.text >= 0 && k.instruction >= 0 && k.answer >= 0;
+    if (both && r->options->plain_text != ONE_DOCUMENT) k.text = -1;
     // two answers in "output" are a ranking, the better one first; so are "responses" with numbers
-    if (json_type(&r->json, json_first(&r->json, value_of(r, 0, "output"))) == JSON_STRING) {
+    if (is_list_of_strings(r, value_of(r, 0, "output"))) {
         k.completions = k.answer;
         k.answer = -1;
     }
@@ -790,6 +805,11 @@ static int form_of_answer(const Reader *r, int v) {
 
 // One more answer.
 static int read_answer(Reader *r, int v, const char *key, float score) {
+    if (is_list_of_strings(r, v)) {
+        return row_fail(r, "\"%.60s\" is a list of strings; it must be a string, or a list of "
+                        "messages {\"role\": ..., \"content\": ...}", key);
+    }
+
     // answers have one form, which fits the prompt's
     const int form = form_of_answer(r, v);
     if (r->n == 0 && form == CONVERSATION) r->num_used = 0;   // they hold their prompt
@@ -964,7 +984,7 @@ static int read_label(Reader *r, const RowKeys *k, float *out) {
 // -------------------------------------------------------------- whole texts: where the prompt ends
 
 // Where the prompt in s[0 .. n) ends: after its last role marker, else before its last space.
-static size_t prompt_end(const char *s, size_t n) {
+static size_t prompt_end(const char *s, size_t n, int *marked) {
     size_t end = 0, space = 0;
     for (size_t i = 0; i < n; i++) {
         if (isspace((unsigned char)s[i])) space = i;
@@ -972,6 +992,7 @@ static size_t prompt_end(const char *s, size_t n) {
         const size_t marker = role_marker_end(s, i, n);
         if (marker) end = marker;
     }
+    *marked = end > 0;
     return end ? end : space;
 }
 
@@ -991,7 +1012,7 @@ static void split_prompt(Reader *r) {
         const Passage *a = &r->answer[i];
         n = common_len(s + first->start, n, s + a->start, a->len);
     }
-    n = prompt_end(s + first->start, n);
+    n = prompt_end(s + first->start, n, &r->is_marked);
     r->prompt = (Passage){.start = first->start, .len = n};
     for (int i = 0; i < r->n; i++) {
         r->answer[i].start += n;
@@ -1086,11 +1107,23 @@ static int is_used(const Reader *r, int v) {
     return 0;
 }
 
+// Stops at a second answer of a completion; "answer" beside another is what is known to be right.
+static int refuse_two_answers(const Reader *r, const RowKeys *k) {
+    static const char *const names[] = {"completion", "output", "response"};
+    for (size_t i = 0; k->answer >= 0 && i < sizeof names / sizeof *names; i++) {
+        const int v = value_of(r, 0, names[i]);
+        if (v < 0 || is_used(r, v) || is_all_said(r, v)) continue;
+        return row_fail(r, "two answers, \"%s\" and \"%.60s\"; keep one",
+                        json_key(&r->json, k->answer), names[i]);
+    }
+    return 0;
+}
+
 // Stops at a key whose text would be lost.
 static int refuse_lost_text(const Reader *r) {
     const Json *j = &r->json;
-    const int without_prompt = r->prompt.len == 0 && r->prompt_form == NO_PROMPT
-        && r->kind != DATA_DOCUMENT;
+    const int without_prompt = r->prompt_form == NO_PROMPT && r->answer_form == STRING_ANSWER
+        && !r->is_marked && r->kind != DATA_DOCUMENT;
     int system = -1;                                      // names of other keys help more
     if (r->options->prompt_key) return 0;
     for (int v = json_first(j, 0); v >= 0; v = json_next(j, v)) {
@@ -1104,7 +1137,7 @@ static int refuse_lost_text(const Reader *r) {
         }
         if (without_prompt && text && (LISTED(key, prompt_names) || !is_metadata(j, v))) {
             return row_fail(r, "no prompt, and \"%.60s\" would be ignored; if it is the prompt, "
-                            "say --prompt_key %.60s", key, key);
+                            "say --prompt_key %.60s, else remove it", key, key);
         }
         if (!LISTED(key, prompt_names)) continue;
         return row_fail(r, "\"%.60s\" would be ignored; join it to the prompt, or name the key "
@@ -1201,7 +1234,7 @@ done:
 }
 
 // "found a, b, c": the keys of the row.
-static const char *keys_found(const Reader *r, char text[256]) {
+static void keys_found(const Reader *r, char text[256]) {
     const Json *j = &r->json;
     size_t n = (size_t)snprintf(text, 256, "found ");
     if (json_first(j, 0) < 0) n += (size_t)snprintf(text + n, 256 - n, "no keys");
@@ -1209,7 +1242,6 @@ static const char *keys_found(const Reader *r, char text[256]) {
         n += (size_t)snprintf(text + n, 256 - n, "%.60s%s", json_key(j, v),
                               json_next(j, v) >= 0 ? ", " : "");
     }
-    return text;
 }
 
 // ---------------------------------------------------------------------- one row to its normal form
@@ -1347,7 +1379,7 @@ done:
 // The answers of a pair.
 static int read_pair(Reader *r, const RowKeys *k) {
     const Json *j = &r->json;
-    const int lists = json_type(j, json_first(j, k->chosen)) == JSON_STRING;
+    const int lists = is_list_of_strings(r, k->chosen);
     int second = 0;
     if (k->set && lists) {
         for (int v = json_first(j, k->chosen); v >= 0; v = json_next(j, v)) {
@@ -1399,6 +1431,7 @@ static int read_row(Reader *r) {
     r->n = 0;
     r->num_used = 0;
     r->are_turns = 0;
+    r->is_marked = 0;
     r->is_tie = 0;
     r->num_good = 0;
     r->turns = 0;
@@ -1428,10 +1461,11 @@ static int read_row(Reader *r) {
         if (read_prompt(r, &k) < 0) return -1;
         if (r->prompt_form == NO_PROMPT && r->kind != DATA_PAIR && r->kind != DATA_RANKING) {
             char found[256];
+            keys_found(r, found);
             return row_fail(r, "unknown shape: %s; a prompt is called prompt (or what "
                             "--prompt_key names), instruction, messages or conversations; an "
                             "answer completion, output, response, chosen and rejected, or "
-                            "completions; a document text", keys_found(r, found));
+                            "completions; a document text", found);
         }
     }
     if (k.answer_is_last_message) r->turns = count_turns(r, k.conversation);
@@ -1443,6 +1477,7 @@ static int read_row(Reader *r) {
             return row_fail(r, "an answer is empty; remove the row or complete it");
         }
     }
+    if (refuse_two_answers(r, &k) < 0) return -1;
     return refuse_lost_text(r);
 }
 
@@ -1815,7 +1850,10 @@ static int take_row(Reader *r) {
     }
     if (json_parse(&r->json, row, r->line_len, d->path) < 0) return -1;
     if (read_row(r) < 0) return -1;
-    if (!d->rows) d->kind = r->kind;
+    if (!d->rows) {
+        d->kind = r->kind;
+        keys_found(r, d->keys);
+    }
     if (r->kind != d->kind) {
         return row_fail(r, "a %s row in a file of %s rows; one kind a file",
                         data_kind_name[r->kind], data_kind_name[d->kind]);

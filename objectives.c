@@ -128,7 +128,9 @@ const Objective *objective_find(const char *name) {
 
 // Says of which kind d is and what is needed; returns -1.
 int fail_kind(const Dataset *d, const char *what) {
-    return fail(EX_DATAERR, "%s: %s data; %s", d->path, data_kind_name[d->kind], what);
+    const int keys = d->kind == DATA_PROMPT;              // its answers have names that nobody knows
+    return fail(EX_DATAERR, "%s: %s data%s%s; %s", d->path, data_kind_name[d->kind],
+                keys ? ": " : "", keys ? d->keys : "", what);
 }
 
 // Is d of a kind that the objective takes for this use?  0, or -1 after fail().

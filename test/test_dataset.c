@@ -325,6 +325,14 @@ static void test_an_answer_has_several_names(void) {
     // databricks-dolly-15k
     CHECK(is_row("{'instruction': 'Q', 'context': 'C', 'response': 'A', 'category': 'closed_qa'}",
                  DATA_COMPLETION, "\n\nHuman: Q\nC\n\nAssistant:", " A", NULL));
+    // LMSYS-Chat-1M; alpaca with the whole text beside it, which is for language models
+    CHECK(is_row("{'conversation': [{'role':'user','content':'Q'},{'role':'assistant',"
+                 "'content':'A'}],'model': 'm'}", DATA_COMPLETION, Q, " A", NULL));
+    const char *alpaca = "{'instruction': 'Q', 'output': 'A', 'text': 'Below: Q A'}";
+    DataOptions documents = {.plain_text = ONE_DOCUMENT};
+    CHECK(is_row(alpaca, DATA_COMPLETION, Q, " A", NULL));
+    CHECK(load(alpaca, &documents) == 0 && d.kind == DATA_DOCUMENT);
+    CHECK_TEXT(answer(0, 0), "Below: Q A");
     // two answers, the better one first
     CHECK(is_row("{'instruction': 'Q', 'input': '', 'output': ['A', 'B']}", DATA_PAIR, Q, " A",
                  " B"));
@@ -419,6 +427,8 @@ static void test_system_is_used_wherever_it_stands(void) {
                  "'content':'a'}],'rejected': [{'role':'user','content':'Q'},{'role':'assistant',"
                  "'content':'b'}]}",
                  DATA_PAIR, "\n\nSystem: S" Q, " a", " b"));
+    CHECK(is_row("{'system': 'S', 'messages': [{'role':'developer','content':'S'},{'role':'user',"
+                 "'content':'Q'}]}", DATA_PROMPT, "\n\nSystem: S" Q, NULL, NULL));
     CHECK(is_row("{'system': '', 'prompt': 'p', 'completion': 'a'}", DATA_COMPLETION, "p", "a",
                  NULL));
     CHECK(refused("{'system': 'S', 'messages': [{'role':'system','content':'T'},{'role':'user',"
@@ -442,6 +452,10 @@ static void test_a_key_that_may_be_the_prompt_is_not_ignored(void) {
     CHECK(refused("{'system': 'S', 'query': 'Q', 'chosen': 'a', 'rejected': 'b'}", 1,
                   "say --prompt_key query"));
     CHECK(refused("{'task_text': 'Do it.', 'chosen': 'a', 'rejected': 'b'}", 1, "\"task_text\""));
+    CHECK(refused("{'body': 'Do it.', 'chosen': 'It is a', 'rejected': 'It is b'}", 1,
+                  "\"body\" would be ignored"));
+    CHECK(is_row("{'body': 'Do it.', 'chosen': '\\n\\nHuman: Q\\n\\nAssistant: a', "
+                 "'rejected': '\\n\\nHuman: Q\\n\\nAssistant: b'}", DATA_PAIR, Q, " a", " b"));
     // what is known to be no prompt, by its name or by its look
     CHECK(is_row("{'prompt_id': 'it is one', 'model': 'my own', 'by': 'u17', 'x': 7, 'y': ['a b'],"
                  "'chosen': 'a b', 'rejected': 'a c'}",
@@ -454,6 +468,8 @@ static void test_a_key_that_may_be_the_prompt_is_not_ignored(void) {
 static void test_text_beside_the_prompt_is_joined_or_refused(void) {
     CHECK(refused("{'prompt': 'p', 'context': 'Long ago.', 'completion': 'a'}", 1,
                   "\"context\" would be ignored; join it to the prompt"));
+    CHECK(refused("{'prompt': 'p', 'output': 'a', 'response': 'b'}", 1,
+                  "two answers, \"output\" and \"response\""));
     CHECK(refused("{'prompt': 'p', 'input': 'x', 'output': 'a'}", 1, "\"input\" would be ignored"));
     CHECK(refused("{'prompt': 'p', 'history': [['q', 'r']], 'completion': 'a'}", 1,
                   "\"history\" would be ignored"));
@@ -484,6 +500,10 @@ static void test_what_stands_beside_the_text_is_refused_by_name(void) {
         {"{'messages': [{'role':'user','content':[{'type':'text'}]}]}", "a part of the type"},
         {"{'messages': [{'role':'user','content':'Q'},{'role':'assistant','content':'A',"
          "'reasoning_content':'T'}]}", "\"reasoning_content\": thoughts"},
+        {"{'messages': [{'role':'user','content':'Q'},{'role':'assistant','content':'A',"
+         "'weight':0}]}", "\"weight\" of a message is not read"},
+        {"{'messages': [{'role':'user','content':'Q'},{'role':'assistant','content':'A',"
+         "'train':false}]}", "\"train\" of a message is not read"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         CHECK(refused(rows[i].row, 1, rows[i].reason));
@@ -505,6 +525,8 @@ static void test_the_keys_of_an_unknown_shape_are_told(void) {
     CHECK(refused("{'query': 'a', 'response': 'b', 'feedback': 1}", 1,
                   "found query, response, feedback"));
     CHECK(refused("{}", 1, "found no keys"));
+    CHECK(refused("{'prompt': 'p', 'chosen': 'b', 'rejected': ['c', 'd']}", 1,
+                  "\"rejected\" is a list of strings"));
     CHECK(refused("{'prompt': 'p', 'chosen': ['b'], 'rejected': ['c']}", 1,
                   "\"chosen\" is a list of strings"));
 }
@@ -1240,8 +1262,8 @@ static void test_a_damaged_file_never_crashes(void) {
         "{'system':'S','messages':[{'role':'user','content':[{'type':'text','text':'Q'}]},"
         "{'role':'assistant','content':'A'},{'role':'user','content':'R'},"
         "{'role':'assistant','content':'B'}]}",
-        "{'prompt':'[\\'P\\']','response_a':'[\\'A\\']','response_b':'[\\'B\\']','winner_model_a':1,"
-        "'winner_model_b':0}",
+        "{'prompt':'[\\'P\\']','response_a':'[\\'A\\']','response_b':'[\\'B\\']',"
+        "'winner_model_a':1,'winner_model_b':0}",
         "{'prompt':'Q','chosen':['A'],'rejected':['B','C'],'num_correct':1}",
         "{'info':{'post':'P','title':'T','subreddit':'s'},'summaries':[{'text':'A'},{'text':'B'}],"
         "'choice':1,'id':[1,{'a':'b'}]}",

@@ -68,6 +68,11 @@ works ./more train lm $new --train night.jsonl --per_step_tokens 10 --out x
 [ "$(sha)" = "$want" ] || fault "the same text as a row trains another model"
 refused 65 "night.txt:1: not JSON lines" ./more train reward $pairs --train night.txt --out x
 
+it "the_keys_of_rows_without_an_answer_are_told"
+echo '{"prompt":"a","better_one":"b","other":"c"}' > names.jsonl
+refused 65 "names.jsonl: prompt data: found prompt, better_one, other; pairs are needed (chosen and" \
+    ./more train reward $pairs --train names.jsonl --out x
+
 it "rankings_of_three_are_refused_in_words_and_a_known_set_is_said"
 printf '{"prompt":"a","completions":[" x"," y"," z"],"ranks":[1,2,3]}\n' > three.jsonl
 refused 65 "three.jsonl: rankings of three and more answers, on which nothing trains yet" \
