@@ -393,13 +393,21 @@ size_t model_num_params(const Config *c) {
     return walk.used;
 }
 
-// Training adds gradients, two moments and what is kept for backward.
+// Of the largest tensor that a file has by itself.
+static size_t largest_tensor(const Config *c) {
+    const size_t C = (size_t)c->channels, rows = max_size(model_qkv_width(c), model_fc_width(c));
+    return C * max_size((size_t)c->vocab_size, rows);
+}
+
+// Training adds gradients, two moments, what is kept for backward, and for saving a tensor's values
+// once more.
 size_t model_bytes(const Config *c, int T, int B, Purpose purpose) {
     Acts a;
     const size_t copies = purpose == SCORING ? 1 : 4;
     size_t numbers = copies * model_num_params(c) + rope_size(c);
     numbers += acts_layout(&a, c, NULL, (size_t)T, (size_t)B, purpose);
     if (purpose != SCORING && has_tied_gradient(c)) numbers += output_size(c);
+    if (purpose != SCORING) numbers += largest_tensor(c);
     return numbers * sizeof(real) + (4 * (size_t)T + 2) * sizeof(int);
 }
 

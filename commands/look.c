@@ -92,30 +92,28 @@ static void print_config(const Config *c, size_t num_params) {
            (double)model_bytes(c, 4096, 4096, RECOMPUTING) / gib);
 }
 
-// Size, root mean square, least and largest number.
-static int print_tensor(const Model *m, const Tensor *t) {
-    float *x = allocate(t->size, sizeof *x);
+// TakeTensor: size, root mean square, least and largest number, name.
+static int print_tensor(void *context, const char *name, const real *values, size_t n) {
+    float *x = allocate(n, sizeof *x);
+    (void)context;
     if (!x) return -1;
-    kernels_read(x, m->params_memory + t->offset, t->size);
+    kernels_read(x, values, n);
     double squares = 0;
     float low = x[0], high = x[0];
-    for (size_t i = 0; i < t->size; i++) {
+    for (size_t i = 0; i < n; i++) {
         squares += (double)x[i] * x[i];
         if (x[i] < low) low = x[i];
         if (x[i] > high) high = x[i];
     }
-    printf("%10zu numbers  rms %9.6f  from %9.6f to %9.6f  %s\n", t->size,
-           sqrt(squares / (double)t->size), low, high, t->decay ? "decays" : "");
+    printf("%10zu numbers  rms %9.6f  from %9.6f to %9.6f  %s\n", n, sqrt(squares / (double)n), low,
+           high, name);
     free(x);
     return 0;
 }
 
 static int print_model(const Model *m) {
     print_config(&m->config, m->num_params);
-    for (int k = 0; k < m->num_tensors; k++) {
-        if (print_tensor(m, &m->tensor[k]) < 0) return -1;
-    }
-    return 0;
+    return checkpoint_tensors(m, print_tensor, NULL);
 }
 
 int command_inspect(void) {

@@ -27,6 +27,10 @@ int checkpoint_save(const Model *m, const char *dir, const SmallFiles *beside, c
 int checkpoint_ask(const Model *m, const char *dir, const SmallFiles *beside, const char *dtype);
 int checkpoint_fits(const Model *m, const char *dtype);
 
+// the tensors by the names that files have for them
+typedef int TakeTensor(void *context, const char *name, const real *values, size_t n);
+int checkpoint_tensors(const Model *m, TakeTensor *take, void *context);
+
 // ------------------------------------------------------------------------------------ tensor names
 
 // How the rows of a stored matrix stand to ours: the same; transposed (GPT-2's Conv1D); or, in
@@ -232,6 +236,25 @@ static size_t entry_place(const Entry *e, size_t i) {
     // by head: the rows are (heads, 3, HD) as stored, (3, heads, HD) in memory
     size_t head = row / (3*HD), part = row / HD % 3;
     return ((part * heads + head) * HD + row % HD) * cols + col;
+}
+
+static int by_place(const void *a, const void *b) {
+    const Entry *x = a, *y = b;
+    const real *p = *x->tensor + x->offset, *q = *y->tensor + y->offset;
+    return (p > q) - (p < q);
+}
+
+// Gives `take` each tensor's values, in the order of memory.  0, or -1 after fail().
+int checkpoint_tensors(const Model *m, TakeTensor *take, void *context) {
+    Entries e;
+    int result = entries_init(&e, &m->config, &m->params);
+    if (result == 0) qsort(e.entry_memory, e.n, sizeof *e.entry_memory, by_place);
+    for (size_t i = 0; i < e.n && result == 0; i++) {
+        const Entry *t = &e.entry_memory[i];
+        result = take(context, t->name, *t->tensor + t->offset, t->n);
+    }
+    free(e.entry_memory);
+    return result;
 }
 
 // -------------------------------------------------------------------------------- reading a folder

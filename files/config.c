@@ -370,10 +370,10 @@ static void read_rope_scaling(Fields *f, Config *c, int parameters, int scaling)
 static double rope_number(Fields *f, const char *key, const char *name, int parameters, int scaling,
                           double lo, double hi, double otherwise) {
     const double by_key = field_number(f, 0, key, lo, hi, otherwise);
-    const double by_name = field_number(f, 0, name, lo, hi, by_key);
+    const double named = field_number(f, 0, name, lo, hi, by_key);
     const double old = field_number(f, scaling, name, lo, hi, by_key);
     const double x = field_number(f, parameters, name, lo, hi, old);
-    if (by_name != by_key || (scaling >= 0 && x != old)) {
+    if (named != by_key || (scaling >= 0 && x != old)) {
         field_fail(f, "\"%s\" has two values: remove the wrong one", name);
     }
     return x;

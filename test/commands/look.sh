@@ -21,6 +21,9 @@ it "inspect_shows_what_a_folder_holds"
 make_singles
 works ./more inspect --model lm
 holds out '^GPT-NeoX, language model: [0-9]* parameters$'
+holds out ' 9600 numbers  rms .* gpt_neox\.embed_in\.weight$'
+holds out ' 32 numbers  rms .* gpt_neox\.layers\.1\.attention\.dense\.bias$'
+counts 27 out ' numbers  rms '
 works ./more inspect --model s-b
 holds out '^GPT-NeoX, reward model: '
 holds out 'channels 32, layers 2, heads 2'
