@@ -31,22 +31,37 @@ keep() {
     file=$out/$1; shift
     [ -e "$file" ] || { "$@" > "$file.part" && mv "$file.part" "$file"; }
 }
-step() { [ -e "$out/$1" ] || { ./more train "$2" --out "$out/$1.part" $3 && mv "$out/$1.part" "$out/$1"; }; }
+# step NAME OBJECTIVE OPTION...: a model folder
+step() {
+    name=$1 objective=$2
+    shift 2
+    [ -e "$out/$name" ] || {
+        ./more train "$objective" --out "$out/$name.part" "$@" && mv "$out/$name.part" "$out/$name"
+    }
+}
 
-step judge reward "$reward --train $pairs --learning_rate 2e-4"
+step judge reward $reward --train $pairs --learning_rate 2e-4
+# from_sft NAME OPTION...: a policy that starts from SFT, of the objective of that name
+from_sft() {
+    name=$1
+    shift
+    step "$name$suffix" "$name" $policy --fold $fold --model "$out/sft$suffix" "$@"
+}
 # train_policies FOLD SUFFIX: SFT and what starts from it, on all prompts but those of the fold
 train_policies() {
-    start="$policy --fold $1 --model $out/sft$2"
-    step sft$2 sft "$policy --fold $1 --model data/base --train $points --learning_rate 2e-4 --num_train_epochs 2"
-    step dpo$2 dpo                     "$start --train $pairs --beta $pairs_beta --learning_rate 5e-5"
-    step pointwise-dpo$2 pointwise-dpo "$start --train $points --beta $points_beta --learning_rate 5e-5"
-    step ulma$2 ulma                   "$start --train $points --beta $points_beta --learning_rate 5e-5"
-    step unlikelihood$2 unlikelihood   "$start --train $points --learning_rate 1e-5"
+    fold=$1 suffix=$2
+    step "sft$suffix" sft $policy --fold $fold --model data/base --train $points --learning_rate 2e-4 \
+        --num_train_epochs 2
+    from_sft dpo --train $pairs --beta $pairs_beta --learning_rate 5e-5
+    from_sft pointwise-dpo --train $points --beta $points_beta --learning_rate 5e-5
+    from_sft ulma --train $points --beta $points_beta --learning_rate 5e-5
+    from_sft unlikelihood --train $points --learning_rate 1e-5
 }
-train_policies 0; train_policies 1 -swapped
+train_policies 0 ''
+train_policies 1 -swapped
 [ -e "$out/best.jsonl" ] || ./more bestof --model "$out/sft" --judge "$out/judge" --prompts $points \
     --folds 2 --fold 0 --n 4 $write --stop "$turn" --out "$out/best.jsonl"
-step best-of-4 sft "$policy --fold 0 --model $out/sft --train $out/best.jsonl --learning_rate 1e-4"
+step best-of-4 sft $policy --fold 0 --model "$out/sft" --train "$out/best.jsonl" --learning_rate 1e-4
 
 keep judge.txt ./more eval $cut --model "$out/judge" --bag $pairs --eval $test.test.jsonl
 # implicit POLICY BETA: on test files, and on the half of the training points that the swapped one did not see
@@ -60,7 +75,7 @@ implicit dpo $pairs_beta; implicit unlikelihood $pairs_beta     # it has no beta
 implicit pointwise-dpo $points_beta; implicit ulma $points_beta
 compare() {
     keep "$1.txt" ./more compare $write --stop "$turn" --prompts $test.test.jsonl --judge "$out/judge" \
-        --out "$out/$1.jsonl" --model $2 "SFT=$out/sft" "best-of-4 SFT=$out/best-of-4" "DPO=$out/dpo" \
+        --out "$out/$1.jsonl" --model ${2:+"$2"} "SFT=$out/sft" "best-of-4 SFT=$out/best-of-4" "DPO=$out/dpo" \
         "point-wise DPO=$out/pointwise-dpo" "ULMA=$out/ulma" "unlikelihood=$out/unlikelihood"
 }
 compare against-base base=data/base

@@ -13,12 +13,14 @@ here=$(pwd)
 first="openstax_text novels books onestop_news rust_book python_peps sgd_dialogue tldr_pages factbook"
 then="self_dialogue medquad openstax_qa grade_school_math"
 demonstrations="gpteacher alpaca_gpt4 self_instruct"
-train= last= test=
-for f in $first; do train="$train $folder/text/$f.train.jsonl"; done
-for f in $then; do last="$last $folder/text/$f.train.jsonl"; done
-for f in $demonstrations; do last="$last $folder/demonstration/$f.train.jsonl"; done
-for f in $first $then; do test="$test $folder/text/$f.test.jsonl"; done
-for f in $demonstrations; do test="$test $folder/demonstration/$f.test.jsonl"; done
+set -- --train
+for f in $first; do set -- "$@" "$folder/text/$f.train.jsonl"; done
+set -- "$@" --then
+for f in $then; do set -- "$@" "$folder/text/$f.train.jsonl"; done
+for f in $demonstrations; do set -- "$@" "$folder/demonstration/$f.train.jsonl"; done
+set -- "$@" --eval
+for f in $first $then; do set -- "$@" "$folder/text/$f.test.jsonl"; done
+for f in $demonstrations; do set -- "$@" "$folder/demonstration/$f.test.jsonl"; done
 exec ./more train lm --out "$out" --dtype f16 --vocab_size 4096 --hidden_size 256 --num_hidden_layers 4 \
     --num_attention_heads 4 --max_length 256 --per_step_tokens 4096 --learning_rate 2e-3 --warmup_ratio 0.0125 --num_train_epochs 2 --precision bf16 \
-    --adam_beta2 0.95 --weight_decay 0.1 --seed 1 --logging_steps 50 --train $train --then $last --eval $test
+    --adam_beta2 0.95 --weight_decay 0.1 --seed 1 --logging_steps 50 "$@"

@@ -4,7 +4,7 @@
 # in software, which takes most of the minute.)
 set -e
 make -s more
-out=${TMPDIR:-/tmp}/more-bits-$$
+out=$(mktemp -d "${TMPDIR:-/tmp}/more-bits-XXXXXX")
 trap 'rm -rf "$out"' EXIT
 sets="data/hh_harmless.train.jsonl data/pandalm.train.jsonl data/tulu_human.train.jsonl"
 first=

@@ -11,7 +11,8 @@ set -e
 folder=$1; out=${OUT:-study}; jobs=${JOBS:-$(getconf _NPROCESSORS_ONLN)}
 sets="hh_harmless oasst1_en opinpref pandalm tulu_human"
 extra=; for s in hh_helpful webgpt; do [ -n "$folder" ] && [ -f "$folder/$s.train.jsonl" ] && extra="$extra $s"; done
-file() { [ -f "data/$1.$2.jsonl" ] && echo "data/$1.$2.jsonl" || echo "$folder/$1.$2.jsonl"; }
+# names of folders are not part of a cell's script: it says "$folder" and "$out"
+file() { [ -f "data/$1.$2.jsonl" ] && echo "data/$1.$2.jsonl" || echo "\"\$folder\"/$1.$2.jsonl"; }
 cut="--max_length 193 --max_prompt_length 64"
 recipe="--model data/base $cut --learning_rate 2e-4 --head_rate 5 --weight_decay 0.05 --warmup_ratio 0.06"
 recipe="$recipe --pooling mean --micro_batch_tokens 8192 --quiet --threads 1"
@@ -24,17 +25,17 @@ cell() { echo "$2" > "$out/cells/$1.sh"; echo "$1" >> "$list"; }
 
 for fold in 0 1 2 3 4; do
     for s in $sets $extra; do
-        cell fold-$s-Bag-$fold "./more eval --threads 1 --folds 5 --fold $fold --bag $(file $s train) --eval $(file $s train):$s --out \$result"
+        cell fold-$s-Bag-$fold "./more eval --threads 1 --folds 5 --fold $fold --bag $(file $s train) --eval $(file $s train):$s --out \"\$result\""
         for start in Single Random; do
             random=; [ $start = Random ] && random=--random_weights
-            cell fold-$s-$start-$fold "./more train reward --seed 1 $recipe $random --per_step_pairs 16 --folds 5 --fold $fold --train $(file $s train) --out $out/models/fold-$s-$start-$fold
-./more eval $cut --threads 1 --folds 5 --fold $fold --eval $(file $s train):$s --model '$start=$out/models/fold-$s-$start-$fold' --out \$result"
+            cell fold-$s-$start-$fold "./more train reward --seed 1 $recipe $random --per_step_pairs 16 --folds 5 --fold $fold --train $(file $s train) --out \"\$out\"/models/fold-$s-$start-$fold
+./more eval $cut --threads 1 --folds 5 --fold $fold --eval $(file $s train):$s --model $start=\"\$out\"/models/fold-$s-$start-$fold --out \"\$result\""
         done
     done
 done
 for seed in 1 2 3; do
     # counting words has no seed: its pairs count once a seed as the others' do
-    cell test-bag-$seed "./more eval --threads 1 --bag $train --eval $test --out \$result"
+    cell test-bag-$seed "./more eval --threads 1 --bag $train --eval $test --out \"\$result\""
     run="--seed $seed $recipe --per_step_pairs 20 --train $train"
     for way in multitask uniform release paper; do
         case $way in
@@ -43,29 +44,29 @@ for seed in 1 2 3; do
             release)   name="MORE (release)"; command="more --more release" ;;
             paper)     name="MORE (paper)"; command="more --more paper" ;;
         esac
-        cell test-$way-$seed "./more train $command $run --out $out/models/$way-$seed
-./more eval $cut --threads 1 --eval $test --model '$name=$out/models/$way-$seed' --out \$result"
+        cell test-$way-$seed "./more train $command $run --out \"\$out\"/models/$way-$seed
+./more eval $cut --threads 1 --eval $test --model '$name'=\"\$out\"/models/$way-$seed --out \"\$result\""
     done
     # Single trains one model a set; Top is the model of the set itself, Averaging the mean of the five
     single= average=
     for s in $sets; do
         single="$single
-./more train reward --seed $seed $recipe --per_step_pairs 16 --train $(file $s train) --out $out/models/single-$seed-$s"
-        average="$average+$out/models/single-$seed-$s"
+./more train reward --seed $seed $recipe --per_step_pairs 16 --train $(file $s train) --out \"\$out\"/models/single-$seed-$s"
+        average="$average+\"\$out\"/models/single-$seed-$s"
     done
     cell test-single-$seed "$single
-./more eval $cut --threads 1 --eval $test --model 'Single=$out/models/single-$seed-%s' --out \$result.single
-./more eval $cut --threads 1 --eval $test --model 'Averaging=${average#+}' --out \$result.average
-./more eval $cut --threads 1 --eval $test --model Raw=data/base --raw_head $seed --pooling mean --out \$result.raw
-cat \$result.single \$result.average \$result.raw > \$result"
+./more eval $cut --threads 1 --eval $test --model Single=\"\$out\"/models/single-$seed-%s --out \"\$result\".single
+./more eval $cut --threads 1 --eval $test --model Averaging=${average#+} --out \"\$result\".average
+./more eval $cut --threads 1 --eval $test --model Raw=data/base --raw_head $seed --pooling mean --out \"\$result\".raw
+cat \"\$result\".single \"\$result\".average \"\$result\".raw > \"\$result\""
     for s in $extra; do
-        cell extra-single-$seed-$s "./more train reward --seed $seed $recipe --per_step_pairs 16 --train $(file $s train) --out $out/models/extra-single-$seed-$s
-./more eval $cut --threads 1 --eval $(file $s test) --model 'Single=$out/models/extra-single-$seed-$s' --out \$result"
+        cell extra-single-$seed-$s "./more train reward --seed $seed $recipe --per_step_pairs 16 --train $(file $s train) --out \"\$out\"/models/extra-single-$seed-$s
+./more eval $cut --threads 1 --eval $(file $s test) --model Single=\"\$out\"/models/extra-single-$seed-$s --out \"\$result\""
     done
 done
 
 # every cell that has no result yet, JOBS at a time
-export out
+export out folder
 xargs -n 1 -P "$jobs" sh -ec '
     [ -f "$out/cells/$0.jsonl" ] && exit 0
     result=$out/cells/$0.part
@@ -75,11 +76,20 @@ xargs -n 1 -P "$jobs" sh -ec '
     rm -rf "$result".* "$out/models/$0" "$out/models/${0#test-}" "$out/models/${0#test-}"-*
     echo "$0 done"' < "$list"
 
-table() { ./more eval --quiet --from $2 > "$out/$1.txt"; cat "$out/$1.txt"; }
+# table NAME FILE...
+table() {
+    name=$1
+    shift
+    ./more eval --quiet --from "$@" > "$out/$name.txt"
+    cat "$out/$name.txt"
+}
 echo
 echo "Test files, three seeds (each pair counts once a seed; intervals and errors are clustered by prompt)"
-table test "$(for way in multitask uniform release paper single bag; do echo "$out"/cells/test-$way-?.jsonl; done)"
-if [ -n "$extra" ]; then table extra "$(echo "$out"/cells/extra-single-*.jsonl)"; fi
+set --
+for way in multitask uniform release paper single bag; do set -- "$@" "$out"/cells/test-$way-?.jsonl; done
+table test "$@"
+if [ -n "$extra" ]; then table extra "$out"/cells/extra-single-*.jsonl; fi
 echo
 echo "5-fold cross-validation over the training prompts, one seed"
-table folds "$(echo "$out"/cells/fold-*-Single-*.jsonl "$out"/cells/fold-*-Random-*.jsonl "$out"/cells/fold-*-Bag-*.jsonl)"
+table folds "$out"/cells/fold-*-Single-*.jsonl "$out"/cells/fold-*-Random-*.jsonl \
+    "$out"/cells/fold-*-Bag-*.jsonl

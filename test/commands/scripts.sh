@@ -1,0 +1,89 @@
+# scripts.sh - the scripts of make run, align and study: names of folders are taken as they are.
+#
+# ./more is replaced by a program that notes its arguments and makes what it is to make.
+. "$(dirname "$0")/lib.sh"
+
+mkdir top
+cd top || exit 1
+cp -r "$root/scripts" .
+mkdir data
+for s in hh_harmless oasst1_en opinpref pandalm tulu_human; do
+    for part in train test; do : > data/$s.$part.jsonl; done
+done
+cat > more <<'END'
+#!/bin/sh
+next= out=
+for word in "$@"; do
+    printf '%s\n' "$word" >> "$NOTES"
+    if [ "$next" = --out ]; then out=$word; fi
+    next=$word
+done
+case $1 in
+train) mkdir -p "$out" ;;
+eval | bestof | compare) if [ "$out" ]; then : > "$out"; fi ;;
+esac
+END
+chmod +x more
+NOTES=$t/notes
+export NOTES
+
+# a space, a quote, a command, a pattern
+odd="a b'c\$(touch PWNED);touch PWNED;*"
+# noted PATH: it was an argument, or at the end of one
+noted() { grep -q -F -e "$1" "$NOTES" || fault "no argument $1"; }
+# as_they_are: no part of a name was run or cut off
+as_they_are() {
+    [ -z "$(find .. -name 'PWNED*')" ] || fault "a name was run"
+    ! grep -q -x -e 'a' -e "b'c.*" -e '.*/a' "$NOTES" || fault "a name was cut"
+    rm -f "$NOTES"
+}
+
+it "study_takes_names_of_folders_as_they_are"
+mkdir "$odd"
+for part in train test; do : > "$odd/hh_helpful.$part.jsonl"; done
+OUT="q $odd" JOBS=2 works sh scripts/study.sh "$odd"
+noted "$odd/hh_helpful.train.jsonl"
+noted "$odd/hh_helpful.test.jsonl"
+noted "q $odd/models/fold-hh_helpful-Single-0"
+noted "Averaging=q $odd/models/single-1-hh_harmless+q $odd/models/single-1-oasst1_en"
+noted "MORE (paper)=q $odd/models/paper-2"
+noted "q $odd/cells/test-bag-3.jsonl"
+as_they_are
+
+it "align_takes_the_name_of_its_folder_as_it_is"
+works sh scripts/align.sh "$odd/align"
+noted "$odd/align/sft-swapped"
+noted "SFT=$odd/align/sft"
+noted "$odd/align/best.jsonl"
+noted "base=data/base"
+[ -d "$odd/align/pointwise-dpo-swapped" ] || fault "no such policy: $(find "$odd")"
+as_they_are
+
+it "run_takes_the_name_of_its_folder_as_it_is"
+works sh scripts/run.sh 1 "$odd/run"
+noted "$odd/run/multitask"
+noted "MORE (paper)=$odd/run/more-paper"
+as_they_are
+
+it "base_takes_names_of_folders_as_they_are"
+mkdir -p "$odd/text" "$odd/demonstration"
+: > "$odd/text/books.train.jsonl"
+(cd "$odd" && sha256sum text/books.train.jsonl) > scripts/base.sha256
+works sh scripts/base.sh "$odd" "$odd/base"
+noted "$odd/text/books.train.jsonl"
+noted "$odd/demonstration/alpaca_gpt4.test.jsonl"
+noted "$odd/base"
+as_they_are
+
+it "same_bits_trains_into_a_folder_that_nobody_can_guess"
+mkdir temporary
+cat > "$t/make" <<'END'
+#!/bin/sh
+exit 0
+END
+chmod +x "$t/make"
+TMPDIR=$PWD/temporary PATH=$t:$PATH works sh scripts/same_bits.sh
+grep -q "temporary/more-bits-[A-Za-z0-9]*[A-Za-z]" "$NOTES" || fault "$(grep more-bits "$NOTES" | head -n 1)"
+[ -z "$(ls temporary)" ] || fault "it stays"
+
+finish
