@@ -45,7 +45,8 @@
  *     message = {"role" or "from": "user", "content" or "value": C}
  *     C = "" | [{"type": "text", "text": ""}, ...]
  *     "prompt": P may also be "instruction": "" with "input" (or "context") and "history";
- *     "conversations", "messages" or "conversation": [messages]; or absent: then every answer is a whole text.
+ *     "conversations", "messages" or "conversation": [messages]; or absent: then every answer is a
+ *     whole text.
  *     "system": "" beside any of them is the first message; a string as prompt then is the user's.
  *
  * A string stands as it is.  Messages are rendered by the template `plain`, the form of the
@@ -264,7 +265,7 @@ static const struct { const char *name, *what; } beside_text[] = {
     {.name = "images",            .what = "images"},
     {.name = "image",             .what = "images"},
     {.name = "videos",            .what = "videos"},
-    {.name = "audios",            .what = "sound"},
+    {.name = "audios",            .what = "recordings"},
     {.name = "tools",             .what = "tools"},
     {.name = "functions",         .what = "tools"},
     {.name = "tool_calls",        .what = "tool calls"},
@@ -315,13 +316,16 @@ static int render_string(Reader *r, int v, const char *key) {
     return buffer_append(&r->rendered, json_string(j, v), json_length(j, v));
 }
 
-// The text of a part of a content: {"type": "text", "text": ""}.  -1 after row_fail().
+// The text of a part of a content: {"type": "text", "text": ""}, in some files "value".  -1 after
+// row_fail().
 static int text_of_part(const Reader *r, int part) {
     const Json *j = &r->json;
-    const int type = value_of(r, part, "type"), text = value_of(r, part, "text");
+    const int type = value_of(r, part, "type");
+    int text = value_of(r, part, "text");
+    if (text < 0) text = value_of(r, part, "value");
     if (json_type(j, part) == JSON_STRING) return part;
     if (json_equal(j, type, "text") && json_type(j, text) == JSON_STRING) return text;
-    if (json_type(j, type) != JSON_STRING) {
+    if (json_type(j, type) != JSON_STRING || json_equal(j, type, "text")) {
         return row_fail(r, "\"content\" must be a string or a list of {\"type\": \"text\", "
                         "\"text\": ...}");
     }
@@ -361,18 +365,37 @@ static int role_value(const Reader *r, int message) {
     return role >= 0 ? role : value_of(r, message, "from");
 }
 
+// Is the message the assistant's?  ShareGPT calls it gpt.
+static int is_assistant(const Reader *r, int message) {
+    const int role = role_value(r, message);
+    for (size_t i = 0; i < sizeof known_roles / sizeof *known_roles; i++) {
+        if (json_equal(&r->json, role, known_roles[i].name)) {
+            return known_roles[i].role == ROLE_ASSISTANT;
+        }
+    }
+    return 0;
+}
+
+// A turn of the assistant must not say that it is no target, or a lighter one.
+static int refuse_weight(const Reader *r, int message) {
+    static const char *const names[] = {"weight", "loss_weight", "train"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const int v = value_of(r, message, names[i]);
+        const int is_one = json_type(&r->json, v) == JSON_TRUE || json_number(&r->json, v) == 1;
+        if (v < 0 || is_one) continue;
+        return row_fail(r, "\"%s\" of a message is not read: say --train_turns all or last, and "
+                        "remove it", names[i]);
+    }
+    return 0;
+}
+
 // One message as a turn; *role is whose it is.
 static int render_message(Reader *r, int message, int *role) {
     const int who = role_value(r, message);
     int content = value_of(r, message, "content");
     if (content < 0) content = value_of(r, message, "value");
     if (refuse_beside_text(r, message) < 0) return -1;
-    const int weight = value_of(r, message, "weight"), train = value_of(r, message, "train");
-    const int by_weight = weight >= 0 && json_number(&r->json, weight) != 1;
-    if (by_weight || json_type(&r->json, train) == JSON_FALSE) {
-        return row_fail(r, "\"%s\" of a message is not read: say --train_turns all or last, and "
-                        "remove it", by_weight ? "weight" : "train");
-    }
+    if (is_assistant(r, message) && refuse_weight(r, message) < 0) return -1;
     for (size_t i = 0; i < sizeof tool_roles / sizeof *tool_roles; i++) {
         if (!json_equal(&r->json, who, tool_roles[i])) continue;
         return row_fail(r, "the role \"%s\": tool calls are not read; remove such rows",
@@ -583,12 +606,6 @@ static enum DataKind classify(const RowKeys *k) {
     if (k->text >= 0) return DATA_DOCUMENT;
     if (k->answer < 0) return DATA_PROMPT;
     return has_label(k) ? DATA_POINT : DATA_COMPLETION;
-}
-
-// Is the message the assistant's?  ShareGPT calls it gpt.
-static int is_assistant(const Reader *r, int message) {
-    const int role = role_value(r, message);
-    return json_equal(&r->json, role, "assistant") || json_equal(&r->json, role, "gpt");
 }
 
 // The last message of a conversation if it is the assistant's; -1: the user has the last word.
@@ -1464,8 +1481,9 @@ static int read_row(Reader *r) {
             keys_found(r, found);
             return row_fail(r, "unknown shape: %s; a prompt is called prompt (or what "
                             "--prompt_key names), instruction, messages or conversations; an "
-                            "answer completion, output, response, chosen and rejected, or "
-                            "completions; a document text", found);
+                            "answer completion, output, response, chosen and rejected (or "
+                            "what --chosen_key and --rejected_key name), or completions; a "
+                            "document text", found);
         }
     }
     if (k.answer_is_last_message) r->turns = count_turns(r, k.conversation);
@@ -1855,8 +1873,10 @@ static int take_row(Reader *r) {
         keys_found(r, d->keys);
     }
     if (r->kind != d->kind) {
-        return row_fail(r, "a %s row in a file of %s rows; one kind a file",
-                        data_kind_name[r->kind], data_kind_name[d->kind]);
+        return row_fail(r, "a %s row in a file of %s rows; one kind a file%s",
+                        data_kind_name[r->kind], data_kind_name[d->kind],
+                        r->kind == DATA_PROMPT ? " (a conversation without an answer at its end "
+                                                 "is a prompt)" : "");
     }
     int kept;
     if (r->are_turns) kept = keep_turns(r);

@@ -128,7 +128,7 @@ const Objective *objective_find(const char *name) {
 
 // Says of which kind d is and what is needed; returns -1.
 int fail_kind(const Dataset *d, const char *what) {
-    const int keys = d->kind == DATA_PROMPT;              // its answers have names that nobody knows
+    const int keys = d->kind == DATA_PROMPT;    // its answers may have names that nobody knows
     return fail(EX_DATAERR, "%s: %s data%s%s; %s", d->path, data_kind_name[d->kind],
                 keys ? ": " : "", keys ? d->keys : "", what);
 }

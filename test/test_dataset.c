@@ -497,11 +497,12 @@ static void test_what_stands_beside_the_text_is_refused_by_name(void) {
          "the role \"tool\": tool calls are not read"},
         {"{'messages': [{'role':'user','content':[{'type':'image_url','image_url':{}}]}]}",
          "a part of the type \"image_url\""},
-        {"{'messages': [{'role':'user','content':[{'type':'text'}]}]}", "a part of the type"},
+        {"{'messages': [{'role':'user','content':[{'type':'text'}]}]}",
+         "\"content\" must be a string or a list of"},
         {"{'messages': [{'role':'user','content':'Q'},{'role':'assistant','content':'A',"
          "'reasoning_content':'T'}]}", "\"reasoning_content\": thoughts"},
         {"{'messages': [{'role':'user','content':'Q'},{'role':'assistant','content':'A',"
-         "'weight':0}]}", "\"weight\" of a message is not read"},
+         "'loss_weight':0.5}]}", "\"loss_weight\" of a message is not read"},
         {"{'messages': [{'role':'user','content':'Q'},{'role':'assistant','content':'A',"
          "'train':false}]}", "\"train\" of a message is not read"},
     };
@@ -517,6 +518,9 @@ static void test_text_parts_of_a_message_are_joined(void) {
                  "{'role':'assistant','content':[{'type':'text','text':'A'},{'type':'text',"
                  "'text':'B'}]}]}",
                  DATA_COMPLETION, Q, " AB", NULL));
+    CHECK(is_row("{'messages': [{'role':'user','content':[{'type':'text','value':'Q'}],"
+                 "'loss_weight':0},{'role':'model','content':'A','loss_weight':1.0}]}",
+                 DATA_COMPLETION, Q, " A", NULL));
 }
 
 static void test_the_keys_of_an_unknown_shape_are_told(void) {

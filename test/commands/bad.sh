@@ -70,7 +70,7 @@ refused 65 "night.txt:1: not JSON lines" ./more train reward $pairs --train nigh
 
 it "the_keys_of_rows_without_an_answer_are_told"
 echo '{"prompt":"a","better_one":"b","other":"c"}' > names.jsonl
-refused 65 "names.jsonl: prompt data: found prompt, better_one, other; pairs are needed (chosen and" \
+refused 65 "names.jsonl: prompt data: found prompt, better_one, other; pairs are needed" \
     ./more train reward $pairs --train names.jsonl --out x
 
 it "rankings_of_three_are_refused_in_words_and_a_known_set_is_said"
