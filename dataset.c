@@ -647,7 +647,7 @@ static const KnownSet *known_set(const Reader *r) {
 }
 
 // The value at the end of a path, -1 where there is none.
-static int value_at(const Reader *r, const char *path) {
+static int row_value(const Reader *r, const char *path) {
     const Json *j = &r->json;
     char name[32];
     int v = 0;
@@ -674,13 +674,13 @@ static void keys_of_set(const Reader *r, RowKeys *k) {
         .prompt = -1, .instruction = -1, .conversation = -1, .answer = -1, .label = -1, .score = -1,
         .kto_tag = -1, .chosen = -1, .rejected = -1, .completions = -1, .ranks = -1, .scores = -1,
         .answers = -1, .text = -1, .texts = -1, .set = set,
-        .question = value_at(r, set->prompt),
+        .question = row_value(r, set->prompt),
     };
     if (set->second) {
-        k->chosen = value_at(r, set->first);
-        k->rejected = value_at(r, set->second);
+        k->chosen = row_value(r, set->first);
+        k->rejected = row_value(r, set->second);
     } else if (set->first) {
-        k->answer = value_at(r, set->first);
+        k->answer = row_value(r, set->first);
         k->score = value_of(r, 0, set->by);
     } else if (all.chosen >= 0) {
         k->chosen = all.chosen;                           // two lists
@@ -1317,8 +1317,8 @@ static int read_better(Reader *r, const KnownSet *set, int *second) {
 
 // The prompt of a post or an article that is to be summarised, in the words of the set's authors.
 static int render_post(Reader *r) {
-    const int subreddit = value_at(r, "info.subreddit"), title = value_at(r, "info.title");
-    const int post = value_at(r, "info.post"), article = value_at(r, "info.article");
+    const int subreddit = row_value(r, "info.subreddit"), title = row_value(r, "info.title");
+    const int post = row_value(r, "info.post"), article = row_value(r, "info.article");
     const struct { const char *before; int v; } part[] = {
         {"SUBREDDIT: r/", subreddit}, {"\n\nTITLE: ", title}, {"\n\nPOST: ", post},
         {"Article:\n\n", article},
