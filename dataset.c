@@ -51,8 +51,8 @@
  *
  * A string stands as it is.  Messages are rendered by the template `plain`, the form of the
  * Anthropic HH data: a turn is "\n\nSystem: ", "\n\nHuman: " or "\n\nAssistant: " and its content,
- * the prompt ends with "\n\nAssistant:", the answer is " " and its content; `none` joins the bare
- * contents.  Where answers are whole texts, the prompt is their longest common prefix cut at its
+ * the prompt ends with "\n\nAssistant:", the answer is " " and its content; `turns` takes a string
+ * without role markers as the user's message too; `none` joins the bare contents.  Where answers are whole texts, the prompt is their longest common prefix cut at its
  * last role marker, else before its last space.  A conversation that ends with the assistant's
  * message is a completion: whoever wants the whole text joins prompt and answer. */
 #ifndef DATASET_C
@@ -129,7 +129,7 @@ typedef struct {
     int max_length;                     // prompt + answer + end of text; 0: no limit
     int max_prompt_length;              // prompts are cut from the left to this; 0: no own limit
     enum { OVER_DROP, OVER_TRUNCATE, OVER_RAISE } over_length;      // what an answer too long meets
-    const char *template_;              // "plain" (also NULL) or "none"
+    const char *template_;              // "plain" (also NULL), "turns" or "none"
     const char *prompt_key, *chosen_key, *rejected_key;             // NULL: the names above
     int as_given;                       // for scoring: ties and rankings stay, in the row's order
     void (*bad_row)(void *to, const Dataset *d);    // called for a bad row, which is left out:
@@ -282,6 +282,12 @@ static const char *const tool_roles[] = {
 static int has_markers(const Reader *r) {
     const char *template_ = r->options->template_;
     return !template_ || strcmp(template_, "none") != 0;
+}
+
+// Are strings turns too?
+static int has_turns(const Reader *r) {
+    const char *template_ = r->options->template_;
+    return template_ && !strcmp(template_, "turns");
 }
 
 static const char *marker_of(const Reader *r, int role) {
@@ -761,12 +767,14 @@ static size_t role_marker_end(const char *s, size_t i, size_t n) {
 }
 
 /* A string stands as it is, behind the row's system message if it has role markers of its own; any
- * other string beside a system message is the user's message, as `instruction` is. */
+ * other string is the user's message, as `instruction` is, beside a system message or where
+ * --template turns says so. */
 static int read_string_prompt(Reader *r, int prompt) {
     const Json *j = &r->json;
     const char *s = json_string(j, prompt), *blank = "\n ";
     const size_t n = json_length(j, prompt), start = strspn(s, blank);
-    if (system_of(r) < 0 || role_marker_end(s, start, n)) {
+    const int is_turn = has_turns(r) || system_of(r) >= 0;
+    if (!is_turn || role_marker_end(s, start, n)) {
         r->prompt_form = STRING_PROMPT;
         if (render_system(r, -1) < 0) return -1;
         return render_string(r, prompt, r->prompt_key);
@@ -2123,8 +2131,10 @@ static void rankings_of_two(Dataset *d) {
 
 // What the command line can ask for in vain.
 static int check_options(const DataOptions *o) {
-    if (o->template_ && strcmp(o->template_, "plain") && strcmp(o->template_, "none")) {
-        return fail(EX_USAGE, "--template %s: unknown; plain and none are known", o->template_);
+    static const char *const templates[] = {"plain", "turns", "none"};
+    if (o->template_ && !LISTED(o->template_, templates)) {
+        return fail(EX_USAGE, "--template %s: unknown; plain, turns and none are known",
+                    o->template_);
     }
     if (o->max_length && (o->max_length < 2 || o->max_prompt_length > o->max_length - 2)) {
         return fail(EX_USAGE, "--max_length %d leaves no room for an answer beside "

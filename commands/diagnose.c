@@ -470,7 +470,7 @@ static void note_faults(Diagnosis *d, const Faults *x, const Dataset *data) {
     if (x->run_together.count * 2 > rows) {
         note(d, WARNING, path, x->run_together.line,
              "prompt and answer make one word, as in %zu of %zu rows; begin the answers with a "
-             "space or a new line, or give messages",
+             "space or a new line, or say --template turns",
              x->run_together.count, rows);
     }
     if (x->blank_end.count) {

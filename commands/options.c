@@ -109,7 +109,8 @@ static const Option option_table[] = {
 
     {.heading = "data"},
     {.name = "template", .kind = WORDS, .to = &opt.template_, .preset = "plain",
-     .help = "of messages: plain or none"},
+     .help = "of messages: plain or none; turns: plain, and a prompt that is a string is the "
+             "user's message"},
     {.name = "prompt_key", .kind = WORDS, .to = &opt.prompt_key,
      .help = "name of the prompt in JSON lines, if not prompt"},
     {.name = "chosen_key", .kind = WORDS, .to = &opt.chosen_key, .help = "likewise"},

@@ -176,6 +176,18 @@ static void test_the_template_none_joins_the_bare_contents(void) {
     CHECK_TEXT(answer(0, 0), "A");
 }
 
+static void test_the_template_turns_takes_strings_as_turns(void) {
+    DataOptions o = {.template_ = "turns"};
+    CHECK(load("{'prompt': 'Q', 'chosen': 'a', 'rejected': 'b'}\n"
+               "{'prompt': '\\n\\nHuman: Q\\n\\nAssistant:', 'chosen': ' a', 'rejected': ' b'}",
+               &o) == 0);
+    for (size_t i = 0; i < 2; i++) {
+        CHECK_TEXT(prompt(i), Q);
+        CHECK_TEXT(answer(i, 0), " a");
+        CHECK_TEXT(answer(i, 1), " b");
+    }
+}
+
 static void test_a_pair_with_a_prompt(void) {
     CHECK(is_row("{'prompt': 'The sky is', 'chosen': ' blue.', 'rejected': ' green.', "
                  "'annotator': 'u1'}",
@@ -1299,6 +1311,7 @@ int main(int argc, char **argv) {
     RUN(test_a_conversation_holds_its_prompt_whatever_stands_beside_it);
     RUN(test_other_keys_are_ignored_and_null_is_absent);
     RUN(test_the_template_none_joins_the_bare_contents);
+    RUN(test_the_template_turns_takes_strings_as_turns);
     RUN(test_a_pair_with_a_prompt);
     RUN(test_a_pair_of_whole_conversations);
     RUN(test_raw_hh_is_cut_after_the_last_role_marker);
