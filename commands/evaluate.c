@@ -140,13 +140,15 @@ done:
 // none has.  In a smaller one bad luck is likely.
 enum { PAIRS_OF_WORST = 20 };
 
-// The value's string goes to cells->values; *at is where.  It is printed: what would need an
+// The value's string (len) goes to cells->values; *at is where.  It is printed: what would need an
 // escape becomes '_', as in a file's name.
-static int keep_value(Cells *cells, size_t *at, const char *value) {
+static int keep_value(Cells *cells, size_t *at, const char *value, size_t len) {
     *at = cells->values.len;
-    if (buffer_append(&cells->values, value, strlen(value) + 1) < 0) return -1;
-    for (char *c = cells->values.data + *at; *c; c++) {
-        if (iscntrl((unsigned char)*c)) *c = '_';
+    if (buffer_append(&cells->values, value, len) < 0) return -1;
+    if (buffer_append(&cells->values, "", 1) < 0) return -1;
+    char *kept = cells->values.data + *at;
+    for (size_t i = 0; i < len; i++) {
+        if (iscntrl((unsigned char)kept[i])) kept[i] = '_';
     }
     return 0;
 }
@@ -158,14 +160,14 @@ static int read_value(Cells *cells, size_t *at, const Json *json, int object, co
     const int v = json_get(json, object, opt.by);
     char number[32];
     switch (json_type(json, v)) {
-    case JSON_NONE:   return keep_value(cells, at, "");
-    case JSON_NULL:   return keep_value(cells, at, "");
-    case JSON_STRING: return keep_value(cells, at, json_string(json, v));
-    case JSON_TRUE:   return keep_value(cells, at, "true");
-    case JSON_FALSE:  return keep_value(cells, at, "false");
+    case JSON_NONE:   return keep_value(cells, at, "", 0);
+    case JSON_NULL:   return keep_value(cells, at, "", 0);
+    case JSON_STRING: return keep_value(cells, at, json_string(json, v), json_length(json, v));
+    case JSON_TRUE:   return keep_value(cells, at, "true", 4);
+    case JSON_FALSE:  return keep_value(cells, at, "false", 5);
     case JSON_NUMBER:
         snprintf(number, sizeof number, "%.15g", json_number(json, v));
-        return keep_value(cells, at, number);
+        return keep_value(cells, at, number, strlen(number));
     default:
         return fail(EX_DATAERR, "%s:%zu: \"%s\" is not one value: --by needs a string, a number, "
                     "true or false", path, line, opt.by);
@@ -954,8 +956,7 @@ static int bag_is_for(const char *train, const char *file) {
     return opt.bag.n == 1 || !strcmp(a, b);
 }
 
-// Every file of --bag is of use, and to every file of --eval there is one, which is another file
-// (unless a fold is held out).
+// Every file of --bag is of use, and to every file of --eval there is one.
 static int check_bags(void) {
     if (!opt.bag.n) return 0;
     for (int k = 0; k < opt.eval.n; k++) {
@@ -965,10 +966,6 @@ static int check_bags(void) {
         if (i == opt.bag.n) {
             return fail(EX_USAGE, "--bag: no file has the name of %s; give one file for all, or "
                         "one of each name: FILE:NAME", file);
-        }
-        if (!opt.folds && !strcmp(opt.bag.item[i], file)) {
-            return fail(EX_USAGE, "--bag %s: the evaluation file itself; give the file to train "
-                        "on, or --folds", file);
         }
     }
     for (int i = 0; i < opt.bag.n; i++) {
@@ -981,14 +978,21 @@ static int check_bags(void) {
     return 0;
 }
 
-// The bag of a training file on an evaluation file, into a cell and to out.
-static int evaluate_bag(Cells *cells, const Bag *bag, const Tokenizer *bytes, const char *file,
-                        FILE *out) {
+// The bag of a training file, whose contents are `seen`, on an evaluation file, into a cell and to
+// out.
+static int evaluate_bag(Cells *cells, const Bag *bag, const Buffer *seen, const Tokenizer *bytes,
+                        const char *file, FILE *out) {
     Dataset d = {0};
     double *reward = NULL;
     const Cell *cell;
     int from, result = -1;
     if (load_pairs(&d, bytes, file) < 0 || dataset_keep_fold(&d, 1) < 0) goto done;
+    const size_t len = d.contents.len;
+    if (opt.folds <= 1 && seen->len == len && !memcmp(seen->data, d.contents.data, len)) {
+        fail(EX_USAGE, "--bag: trained on what is in %s itself; give the file to train on, or "
+             "--folds", d.path);
+        goto done;
+    }
     reward = allocate(d.num_answers, sizeof *reward);
     if (!reward || bag_rewards(bag, &d, bytes, reward) < 0) goto done;
     cell = add_pairs(cells, bag_name, &d, reward, 1, &from);
@@ -1013,10 +1017,15 @@ static int evaluate_bags(Cells *cells, FILE *out) {
     for (int i = 0; i < opt.bag.n; i++) {
         const char *file = opt.bag.item[i];
         if (load_pairs(&train, &bytes, file) < 0 || dataset_keep_fold(&train, 0) < 0) goto done;
+        if (!train.num_records) {
+            fail(EX_DATAERR, "%s: no pairs to train a bag of words on", train.path);
+            goto done;
+        }
         if (bag_train(&bag, &train, &bytes) < 0) goto done;
         for (int k = 0; k < opt.eval.n; k++) {
             if (!bag_is_for(file, opt.eval.item[k])) continue;
-            if (evaluate_bag(cells, &bag, &bytes, opt.eval.item[k], out) < 0) goto done;
+            const char *to = opt.eval.item[k];
+            if (evaluate_bag(cells, &bag, &train.contents, &bytes, to, out) < 0) goto done;
         }
         dataset_free(&train);
         bag_free(&bag);
@@ -1232,6 +1241,19 @@ done:
     return result;
 }
 
+// What is not finite is no JSON number, and of no use.
+static int check_finite(const ScoredRows *s) {
+    const Dataset *d = &s->data;
+    for (const Record *r = d->record; r < d->record + d->num_records; r++) {
+        for (int a = r->first; a < r->first + r->count; a++) {
+            if (isfinite(s->value[a])) continue;
+            return fail(EX_DATAERR, "standard input:%zu: what the model gives is not a finite "
+                        "number; are its weights?", r->line);
+        }
+    }
+    return 0;
+}
+
 // A document begins after an end of text, as in `train lm`: that is its prompt.
 static int begin_documents(Dataset *d, int eos) {
     if (d->kind != DATA_DOCUMENT) return 0;
@@ -1307,6 +1329,7 @@ int command_score(void) {
         if (!s.token_logp) goto done;
     }
     if (evaluate_tokens(&m, t.eos, d, s.value, s.token_logp) < 0) goto done;
+    if (check_finite(&s) < 0) goto done;
     result = print_scores(&s, rewards);
 done:
     model_free(&m);

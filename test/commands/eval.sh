@@ -232,8 +232,14 @@ works ./more eval --from x.0 x.1 --by who
 holds out '^7 .* 24 pairs, 12 prompts; the worst$'
 
 it "what_a_bag_of_words_cannot_be_trained_on_is_said"
-refused 64 "--bag a.test.jsonl: the evaluation file itself" \
-    ./more eval --bag a.test.jsonl --eval a.test.jsonl
+cp a.test.jsonl copy.jsonl
+for seen in a.test.jsonl ./a.test.jsonl copy.jsonl; do
+    refused 64 "--bag: trained on what is in a.test.jsonl itself" \
+        ./more eval --bag $seen --eval a.test.jsonl:a
+done
+echo '{"prompt":"P","chosen":"a","rejected":"a"}' > ties.jsonl
+refused 65 "ties.jsonl: no pairs to train a bag of words on" \
+    ./more eval --bag ties.jsonl --eval a.test.jsonl
 refused 64 "--bag: no file has the name of b.test.jsonl" \
     ./more eval --bag a.train.jsonl c.train.jsonl --eval a.test.jsonl b.test.jsonl
 refused 64 "--bag b.train.jsonl: no evaluation file has its name" \

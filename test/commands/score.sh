@@ -243,6 +243,16 @@ for isa in $(instruction_sets); do
     same out all_drawn
 done
 
+it "what_is_not_finite_is_refused"
+for m in lm r; do
+    cp -r $m nan
+    size=$(wc -c < nan/model.safetensors)
+    for i in 1 2 3 4; do printf '\377\377\177\177'; done |
+        dd of=nan/model.safetensors bs=1 seek=$((size - 16)) conv=notrunc 2> dd.err
+    from a.test.jsonl refused 65 "ot a finite number" ./more score $cut --model nan
+    rm -r nan
+done
+
 it "what_score_cannot_do_with_a_model_is_said"
 refused 64 "--tokens: a reward model has one number for a text" ./more score --model r --tokens
 refused 64 "--pooling: lm is a language model, which has no reward to read" \
