@@ -9,6 +9,7 @@
 #include "commands/options.c"
 #include "commands/train.c"
 #include "commands/evaluate.c"
+#include "commands/score.c"
 #include "commands/compare.c"
 #include "commands/doctor.c"
 #include "commands/look.c"

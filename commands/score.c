@@ -1,0 +1,228 @@
+/* score.c - more score: rows of JSON with what a model says of their answers.
+ *
+ * A reward model gives rewards; a language model the log-probability of each answer after its
+ * prompt, which to the last bit is what sample drew by and what training sees, and with --tokens
+ * that of each token.                                                                            */
+#ifndef SCORE_C
+#define SCORE_C
+#include "setup.c"
+
+int command_score(void);          // the rows of standard input to standard output, with more keys
+
+// What a model says of standard input.
+typedef struct {
+    const Tokenizer *tokenizer;
+    Dataset data;
+    double *value;                // (num_answers) rewards, or log-probabilities
+    float *token_logp;            // as evaluate_tokens has it; NULL: not asked for
+} ScoredRows;
+
+// scores_chosen, scores_rejected and results (1, 0.5 or 0) of a pair, reward of one answer, rewards
+// of several.
+static int append_rewards(Buffer *out, const ScoredRows *s, const Record *r) {
+    const double *x = s->value + r->first;
+    if (s->data.kind == DATA_PAIR) {
+        double result = 0;
+        if (x[0] > x[1]) result = 1;
+        if (x[0] == x[1]) result = 0.5;
+        return buffer_printf(out, ",\"scores_chosen\":%.9g,\"scores_rejected\":%.9g,"
+                             "\"results\":%g", x[0], x[1], result);
+    }
+    if (r->count == 1) return buffer_printf(out, ",\"reward\":%.9g", x[0]);
+    if (buffer_printf(out, ",\"rewards\":[") < 0) return -1;
+    for (int k = 0; k < r->count; k++) {
+        if (buffer_printf(out, "%s%.9g", k ? "," : "", x[k]) < 0) return -1;
+    }
+    return buffer_printf(out, "]");
+}
+
+// What is said of answer k of a row, as a JSON value.
+typedef int AppendValue(Buffer *out, const ScoredRows *s, const Record *r, int k);
+
+static int append_logp(Buffer *out, const ScoredRows *s, const Record *r, int k) {
+    return buffer_printf(out, "%.17g", s->value[r->first + k]);
+}
+
+static int append_count(Buffer *out, const ScoredRows *s, const Record *r, int k) {
+    return buffer_printf(out, "%d", scored_tokens(&s->data, r, k));
+}
+
+static int append_one_token(Buffer *out, const Tokenizer *t, int id, float logp) {
+    const int known = id >= 0 && id < t->vocab_size;
+    const char *piece = known ? tokenizer_piece(t, id) : "";
+    const size_t len = known ? tokenizer_piece_len(t, id) : 0;
+    if (buffer_printf(out, "{\"id\":%d,\"piece\":", id) < 0) return -1;
+    if (json_quote(out, piece, len) < 0) return -1;
+    return buffer_printf(out, ",\"logp\":%.9g}", (double)logp);
+}
+
+// The tokens that have a log-probability (scored_tokens), in order; their sum is the answer's.
+static int append_token_logps(Buffer *out, const ScoredRows *s, const Record *r, int k) {
+    const Dataset *d = &s->data;
+    const int number = r->first + k;
+    const Answer *a = &d->answer[number];
+    const float *end_logp = s->token_logp + d->num_tokens;
+    const char *between = "";
+    if (buffer_printf(out, "[") < 0) return -1;
+    for (int i = r->prompt.len == 0; i < a->tokens.len; i++) {
+        const size_t at = a->tokens.start + (size_t)i;
+        if (buffer_printf(out, "%s", between) < 0) return -1;
+        if (append_one_token(out, s->tokenizer, d->token[at], s->token_logp[at]) < 0) return -1;
+        between = ",";
+    }
+    if (!a->cut) {
+        if (buffer_printf(out, "%s", between) < 0) return -1;
+        if (append_one_token(out, s->tokenizer, s->tokenizer->eos, end_logp[number]) < 0) return -1;
+    }
+    return buffer_printf(out, "]");
+}
+
+// A member for each answer of a pair, SEVERAL_chosen and SEVERAL_rejected; of one answer one, of a
+// ranking a list.
+static int append_members(Buffer *out, const ScoredRows *s, const Record *r, const char *one,
+                          const char *several, AppendValue *append) {
+    static const char *const side[2] = {"chosen", "rejected"};
+    const int pair = s->data.kind == DATA_PAIR, list = !pair && r->count > 1;
+    if (!pair && buffer_printf(out, ",\"%s\":%s", list ? several : one, list ? "[" : "") < 0) {
+        return -1;
+    }
+    for (int k = 0; k < r->count; k++) {
+        if (pair && buffer_printf(out, ",\"%s_%s\":", several, side[k]) < 0) return -1;
+        if (list && k && buffer_printf(out, ",") < 0) return -1;
+        if (append(out, s, r, k) < 0) return -1;
+    }
+    return buffer_printf(out, list ? "]" : "");
+}
+
+// logp and tokens of one answer, and with --tokens token_logps.
+static int append_logps(Buffer *out, const ScoredRows *s, const Record *r) {
+    if (append_members(out, s, r, "logp", "logps", append_logp) < 0) return -1;
+    if (append_members(out, s, r, "tokens", "tokens", append_count) < 0) return -1;
+    if (!s->token_logp) return 0;
+    return append_members(out, s, r, "token_logps", "token_logps", append_token_logps);
+}
+
+// All rows to standard output, each with what the model says of it; what an earlier score said
+// under the same keys is replaced.
+static int print_scores(const ScoredRows *s, int rewards) {
+    const Dataset *d = &s->data;
+    Buffer row = {0}, said = {0};
+    int result = -1;
+    for (const Record *r = d->record; r < d->record + d->num_records; r++) {
+        row.len = 0;
+        said.len = 0;
+        if (rewards && append_rewards(&said, s, r) < 0) goto done;
+        if (!rewards && append_logps(&said, s, r) < 0) goto done;
+        if (dataset_row_without(&row, d, r, said.data) < 0) goto done;
+        printf("%s%s}\n", row.data, said.data);
+    }
+    if (fflush(stdout) || ferror(stdout)) {
+        fail(EX_IOERR, "standard output: could not be written");
+        goto done;
+    }
+    result = 0;
+done:
+    buffer_free(&row);
+    buffer_free(&said);
+    return result;
+}
+
+// What is not finite is no JSON number, and of no use.
+static int check_finite(const ScoredRows *s) {
+    const Dataset *d = &s->data;
+    for (const Record *r = d->record; r < d->record + d->num_records; r++) {
+        for (int a = r->first; a < r->first + r->count; a++) {
+            if (isfinite(s->value[a])) continue;
+            return fail(EX_DATAERR, "standard input:%zu: what the model gives is not a finite "
+                        "number; are its weights?", r->line);
+        }
+    }
+    return 0;
+}
+
+// A document begins after an end of text, as in `train lm`: that is its prompt.
+static int begin_documents(Dataset *d, int eos) {
+    if (d->kind != DATA_DOCUMENT) return 0;
+    if (reserve(&d->token, &d->token_capacity, d->num_tokens + 1, sizeof *d->token) < 0) return -1;
+    const Span prompt = {d->num_tokens, 1};
+    d->token[d->num_tokens++] = eos;
+    for (size_t i = 0; i < d->num_records; i++) d->record[i].prompt = prompt;
+    return 0;
+}
+
+// On standard error: what was read and what it gets, and what has no log-probability.
+static int report_rows(const Dataset *d, int rewards) {
+    Buffer report = {0};
+    size_t alone = 0;
+    if (opt.quiet) return 0;
+    for (size_t i = 0; i < d->num_records && d->kind != DATA_DOCUMENT; i++) {
+        alone += d->record[i].prompt.len == 0;
+    }
+    const int result = dataset_report(d, &report);
+    if (result == 0) fprintf(stderr, "%s", report.data);
+    if (result == 0 && !rewards) fprintf(stderr, "a language model: log-probabilities\n");
+    if (result == 0 && !rewards && alone) {
+        fprintf(stderr, "%zu rows without a prompt: the first token of their answers has no "
+                "log-probability\n", alone);
+    }
+    buffer_free(&report);
+    return result;
+}
+
+// Is the folder to give rewards (1), or log-probabilities (0)?  -1 after fail().
+static int gives_rewards(const char *dir) {
+    Config c;
+    if (config_load(&c, dir) < 0) return -1;
+    const int rewards = c.reward || opt.raw_head >= 0;
+    if (rewards && opt.tokens) {
+        return fail(EX_USAGE, "--tokens: a reward model has one number for a text, none for its "
+                    "tokens; give a language model");
+    }
+    if (!rewards && opt.pooling >= 0) {
+        return fail(EX_USAGE, "--pooling: %s is a language model, which has no reward to read; "
+                    "--raw_head SEED gives it a random head", dir);
+    }
+    return rewards;
+}
+
+// Rows of standard input to standard output, what was read to standard error.
+int command_score(void) {
+    Model m = {0};
+    Tokenizer t = {0};
+    ScoredRows s = {.tokenizer = &t};
+    Dataset *d = &s.data;
+    DataOptions o = data_options();
+    int result = -1;
+    o.as_given = 1;
+    if (!opt.model.n) return fail(EX_USAGE, "--model is needed");
+    const char *dir = opt.model.item[0];
+    const int rewards = gives_rewards(dir);
+    if (rewards < 0) return -1;
+    if (load_model(&m, &t, dir, rewards ? LOAD_REWARD_MODEL : LOAD_LANGUAGE_MODEL) < 0) goto done;
+    if (dataset_load(d, "-", &t, &o) < 0) goto done;
+    if (report_rows(d, rewards) < 0) goto done;
+    if (d->kind == DATA_PROMPT) {
+        fail(EX_DATAERR, "standard input: prompts without answers have no %s",
+             rewards ? "reward" : "log-probability");
+        goto done;
+    }
+
+    if (!rewards && begin_documents(d, t.eos) < 0) goto done;
+    s.value = allocate(d->num_answers, sizeof *s.value);
+    if (!s.value) goto done;
+    if (opt.tokens) {
+        s.token_logp = allocate(d->num_tokens + d->num_answers, sizeof *s.token_logp);
+        if (!s.token_logp) goto done;
+    }
+    if (evaluate_tokens(&m, t.eos, d, s.value, s.token_logp) < 0) goto done;
+    if (check_finite(&s) < 0) goto done;
+    result = print_scores(&s, rewards);
+done:
+    model_free(&m);
+    tokenizer_free(&t);
+    dataset_free(d);
+    free(s.value);
+    free(s.token_logp);
+    return result;
+}
+#endif
