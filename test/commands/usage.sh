@@ -84,7 +84,7 @@ it "what_a_command_cannot_do_without_is_asked_for"
 refused 64 "--train is needed" ./more train lm --out x
 refused 64 "--out is needed" ./more train lm --train text.jsonl
 refused 64 "--model is needed" ./more train reward --train $abc --out x
-refused 64 "--model and --eval are needed, or --from" ./more eval --model r
+refused 64 "--model and --eval are needed, or --bag and --eval, or --from" ./more eval --model r
 refused 64 "--model is needed" ./more score
 refused 64 "--model is needed" ./more sample
 refused 64 "--model is needed" ./more inspect
