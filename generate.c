@@ -43,6 +43,7 @@ typedef struct {
     const int *eos;                     // (num_eos) tokens that end a text
     int num_stop;
     const char *const *stop;            // (num_stop) strings that end a text before them; not ""
+    const char *folder;                 // of the model, for errors
 } Sampling;
 
 typedef struct {                        // a text to be completed
@@ -482,7 +483,8 @@ static int append_token(Generator *g, const Draw *d) {
     Branch *b = &g->branch[d->branch];
     Completion *c = &b->c;
     if (d->token < 0) {
-        return fail(EX_DATAERR, "prompt %d: the model's logits are not finite", c->prompt + 1);
+        return fail(EX_DATAERR, "%s: the model's logits are not finite after prompt %d: its weights "
+                    "are damaged or too large", g->s->folder, c->prompt + 1);
     }
     b->token[c->n] = d->token;
     b->token_logp[c->n] = d->logits[d->token] - d->lse;

@@ -166,6 +166,19 @@ done:
     return result;
 }
 
+// Are they all numbers, in d->answer?  0, or -1 after fail() with the row of one that is none.
+static int check_references(const Dataset *d) {
+    for (const Record *r = d->record; r < d->record + d->num_records; r++) {
+        for (int k = 0; k < r->count; k++) {
+            if (isfinite(d->answer[r->first + k].ref_logp)) continue;
+            return fail(EX_DATAERR, "%s:%zu: the log-probability of answer %d is not finite before "
+                        "the first step: the weights of %s are damaged or too large", d->path,
+                        r->line, k + 1, opt.model.item[0]);
+        }
+    }
+    return 0;
+}
+
 // The log-probabilities of d's answers under the model as it is.  0, or -1 after fail().
 static int compute_references(Run *run, Dataset *d) {
     double *logp = allocate(d->num_answers, sizeof *logp);
@@ -173,7 +186,7 @@ static int compute_references(Run *run, Dataset *d) {
     int status = evaluate_texts(&run->model, run->tokenizer.eos, d, logp);
     for (size_t i = 0; status == 0 && i < d->num_answers; i++) d->answer[i].ref_logp = logp[i];
     free(logp);
-    return status;
+    return status < 0 ? -1 : check_references(d);
 }
 
 /* Answer.ref_logp of all data of the run: from the file at path, or computed and written there.

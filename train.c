@@ -506,6 +506,35 @@ static int prepare(Run *run, int steps) {
     return model_reserve(&run->model, T, B);
 }
 
+// A number for people: how one that is none is written differs from compiler to compiler.
+static const char *number_text(char text[32], double x) {
+    if (isnan(x)) return "not a number";
+    if (isinf(x)) return "infinite";
+    snprintf(text, 32, "%g", x);
+    return text;
+}
+
+/* What is not finite in the first step [begin, end) is so without an update: it comes from the
+ * starting model, or from a row.  Names the first unit that is not finite alone.  -1 after fail(). */
+static int refuse_start(Run *run, size_t begin, size_t end) {
+    const size_t unit = (size_t)run->unit;
+    const char *start = opt.model.n ? opt.model.item[0] : "the fresh model";
+    for (size_t i = begin; i < end; i += unit) {
+        double loss = 0;
+        model_zero_grads(&run->model);
+        run->limit = opt.micro_batch_tokens;
+        if (run->objective->trainer->step(run, i, i + unit, &loss) == 0) {
+            model_finish_grads(&run->model);
+            if (isfinite(loss) && isfinite(model_grad_norm(&run->model))) continue;
+        }
+        return fail(EX_DATAERR, "%s:%zu: the loss or a gradient is not finite in the first step: "
+                    "the weights of %s are damaged or too large; nothing was saved",
+                    run->data[run->item[i].set].path, item_record(run, &run->item[i])->line, start);
+    }
+    return fail(EX_DATAERR, "the loss or a gradient is not finite in the first step: the weights of "
+                "%s are too large; nothing was saved", start);
+}
+
 // Step s (from 0) of the plan: gradients, their norm, the update.  0, or -1 after fail().
 static int train_step(Run *run, int s, Progress *p) {
     const size_t begin = s ? run->step_end[s - 1] : 0, end = run->step_end[s];
@@ -514,15 +543,20 @@ static int train_step(Run *run, int s, Progress *p) {
     p->loss = 0;
     model_zero_grads(&run->model);
     run->limit = micro_batch_limit(run, begin, end);
-    if (run->objective->trainer->step(run, begin, end, &p->loss) < 0) return -1;
+    if (run->objective->trainer->step(run, begin, end, &p->loss) < 0) {
+        if (s == 0 && error_code == EX_DATAERR) return refuse_start(run, begin, end);
+        return -1;
+    }
     model_finish_grads(&run->model);
 
     // what is not finite is not applied
     p->norm = model_grad_norm(&run->model);
     if (!isfinite(p->loss) || !isfinite(p->norm)) {
-        return fail(EX_DATAERR, "step %d: the loss or a gradient is not finite (loss %g, gradient "
-                    "norm %g); a lower --learning_rate may help; this step is not saved", s + 1,
-                    p->loss, p->norm);
+        char loss[32], norm[32];
+        if (s == 0) return refuse_start(run, begin, end);
+        return fail(EX_DATAERR, "step %d: the loss or a gradient is not finite (loss: %s, gradient "
+                    "norm: %s); a lower --learning_rate may help; this step is not saved", s + 1,
+                    number_text(loss, p->loss), number_text(norm, p->norm));
     }
 
     // AdamW, with the gradient scaled down to --max_grad_norm

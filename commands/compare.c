@@ -92,8 +92,9 @@ static DataOptions prompt_options(void) {
 }
 
 // n completions of each prompt, as the command line has it.
-static Sampling sampling(const Tokenizer *t, int n) {
-    return (Sampling){.temperature = opt.temperature, .top_k = opt.top_k, .top_p = opt.top_p,
+static Sampling sampling(const Tokenizer *t, int n, const char *folder) {
+    return (Sampling){.folder = folder,
+                      .temperature = opt.temperature, .top_k = opt.top_k, .top_p = opt.top_p,
                       .min_p = opt.min_p, .repetition_penalty = opt.repetition_penalty,
                       .seed = (uint64_t)opt.seed, .n = n, .max_new_tokens = opt.max_new_tokens,
                       .batch = opt.batch, .num_eos = t->num_ends, .eos = t->ends,
@@ -181,7 +182,7 @@ int command_sample(void) {
     if (dataset_load(&d, file, &t, &o) < 0) goto done;
     if (prompts_init(&prompts, &d, &t, opt.unique) < 0) goto done;
 
-    const Sampling s = sampling(&t, opt.n);
+    const Sampling s = sampling(&t, opt.n, dir);
     Samples out = {.t = &t, .d = &d, .prompts = &prompts, .terminal = isatty(STDOUT_FILENO)};
     const double start = now();
     if (generate(&m, &t, prompts.cut, prompts.n, &s, print_completion, &out) < 0) goto done;
@@ -408,7 +409,7 @@ static int write_completions(Writer *w, const char *dir, int n, int inside) {
     w->kind = file.kind;
     w->num_prompts = prompts.n;
 
-    const Sampling s = sampling(&t, n);
+    const Sampling s = sampling(&t, n, dir);
     if (generate(&m, &t, prompts.cut, prompts.n, &s, keep_completion, &x) < 0) goto done;
     if (!opt.quiet) {
         fprintf(stderr, "%s: %zu completions of %d prompts in %.1f s\n", w->name, w->num_written,

@@ -10,7 +10,7 @@ enum { V = 29, POSITIONS = 160, PROMPTS = 6, SAMPLES = 3, NEW = 24, MAX_TEXTS = 
 // ----------------------------------------------------------------------------------- one token
 
 static Sampling plain_sampling(double temperature) {
-    return (Sampling){.temperature = temperature, .top_p = 1, .repetition_penalty = 1, .seed = 5,
+    return (Sampling){.folder = "m", .temperature = temperature, .top_p = 1, .repetition_penalty = 1, .seed = 5,
                       .n = 1, .max_new_tokens = NEW, .batch = 16};
 }
 
@@ -512,7 +512,8 @@ static void test_what_cannot_be_generated_is_an_error(void) {
 
     m.params.lnfw[3] = NAN;
     CHECK(generate(&m, NULL, p.prompt, 2, &s, stop_all, NULL) == -1);
-    CHECK(!strcmp(error_text, "prompt 1: the model's logits are not finite"));
+    CHECK(!strcmp(error_text, "m: the model's logits are not finite after prompt 1: its weights are "
+                  "damaged or too large"));
     model_free(&m);
     model_free(&reward);
     tokenizer_free(&t);

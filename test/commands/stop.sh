@@ -11,10 +11,32 @@ cp -r r x
 refused 65 "is not finite" \
     ./more train reward $pairs --train mixed.jsonl --learning_rate 1e30 --out x
 holds err "a lower --learning_rate may help; this step is not saved"
+lacks err '[^a-z]nan[^a-z]'
 for f in config.json model.safetensors tokenizer.json; do same x/$f r/$f; done
 refused 65 "is not finite" \
-    ./more train more $pairs --train $abc mixed.jsonl --learning_rate 1e30 --out fresh
-[ ! -f fresh/model.safetensors ] || fault "a broken model was written"
+    ./more train more $pairs --train $abc mixed.jsonl --learning_rate 1e30 --out diverged
+[ ! -f diverged/model.safetensors ] || fault "a broken model was written"
+
+it "a_starting_model_that_is_not_finite_is_named_and_no_other_rate_advised"
+works ./more train lm $new --train text.jsonl --max_steps 1 --learning_rate 1e25 --out big
+big="--model big $cut --max_steps 2 --quiet --out fresh"
+make_points
+for o in sft dpo simpo kto; do
+    refused 65 "the weights of big are damaged or too large" \
+        ./more train $o $big --per_step_rows 6 --train "$(rows_of $o)"
+    holds err "^more: [a-z.]*.jsonl:[0-9]*: .* not finite"
+    lacks err "lower --learning_rate"
+done
+refused 65 "the weights of big are damaged or too large" \
+    ./more train reward $big --per_step_pairs 6 --raw_head 1 --train a.train.jsonl
+refused 65 "the weights of big are damaged or too large" \
+    ./more train more $big --per_step_pairs 6 --raw_head 1 --train $abc
+lacks err "lower --learning_rate"
+refused 65 "the weights of big are damaged or too large" \
+    ./more train lm --model big --train text.jsonl --max_length 64 --per_step_tokens 300 --out fresh
+echo hello > hello
+from hello refused 65 "big: the model's logits are not finite" ./more sample --model big
+[ ! -e fresh ] || fault "$(find fresh)"
 
 # start COMMAND...: a run in the background, which has taken its second step; its number is in $pid
 start() {
