@@ -243,6 +243,15 @@ for isa in $(instruction_sets); do
     same out all_drawn
 done
 
+it "in_bf16_too"
+works ./more sample $sample --precision bf16
+grep '"finish":"eos"' out | grep -v '[^ -~]' | grep -v '"completion":""' > drawn
+from drawn works ./more score $cut --model bytes --quiet --precision bf16
+field drawn logp > of_sample
+field out logp > of_score
+same of_sample of_score
+differ of_sample of_training "bf16 is float"
+
 it "what_is_not_finite_is_refused"
 for m in lm r; do
     cp -r $m nan
