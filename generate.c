@@ -655,7 +655,8 @@ static int step_completions(Generator *g) {
                                  .seg = g->seg, .cache = g->path, .decode = 1});
     model_logits(g->m, NULL, n, g->logits, g->lse);
     for (int i = 0; i < n; i++) {
-        g->own[g->branch[g->draw[i].branch].slot].len++;
+        const Branch *b = &g->branch[g->draw[i].branch];
+        g->own[b->slot].len++;
         g->draw[i].lse = g->lse[i];
     }
     g->num_draws = n;

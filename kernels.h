@@ -65,8 +65,7 @@ void kernels_probe(float *out, ProbeOp op, const float *a, const float *b, const
 
 /* The machine's limits: every thread does so many operations, a multiply-add being two, with the
  * instruction of the precision on operands in registers, or with the product's innermost loop on
- * operands in the first cache.  Returns the operations of all threads, a few more than asked for. /
- */
+ * operands in the first cache.  Returns the operations of all threads: a few more than asked. */
 double kernels_burst(int is_bf16, double operations);
 double kernels_burst_tile(int is_bf16, double operations);
 

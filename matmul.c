@@ -731,6 +731,7 @@ INLINE void words_of_columns_body(const int hw, float *out, size_t ldo, const fl
     static const float zeros[NC];
     (void)hw;
     for (int w = 0; w < BLOCK_WORDS; w++, out += ldo) {
+        // k of the two halves of word w: neighbours for AMX, else links of one chain
         const int upper = isa == ISA_AMX ? 2*w + 1 : w/2*4 + w%2;
         const int lower = isa == ISA_AMX ? 2*w : upper + 2;
         const float *u = upper < K ? x + (size_t)upper*ks : zeros;

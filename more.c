@@ -38,7 +38,8 @@ static const Command commands[] = {
     {.name = "doctor", .run = command_doctor,
      .help = "what training would see of your data, and the traps in it",
      .options = {ALWAYS TEXTS, "model tokenizer train eval pooling recompute labels score_scale "
-                 "demos sft_on train_turns compat logp reduction folds fold " DOCTOR_OWN}},
+                 "demos sft_on train_turns compat logp= reduction= over_length= folds fold "
+                 DOCTOR_OWN}},
     {.name = "eval", .run = command_eval,
      .help = "held-out numbers: accuracy, calibration, margins; of policies too",
      .options = {ALWAYS TEXTS, "model tokenizer eval reference from bag by out seed folds fold "
@@ -244,6 +245,9 @@ static int run_arguments(int argc, char **argv) {
         print_commands();
         return argc == 1 ? EX_USAGE : 0;
     }
+    if (!strcmp(first, "train")) {
+        return fail(EX_USAGE, "train %s: unknown; more train lists what can be trained", argv[2]);
+    }
     return fail(EX_USAGE, "%s%s%s: unknown command; see more --help", first, argc > 2 ? " " : "",
                 argc > 2 ? argv[2] : "");
 }
@@ -278,13 +282,17 @@ static void bound_spinning(char **argv) {
 #endif
 }
 
+// The status, or -1 after fail(): what was printed could not be written.
+static int flush_output(int status) {
+    if (fflush(stdout) == 0 && !ferror(stdout)) return status;
+    return fail(EX_IOERR, "standard output: could not be written");
+}
+
 int main(int argc, char **argv) {
     bound_spinning(argv);
     signal(SIGXFSZ, SIG_IGN);                       // a file beyond ulimit -f is an error of write
     int status = argc > 0 ? run_arguments(argc, argv) : EX_USAGE;
-    if (status >= 0 && (fflush(stdout) || ferror(stdout))) {
-        status = fail(EX_IOERR, "standard output: could not be written");
-    }
+    if (status >= 0) status = flush_output(status);
     if (status >= 0) return status;
     fprintf(stderr, "more: %s\n", error_text);
     return error_code ? error_code : 1;

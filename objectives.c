@@ -1,8 +1,8 @@
 /* objectives.c - the one table of all that can be trained.
  *
  * Commands, their options, help, doctor's checks and the tests over all objectives come from it.
- * To add an objective for policies: its loss in loss.c, its row here, its line in the tables of
- * test/test_objectives.c; CONTRIBUTING.md walks through it.  */
+ * To add an objective for policies: its loss in loss.c, its row here, its row in
+ * test/losses.h, the gradient test's table; CONTRIBUTING.md walks through it.  */
 #ifndef OBJECTIVES_C
 #define OBJECTIVES_C
 #include "reward.c"

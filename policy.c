@@ -33,6 +33,11 @@ typedef struct {
     double kl;                                  // KTO's, of mismatched answers
 } StepSums;
 
+// The mean log-ratio, logp - ref_logp, of a step's good texts and of the others.
+typedef struct {
+    double good, others;
+} MeanRatios;
+
 // The trainer's own part of a run.
 typedef struct PolicyRun {
     int continuous;                             // labels are scores to be reached
@@ -44,7 +49,7 @@ typedef struct PolicyRun {
     float dlogp[2 * MAX_PAIRS];
     double sum[2 * MAX_PAIRS];                  // log pi, summed over the tokens
     StepSums sums;                              // of the running step
-    double (*history)[2];                       // of each step: mean log-ratio of good and others
+    MeanRatios *history;                        // of each step
     size_t steps, history_capacity;
 } PolicyRun;
 
@@ -131,7 +136,7 @@ static Scores scan_scores(const Run *run) {
     Scores x = {.low = FLT_MAX, .high = -FLT_MAX};
     for (const Dataset *d = run->data; d < run->data + run->num_train; d++) {
         for (const Record *r = d->record; r < d->record + d->num_records; r++) {
-            for (int k = 0; k < r->count && k < 2; k++) {
+            for (int k = 0; k < r->count; k++) {
                 const float score = d->answer[r->first + k].score;
                 if (score < x.low) x.low = score;
                 if (score > x.high) x.high = score;
@@ -371,7 +376,7 @@ static void spread_to_rows(Run *run, const Batch *b) {
 }
 
 // What log-ratios are multiplied with where they are called rewards.
-static double reward_scale(const Run *run) { return run->objective->linear ? 1 : opt.beta; }
+static double reward_scale(const Run *run) { return run->objective->linear ? 1 : opt.loss.beta; }
 
 // Adds the micro-batch's texts to the numbers of the step.
 static void count_texts(PolicyRun *p, int texts, int pairs, double scale) {
@@ -440,12 +445,16 @@ static int mismatched_kl(Run *run, size_t at, size_t end, double *kl) {
     return status;
 }
 
+// What the command line says, and what this step knows besides.
 static LossSettings loss_settings(const PolicyRun *p) {
-    return (LossSettings){.beta = opt.beta, .label_smoothing = opt.label_smoothing,
-                          .simpo_gamma = opt.simpo_gamma, .log_z = opt.log_z,
-                          .desirable_weight = opt.desirable_weight,
-                          .undesirable_weight = opt.undesirable_weight,
-                          .kl = p->sums.kl, .continuous = p->continuous};
+    LossSettings s = opt.loss;
+    s.kl = p->sums.kl;
+    s.continuous = p->continuous;
+    return s;
+}
+
+static double mean_ratio(const StepSums *s, int good) {
+    return s->n[good] ? s->ratio[good] / s->n[good] : 0;
 }
 
 /* The step of every policy. Where dL/dlogp does not depend on logp (linear), backward itself
@@ -454,7 +463,7 @@ static LossSettings loss_settings(const PolicyRun *p) {
 int policy_step(Run *run, size_t at, size_t end, double *loss) {
     PolicyRun *p = run->policy;
     const Objective *o = run->objective;
-    double n[2], unused = 0;
+    double n[2], not_yet = 0;                   // linear: the loss is known after backward
     p->sums = (StepSums){0};
     step_sizes(run, at, end, n);
     if (o->mismatched && mismatched_kl(run, at, end, &p->sums.kl) < 0) return -1;
@@ -470,7 +479,7 @@ int policy_step(Run *run, size_t at, size_t end, double *loss) {
         model_forward(&run->model, &b);
         if (o->linear) memset(run->value, 0, (size_t)b.T * sizeof *run->value);
         else if (model_logp(&run->model, &b, run->value) < 0) return -1;
-        texts_loss(run, &b, o->linear ? &unused : loss);
+        texts_loss(run, &b, o->linear ? &not_yet : loss);
 
         float *logp = o->linear ? run->value : NULL;
         spread_to_rows(run, &b);
@@ -480,9 +489,8 @@ int policy_step(Run *run, size_t at, size_t end, double *loss) {
     }
 
     if (reserve(&p->history, &p->history_capacity, p->steps + 1, sizeof *p->history) < 0) return -1;
-    double *mean = p->history[p->steps++];
-    mean[0] = p->sums.n[1] ? p->sums.ratio[1] / p->sums.n[1] : 0;
-    mean[1] = p->sums.n[0] ? p->sums.ratio[0] / p->sums.n[0] : 0;
+    p->history[p->steps++] = (MeanRatios){.good = mean_ratio(&p->sums, 1),
+                                          .others = mean_ratio(&p->sums, 0)};
     return 0;
 }
 
@@ -601,16 +609,17 @@ void policy_finish(const Run *run) {
     const PolicyRun *p = run->policy;
     const Objective *o = run->objective;
     const size_t steps = p->steps, tenth = (steps + 9) / 10;
-    double first[2] = {0, 0}, last[2] = {0, 0};         // mean log-ratio: chosen, rejected
+    MeanRatios first = {0, 0}, last = {0, 0};           // chosen answers are good, rejected others
     if (o->data != PAIRS || o->imitates || steps < 2) return;
 
     for (size_t s = 0; s < tenth; s++) {
-        for (int k = 0; k < 2; k++) {
-            first[k] += p->history[s][k] / (double)tenth;
-            last[k] += p->history[steps - 1 - s][k] / (double)tenth;
-        }
+        const MeanRatios *early = &p->history[s], *late = &p->history[steps - 1 - s];
+        first.good += early->good / (double)tenth;
+        first.others += early->others / (double)tenth;
+        last.good += late->good / (double)tenth;
+        last.others += late->others / (double)tenth;
     }
-    if (last[0] >= first[0]) return;
+    if (last.good >= first.good) return;
     fprintf(stderr,
             "chosen answers became less likely: their mean log-probability%s went from %.3f in "
             "the\n"
@@ -620,7 +629,8 @@ void policy_finish(const Run *run) {
             "likely: a\n"
             "lower --learning_rate, a higher --beta, fewer steps, or orpo or ulma, which imitate "
             "them.\n",
-            o->reference ? " against the reference" : "", first[0], last[0], first[1], last[1]);
+            o->reference ? " against the reference" : "", first.good, last.good, first.others,
+            last.others);
 }
 
 // Held-out numbers of d, printed and logged.  0, or -1 after fail().

@@ -125,7 +125,9 @@ static int sets_init(Sets *s, const Run *run) {
         const Dataset *d = &run->data[k];
         if (!(s->record[k] = allocate(d->num_records, sizeof **s->record))) return -1;
         for (size_t r = 0; r < d->num_records; r++) {
-            if (!record_in_fold(&d->record[r])) s->record[k][s->size[k]++] = (uint32_t)r;
+            if (record_in_fold(&d->record[r])) continue;
+            s->record[k][s->size[k]] = (uint32_t)r;
+            s->size[k]++;
         }
         if (!s->size[k]) return fail(EX_DATAERR, "%s: no pairs to train on", d->path);
         if (s->size[k] > s->N) s->N = s->size[k];

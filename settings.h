@@ -2,10 +2,12 @@
  * stand in one table (commands/options.c); which command reads which, in the lists of
  * objectives.c and more.c.
  *
- * `opt` is the one global variable of the program besides the text of the last error.  */
+ * Besides `opt` the program has no global variables above the layers, but for the last error's
+ * text and code (common.h) and the flag that a signal sets (train.c).  */
 #ifndef SETTINGS_H
 #define SETTINGS_H
 #include "common.h"
+#include "loss.c"
 
 enum { MAX_FILES = 1024, MAX_ROUNDS = 99 };
 typedef struct {
@@ -13,7 +15,7 @@ typedef struct {
     const char *item[MAX_FILES];
 } List;
 
-// What the words of a choice mean.  Their names, in this order, stand in commands/options.c.
+// What the words of a choice mean.  Their names stand in commands/options.c.
 enum { LOGP_SUM, LOGP_MEAN, NUM_LOGPS };
 enum { REDUCE_JOINT, REDUCE_CLASS_MEANS, REDUCE_TOKENS, NUM_REDUCTIONS };
 enum { LABELS_AUTO, LABELS_BINARY, LABELS_CONTINUOUS, NUM_LABELS };
@@ -26,6 +28,8 @@ enum { TURNS_LAST, TURNS_ALL, NUM_TURNS };
 enum { SCHEDULE_LINEAR, SCHEDULE_COSINE, SCHEDULE_CONSTANT, NUM_SCHEDULES };
 enum { PRECISION_FP32, PRECISION_BF16, NUM_PRECISIONS };
 enum { DTYPE_F32, DTYPE_F16, DTYPE_BF16, NUM_DTYPES };
+static const char *const dtype_names[NUM_DTYPES + 1] = {
+    [DTYPE_F32] = "f32", [DTYPE_F16] = "f16", [DTYPE_BF16] = "bf16"};
 enum { NOT_CHOSEN = -1 };                   // a choice without a default, which nobody made
 
 typedef struct {
@@ -48,9 +52,8 @@ typedef struct {
     // the objective
     int more_mode, normalize;                                   // MORE's weights
     double alpha;
-    int logp, reduction, compat;
-    double beta;                                                // ORPO's lambda too
-    double label_smoothing, simpo_gamma, log_z, desirable_weight, undesirable_weight;
+    int logp, reduction, compat;                                // of policies
+    LossSettings loss;                                          // what their losses read
 
     // the plan and the optimiser
     double epochs;

@@ -1,4 +1,4 @@
-/* train.c - the training loop: a plan (which texts, in which order, cut into steps), the steps'
+/* train.c - the training loop: a plan (which items, in which order, cut into steps), the steps'
  * micro-batches, the schedule, the log, and the simplest step, that of a language model.
  *
  *     plan     item[0..num_items) in order; step s is item[step_end[s-1] .. step_end[s])
@@ -19,8 +19,6 @@
 #include <unistd.h>
 
 enum { MAX_PAIRS = 4096 };                          // of a micro-batch
-static const char *const dtype_names[NUM_DTYPES + 1] = {
-    [DTYPE_F32] = "f32", [DTYPE_F16] = "f16", [DTYPE_BF16] = "bf16"};
 
 typedef struct Run Run;
 
@@ -55,7 +53,7 @@ typedef struct {
     int mismatched;                                 // yes: needs KTO's answers to other prompts
 } Objective;
 
-// One text of the plan: a record of a data set; of a document the window from token row `first`
+// An item of the plan: a record of a data set; of a document the window from token row `first`
 // on.
 typedef struct {
     int set, record, first;
@@ -320,6 +318,7 @@ int lm_evaluate(Run *run, const Dataset *d, int step) {
 // 0, or -1 after fail().
 int report_pairs(const Run *run, const Dataset *d, const double *reward, int step) {
     const size_t n = d->num_records;
+    const uint64_t seed = 1;                        // of intervals, which are not reported here
     double *delta = allocate(n, sizeof *delta);     // r(chosen) - r(rejected)
     Metrics x;
     if (!delta) return -1;
@@ -327,7 +326,7 @@ int report_pairs(const Run *run, const Dataset *d, const double *reward, int ste
         const int chosen = d->record[i].first;
         delta[i] = reward[chosen] - reward[chosen + 1];
     }
-    int status = metrics_compute(&x, delta, NULL, NULL, NULL, (int)n, 1);
+    int status = metrics_compute(&x, delta, NULL, NULL, NULL, (int)n, seed);
     free(delta);
     if (status < 0) return -1;
 
@@ -561,8 +560,9 @@ static int train_step(Run *run, int s, Progress *p) {
 
     // AdamW, with the gradient scaled down to --max_grad_norm
     p->rate = opt.learning_rate * schedule(s, p->steps);
-    AdamW adamw = {p->rate, opt.beta1, opt.beta2, opt.eps, opt.weight_decay, opt.head_rate, 1,
-                   s + 1};
+    AdamW adamw = {.learning_rate = p->rate, .beta1 = opt.beta1, .beta2 = opt.beta2,
+                   .eps = opt.eps, .weight_decay = opt.weight_decay, .head_rate = opt.head_rate,
+                   .scale = 1, .step = s + 1};
     if (opt.max_grad_norm > 0 && opt.max_grad_norm < p->norm + 1e-6) {
         adamw.scale = opt.max_grad_norm / (p->norm + 1e-6);
     }

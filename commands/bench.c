@@ -1206,8 +1206,8 @@ static void bench_settings(void) {
     opt.per_step_rows = STEP_PAIRS;
     opt.epochs = 1;
     opt.micro_batch_tokens = 4096;
-    opt.beta = 0.1;
-    opt.label_smoothing = 0;
+    opt.loss.beta = 0.1;
+    opt.loss.label_smoothing = 0;
 }
 
 /* The limits, products, layers and whole steps of each --shape, and steps of the user's pairs (or

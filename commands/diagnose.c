@@ -321,13 +321,13 @@ static void note_labels(Diagnosis *d, const Dataset *seen) {
              seen->num_records, x.low);
     }
     if (!d->objective->mismatched || !x.ones || !x.zeros) return;
-    const double ratio = opt.desirable_weight * n_true / (opt.undesirable_weight * n_false);
+    const double ratio = opt.loss.desirable_weight * n_true / (opt.loss.undesirable_weight * n_false);
     if (ratio >= 1 && ratio <= 4 / 3.0) return;
     note(d, WARNING, seen->path, 0,
          "%zu true and %zu false labels: weighted %.3g to 1, where 1 to 1.33 is advised; balance "
          "them with --desirable_weight %.3g or --undesirable_weight %.3g",
-         x.ones, x.zeros, ratio, opt.undesirable_weight * n_false / n_true,
-         opt.desirable_weight * n_true / n_false);
+         x.ones, x.zeros, ratio, opt.loss.undesirable_weight * n_false / n_true,
+         opt.loss.desirable_weight * n_true / n_false);
 }
 
 // Answers that became equal, or a single token, by cutting.

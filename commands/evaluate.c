@@ -901,7 +901,7 @@ static int evaluate_policy(Cells *cells, const char *spec, const char *file, con
     }
     reward = allocate(data.num_answers, sizeof *reward);
     if (!reward) goto done;
-    implicit_rewards(reward, &data, logp, ref, opt.beta);
+    implicit_rewards(reward, &data, logp, ref, opt.loss.beta);
 
     if (data.kind == DATA_PAIR) {
         int from;

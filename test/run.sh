@@ -8,6 +8,7 @@ trap 'rm -rf "$printed"' EXIT
 trap 'exit 1' HUP INT TERM
 export printed
 export OMP_WAIT_POLICY=passive               # threads that spin would wait for each other
+unset MAKEFLAGS MFLAGS MAKELEVEL             # a test that calls make is not part of this one
 
 # a line "TEST STATUS" for each that has ended
 run_all() {

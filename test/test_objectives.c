@@ -1,5 +1,6 @@
 /* test_objectives.c - the table of objectives and the options of all commands, and whole trainings
  * in one process.  The program is included as it is; only its main has another name.  */
+int more_main(int argc, char **argv);
 #define main more_main
 #include "../more.c"
 #undef main
@@ -74,22 +75,22 @@ static void test_no_default_leaks_into_a_command_that_does_not_list_it(void) {
     for (int i = 0; command_at(&c, i); i++) {
         options_defaults(&c);
         for (const Option *o = option_table; o < option_table + NUM_OPTIONS; o++) {
-            if (o->kind != REAL || !o->name || o->to == &opt.beta) continue;
+            if (o->kind != REAL || !o->name || o->to == &opt.loss.beta) continue;
             const double value = *(const double *)o->to;
             CHECK(isnan(value) == !command_lists(&c, o, NULL));
         }
     }
     defaults_of("simpo");
-    CHECK(opt.beta == 2 && opt.logp == LOGP_MEAN && opt.learning_rate == 1e-5);
+    CHECK(opt.loss.beta == 2 && opt.logp == LOGP_MEAN && opt.learning_rate == 1e-5);
     defaults_of("dpo");
-    CHECK(opt.beta == 0.1 && opt.logp == LOGP_SUM && isnan(opt.simpo_gamma));
+    CHECK(opt.loss.beta == 0.1 && opt.logp == LOGP_SUM && isnan(opt.loss.simpo_gamma));
     defaults_of("orpo");
-    CHECK(opt.beta == 0.1 && isnan(opt.label_smoothing));   // its lambda
+    CHECK(opt.loss.beta == 0.1 && isnan(opt.loss.label_smoothing));   // its lambda
     defaults_of("sft");
-    CHECK(isnan(opt.beta) && opt.learning_rate == 1e-4 && opt.reduction == REDUCE_TOKENS);
+    CHECK(isnan(opt.loss.beta) && opt.learning_rate == 1e-4 && opt.reduction == REDUCE_TOKENS);
     CHECK(opt.over_length == OVER_DROP);
     defaults_of("reward");
-    CHECK(opt.over_length == OVER_TRUNCATE && isnan(opt.beta));
+    CHECK(opt.over_length == OVER_TRUNCATE && isnan(opt.loss.beta));
 }
 
 static void test_what_is_given_stands_over_the_default_and_compat_over_neither(void) {
@@ -97,7 +98,7 @@ static void test_what_is_given_stands_over_the_default_and_compat_over_neither(v
     char *own[] = {"--beta", "0.3", "--logp=mean"};
     char *compat[] = {"--compat", "ulma-release"};
     char *both[] = {"--compat", "ulma-release", "--logp", "sum"};
-    CHECK(options_parse(&ulma, 3, own) == 0 && opt.beta == 0.3 && opt.logp == LOGP_MEAN);
+    CHECK(options_parse(&ulma, 3, own) == 0 && opt.loss.beta == 0.3 && opt.logp == LOGP_MEAN);
     CHECK(opt.reduction == REDUCE_JOINT);
     CHECK(options_parse(&ulma, 2, compat) == 0 && opt.logp == LOGP_MEAN);
     CHECK(opt.reduction == REDUCE_CLASS_MEANS);

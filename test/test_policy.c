@@ -36,8 +36,8 @@ static void end_run(void) {
 // A fresh model of two layers that is its own reference, on the four items of d.
 static void begin(const char *objective, Dataset *d) {
     end_run();
-    opt = (Settings){.micro_batch_tokens = 1000, .beta = 0.1, .desirable_weight = 1,
-                     .undesirable_weight = 1};
+    opt = (Settings){.micro_batch_tokens = 1000,
+                     .loss = {.beta = 0.1, .desirable_weight = 1, .undesirable_weight = 1}};
     run = (Run){.objective = objective_find(objective), .data = d, .num_train = 1, .unit = 1,
                 .limit = 1000, .item = four, .num_items = 4, .tokenizer.eos = EOS};
     if (run_open(&run) < 0) exit(1);
@@ -206,7 +206,7 @@ static void test_every_objective_has_the_same_bits_in_one_micro_batch_and_in_man
         }
         opt.logp = o % 2;
         opt.reduction = o % 3;
-        opt.label_smoothing = 0.1;
+        opt.loss.label_smoothing = 0.1;
         update(1e-2, 1);                                    // so that the KL is not 0
 
         run.limit = 1000;

@@ -7,13 +7,15 @@ make_lm
 it "bench_measures_with_one_and_all_threads_what_is_asked_for_and_writes_lines_of_json"
 works env OMP_NUM_THREADS=2 \
     ./more bench --rounds 1 --only machine "product 7x" "product 33x" --out bench.jsonl
-counts 10 out '^    machine'
+counts 12 out '^    machine'
 counts 24 out '^    product'
 name='"name":"[a-zA-Z0-9 ]*","isa":"[a-z0-9_]*"'
 value='"value":[0-9.e+-]*,"unit":"G[A-Z/a-z]*","share":[0-9.e+-]*[,}]'
-for kind in '1,"precision":"fp32" 9' '2,"precision":"fp32" 9' '1,"precision":"bf16" 8' \
-    '2,"precision":"bf16" 8'; do
-    counts ${kind#* } bench.jsonl "^{$name,\"threads\":${kind% *},\"rounds\":1,$value"
+for threads in 1 2; do
+    for precision in fp32 bf16; do
+        run="\"threads\":$threads,\"precision\":\"$precision\",\"rounds\":1"
+        counts 9 bench.jsonl "^{$name,$run,$value"
+    done
 done
 holds bench.jsonl '"name":"product 33x65x129 forward".*"M":33,"N":129,"K":65[,}]'
 holds bench.jsonl '"name":"product 33x65x129 dX".*"M":33,"N":65,"K":129[,}]'

@@ -8,7 +8,7 @@ cp -R "$root"/*.c "$root"/*.h "$root"/Makefile "$root"/commands "$root"/files .
 mkdir -p test
 cp "$root"/test/*.c "$root"/test/*.h test
 cp -R "$root"/test/golden test
-rm -f more kernels.o
+rm -f more
 quick="make -s CFLAGS=-O0"
 
 # Edit 1: the loss.  L = w max(0, 1 - beta Delta), Delta the difference of log-ratios (SLiC-HF's

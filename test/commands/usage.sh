@@ -7,7 +7,7 @@ make_reward
 it "an_unknown_command_is_a_usage_error"
 run ./more
 [ $code = 64 ] || fault "exit $code"
-for c in frobnicate "train frobnicate" "eval2"; do
+for c in frobnicate "frob nicate" "eval2"; do
     run ./more $c
     [ $code = 64 ] || fault "exit $code: $c"
     holds err "^more: $c.*: unknown command; see more --help"
@@ -21,6 +21,7 @@ for objective in lm reward more sft dpo simpo; do
 done
 works ./more train --help
 holds out "^    more train *dpo "
+refused 64 "train frobnicate: unknown; more train lists what can be trained" ./more train frobnicate
 
 it "the_version_and_help_are_said"
 works ./more --version
