@@ -149,7 +149,8 @@ static int is_list_of_strings(const Reader *r, int v) {
 // What stands where something else is expected.
 static const char *type_of_value(const Reader *r, int v) {
     static const char *const name[] = {
-        [JSON_NONE] = "nothing", [JSON_NULL] = "null", [JSON_FALSE] = "false", [JSON_TRUE] = "true",
+        [JSON_NONE] = "null or absent", [JSON_NULL] = "null", [JSON_FALSE] = "false",
+        [JSON_TRUE] = "true",
         [JSON_NUMBER] = "a number", [JSON_STRING] = "a string", [JSON_ARRAY] = "a list",
         [JSON_OBJECT] = "an object",
     };
@@ -507,7 +508,7 @@ static const KnownSet known_sets[] = {
     {.name = "arena conversations", .keys = {"conversation_a", "conversation_b", "winner"},
      .first = "conversation_a", .second = "conversation_b",
      .better = BY_NAME, .by = "winner",
-     .meaning = "winner model_a or model_b names the better conversation, anything else is a tie"},
+     .meaning = "winner model_a or model_b names the better conversation, else it is a tie"},
     {.name = "arena 55k",
      .keys = {"prompt", "response_a", "response_b", "winner_model_a", "winner_model_b"},
      .first = "response_a", .second = "response_b", .lists_in_strings = 1,
@@ -606,6 +607,7 @@ static void keys_of_set(const Reader *r, RowKeys *k) {
         .answers = -1, .text = -1, .texts = -1, .set = set,
         .question = row_value(r, set->prompt),
     };
+    if (k->question < 0 && set->prompt) k->question = value_of(r, 0, set->keys[0]);
     if (set->second) {
         k->chosen = row_value(r, set->first);
         k->rejected = row_value(r, set->second);
@@ -1145,9 +1147,11 @@ static int read_better(Reader *r, const KnownSet *set, int *second) {
     *second = 0;
     if (set->better == BY_ORDER) return 0;
     if (set->better == BY_NAME) {
+        static const char *const ties[] = {"tie", "tie (bothbad)", "both_bad", "bothbad"};
         *second = json_equal(j, by, "model_b");
-        r->is_tie = !*second && !json_equal(j, by, "model_a");
-        return 0;
+        r->is_tie = LISTED(json_string(j, by), ties);
+        if (*second || r->is_tie || json_equal(j, by, "model_a")) return 0;
+        return row_fail(r, "\"%s\" must be model_a, model_b or tie", set->by);
     }
     if (read_number(r, by, set->by, &x) < 0) return -1;
     if (set->better == BY_LARGER && read_number(r, by_too, set->by_too, &y) < 0) return -1;
@@ -1165,14 +1169,14 @@ static int read_better(Reader *r, const KnownSet *set, int *second) {
 static int render_post(Reader *r) {
     const int subreddit = row_value(r, "info.subreddit"), title = row_value(r, "info.title");
     const int post = row_value(r, "info.post"), article = row_value(r, "info.article");
-    const struct { const char *before; int v; } part[] = {
-        {"SUBREDDIT: r/", subreddit}, {"\n\nTITLE: ", title}, {"\n\nPOST: ", post},
-        {"Article:\n\n", article},
+    const struct { const char *key, *before; int v; } part[] = {
+        {"subreddit", "SUBREDDIT: r/", subreddit}, {"title", "\n\nTITLE: ", title},
+        {"post", "\n\nPOST: ", post}, {"article", "Article:\n\n", article},
     };
     const int from = post >= 0 ? 0 : 3, to = post >= 0 ? 3 : 4;
     for (int i = from; i < to; i++) {
         if (buffer_printf(&r->rendered, "%s", part[i].before) < 0) return -1;
-        if (render_string(r, part[i].v, "info") < 0) return -1;
+        if (render_string(r, part[i].v, part[i].key) < 0) return -1;
     }
     return buffer_printf(&r->rendered, "\n\nTL;DR:");
 }
@@ -1211,6 +1215,11 @@ static int read_conversation_of_lists(Reader *r, int users, int assistants, floa
     int v[2], result = -1;
     for (int i = 0; i < 2; i++) {
         const char *text = json_string(&outer, from[i]);
+        if (*text != '[') {
+            row_fail(r, "\"%.60s\" must be a string that holds a list in JSON",
+                     json_key(&outer, from[i]));
+            goto done;
+        }
         list[i].first_line = r->line;
         if (json_parse(&list[i], text, json_length(&outer, from[i]), r->path) < 0) goto done;
         v[i] = json_first(&list[i], 0);
@@ -1270,6 +1279,9 @@ static int read_pair(Reader *r, const RowKeys *k) {
 // What the kind of the row says are its answers, each with its score.
 static int read_answers_of_kind(Reader *r, const RowKeys *k) {
     float label = 0;
+    if (k->set && k->set->first && !k->set->second && r->kind != DATA_POINT) {
+        return row_fail(r, "\"%s\" must be a number, not null", k->set->by);
+    }
     switch (r->kind) {
     case DATA_DOCUMENT:
         return read_answer(r, k->text, "text", 0);

@@ -260,11 +260,12 @@ static void note_counts(Diagnosis *d, const File *f) {
              "%zu of %zu rows are ties and are left out; remove them to silence this",
              seen->tied, seen->rows);
     }
-    if (seen->rows && touched * 10 > seen->rows) {
+    const size_t all = seen->rows + seen->parts;
+    if (all && touched * 10 > all) {
         note(d, WARNING, seen->path, 0,
              "%.0f %% of rows are cut or dropped; raise --max_length and --max_prompt_length if "
              "memory allows",
-             100.0 * (double)touched / (double)seen->rows);
+             100.0 * (double)touched / (double)all);
     }
 }
 

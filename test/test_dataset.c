@@ -613,6 +613,16 @@ static void test_ties_of_known_sets_are_ties(void) {
     CHECK(refused("{'prompt':'[\\'P\\']','response_a':'[null]','response_b':'[\\'B\\']',"
                   "'winner_model_a':0,'winner_model_b':1}",
                   1, "must be a string, not null"));
+    CHECK(refused("{'prompt':'Q','response_a':'[\\'A\\']','response_b':'[\\'B\\']',"
+                  "'winner_model_a':0,'winner_model_b':1}",
+                  1, "\"prompt\" must be a string that holds a list in JSON"));
+    CHECK(refused("{'prompt':'Q','response':'A','helpfulness':null,'verbosity':1}", 1,
+                  "\"helpfulness\" must be a number"));
+    CHECK(refused("{'winner':'A','conversation_a':[],'conversation_b':[]}", 1,
+                  "\"winner\" must be model_a, model_b or tie"));
+    CHECK(refused("{'info':{'post':'P','title':null,'subreddit':'s'},'summaries':[{'text':'A'},"
+                  "{'text':'B'}],'choice':0}",
+                  1, "\"title\" must be a string, not null or absent"));
     CHECK(refused("{'prompt':'Q','response_0':'A','response_1':'B','better_response_id':2}", 1,
                   "\"better_response_id\" must be 0 or 1"));
 }
