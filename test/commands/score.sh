@@ -156,6 +156,24 @@ counts 16 out '"logps":\[[-0-9.]*,[-0-9.]*,[-0-9.]*\],"tokens":\[[0-9]*,[0-9]*,[
 sed 's/.*"logps":\[[^,]*,\([^,]*\),.*/\1/' out > x1
 same x1 chosen
 
+it "the_log_probabilities_are_those_of_an_independent_program"
+head -n 3 "$root/data/hh_harmless.test.jsonl" > three.jsonl
+cat > want <<END
+-172.326903 38 -520.361894 130
+-127.528766 33 -162.054864 51
+-64.537105 18 -37.539780 10
+END
+from three.jsonl works ./more score --model "$root/data/base" --quiet
+for k in logps_chosen tokens_chosen logps_rejected tokens_rejected; do field out $k > x.$k; done
+paste -d ' ' x.logps_chosen x.tokens_chosen x.logps_rejected x.tokens_rejected want | awk '
+    {
+        for (i = 1; i < 5; i++) {
+            d = $i - $(i + 4)
+            if (d > 1e-4 || d < -1e-4) bad = 1
+        }
+    }
+    END { exit bad || NR != 3 }' || fault "scripts/golden_score.py has other numbers: $(cat x.*)"
+
 it "each_token_has_its_id_piece_and_log_probability_and_their_sum_is_the_answers"
 from points.jsonl works ./more score $cut --model lm --quiet --tokens
 sed 's/,"token_logps":.*/}/' out > x1
