@@ -1095,8 +1095,9 @@ typedef struct {                        // a piece that the files name
 } NamedPiece;
 
 typedef struct {
-    NamedPiece *piece;                  // (n) by id
+    NamedPiece *piece;                  // (n) by id, with room for all
     size_t n;
+    int64_t in_vocab, last_added;       // pieces of the vocabulary; the largest id of the others
 } NamedPieces;
 
 static int same_name(const NamedPiece *p, const char *name, size_t len) {
@@ -1135,28 +1136,47 @@ static int added_flags(const Json *j, int token) {
     return flags;
 }
 
-// An added token.  Its id is free, or that of a piece of the vocabulary with the same name.
+// The id of the piece of that name, which should be `id`; -1: there is none.
+static int64_t named_id(const NamedPieces *p, const char *name, size_t len, int64_t id) {
+    if (id >= 0 && id < (int64_t)p->n && same_name(&p->piece[id], name, len)) return id;
+    for (size_t i = 0; i < p->n; i++) {
+        if (same_name(&p->piece[i], name, len)) return (int64_t)i;
+    }
+    return -1;
+}
+
+/* An added token.  `tokenizers` does not take the id that the file says: it is that of a piece with
+ * the same name, or else the next after the vocabulary and the tokens added before.  So they must
+ * be one.                                                                                        */
 static int collect_added_token(NamedPieces *p, const char *name, size_t len, int64_t id, int flags,
                                const char *path) {
     if (!len || len > MAX_ADDED) {
         return fail(EX_DATAERR, "%s: an added token is empty or more than %d bytes", path,
                     MAX_ADDED);
     }
-    if (id < 0 || (size_t)id >= p->n || p->piece[id].flags & PIECE_ADDED) {
-        return fail(EX_DATAERR, "%s: the id of the added token \"%.40s\" is not one of 0 to %zu, "
-                    "each once", path, name, p->n - 1);
-    }
-    NamedPiece *piece = &p->piece[id];
-    if (piece->name && !same_name(piece, name, len)) {
-        return fail(EX_DATAERR, "%s: the added token \"%.40s\" has the id of the piece \"%.40s\"",
-                    path, name, piece->name);
+    const int64_t next = p->last_added < p->in_vocab ? p->in_vocab : p->last_added + 1;
+    const int64_t named = named_id(p, name, len, id), given = named >= 0 ? named : next;
+    if (id != given) {
+        return fail(EX_DATAERR, "%s: the added token \"%.40s\" has the id %" PRId64 ", but other "
+                    "programs read it as %" PRId64 ": save the tokenizer again with "
+                    "save_pretrained", path, name, id, given);
     }
     const int unknown = flags & (PIECE_LSTRIP | PIECE_RSTRIP | PIECE_SINGLE_WORD);
     if (unknown && !(flags & PIECE_SPECIAL)) {
         return fail(EX_DATAERR, "%s: the added token \"%.40s\" has lstrip, rstrip or single_word, "
                     "which are not known here", path, name);
     }
+    NamedPiece *piece = &p->piece[id];
+    if (piece->flags & PIECE_ADDED) {
+        return fail(EX_DATAERR, "%s: the added token \"%.40s\" is there twice", path, name);
+    }
+    if (piece->name && !same_name(piece, name, len)) {
+        return fail(EX_DATAERR, "%s: the added token \"%.40s\" has the id of the piece \"%.40s\"",
+                    path, name, piece->name);
+    }
     *piece = (NamedPiece){.name = name, .len = len, .flags = piece->flags | flags};
+    if (id >= (int64_t)p->n) p->n = (size_t)id + 1;
+    if (id > p->last_added) p->last_added = id;
     return 0;
 }
 
@@ -1173,26 +1193,11 @@ static int collect_added_tokens(NamedPieces *p, const Json *j, const char *path)
     return 0;
 }
 
-// A token that another file of the folder adds.  Programs that read these files look for it in
-// texts as well, with the next free id, whatever the file says.
+// A token that another file of the folder adds, if tokenizer.json has not.
 static int collect_further_token(NamedPieces *p, const char *name, size_t len, int64_t id,
                                  int flags, const char *path) {
-    size_t named = 0;                                     // the id it has, or p->n
-    if (id >= 0 && id < (int64_t)p->n && same_name(&p->piece[id], name, len)) named = (size_t)id;
-    while (named < p->n && !same_name(&p->piece[named], name, len)) named++;
-    if (named < p->n && p->piece[named].flags & PIECE_ADDED && id == (int64_t)named) return 0;
-    if (named < p->n && id != (int64_t)named) {
-        return fail(EX_DATAERR, "%s: \"%.40s\" has the id %" PRId64 ", but in tokenizer.json %zu",
-                    path, name, id, named);
-    }
-    if (named == p->n) {
-        if (id != (int64_t)p->n) {
-            return fail(EX_DATAERR, "%s: \"%.40s\" has the id %" PRId64 " and is not in "
-                        "tokenizer.json, which ends at %zu: save the tokenizer again with "
-                        "save_pretrained", path, name, id, p->n - 1);
-        }
-        p->n++;
-    }
+    const int64_t named = named_id(p, name, len, id);
+    if (named >= 0 && named == id && p->piece[id].flags & PIECE_ADDED) return 0;
     return collect_added_token(p, name, len, id, flags, path);
 }
 
@@ -1339,16 +1344,12 @@ static int read_merges(Tokenizer *t, const Json *j, int merges, const char *path
     return result;
 }
 
-// How many ids tokenizer.json has, one more than the largest; -1 after fail().
+// One more than the largest id of the vocabulary; -1 after fail().
 static int64_t count_ids(const Json *j, int vocab, const char *path) {
-    const int added = json_get(j, 0, "added_tokens");
-    const int64_t named = (int64_t)json_count(j, vocab) + json_count(j, added);
-    int64_t n = json_count(j, vocab), id;
+    const int64_t named = json_count(j, vocab);
+    int64_t n = named, id;
     for (int i = json_first(j, vocab); i >= 0; i = json_next(j, i)) {
         if (json_integer(j, i, &id) && id >= n) n = id + 1;
-    }
-    for (int i = json_first(j, added); i >= 0; i = json_next(j, i)) {
-        if (json_integer(j, json_get(j, i, "id"), &id) && id >= n) n = id + 1;
     }
     if (n > named + MAX_HOLES) {
         return fail(EX_DATAERR, "%s: ids reach %" PRId64 ", but only %" PRId64 " have a piece",
@@ -1382,8 +1383,9 @@ static int read_tokenizer(Tokenizer *t, const TokenizerFiles *f) {
     const Json *j = &f->tokenizer;
     const int model = json_get(j, 0, "model"), vocab = json_get(j, model, "vocab");
     const int merges = json_get(j, model, "merges");
-    const int further = json_count(&f->settings, json_get(&f->settings, 0, "added_tokens_decoder"))
-                      + json_count(&f->added, 0);
+    const int added = json_count(j, json_get(j, 0, "added_tokens"))
+                    + json_count(&f->settings, json_get(&f->settings, 0, "added_tokens_decoder"))
+                    + json_count(&f->added, 0);
     if (check_model(j, f->path) < 0) return -1;
     if (json_type(j, vocab) != JSON_OBJECT || json_type(j, merges) != JSON_ARRAY
         || !json_count(j, vocab)) {
@@ -1393,8 +1395,9 @@ static int read_tokenizer(Tokenizer *t, const TokenizerFiles *f) {
     const int64_t n = count_ids(j, vocab, f->path);
     if (n < 0) return -1;
 
-    const size_t most = (size_t)n + (size_t)further;
-    NamedPieces p = {.piece = allocate(most, sizeof *p.piece), .n = (size_t)n};
+    const size_t most = (size_t)n + (size_t)added;
+    NamedPieces p = {.piece = allocate(most, sizeof *p.piece), .n = (size_t)n,
+                     .in_vocab = json_count(j, vocab), .last_added = -1};
     int result = -1;
     if (!p.piece) goto done;
     if (tokenizer_init(t, most, (size_t)json_count(j, merges)) < 0) goto done;

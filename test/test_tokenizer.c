@@ -494,15 +494,22 @@ static void test_wrong_ids_pieces_and_merges_are_refused(void) {
     CHECK(refused(VOCAB("'a': 0, ' b': 1"), "byte alphabet"));
     CHECK(refused(VOCAB("'a': 0, '': 1"), "byte alphabet"));
     CHECK(refused(VOCAB("'a': 0, 'a': 1"), "twice"));
+    CHECK(refused(VOCAB("'a': 0, 'b': 2000000000"),
+                  "ids reach 2000000000, but only 2 have a piece"));
     CHECK(refused(HEAD "{'id': 2000000000, 'content': 'x'}" PARTS MODEL "[]}}",
-                  "ids reach 2000000000, but only 4 have a piece"));
-    CHECK(refused(HEAD "{'id': 2, 'content': 'x'}" PARTS MODEL "[]}}", "has the id of"));
+                  "\"x\" has the id 2000000000, but other programs read it as 3"));
+    CHECK(refused(HEAD "{'id': 2, 'content': 'x'}" PARTS MODEL "[]}}", "read it as 3"));
+    CHECK(refused(HEAD "{'id': 3, 'content': 'ab'}" PARTS MODEL "[]}}", "read it as 2"));
+    CHECK(refused(HEAD "{'id': 1, 'content': 'x'}" PARTS "'model': {'vocab': {'a': 1}, "
+                  "'merges': []}}", "has the id of the piece \"a\""));
     CHECK(refused(HEAD "{'id': 3, 'content': ''}" PARTS MODEL "[]}}", "empty"));
     CHECK(refused(HEAD "{'id': 3}" PARTS MODEL "[]}}", "empty"));
     CHECK(refused(HEAD "{'id': 3, 'content': 'x'}, {'id': 3, 'content': 'y'}" PARTS MODEL "[]}}",
-                  "each"));
+                  "\"y\" has the id 3, but other programs read it as 4"));
     CHECK(refused(HEAD "{'id': 3, 'content': 'x'}, {'id': 4, 'content': 'x'}" PARTS MODEL "[]}}",
-                  "equal"));
+                  "\"x\" has the id 4, but other programs read it as 3"));
+    CHECK(refused(HEAD "{'id': 3, 'content': 'x'}, {'id': 3, 'content': 'x'}" PARTS MODEL "[]}}",
+                  "twice"));
 }
 
 // Are the ids of the text these?
@@ -513,13 +520,13 @@ static int encodes_to(const Tokenizer *t, const char *text, const int *want, siz
 
 // Nothing becomes a hole's id, and nothing is read of it.
 static void test_an_id_without_a_piece_is_one_that_never_occurs(void) {
-    static const char holes[] = HEAD "{'id': 7, 'content': 'x'}" PARTS
-                                "'model': {'vocab': {'a': 0, 'b': 2, 'ab': 4}, 'merges': ['a b']}}";
+    static const char holes[] = HEAD "{'id': 3, 'content': 'x'}" PARTS
+                                "'model': {'vocab': {'a': 0, 'b': 2, 'ab': 7}, 'merges': ['a b']}}";
     Tokenizer t;
     Buffer b = {0};
     CHECK(load_quoted(&t, holes, strlen(holes)) == 0 && t.vocab_size == 8);
-    CHECK(encodes_to(&t, "aabx", (int[]){0, 4, 7}, 3));
-    CHECK(tokenizer_decode(&t, (int[]){1, 0, 3, 6, 7}, 5, &b) == 0 && !strcmp(b.data, "ax"));
+    CHECK(encodes_to(&t, "aabx", (int[]){0, 7, 3}, 3));
+    CHECK(tokenizer_decode(&t, (int[]){1, 0, 4, 6, 3}, 5, &b) == 0 && !strcmp(b.data, "ax"));
     b.len = 0;
     CHECK(tokenizer_json(&t, &b) == 0);
     tokenizer_free(&t);
@@ -579,10 +586,10 @@ static void test_tokens_that_other_files_add_are_looked_for_in_texts(void) {
     #define REFUSED(settings, added, words) \
         CHECK(load_beside(&t, settings, added) < 0 && strstr(error_text, words))
     REFUSED(DECODER("'4': {'content': '<s>'}"), NULL,
-            "\"<s>\" has the id 4, but in tokenizer.json 3");
-    REFUSED(DECODER("'6': {'content': 'ba'}"), NULL, "has the id 6 and is not in tokenizer.json, "
-            "which ends at 3");
-    REFUSED(DECODER("'2': {'content': 'ba'}"), NULL, "is not in tokenizer.json");
+            "\"<s>\" has the id 4, but other programs read it as 3");
+    REFUSED(DECODER("'6': {'content': 'ba'}"), NULL,
+            "\"ba\" has the id 6, but other programs read it as 4");
+    REFUSED(DECODER("'2': {'content': 'ba'}"), NULL, "read it as 4");
     REFUSED(DECODER("'4': {'content': 'ba', 'lstrip': true}"), NULL, "lstrip");
     REFUSED(DECODER("'4': 7"), NULL, "empty");
     REFUSED(NULL, "{'ba': '4'}", "has the id -1");
@@ -592,14 +599,14 @@ static void test_tokens_that_other_files_add_are_looked_for_in_texts(void) {
 
 static const char added_tokens[] =
     HEAD "{'id': 3, 'content': 'bb'}, {'id': 4, 'content': 'bbb'}, "
-    "{'id': 5, 'content': 'abb', 'special': true}, {'id': 6, 'content': 'ab', 'normalized': true}"
+    "{'id': 5, 'content': 'abb', 'special': true}, {'id': 2, 'content': 'ab', 'normalized': true}"
     PARTS SMALL_MODEL;
 
 static void test_added_tokens_are_matched_leftmost_and_longest(void) {
     Tokenizer t;
-    CHECK(load_quoted(&t, added_tokens, strlen(added_tokens)) == 0 && t.vocab_size == 7);
+    CHECK(load_quoted(&t, added_tokens, strlen(added_tokens)) == 0 && t.vocab_size == 6);
     CHECK(encodes_to(&t, "abbbbb", (int[]){0, 4, 3}, 3));
-    CHECK(encodes_to(&t, "abaabb", (int[]){6, 0, 0, 3}, 4));
+    CHECK(encodes_to(&t, "abaabb", (int[]){2, 0, 0, 3}, 4));
     tokenizer_free(&t);
 }
 
