@@ -878,18 +878,20 @@ int dataset_report(const Dataset *d, Buffer *out) {
     for (size_t i = 0; i < d->num_records; i++) tokens += (size_t)d->record[i].prompt.len;
     for (size_t i = 0; i < d->num_answers; i++) tokens += (size_t)d->answer[i].tokens.len;
     const double mean = d->num_records ? (double)tokens / (double)d->num_records : 0.0;
-    char bad[64] = "";
+    char bad[64] = "", parts[64] = "";
     if (d->bad) snprintf(bad, sizeof bad, "; %zu bad rows are left out", d->bad);
+    if (d->parts) snprintf(parts, sizeof parts, " in %zu records", d->rows + d->parts);
     const char *set = d->read_set ? d->read_set : "", *colon = d->read_set ? ": " : "";
     if (d->read_as
         && buffer_printf(out, "%s: read as %s%s%s\n", d->name, set, colon, d->read_as) < 0) {
         return -1;
     }
     return buffer_printf(out,
-                         "%s: %zu rows of kind %s, %zu kept, %zu dropped (too long), %zu ties, "
+                         "%s: %zu rows of kind %s%s, %zu kept, %zu dropped (too long), %zu ties, "
                          "%zu truncated (%zu prompts, %zu answers), %.0f tokens a row%s\n",
-                         d->name, d->rows, data_kind_name[d->kind], d->num_records, d->dropped,
-                         d->tied, d->truncated, d->cut_prompts, d->cut_answers, mean, bad);
+                         d->name, d->rows, data_kind_name[d->kind], parts, d->num_records,
+                         d->dropped, d->tied, d->truncated, d->cut_prompts, d->cut_answers, mean,
+                         bad);
 }
 
 int dataset_report_turns(const Dataset *d, Buffer *out) {

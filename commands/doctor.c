@@ -233,6 +233,10 @@ static int report_file(Diagnosis *d, const File *f) {
     const Dataset *seen = &f->seen;
     printf("\n%s, to %s: %s data\n", seen->path, f->train ? "train on" : "evaluate on",
            seen->rows ? data_kind_name[seen->kind] : "no");
+    if (seen->read_as) {
+        printf("    read as %s%s%s\n", seen->read_set ? seen->read_set : "",
+               seen->read_set ? ": " : "", seen->read_as);
+    }
     show_counts(f);
     const int policy = !of_documents(d) && !d->objective->reward;
     if (policy && seen->turns > seen->rows) {
