@@ -675,9 +675,14 @@ void dataset_name(char name[64], const char *spec) {
 
 // The contents: rows that the caller gives, or standard input, or the file that the path names.
 static int read_contents(Dataset *d, const Buffer *rows) {
-    char part[65536];
+    char part[8192];
+    struct stat st;
     if (rows) return buffer_append(&d->contents, rows->data, rows->len);
-    if (strcmp(d->path, "-") != 0) return file_read(&d->contents, d->path);
+    if (strcmp(d->path, "-") != 0) {
+        if (stat(d->path, &st) < 0 || !S_ISFIFO(st.st_mode)) return file_read(&d->contents, d->path);
+        return fail(EX_NOINPUT, "%s: a pipe, which can be read only once: give a file, or - and "
+                    "send it to standard input", d->path);
+    }
     for (;;) {
         const size_t n = fread(part, 1, sizeof part, stdin);
         if (n == 0) break;

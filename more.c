@@ -15,6 +15,7 @@
 #include "commands/look.c"
 #include "commands/bench.c"
 #include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define MORE_VERSION "0.9.0"
@@ -288,10 +289,21 @@ static int flush_output(int status) {
     return fail(EX_IOERR, "standard output: could not be written");
 }
 
+// Models and tokenizers lie on the stack.  0, or -1 after fail().
+static int check_stack(void) {
+    enum { NEEDED = 256 * 1024 };
+    struct rlimit stack;
+    if (getrlimit(RLIMIT_STACK, &stack) < 0 || stack.rlim_cur == RLIM_INFINITY) return 0;
+    if (stack.rlim_cur >= NEEDED) return 0;
+    return fail(EX_OSERR, "the stack may grow to %.0f KiB, and %d are needed: ulimit -s %d",
+                (double)stack.rlim_cur / 1024, NEEDED / 1024, NEEDED / 1024);
+}
+
 int main(int argc, char **argv) {
     bound_spinning(argv);
     signal(SIGXFSZ, SIG_IGN);                       // a file beyond ulimit -f is an error of write
-    int status = argc > 0 ? run_arguments(argc, argv) : EX_USAGE;
+    int status = check_stack();
+    if (status == 0) status = argc > 0 ? run_arguments(argc, argv) : EX_USAGE;
     if (status >= 0) status = flush_output(status);
     if (status >= 0) return status;
     fprintf(stderr, "more: %s\n", error_text);

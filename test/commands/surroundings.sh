@@ -124,6 +124,42 @@ refused 74 "large.jsonl: File too large" sh -c 'ulimit -f 1; exec ./more "$@"' s
     eval $cut --model r --eval a.test.jsonl --out large.jsonl
 [ ! -e large.jsonl ] || fault "half a file"
 
+it "a_small_stack_is_named_before_anything_crashes"
+small() { sh -c 'ulimit -s '"$1"'; shift; exec "$@"' sh "$@"; }
+refused 71 "the stack may grow to 64 KiB, and 256 are needed: ulimit -s 256" \
+    small 64 ./more inspect --model lm
+refused 71 "the stack may grow to 255 KiB" small 255 ./more --version
+works small 256 ./more train reward $pairs --threads 2 --train $abc --out stack
+same stack/model.safetensors r/model.safetensors
+for command in "inspect --model lm" "eval $cut --model r --eval a.test.jsonl" \
+    "doctor $cut --model lm --train a.train.jsonl" \
+    "sample --model lm --prompts a.test.jsonl --max_new_tokens 2" \
+    "compare --judge r $cut --model lm --prompts a.test.jsonl --max_new_tokens 2" \
+    "train dpo --model lm $cut --per_step_rows 6 --train a.train.jsonl --out stack"; do
+    works small 256 ./more $command
+done
+
+it "a_pipe_is_no_file_of_data_and_files_without_a_size_are_read"
+mkfifo data_pipe
+refused 66 "data_pipe: a pipe, which can be read only once: give a file, or -" \
+    ./more train reward $pairs --train data_pipe --out x
+refused 66 "/dev/null: not a regular file" ./more train lm $new --train /dev/null --out x
+if [ -r /proc/self/status ]; then
+    refused 65 "/proc/self/status:1" ./more train reward $pairs --train /proc/self/status --out x
+fi
+sys=/sys/kernel/mm/transparent_hugepage/enabled
+if [ -r $sys ]; then
+    refused 65 "$sys:1" ./more train reward $pairs --train $sys --out x
+fi
+
+if command -v gcc > x.out; then
+    it "fast_math_is_a_compile_error"
+    for option in -Ofast "-O2 -ffast-math"; do
+        gcc -std=c11 $option -fsyntax-only "$root/kernels.c" 2> err
+        holds err 'error: .*ffast-math and -Ofast change results'
+    done
+fi
+
 if ldd more 2> x.out | grep -q libgomp && [ -r /proc/self/environ ]; then
     it "threads_that_wait_spin_for_a_moment_only_unless_the_environment_says_how_long"
     mkfifo nothing_comes
@@ -157,6 +193,11 @@ if mkdir disk && unshare -rm sh -c 'mount -t tmpfs -o size=4k tmpfs disk' 2> x.o
         'mount -t tmpfs -o size=40k tmpfs disk; exec ./more train reward "$@" --out disk/o' \
         sh $pairs --train $abc
     lacks err "^step"
+
+    it "a_disk_that_may_not_be_written_is_named_so"
+    refused 73 "disk/o: the folder could not be made: Read-only file system" unshare -rm sh -c \
+        'mount -t tmpfs -o ro tmpfs disk; exec ./more train reward "$@" --out disk/o' \
+        sh $pairs --train $abc
 
     it "a_disk_that_fills_up_during_the_run_is_waited_for"
     cat > filled.sh <<'END'
