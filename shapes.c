@@ -395,6 +395,19 @@ static int render_system(Reader *r, int list) {
     return render_turn(r, ROLE_SYSTEM, system, "system");
 }
 
+// The assistant's turn that begins at `start` is an answer, but for its marker, which still belongs
+// to what stands before.
+static int end_turn(Reader *r, size_t start) {
+    const size_t begin = start + strlen(marker_of(r, ROLE_ASSISTANT));
+    if (r->n == MAX_ANSWERS) return row_fail(r, "more than %d answers", MAX_ANSWERS);
+    if (r->n && begin == r->answer[r->n - 1].start + r->answer[r->n - 1].len) {
+        return row_fail(r, "nothing stands between two turns of the assistant: join them");
+    }
+    r->answer[r->n] = (Passage){.start = begin, .len = r->rendered.len - begin};
+    r->n++;
+    return 0;
+}
+
 // "history": [[question, answer], ...]
 static int render_history(Reader *r) {
     const Json *j = &r->json;
@@ -409,7 +422,10 @@ static int render_history(Reader *r) {
         }
         const int question = json_first(j, turn), answer = json_next(j, question);
         if (render_turn(r, ROLE_USER, question, "history") < 0) return -1;
+        const size_t start = r->rendered.len;
         if (render_turn(r, ROLE_ASSISTANT, answer, "history") < 0) return -1;
+        if (r->are_turns && end_turn(r, start) < 0) return -1;
+        r->turns++;
     }
     return 0;
 }
@@ -823,17 +839,21 @@ static int read_turns(Reader *r, int conversation) {
         int role = ROLE_USER;
         const size_t start = r->rendered.len;
         if (render_message(r, i, &role) < 0) return -1;
-        if (role != ROLE_ASSISTANT) continue;
-        if (r->n == MAX_ANSWERS) return row_fail(r, "more than %d answers", MAX_ANSWERS);
-
-        // the turn's marker still belongs to what stands before
-        const size_t begin = start + strlen(marker_of(r, role));
-        if (r->n && begin == r->answer[r->n - 1].start + r->answer[r->n - 1].len) {
-            return row_fail(r, "nothing stands between two turns of the assistant: join them");
-        }
-        r->answer[r->n] = (Passage){.start = begin, .len = r->rendered.len - begin};
-        r->n++;
+        if (role == ROLE_ASSISTANT && end_turn(r, start) < 0) return -1;
     }
+    r->prompt.len = r->answer[0].start;
+    return 0;
+}
+
+// The same of an instruction with a history: its answers, then that of the instruction.
+static int read_turns_of_history(Reader *r, const RowKeys *k) {
+    r->prompt_form = CHAT_PROMPT;
+    r->are_turns = 1;
+    use(r, k->answer);
+    if (render_instruction(r, k->instruction) < 0) return -1;
+    const size_t start = r->rendered.len;
+    if (render_turn(r, ROLE_ASSISTANT, k->answer, "output") < 0) return -1;
+    if (end_turn(r, start) < 0) return -1;
     r->prompt.len = r->answer[0].start;
     return 0;
 }
@@ -1237,7 +1257,8 @@ static int read_conversation_of_lists(Reader *r, int users, int assistants, floa
             v[i] = json_next(&list[i], v[i]);
         }
     }
-    r->answer[r->n++] = (Passage){.start = start, .len = r->rendered.len - start, .score = score};
+    r->answer[r->n] = (Passage){.start = start, .len = r->rendered.len - start, .score = score};
+    r->n++;
     r->answer_form = CONVERSATION;
     result = 0;
 done:
@@ -1322,14 +1343,18 @@ int row_read(Reader *r) {
     const RowKeys k = find_keys(r);
     if (check_keys_of_row(r, &k) < 0) return -1;
     r->kind = classify(&k);
+    const int of_turns = r->options->all_turns && r->kind == DATA_COMPLETION && !k.set;
+    const int has_history = json_count(j, value_of(r, 0, "history")) > 0;
 
     // a document is an answer without a prompt, and stays whole
     if (r->kind == DATA_DOCUMENT) {
         if (json_length(j, k.text) == 0) {
             return row_fail(r, "\"text\" must be a string that is not empty");
         }
-    } else if (r->options->all_turns && k.answer_is_last_message && r->kind == DATA_COMPLETION) {
+    } else if (of_turns && k.answer_is_last_message) {
         if (read_turns(r, k.conversation) < 0) return -1;
+    } else if (of_turns && has_history && k.prompt < 0 && k.instruction >= 0) {
+        if (read_turns_of_history(r, &k) < 0) return -1;
     } else if (k.set) {
         if (read_prompt_of_set(r, &k) < 0) return -1;
     } else {
@@ -1345,6 +1370,8 @@ int row_read(Reader *r) {
         }
     }
     if (k.answer_is_last_message) r->turns = count_turns(r, k.conversation);
+    else if (r->turns && k.answer >= 0) r->turns++;       // those of a history, and the answer
+    else r->turns = 0;
     if (!r->are_turns && read_answers_of_kind(r, &k) < 0) return -1;
     const int whole_texts = r->prompt_form == NO_PROMPT || r->answer_form == CONVERSATION;
     if (r->n && whole_texts && r->kind != DATA_DOCUMENT) split_prompt(r);

@@ -408,6 +408,18 @@ static void test_a_turn_longer_than_its_room_is_dropped_cut_or_refused(void) {
     CHECK(refused_with(row, strlen(row), &o, 1, "an answer has 11 tokens"));
 }
 
+static void test_answers_of_a_history_are_turns_too(void) {
+    const char *row = "{'instruction':'R','input':'I','output':'B','history':[['Q','A']]}";
+    DataOptions o = {.all_turns = 1};
+    CHECK(load(row, &o) == 0 && d.num_records == 1 && d.turns == 2 && d.targets == 2);
+    CHECK_TEXT(prompt(0), Q);
+    CHECK_TEXT(answer(0, 0), " A\n\nHuman: R\nI\n\nAssistant: B");
+    CHECK_TEXT(said(d.gap[0]), "\n\nHuman: R\nI\n\nAssistant:");
+    CHECK(load(row, &plain_options) == 0 && d.turns == 2 && d.targets == 1 && d.num_gaps == 0);
+    CHECK_TEXT(answer(0, 0), " B");
+    CHECK(load("{'instruction':'R','output':'B','history':[]}", &o) == 0 && d.turns == 0);
+}
+
 static void test_turns_of_points_and_of_pairs_stay_as_they_are(void) {
     DataOptions o = {.all_turns = 1};
     CHECK(load("{'messages':[{'role':'user','content':'Q'},{'role':'assistant','content':'A'},"
@@ -1340,6 +1352,7 @@ int main(int argc, char **argv) {
     RUN(test_all_turns_of_a_conversation_are_one_answer_with_gaps);
     RUN(test_turns_that_do_not_fit_go_on_in_another_record_of_the_row);
     RUN(test_a_turn_longer_than_its_room_is_dropped_cut_or_refused);
+    RUN(test_answers_of_a_history_are_turns_too);
     RUN(test_turns_of_points_and_of_pairs_stay_as_they_are);
     RUN(test_system_is_used_wherever_it_stands);
     RUN(test_a_key_that_may_be_the_prompt_is_not_ignored);
