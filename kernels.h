@@ -39,6 +39,7 @@ const char *kernels_variant(int i);         // those this machine has, fastest f
 const char *kernels_fallback(void);         // to take where the chosen one's bf16 is wrong, or NULL
 int  kernels_emulate_fma(void);             // 1: a fused multiply-add is a function, and slow
 int  kernels_threads(void);
+void kernels_bound_spinning(char **argv);    // first in main, which it may start anew
 void kernels_set_threads(int n);            // kernels_init follows, if there are more than before
 void kernels_precision(int is_bf16);        // of operands of matmul_ and logp_; fp32 at first
 

@@ -253,36 +253,6 @@ static int run_arguments(int argc, char **argv) {
                 argc > 2 ? argv[2] : "");
 }
 
-/* Threads that wait for one another first spin, which on a busy machine keeps the others from
- * running: a hundred times as slow.  So they spin for some 50 microseconds, about as long as it
- * takes to wake one that sleeps, unless the environment says otherwise.  gcc's OpenMP has read its
- * environment before main: the program starts itself once more, and where it cannot goes on as it
- * is.  clang's reads it when the first threads are made.  No number depends on it.               */
-static void bound_spinning(char **argv) {
-#if defined _OPENMP && !defined MORE_DEBUG
-    static const char *const settings[] = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"};
-    const char *threads = getenv("OMP_NUM_THREADS"), *preload = getenv("LD_PRELOAD");
-    char program[4096];
-    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
-        if (getenv(settings[i])) return;
-    }
-    if (threads && !strcmp(threads, "1")) return;
-    if (preload && strstr(preload, "vgpreload")) return;           // it would leave valgrind
-    if (setenv("KMP_BLOCKTIME", "1", 0) < 0 || setenv("GOMP_SPINCOUNT", "1000", 0) < 0) return;
-#ifndef __clang__
-    const ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
-    if (n <= 0) return;
-    program[n] = 0;
-    execv(program, argv);
-#else
-    (void)program;
-    (void)argv;
-#endif
-#else
-    (void)argv;
-#endif
-}
-
 // The status, or -1 after fail(): what was printed could not be written.
 static int flush_output(int status) {
     if (fflush(stdout) == 0 && !ferror(stdout)) return status;
@@ -300,7 +270,7 @@ static int check_stack(void) {
 }
 
 int main(int argc, char **argv) {
-    bound_spinning(argv);
+    kernels_bound_spinning(argv);
     signal(SIGXFSZ, SIG_IGN);                       // a file beyond ulimit -f is an error of write
     int status = check_stack();
     if (status == 0) status = argc > 0 ? run_arguments(argc, argv) : EX_USAGE;

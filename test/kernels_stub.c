@@ -13,6 +13,7 @@ const char *kernels_fallback(void)       { return NULL; }
 int    kernels_emulate_fma(void)         { return 0; }
 int    kernels_threads(void)             { return 1; }
 void   kernels_set_threads(int n)        {}
+void   kernels_bound_spinning(char **argv) {}
 void   kernels_precision(int is_bf16)    {}
 void   kernels_parallel(int n, size_t numbers, ParallelTask *run, void *context) {}
 
