@@ -151,11 +151,13 @@ static int keep_value(Cells *cells, size_t *at, const char *value, size_t len) {
 }
 
 /* Keeps what a JSON object has under --by: the string, the number or true or false; "" where there
- * is nothing or null.  0, or -1 after fail() with the place.                                     */
+ * is nothing or null.  Whole numbers, which may be ids, stay apart.  0, or -1 after fail() with the
+ * place.                                                                                         */
 static int read_value(Cells *cells, size_t *at, const Json *json, int object, const char *path,
                       size_t line) {
     const int v = json_get(json, object, opt.by);
     char number[32];
+    int64_t whole;
     switch (json_type(json, v)) {
     case JSON_NONE:   return keep_value(cells, at, "", 0);
     case JSON_NULL:   return keep_value(cells, at, "", 0);
@@ -163,7 +165,12 @@ static int read_value(Cells *cells, size_t *at, const Json *json, int object, co
     case JSON_TRUE:   return keep_value(cells, at, "true", 4);
     case JSON_FALSE:  return keep_value(cells, at, "false", 5);
     case JSON_NUMBER:
-        snprintf(number, sizeof number, "%.15g", json_number(json, v));
+        if (fabs(json_number(json, v)) > 0x1p53) {
+            return fail(EX_DATAERR, "%s:%zu: \"%s\" is a number of more digits than are read; "
+                        "write it as a string", path, line, opt.by);
+        }
+        if (json_integer(json, v, &whole)) snprintf(number, 32, "%lld", (long long)whole);
+        else snprintf(number, 32, "%.15g", json_number(json, v));
         return keep_value(cells, at, number, strlen(number));
     default:
         return fail(EX_DATAERR, "%s:%zu: \"%s\" is not one value: --by needs a string, a number, "

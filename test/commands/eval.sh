@@ -187,6 +187,14 @@ refused 65 'no row has "who", which --by names' ./more eval $cut --model r --eva
 } > listed.jsonl
 refused 65 'listed.jsonl:49: "who" is not one value' ./more eval $cut --model r \
     --eval listed.jsonl --by who
+ids='s/"who":7}/"who":9007199254740991}/; s/"who":"ann"}/"who":9007199254740990}/'
+sed "$ids" by.jsonl > ids.jsonl
+works ./more eval $cut --model r --eval ids.jsonl --by who
+holds out '^9007199254740991 .* 24 pairs, '
+holds out '^9007199254740990 .* 12 pairs, '
+sed 's/"who":7}/"who":12345678901234567}/' by.jsonl > long.jsonl
+refused 65 'long.jsonl:1: "who" is a number of more digits than are read; write it as a string' \
+    ./more eval $cut --model r --eval long.jsonl --by who
 sed 's/"chosen":\(.*\),"rejected":.*/"completion":\1,"label":true,"who":1}/' by.jsonl > points.jsonl
 refused 65 "--by needs pairs" ./more eval $cut --reference lm --model lm --eval points.jsonl \
     --by who
