@@ -997,18 +997,19 @@ static void split_prompt(Reader *r) {
  * in a row without a prompt any other key with a string or with messages, for that may be the
  * prompt.  It is metadata where its name ends in one of metadata_names ("prompt_id", "source"), or
  * where its string is one word of letters, digits and -_./:+@# ("u17", "gpt-4", "2024-05-01").
- * Text may stand twice: what prompt and answers already say is not lost.  And whoever names the
- * prompt with --prompt_key leaves the other keys out on purpose. */
+ * Text may stand twice: a string that the prompt says already is not lost, nor are messages that
+ * prompt and answers say.  And whoever names the prompt with --prompt_key leaves the other keys out
+ * on purpose. */
 static const char *const prompt_names[] = {
     "prompt", "instruction", "input", "history", "system", "system_prompt", "conversations",
     "conversation", "messages", "question", "query", "context", "problem", "dialogue",
 };
 static const char *const metadata_names[] = {
     "id", "uuid", "hash", "source", "origin", "url", "link", "model", "policy", "author", "dataset",
-    "category", "subset", "split", "group", "lang", "language", "type", "kind", "task", "domain",
-    "topic", "tag", "tags", "title", "name", "date", "time", "timestamp", "version", "license",
-    "annotator", "worker", "judge", "label", "note", "comment", "reason", "rationale",
-    "explanation", "critique", "feedback", "metadata",
+    "category", "subset", "split", "group", "lang", "language", "type", "kind", "domain", "tag",
+    "tags", "date", "time", "timestamp", "version", "license", "annotator", "worker", "judge",
+    "label", "note", "comment", "reason", "rationale", "explanation", "critique", "feedback",
+    "metadata",
 };
 
 int word_is_listed(const char *word, const char *const *list, size_t n) {
@@ -1045,28 +1046,32 @@ static int passage_holds(const Reader *r, const Passage *p, const char *s, size_
     return 0;
 }
 
-// Do prompt or answers say the string already, but for blanks around it?
-static int is_said(const Reader *r, const char *s, size_t n) {
+// Does the prompt say the string already, but for blanks around it?  Or, with_answers, an answer?
+static int is_said(const Reader *r, const char *s, size_t n, int with_answers) {
     while (n && isspace((unsigned char)s[0])) {
         s++;
         n--;
     }
     while (n && isspace((unsigned char)s[n-1])) n--;
     if (n == 0 || passage_holds(r, &r->prompt, s, n)) return 1;
-    for (int i = 0; i < r->n; i++) {
+    const Passage talk = {.start = 0, .len = r->rendered.len};        // with the turns in between
+    if (r->are_turns) return passage_holds(r, &talk, s, n);
+    for (int i = 0; with_answers && i < r->n; i++) {
         if (passage_holds(r, &r->answer[i], s, n)) return 1;
     }
     return 0;
 }
 
 // The same of all strings of a value, but for who says them.
-static int is_all_said(const Reader *r, int v) {
+static int is_all_said(const Reader *r, int v, int with_answers) {
     static const char *const whose[] = {"role", "from", "name", "type"};
     const Json *j = &r->json;
-    if (json_type(j, v) == JSON_STRING) return is_said(r, json_string(j, v), json_length(j, v));
+    if (json_type(j, v) == JSON_STRING) {
+        return is_said(r, json_string(j, v), json_length(j, v), with_answers);
+    }
     for (int i = json_first(j, v); i >= 0; i = json_next(j, i)) {
         if (json_type(j, v) == JSON_OBJECT && LISTED(json_key(j, i), whose)) continue;
-        if (!is_all_said(r, i)) return 0;
+        if (!is_all_said(r, i, with_answers)) return 0;
     }
     return 1;
 }
@@ -1083,7 +1088,7 @@ static int refuse_two_answers(const Reader *r, const RowKeys *k) {
     static const char *const names[] = {"completion", "output", "response"};
     for (size_t i = 0; k->answer >= 0 && i < sizeof names / sizeof *names; i++) {
         const int v = value_of(r, 0, names[i]);
-        if (v < 0 || row_uses(r, v) || is_all_said(r, v)) continue;
+        if (v < 0 || row_uses(r, v) || is_all_said(r, v, 1)) continue;
         return row_fail(r, "two answers, \"%s\" and \"%.60s\"; keep one",
                         json_key(&r->json, k->answer), names[i]);
     }
@@ -1101,7 +1106,8 @@ static int refuse_lost_text(const Reader *r) {
         const char *key = json_key(j, v);
         const int messages = role_value(r, json_first(j, v)) >= 0;
         const int text = messages || json_type(j, v) == JSON_STRING;
-        if (row_uses(r, v) || is_all_said(r, v)) continue;
+        const int with_answers = messages || r->kind == DATA_DOCUMENT;
+        if (row_uses(r, v) || is_all_said(r, v, with_answers)) continue;
         if (without_prompt && v == system_of(r)) {
             system = v;
             continue;

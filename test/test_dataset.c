@@ -371,6 +371,10 @@ static void test_all_turns_of_a_conversation_are_one_answer_with_gaps(void) {
     CHECK_TEXT(said(d.gap[0]), "\n\nHuman: R\n\nHuman: T\n\nAssistant:");
     CHECK_TEXT(said(d.gap[1]), "\n\nHuman: U\n\nAssistant:");
     CHECK(d.turns == 3 && d.targets == 3 && d.record[0].part == 0);
+    CHECK(load("{'prompt':'U','messages':[{'role':'user','content':'Q'},{'role':'assistant',"
+               "'content':'A'},{'role':'user','content':'U'},{'role':'assistant',"
+               "'content':'C'}]}", &o) == 0);
+    CHECK(load(talk, &o) == 0);
     CHECK(dataset_report_turns(&d, &b) == 0 && strstr(b.data, ": 3 of 3 turns of the assistant "));
     CHECK(load(talk, &plain_options) == 0 && d.turns == 3 && d.targets == 1 && d.num_gaps == 0);
     CHECK_TEXT(answer(0, 0), " C");
@@ -480,6 +484,9 @@ static void test_a_key_that_may_be_the_prompt_is_not_ignored(void) {
                   "\"body\" would be ignored"));
     CHECK(is_row("{'body': 'Do it.', 'chosen': '\\n\\nHuman: Q\\n\\nAssistant: a', "
                  "'rejected': '\\n\\nHuman: Q\\n\\nAssistant: b'}", DATA_PAIR, Q, " a", " b"));
+    CHECK(refused("{'question': 'Yes', 'chosen': 'Yes, it is', 'rejected': 'No'}", 1,
+                  "\"question\" would be ignored"));
+    CHECK(refused("{'title': 'Do it.', 'chosen': 'a', 'rejected': 'b'}", 1, "\"title\""));
     // what is known to be no prompt, by its name or by its look
     CHECK(is_row("{'prompt_id': 'it is one', 'model': 'my own', 'by': 'u17', 'x': 7, 'y': ['a b'],"
                  "'chosen': 'a b', 'rejected': 'a c'}",
