@@ -540,7 +540,11 @@ static int check_judging(void) {
         return fail(EX_DATAERR, "--judge %s: a language model; a reward model is needed",
                     opt.judge);
     }
-    return 0;
+    if (opt.out && opt.all && !strcmp(opt.out, opt.all)) {
+        return fail(EX_USAGE, "--out and --all are both %s", opt.out);
+    }
+    if (opt.out && file_check(opt.out) < 0) return -1;
+    return opt.all ? file_check(opt.all) : 0;
 }
 
 // --------------------------------------------------------------------------------- more bestof

@@ -33,6 +33,25 @@ DataOptions data_options(void) {
                          .bad_row = opt.bad_rows == BAD_ROWS_DROP ? drop_bad_row : NULL};
 }
 
+// Says of rows to train on whether all their weights are 0, and whether a margin is beyond what
+// rewards reach: the loss is then a number that training does not move.
+static void warn_of_weights(const Dataset *d) {
+    enum { LARGE = 1000 };
+    size_t weightless = 0;
+    const Record *far = NULL;
+    for (const Record *r = d->record; r < d->record + d->num_records; r++) {
+        weightless += r->weight == 0;
+        if (fabsf(r->margin) > LARGE && !far) far = r;
+    }
+    if (weightless == d->num_records) {
+        fprintf(stderr, "%s: the weight of every row is 0: nothing is learned from it\n", d->path);
+    }
+    if (far) {
+        fprintf(stderr, "%s:%zu: a margin of %g, which no rewards reach: a margin is a difference of "
+                "rewards, a few units\n", d->path, far->line, (double)far->margin);
+    }
+}
+
 // A file for an objective; says what was read.  0, or -1 after fail().
 int load_data(Dataset *d, const char *spec, const Tokenizer *t, const DataOptions *o,
               const Objective *objective, DataUse use) {
@@ -48,6 +67,7 @@ int load_data(Dataset *d, const char *spec, const Tokenizer *t, const DataOption
     if (policy && dataset_report_turns(d, &line) < 0) return -1;
     fprintf(stderr, "%s", line.data);
     buffer_free(&line);
+    if (use != FOR_EVAL) warn_of_weights(d);
     return 0;
 }
 

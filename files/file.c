@@ -67,6 +67,7 @@ int  output_close(Output *o);                                      // now it is 
 int  output_rename(Output *o);                                     // now it has its name
 void output_drop(Output *o);                                       // removes what was not renamed
 int  file_write(const char *path, const void *data, size_t n);     // all of that in one call
+int  file_check(const char *path);                                 // could it be written later?
 
 // ----------------------------------------------------------------------------------------- SHA-256
 
@@ -443,6 +444,17 @@ int file_write(const char *path, const void *data, size_t n) {
     if (!o.through && folder_sync(path) < 0) goto done;
     result = 0;
 done:
+    output_drop(&o);
+    return result;
+}
+
+// Before work whose result is to be written: a file can be made there, or a device or pipe is.  0,
+// or -1 after fail().
+int file_check(const char *path) {
+    Output o;
+    int through = is_written_through(path);
+    if (through) return through < 0 ? -1 : 0;
+    int result = output_open(&o, path);
     output_drop(&o);
     return result;
 }

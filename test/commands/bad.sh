@@ -158,6 +158,16 @@ refused 66 "model.safetensors" ./more score --model h
 mkdir h/model.safetensors
 refused 66 "model.safetensors" ./more score --model h
 
+it "weights_of_0_everywhere_and_margins_beyond_all_rewards_are_said"
+sed 's/}$/,"weight":0}/' a.train.jsonl > weightless.jsonl
+sed '3s/}$/,"margin":1e38}/' a.train.jsonl > far.jsonl
+works ./more train reward $pairs --train weightless.jsonl --out x
+holds err "^weightless.jsonl: the weight of every row is 0: nothing is learned from it"
+works ./more train reward $pairs --max_steps 1 --train far.jsonl --out x
+holds err "^far.jsonl:3: a margin of 1e+38, which no rewards reach"
+works ./more train reward $pairs --train a.train.jsonl --out x
+lacks err "weight of every row\|a margin of"
+
 it "a_place_that_cannot_be_written_is_named"
 refused 73 "text.jsonl" ./more train lm $new --train text.jsonl --out text.jsonl/x
 refused 73 "text.jsonl" ./more train reward $pairs --train $abc --out text.jsonl

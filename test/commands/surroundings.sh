@@ -37,7 +37,17 @@ for command in "eval $cut --model r --eval a.test.jsonl" \
     refused 73 "link: is a symbolic link" ./more $command --out link
     refused 73 "dangling: is a symbolic link" ./more $command --out dangling
     refused 73 "r: is a folder" ./more $command --out r
+    refused 73 "no/such: No such file" ./more $command --out no/such
+    lacks err "completions of"                         # it was said before the work
 done
+best="./more bestof --judge r $cut --model lm --prompts a.test.jsonl --max_new_tokens 2 --n 2"
+refused 73 "link: is a symbolic link" $best --out best --all link
+refused 64 "--out and --all are both best" $best --out best --all best
+[ ! -e best ] || fault "something is left"
+works $best --out best --all pipe &
+lines 32 pipe
+wait
+[ -p pipe ] || fault "the pipe is gone"
 [ -L link ] && [ -L dangling ] && [ "$(cat victim)" = precious ] || fault "something was replaced"
 
 it "a_second_run_in_the_same_folder_is_refused"
