@@ -159,7 +159,11 @@ int load_model(Model *m, Tokenizer *t, const char *dir, int kind) {
     if (load_tokenizer(t, dir) < 0) return -1;
     if (checkpoint_load(m, dir, kind) < 0) return -1;
     if (settle_specials(t, &m->config, dir) < 0) return -1;
-    if (m->config.reward && opt.pooling >= 0) m->config.pooling = (Pooling)opt.pooling;
+    if (!m->config.reward && opt.pooling >= 0) {
+        return fail(EX_USAGE, "--pooling: %s is a language model, from which no reward is read",
+                    dir);
+    }
+    if (opt.pooling >= 0) m->config.pooling = (Pooling)opt.pooling;
     if (!m->config.reward || m->config.pooling == POOL_EOS) {
         if (specials_need_end(t, &m->config, dir) < 0) return -1;
     }

@@ -80,6 +80,8 @@ works ./more eval --model e --eval a.test.jsonl $cut --pooling eos
 mv out of_eos
 works ./more eval --model e --eval a.test.jsonl $cut
 differ of_eos out "the pooling has no effect"
+refused 64 '--pooling: lm is a language model' \
+    ./more eval --model lm --reference lm --eval a.test.jsonl $cut --pooling eos
 
 it "what_other_programs_left_in_a_folder_is_kept"
 folder
