@@ -460,10 +460,12 @@ void run_free(Run *run) {
 static int check_memory(double bytes) {
     const double GiB = 1073741824.0, room = memory_room();
     const char *help = "a lower --micro_batch_tokens or --max_length takes less";
-    if (!opt.recompute) help = "--recompute, a lower --micro_batch_tokens or --max_length take less";
+    if (!opt.recompute) {
+        help = "--recompute, a lower --micro_batch_tokens or --max_length take less";
+    }
     if (bytes > room) {
-        return fail(EX_OSERR, "%.2f GiB of memory are needed beside the model, %.2f GiB are free here; "
-                    "%s", bytes / GiB, room / GiB, help);
+        return fail(EX_OSERR, "%.2f GiB of memory are needed beside the model, %.2f GiB are free "
+                    "here; %s", bytes / GiB, room / GiB, help);
     }
     if (bytes > 0.9 * room) {
         fprintf(stderr, "memory is close: %.2f GiB are free; %s\n", room / GiB, help);
@@ -514,7 +516,8 @@ static const char *number_text(char text[32], double x) {
 }
 
 /* What is not finite in the first step [begin, end) is so without an update: it comes from the
- * starting model, or from a row.  Names the first unit that is not finite alone.  -1 after fail(). */
+ * starting model, a row or an option.  Names the first unit that is not finite alone.  -1 after
+ * fail().  */
 static int refuse_start(Run *run, size_t begin, size_t end) {
     const size_t unit = (size_t)run->unit;
     const char *start = opt.model.n ? opt.model.item[0] : "the fresh model";
@@ -527,11 +530,12 @@ static int refuse_start(Run *run, size_t begin, size_t end) {
             if (isfinite(loss) && isfinite(model_grad_norm(&run->model))) continue;
         }
         return fail(EX_DATAERR, "%s:%zu: the loss or a gradient is not finite in the first step: "
-                    "the weights of %s are damaged or too large; nothing was saved",
+                    "the weights of %s are damaged or too large, or a number of the row or of an "
+                    "option is; nothing was saved",
                     run->data[run->item[i].set].path, item_record(run, &run->item[i])->line, start);
     }
-    return fail(EX_DATAERR, "the loss or a gradient is not finite in the first step: the weights of "
-                "%s are too large; nothing was saved", start);
+    return fail(EX_DATAERR, "the loss or a gradient is not finite in the first step: the weights "
+                "of %s are too large, or an option is; nothing was saved", start);
 }
 
 // Step s (from 0) of the plan: gradients, their norm, the update.  0, or -1 after fail().
@@ -606,8 +610,8 @@ static int train_end(Run *run, const Progress *p, const char *sha256) {
             wall);
     printf("weights sha256 %s\n", sha256);
     if (!stop_asked()) return 0;
-    return fail(EX_TEMPFAIL, "stopped after the last step, before all numbers; the weights are in %s",
-                opt.out);
+    return fail(EX_TEMPFAIL, "stopped after the last step, before all numbers; the weights are in "
+                "%s", opt.out);
 }
 
 /* The whole run: model, tokenizer and data are loaded, the plan is made, --out is there.  What can

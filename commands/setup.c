@@ -47,8 +47,8 @@ static void warn_of_weights(const Dataset *d) {
         fprintf(stderr, "%s: the weight of every row is 0: nothing is learned from it\n", d->path);
     }
     if (far) {
-        fprintf(stderr, "%s:%zu: a margin of %g, which no rewards reach: a margin is a difference of "
-                "rewards, a few units\n", d->path, far->line, (double)far->margin);
+        fprintf(stderr, "%s:%zu: a margin of %g, which no rewards reach: a margin is a difference "
+                "of rewards, a few units\n", d->path, far->line, (double)far->margin);
     }
 }
 

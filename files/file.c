@@ -381,8 +381,8 @@ int output_ask(Output *o, uint64_t size) {
     int error = EINTR;
     while (error == EINTR) error = posix_fallocate(o->fd, 0, (off_t)size);
     if (error && error != EINVAL && error != EOPNOTSUPP && error != ENOSYS) {
-        return fail(EX_IOERR, "%s: there is no room for its %.3f GB: %s", o->path, (double)size / 1e9,
-                    strerror(error));
+        return fail(EX_IOERR, "%s: there is no room for its %.3f GB: %s", o->path,
+                    (double)size / 1e9, strerror(error));
     }
 #else
     (void)o;

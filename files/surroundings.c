@@ -14,8 +14,7 @@ typedef struct {
     FILE *stream;                       // into memory, or NULL: no log
     char *memory;                       // what was printed since the last log_flush
     size_t size;
-    int fd;
-    int made;                           // yes: there was no such file before
+    int fd;                             // -1: there is no such file yet
     int begun;                          // yes: it holds lines of this run
     char path[PATH_SIZE];
 } Log;
@@ -31,7 +30,7 @@ int  disk_wait(const char *dir, double *said);
 // the log
 int  log_open(Log *log, const char *path);
 int  log_flush(Log *log);
-int  log_close(Log *log);                                           // and all is on the disk
+int  log_close(Log *log);                                          // and all is on the disk
 void log_abandon(Log *log);                                        // after an error
 
 // memory, in bytes; INFINITY: not known
@@ -79,7 +78,7 @@ void stop_after_saving(void) { stopping.nothing_yet = 0; }
 
 int stop_asked(void) { return (int)stopping.asked; }
 
-// ------------------------------------------------------------------------------- a disk to wait for
+// ------------------------------------------------------------------------------ a disk to wait for
 
 // Bytes that may still be written where dir is; 0 if nobody knows.
 static double disk_room(const char *dir) {
@@ -112,23 +111,32 @@ int disk_wait(const char *dir, double *said) {
 // ----------------------------------------------------------------------------------------- the log
 
 /* Opens the log, which must be a regular file or new.  The lines of an earlier run are there until
- * the first one of this run is written.  0, or -1 after fail().                                  */
+ * the first one of this run is written; a new file is made for that one.  0, or -1 after fail(). */
 int log_open(Log *log, const char *path) {
-    const int flags = O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
     struct stat st;
     *log = (Log){.fd = -1};
     snprintf(log->path, sizeof log->path, "%s", path);
-    log->made = lstat(path, &st) < 0;
-    if (!log->made && !S_ISREG(st.st_mode)) {
-        return fail(EX_CANTCREAT, "%s: is a %s, a file is to be written here", path,
-                    file_kind(st.st_mode));
+    if (lstat(path, &st) == 0) {
+        if (!S_ISREG(st.st_mode)) {
+            return fail(EX_CANTCREAT, "%s: is a %s, a file is to be written here", path,
+                        file_kind(st.st_mode));
+        }
+        log->fd = open(path, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        if (log->fd < 0) return fail(EX_CANTCREAT, "%s: %s", path, strerror(errno));
     }
-    log->fd = open(path, flags | O_CREAT, 0666);
-    if (log->fd < 0) return fail(EX_CANTCREAT, "%s: %s", path, strerror(errno));
     log->stream = open_memstream(&log->memory, &log->size);
     if (log->stream) return 0;
-    close(log->fd);
+    if (log->fd >= 0) close(log->fd);
     return fail(EX_OSERR, "out of memory for %s", path);
+}
+
+// Before the first line: an empty file.  0, or -1 after fail().
+static int log_begin(Log *log) {
+    if (log->fd < 0) log->fd = open(log->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (log->fd < 0) return fail(EX_CANTCREAT, "%s: %s", log->path, strerror(errno));
+    if (ftruncate(log->fd, 0) < 0) return fail(EX_IOERR, "%s: %s", log->path, strerror(errno));
+    log->begun = 1;
+    return 0;
 }
 
 // Writes what was printed.  A disk that is full is waited for.  0, or -1 after fail().
@@ -137,10 +145,7 @@ int log_flush(Log *log) {
     double said = -INFINITY;
     if (!log->stream) return 0;
     if (fflush(log->stream) != 0) return fail(EX_OSERR, "out of memory for %s", log->path);
-    if (log->size && !log->begun && ftruncate(log->fd, 0) < 0) {
-        return fail(EX_IOERR, "%s: %s", log->path, strerror(errno));
-    }
-    if (log->size) log->begun = 1;
+    if (log->size && !log->begun && log_begin(log) < 0) return -1;
     while (at < log->size) {
         ssize_t k = write(log->fd, log->memory + at, log->size - at);
         if (k > 0) at += (size_t)k;
@@ -152,11 +157,10 @@ int log_flush(Log *log) {
     return 0;
 }
 
-// Closes the log of a run that failed; one without a line is removed if it is new.
+// Closes the log of a run that failed.
 void log_abandon(Log *log) {
     if (!log->stream) return;
-    close(log->fd);
-    if (log->made && !log->begun) unlink(log->path);
+    if (log->fd >= 0) close(log->fd);
     fclose(log->stream);
     free(log->memory);
     log->stream = NULL;
@@ -165,7 +169,7 @@ void log_abandon(Log *log) {
 // The last lines, and all are on the disk.  0, or -1 after fail().
 int log_close(Log *log) {
     int result = log_flush(log);
-    if (result == 0 && log->stream && fsync(log->fd) < 0 && errno != EINVAL) {
+    if (result == 0 && log->fd >= 0 && fsync(log->fd) < 0 && errno != EINVAL) {
         result = fail(EX_IOERR, "%s: %s", log->path, strerror(errno));
     }
     log_abandon(log);

@@ -83,7 +83,7 @@ exit 0
 END
 chmod +x "$t/make"
 TMPDIR=$PWD/temporary PATH=$t:$PATH works sh scripts/same_bits.sh
-grep -q "temporary/more-bits-[A-Za-z0-9]*[A-Za-z]" "$NOTES" || fault "$(grep more-bits "$NOTES" | head -n 1)"
+holds "$NOTES" "temporary/more-bits-[A-Za-z0-9]*[A-Za-z]"
 [ -z "$(ls temporary)" ] || fault "it stays"
 
 finish

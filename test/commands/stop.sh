@@ -92,5 +92,16 @@ kill -HUP $pid
 ended 75
 holds err "^more: stopped before the first step; nothing was trained"
 [ ! -e early ] || fault "$(find early)"
+awk '{ for (i = 0; i < 1000; i++) print }' a.train.jsonl > many.jsonl
+./more train dpo --model lm $cut --train many.jsonl --out early > out 2> err &
+pid=$!
+for i in $(awk 'BEGIN { for (i = 0; i < 100; i++) print i }'); do
+    if grep -q ' GiB needed' err; then break; fi       # it computes references
+    sleep 0.1
+done
+kill -TERM $pid
+ended 75
+holds err "^more: stopped before the first step; nothing was trained"
+[ ! -e early ] || fault "$(find early)"
 
 finish

@@ -228,7 +228,7 @@ if mkdir disk && unshare -rm sh -c 'mount -t tmpfs -o size=4k tmpfs disk' 2> x.o
         echo $? > code
         cp -r disk/o copy
 END
-    long="$cut --learning_rate 1e-3 --per_step_pairs 6 --max_steps 150 --num_train_epochs 50 --quiet"
+    long="$cut --learning_rate 1e-3 --per_step_pairs 6 --max_steps 150 --num_train_epochs 50"
     works ./more train reward --model lm $long --train $abc --out undisturbed
     rm -rf copy
     run unshare -rm sh filled.sh $long --train $abc
