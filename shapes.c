@@ -993,13 +993,13 @@ static void split_prompt(Reader *r) {
 
 // ---------------------------------------------------------------- text of a row that would be lost
 
-/* No text of a row may be lost without a word.  A key is text where it is one of prompt_names; and
- * in a row without a prompt any other key with a string or with messages, for that may be the
- * prompt.  It is metadata where its name ends in one of metadata_names ("prompt_id", "source"), or
- * where its string is one word of letters, digits and -_./:+@# ("u17", "gpt-4", "2024-05-01").
- * Text may stand twice: a string that the prompt says already is not lost, nor are messages that
- * prompt and answers say.  And whoever names the prompt with --prompt_key leaves the other keys out
- * on purpose. */
+/* No text of a row may be lost without a word.  Text are strings, and lists of messages or of
+ * strings, whose key is one of prompt_names; and in a row without a prompt strings and messages
+ * under any other key, for that may be the prompt.  It is metadata where its name ends in one of
+ * metadata_names ("prompt_id", "source"), or where its string is one word of letters, digits and
+ * -_./:+@# ("u17", "gpt-4", "2024-05-01").  Text may stand twice: a string that the prompt says
+ * already is not lost, nor are messages that prompt and answers say.  And whoever names the prompt
+ * with --prompt_key leaves the other keys out on purpose. */
 static const char *const prompt_names[] = {
     "prompt", "instruction", "input", "history", "system", "system_prompt", "conversations",
     "conversation", "messages", "question", "query", "context", "problem", "dialogue",
@@ -1105,14 +1105,16 @@ static int refuse_lost_text(const Reader *r) {
     for (int v = json_first(j, 0); v >= 0; v = json_next(j, v)) {
         const char *key = json_key(j, v);
         const int messages = role_value(r, json_first(j, v)) >= 0;
-        const int text = messages || json_type(j, v) == JSON_STRING;
+        const int strings = is_list_of_strings(r, v) && row_names_prompt(key);
+        const int text = json_type(j, v) == JSON_STRING || messages || strings;
+        if (!text && strcmp(key, "history") != 0) continue;
         const int with_answers = messages || r->kind == DATA_DOCUMENT;
         if (row_uses(r, v) || is_all_said(r, v, with_answers)) continue;
         if (without_prompt && v == system_of(r)) {
             system = v;
             continue;
         }
-        if (without_prompt && text && (row_names_prompt(key) || !is_metadata(j, v))) {
+        if (without_prompt && (row_names_prompt(key) || !is_metadata(j, v))) {
             return row_fail(r, "no prompt, and \"%.60s\" would be ignored; if it is the prompt, "
                             "say --prompt_key %.60s, else remove it", key, key);
         }

@@ -502,6 +502,8 @@ static void test_text_beside_the_prompt_is_joined_or_refused(void) {
     CHECK(refused("{'prompt': 'p', 'output': 'a', 'response': 'b'}", 1,
                   "two answers, \"output\" and \"response\""));
     CHECK(refused("{'prompt': 'p', 'input': 'x', 'output': 'a'}", 1, "\"input\" would be ignored"));
+    CHECK(refused("{'prompt': 'p', 'context': ['Long ago.', 'Today.'], 'completion': 'a'}", 1,
+                  "\"context\" would be ignored"));
     CHECK(refused("{'prompt': 'p', 'history': [['q', 'r']], 'completion': 'a'}", 1,
                   "\"history\" would be ignored"));
     CHECK(refused("{'text': 'a', 'prompt': 'p'}", 1, "\"prompt\" would be ignored"));
@@ -509,7 +511,9 @@ static void test_text_beside_the_prompt_is_joined_or_refused(void) {
                   "{'role':'assistant','content':'a'}],'rejected': [{'role':'user','content':'Q'},"
                   "{'role':'assistant','content':'b'}]}",
                   1, "\"prompt\" would be ignored"));
-    // said already, or saying nothing
+    // said already, or saying nothing, or no text
+    CHECK(is_row("{'conversation': [{'input': 'x', 'output': 'y'}], 'prompt': 'p', "
+                 "'completion': 'a'}", DATA_COMPLETION, "p", "a", NULL));
     CHECK(is_row("{'prompt': 'Answer: Why?', 'question': ' Why?\\n', 'input': '', 'history': [],"
                  "'completion': 'a'}",
                  DATA_COMPLETION, "Answer: Why?", "a", NULL));
