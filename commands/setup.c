@@ -85,6 +85,7 @@ int tokenizer_path(char path[PATH_SIZE], const char *dir) {
 int load_tokenizer(Tokenizer *t, const char *dir) {
     char path[PATH_SIZE];
     if (!opt.tokenizer && !dir) return fail(EX_USAGE, "--tokenizer or --model is needed");
+    if (dir && config_folder(dir) < 0) return -1;
     if (tokenizer_path(path, dir) < 0) return -1;
     return tokenizer_load(t, path);
 }

@@ -220,23 +220,25 @@ done:
     return result;
 }
 
-// The files of the tokenizer, of which j is tokenizer.json: made if there are none of them.
+// The files of the tokenizer, of which j is tokenizer.json.  tokenizer_config.json is made if there
+// is none, and special_tokens_map.json as well if there is neither.
 static int settle_tokenizer(SmallFiles *s, const Config *c, const Json *j) {
-    static const char *const names[] = {"tokenizer_config.json", "special_tokens_map.json"};
-    const SmallFile *settings = beside_find(s, names[0]), *map = beside_find(s, names[1]);
-    if (!settings && !map) {
-        SmallFile *f = beside_add(s, names[0]);
-        if (!f || tokenizer_config_text(&f->text, c, j) < 0) return -1;
-        f = beside_add(s, names[1]);
-        return f ? special_tokens_text(&f->text, c, j) : -1;
+    const char *settings = "tokenizer_config.json", *map = "special_tokens_map.json";
+    SmallFile *f = beside_find(s, map);
+    const int has_map = f != NULL;
+    if (f && settle_token(f, "eos_token", j, find_token(j, c->eos), 0) < 0) return -1;
+    if (f && settle_token(f, "pad_token", j, find_token(j, c->pad), 0) < 0) return -1;
+
+    f = beside_find(s, settings);
+    if (f) {
+        if (settle_token(f, "eos_token", j, find_token(j, c->eos), 1) < 0) return -1;
+        return settle_token(f, "pad_token", j, find_token(j, c->pad), 1);
     }
-    for (int k = 0; k < 2; k++) {
-        SmallFile *f = beside_find(s, names[k]);
-        const int add = f == settings;
-        if (f && settle_token(f, "eos_token", j, find_token(j, c->eos), add) < 0) return -1;
-        if (f && settle_token(f, "pad_token", j, find_token(j, c->pad), add) < 0) return -1;
-    }
-    return 0;
+    f = beside_add(s, settings);
+    if (!f || tokenizer_config_text(&f->text, c, j) < 0) return -1;
+    if (has_map) return 0;
+    f = beside_add(s, map);
+    return f ? special_tokens_text(&f->text, c, j) : -1;
 }
 
 // The files of `from` as they are to be saved beside c's config.json.  0, or -1 after fail().

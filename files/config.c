@@ -16,6 +16,7 @@
 #include "json.c"
 #include "safetensors.c"
 
+int config_folder(const char *dir);                                 // is there such a folder?
 int config_load(Config *c, const char *dir);                        // reads config.json of a folder
 int config_text(Buffer *b, const Config *c, const char *dtype);     // what config.json is to say
 
@@ -579,15 +580,18 @@ static int is_there(const char *dir, const char *name) {
     return path_join(path, dir, name) == 0 && stat(path, &st) == 0;
 }
 
+// Is there such a folder?  0, or -1 after fail().
+int config_folder(const char *dir) {
+    if (is_there(dir, "")) return 0;
+    return fail(EX_NOINPUT, "%s: no such folder; a model of a hub must be downloaded first", dir);
+}
+
 // Why is there no config.json?
 static int fail_without_config(const char *dir) {
+    if (config_folder(dir) < 0) return -1;
     if (is_there(dir, "adapter_config.json")) {
         return fail(EX_NOINPUT, "%s: an adapter without its base model; merge it "
                     "(merge_and_unload) and save the whole", dir);
-    }
-    if (!is_there(dir, "")) {
-        return fail(EX_NOINPUT, "%s: no such folder; a model of a hub must be downloaded first",
-                    dir);
     }
     return fail(EX_NOINPUT, "%s: no config.json here: not a folder that save_pretrained wrote",
                 dir);

@@ -593,9 +593,22 @@ static void test_the_small_files_of_a_folder_are_kept(void) {
                   " \"pad_token\": \"<e>\", \"tokenizer_class\": \"Z\"}"));
     beside_free(&beside);
 
+    // tokenizer_config.json is made where there is none
+    CHECK(unlink("from/tokenizer_config.json") == 0);
+    CHECK(beside_load(&beside, "from", ALL_SMALL) == 0 && beside.n == 8);
+    CHECK(checkpoint_save(&m, "made", &beside, "f32", sha) == 0);
+    CHECK(file_is("made/tokenizer_config.json",
+                  "{\n  \"tokenizer_class\": \"PreTrainedTokenizerFast\",\n"
+                  "  \"model_max_length\": 16,\n"
+                  "  \"clean_up_tokenization_spaces\": false,\n"
+                  "  \"bos_token\": \"<e>\",\n  \"eos_token\": \"<p>\",\n"
+                  "  \"pad_token\": \"<e>\"\n}\n"));
+    beside_free(&beside);
+    remove_all("made");
+
     // a tokenizer from elsewhere brings its own
     CHECK(beside_load(&beside, "from", NOT_OF_TOKENIZER) == 0 && beside.n == 3);
-    CHECK(beside_load(&beside, "from", OF_TOKENIZER) == 0 && beside.n == 9);
+    CHECK(beside_load(&beside, "from", OF_TOKENIZER) == 0 && beside.n == 8);
     beside_free(&beside);
     model_free(&m);
     remove_all("from");

@@ -97,7 +97,16 @@ for f in chat_template.jinja generation_config.json LICENSE tokenizer_config.jso
 done
 [ "$(ls x)" = "$(ls y | grep -v reference)" ] || fault "$(ls x y)"
 
+it "a_folder_that_is_not_there_is_no_missing_file"
+refused 66 'org/model-70m: no such folder; a model of a hub must be downloaded first' \
+    ./more train dpo --model org/model-70m --train a.train.jsonl $short --out z
+folder
+rm x/tokenizer.json
+refused 66 'x/tokenizer.json: No such file or directory; AutoTokenizer.from_pretrained(FOLDER)' \
+    ./more train dpo --model x --train a.train.jsonl $short --out z
+
 it "the_folder_to_start_from_is_not_written_over"
+folder
 ln -s x link
 refused 64 '--out link/: the folder of --model, which would be lost' \
     ./more train dpo --model x --train a.train.jsonl $short --out link/
