@@ -85,7 +85,8 @@ struct Dataset {
 int  dataset_load(Dataset *d, const char *spec, const Tokenizer *t, const DataOptions *o);
 void dataset_free(Dataset *d);
 void dataset_name(char name[64], const char *spec);         // what a file is called in tables
-int  dataset_report(const Dataset *d, Buffer *out);         // one line: kind and counts
+int  dataset_report(const Dataset *d, Buffer *out);         // one line: kind and counts; and:
+int  dataset_report_shape(const Dataset *d, Buffer *out);   // one line, if not of our own shapes
 int  dataset_report_turns(const Dataset *d, Buffer *out);   // one line, where there are several
 int  dataset_row_without(Buffer *out, const Dataset *d, const Record *r, const char *members);
 
@@ -878,6 +879,12 @@ void dataset_free(Dataset *d) {
     memset(d, 0, sizeof *d);
 }
 
+int dataset_report_shape(const Dataset *d, Buffer *out) {
+    const char *set = d->read_set ? d->read_set : "", *colon = d->read_set ? ": " : "";
+    if (!d->read_as) return 0;
+    return buffer_printf(out, "%s: read as %s%s%s\n", d->name, set, colon, d->read_as);
+}
+
 int dataset_report(const Dataset *d, Buffer *out) {
     size_t tokens = 0;
     for (size_t i = 0; i < d->num_records; i++) tokens += (size_t)d->record[i].prompt.len;
@@ -886,11 +893,7 @@ int dataset_report(const Dataset *d, Buffer *out) {
     char bad[64] = "", parts[64] = "";
     if (d->bad) snprintf(bad, sizeof bad, "; %zu bad rows are left out", d->bad);
     if (d->parts) snprintf(parts, sizeof parts, " in %zu records", d->rows + d->parts);
-    const char *set = d->read_set ? d->read_set : "", *colon = d->read_set ? ": " : "";
-    if (d->read_as
-        && buffer_printf(out, "%s: read as %s%s%s\n", d->name, set, colon, d->read_as) < 0) {
-        return -1;
-    }
+    if (dataset_report_shape(d, out) < 0) return -1;
     return buffer_printf(out,
                          "%s: %zu rows of kind %s%s, %zu kept, %zu dropped (too long), %zu ties, "
                          "%zu truncated (%zu prompts, %zu answers), %.0f tokens a row%s\n",

@@ -706,6 +706,19 @@ typedef struct {
     Dataset data;
 } Loaded;
 
+// On standard error: what a file was read as that is not of our own shapes; of conversations under
+// a policy, how many turns are scored.
+static int report_reading(const Dataset *d, int kind) {
+    Buffer lines = {0};
+    int result = opt.quiet ? 0 : dataset_report_shape(d, &lines);
+    if (result == 0 && !opt.quiet && kind == LOAD_LANGUAGE_MODEL) {
+        result = dataset_report_turns(d, &lines);
+    }
+    if (lines.len) fprintf(stderr, "%s", lines.data);
+    buffer_free(&lines);
+    return result;
+}
+
 // kind: LOAD_REWARD_MODEL, for pairs, or LOAD_LANGUAGE_MODEL, for whatever has one or two answers.
 static int loaded_init(Loaded *x, const char *dir, const char *file, int kind) {
     const DataOptions o = data_options();
@@ -716,6 +729,7 @@ static int loaded_init(Loaded *x, const char *dir, const char *file, int kind) {
     if (d->kind != DATA_PAIR && d->kind != DATA_POINT && d->kind != DATA_COMPLETION) {
         return fail_kind(d, "pairs, points or completions are needed");
     }
+    if (report_reading(d, kind) < 0) return -1;
     return dataset_keep_fold(&x->data, 1);
 }
 
