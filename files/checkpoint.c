@@ -719,7 +719,7 @@ static const SavedDtype *find_dtype(const char *name) {
     return NULL;
 }
 
-// Can weights in this format hold the model's?  0, or -1 after fail() with the first that is beyond.
+// Can weights in this format hold the model's?  0, or -1 after fail() with the first they cannot.
 int checkpoint_fits(const Model *m, const char *dtype) {
     const SavedDtype *kind = find_dtype(dtype);
     Entries e = {.n = 0};
