@@ -473,19 +473,24 @@ static int check_memory(double bytes) {
     return 0;
 }
 
-// The most token rows that a micro-batch of the run can have, in steps and in evaluation: what
-// --micro_batch_tokens allows and the data have; a unit that is larger is a micro-batch alone.
+// The most token rows that a micro-batch of the run can have: in evaluation those of all data, in a
+// step the step's, which may take the same row again and again; and no more than
+// --micro_batch_tokens, but a unit that is larger is a micro-batch alone.
 static int largest_micro_batch(const Run *run, int steps) {
     const int files = run->num_train + run->num_then + run->num_eval + run->num_mismatched;
     const size_t unit = (size_t)run->unit;
-    size_t all = 0;
+    size_t most = 0, begin = 0;
     for (const Dataset *d = run->data; d < run->data + files; d++) {
         for (size_t i = 0; i < d->num_records; i++) {
-            all += (size_t)record_rows(d, &d->record[i], run->model.config.pooling);
+            most += (size_t)record_rows(d, &d->record[i], run->model.config.pooling);
         }
     }
-    int largest = all < (size_t)opt.micro_batch_tokens ? (int)all : opt.micro_batch_tokens;
-    for (size_t i = 0; i + unit <= run->step_end[steps - 1]; i += unit) {
+    for (int s = 0; s < steps; s++) {
+        most = max_size(most, step_rows(run, begin, run->step_end[s]));
+        begin = run->step_end[s];
+    }
+    int largest = most < (size_t)opt.micro_batch_tokens ? (int)most : opt.micro_batch_tokens;
+    for (size_t i = 0; i + unit <= begin; i += unit) {
         int rows = unit_rows(run, i);
         if (rows > largest) largest = rows;
     }

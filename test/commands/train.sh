@@ -32,6 +32,16 @@ echo "$stored $gib" | awk '{ exit !($2 > 0 && $2 < $1 / 2) }' || fault "$gib GiB
 works ./more inspect --model lm
 holds out '^training 4096 rows at a time takes [0-9.]* GiB, with --recompute [0-9.]*$'
 
+it "a_step_may_take_the_same_rows_again_and_again"
+head -n 1 text.jsonl > text1.jsonl
+for k in a b; do head -n 1 $k.train.jsonl > $k.one.jsonl; done
+works ./more train lm $new --train text1.jsonl --num_train_epochs 100 --max_steps 1 --out x
+works ./more train reward $pairs --train a.one.jsonl --num_train_epochs 100 --max_steps 1 --out x
+works ./more train more $pairs --train a.one.jsonl b.one.jsonl --num_train_epochs 100 \
+    --max_steps 1 --out x
+works ./more train dpo --model lm $cut --per_step_rows 6 --train a.one.jsonl \
+    --num_train_epochs 100 --max_steps 1 --out x
+
 it "the_hash_printed_logged_and_shown_is_that_of_the_file"
 works ./more inspect --model lm
 [ "$(sha)" = "$lm_sha" ] || fault "inspect: $(sha)"
