@@ -555,25 +555,31 @@ static int take_row(Reader *r) {
     }
     if (json_parse(&r->json, row, r->line_len, d->path) < 0) return -1;
     if (row_read(r) < 0) return -1;
-    if (!d->rows) {
-        d->kind = r->kind;
-        row_keys(r, d->keys);
-        if (r->set) {
-            d->read_set = r->set->name;
-            d->read_as = r->set->meaning;
-        }
-    }
-    if (r->kind != d->kind) {
+    if (d->rows && r->kind != d->kind) {
         return row_fail(r, "a %s row in a file of %s rows; one kind a file%s",
                         data_kind_name[r->kind], data_kind_name[d->kind],
                         r->kind == DATA_PROMPT ? " (a conversation without an answer at its end "
                                                  "is a prompt)" : "");
+    }
+    if (d->read_set && r->set && strcmp(r->set->name, d->read_set) != 0) {
+        return row_fail(r, "a row of %s in a file that is read as %s; one set a file",
+                        r->set->name, d->read_set);
     }
     int kept;
     if (r->are_turns) kept = keep_turns(r);
     else if (r->num_good && r->kind == DATA_PAIR) kept = keep_pairs(r);
     else kept = keep_row(r);
     if (kept < 0) return -1;
+
+    // what the first row is, all are; a row of a known set may come later
+    if (!d->rows) {
+        d->kind = r->kind;
+        row_keys(r, d->keys);
+    }
+    if (!d->read_set && r->set) {
+        d->read_set = r->set->name;
+        d->read_as = r->set->meaning;
+    }
     d->rows++;
     d->turns += r->turns;
     return 0;
@@ -680,7 +686,8 @@ static int read_contents(Dataset *d, const Buffer *rows) {
     struct stat st;
     if (rows) return buffer_append(&d->contents, rows->data, rows->len);
     if (strcmp(d->path, "-") != 0) {
-        if (stat(d->path, &st) < 0 || !S_ISFIFO(st.st_mode)) return file_read(&d->contents, d->path);
+        const int is_pipe = stat(d->path, &st) == 0 && S_ISFIFO(st.st_mode);
+        if (!is_pipe) return file_read(&d->contents, d->path);
         return fail(EX_NOINPUT, "%s: a pipe, which can be read only once: give a file, or - and "
                     "send it to standard input", d->path);
     }
@@ -774,11 +781,14 @@ static int read_file(Reader *r) {
     if (b->len >= 3 && !memcmp(b->data, "\xef\xbb\xbf", 3)) r->at = 3;  // a byte order mark
     const char *s = b->data + r->at;
     if (r->options->plain_text == ONE_PROMPT && !looks_like_rows(s)) return read_plain_text(r);
+    const size_t start = r->at;                           // of a document, which keeps its blanks
     skip_blank(r);
     s = b->data + r->at;
     const int is_text = r->at < b->len && *s != '{' && *s != '[';
     if (is_text && refuse_table(r, s) < 0) return -1;
     if (is_text && r->options->plain_text == ONE_DOCUMENT && !is_named_json(d->path)) {
+        r->at = start;
+        r->line = 1;
         return read_plain_text(r);
     }
     if (is_text) {

@@ -613,6 +613,15 @@ static int row_value(const Reader *r, const char *path) {
     return path ? v : -1;
 }
 
+// The string at the head of a path, where the set's objects became their text; -1: there is none.
+static int string_on_path(const Reader *r, const char *path) {
+    char name[32];
+    if (!path) return -1;
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(path, "."), path);
+    const int v = value_of(r, 0, name);
+    return json_type(&r->json, v) == JSON_STRING ? v : -1;
+}
+
 // The keys of a row of a known set, in place of our own names.
 static void keys_of_set(const Reader *r, RowKeys *k) {
     const KnownSet *set = k->set;
@@ -623,7 +632,7 @@ static void keys_of_set(const Reader *r, RowKeys *k) {
         .answers = -1, .text = -1, .texts = -1, .set = set,
         .question = row_value(r, set->prompt),
     };
-    if (k->question < 0 && set->prompt) k->question = value_of(r, 0, set->keys[0]);
+    if (k->question < 0) k->question = string_on_path(r, set->prompt);
     if (set->second) {
         k->chosen = row_value(r, set->first);
         k->rejected = row_value(r, set->second);
@@ -1083,12 +1092,16 @@ int row_uses(const Reader *r, int v) {
     return 0;
 }
 
-// Stops at a second answer of a completion; "answer" beside another is what is known to be right.
+// Stops at an answer beside those that are used; "answer" beside another is what is known to be right.
 static int refuse_two_answers(const Reader *r, const RowKeys *k) {
     static const char *const names[] = {"completion", "output", "response"};
     for (size_t i = 0; k->answer >= 0 && i < sizeof names / sizeof *names; i++) {
         const int v = value_of(r, 0, names[i]);
         if (v < 0 || row_uses(r, v) || is_all_said(r, v, 1)) continue;
+        if (r->kind == DATA_PAIR || r->kind == DATA_RANKING) {
+            return row_fail(r, "\"%s\" would be ignored beside the %s; remove it", names[i],
+                            r->kind == DATA_PAIR ? "pair" : "ranking");
+        }
         return row_fail(r, "two answers, \"%s\" and \"%.60s\"; keep one",
                         json_key(&r->json, k->answer), names[i]);
     }

@@ -501,6 +501,10 @@ static void test_text_beside_the_prompt_is_joined_or_refused(void) {
                   "\"context\" would be ignored; join it to the prompt"));
     CHECK(refused("{'prompt': 'p', 'output': 'a', 'response': 'b'}", 1,
                   "two answers, \"output\" and \"response\""));
+    CHECK(refused("{'prompt': 'p', 'chosen': 'a', 'rejected': 'b', 'completion': 'c'}", 1,
+                  "\"completion\" would be ignored beside the pair; remove it"));
+    CHECK(refused("{'prompt': 'p', 'completions': ['a', 'b'], 'response': 'c'}", 1,
+                  "\"response\" would be ignored beside the ranking; remove it"));
     CHECK(refused("{'prompt': 'p', 'input': 'x', 'output': 'a'}", 1, "\"input\" would be ignored"));
     CHECK(refused("{'prompt': 'p', 'context': ['Long ago.', 'Today.'], 'completion': 'a'}", 1,
                   "\"context\" would be ignored"));
@@ -617,6 +621,40 @@ static void test_rows_of_known_sets_are_read_as_published(void) {
     Buffer b = {0};
     CHECK(dataset_report(&d, &b) == 0 && strstr(b.data, ": read as HelpSteer2: helpfulness is "));
     buffer_free(&b);
+}
+
+static void test_a_row_of_a_known_set_without_its_question_is_refused(void) {
+    CHECK(refused("{'system':'S','question':null,'chosen':'A','rejected':'B'}", 1,
+                  "\"question\" must be a string, not null"));
+    CHECK(refused("{'system':'S','input':null,'chosen':'A','rejected':'B'}", 1,
+                  "\"input\" must be a string, not null"));
+    CHECK(refused("{'qid':3,'question':null,'answers':[{'pm_score':1,'text':'A'}]}", 1,
+                  "\"question\" must be a string, not null"));
+    // an object that became its text
+    CHECK(is_row("{'question':'Q','answer_0':'A','answer_1':'B','score_0':1,'score_1':0}",
+                 DATA_PAIR, Q, " A", " B"));
+}
+
+static void skip_row(void *to, const Dataset *data) {
+    (void)to;
+    (void)data;
+}
+
+static void test_a_file_has_rows_of_one_known_set_which_is_named(void) {
+    static const char own[] = "{'prompt':'P','chosen':'a','rejected':'b'}";
+    static const char orca[] = "{'system':'S','question':'Q','chosen':'A','rejected':'B'}";
+    static const char shp[] = "{'history':'Q','human_ref_A':'A','human_ref_B':'B','labels':1}";
+    const DataOptions short_ = {.max_length = 8, .over_length = OVER_RAISE, .bad_row = skip_row};
+    char rows[512];
+    CHECK(load(own, &plain_options) == 0 && !d.read_set && !d.read_as);
+    snprintf(rows, sizeof rows, "%s\n%s", own, orca);
+    CHECK(load(rows, &plain_options) == 0 && d.read_set && !strcmp(d.read_set, "Orca pairs"));
+    snprintf(rows, sizeof rows, "%s\n%s\n%s", own, orca, shp);
+    CHECK(refused(rows, 3, "a row of SHP in a file that is read as Orca pairs; one set a file"));
+    // a row that is left out says nothing of the others
+    snprintf(rows, sizeof rows, "%s\n%s",
+             "{'system':'S','question':'Q','chosen':'a long one','rejected':'B'}", own);
+    CHECK(load(rows, &short_) == 0 && d.num_records == 1 && d.bad == 1 && !d.read_set);
 }
 
 static void test_ties_of_known_sets_are_ties(void) {
@@ -1029,6 +1067,8 @@ static void test_for_language_models_a_plain_text_is_one_document(void) {
     CHECK(load("It was night.\nAll slept, or so.\n", &o) == 0);
     CHECK(d.kind == DATA_DOCUMENT && d.num_records == 1);
     CHECK_TEXT(answer(0, 0), "It was night.\nAll slept, or so.\n");
+    CHECK(load("\n  It was night.\n", &o) == 0 && d.num_records == 1 && d.record[0].line == 1);
+    CHECK_TEXT(answer(0, 0), "\n  It was night.\n");
     CHECK(dataset_report(&d, &b) == 0 && strstr(b.data, ": read as plain text: one document\n"));
     buffer_free(&b);
     CHECK(load("{'text': 'a'}\n{'text': 'b'}", &o) == 0 && d.num_records == 2);
@@ -1372,6 +1412,8 @@ int main(int argc, char **argv) {
     RUN(test_text_parts_of_a_message_are_joined);
     RUN(test_the_keys_of_an_unknown_shape_are_told);
     RUN(test_rows_of_known_sets_are_read_as_published);
+    RUN(test_a_row_of_a_known_set_without_its_question_is_refused);
+    RUN(test_a_file_has_rows_of_one_known_set_which_is_named);
     RUN(test_ties_of_known_sets_are_ties);
     RUN(test_rankings_of_known_sets_are_sorted_by_their_numbers);
     RUN(test_lists_of_chosen_and_rejected_are_a_pair_for_each_two);
