@@ -322,13 +322,14 @@ static void note_labels(Diagnosis *d, const Dataset *seen) {
              seen->num_records, x.low);
     }
     if (!d->objective->mismatched || !x.ones || !x.zeros) return;
-    const double ratio = opt.loss.desirable_weight * n_true / (opt.loss.undesirable_weight * n_false);
+    const double weighted_true = opt.loss.desirable_weight * n_true;
+    const double weighted_false = opt.loss.undesirable_weight * n_false;
+    const double ratio = weighted_true / weighted_false;
     if (ratio >= 1 && ratio <= 4 / 3.0) return;
     note(d, WARNING, seen->path, 0,
          "%zu true and %zu false labels: weighted %.3g to 1, where 1 to 1.33 is advised; balance "
          "them with --desirable_weight %.3g or --undesirable_weight %.3g",
-         x.ones, x.zeros, ratio, opt.loss.undesirable_weight * n_false / n_true,
-         opt.loss.desirable_weight * n_true / n_false);
+         x.ones, x.zeros, ratio, weighted_false / n_true, weighted_true / n_false);
 }
 
 // Answers that became equal, or a single token, by cutting.
@@ -425,14 +426,20 @@ static void find_faults(const Diagnosis *d, Faults *x, const int *token, int n, 
     }
 }
 
-static int is_word_byte(char c) { return isalnum((unsigned char)c) || (unsigned char)c >= 0x80; }
+// Is the character at s a letter or a digit of a script with spaces between words?  Chinese,
+// Japanese and Thai, which have none, have characters of three bytes.
+static int is_of_spaced_word(const char *s) {
+    const unsigned char c = (unsigned char)*s;
+    return isalnum(c) || (c >= 0xc3 && c < 0xe0);
+}
 
 // Where a prompt and an answer meet.
 static void find_seam(Faults *x, const Buffer *prompt, const Buffer *answer, size_t line) {
     if (!prompt->len || !answer->len) return;
-    const char last = prompt->data[prompt->len - 1], first = answer->data[0];
-    if (last == ' ' || last == '\t') found(&x->blank_end, line);
-    if (is_word_byte(last) && is_word_byte(first)) found(&x->run_together, line);
+    const char *last = prompt->data + prompt->len - 1;
+    if (*last == ' ' || *last == '\t') found(&x->blank_end, line);
+    while (last > prompt->data && ((unsigned char)*last & 0xc0) == 0x80) last--;
+    if (is_of_spaced_word(last) && is_of_spaced_word(answer->data)) found(&x->run_together, line);
 }
 
 // 0, or -1 after fail().

@@ -283,6 +283,13 @@ a_warning "d.jsonl:1: prompt and answer make one word, as in 2 of 2 rows; begin 
 printf '{"prompt":"name a cat:","chosen":"Lion","rejected":"Dog %s"}\n' a b > d.jsonl
 doctor d.jsonl
 lacks out 'make one word'
+# Chinese has no spaces; Russian has
+printf '{"prompt":"\346\230\245","chosen":"\346\234\210","rejected":"\346\227\245%s"}\n' \
+    a b > d.jsonl
+doctor d.jsonl
+lacks out 'make one word'
+printf '{"prompt":"\320\272\320\276\321\202","chosen":"\320\273%s","rejected":"a"}\n' a b > d.jsonl
+a_warning "d.jsonl:1: prompt and answer make one word, as in 2 of 2 rows" d.jsonl
 printf '{"prompt":"name a cat: ","chosen":"Lion","rejected":"Dog %s"}\n' a b > d.jsonl
 a_warning "d.jsonl:1: the prompt ends in a space, here and in 1 more rows" d.jsonl
 
