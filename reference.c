@@ -208,7 +208,10 @@ int reference_logps(Run *run, const char *path, int *from_file) {
     for (int k = 0; k < reference_files(run); k++) {
         if (compute_references(run, &run->data[k]) < 0) return -1;
     }
-    if (reference_write(run, path, key_line) < 0) return -1;
+    stop_hold();
+    const int written = reference_write(run, path, key_line);
+    stop_release();
+    if (written < 0) return -1;
     fprintf(stderr, "reference: %zu log-probabilities in %.1f s, kept in %s\n", n, now() - start,
             path);
     return 0;

@@ -634,15 +634,16 @@ int train(Run *run) {
     }
     if (checkpoint_fits(&run->model, dtype_names[opt.dtype]) < 0) return -1;
     if (prepare(run, steps) < 0) return -1;
-    if (checkpoint_ask(&run->model, opt.out, &run->beside, dtype_names[opt.dtype]) < 0) {
-        return -1;
-    }
+    stop_hold();
+    int result = checkpoint_ask(&run->model, opt.out, &run->beside, dtype_names[opt.dtype]);
+    stop_release();
+    if (result < 0) return -1;
     if (path_join(path, opt.out, "log.jsonl") < 0) return -1;
     if (log_open(&run->log_file, path) < 0) return -1;
     run->log = run->log_file.stream;
 
     Progress p = {.steps = steps};
-    int result = trainer->start ? trainer->start(run) : 0;
+    if (trainer->start) result = trainer->start(run);
     p.start = now();
     stop_after_saving();
     if (result == 0) result = train_steps(run, &p, sha256);

@@ -21,6 +21,8 @@ typedef struct {
 
 // being asked to stop
 void stop_catch(Folder *folder);                                   // from now on, or never
+void stop_hold(void);                                              // not now ..
+void stop_release(void);                                           // .. now again
 void stop_after_saving(void);                                      // there is something to save
 int  stop_asked(void);                                             // how often
 
@@ -52,15 +54,19 @@ static struct {
 
 static const int stop_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGXCPU};
 
-static void stop_handle(int number) {
+// Ends the process with nothing but what a signal's handler may call.
+static void stop_at_once(void) {
     static const char words[] = "more: stopped before the first step; nothing was trained\n";
-    (void)number;
-    stopping.asked++;
-    if (!stopping.nothing_yet) return;
     ssize_t written = write(STDERR_FILENO, words, sizeof words - 1);
     (void)written;
     folder_leave(stopping.folder);
     _exit(EX_TEMPFAIL);
+}
+
+static void stop_handle(int number) {
+    (void)number;
+    stopping.asked++;
+    if (stopping.nothing_yet) stop_at_once();
 }
 
 // A signal that is ignored when the program starts (nohup, a script's background job) stays so.
@@ -75,6 +81,13 @@ void stop_catch(Folder *folder) {
 }
 
 void stop_after_saving(void) { stopping.nothing_yet = 0; }
+
+// While files are written that would stay, and after that.
+void stop_hold(void) { stopping.nothing_yet = 0; }
+void stop_release(void) {
+    stopping.nothing_yet = 1;
+    if (stopping.asked) stop_at_once();
+}
 
 int stop_asked(void) { return (int)stopping.asked; }
 
