@@ -415,19 +415,23 @@ static double schedule(int s, int n) {
     return 0.5 * (1 + cosine);
 }
 
-/* The model as it is, into --out.  A disk that is full, a folder that is gone: the weights are all
- * there is of hours of work, so this tries until it succeeds or a signal comes, and gives up at
- * once only where waiting is no help.  What --dtype cannot hold is saved as f32.  0, or -1 after
- * fail().                                                                                        */
-static int save_model(Run *run, char sha256[65]) {
+// The model as it is, into --out.  What --dtype cannot hold is saved as f32.  0, or -1 after fail().
+static int try_save(Run *run, char sha256[65]) {
     const char *dtype = dtype_names[opt.dtype];
-    double said = -INFINITY;
     if (opt.dtype != DTYPE_F32 && checkpoint_fits(&run->model, dtype) < 0) {
         dtype = dtype_names[DTYPE_F32];
         fprintf(stderr, "%s; the weights are saved as %s\n", error_text, dtype);
     }
+    return checkpoint_save(&run->model, opt.out, &run->beside, dtype, sha256);
+}
+
+/* A disk that is full, a folder that is gone: the weights are all there is of hours of work, so
+ * this tries until it succeeds or a signal comes, and gives up at once only where waiting is no
+ * help.  0, or -1 after fail().                                                                  */
+static int save_model(Run *run, char sha256[65]) {
+    double said = -INFINITY;
     for (;;) {
-        int result = checkpoint_save(&run->model, opt.out, &run->beside, dtype, sha256);
+        int result = try_save(run, sha256);
         if (result == 0 || error_code == EX_DATAERR || error_code == EX_USAGE) return result;
         if (disk_wait(opt.out, &said) < 0) return -1;
     }
@@ -581,21 +585,33 @@ static int train_step(Run *run, int s, Progress *p) {
     return 0;
 }
 
+// What ends a run that was asked to stop and has saved.  -1.
+static int fail_stopped(const Progress *p) {
+    return fail(EX_TEMPFAIL, "stopped after step %d of %d; the weights so far are in %s", p->step,
+                p->steps, opt.out);
+}
+
+// The step's numbers could not be had.  Where a signal ended the wait for a disk to write them to,
+// the weights may still find room: they are tried once.  -1, after fail().
+static int stop_without_numbers(Run *run, const Progress *p, char sha256[65]) {
+    if (!stop_asked() || try_save(run, sha256) < 0) return -1;
+    return fail_stopped(p);
+}
+
 // The steps, from the first to the last or to a signal; then the weights are saved.  0, or -1 after
 // fail(): EX_TEMPFAIL if a signal came.
 static int train_steps(Run *run, Progress *p, char sha256[65]) {
     for (int s = 0; s < p->steps; s++) {
         if (train_step(run, s, p) < 0) return -1;
-        if (log_step(run, p) < 0) return -1;
+        if (log_step(run, p) < 0) return stop_without_numbers(run, p, sha256);
         show_step(run, p);
         if (stop_asked()) {
             if (save_model(run, sha256) < 0) return -1;
-            return fail(EX_TEMPFAIL, "stopped after step %d of %d; the weights so far are in %s",
-                        p->step, p->steps, opt.out);
+            return fail_stopped(p);
         }
         if (p->step == p->steps) break;
         if (opt.eval_steps > 0 && p->step % opt.eval_steps == 0) {
-            if (evaluate_all(run, p->step) < 0) return -1;
+            if (evaluate_all(run, p->step) < 0) return stop_without_numbers(run, p, sha256);
         }
         if (opt.save_steps > 0 && p->step % opt.save_steps == 0) {
             if (save_model(run, sha256) < 0) return -1;
@@ -614,6 +630,7 @@ static int train_end(Run *run, const Progress *p, const char *sha256) {
     fprintf(run->log, "{\"event\":\"end\",\"weights_sha256\":\"%s\",\"wall_s\":%.2f}\n", sha256,
             wall);
     printf("weights sha256 %s\n", sha256);
+    if (log_flush(&run->log_file) < 0) return -1;
     if (!stop_asked()) return 0;
     return fail(EX_TEMPFAIL, "stopped after the last step, before all numbers; the weights are in "
                 "%s", opt.out);

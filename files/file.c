@@ -504,7 +504,7 @@ static int folder_lock(Folder *f) {
  * more.lock in it: of a process that dies the system takes it back.  A save there that was cut
  * short is ended first.  0, or -1 after fail(): EX_TEMPFAIL if another process has it.           */
 int folder_enter(Folder *f, const char *dir) {
-    *f = (Folder){.lock = -1};
+    *f = (Folder){.lock = -1, .found = PATH_SIZE};     // a signal meanwhile finds nothing to remove
     if (path_join(f->path, dir, "") < 0) return -1;
     f->path[strlen(dir)] = 0;
     if (path_join(f->lock_path, dir, "more.lock") < 0) return -1;

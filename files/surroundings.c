@@ -167,6 +167,7 @@ int log_flush(Log *log) {
         if (disk_wait(log->path, &said) < 0) return -1;
     }
     rewind(log->stream);
+    log->size = 0;                      // not every library says so before the next character
     return 0;
 }
 
