@@ -3,6 +3,7 @@
 #define SETUP_C
 #include "../objectives.c"
 #include "../specials.c"
+#include "../files/tokenizer_json.c"
 
 DataOptions data_options(void);
 int  load_data(Dataset *d, const char *spec, const Tokenizer *t, const DataOptions *o,

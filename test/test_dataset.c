@@ -3,6 +3,7 @@
  * by eye.  Rows are written with ' for ", as in {'text': 'a'}. */
 #include "test.h"
 #include "../dataset.c"
+#include "../files/tokenizer_json.c"
 #include <unistd.h>
 
 static Tokenizer bytes;

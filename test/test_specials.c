@@ -1,5 +1,6 @@
 /* test_specials.c - which token ends a text, by the files of a folder.  main makes one.     */
 #include "../specials.c"
+#include "../files/tokenizer_json.c"
 #include "test.h"
 #include <unistd.h>
 

@@ -1,7 +1,7 @@
 /* test_tokenizer.c - the tokenizer against Hugging Face's and against a slow learner, both by
  * scripts/golden_tokenizer.py.  Run from the repository's root. */
 #include "test.h"
-#include "../tokenizer.c"
+#include "../files/tokenizer_json.c"
 
 #define GOLDEN "test/golden/"
 
