@@ -387,6 +387,7 @@ static int leading(const Tokenizer *t, const Buffer *text, int id) {
     const char *bytes = tokenizer_piece(t, id);
     const size_t len = tokenizer_piece_len(t, id);
     size_t at = 0;
+    if (len == 0) return 0;                               // an id without a piece
     while (text->len - at >= len && !memcmp(text->data + at, bytes, len)) at += len;
     return (int)(at / len);
 }

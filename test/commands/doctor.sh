@@ -338,6 +338,12 @@ set it to a token that never occurs in a text, such as \"<|padding|>\"" a.train.
 other_config 's/"vocab_size": 300/"vocab_size": 290/'
 a_trap "300 pieces, but the model has 290; take the tokenizer the model was trained with" \
     a.train.jsonl
+# a BOS that the tokenizer has no piece for
+other_config 's/"bos_token_id": 0/"bos_token_id": 1/'
+sed '/<|padding|>/d; /<|endoftext|>", /s/,$//' lm.keep/tokenizer.json > lm/tokenizer.json
+doctor a.train.jsonl
+holds out 'bos  config.json 1 "",'
+cp lm.keep/tokenizer.json lm
 other_config ''
 sed 's/{/{"add_bos_token": true, "chat_template": "x",/' lm.keep/tokenizer_config.json \
     > lm/tokenizer_config.json
