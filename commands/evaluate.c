@@ -1119,7 +1119,8 @@ int command_eval(void) {
     Output file = {.fd = -1};
     FILE *out = NULL;
     int result = -1;
-    if (!opt.from.n && (!(opt.model.n || opt.bag.n) || !opt.eval.n)) {
+    const int models = opt.model.n || opt.bag.n, files = opt.eval.n > 0;
+    if (models != files || (!models && !opt.from.n)) {
         return fail(EX_USAGE, "--model and --eval are needed, or --bag and --eval, or --from");
     }
     if (check_set_names("eval", &opt.eval) < 0 || check_set_names("bag", &opt.bag) < 0) return -1;

@@ -86,6 +86,8 @@ refused 64 "--train is needed" ./more train lm --out x
 refused 64 "--out is needed" ./more train lm --train text.jsonl
 refused 64 "--model is needed" ./more train reward --train $abc --out x
 refused 64 "--model and --eval are needed, or --bag and --eval, or --from" ./more eval --model r
+refused 64 "--model and --eval are needed, or" ./more eval --from x.jsonl --model r
+refused 64 "--model and --eval are needed, or" ./more eval --from x.jsonl --eval a.test.jsonl
 refused 64 "--model is needed" ./more score
 refused 64 "--model is needed" ./more sample
 refused 64 "--model is needed" ./more inspect
