@@ -399,7 +399,10 @@ static int render_system(Reader *r, int list) {
 // to what stands before.
 static int end_turn(Reader *r, size_t start) {
     const size_t begin = start + strlen(marker_of(r, ROLE_ASSISTANT));
-    if (r->n == MAX_ANSWERS) return row_fail(r, "more than %d answers", MAX_ANSWERS);
+    if (r->n == MAX_ANSWERS) {
+        return row_fail(r, "more than %d turns of the assistant; cut the conversation, or say "
+                        "--train_turns last", MAX_ANSWERS);
+    }
     if (r->n && begin == r->answer[r->n - 1].start + r->answer[r->n - 1].len) {
         return row_fail(r, "nothing stands between two turns of the assistant: join them");
     }

@@ -425,6 +425,19 @@ static void test_answers_of_a_history_are_turns_too(void) {
     CHECK(load("{'instruction':'R','output':'B','history':[]}", &o) == 0 && d.turns == 0);
 }
 
+static void test_a_conversation_of_too_many_turns_names_the_way_out(void) {
+    const DataOptions o = {.all_turns = 1};
+    Buffer b = {0};
+    buffer_printf(&b, "{'messages':[{'role':'system','content':'S'}");
+    for (int i = 0; i <= MAX_ANSWERS; i++) {
+        buffer_printf(&b, ",{'role':'user','content':'Q'},{'role':'assistant','content':'A'}");
+    }
+    CHECK(buffer_printf(&b, "]}") == 0);
+    CHECK(refused_with(b.data, b.len, &o, 1, "turns of the assistant; cut the conversation, or"));
+    CHECK(load(b.data, &plain_options) == 0 && d.turns == MAX_ANSWERS + 1 && d.targets == 1);
+    buffer_free(&b);
+}
+
 static void test_turns_of_points_and_of_pairs_stay_as_they_are(void) {
     DataOptions o = {.all_turns = 1};
     CHECK(load("{'messages':[{'role':'user','content':'Q'},{'role':'assistant','content':'A'},"
@@ -1405,6 +1418,7 @@ int main(int argc, char **argv) {
     RUN(test_turns_that_do_not_fit_go_on_in_another_record_of_the_row);
     RUN(test_a_turn_longer_than_its_room_is_dropped_cut_or_refused);
     RUN(test_answers_of_a_history_are_turns_too);
+    RUN(test_a_conversation_of_too_many_turns_names_the_way_out);
     RUN(test_turns_of_points_and_of_pairs_stay_as_they_are);
     RUN(test_system_is_used_wherever_it_stands);
     RUN(test_a_key_that_may_be_the_prompt_is_not_ignored);
