@@ -415,7 +415,7 @@ static double schedule(int s, int n) {
     return 0.5 * (1 + cosine);
 }
 
-// The model as it is, into --out.  What --dtype cannot hold is saved as f32.  0, or -1 after fail().
+// The model as it is, into --out; what --dtype cannot hold as f32.  0, or -1 after fail().
 static int try_save(Run *run, char sha256[65]) {
     const char *dtype = dtype_names[opt.dtype];
     if (opt.dtype != DTYPE_F32 && checkpoint_fits(&run->model, dtype) < 0) {
