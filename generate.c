@@ -483,8 +483,8 @@ static int append_token(Generator *g, const Draw *d) {
     Branch *b = &g->branch[d->branch];
     Completion *c = &b->c;
     if (d->token < 0) {
-        return fail(EX_DATAERR, "%s: the model's logits are not finite after prompt %d: its weights "
-                    "are damaged or too large", g->s->folder, c->prompt + 1);
+        return fail(EX_DATAERR, "%s: the model's logits are not finite after prompt %d: its "
+                    "weights are damaged or too large", g->s->folder, c->prompt + 1);
     }
     b->token[c->n] = d->token;
     b->token_logp[c->n] = d->logits[d->token] - d->lse;

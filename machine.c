@@ -35,6 +35,16 @@ void kernels_set_threads(int n) {
 #endif
 }
 
+#if defined _OPENMP && !defined MORE_DEBUG && !defined __clang__
+// Was a loader called with the program as its argument, as in `ld.so ./more`?  Then the process is
+// one of the loader's file, and argv is not what that was called with.
+static int is_run_by_loader(const char *process, const char *name) {
+    struct stat p, n;
+    if (!name || !strchr(name, '/') || stat(process, &p) < 0 || stat(name, &n) < 0) return 0;
+    return p.st_ino != n.st_ino || p.st_dev != n.st_dev;
+}
+#endif
+
 /* Threads that wait for one another first spin, which on a busy machine keeps the others from
  * running: a hundred times as slow.  So they spin for some 50 microseconds, about as long as it
  * takes to wake one that sleeps, unless the environment says otherwise.  gcc's OpenMP has read its
@@ -55,7 +65,7 @@ void kernels_bound_spinning(char **argv) {
     const ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
     if (n <= 0) return;
     program[n] = 0;
-    execv(program, argv);
+    if (!is_run_by_loader(program, argv[0])) execv(program, argv);
 #else
     (void)program;
     (void)argv;

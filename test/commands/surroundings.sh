@@ -197,6 +197,11 @@ if ldd more 2> x.out | grep -q libgomp && [ -r /proc/self/environ ]; then
     spins OMP_NUM_THREADS=1
     lacks spins.txt GOMP
     works env -i ./more --version
+    loader=$(ldd more | sed -n 's/^[[:space:]]*\(\/[^ ]*\/ld-[^ ]*\).*/\1/p')
+    if [ -x "$loader" ]; then
+        works env -u OMP_WAIT_POLICY -u OMP_NUM_THREADS "$loader" ./more --version
+        holds out '^more [0-9]'
+    fi
 fi
 
 # the rest needs a small disk of our own: root, or a name space that makes one
