@@ -14,6 +14,7 @@
 #include "commands/doctor.c"
 #include "commands/look.c"
 #include "commands/bench.c"
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -269,7 +270,17 @@ static int check_stack(void) {
                 (double)stack.rlim_cur / 1024, NEEDED / 1024, NEEDED / 1024);
 }
 
+// A standard stream that is closed would be the next file that is opened, and take what is printed.
+// What stands in for it can be opened, not used, so that using it is still an error.
+static void keep_standard_streams(void) {
+    for (int fd = 0; fd <= 2; fd++) {
+        if (fcntl(fd, F_GETFD) >= 0) continue;
+        if (open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) < 0) return;
+    }
+}
+
 int main(int argc, char **argv) {
+    keep_standard_streams();
     kernels_bound_spinning(argv);
     signal(SIGXFSZ, SIG_IGN);                       // a file beyond ulimit -f is an error of write
     int status = check_stack();

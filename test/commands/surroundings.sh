@@ -28,6 +28,15 @@ else
     echo "    (no device could be made)"
 fi
 
+it "a_closed_standard_stream_is_not_taken_for_a_file"
+$evaluate closed.jsonl > x.out 2>&- || fault "exit $?"
+same closed.jsonl plain.jsonl
+$evaluate closed.jsonl >&- 2> err
+[ $? = 74 ] || fault "standard output is closed and nothing is said"
+holds err "^more: standard output: could not be written"
+$evaluate closed.jsonl > x.out 2>&- <&- || fault "exit $?"
+same closed.jsonl plain.jsonl
+
 it "what_is_neither_file_nor_device_is_refused_and_stays_what_it_is"
 echo precious > victim
 ln -s victim link
