@@ -298,12 +298,16 @@ int file_read_at(int fd, const char *path, void *data, size_t n, uint64_t offset
  * The temporary name of FILE is FILE.PROCESS.tmp.  While it is open it is locked, so one that is
  * not was left by a run that was killed.                                                         */
 
+static int is_standard_output(const char *path) {
+    return !strcmp(path, "-") || !strcmp(path, "/dev/stdout");
+}
+
 // Is there a device or a pipe to write through to?  0: a regular file or nothing is there.  -1
 // after fail(): something else, which is left alone.  /dev/stdout is a link; so are /dev/fd/1 and
 // what a shell gives for >(command): a link to a device or a pipe stands for it.
 static int is_written_through(const char *path) {
     struct stat st, target;
-    if (!strcmp(path, "/dev/stdout")) return 1;
+    if (is_standard_output(path)) return 1;
     if (lstat(path, &st) < 0 || S_ISREG(st.st_mode)) return 0;
     if (S_ISDIR(st.st_mode)) {
         return fail(EX_CANTCREAT, "%s: is a folder, a file is to be written here", path);
@@ -317,7 +321,7 @@ static int is_written_through(const char *path) {
 static int open_through(Output *o) {
     o->through = 1;
     fflush(stdout);
-    if (!strcmp(o->path, "/dev/stdout")) {
+    if (is_standard_output(o->path)) {
         o->fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0);
     } else {
         o->fd = open(o->path, O_WRONLY | O_NOCTTY | O_CLOEXEC);
@@ -481,8 +485,12 @@ static int folder_lock(Folder *f) {
     const int flags = O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
     f->lock = open(f->lock_path, flags, 0666);
     if (f->lock < 0) {
-        if (lstat(f->lock_path, &there) == 0 && !S_ISREG(there.st_mode)) errno = EEXIST;
-        return fail(EX_CANTCREAT, "%s: %s", f->lock_path, strerror(errno));
+        const int error = errno;
+        if (lstat(f->lock_path, &there) == 0 && !S_ISREG(there.st_mode)) {
+            return fail(EX_CANTCREAT, "%s: is a %s, not a file of ours: remove it", f->lock_path,
+                        file_kind(there.st_mode));
+        }
+        return fail(EX_CANTCREAT, "%s: %s", f->lock_path, strerror(error));
     }
     if (flock(f->lock, LOCK_EX | LOCK_NB) < 0) {
         if (errno == EWOULDBLOCK) {

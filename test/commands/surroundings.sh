@@ -14,8 +14,11 @@ works $evaluate pipe
 wait $reader
 [ -p pipe ] || fault "the pipe is gone"
 same piped.jsonl plain.jsonl
-works $evaluate /dev/stdout --quiet
-counts 16 out '"event":"pair"'
+for name in /dev/stdout -; do
+    works $evaluate $name --quiet
+    counts 16 out '"event":"pair"'
+done
+[ ! -e - ] || fault "a file called -"
 ln -s /dev/null to-null
 works $evaluate to-null
 [ -L to-null ] && [ -c /dev/null ] || fault "the device is gone"
