@@ -742,34 +742,41 @@ static int refuse_other_formats(const Dataset *d) {
     return 0;
 }
 
-// A table of comma- or tab-separated values: a name in its first line is that of a row's key.
-static int refuse_table(const Reader *r, const char *s) {
+static int is_named(const char *path, const char *ending) {
+    const char *dot = strrchr(path, '.');
+    return dot && !strcmp(dot, ending);
+}
+
+// Does the name say that the file holds rows?
+static int is_named_json(const char *path) {
+    return is_named(path, ".jsonl") || is_named(path, ".json") || is_named(path, ".ndjson");
+}
+
+// A table of comma- or tab-separated values: a name in its first line is that of a row's key, or
+// the file's name says so.
+static int refuse_table(const Dataset *d, const char *s) {
     static const char *const names[] = {
         "text", "prompt", "completion", "chosen", "rejected", "instruction", "output", "response",
         "question", "label", "messages",
     };
     const char *const end = s + strcspn(s, "\r\n"), *at = s;
-    if (s + strcspn(s, ",;\t\r\n") == end) return 0;
-    while (at < end) {
+    const int has_columns = s + strcspn(s, ",;\t\r\n") < end;
+    char found[64] = "";
+    while (has_columns && !*found && at < end) {
         const size_t n = strcspn(at, ",;\t\r\n");
         const size_t quote = n >= 2 && at[0] == '"' && at[n-1] == '"';
         for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
             const size_t len = n - 2*quote;
             if (strlen(names[k]) != len || memcmp(at + quote, names[k], len)) continue;
-            return fail(EX_DATAERR, "%s: a table (CSV or TSV) with a column \"%s\"; JSON lines are "
-                        "needed, in Python: pandas.read_csv(FILE).to_json(OUT, orient=\"records\", "
-                        "lines=True)", r->d->path, names[k]);
+            snprintf(found, sizeof found, " with a column \"%s\"", names[k]);
         }
         at += n;
         if (at < end) at++;
     }
-    return 0;
-}
-
-// Does the name say that the file holds rows?
-static int is_named_json(const char *path) {
-    const char *dot = strrchr(path, '.');
-    return dot && (!strcmp(dot, ".jsonl") || !strcmp(dot, ".json") || !strcmp(dot, ".ndjson"));
+    if (!*found && !is_named(d->path, ".csv") && !is_named(d->path, ".tsv")) return 0;
+    return fail(EX_DATAERR, "%s: a table (CSV or TSV)%s; JSON lines are needed, in Python: "
+                "pandas.read_csv(FILE).to_json(OUT, orient=\"records\", lines=True)", d->path,
+                found);
 }
 
 // The rows of the file, whatever way they are written.
@@ -784,8 +791,11 @@ static int read_file(Reader *r) {
     const size_t start = r->at;                           // of a document, which keeps its blanks
     skip_blank(r);
     s = b->data + r->at;
-    const int is_text = r->at < b->len && *s != '{' && *s != '[';
-    if (is_text && refuse_table(r, s) < 0) return -1;
+    // a document may begin with a bracket, if the file's name says that it is one
+    const int is_named_text = r->options->plain_text == ONE_DOCUMENT && is_named(d->path, ".txt");
+    const int is_rows = is_named_text ? looks_like_rows(s) : (*s == '{' || *s == '[');
+    const int is_text = r->at < b->len && !is_rows;
+    if (is_text && refuse_table(d, s) < 0) return -1;
     if (is_text && r->options->plain_text == ONE_DOCUMENT && !is_named_json(d->path)) {
         r->at = start;
         r->line = 1;

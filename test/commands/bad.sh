@@ -67,6 +67,15 @@ want=$(sha)
 works ./more train lm $new --train night.jsonl --per_step_tokens 10 --out x
 [ "$(sha)" = "$want" ] || fault "the same text as a row trains another model"
 refused 65 "night.txt:1: not JSON lines" ./more train reward $pairs --train night.txt --out x
+printf '[Night.]\nAll slept.\n' > stage.txt
+works ./more train lm $new --train stage.txt --per_step_tokens 10 --out x
+holds err '^stage.txt: read as plain text: one document$'
+printf '[{"text":"It was night, and all slept."}]\n' > rows.txt
+works ./more train lm $new --train rows.txt --per_step_tokens 10 --out x
+lacks err 'plain text'
+printf 'number,body\n1,It was night.\n' > table.csv
+refused 65 "table.csv: a table (CSV or TSV); JSON lines are needed" \
+    ./more train lm $new --train table.csv --out x
 
 it "the_keys_of_rows_without_an_answer_are_told"
 echo '{"prompt":"a","better_one":"b","other":"c"}' > names.jsonl
