@@ -451,7 +451,7 @@ static int render_instruction(Reader *r, int instruction) {
 
 typedef struct {                        // values of the row's keys, -1 where absent or null
     int prompt, instruction;
-    int conversation;                   // "conversations" or "messages"
+    int conversation;                   // "conversations", "messages" or "conversation"
     int answer;                         // "completion" or another of answer_names, or a message
     int answer_is_last_message;         // yes: the last of the conversation
     int label, score, kto_tag;          // three names of a label; "score" may also be a list
@@ -479,6 +479,7 @@ typedef struct KnownSet {
     const char *name, *keys[SET_KEYS];
     const char *prompt, *first, *second;                  // paths; of a ranking and a point no two
     int lists_in_strings;               // strings hold JSON: what the user said, what was answered
+    int is_post;                        // the prompt is made of a post's parts, see render_post
     enum Better better;
     const char *by, *by_too;                              // keys; of a point `by` is its score
     const char *meaning;
@@ -515,7 +516,7 @@ static const KnownSet known_sets[] = {
      .meaning = "the answer with the larger score is better, equal ones are a tie; quotes are not "
                 "used"},
     {.name = "TL;DR comparisons", .keys = {"info", "summaries", "choice"},
-     .first = "summaries.0.text", .second = "summaries.1.text",
+     .is_post = 1, .first = "summaries.0.text", .second = "summaries.1.text",
      .better = BY_NUMBER, .by = "choice",
      .meaning = "the prompt is SUBREDDIT, TITLE and POST (or Article) and ends with TL;DR:, choice "
                 "names the better summary"},
@@ -1230,7 +1231,7 @@ static int read_prompt_of_set(Reader *r, const RowKeys *k) {
     const KnownSet *set = k->set;
     r->set = set;
     for (int i = 0; i < SET_KEYS && set->keys[i]; i++) use(r, value_of(r, 0, set->keys[i]));
-    if (!strcmp(set->name, "TL;DR comparisons")) {
+    if (set->is_post) {
         r->prompt_form = STRING_PROMPT;
         if (render_post(r) < 0) return -1;
     } else if (set->prompt) {
