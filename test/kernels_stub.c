@@ -1,6 +1,6 @@
 /* kernels_stub.c - every function of kernels.h, none of which does anything: what other hardware
- * has to write. `make seam` links the program with it, so that nothing above kernels.h can come to
- * need more than is there. kernels_init refuses, and so no other function is ever called. */
+ * has to write.  `make seam` links the program with it, so that nothing above kernels.h can come to
+ * need more than is there.  kernels_init refuses, and so no layer is ever called. */
 #include "../kernels.h"
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 
@@ -57,8 +57,9 @@ int    attention_reserve(int keys)              { return -1; }
 double attention_pairs(int before, int len)     { return 0; }
 void attention_forward(real *out, real *lse, const real *qkv, const Segment *seg, int S, int T,
                        int NH, int NKV, int HD) {}
-void attention_backward(real *dqkv, const real *dout, const real *out, const real *lse, const real *qkv,
-                        const Segment *seg, int S, int T, int NH, int NKV, int HD) {}
+void attention_backward(real *dqkv, const real *dout, const real *out, const real *lse,
+                        const real *qkv, const Segment *seg, int S, int T, int NH, int NKV,
+                        int HD) {}
 int  cache_reserve(KeyCache *c, int rows, int layers, int NKV, int HD) { return -1; }
 void cache_free(KeyCache *c) {}
 void cache_append(const CachePath *path, const real *qkv, const Segment *seg, int S, int layer,
@@ -82,9 +83,9 @@ void head_backward(real *dinp, real *dw, const real *dreward, const real *pooled
 void lse_forward(real *lse, const real *logits, int T, int V) {}
 void logp_forward(real *logp, const real *inp, const real *w, const int *row, const int *target,
                   int n, int C, int V, real *work, int chunk) {}
-void logp_backward(real *dinp, real *dw, real *logp, const real *dlogp, const real *inp, const real *w,
-                   const int *row, const int *target, int n, int C, int V, real *work, int chunk,
-                   const RowBlocks *blocks) {}
+void logp_backward(real *dinp, real *dw, real *logp, const real *dlogp, const real *inp,
+                   const real *w, const int *row, const int *target, int n, int C, int V,
+                   real *work, int chunk, const RowBlocks *blocks) {}
 void sampling_weights(float *out, const float *x, float max, float temperature, int n) {}
 
 double sum_of_squares(const real *x, size_t n) { return 0; }
