@@ -83,8 +83,8 @@ test: more $(TESTS)
 	@JOBS=$(JOBS) sh test/run.sh $(WHOLE) $(SLOW) $(filter-out $(WHOLE),$(TESTS)) \
 	    $(filter-out $(SLOW),$(COMMANDS))
 
-QUICK_TESTS    = $(addprefix test/bin/test_,json common loss metrics bagofwords dataset \
-                     policy train)
+QUICK_TESTS    = $(addprefix test/bin/test_,json common loss metrics bagofwords dataset reward \
+    policy train objectives)
 QUICK_COMMANDS = $(addprefix test/commands/,options.sh usage.sh train.sh policy.sh eval.sh score.sh)
 quick: more $(QUICK_TESTS)
 	@JOBS=$(JOBS) sh test/run.sh $(QUICK_TESTS) $(QUICK_COMMANDS)

@@ -91,13 +91,15 @@ static inline size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
 // Makes room in *array (of *capacity things of size bytes) for at least need of them, twice as many
 // as there were. 0, or -1 after fail().
 static inline int reserve(void *array, size_t *capacity, size_t need, size_t size) {
+    const size_t most = PTRDIFF_MAX / size;
+    if (need > most) return fail(EX_OSERR, "out of memory: %zu x %zu bytes asked for", need, size);
     if (need <= *capacity) return 0;
-    size_t wanted = *capacity < SIZE_MAX / 4 ? *capacity * 2 : need;
+    size_t wanted = *capacity < most / 2 ? *capacity * 2 : most;
     if (wanted < need) wanted = need;
     if (wanted < 16) wanted = 16;
     void *memory;                               // *array, whatever it points to
     memcpy(&memory, array, sizeof memory);
-    memory = wanted > PTRDIFF_MAX / size ? NULL : realloc(memory, wanted * size);
+    memory = realloc(memory, wanted * size);
     if (!memory) return fail(EX_OSERR, "out of memory: %zu x %zu bytes asked for", wanted, size);
     memcpy(array, &memory, sizeof memory);
     *capacity = wanted;

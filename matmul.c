@@ -132,13 +132,14 @@ enum { KC = 512, MC = 14*16, NC = 512, LDA = KC + 16 };
 
 /* A tile: c(height,width) = or += a(height,K) b(K,width), height <= MR, width <= NR.  Rows of c lie
  * ldc apart; a is packed as rows LDA apart; rows of b lie ldb apart: NR, or more where b is read as
- * it lies. Nothing of c beyond height and width is read or written; what packed a and b hold there
+ * it lies.  Nothing of c beyond height and width is read or written; what packed a and b hold there
  * does not matter. */
 
 #ifdef X86
 #define PREFETCH(p) _mm_prefetch((const char *)(p), _MM_HINT_T0)      // may lie beyond the matrix
 
-// MR rows, one or two vectors wide
+// MR rows, one or two vectors wide.  Rows beyond height are computed and not stored, columns beyond
+// width are masked.
 AVX512 INLINE void tile_avx512_body(const int MR, const int vectors, float *c, size_t ldc, int add,
                                     const float *a, const float *b, size_t ldb, int K, int height,
                                     int width) {
@@ -146,6 +147,7 @@ AVX512 INLINE void tile_avx512_body(const int MR, const int vectors, float *c, s
     const __mmask16 all = 0xffff, last = (__mmask16)(all >> (16*vectors - width));
     const __mmask16 mask[2] = {vectors > 1 ? all : last, last};
 
+    // what c holds, or zero
     UNROLL for (int i = 0; i < MR; i++) {
         UNROLL for (int j = 0; j < vectors; j++) {
             acc[i][j] = add && i < height ? _mm512_maskz_loadu_ps(mask[j], c + (size_t)i*ldc + 16*j)
@@ -155,6 +157,7 @@ AVX512 INLINE void tile_avx512_body(const int MR, const int vectors, float *c, s
     UNROLL for (int i = 0; i < MR; i++) {       // the tile below comes next
         UNROLL for (int j = 0; j < vectors; j++) PREFETCH(c + (size_t)(MR + i)*ldc + 16*j);
     }
+    // c[i] = fma(a[i][k], b[k], c[i]), k ascending
     for (int k = 0; k < K; k++, a++, b += ldb) {
         PREFETCH(b + 64*ldb);                   // weights packed before lie far away
         if (vectors > 1) PREFETCH(b + 64*ldb + 16);
@@ -172,7 +175,7 @@ AVX512 INLINE void tile_avx512_body(const int MR, const int vectors, float *c, s
         }
     }
 }
-// a body for each even number of rows, so that no accumulator leaves its register
+// A body for each even number of rows, which the compiler knows: so the sums stay in registers.
 AVX512 static void tile_avx512(float *c, size_t ldc, int add, const float *a, const float *b,
                                size_t ldb, int K, int height, int width) {
 #define CASE(n)                                                                                  \
@@ -184,6 +187,7 @@ AVX512 static void tile_avx512(float *c, size_t ldc, int add, const float *a, co
 #undef CASE
 }
 
+// the same with half the registers; masks[8*vectors - width ..] has ones for the last vector
 AVX2 INLINE void tile_avx2_body(const int MR, const int vectors, float *c, size_t ldc, int add,
                                 const float *a, const float *b, size_t ldb, int K, int height,
                                 int width) {
@@ -337,6 +341,7 @@ static void transpose_scalar(real *out, size_t ldo, const real *x, size_t ldx) {
 enum { BLOCK = 32, BLOCK_WORDS = 16 };
 
 #ifndef MORE_DOUBLE
+// without a unit: a word is taken apart, each half a float
 INLINE void tile_bf16_body(const int hw, const int MR, const int NR, float *c, size_t ldc, int add,
                            const float *a, const float *b, size_t ldb, int K, int height,
                            int width) {
@@ -345,6 +350,7 @@ INLINE void tile_bf16_body(const int hw, const int MR, const int NR, float *c, s
         UNROLL for (int i = 0; i < MR; i++) {
             for (int n = 0; n < NR; n++) sum[0][i][n] = sum[1][i][n] = 0;
         }
+        // words alternate between the chains
         for (int k = 0; k < BLOCK_WORDS; k += 2) {
             UNROLL for (int odd = 0; odd < 2; odd++) {
                 UNROLL for (int i = 0; i < MR; i++) {
@@ -359,6 +365,7 @@ INLINE void tile_bf16_body(const int hw, const int MR, const int NR, float *c, s
                 }
             }
         }
+        // c + (even + odd)
         for (int i = 0; i < height; i++) {
             for (int n = 0; n < width; n++) {
                 float *to = c + (size_t)i*ldc + n;
@@ -400,6 +407,7 @@ AVX512_BF16 INLINE void tile_words_body(const int vectors, float *c, size_t ldc,
     for (; K > 0; K -= BLOCK_WORDS, a += BLOCK_WORDS, add = 1) {
         __m512 sum[2][7][2];                    // the even chain and the odd one of each output
         UNROLL for (int i = 0; i < 28; i++) sum[i/14][i/2%7][i%2] = _mm512_setzero_ps();
+        // words alternate between the chains
         for (int k = 0; k < BLOCK_WORDS; k += 2) {
             UNROLL for (int odd = 0; odd < 2; odd++, b += ldb) {
                 const __m512bh b0 = (__m512bh)_mm512_loadu_ps(b);
@@ -411,6 +419,7 @@ AVX512_BF16 INLINE void tile_words_body(const int vectors, float *c, size_t ldc,
                 }
             }
         }
+        // c + (even + odd)
         UNROLL for (int i = 0; i < 7; i++) {
             UNROLL for (int j = 0; j < vectors; j++) {
                 if (i >= height) continue;
@@ -472,6 +481,7 @@ AMX static void tile_amx(float *c, size_t ldc, int add, const float *a, const fl
         memset(edge, 0, sizeof edge);
         copy_rows(edge, 32, c, ldc, height, width);
     }
+    // what c holds, or zero
     __asm__ volatile("" ::: "memory");  // gcc's _tile_loadd does not say that it reads memory
     if (add) {
         _tile_loadd(0, to, ld);
@@ -484,6 +494,7 @@ AMX static void tile_amx(float *c, size_t ldc, int add, const float *a, const fl
         _tile_zero(2);
         _tile_zero(3);
     }
+    // a block at a time: each product of two tiles is one instruction
     for (int k = 0; k < K; k += BLOCK_WORDS, a += BLOCK_WORDS, b += BLOCK_WORDS*ldb) {
         _tile_loadd(4, a, lda);
         _tile_loadd(6, b, step);
@@ -589,6 +600,13 @@ int matmul_init(const char *name) {
 
 // ---------------------------------------------------------------------------------- packing floats
 
+/* Where a tile reads them, a and b lie like this, whatever their strides were:
+ *
+ *     packed a     rows of LDA:       a[m0][k0 ..]  a[m0+1][k0 ..]  ..        MC rows at most
+ *     packed b     panels of NR columns, in each k after k:
+ *                  b[k0][n0 .. n0+NR-1]  b[k0+1][n0 .. n0+NR-1]  ..           NC columns at most
+ *
+ * A matrix whose rows become columns goes through tile->transpose, a square of registers a time. */
 enum { PACK_A = (MC + MAX_MR) * LDA, PACK_B = (NC + MAX_NR) * KC };
 enum { WORK_PER_THREAD = PACK_A + PACK_B };
 
@@ -643,6 +661,7 @@ VARIANTS(pack_rows, (real *out, const real *x, size_t rs, size_t ks, int n, int 
 INLINE void pack_panels_of(const int R, real *out, const real *x, size_t rs, size_t ks, int n,
                            int K) {
     const int whole = rs == 1 ? n / R * R : 0;
+
     // whole panels from rows of x, which are read in order
     for (int k = 0; k < K && whole; k++) {
         for (int p = 0; p < whole; p += R) {
@@ -864,10 +883,23 @@ static int continues_bf16(const Product *p) {
 }
 #endif
 
+// c(m,n) = or += packed a(m,k) b(k,n), tile after tile
+static void multiply_block(const Kernel *kernel, real *c, size_t ldc, int add, const real *packed_a,
+                           const Operand *b, int m, int n, int k) {
+    const int MR = kernel->MR, NR = kernel->NR;
+    for (int j = 0; j < n; j += NR) {
+        const real *panel = b->base + (size_t)(j/NR) * b->panel;
+        for (int i = 0; i < m; i += MR) {
+            kernel->run(c + (size_t)i*ldc + j, ldc, add, packed_a + (size_t)i*LDA, panel, b->ld, k,
+                        min_int(MR, m - i), min_int(NR, n - j));
+        }
+    }
+}
+
 // One thread; work holds WORK_PER_THREAD numbers.
 void matmul_one(const Product *p, real *work) {
     const Kernel *kernel = kernel_of(p);
-    const int M = p->M, N = p->N, K = product_words(p), MR = kernel->MR, NR = kernel->NR;
+    const int M = p->M, N = p->N, K = product_words(p);
     real *packed_a = work, *packed_b = work + PACK_A;
     assert((p->ars == 1 || p->acs == 1) && (p->brs == 1 || p->bcs == 1 || p->panel));
 #ifdef MORE_DEBUG
@@ -881,14 +913,7 @@ void matmul_one(const Product *p, real *work) {
                 const int m1 = min_int(MC, M - m0);
                 real *c = p->c + (size_t)m0*p->ldc + n0;
                 pack_a(packed_a, p, m0, m1, k0, k1);
-                for (int n = 0; n < n1; n += NR) {
-                    for (int m = 0; m < m1; m += MR) {
-                        const real *panel = b.base + (size_t)(n/NR) * b.panel;
-                        kernel->run(c + (size_t)m*p->ldc + n, p->ldc, p->add || k0,
-                                    packed_a + (size_t)m*LDA, panel, b.ld, k1, min_int(MR, m1 - m),
-                                    min_int(NR, n1 - n));
-                    }
-                }
+                multiply_block(kernel, c, p->ldc, p->add || k0, packed_a, &b, m1, n1, k1);
                 if (p->bias && k0 + k1 == K) add_bias(c, p->ldc, p->bias + n0, m1, n1);
             }
         }
@@ -897,8 +922,7 @@ void matmul_one(const Product *p, real *work) {
 
 // ---------------------------------------------------------------------------- packed once, threads
 
-// b packed once for many products: panels of NR columns, in each all of k.  What lies beyond N is
-// left.
+// b packed once for many products: panels of NR columns, in each all of k.
 size_t matmul_panel(const Product *p) {
     return (size_t)kernel_of(p)->NR * (size_t)product_words(p);
 }
@@ -928,6 +952,7 @@ static int grid_rows(int M, int N, int threads) {
     return tm;
 }
 
+// All threads; a small product is not worth waking them.
 void matmul(const Product *p) {
     const int threads = thread_count(), M = p->M, N = p->N;
     if (threads == 1 || (double)M*N*p->K < 1e5) {
@@ -937,6 +962,7 @@ void matmul(const Product *p) {
     const int tm = grid_rows(M, N, threads), tn = threads / tm;
     const int MR = kernel_of(p)->MR, NR = kernel_of(p)->NR;
     const long long row_tiles = (M + MR - 1) / MR, column_tiles = (N + NR - 1) / NR;
+    // block (i, j) of tm x tn: whole tiles, as equal as they can be
     PARALLEL_FOR
     for (int block = 0; block < tm * tn; block++) {
         const int i = block / tn, j = block % tn;

@@ -794,6 +794,7 @@ void model_rewards(Model *m, const Batch *s, real *reward, real *pooled) {
     const Config *c = &m->config;
     const int B = s->B, C = c->channels;
     Acts *a = &m->acts;
+    assert(B >= 0 && B <= m->B);
     pool_forward(a->pooled, a->lnf, s->text, c->pooling, B, C);
     head_forward(a->reward, a->pooled, m->params.head, B, C);
     kernels_read(reward, a->reward, (size_t)B);

@@ -468,6 +468,7 @@ static int plan_reward(Bench *b, Dataset *pairs) {
     if (plan_both(run, 0, item, STEP_PAIRS) < 0) return -1;
     if (!pairs) return 0;
 
+    // the steps that training would begin with
     if (reward_plan(&order) < 0) goto done;
     if (!order.num_steps) {
         fail(EX_DATAERR, "%s: fewer than %d pairs", pairs->path, STEP_PAIRS);
@@ -896,6 +897,7 @@ static void report_measure(Buffer *json, const Bench *b, const Measure *x) {
     const double value = round_median(x->speed, NULL, b->rounds);
     const double share = round_median(x->speed, x->limit, b->rounds);
 
+    // what every measurement has, the limit itself without a time and a share
     printf("    %-38s %8.1f %-7s", x->name, value, unit);
     json_start(json, b, x, x->name);
     buffer_printf(json, ",\"value\":%.5g,\"unit\":\"%s\",\"share\":%.4g", value, unit, share);
@@ -905,6 +907,7 @@ static void report_measure(Buffer *json, const Bench *b, const Measure *x) {
     }
     if (x->run == product_run) json_product(json, x);
 
+    // whole steps and generation
     if (x->tokens) {
         printf("  %.0f tokens/s of %d", x->tokens / seconds, x->tokens);
         buffer_printf(json, ",\"tokens\":%d,\"tokens_per_s\":%.5g", x->tokens, x->tokens / seconds);
@@ -913,6 +916,7 @@ static void report_measure(Buffer *json, const Bench *b, const Measure *x) {
         printf("  %.2f pairs/s", x->pairs / seconds);
         buffer_printf(json, ",\"pairs\":%d,\"pairs_per_s\":%.5g", x->pairs, x->pairs / seconds);
     }
+    // beside others
     if (x->than >= 0) {
         const Measure *y = &b->measure[x->than];
         const double ratio = round_median(x->seconds, y->seconds, b->rounds);
@@ -1226,6 +1230,7 @@ int bench_report(Dataset *pairs, int vocab_size) {
     bench_settings();
     if (opt.out && output_open(&b->out, opt.out) < 0) goto done;
 
+    // the stages
     if (bench_init(b) < 0) goto done;
     if (product_stage(b, add_machine) < 0) goto done;
     for (int i = 0; i < n; i++) {

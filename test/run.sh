@@ -1,6 +1,7 @@
 #!/bin/sh
-# Runs tests side by side: programs, and files of test/commands.  Each prints into a file of its
-# own, which is shown when it has ended.  The last line is "N passed, N failed".
+# Runs tests side by side: programs, and files of test/commands.  Each prints into files of its
+# own, which are shown when it has ended; what it wrote to standard error only if it failed.  The
+# last line is "N passed, N failed".
 #   sh test/run.sh TEST...           environment: JOBS, how many at a time (all cores)
 jobs=${JOBS:-$(getconf _NPROCESSORS_ONLN)}
 printed=$(mktemp -d "${TMPDIR:-/tmp}/more-tests-XXXXXX") || exit 1
@@ -16,28 +17,32 @@ run_all() {
         case $0 in
         *.sh) sh "$0" ;;
         *) "./$0" ;;
-        esac > "$printed/${0##*/}" 2>&1
+        esac > "$printed/${0##*/}" 2> "$printed/${0##*/}.err"
         echo "$0 $?"'
 }
 
-# shows what each printed, and adds up
+# show N: what each of N tests printed, and the sum
 show() {
-    passed=0 failed=0
+    missing=$1 passed=0 failed=0
     while read -r name status; do
+        shown=$printed/${name##*/}
+        missing=$((missing - 1))
         echo "$name"
-        cat "$printed/${name##*/}"
-        line=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$printed/${name##*/}" | tail -n 1)
+        cat "$shown"
+        line=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$shown" | tail -n 1)
         p=${line%% passed*}
         f=${line#*, }
         f=${f%% failed*}
         # one that died, or failed without saying so, is a failure
         if [ -z "$line" ]; then f=1; fi
         if [ "$status" != 0 ] && [ "$f" = 0 ]; then f=1; fi
+        if [ "$f" != 0 ]; then cat "$shown.err"; fi
         passed=$((passed + ${p:-0}))
         failed=$((failed + f))
     done
+    failed=$((failed + missing))             # killed with the shell that ran it
     echo "$passed passed, $failed failed"
     [ $failed = 0 ]
 }
 
-run_all "$@" | show
+run_all "$@" | show $#

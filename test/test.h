@@ -17,22 +17,22 @@ static char **test_words;                                 // of the command line
 static int num_test_words;
 static unsigned char *test_word_met;                      // has the word been in a name?
 
-#define CHECK(condition)                                                              \
-    do {                                                                              \
-        if (!(condition)) {                                                           \
-            test_bad++;                                                            \
-            printf("    %s:%d: %s\n", __FILE__, __LINE__, #condition);                \
-        }                                                                             \
+#define CHECK(condition)                                                                  \
+    do {                                                                                  \
+        if (!(condition)) {                                                               \
+            test_bad++;                                                                   \
+            printf("    %s:%d: %s\n", __FILE__, __LINE__, #condition);                    \
+        }                                                                                 \
     } while (0)
 
-#define CHECK_NEAR(a, b, eps)                                                         \
-    do {                                                                              \
-        const double a_ = (a);                                                        \
-        const double b_ = (b);                                                        \
-        if (!(fabs(a_ - b_) <= (eps))) {                                              \
-            test_bad++;                                                            \
-            printf("    %s:%d: %s = %.9g, not %.9g\n", __FILE__, __LINE__, #a, a_, b_); \
-        }                                                                             \
+#define CHECK_NEAR(a, b, eps)                                                             \
+    do {                                                                                  \
+        const double a_ = (a);                                                            \
+        const double b_ = (b);                                                            \
+        if (!(fabs(a_ - b_) <= (eps))) {                                                  \
+            test_bad++;                                                                   \
+            printf("    %s:%d: %s = %.9g, not %.9g\n", __FILE__, __LINE__, #a, a_, b_);   \
+        }                                                                                 \
     } while (0)
 
 // runs one test if it is among those asked for; its name is the sentence it proves
@@ -43,6 +43,7 @@ static void test_choose(int argc, char **argv) {
     num_test_words = argc > 1 ? argc - 1 : 0;
     test_words = argv + 1;
     test_word_met = calloc((size_t)num_test_words + 1, 1);
+    if (!test_word_met) abort();
 }
 
 static int test_is_chosen(const char *name) {

@@ -1358,8 +1358,8 @@ static void test_an_unknown_template_is_refused(void) {
 // Any prefix of a file, and any one byte of it changed, is read or refused; never more.
 static void test_a_damaged_file_never_crashes(void) {
     static const char *const files[] = {
-        "{'conversations':[{'from':'human','value':'Q'}],'chosen':{'from':'gpt','value':'a'},"
-        "'rejected':{'from':'gpt','value':'b'}}\n",
+        ("{'conversations':[{'from':'human','value':'Q'}],'chosen':{'from':'gpt','value':'a'},"
+         "'rejected':{'from':'gpt','value':'b'}}\n"),
         "[{'prompt':'p','answers':[{'answer':'a','rank':1},{'answer':'b','rank':2}]}]",
         "{'instruction':'Q','output':'A','history':[['q0','a0']],'score':1.0}",
         "{'system':'S','messages':[{'role':'user','content':[{'type':'text','text':'Q'}]},"
