@@ -342,23 +342,23 @@ static void test_a_reference_that_is_not_the_policy_is_noticed_before_the_first_
 //   prompt |turn | user |turn |user |turn |
 static void test_turns_of_one_answer_are_those_of_answers_behind_all_before(void) {
     Span gap[] = {{8, 4}, {14, 3}};
-    Answer answer[] = {{.tokens = {5, 15}, .num_gaps = 2}, {.tokens = {5, 3}},
-                       {.tokens = {12, 2}}, {.tokens = {17, 3}}};
-    Record record[] = {{.prompt = {0, 5}, .count = 1}, {.prompt = {0, 5}, .first = 1, .count = 1},
-                       {.prompt = {0, 12}, .first = 2, .count = 1},
-                       {.prompt = {0, 17}, .first = 3, .count = 1}};
+    Answer said[] = {{.tokens = {5, 15}, .num_gaps = 2}, {.tokens = {5, 3}},
+                     {.tokens = {12, 2}}, {.tokens = {17, 3}}};
+    Record row[] = {{.prompt = {0, 5}, .count = 1}, {.prompt = {0, 5}, .first = 1, .count = 1},
+                    {.prompt = {0, 12}, .first = 2, .count = 1},
+                    {.prompt = {0, 17}, .first = 3, .count = 1}};
     Dataset d = {.kind = DATA_COMPLETION, .token = token, .num_tokens = TOKENS, .gap = gap,
-                 .num_gaps = 2, .answer = answer, .num_answers = 4, .record = record,
+                 .num_gaps = 2, .answer = said, .num_answers = 4, .record = row,
                  .num_records = 4};
     double logp[4] = {0};
     begin("sft", &d);
     CHECK(evaluate_texts(&run.model, EOS, &d, logp) == 0);
-    CHECK(scored_tokens(&d, &record[0], 0) == 3+1 + 2+1 + 3+1);
+    CHECK(scored_tokens(&d, &row[0], 0) == 3+1 + 2+1 + 3+1);
     CHECK_NEAR(logp[0], logp[1] + logp[2] + logp[3], 1e-12 * fabs(logp[0]));
 
     // what each row predicts: within the user's words nothing, before them the end of text
     Pack p = {0};
-    CHECK(pack_record(&p, &d, &record[0], POOL_LAST, EOS) == 0);
+    CHECK(pack_record(&p, &d, &row[0], POOL_LAST, EOS) == 0);
     CHECK(p.T == 20 && p.B == 1);
     for (int i = 4; i < 20 && p.T == 20; i++) {
         int want = i < 19 ? token[i + 1] : EOS;
