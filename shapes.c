@@ -1102,9 +1102,9 @@ static int refuse_two_answers(const Reader *r, const RowKeys *k) {
     for (size_t i = 0; k->answer >= 0 && i < sizeof names / sizeof *names; i++) {
         const int v = value_of(r, 0, names[i]);
         if (v < 0 || row_uses(r, v) || is_all_said(r, v, 1)) continue;
-        if (r->kind == DATA_PAIR || r->kind == DATA_RANKING) {
+        if (!row_uses(r, k->answer)) {
             return row_fail(r, "\"%s\" would be ignored beside the %s; remove it", names[i],
-                            r->kind == DATA_PAIR ? "pair" : "ranking");
+                            data_kind_name[r->kind]);
         }
         return row_fail(r, "two answers, \"%s\" and \"%.60s\"; keep one",
                         json_key(&r->json, k->answer), names[i]);

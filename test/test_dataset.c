@@ -519,6 +519,8 @@ static void test_text_beside_the_prompt_is_joined_or_refused(void) {
                   "\"completion\" would be ignored beside the pair; remove it"));
     CHECK(refused("{'prompt': 'p', 'completions': ['a', 'b'], 'response': 'c'}", 1,
                   "\"response\" would be ignored beside the ranking; remove it"));
+    CHECK(refused("{'text': 'a b', 'output': 'c d'}", 1,
+                  "\"output\" would be ignored beside the text; remove it"));
     CHECK(refused("{'prompt': 'p', 'input': 'x', 'output': 'a'}", 1, "\"input\" would be ignored"));
     CHECK(refused("{'prompt': 'p', 'context': ['Long ago.', 'Today.'], 'completion': 'a'}", 1,
                   "\"context\" would be ignored"));
