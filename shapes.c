@@ -1096,7 +1096,8 @@ int row_uses(const Reader *r, int v) {
     return 0;
 }
 
-// Stops at an answer beside those that are used; "answer" beside another is what is known to be right.
+// Stops at an answer beside those that are used; "answer" beside another is what is known to be
+// right.
 static int refuse_two_answers(const Reader *r, const RowKeys *k) {
     static const char *const names[] = {"completion", "output", "response"};
     for (size_t i = 0; k->answer >= 0 && i < sizeof names / sizeof *names; i++) {

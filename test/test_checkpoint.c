@@ -246,7 +246,8 @@ static void test_a_folder_is_for_one_alone_and_left_without_a_trace(void) {
 
     // a planted lock is not followed
     CHECK(symlink("../victim", "known/more.lock") == 0);
-    CHECK(failed_with(folder_enter(&f, "known"), EX_CANTCREAT, "known/more.lock: is a symbolic link, not a file of ours"));
+    CHECK(failed_with(folder_enter(&f, "known"), EX_CANTCREAT,
+                      "known/more.lock: is a symbolic link, not a file of ours"));
     CHECK(access("victim", F_OK) == 0 && is_still("known/more.lock", is_link));
     remove_all("known");
 }

@@ -266,9 +266,11 @@ holds both.out "one.jsonl: no rows outside fold [01] of 2"
 
 it "sft_imitates_all_turns_of_a_conversation_or_the_last"
 says() { printf '{"role":"%s","content":"%s"}' "$1" "$2"; }
-talk="$(says user "a sky"),$(says assistant "is blue"),$(says user "a sea"),$(says assistant "is too")"
+talk="$(says user "a sky"),$(says assistant "is blue")"
+talk="$talk,$(says user "a sea"),$(says assistant "is too")"
 printf '{"messages":[%s]}\n{"messages":[%s]}\n' "$talk" "$talk" > talk.jsonl
-printf '{"prompt":"\\n\\nHuman: a sky\\n\\nAssistant: is blue\\n\\nHuman: a sea\\n\\nAssistant:",' > x1
+printf '{"prompt":"\\n\\nHuman: a sky\\n\\nAssistant: is blue' > x1
+printf '\\n\\nHuman: a sea\\n\\nAssistant:",' >> x1
 printf '"completion":" is too"}\n' >> x1
 cat x1 x1 > last.jsonl
 sft="./more train sft --model lm --max_length 200 --max_prompt_length 100 --per_step_rows 2 --force"
