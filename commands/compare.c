@@ -836,7 +836,7 @@ static const Column panels[NUM_PANELS][PANEL_COLUMNS] = {
     },
 };
 
-// A number in its column, or - where there is none.
+// A number in its column, after a blank however long it is, or - where there is none.
 static void print_cell(const Writer *w, const Column *c) {
     const Estimate *e = &w->estimate[c->quantity];
     const double scale = c->percent ? 100 : 1, value = scale * e->value;
@@ -852,7 +852,7 @@ static void print_cell(const Writer *w, const Column *c) {
     } else {
         snprintf(text, sizeof text, "%.*f", digits, value);
     }
-    printf("%*s", c->width, text);
+    printf(" %*s", c->width - 1, text);
 }
 
 // A panel: the heads of its columns, then a line for each writer.

@@ -10,6 +10,8 @@ it "a_policy_ties_with_itself_and_has_no_divergence_from_itself_to_the_last_bit"
 works ./more train sft --model lm --train a.train.jsonl $cut --learning_rate 1e-3 \
     --per_step_rows 5 --max_steps 3 --quiet --out sft
 works ./more compare --model base=lm lm sft=sft $compared --out results
+holds out '^lm .* 0\.0 (0\.0 \.\. 0\.0)  *100\.0 (100\.0 \.\. 100\.0) '
+lacks out ')[0-9-]'
 cp out table
 awk 'FNR > 2 && length > 110 { exit 1 }' table || fault "a line of more than 110 columns"
 for m in base lm sft; do holds table "^$m "; done
