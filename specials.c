@@ -88,14 +88,17 @@ static void choose_end(Tokenizer *t, Config *c, const Json *generation, const Js
     }
 }
 
-/* Settles t->eos, t->ends and t->bos, and c->eos if it is not there, for the model folder dir and
- * the tokenizer of tokenizer_file.  t->eos is -1 if there is none.  0, or -1 after fail().       */
+/* Settles t->eos, t->ends and t->bos, and c->eos if it is not there, for the model folder dir, or
+ * for a fresh model if it is NULL, and the tokenizer of tokenizer_file.  t->eos is -1 if there is
+ * none.  0, or -1 after fail().                                                                  */
 int specials_find(Tokenizer *t, Config *c, const char *dir, const char *tokenizer_file) {
     Json generation = {0}, settings = {0};
     char config[PATH_SIZE];
     int result = -1;
-    if (path_join(config, dir, "config.json") < 0) goto done;
-    if (json_load_beside(&generation, config, "generation_config.json") < 0) goto done;
+    if (dir) {
+        if (path_join(config, dir, "config.json") < 0) goto done;
+        if (json_load_beside(&generation, config, "generation_config.json") < 0) goto done;
+    }
     if (json_load_beside(&settings, tokenizer_file, "tokenizer_config.json") < 0) goto done;
     choose_end(t, c, &generation, &settings);
 

@@ -6,6 +6,7 @@
 int command_train(const Objective *o);
 
 // A fresh model of GPT-NeoX's shape: parallel residual, rotary on half of each head, tied output.
+// What ends a text of --tokenizer is not settled here.
 static Config new_config(const Tokenizer *t) {
     const int C = opt.hidden_size, HD = C / opt.num_heads;
     return (Config){
@@ -15,7 +16,7 @@ static Config new_config(const Tokenizer *t) {
         .max_positions = opt.max_length > 2048 ? opt.max_length : 2048, .rotary_dims = HD / 4 * 2,
         .qkv_bias = 1, .out_bias = 1, .mlp_bias = 1, .activation = ACT_GELU_ERF,
         .norm_eps = 1e-5f, .rope_theta = 10000,
-        .bos = t->bos, .eos = t->eos, .pad = t->pad};
+        .bos = t->bos, .eos = opt.tokenizer ? -1 : t->eos, .pad = t->pad};
 }
 
 static int is_one_folder(const char *a, const char *b) {
@@ -77,10 +78,12 @@ static int begin_tokenizer(Run *run, const char *dir) {
 }
 
 // Policies and documents are trained with the end of text, a reward may be read from it.
-static int check_ends(const Run *run, const char *from) {
+static int check_ends(const Run *run, const char *dir) {
     const Config *c = &run->model.config;
     if (c->reward && c->pooling != POOL_EOS) return 0;
-    return specials_need_end(&run->tokenizer, c, from);
+    if (dir || run->tokenizer.eos >= 0) return specials_need_end(&run->tokenizer, c, dir);
+    return fail(EX_DATAERR, "%s: no end of text: name an added token that ends one as "
+                "\"eos_token\" in tokenizer_config.json beside it", opt.tokenizer);
 }
 
 // The model of the folder dir, or a fresh one.
@@ -98,8 +101,10 @@ static int begin_model(Run *run, const char *dir) {
     if (o->reward && opt.raw_head >= 0) {
         if (model_random_head(m, (uint64_t)opt.raw_head) < 0) return -1;
     }
-    if (dir && settle_specials(&run->tokenizer, &m->config, dir) < 0) return -1;
-    if (check_ends(run, dir ? dir : opt.tokenizer) < 0) return -1;
+    if (dir || opt.tokenizer) {
+        if (settle_specials(&run->tokenizer, &m->config, dir) < 0) return -1;
+    }
+    if (check_ends(run, dir) < 0) return -1;
     return check_fit(m, &run->tokenizer, dir);
 }
 

@@ -45,6 +45,16 @@ config 's/"eos_token_id": null/"eos_token_id": 5/'
 refused 65 'is 5, which is the ordinary piece "$"' \
     ./more train dpo --model x --train a.train.jsonl $short --out z
 
+it "a_fresh_model_has_the_end_that_stands_beside_its_tokenizer"
+folder
+tokenizer 's/<|endoftext|>/<|fin|>/'
+rm x/tokenizer_config.json
+fresh="$new --train text.jsonl --tokenizer x/tokenizer.json --max_steps 1 --out fresh"
+refused 65 'x/tokenizer.json: no end of text: name an added token' ./more train lm $fresh
+echo '{"eos_token": "<|fin|>"}' > x/tokenizer_config.json
+works ./more train lm $fresh
+holds fresh/config.json '"eos_token_id": 0,'
+
 it "every_end_of_a_list_ends_a_text_and_is_written_back"
 folder
 config 's/"eos_token_id": 0/"eos_token_id": [0, 9, 11]/'
