@@ -100,8 +100,8 @@ int  count_code_points(const char *s, size_t n);            // of UTF-8
 
 // ----------------------------------------------------------------------- what else stands in a row
 
-/* Where the member ends that begins at s[i] of an object's text s[0 .. n): at its comma, or at the
- * object's bracket. */
+/* Where the member of an object or the element of an array ends that begins at s[i] of the text
+ * s[0 .. n): at its comma, or at the bracket of the whole.  In quotes neither counts. */
 static size_t member_end(const char *s, size_t i, size_t n) {
     size_t depth = 0;
     int quoted = 0;
@@ -112,7 +112,7 @@ static size_t member_end(const char *s, size_t i, size_t n) {
             if (c == '"') quoted = 0;
             continue;
         }
-        if (depth == 0 && (c == ',' || c == '}')) break;
+        if (depth == 0 && (c == ',' || c == '}' || c == ']')) break;
         if (c == '"') quoted = 1;
         if (c == '{' || c == '[') depth++;
         if (c == '}' || c == ']') depth--;
@@ -481,13 +481,13 @@ static void skip_blank(Reader *r) {
     }
 }
 
-// The row is from `at` to `end`, without blanks at its end; reading goes on at `end`.
+// The row is from `at` to `end`, without blanks at its end, from which reading goes on.
 static void set_row(Reader *r, size_t end) {
     const char *s = r->d->contents.data;
     r->line_start = r->at;
-    r->at = end;
     while (isspace((unsigned char)s[end-1])) end--;
     r->line_len = end - r->line_start;
+    r->at = end;
 }
 
 // The next line that is not blank.  1; 0 at the end.
@@ -498,27 +498,6 @@ static int next_line(Reader *r) {
     const char *end = memchr(b->data + r->at, '\n', b->len - r->at);
     set_row(r, end ? (size_t)(end - b->data) : b->len);
     return 1;
-}
-
-// Where the object ends that begins at s[i]; n if it does not.  In quotes brackets do not count.
-static size_t object_end(const char *s, size_t i, size_t n) {
-    size_t depth = 0;
-    int quoted = 0;
-    for (; i < n; i++) {
-        const char c = s[i];
-        if (quoted) {
-            if (c == '\\') i++;
-            if (c == '"') quoted = 0;
-            continue;
-        }
-        if (c == '"') quoted = 1;
-        if (c == '{' || c == '[') depth++;
-        if (c == '}' || c == ']') {
-            depth--;
-            if (depth == 0) return i + 1;
-        }
-    }
-    return n;
 }
 
 // The next element of the array that the file is.  1; 0 at the end; -1 after fail().
@@ -541,7 +520,7 @@ static int next_element(Reader *r) {
         skip_blank(r);
     }
     if (r->at == n || s[r->at] != '{') return row_fail(r, "a row must be a JSON object");
-    set_row(r, object_end(s, r->at, n));
+    set_row(r, member_end(s, r->at, n));
     return 1;
 }
 

@@ -1184,7 +1184,7 @@ static void test_a_bad_array_is_named_with_its_reason(void) {
     CHECK(refused("[1, 2]", 1, "a row must be a JSON object"));
     CHECK(refused("[", 1, "a row must be a JSON object"));
     CHECK(refused("[{'text': 'a'},\n]", 2, "a row must be a JSON object"));
-    CHECK(refused("[{'text': 'a'}\n {'text': 'b'}]", 2, "',' or ']' is expected"));
+    CHECK(refused("[{'text': 'a'}\n {'text': 'b'}]", 2, "more text after the value"));
     CHECK(refused("[{'text': 'a'}", 1, "',' or ']' is expected"));
     CHECK(refused("[{'text': 'a'}]\nx", 2, "more text after the array"));
     CHECK(refused("[{'text': 'a'},\n {'text': 'b\\", 2, ""));
