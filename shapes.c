@@ -1174,6 +1174,11 @@ static int check_keys_of_row(const Reader *r, const RowKeys *k) {
         return row_fail(r, "\"completions\" with \"labels\" is step-wise data, which is not "
                         "supported");
     }
+    const int has_pair = k->chosen >= 0 && k->rejected >= 0;
+    if (k->set && k->set->second && !has_pair) {
+        return row_fail(r, "a row of %s without %s or %s", k->set->name, k->set->first,
+                        k->set->second);
+    }
     if (k->chosen >= 0 && k->rejected < 0) {
         return row_fail(r, "no \"%s\" beside \"%s\"", r->rejected_key, r->chosen_key);
     }

@@ -639,13 +639,18 @@ static void test_rows_of_known_sets_are_read_as_published(void) {
     buffer_free(&b);
 }
 
-static void test_a_row_of_a_known_set_without_its_question_is_refused(void) {
+static void test_a_row_of_a_known_set_without_its_texts_is_refused(void) {
     CHECK(refused("{'system':'S','question':null,'chosen':'A','rejected':'B'}", 1,
                   "\"question\" must be a string, not null"));
     CHECK(refused("{'system':'S','input':null,'chosen':'A','rejected':'B'}", 1,
                   "\"input\" must be a string, not null"));
     CHECK(refused("{'qid':3,'question':null,'answers':[{'pm_score':1,'text':'A'}]}", 1,
                   "\"question\" must be a string, not null"));
+    // nor without an answer
+    CHECK(refused("{'history':'Q','human_ref_A':'A','human_ref_B':null,'labels':1}", 1,
+                  "a row of SHP without human_ref_A or human_ref_B"));
+    CHECK(refused("{'info':{'post':'P','title':'T','subreddit':'s'},'summaries':[],'choice':1}", 1,
+                  "a row of TL;DR comparisons without summaries.0.text or summaries.1.text"));
     // an object that became its text
     CHECK(is_row("{'question':'Q','answer_0':'A','answer_1':'B','score_0':1,'score_1':0}",
                  DATA_PAIR, Q, " A", " B"));
@@ -1429,7 +1434,7 @@ int main(int argc, char **argv) {
     RUN(test_text_parts_of_a_message_are_joined);
     RUN(test_the_keys_of_an_unknown_shape_are_told);
     RUN(test_rows_of_known_sets_are_read_as_published);
-    RUN(test_a_row_of_a_known_set_without_its_question_is_refused);
+    RUN(test_a_row_of_a_known_set_without_its_texts_is_refused);
     RUN(test_a_file_has_rows_of_one_known_set_which_is_named);
     RUN(test_ties_of_known_sets_are_ties);
     RUN(test_rankings_of_known_sets_are_sorted_by_their_numbers);
