@@ -801,7 +801,7 @@ static int read_answer(Reader *r, int v, const char *key, float score) {
         return row_fail(r, "prompt and answers must all be strings or all be messages");
     }
     if (r->prompt_form == NO_PROMPT && form == MESSAGE_ANSWER) {
-        return row_fail(r, "the answers have no prompt");
+        return row_fail(r, "the answers have no prompt; name its key with --prompt_key");
     }
 
     // its text; what follows messages is a turn

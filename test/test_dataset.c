@@ -510,6 +510,16 @@ static void test_a_key_that_may_be_the_prompt_is_not_ignored(void) {
     CHECK_TEXT(prompt(0), "p");
 }
 
+static void test_messages_without_a_prompt_ask_for_its_key(void) {
+    const char *row = "{'context_messages':[{'role':'user','content':'Q'}],"
+        "'chosen':[{'role':'assistant','content':'A'}],"
+        "'rejected':[{'role':'assistant','content':'B'}]}";
+    const DataOptions o = {.prompt_key = "context_messages"};
+    CHECK(refused(row, 1, "the answers have no prompt; name its key with --prompt_key"));
+    CHECK(load(row, &o) == 0 && d.num_records == 1);
+    CHECK_TEXT(prompt(0), Q);
+}
+
 static void test_text_beside_the_prompt_is_joined_or_refused(void) {
     CHECK(refused("{'prompt': 'p', 'context': 'Long ago.', 'completion': 'a'}", 1,
                   "\"context\" would be ignored; join it to the prompt"));
@@ -1429,6 +1439,7 @@ int main(int argc, char **argv) {
     RUN(test_turns_of_points_and_of_pairs_stay_as_they_are);
     RUN(test_system_is_used_wherever_it_stands);
     RUN(test_a_key_that_may_be_the_prompt_is_not_ignored);
+    RUN(test_messages_without_a_prompt_ask_for_its_key);
     RUN(test_text_beside_the_prompt_is_joined_or_refused);
     RUN(test_what_stands_beside_the_text_is_refused_by_name);
     RUN(test_text_parts_of_a_message_are_joined);
