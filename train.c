@@ -662,7 +662,7 @@ int train(Run *run) {
     Progress p = {.steps = steps};
     if (trainer->start) result = trainer->start(run);
     p.start = now();
-    stop_after_saving();
+    stop_hold();                                    // there is something to save
     if (result == 0) result = train_steps(run, &p, sha256);
     if (result == 0) result = train_end(run, &p, sha256);
     if (result < 0) {

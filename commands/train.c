@@ -152,12 +152,13 @@ int command_train(const Objective *o) {
     Run run = {.objective = o};
     Folder out = {.lock = -1};
     if (check_settings(o) < 0) return -1;
-    stop_catch(&out);
-    if (folder_enter(&out, opt.out) < 0) return -1;
     const char *dir = opt.model.n ? opt.model.item[0] : NULL;
-    int status = prepare_run(&run);
+    stop_catch(&out);
+    int status = folder_enter(&out, opt.out);
+    if (status == 0) status = prepare_run(&run);
     if (status == 0) status = diagnose_run(&run, dir);
     if (status == 0) status = train(&run);
+    stop_hold();                                    // the folder is left here, not by a signal
     run_free(&run);
     folder_leave(&out);
     return status;

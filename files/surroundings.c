@@ -20,10 +20,9 @@ typedef struct {
 } Log;
 
 // being asked to stop
-void stop_catch(Folder *folder);                                   // from now on, or never
-void stop_hold(void);                                              // not now ..
-void stop_release(void);                                           // .. now again
-void stop_after_saving(void);                                      // there is something to save
+void stop_catch(Folder *folder);                                   // ends the process at once ..
+void stop_hold(void);                                              // .. from now on is counted ..
+void stop_release(void);                                           // .. and ends it again
 int  stop_asked(void);                                             // how often
 
 // a disk that is full is waited for
@@ -45,7 +44,7 @@ double cgroup_room(const char *limit, const char *usage, const char *stat);
 
 /* A terminal that is closed, a batch system whose time is up, a user: all ask in the same way.
  * Before there is something to save the process ends at once, and leaves its folder as
- * folder_leave does; later the signals are only counted.  The one state here that changes.       */
+ * folder_leave does; from stop_hold on the signals are counted.  The one state here that changes. */
 static struct {
     volatile sig_atomic_t asked;
     volatile sig_atomic_t nothing_yet;  // yes: there is nothing to save
@@ -73,6 +72,7 @@ static void stop_handle(int number) {
 void stop_catch(Folder *folder) {
     struct sigaction action = {.sa_handler = stop_handle, .sa_flags = SA_RESTART}, old;
     stopping.folder = folder;
+    stopping.asked = 0;
     stopping.nothing_yet = 1;
     for (size_t i = 0; i < sizeof stop_signals / sizeof *stop_signals; i++) {
         if (sigaction(stop_signals[i], NULL, &old) < 0 || old.sa_handler == SIG_IGN) continue;
@@ -80,10 +80,10 @@ void stop_catch(Folder *folder) {
     }
 }
 
-void stop_after_saving(void) { stopping.nothing_yet = 0; }
-
-// While files are written that would stay, and after that.
+// While files are written that would stay, and as soon as there is something to save.
 void stop_hold(void) { stopping.nothing_yet = 0; }
+
+// Before there is something to save: what came meanwhile counts now.
 void stop_release(void) {
     stopping.nothing_yet = 1;
     if (stopping.asked) stop_at_once();

@@ -1,4 +1,4 @@
-/* test_surroundings.c - memory that is left, and the log of a run.
+/* test_surroundings.c - memory that is left, signals, and the log of a run.
  *
  * main goes to a fresh folder.                                                                   */
 #include "test.h"
@@ -45,6 +45,21 @@ static void test_a_control_group_has_left_its_limit_less_what_cannot_be_given_ba
 
 static void test_this_machine_has_some_memory_left(void) {
     CHECK(memory_room() > 1e6);
+}
+
+// --------------------------------------------------------------------------- being asked to stop
+
+static void test_signals_are_counted_from_the_first_step_of_each_run_on(void) {
+    Folder none = {.lock = -1};
+    signal(SIGUSR1, SIG_DFL);
+    for (int run = 0; run < 2; run++) {
+        stop_catch(&none);
+        CHECK(stop_asked() == 0);
+        stop_hold();
+        raise(SIGUSR1);
+        raise(SIGUSR1);
+        CHECK(stop_asked() == 2);
+    }
 }
 
 // ----------------------------------------------------------------------------------------- the log
@@ -107,6 +122,7 @@ int main(int argc, char **argv) {
     RUN(test_the_control_group_is_found_in_either_version);
     RUN(test_a_control_group_has_left_its_limit_less_what_cannot_be_given_back);
     RUN(test_this_machine_has_some_memory_left);
+    RUN(test_signals_are_counted_from_the_first_step_of_each_run_on);
     RUN(test_a_log_takes_the_place_of_an_older_one_with_its_first_line);
     RUN(test_a_log_follows_no_link_and_waits_for_no_pipe);
     for (int i = 0; i < 3; i++) unlink(names[i]);
