@@ -44,7 +44,7 @@ double cgroup_room(const char *limit, const char *usage, const char *stat);
 
 /* A terminal that is closed, a batch system whose time is up, a user: all ask in the same way.
  * Before there is something to save the process ends at once, and leaves its folder as
- * folder_leave does; from stop_hold on they are counted.  The one state here that changes.        */
+ * folder_leave does; from stop_hold on they are counted.  The one state here that changes.       */
 static struct {
     volatile sig_atomic_t asked;
     volatile sig_atomic_t nothing_yet;  // yes: there is nothing to save
