@@ -13,6 +13,8 @@
  *     point       ... the same with "label", "score" or "kto_tag"
  *     pair        {"prompt": P, "chosen": A, "rejected": A}
  *     ranking     {"prompt": P, "completions": [A, ...]} best first, or with "ranks" or "scores"
+ *                                                        (these also beside "responses");
+ *                 {"instruction": "", "output": [A, ...]} best first
  *                 {"prompt": P, "answers": [{"answer": A, "rank": 1}, ...]}
  *                 {"text": ["", ...], "score": [1, ...]}
  *     and those of well-known sets as they are published: the table known_sets
@@ -888,6 +890,19 @@ static void sort_answers(Reader *r, int large_is_good) {
     }
 }
 
+// Stops at numbers beside a ranking that would not sort it.
+static int refuse_other_numbers(const Reader *r, const RowKeys *k) {
+    static const char *const names[] = {"score", "label", "rank", "rating", "ratings"};
+    if (k->ranks >= 0 && k->scores >= 0) return row_fail(r, "keep one of \"ranks\" and \"scores\"");
+    if (k->ranks >= 0 || k->scores >= 0) return 0;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (json_type(&r->json, value_of(r, 0, names[i])) != JSON_ARRAY) continue;
+        return row_fail(r, "\"%s\" would be ignored; numbers that sort the answers are called "
+                        "\"ranks\" (1 is the best) or \"scores\"", names[i]);
+    }
+    return 0;
+}
+
 // The answers of a list: best first, or sorted by numbers beside the list or in its elements.
 static int read_ranking(Reader *r, const RowKeys *k) {
     const Json *j = &r->json;
@@ -917,7 +932,9 @@ static int read_ranking(Reader *r, const RowKeys *k) {
         name = "response";
         large_is_good = 1;
         holds_rank = 1;
-    } else if (k->ranks < 0 && k->scores >= 0) {
+    } else if (refuse_other_numbers(r, k) < 0) {
+        return -1;
+    } else if (k->scores >= 0) {
         by = k->scores;
         key = "scores";
         large_is_good = 1;

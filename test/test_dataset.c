@@ -1318,6 +1318,12 @@ static void test_wrong_types_are_refused(void) {
 }
 
 static void test_bad_rankings_are_refused(void) {
+    CHECK(refused("{'prompt': 'p', 'completions': ['a', 'b'], 'ranks': [1, 2], 'scores': [1, 2]}",
+                  1, "keep one of \"ranks\" and \"scores\""));
+    CHECK(refused("{'prompt': 'p', 'completions': ['a', 'b'], 'score': [1, 2]}", 1,
+                  "\"score\" would be ignored; numbers that sort the answers are called"));
+    CHECK(refused("{'instruction': 'p', 'output': ['a', 'b'], 'rating': [1, 2]}", 1,
+                  "\"rating\" would be ignored"));
     CHECK(refused("{'prompt': 'p', 'completions': ['a']}", 1, "two or more answers"));
     CHECK(refused("{'prompt': 'p', 'completions': 'a'}", 1, "two or more answers"));
     CHECK(refused("{'prompt': 'p', 'completions': ['a', 'b'], 'ranks': [1]}", 1,
