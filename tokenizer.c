@@ -586,7 +586,7 @@ static int encode_word(const Tokenizer *t, const char *s, size_t n, IdList *out)
     if (cached && cached->len == n && !memcmp(cached->word, s, n)) {
         return append_ids(out, cached->id, cached->count);
     }
-    size_t laid;
+    size_t laid = 0;
     if (lay_word(t, s, n, &laid) < 0 || merge_word(t) < 0) return -1;
 
     // the ids move to the front of the row
