@@ -16,7 +16,10 @@ for isa in scalar neon avx2 avx512 avx512_bf16 amx; do
     for threads in 1 2; do
         hash=$(MORE_ISA=$isa ./more train more --more release --model data/base --threads $threads \
             --train $sets --max_steps 2 --per_step_pairs 3 --max_length 33 --max_prompt_length 16 \
-            --learning_rate 1e-4 --quiet --force --out "$out" 2> "$out/err") || cat "$out/err"
+            --learning_rate 1e-4 --quiet --force --out "$out" 2> "$out/err") || {
+            cat "$out/err"
+            exit 1
+        }
         echo "$isa, $threads threads: $hash"
         [ "$hash" = "${first:=$hash}" ] || { echo "not the same"; exit 1; }
     done

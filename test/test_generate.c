@@ -512,8 +512,8 @@ static void test_what_cannot_be_generated_is_an_error(void) {
 
     m.params.lnfw[3] = NAN;
     CHECK(generate(&m, NULL, p.prompt, 2, &s, stop_all, NULL) == -1);
-    CHECK(!strcmp(error_text, "m: the model's logits are not finite after prompt 1: its weights are "
-                  "damaged or too large"));
+    CHECK(!strcmp(error_text, "m: the model's logits are not finite after prompt 1: its weights "
+                  "are damaged or too large"));
     model_free(&m);
     model_free(&reward);
     tokenizer_free(&t);
