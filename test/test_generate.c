@@ -11,7 +11,8 @@ enum { V = 29, POSITIONS = 160, PROMPTS = 6, SAMPLES = 3, NEW = 24, MAX_TEXTS = 
 
 static Sampling plain_sampling(double temperature) {
     return (Sampling){.folder = "m", .temperature = temperature, .top_p = 1,
-                      .repetition_penalty = 1, .seed = 5, .n = 1, .max_new_tokens = NEW, .batch = 16};
+                      .repetition_penalty = 1, .seed = 5, .n = 1, .max_new_tokens = NEW,
+                      .batch = 16};
 }
 
 // Token i of a completion of no prompt, from n logits.
