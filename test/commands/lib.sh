@@ -39,7 +39,8 @@
 #     $(field FILE KEY)              the value of a key in every line of JSON
 #     $(instruction_sets)            those of this machine, as MORE_ISA takes them
 #
-# What the tests need beside it is made by the functions make_..., at the end.
+# The data and models that tests share are made by the functions make_..., at the end; a file of
+# tests calls those it needs.
 
 passed=0 failed=0 sentence='' bad='' in=''
 root=$(cd "$(dirname "$0")/../.." && pwd) || exit 1
@@ -115,12 +116,12 @@ lacks() {
     ! grep -e "$2" "$1" || fault "$1 holds $2"
 }
 counts() {
-    n=$(grep -c -e "$3" "$2")
-    [ "$n" = "$1" ] || fault "$2 has $n lines, not $1, of $3: $(head -n 5 "$2")"
+    found=$(grep -c -e "$3" "$2")
+    [ "$found" = "$1" ] || fault "$2 has $found lines, not $1, of $3: $(head -n 5 "$2")"
 }
 lines() {
-    n=$(($(wc -l < "$2")))
-    [ "$n" = "$1" ] || fault "$2 has $n lines, not $1"
+    found=$(($(wc -l < "$2")))
+    [ "$found" = "$1" ] || fault "$2 has $found lines, not $1"
 }
 same() { cmp -s "$1" "$2" || fault "$1 and $2 differ"; }
 differ() {
