@@ -2,8 +2,8 @@
 # make quick     tests what is computed and said, on small arrays and tiny models: under a minute
 # make test      every test: minutes; the last line is "N passed, N failed"
 #
-#     make test/bin/test_loss && test/bin/test_loss wolfe   one program, tests with `wolfe` in the name
-#     make && sh test/commands/sample.sh                    one part of the commands' tests
+#     make test/bin/test_loss && test/bin/test_loss wolfe  one program, tests with `wolfe` in it
+#     make && sh test/commands/sample.sh                   one part of the commands' tests
 #
 # make debug     builds ./more-debug for gdb, with address and undefined-behaviour sanitizers;
 #                make test/debug/test_loss builds a test like that

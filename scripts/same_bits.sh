@@ -1,5 +1,5 @@
 #!/bin/sh
-# Two short steps of MORE from the shipped base, with every instruction set that this machine has and
+# Two short steps of MORE from the shipped base, with every instruction set of this machine and with
 # one and two threads: fails unless all give the same weights.  (scalar computes fused multiply-adds
 # in software, which takes most of the minute; texts are cut so short that doctor would trap them.)
 set -e
