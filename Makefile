@@ -35,7 +35,8 @@ OPENMP ?= -fopenmp
 endif
 
 COMPILE = $(CC) -std=c11 $(CFLAGS) -Wall -Wextra $(OPENMP)
-DEBUG   = -Og -g -DMORE_DEBUG -fsanitize=address,undefined -fno-sanitize-recover=undefined
+# -O0: with -Og gdb finds few variables of a sanitized build
+DEBUG   = -O0 -g -DMORE_DEBUG -fsanitize=address,undefined -fno-sanitize-recover=undefined
 # the compiler notes in test/bin what a target includes; it is read back below
 NOTE    = -MMD -MP -MT $@ -MF test/bin/$(subst /,-,$@).d
 
