@@ -52,7 +52,7 @@ typedef struct {                        // a text to be completed
     int len;                            // > 0
 } Prompt;
 
-typedef enum { GOING, FINISH_EOS, FINISH_LENGTH, FINISH_STOP } Finish;
+typedef enum { GOING, FINISH_EOS, FINISH_LENGTH, FINISH_STOP, NUM_FINISHES } Finish;
 
 typedef struct {                        // a text that was drawn, or is being drawn
     int prompt, sample;                 // which prompt's, and which one of its n
@@ -78,6 +78,7 @@ const char *const finish_name[] = {
     [FINISH_LENGTH] = "length",
     [FINISH_STOP] = "stop",
 };
+_Static_assert(sizeof finish_name / sizeof *finish_name == NUM_FINISHES, "an end without a name");
 
 // ----------------------------------------------------------------------- one token from logits
 

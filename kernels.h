@@ -20,6 +20,7 @@
 #endif
 
 typedef enum { ACT_GELU_ERF, ACT_GELU_TANH, ACT_SILU } Activation;
+enum { NUM_ACTIVATIONS = ACT_SILU + 1 };    // apart: a switch handles the kinds alone
 typedef enum { POOL_LAST, POOL_EOS, POOL_MEAN, NUM_POOLINGS } Pooling;
 
 /* A segment is `len` rows from `start`, attending to themselves up to the own row and to all of the

@@ -58,7 +58,7 @@ enum { MAX_USED = 16 };                 // keys of a row that its texts can be m
 typedef struct {
     int max_length;                     // prompt + answer + end of text; 0: no limit
     int max_prompt_length;              // prompts are cut from the left to this; 0: no own limit
-    enum { OVER_DROP, OVER_TRUNCATE, OVER_RAISE } over_length;      // what an answer too long meets
+    enum { OVER_DROP, OVER_TRUNCATE, OVER_RAISE, NUM_OVER_LENGTHS } over_length;    // too long
     const char *template_;              // "plain" (also NULL), "turns" or "none"
     const char *prompt_key, *chosen_key, *rejected_key;             // NULL: the names above
     int as_given;                       // for scoring: ties and rankings stay, in the row's order
@@ -174,8 +174,8 @@ static int read_number(const Reader *r, int v, const char *key, float *out) {
 
 // ------------------------------------------------------------------------------------ the template
 
-enum { ROLE_SYSTEM, ROLE_USER, ROLE_ASSISTANT };
-static const char *const turn_marker[] = {
+enum { ROLE_SYSTEM, ROLE_USER, ROLE_ASSISTANT, NUM_ROLES };
+static const char *const turn_marker[NUM_ROLES] = {
     [ROLE_SYSTEM] = "\n\nSystem:", [ROLE_USER] = "\n\nHuman:", [ROLE_ASSISTANT] = "\n\nAssistant:",
 };
 static const struct { const char *name; int role; } known_roles[] = {

@@ -856,12 +856,13 @@ int diagnose_run(const Run *run, const char *dir) {
     }
     if (diagnose_across(&d) < 0 || d.failed) goto done;
     print_notes(&d);
-    result = 0;
     const int traps = d.notes[TRAP].count;
     if (traps && !opt.force) {
-        result = fail(EX_DATAERR, "traps: %d; see the lines that begin with \"trap:\" and more "
-                      "doctor; --force trains all the same", traps);
+        fail(EX_DATAERR, "traps: %d; see the lines that begin with \"trap:\" and more doctor; "
+             "--force trains all the same", traps);
+        goto done;
     }
+    result = 0;
 done:
     diagnosis_free(&d);
     free(d.file);

@@ -599,6 +599,7 @@ const char *doctor_objective(const char *tokenizer_file, const DataOptions *opti
         [DATA_RANKING] = "reward",
         [DATA_POINT] = "pointwise-dpo",
     };
+    _Static_assert(sizeof by_kind / sizeof *by_kind == NUM_DATA_KINDS, "a kind of no objective");
     const char *name = NULL;
     DataOptions o = *options;
     Tokenizer t = {0};
@@ -641,7 +642,8 @@ int doctor_report(const char *dir, const char *tokenizer_file, const DataOptions
     if (result == 0) {
         printf("\ntraps: %d, warnings: %d\n", traps->count, warned);
         if (traps->count) {
-            result = fail(1, "traps: %d; see the lines that begin with \"trap:\"", traps->count);
+            fail(1, "traps: %d; see the lines that begin with \"trap:\"", traps->count);
+            result = -1;
         }
     }
 

@@ -28,7 +28,8 @@ void options_print_header(const Command *c);
 // -------------------------------------------------------------------------------------- choices
 
 static const char *const over_length_names[] = {
-    [OVER_DROP] = "drop", [OVER_TRUNCATE] = "truncate", [OVER_RAISE] = "raise", NULL};
+    [OVER_DROP] = "drop", [OVER_TRUNCATE] = "truncate", [OVER_RAISE] = "raise",
+    [NUM_OVER_LENGTHS] = NULL};
 static const char *const bad_row_names[] = {
     [BAD_ROWS_RAISE] = "raise", [BAD_ROWS_DROP] = "drop", [NUM_BAD_ROWS] = NULL};
 static const char *const turn_names[] = {
@@ -295,6 +296,7 @@ static const Option option_table[] = {
     {.name = "help", .kind = FLAG, .to = &opt.help, .help = "this text"},
 };
 enum { NUM_OPTIONS = sizeof option_table / sizeof *option_table };
+_Static_assert(NUM_OPTIONS <= sizeof opt.given, "Settings.given has no room for all options");
 
 // Names of transformers, TRL and habit that mean one of ours; of several for one name, the option
 // that the command reads.  With a value the name takes none: it stands for option and value.

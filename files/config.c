@@ -100,7 +100,7 @@ static const char *const pooling_names[NUM_POOLINGS + 1] = {
 };
 
 // As we write them; read_activation knows more.
-static const char *const activation_names[] = {
+static const char *const activation_names[NUM_ACTIVATIONS] = {
     [ACT_GELU_ERF] = "gelu", [ACT_GELU_TANH] = "gelu_new", [ACT_SILU] = "silu",
 };
 

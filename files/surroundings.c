@@ -184,7 +184,8 @@ void log_abandon(Log *log) {
 int log_close(Log *log) {
     int result = log_flush(log);
     if (result == 0 && log->fd >= 0 && fsync(log->fd) < 0 && errno != EINVAL) {
-        result = fail(EX_IOERR, "%s: %s", log->path, strerror(errno));
+        fail(EX_IOERR, "%s: %s", log->path, strerror(errno));
+        result = -1;
     }
     log_abandon(log);
     return result;
