@@ -33,11 +33,6 @@ typedef struct {
     double kl;                                  // KTO's, of mismatched answers
 } StepSums;
 
-// The mean log-ratio, logp - ref_logp, of a step's good texts and of the others.
-typedef struct {
-    double good, others;
-} MeanRatios;
-
 // The trainer's own part of a run.
 typedef struct PolicyRun {
     int continuous;                             // labels are scores to be reached
@@ -49,7 +44,7 @@ typedef struct PolicyRun {
     float dlogp[2 * MAX_PAIRS];
     double sum[2 * MAX_PAIRS];                  // log pi, summed over the tokens
     StepSums sums;                              // of the running step
-    MeanRatios *history;                        // of each step
+    StepSums *history;                          // of each step
     size_t steps, history_capacity;
 } PolicyRun;
 
@@ -453,10 +448,6 @@ static LossSettings loss_settings(const PolicyRun *p) {
     return s;
 }
 
-static double mean_ratio(const StepSums *s, int good) {
-    return s->n[good] ? s->ratio[good] / s->n[good] : 0;
-}
-
 /* The step of every policy. Where dL/dlogp does not depend on logp (linear), backward itself
  * computes the log-probabilities, so that the vocabulary's product is not computed twice; the
  * loss is then read after it.  */
@@ -489,8 +480,7 @@ int policy_step(Run *run, size_t at, size_t end, double *loss) {
     }
 
     if (reserve(&p->history, &p->history_capacity, p->steps + 1, sizeof *p->history) < 0) return -1;
-    p->history[p->steps++] = (MeanRatios){.good = mean_ratio(&p->sums, 1),
-                                          .others = mean_ratio(&p->sums, 0)};
+    p->history[p->steps++] = p->sums;
     return 0;
 }
 
@@ -558,10 +548,26 @@ static const char *class_name(const PolicyRun *p, int good) {
     return good ? "positive" : "negative";
 }
 
+// What is shown: the sums of the last --logging_steps steps, or of all where there were fewer.
+static StepSums recent_texts(const PolicyRun *p) {
+    const size_t most = (size_t)opt.logging_steps;
+    StepSums sum = {0};
+    for (size_t i = p->steps > most ? p->steps - most : 0; i < p->steps; i++) {
+        const StepSums *s = &p->history[i];
+        for (int good = 0; good < 2; good++) {
+            sum.n[good] += s->n[good];
+            sum.reward[good] += s->reward[good];
+        }
+        sum.correct += s->correct;
+        sum.margin += s->margin;
+    }
+    return sum;
+}
+
 void policy_log(const Run *run, FILE *f) {
     const Objective *o = run->objective;
     const PolicyRun *p = run->policy;
-    const StepSums *s = &p->sums;
+    const StepSums *s = &p->sums, recent = recent_texts(p);
     const double pairs = s->n[1];
     switch (o->data) {
     case PAIRS:
@@ -569,6 +575,8 @@ void policy_log(const Run *run, FILE *f) {
                 "\"rewards/accuracies\":%.6g,\"logps/chosen\":%.9g,\"logps/rejected\":%.9g",
                 s->reward[1] / pairs, s->reward[0] / pairs, s->margin / pairs, s->correct / pairs,
                 s->logp[1] / pairs, s->logp[0] / pairs);
+        fprintf(f, ",\"running_accuracy\":%.6g,\"running_margin\":%.9g",
+                recent.correct / recent.n[1], recent.margin / recent.n[1]);
         break;
     case POINTS:
         for (int good = 1; good >= 0; good--) {
@@ -590,18 +598,24 @@ void policy_log(const Run *run, FILE *f) {
     if (s->kl > 0) fprintf(f, ",\"kl_mismatched\":%.9g", s->kl);
 }
 
+// Means of the last --logging_steps steps; of rewards, the rejected one is chosen less margin.
 void policy_show(const Run *run, FILE *f) {
     const PolicyRun *p = run->policy;
-    const StepSums *s = &p->sums;
-    const double pairs = s->n[1];
+    const StepSums s = recent_texts(p);
+    const double pairs = s.n[1];
     if (run->objective->data == PAIRS) {
-        fprintf(f, "  accuracy %.3f  margin %.4f  chosen %.4f  rejected %.4f", s->correct / pairs,
-                s->margin / pairs, s->reward[1] / pairs, s->reward[0] / pairs);
+        fprintf(f, "  accuracy %.3f  margin %.4f  chosen %.4f", s.correct / pairs, s.margin / pairs,
+                s.reward[1] / pairs);
     }
     if (run->objective->data != POINTS) return;
     for (int good = 1; good >= 0; good--) {
-        if (s->n[good]) fprintf(f, "  %s %.4f", class_name(p, good), s->reward[good] / s->n[good]);
+        if (s.n[good]) fprintf(f, "  %s %.4f", class_name(p, good), s.reward[good] / s.n[good]);
     }
+}
+
+// The mean log-ratio, logp - ref_logp, of a step's good texts or of the others.
+static double mean_ratio(const StepSums *s, int good) {
+    return s->n[good] ? s->ratio[good] / s->n[good] : 0;
 }
 
 // The question most asked of DPO: why do chosen answers become less likely?
@@ -609,17 +623,16 @@ void policy_finish(const Run *run) {
     const PolicyRun *p = run->policy;
     const Objective *o = run->objective;
     const size_t steps = p->steps, tenth = (steps + 9) / 10;
-    MeanRatios first = {0, 0}, last = {0, 0};           // chosen answers are good, rejected others
+    double first[2] = {0, 0}, last[2] = {0, 0};         // of [1] chosen answers, [0] rejected ones
     if (o->data != PAIRS || o->imitates || steps < 2) return;
 
     for (size_t s = 0; s < tenth; s++) {
-        const MeanRatios *early = &p->history[s], *late = &p->history[steps - 1 - s];
-        first.good += early->good / (double)tenth;
-        first.others += early->others / (double)tenth;
-        last.good += late->good / (double)tenth;
-        last.others += late->others / (double)tenth;
+        for (int good = 0; good < 2; good++) {
+            first[good] += mean_ratio(&p->history[s], good) / (double)tenth;
+            last[good] += mean_ratio(&p->history[steps - 1 - s], good) / (double)tenth;
+        }
     }
-    if (last.good >= first.good) return;
+    if (last[1] >= first[1]) return;
     fprintf(stderr,
             "chosen answers became less likely: their mean log-probability%s went from %.3f in "
             "the\n"
@@ -629,8 +642,7 @@ void policy_finish(const Run *run) {
             "likely: a\n"
             "lower --learning_rate, a higher --beta, fewer steps, or orpo or ulma, which imitate "
             "them.\n",
-            o->reference ? " against the reference" : "", first.good, last.good, first.others,
-            last.others);
+            o->reference ? " against the reference" : "", first[1], last[1], first[0], last[0]);
 }
 
 // Held-out numbers of d, printed and logged.  0, or -1 after fail().

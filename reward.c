@@ -13,6 +13,13 @@
 #define REWARD_C
 #include "train.c"
 
+// Sums over the pairs of a step, or of several.
+typedef struct {
+    double pairs, correct;                  // right ones: one with equal rewards is half right
+    double set_pairs[MORE_MAX_SETS];
+    double set_loss[MORE_MAX_SETS];         // unweighted
+} PairSums;
+
 // The trainer's own part of a run.
 typedef struct RewardRun {
     float *momentum;                        // (K, C): MORE's, as released
@@ -21,10 +28,12 @@ typedef struct RewardRun {
     size_t pooled_capacity;
     float weight[MAX_PAIRS];                // of the micro-batch's pairs
     // of the running step
-    size_t pairs;
-    double correct, margin, reward_sum, reward_min, reward_max;
-    double loss[MORE_MAX_SETS];             // unweighted, summed over the set's pairs
+    PairSums sums;
+    double margin, reward_sum, reward_min, reward_max;
     double lambda[MORE_MAX_SETS], grad_norm[MORE_MAX_SETS];
+    // of the last --logging_steps steps, each in the place of the oldest
+    PairSums *recent;
+    size_t recent_capacity, steps;          // steps: all so far
 } RewardRun;
 
 // hooks of the trainer
@@ -58,6 +67,7 @@ void reward_close(Run *run) {
     free(x->momentum);
     free(x->g);
     free(x->pooled);
+    free(x->recent);
     free(x);
     run->reward = NULL;
 }
@@ -211,11 +221,13 @@ static size_t forward_pairs(Run *run, size_t at, size_t end, Batch *b) {
 // What the log says of a pair of set `set`, besides its weighted loss.
 static void count_pair(RewardRun *x, int set, float chosen, float rejected, float margin) {
     float one = 1, unused[2] = {0, 0};
-    x->pairs++;
-    x->loss[set] += reward_bt_loss(&unused[0], &unused[1], &chosen, &rejected, &one, &margin, 1);
+    PairSums *s = &x->sums;
+    s->pairs++;
+    s->set_pairs[set]++;
+    s->set_loss[set] += reward_bt_loss(&unused[0], &unused[1], &chosen, &rejected, &one, &margin, 1);
+    if (chosen > rejected) s->correct += 1;
+    if (chosen == rejected) s->correct += 0.5;
     x->margin += (double)chosen - rejected;
-    if (chosen > rejected) x->correct += 1;
-    if (chosen == rejected) x->correct += 0.5;
     const float reward[2] = {chosen, rejected};
     for (int i = 0; i < 2; i++) {
         x->reward_sum += reward[i];
@@ -361,23 +373,32 @@ static int step_more_paper(Run *run, size_t at, size_t end, double *loss) {
     return 0;
 }
 
-// The step of every reward model.
-int reward_step(Run *run, size_t at, size_t end, double *loss) {
-    RewardRun *x = run->reward;
-    x->pairs = 0;
-    x->correct = x->margin = x->reward_sum = 0;
-    x->reward_min = HUGE_VAL;
-    x->reward_max = -HUGE_VAL;
-    memset(x->loss, 0, sizeof x->loss);
-    memset(x->lambda, 0, sizeof x->lambda);
-    memset(x->grad_norm, 0, sizeof x->grad_norm);
-
+static int step_by_mode(Run *run, size_t at, size_t end, double *loss) {
     if (!run->objective->bundles) return step_mean(run, at, end, loss);
     switch ((MoreMode)opt.more_mode) {
     case MORE_RELEASE: return step_more_release(run, at, end, loss);
     case MORE_PAPER:   return step_more_paper(run, at, end, loss);
     default:           return step_mean(run, at, end, loss);
     }
+}
+
+// The step of every reward model.
+int reward_step(Run *run, size_t at, size_t end, double *loss) {
+    RewardRun *x = run->reward;
+    const size_t place = x->steps % (size_t)opt.logging_steps;
+    if (reserve(&x->recent, &x->recent_capacity, place + 1, sizeof *x->recent) < 0) return -1;
+    x->sums = (PairSums){0};
+    x->margin = 0;
+    x->reward_sum = 0;
+    x->reward_min = HUGE_VAL;
+    x->reward_max = -HUGE_VAL;
+    memset(x->lambda, 0, sizeof x->lambda);
+    memset(x->grad_norm, 0, sizeof x->grad_norm);
+
+    if (step_by_mode(run, at, end, loss) < 0) return -1;
+    x->recent[place] = x->sums;
+    x->steps++;
+    return 0;
 }
 
 // ----------------------------------------------------------------------------- what is reported
@@ -393,24 +414,71 @@ int reward_evaluate(Run *run, const Dataset *d, int step) {
     return status;
 }
 
+// The sums of the last --logging_steps steps, or of all where there were fewer.
+static PairSums recent_pairs(const RewardRun *x) {
+    const size_t most = (size_t)opt.logging_steps;
+    const size_t steps = x->steps < most ? x->steps : most;
+    PairSums sum = {0};
+    for (const PairSums *s = x->recent; s < x->recent + steps; s++) {
+        sum.pairs += s->pairs;
+        sum.correct += s->correct;
+        for (int k = 0; k < MORE_MAX_SETS; k++) {
+            sum.set_pairs[k] += s->set_pairs[k];
+            sum.set_loss[k] += s->set_loss[k];
+        }
+    }
+    return sum;
+}
+
 void reward_log(const Run *run, FILE *f) {
     const RewardRun *x = run->reward;
-    const double n = (double)x->pairs;
-    fprintf(f, ",\"accuracy\":%.6g,\"margin\":%.9g,\"min_reward\":%.9g,\"mean_reward\":%.9g,"
-            "\"max_reward\":%.9g", x->correct / n, x->margin / n, x->reward_min,
-            x->reward_sum / (2 * n), x->reward_max);
-    if (!run->objective->bundles) return;
+    const PairSums *s = &x->sums, recent = recent_pairs(x);
+    const int bundles = run->objective->bundles;
+    fprintf(f, ",\"accuracy\":%.6g,\"running_accuracy\":%.6g,\"margin\":%.9g,"
+            "\"min_reward\":%.9g,\"mean_reward\":%.9g,\"max_reward\":%.9g",
+            s->correct / s->pairs, recent.correct / recent.pairs, x->margin / s->pairs,
+            x->reward_min, x->reward_sum / (2 * s->pairs), x->reward_max);
+    if (!bundles && run->num_train == 1) return;
     for (int k = 0; k < run->num_train; k++) {
         const char *name = run->data[k].name;
-        fprintf(f, ",\"lambda/%s\":%.6g,\"loss/%s\":%.6g", name, x->lambda[k], name,
-                x->loss[k] * run->num_train / n);
-        if (opt.more_mode == MORE_UNIFORM) continue;
+        if (!s->set_pairs[k]) continue;                 // mixed: a step may have none of a set
+        if (bundles) fprintf(f, ",\"lambda/%s\":%.6g", name, x->lambda[k]);
+        fprintf(f, ",\"loss/%s\":%.6g", name, s->set_loss[k] / s->set_pairs[k]);
+        if (!bundles || opt.more_mode == MORE_UNIFORM) continue;
         fprintf(f, ",\"grad_norm/%s\":%.6g", name, x->grad_norm[k]);
     }
 }
 
+/* The sets' own losses, as "(a 0.523, b 0.311)".  With MORE the step's loss, which is weighted, may
+ * be near zero while they are not.  Where they are too many for a line, the lowest and the
+ * highest.  */
+static void show_sets(const Run *run, FILE *f, const PairSums *s) {
+    enum { ROOM = 40 };
+    char all[ROOM + 1] = "";
+    size_t width = 0;
+    int low = -1, high = -1;
+    double loss[MORE_MAX_SETS];
+    for (int k = 0; k < run->num_train; k++) {
+        if (!s->set_pairs[k]) continue;
+        loss[k] = s->set_loss[k] / s->set_pairs[k];
+        if (low < 0 || loss[k] < loss[low]) low = k;
+        if (high < 0 || loss[k] > loss[high]) high = k;
+        if (width > ROOM) continue;
+        width += (size_t)snprintf(all + width, sizeof all - width, "%s%s %.3f",
+                                  width ? ", " : "", run->data[k].name, loss[k]);
+    }
+    if (width <= ROOM) {
+        fprintf(f, " (%s)", all);
+    } else {
+        fprintf(f, " (%.10s %.3f .. %.10s %.3f)", run->data[low].name, loss[low],
+                run->data[high].name, loss[high]);
+    }
+}
+
+// Means of the last --logging_steps steps.
 void reward_show(const Run *run, FILE *f) {
-    const RewardRun *x = run->reward;
-    fprintf(f, "  accuracy %.3f", x->correct / (double)x->pairs);
+    const PairSums recent = recent_pairs(run->reward);
+    if (run->num_train > 1) show_sets(run, f, &recent);
+    fprintf(f, "  accuracy %.3f", recent.correct / recent.pairs);
 }
 #endif

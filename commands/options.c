@@ -244,7 +244,8 @@ static const Option option_table[] = {
     {.name = "max_grad_norm", .kind = REAL, .to = &opt.max_grad_norm, .preset = "1", .max = 1e30,
      .help = "clipping, 0: none"},
     {.name = "logging_steps", .kind = INT, .to = &opt.logging_steps, .preset = "10", .min = 1,
-     .max = INT_MAX, .help = "a line every so many steps where there is no terminal"},
+     .max = INT_MAX, .help = "a line every so many steps where there is no terminal; what its "
+                             "running means span"},
     {.name = "eval_steps", .kind = INT, .to = &opt.eval_steps, .preset = "0", .max = INT_MAX,
      .help = "0: at the end only"},
     {.name = "save_steps", .kind = INT, .to = &opt.save_steps, .preset = "0", .max = INT_MAX,

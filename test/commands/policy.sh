@@ -44,9 +44,23 @@ for o in pointwise-dpo ulma unlikelihood kto; do
 done
 holds p-kto/log.jsonl '"kl_mismatched":'
 line='^step [0-9]*/[0-9]*  loss [0-9.]*  accuracy [0-9.]*  margin [-0-9.]*'
-holds p-dpo.err "$line  chosen [-0-9.]*  rejected [-0-9.]*  [0-9]* tokens/s"
+holds p-dpo.err "$line  chosen [-0-9.]*  [0-9]* tokens/s"
 holds p-kto.err '^labels: 9 true, 9 false$'
 holds p-sft.err '^points: 9 of 18 rows have the label true and are imitated$'
+
+it "the_progress_line_of_pairs_has_the_means_of_the_last_logging_steps"
+works ./more train dpo $policy --train a.train.jsonl --num_train_epochs 2 --logging_steps 4 --out x
+# mean_of_last KEY FORMAT: its mean over the last four steps
+mean_of_last() {
+    grep '"train"' x/log.jsonl | tail -n 4 > last.jsonl
+    field last.jsonl "$1" | awk -v format="$2" '{ sum += $1 } END { printf format, sum / 4 }'
+}
+accuracy=$(mean_of_last rewards/accuracies %.3f) margin=$(mean_of_last rewards/margins %.4f)
+chosen=$(mean_of_last rewards/chosen %.4f)
+holds err "^step 6/6  loss [0-9.]*  accuracy $accuracy  margin $margin  chosen $chosen  "
+tail -n 1 last.jsonl > step6
+[ "$(field step6 running_margin | awk '{ printf "%.4f", $1 }')" = "$margin" ] || fault "in the log"
+holds step6 "\"running_accuracy\":"
 
 it "a_policy_starts_as_its_reference_and_says_so"
 agree='[0-9]* texts agree to the last bit; the loss starts at 0.693147 = log 2$'

@@ -73,6 +73,39 @@ for m in release paper uniform; do
 done
 counts 4 m-uniform/log.jsonl '"lambda/a":0.333333,'
 
+it "the_progress_line_has_each_sets_own_loss_and_the_accuracy_of_the_last_logging_steps"
+loud="--model lm $cut --learning_rate 1e-3 --per_step_pairs 6 --max_steps 4 --logging_steps 3"
+# mean_of_last KEY: its mean over the last three steps of x/log.jsonl
+mean_of_last() {
+    grep "\"$1\":" x/log.jsonl | tail -n 3 > last.jsonl
+    field last.jsonl "$1" | awk '{ sum += $1 } END { printf "%.3f", sum / 3 }'
+}
+for o in more "more --more uniform"; do
+    works ./more train $o $loud --train $abc --out x
+    own="a $(mean_of_last loss/a), b $(mean_of_last loss/b), c $(mean_of_last loss/c)"
+    holds err "^step 4/4  loss [0-9.]* ($own)  accuracy $(mean_of_last accuracy)  "
+done
+grep '"step":4' x/log.jsonl > last.jsonl
+running=$(field last.jsonl running_accuracy | awk '{ printf "%.3f", $1 }')
+[ "$running" = "$(mean_of_last accuracy)" ] || fault "$running in the log"
+works ./more train reward $loud --train $abc --out x
+holds err '^step 4/4  loss [0-9.]* (a 0.[0-9]*, b 0.[0-9]*, c 0.[0-9]*)  accuracy '
+grep '"train"' x/log.jsonl | awk -F'"loss/[abc]":' '{ seen += NF - 1 } END { exit !(seen > 4) }' ||
+    fault "mixed sets have no losses in the log"
+works ./more train reward $loud --train a.train.jsonl --out x
+holds err '^step 3/3  loss [0-9.]*  accuracy '
+lacks x/log.jsonl '"loss/'
+
+it "of_more_sets_than_a_line_holds_the_lowest_and_the_highest_loss_are_shown"
+works ./more train more $loud --out x --train a.train.jsonl:a_name_that_is_long \
+    b.train.jsonl:another_long_one c.train.jsonl:the_third_of_them
+for k in a_name_that_is_long another_long_one the_third_of_them; do
+    echo "$(mean_of_last loss/$k) $(echo $k | cut -c 1-10)"
+done | sort > low.high
+low=$(head -n 1 low.high) high=$(tail -n 1 low.high)
+own="${low#* } ${low% *} .. ${high#* } ${high% *}"
+holds err "^step 4/4  loss [0-9.]* ($own)  accuracy "
+
 it "weights_are_stored_in_16_bits_when_asked"
 works ./more train lm $new --train text.jsonl --then other.jsonl --out x --dtype f16
 half=$(wc -c < x/model.safetensors) whole=$(wc -c < lm/model.safetensors)
