@@ -45,30 +45,32 @@ static const Command commands[] = {
     {.name = "eval", .run = command_eval,
      .help = "held-out numbers: accuracy, calibration, margins; of policies too",
      .options = {ALWAYS TEXTS, "model tokenizer eval reference from bag by out seed folds fold "
-                 "raw_head pooling beta logp"},
+                 "raw_head pooling beta logp train_turns=all"},
      .more_help =
         "\neval compares rows of reward models, or with --reference of policies, on columns of "
         "data.  --model\nis FOLDER or NAME=FOLDER.  Of reward models NAME=A+B+C means the mean of "
         "the three rewards, and a %s\nin FOLDER becomes the name of the evaluation file, so that "
         "each file has its own model.  A policy's\nreward is beta (log pi - log ref); points give "
-        "the area under its curve, all data the perplexity of\nthe good answers.  --out keeps "
-        "every pair's reward difference; --from reads such files back, so that\ncells, seeds and "
-        "folds computed apart make one table.  Similar is the accuracy on the pairs "
-        "whose\nlengths in characters differ by at most 10 %.  --bag FILE adds a row of logistic "
-        "regression on\ncounts of words, trained on FILE: of the training file that has the "
-        "evaluation file's name, or of\nthe only one.  --by adds the numbers of the rows of each "
-        "value of a key, the least accurate first;\nthe worst is the first with 20 pairs or more, "
-        "and its interval does not know that it was chosen for\nbeing the worst.\n"},
+        "the area under its curve, all data the perplexity of\nthe good answers, of conversations "
+        "that of all turns of the assistant, as train sft imitates them.\n--out keeps every "
+        "pair's reward difference; --from reads such files back, so that cells, seeds and\nfolds "
+        "computed apart make one table.  Similar is the accuracy on the pairs whose lengths in\n"
+        "characters differ by at most 10 %.  --bag FILE adds a row of logistic regression on "
+        "counts of words,\ntrained on FILE: of the training file that has the evaluation file's "
+        "name, or of the only one.  --by\nadds the numbers of the rows of each value of a key, "
+        "the least accurate first; the worst is the\nfirst with 20 pairs or more, and its "
+        "interval does not know that it was chosen for being the worst.\n"},
     {.name = "score", .run = command_score,
      .help = "rewards or log-probabilities for JSON lines from standard input",
-     .options = {ALWAYS TEXTS, "model tokenizer raw_head pooling tokens"},
+     .options = {ALWAYS TEXTS, "model tokenizer raw_head pooling tokens train_turns="},
      .more_help =
         "\nscore adds to each row what the model says of its answers.  A reward model: reward; of "
         "a pair\nscores_chosen, scores_rejected and results; of a ranking rewards.  A language "
         "model: logp, the sum\nof the log-probabilities of an answer's tokens and of the end of "
-        "text, and their number, tokens; of a\npair logps_chosen, logps_rejected, tokens_chosen "
-        "and tokens_rejected; of a ranking lists, logps and\ntokens.  It is, to the last bit, what "
-        "sample says of the same tokens and what training sees.  A text\nbegins after an end of "
+        "text, and their number, tokens; of\na pair logps_chosen, logps_rejected, tokens_chosen "
+        "and tokens_rejected; of a ranking lists, logps\nand tokens; of a conversation over all "
+        "turns of the assistant, as train sft imitates them.  It is,\nto the last bit, what "
+        "sample says of the same tokens and what training sees.  A text begins after an\nend of "
         "text, as in train lm; the first token of an answer without a prompt has none.\n"},
     {.name = "sample", .run = command_sample,
      .help = "texts of a language model, to prompts of a file or standard input",
@@ -78,15 +80,16 @@ static const Command commands[] = {
      .options = {ALWAYS WRITE JUDGE, "model tokenizer n=4 all"}},
     {.name = "compare", .run = command_compare,
      .help = "policies on prompts: reward, wins, perplexity, KL, with intervals",
-     .options = {ALWAYS WRITE JUDGE, "model tokenizer reference"},
+     .options = {ALWAYS WRITE JUDGE, "model tokenizer reference train_turns=all"},
      .more_help =
         "\ncompare gives each policy the prompts of one file, each once, and the same random "
         "numbers.  Rewards\nand wins are the judge's; equal rewards and equal texts are ties.  KL "
-        "to the reference is estimated on\nthe policy's own completions (of the policy itself at "
-        "temperature 1 without filters): a token adds\nr - 1 - log r, r = ref/pi, which is never "
-        "negative (Schulman 2020); log pi/ref is the plain mean.\nPerplexity is that of the file's "
-        "answers, of good ones where the file says which: chosen, labelled\ntrue, scored above the "
-        "mean.  Intervals are 95 %, by bootstrap over prompts; +- is one standard\nerror.\n"},
+        "to the reference is estimated\non the policy's own completions (of the policy itself at "
+        "temperature 1 without filters): a token\nadds r - 1 - log r, r = ref/pi, which is never "
+        "negative (Schulman 2020); log pi/ref is the plain\nmean.  Perplexity is that of the "
+        "file's answers, of good ones where the file says which: chosen,\nlabelled true, scored "
+        "above the mean; of conversations over all turns of the assistant, as train sft\nimitates "
+        "them.  Intervals are 95 %, by bootstrap over prompts; +- is one standard error.\n"},
     {.name = "tokenize", .run = command_tokenize,
      .help = "show tokens, or learn a vocabulary",
      .options = {ALWAYS, "model tokenizer train out learn"}},

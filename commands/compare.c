@@ -81,9 +81,11 @@ done:
     return result;
 }
 
-// How prompts are read: none is left out, and all are whole; prompts_init cuts them.
+// How prompts are read: none is left out, and all are whole; prompts_init cuts them.  That of a
+// conversation is all before its last answer.
 static DataOptions prompt_options(void) {
     DataOptions o = data_options();
+    o.all_turns = 0;
     o.max_length = 0;
     o.max_prompt_length = 0;
     o.as_given = 1;
@@ -363,6 +365,7 @@ static int read_answers(Writer *w, Model *m, const Tokenizer *t) {
     o.over_length = OVER_TRUNCATE;
     int result = -1;
     if (dataset_load(&d, opt.prompts, t, &o) < 0) goto done;
+    if (report_turns(&d) < 0) goto done;
     if (dataset_keep_fold(&d, 1) < 0) goto done;
     if (items_init(good, d.num_answers) < 0) goto done;
     logp = allocate(d.num_answers, sizeof *logp);
@@ -481,6 +484,7 @@ static int read_rewards(Writer *writer, int n, Model *m, const Tokenizer *t) {
     double *reward = NULL;
     DataOptions o = data_options();
     o.as_given = 1;
+    o.all_turns = 0;
     o.over_length = OVER_TRUNCATE;
     o.prompt_key = NULL;
     o.chosen_key = NULL;

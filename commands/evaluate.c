@@ -709,13 +709,11 @@ typedef struct {
 // On standard error: what a file was read as that is not of our own shapes; of conversations under
 // a policy, how many turns are scored.
 static int report_reading(const Dataset *d, int kind) {
-    Buffer lines = {0};
-    int result = opt.quiet ? 0 : dataset_report_shape(d, &lines);
-    if (result == 0 && !opt.quiet && kind == LOAD_LANGUAGE_MODEL) {
-        result = dataset_report_turns(d, &lines);
-    }
-    if (lines.len) fprintf(stderr, "%s", lines.data);
-    buffer_free(&lines);
+    Buffer line = {0};
+    int result = opt.quiet ? 0 : dataset_report_shape(d, &line);
+    if (line.len) fprintf(stderr, "%s", line.data);
+    buffer_free(&line);
+    if (result == 0 && kind == LOAD_LANGUAGE_MODEL) result = report_turns(d);
     return result;
 }
 

@@ -2,7 +2,8 @@
  *
  * A reward model gives rewards; a language model the log-probability of each answer after its
  * prompt, which to the last bit is what sample drew by and what training sees, and with --tokens
- * that of each token.                                                                            */
+ * that of each token.  Of a conversation the answer is all turns of the assistant, as train sft
+ * imitates them; what --max_length parts into several records is one row again here.             */
 #ifndef SCORE_C
 #define SCORE_C
 #include "setup.c"
@@ -36,44 +37,69 @@ static int append_rewards(Buffer *out, const ScoredRows *s, const Record *r) {
     return buffer_printf(out, "]");
 }
 
-// What is said of answer k of a row, as a JSON value.
+// How many records, from r on, are r's row.
+static int parts_of(const Dataset *d, const Record *r) {
+    const Record *end = d->record + d->num_records, *next = r + 1;
+    while (next < end && next->part > 1) next++;
+    return (int)(next - r);
+}
+
+// What is said of answer k of a row, of all its parts, as a JSON value.
 typedef int AppendValue(Buffer *out, const ScoredRows *s, const Record *r, int k);
 
 static int append_logp(Buffer *out, const ScoredRows *s, const Record *r, int k) {
-    return buffer_printf(out, "%.17g", s->value[r->first + k]);
+    const Record *end = r + parts_of(&s->data, r);
+    double sum = 0;
+    for (; r < end; r++) sum += s->value[r->first + k];
+    return buffer_printf(out, "%.17g", sum);
 }
 
 static int append_count(Buffer *out, const ScoredRows *s, const Record *r, int k) {
-    return buffer_printf(out, "%d", scored_tokens(&s->data, r, k));
+    const Record *end = r + parts_of(&s->data, r);
+    int tokens = 0;
+    for (; r < end; r++) tokens += scored_tokens(&s->data, r, k);
+    return buffer_printf(out, "%d", tokens);
 }
 
+// A token with a comma behind it.
 static int append_one_token(Buffer *out, const Tokenizer *t, int id, float logp) {
     const int known = id >= 0 && id < t->vocab_size;
     const char *piece = known ? tokenizer_piece(t, id) : "";
     const size_t len = known ? tokenizer_piece_len(t, id) : 0;
     if (buffer_printf(out, "{\"id\":%d,\"piece\":", id) < 0) return -1;
     if (json_quote(out, piece, len) < 0) return -1;
-    return buffer_printf(out, ",\"logp\":%.9g}", (double)logp);
+    return buffer_printf(out, ",\"logp\":%.9g},", (double)logp);
 }
 
-// The tokens that have a log-probability (scored_tokens), in order; their sum is the answer's.
-static int append_token_logps(Buffer *out, const ScoredRows *s, const Record *r, int k) {
+// Those tokens of answer k of a record that have a log-probability (scored_tokens), in order.  Of a
+// gap its first row's is that of the end of the turn before.
+static int append_tokens_of(Buffer *out, const ScoredRows *s, const Record *r, int k) {
     const Dataset *d = &s->data;
+    const Tokenizer *t = s->tokenizer;
     const int number = r->first + k;
     const Answer *a = &d->answer[number];
     const float *end_logp = s->token_logp + d->num_tokens;
-    const char *between = "";
-    if (buffer_printf(out, "[") < 0) return -1;
-    for (int i = r->prompt.len == 0; i < a->tokens.len; i++) {
+    const Span *gap = d->gap + a->first_gap, *last_gap = gap + a->num_gaps;
+    int i = r->prompt.len == 0;
+    while (i < a->tokens.len) {
         const size_t at = a->tokens.start + (size_t)i;
-        if (buffer_printf(out, "%s", between) < 0) return -1;
-        if (append_one_token(out, s->tokenizer, d->token[at], s->token_logp[at]) < 0) return -1;
-        between = ",";
+        const int is_gap = gap < last_gap && at == gap->start;
+        const int id = is_gap ? t->eos : d->token[at];
+        if (append_one_token(out, t, id, s->token_logp[at]) < 0) return -1;
+        i += is_gap ? gap->len : 1;
+        gap += is_gap;
     }
-    if (!a->cut) {
-        if (buffer_printf(out, "%s", between) < 0) return -1;
-        if (append_one_token(out, s->tokenizer, s->tokenizer->eos, end_logp[number]) < 0) return -1;
+    return a->cut ? 0 : append_one_token(out, t, t->eos, end_logp[number]);
+}
+
+// The same of all parts of a row; their sum is the answer's log-probability.
+static int append_token_logps(Buffer *out, const ScoredRows *s, const Record *r, int k) {
+    const Record *end = r + parts_of(&s->data, r);
+    if (buffer_printf(out, "[") < 0) return -1;
+    for (; r < end; r++) {
+        if (append_tokens_of(out, s, r, k) < 0) return -1;
     }
+    if (out->data[out->len - 1] == ',') out->len--;
     return buffer_printf(out, "]");
 }
 
@@ -108,7 +134,7 @@ static int print_scores(const ScoredRows *s, int rewards) {
     const Dataset *d = &s->data;
     Buffer row = {0}, said = {0};
     int result = -1;
-    for (const Record *r = d->record; r < d->record + d->num_records; r++) {
+    for (const Record *r = d->record; r < d->record + d->num_records; r += parts_of(d, r)) {
         row.len = 0;
         said.len = 0;
         if (rewards && append_rewards(&said, s, r) < 0) goto done;
@@ -158,7 +184,8 @@ static int report_rows(const Dataset *d, int rewards) {
     for (size_t i = 0; i < d->num_records && d->kind != DATA_DOCUMENT; i++) {
         alone += d->record[i].prompt.len == 0;
     }
-    const int result = dataset_report(d, &report);
+    int result = dataset_report(d, &report);
+    if (result == 0 && !rewards) result = dataset_report_turns(d, &report);
     if (result == 0) fprintf(stderr, "%s", report.data);
     if (result == 0 && !rewards) fprintf(stderr, "a language model: log-probabilities\n");
     if (result == 0 && !rewards && alone) {
@@ -182,6 +209,10 @@ static int gives_rewards(const char *dir) {
         return fail(EX_USAGE, "--pooling: %s is a language model, which has no reward to read; "
                     "--raw_head SEED gives it a random head", dir);
     }
+    if (rewards && opt.train_turns != NOT_CHOSEN) {
+        return fail(EX_USAGE, "--train_turns: a reward model reads one reward, at the end of a "
+                    "conversation; give a language model");
+    }
     return rewards;
 }
 
@@ -198,6 +229,7 @@ int command_score(void) {
     const char *dir = opt.model.item[0];
     const int rewards = gives_rewards(dir);
     if (rewards < 0) return -1;
+    o.all_turns = !rewards && opt.train_turns != TURNS_LAST;
     if (load_model(&m, &t, dir, rewards ? LOAD_REWARD_MODEL : LOAD_LANGUAGE_MODEL) < 0) goto done;
     if (dataset_load(d, "-", &t, &o) < 0) goto done;
     if (report_rows(d, rewards) < 0) goto done;

@@ -8,6 +8,7 @@
 DataOptions data_options(void);
 int  load_data(Dataset *d, const char *spec, const Tokenizer *t, const DataOptions *o,
                const Objective *objective, DataUse use);
+int  report_turns(const Dataset *d);
 int  tokenizer_path(char path[PATH_SIZE], const char *dir);
 int  load_tokenizer(Tokenizer *t, const char *dir);
 int  tokenizer_sha256(char sha256[65], const char *dir);
@@ -70,6 +71,16 @@ int load_data(Dataset *d, const char *spec, const Tokenizer *t, const DataOption
     buffer_free(&line);
     if (use != FOR_EVAL) warn_of_weights(d);
     return 0;
+}
+
+// On standard error, unless --quiet: of conversations, how many turns are targets.  0, or -1 after
+// fail().
+int report_turns(const Dataset *d) {
+    Buffer line = {0};
+    const int result = opt.quiet ? 0 : dataset_report_turns(d, &line);
+    if (line.len) fprintf(stderr, "%s", line.data);
+    buffer_free(&line);
+    return result;
 }
 
 // Where the tokenizer is: --tokenizer, or in the folder.  0, or -1 after fail().

@@ -74,6 +74,42 @@ perplexity=$(field of_sft perplexity | awk '{ printf "%.4f", $1 }')
 mean=$(field of_sft item_perplexity | awk '{ printf "%.4f", $1 }')
 holds out "perplexity of chosen answers $perplexity, mean over texts $mean"
 
+make_talk
+it "of_conversations_sft_eval_and_compare_measure_all_turns_or_the_last_ones"
+has() { grep -o 'perplexity of the answers .*' "$1"; }
+for turns in all last; do
+    works ./more train sft --model lm --train a.train.jsonl --eval talk.jsonl $cut --out p \
+        --train_turns $turns --max_steps 1 --per_step_rows 6
+    has err > of_sft
+    works ./more eval --reference lm --model p --eval talk.jsonl $cut --train_turns $turns
+    has out > of_eval
+    same of_eval of_sft
+    grep 'turns of the assistant' err | sort -u > eval_says
+    works ./more compare --model lm p=p --judge r --prompts talk.jsonl $cut --max_new_tokens 5 \
+        --out drawn.$turns --train_turns $turns
+    grep 'turns of the assistant' err | sort -u | diff - eval_says > diff.out || fault "turns"
+    tail -n 1 drawn.$turns > line
+    sed 's/.*"perplexity":\([^,]*\),.*"item_perplexity":\([^,]*\),.*/\1 \2/' line |
+        awk '{ printf "perplexity of the answers %.4f, mean over texts %.4f\n", $1, $2 }' > x1
+    same x1 of_sft
+    cp of_sft $turns
+done
+differ all last "the last turn is all"
+works ./more eval --reference lm --model p --eval talk.jsonl $cut
+has out > x1
+same x1 all
+holds eval_says '^talk: 3 of 9 turns of the assistant are targets, the last of each conversation$'
+
+it "their_prompts_are_all_before_the_last_answer_in_either_case"
+for turns in all last; do
+    grep '"event":"completion"' drawn.$turns | sed 's/"reward".*//' > x.$turns
+done
+same x.all x.last
+counts 2 x.all 'lm'
+grep -o '"prompt":"[^"]*"' turn3.jsonl | sort -u > want
+grep -o '"prompt":"[^"]*"' x.all | sort -u > have
+same have want
+
 it "threads_and_batches_change_no_number"
 for o in "--threads 2" "--batch 3" "--micro_batch_tokens 100"; do
     works ./more compare --model base=lm lm sft=sft $compared $o --out x

@@ -216,6 +216,30 @@ make_points() {
     }' a.train.jsonl > points.jsonl
     grep true points.jsonl | sed 's/,"label":true//' > demos.jsonl
 }
+# talk.jsonl: conversations of three turns of the assistant, two of them the same; turn1.jsonl,
+# turn2.jsonl, turn3.jsonl: each turn as a completion behind all that was said before
+make_talk() {
+    awk '
+    function message(role, text) {
+        return "{\"role\":\"" role "\",\"content\":\"" text "\"}"
+    }
+    function talk(questions, answers,  q, a, n, i, all, before) {
+        n = split(questions, q, ",")
+        split(answers, a, ",")
+        for (i = 1; i <= n; i++) {
+            all = all (i > 1 ? "," : "") message("user", q[i]) "," message("assistant", a[i])
+            before = before "\\n\\nHuman: " q[i] "\\n\\nAssistant:"
+            printf "{\"prompt\":\"%s\",\"completion\":\" %s\"}\n", before, a[i] > "turn" i ".jsonl"
+            before = before " " a[i]
+        }
+        printf "{\"messages\":[%s]}\n", all > "talk.jsonl"
+    }
+    BEGIN {
+        talk("a sky,a sea,a cat", "is blue,is not blue,runs")
+        talk("a tree,a house,a dog", "is green,is not green but red,likes a cat")
+        talk("a sky,a sea,a cat", "is blue,is not blue,runs")
+    }' < /dev/null
+}
 # rows_of OBJECTIVE: a file that a policy of this kind trains on
 rows_of() {
     case $1 in

@@ -42,15 +42,17 @@ options_of() {
     "train orpo") echo $policies logp orpo_lambda ;;
     "train simpo") echo $policies logp beta simpo_gamma ;;
     "train "*) echo $policies ... ;;
-    eval) echo $data eval from bag by out seed folds fold raw_head pooling reference beta logp ;;
-    score) echo $data raw_head pooling tokens ;;
+    eval)
+        echo $data eval from bag by out seed folds fold raw_head pooling reference beta logp
+        echo train_turns ;;
+    score) echo $data raw_head pooling tokens train_turns ;;
     sample) echo $prompts $drawing n unique ;;
     tokenize) echo train out learn ;;
     doctor)
         echo $data train eval objective rows pooling recompute folds fold
         echo $points demos sft_on train_turns compat ;;
     bestof) echo $prompts $drawing $judging n all ;;
-    compare) echo $prompts $drawing $judging reference ;;
+    compare) echo $prompts $drawing $judging reference train_turns ;;
     bench) echo train out shape precision only rounds max_length max_prompt_length ;;
     esac
 }

@@ -270,6 +270,57 @@ field out logp > of_score
 same of_sample of_score
 differ of_sample of_training "bf16 is float"
 
+make_talk
+it "of_a_conversation_all_turns_of_the_assistant_count_as_in_sft_or_the_last"
+logps_of() {                                            # FILE [OPTION...]: to of_FILE
+    file=$1
+    shift
+    from $file works ./more score --model lm --quiet "$@"
+    sed 's/.*"logp":\([^,]*\),"tokens":\([0-9]*\).*/\1 \2/' out > of_$file
+}
+for i in 1 2 3; do logps_of turn$i.jsonl; done
+logps_of talk.jsonl --tokens
+sed 's/,"logp":.*/}/' out > bare
+same bare talk.jsonl
+end='"piece":"<|endoftext|>"'
+counts 3 out "$end.*$end.*$end,\"logp\":[^}]*}\]}$"
+sed 's/.*"token_logps"://; s/{"id":[0-9]*,"piece":"[^"]*","logp":\([^}]*\)},*/\1 /g' out |
+    tr -d '[]}' | awk '{
+        sum = 0
+        for (i = 1; i <= NF; i++) sum += $i
+        printf "%.9f %d\n", sum, NF
+    }' > of_tokens
+paste -d ' ' of_talk.jsonl of_turn1.jsonl of_turn2.jsonl of_turn3.jsonl of_tokens | awk '
+    function far(x, y, d) { return x - y > d || y - x > d }
+    {
+        if ($2 != $4 + $6 + $8 || far($1, $3 + $5 + $7, 1e-9)) bad = 1
+        if ($2 != $10 || far($1, $9, 1e-4)) bad = 1
+    }
+    END { exit bad || NR != 3 }' || fault "not the sum of the turns"
+logps_of talk.jsonl --train_turns last
+same of_talk.jsonl of_turn3.jsonl
+from talk.jsonl works ./more score --model lm
+holds err '^stdin: 9 of 9 turns of the assistant are targets$'
+from talk.jsonl works ./more score --model lm --train_turns last
+holds err '^stdin: 3 of 9 turns of the assistant are targets, the last of each conversation$'
+from talk.jsonl refused 64 "--train_turns: a reward model reads one reward" \
+    ./more score --model r --train_turns all
+
+it "a_conversation_that_training_parts_is_one_row_again"
+parted="--max_length 48 --max_prompt_length 24"
+from talk.jsonl works ./more score --model lm $parted --tokens
+holds err '^stdin: 3 rows of kind completion in [6-9] records'
+cp out parted
+sed 's/,"logp":.*/}/' out > bare
+same bare talk.jsonl
+sed 's/.*"tokens":\([0-9]*\),"token_logps.*/\1/' parted > x1
+cut -d ' ' -f 2 of_tokens > x2
+same x1 x2
+sed -n '2p' talk.jsonl > one.jsonl
+sed -n '2p' parted > want
+from one.jsonl works ./more score --model lm $parted --tokens
+same out want
+
 it "what_is_not_finite_is_refused"
 for m in lm r; do
     cp -r $m nan
