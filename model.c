@@ -137,8 +137,8 @@ enum { LOGITS_ROWS = 512 };                   // rows whose logits exist at one 
 
 /* What is kept from forward: SCORING nothing, a block writes over its input; TRAINING all
  * that backward reads; RECOMPUTING each block's input, from which backward computes the rest
- * again. */
-typedef enum { SCORING, TRAINING, RECOMPUTING } Purpose;
+ * again; TRAINING_HEAD nothing, backward ends at the reward head. */
+typedef enum { SCORING, TRAINING, RECOMPUTING, TRAINING_HEAD } Purpose;
 
 // ------------------------------------------------------------------------ micro-batch, model
 
@@ -158,14 +158,15 @@ typedef struct {
 typedef struct {
     Config config;
     int recompute;                            // yes: RECOMPUTING; set before model_reserve
+    int freeze;                               // yes: TRAINING_HEAD; before model_init_training
 
-    // each of num_params numbers, laid out by params_layout
-    size_t num_params;
+    // laid out by params_layout; the last num_trained numbers are trained, all or the reward head
+    size_t num_params, num_trained;
     Params params, grads;
     Tensor *tensor;                           // (num_tensors), in the order of the layout
     int num_tensors;
-    real *params_memory, *grads_memory;
-    real *moments_memory;                     // (2, num_params) Adam's m and v
+    real *params_memory, *grads_memory;       // (num_params), (num_trained)
+    real *moments_memory;                     // (2, num_trained) Adam's m and v
     real *tied_memory;                        // (V, C) gradient of a tied matrix as the output
     real *rope_memory;                        // (2, P, rotary_dims/2) cosine, sine
     Params packed;                            // the matrices, between model_pack and model_unpack
@@ -348,6 +349,9 @@ static void block_acts_layout(BlockActs *b, const Config *c, real *memory, size_
     b->act   = carve(memory, used, T*(size_t)c->hidden);
 }
 
+// Does backward go through the blocks?
+static int has_backward(Purpose purpose) { return purpose == TRAINING || purpose == RECOMPUTING; }
+
 // All activations for T rows and B texts; returns how many numbers.
 static size_t acts_layout(Acts *a, const Config *c, real *memory, size_t T, size_t B,
                           Purpose purpose) {
@@ -369,7 +373,7 @@ static size_t acts_layout(Acts *a, const Config *c, real *memory, size_t T, size
         if (purpose == RECOMPUTING) b->res = carve(memory, &used, T*C);
         if (c->parallel_residual) b->res2 = b->res;
     }
-    a->res    = purpose == SCORING ? a->block[0].res : carve(memory, &used, T*C);
+    a->res    = has_backward(purpose) ? carve(memory, &used, T*C) : a->block[0].res;
     a->lnf    = carve(memory, &used, T*C);
     a->meanf  = carve(memory, &used, T);
     a->rstdf  = carve(memory, &used, T);
@@ -377,7 +381,7 @@ static size_t acts_layout(Acts *a, const Config *c, real *memory, size_t T, size
     a->reward = carve(memory, &used, B);
     a->a      = carve(memory, &used, T*max_size(C, AW));
     a->b      = carve(memory, &used, T*C);
-    if (purpose != SCORING) {
+    if (has_backward(purpose)) {
         a->dres  = carve(memory, &used, T*C);
         a->dwide = carve(memory, &used, T*max_size(model_qkv_width(c), model_fc_width(c)));
         a->dact  = carve(memory, &used, T*max_size((size_t)c->hidden, AW));
@@ -403,8 +407,10 @@ static size_t largest_tensor(const Config *c) {
 // once more.
 size_t model_bytes(const Config *c, int T, int B, Purpose purpose) {
     Acts a;
-    const size_t copies = purpose == SCORING ? 1 : 4;
-    size_t numbers = copies * model_num_params(c) + rope_size(c);
+    const size_t params = model_num_params(c);
+    size_t trained = has_backward(purpose) ? params : 0;
+    if (purpose == TRAINING_HEAD) trained = (size_t)c->channels;
+    size_t numbers = params + 3 * trained + rope_size(c);
     numbers += acts_layout(&a, c, NULL, (size_t)T, (size_t)B, purpose);
     if (purpose != SCORING && has_tied_gradient(c)) numbers += output_size(c);
     if (purpose != SCORING) numbers += largest_tensor(c);
@@ -489,13 +495,19 @@ int model_init(Model *m, Config c) {
     return result;
 }
 
-// Adds gradients and both Adam moments, zeroed.  0, or -1 after fail().
+// Adds gradients and both Adam moments, zeroed, of what is trained.  0, or -1 after fail().
 int model_init_training(Model *m) {
     const Config *c = &m->config;
-    m->grads_memory = kernels_alloc(m->num_params);
+    assert(!m->freeze || c->reward);
+    m->num_trained = m->freeze ? (size_t)c->channels : m->num_params;
+    m->grads_memory = kernels_alloc(m->num_trained);
     if (!m->grads_memory) return -1;
-    m->moments_memory = kernels_alloc(2 * m->num_params);
+    m->moments_memory = kernels_alloc(2 * m->num_trained);
     if (!m->moments_memory) return -1;
+    if (m->freeze) {
+        m->grads = (Params){.head = m->grads_memory};
+        return 0;
+    }
     if (has_tied_gradient(c)) {
         m->tied_memory = kernels_alloc(output_size(c));
         if (!m->tied_memory) return -1;
@@ -511,6 +523,7 @@ int model_reserve(Model *m, int T, int B) {
     if (B < m->B) B = m->B;
     Purpose purpose = SCORING;
     if (m->grads_memory) purpose = m->recompute ? RECOMPUTING : TRAINING;
+    if (m->grads_memory && m->freeze) purpose = TRAINING_HEAD;
 
     // nothing is kept of what was there; if memory is out there is no room at all
     kernels_free(m->acts_memory);
@@ -859,7 +872,7 @@ int model_logp(Model *m, const Batch *s, real *logp) {
 
 // Gradients are zeroed once a step; all of its micro-batches add to them.
 void model_zero_grads(Model *m) {
-    kernels_zero(m->grads_memory, m->num_params);
+    kernels_zero(m->grads_memory, m->num_trained);
     if (m->tied_memory) kernels_zero(m->tied_memory, output_size(&m->config));
 }
 
@@ -933,6 +946,7 @@ int model_backward(Model *m, const Batch *s, const real *dreward, const real *dl
     kernels_zero(dlnf, (size_t)T*C);
     if (dlogp && output_backward(m, s, dlnf, dlogp, logp) < 0) return -1;
     if (dreward) reward_backward(m, s, dlnf, dreward);
+    if (m->freeze) return 0;                  // all below the head stays as it is
     kernels_zero(a->dres, (size_t)T*C);
     norm_backward(a->dres, g->lnfw, g->lnfb, dlnf, a->res, a->meanf, a->rstdf, p->lnfw,
                   c->rms_norm, T, C);
@@ -957,9 +971,12 @@ void model_finish_grads(Model *m) {
 
 // sqrt of the sum of squares of all gradients; NaN or infinity if one of them is.
 double model_grad_norm(const Model *m) {
+    const size_t frozen = m->num_params - m->num_trained;
     double sum = 0;
     for (int k = 0; k < m->num_tensors; k++) {
-        sum += sum_of_squares(m->grads_memory + m->tensor[k].offset, m->tensor[k].size);
+        const Tensor *t = &m->tensor[k];
+        if (t->offset < frozen) continue;
+        sum += sum_of_squares(m->grads_memory + (t->offset - frozen), t->size);
     }
     return sqrt(sum);
 }
@@ -974,14 +991,16 @@ void model_update(Model *m, const AdamW *o) {
         b1t *= o->beta1;
         b2t *= o->beta2;
     }
-    real *moment1 = m->moments_memory, *moment2 = moment1 + m->num_params;
+    const size_t frozen = m->num_params - m->num_trained;
+    real *moment1 = m->moments_memory, *moment2 = moment1 + m->num_trained;
     for (int k = 0; k < m->num_tensors; k++) {
         const Tensor *t = &m->tensor[k];
-        const size_t at = t->offset;
+        if (t->offset < frozen) continue;
+        const size_t at = t->offset - frozen;
         const double lr = o->learning_rate * (t->kind == KIND_HEAD ? o->head_rate : 1);
         const double decay = t->decay ? 1 - lr * o->weight_decay : 1;
         const double rate = lr / (1 - b1t), root = 1 / sqrt(1 - b2t);
-        adamw_update(m->params_memory + at, moment1 + at, moment2 + at, m->grads_memory + at,
+        adamw_update(m->params_memory + t->offset, moment1 + at, moment2 + at, m->grads_memory + at,
                      t->size, (real)o->scale, (real)o->beta1, (real)o->beta2, (real)rate,
                      (real)root, (real)o->eps, (real)decay);
     }

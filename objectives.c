@@ -37,7 +37,7 @@ static const Trainer language_models = {
 };
 
 static const Trainer reward_models = {
-    .options = TRAINING "per_step_pairs head_rate pooling raw_head random_weights folds fold",
+    .options = TRAINING "per_step_pairs head_rate freeze pooling raw_head random_weights folds fold",
     .open = reward_open,
     .close = reward_close,
     .plan = reward_plan,

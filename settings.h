@@ -59,7 +59,7 @@ typedef struct {
     double epochs;
     int max_steps, per_step_tokens, per_step_rows, micro_batch_tokens;
     double learning_rate, head_rate, warmup_ratio;
-    int scheduler;
+    int scheduler, freeze;
     double beta1, beta2, eps, weight_decay, max_grad_norm;
     int logging_steps, eval_steps, save_steps;
     int seed, threads, force, quiet, help;

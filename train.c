@@ -464,7 +464,7 @@ void run_free(Run *run) {
 static int check_memory(double bytes) {
     const double GiB = 1073741824.0, room = memory_room();
     const char *help = "a lower --micro_batch_tokens or --max_length takes less";
-    if (!opt.recompute) {
+    if (!opt.recompute && !opt.freeze) {
         help = "--recompute, a lower --micro_batch_tokens or --max_length take less";
     }
     if (bytes > room) {
@@ -501,16 +501,20 @@ static int largest_micro_batch(const Run *run, int steps) {
     return largest;
 }
 
-// Says what the run takes, and allocates it: moments, and activations for the largest
+// Says what the run takes, and allocates it: gradients, moments, and activations for the largest
 // micro-batch.
 static int prepare(Run *run, int steps) {
     const int T = largest_micro_batch(run, steps), B = run->objective->data == DOCUMENTS ? 1 : T;
-    const Purpose purpose = opt.recompute ? RECOMPUTING : TRAINING;
+    Purpose purpose = opt.recompute ? RECOMPUTING : TRAINING;
+    if (opt.freeze) purpose = TRAINING_HEAD;
     const double bytes = (double)model_bytes(&run->model.config, T, B, purpose);
 
     run->model.recompute = opt.recompute;
-    fprintf(stderr, "%zu parameters, %d steps, %.2f GiB needed, %d threads, %s\n",
-            run->model.num_params, steps, bytes / 1073741824.0, kernels_threads(), kernels_name());
+    run->model.freeze = opt.freeze;
+    fprintf(stderr, "%zu parameters, ", run->model.num_params);
+    if (opt.freeze) fprintf(stderr, "%d of them trained, ", run->model.config.channels);
+    fprintf(stderr, "%d steps, %.2f GiB needed, %d threads, %s\n", steps, bytes / 1073741824.0,
+            kernels_threads(), kernels_name());
     if (check_memory(bytes - (double)run->model.num_params * sizeof(real)) < 0) return -1;
     if (model_init_training(&run->model) < 0) return -1;
     return model_reserve(&run->model, T, B);

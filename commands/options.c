@@ -230,6 +230,9 @@ static const Option option_table[] = {
      .max = 1e30, .help = "peak of the schedule"},
     {.name = "head_rate", .kind = REAL, .to = &opt.head_rate, .preset = "1", .max = 1e6,
      .help = "factor of the rate for the reward head"},
+    {.name = "freeze", .kind = FLAG, .to = &opt.freeze,
+     .help = "train a reward model's head alone, all below it stays to the last bit; policies have "
+             "no head"},
     {.name = "warmup_ratio", .kind = REAL, .to = &opt.warmup_ratio, .preset = "0", .max = 1,
      .help = "part of the steps"},
     {.name = "lr_scheduler_type", .kind = CHOICE, .to = &opt.scheduler, .preset = "linear",
@@ -628,10 +631,13 @@ static const Option *option_asked(const Command *c, const char *argument, const 
     const Option *o = option_named(c, name, value);
     if (o) return o;
 
-    const Option *near = option_near(c, name);
-    fail(EX_USAGE, "%s: unknown option of more %s%s%s; see --help%s%s%s", argument, c->name,
-         c->object ? " " : "", c->object ? c->object : "", near ? " (is it --" : "",
-         near ? near->name : "", near ? "?)" : "");
+    // the nearest of the command's, or what it is elsewhere
+    const Option *near = option_near(c, name), *elsewhere = option_find(name);
+    char hint[256] = "";
+    if (near) snprintf(hint, sizeof hint, " (is it --%s?)", near->name);
+    else if (elsewhere) snprintf(hint, sizeof hint, " (elsewhere: %s)", elsewhere->help);
+    fail(EX_USAGE, "%s: unknown option of more %s%s%s; see --help%s", argument, c->name,
+         c->object ? " " : "", c->object ? c->object : "", hint);
     return NULL;
 }
 

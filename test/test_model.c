@@ -95,6 +95,7 @@ static void set_weights(Model *m) {
 static void start_for(Model *m, Config c, Purpose purpose) {
     if (model_init(m, c) < 0) give_up();
     m->recompute = purpose == RECOMPUTING;
+    m->freeze = purpose == TRAINING_HEAD;
     if (purpose != SCORING && model_init_training(m) < 0) give_up();
     if (model_reserve(m, MAX_ROWS, MAX_TEXTS) < 0) give_up();
     set_weights(m);
@@ -393,6 +394,49 @@ static void test_recomputed_activations_give_the_same_gradients_in_less_memory(v
 }
 
 // Each text of each record, its prompt shared and as one segment.
+static void check_frozen(Config c) {
+    const AdamW o = {
+        .learning_rate = 0.01, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.5,
+        .head_rate = 1, .scale = 1, .step = 1,
+    };
+    const size_t C = (size_t)c.channels;
+    Model whole, frozen, before;
+    c.pooling = c.family == FAMILY_LLAMA ? POOL_MEAN : POOL_LAST;
+    start(&before, c);
+    start_for(&whole, c, TRAINING);
+    start_for(&frozen, c, TRAINING_HEAD);
+    const size_t below = whole.num_params - C;
+
+    // the gradients of the head, and their norm
+    double square = 0;
+    compute_gradients(&whole, 2);
+    compute_gradients(&frozen, 2);
+    CHECK(frozen.num_trained == C && whole.num_trained == whole.num_params);
+    CHECK(same_bits(frozen.grads.head, whole.grads.head, C));
+    for (size_t i = 0; i < C; i++) square += (double)whole.grads.head[i] * whole.grads.head[i];
+    CHECK_NEAR(model_grad_norm(&frozen) / sqrt(square), 1, 1e-12);
+    CHECK(model_grad_norm(&whole) > model_grad_norm(&frozen));
+
+    // the update: the head as in the whole model, all else as it was
+    model_update(&whole, &o);
+    model_update(&frozen, &o);
+    CHECK(same_bits(frozen.params.head, whole.params.head, C));
+    CHECK(!same_bits(frozen.params.head, before.params.head, C));
+    CHECK(same_bits(frozen.params_memory, before.params_memory, below));
+    CHECK(!same_bits(whole.params_memory, before.params_memory, below));
+
+    // memory is that of scoring, and of the head's gradients and moments
+    const size_t scoring = model_bytes(&c, 1000, 8, SCORING), training = 3 * C * sizeof(float);
+    const size_t tensor = model_bytes(&c, 1000, 8, TRAINING_HEAD) - scoring - training;
+    CHECK(tensor <= below * sizeof(float));       // one is copied when the model is saved
+    model_free(&whole);
+    model_free(&frozen);
+    model_free(&before);
+}
+static void test_a_frozen_model_trains_its_head_by_the_same_gradient_and_nothing_else(void) {
+    for (int f = 0; f < FAMILIES; f++) check_frozen(config_of[f](1, POOL_LAST));
+}
+
 static void check_shared_prompt(Config c) {
     Model m;
     Pack p = {0}, flat = {0};
@@ -1096,6 +1140,7 @@ int main(int argc, char **argv) {
     RUN(test_a_text_scores_the_same_bits_alone_and_among_any_neighbours_in_any_order);
     RUN(test_gradients_are_the_same_bits_for_every_size_of_micro_batch);
     RUN(test_recomputed_activations_give_the_same_gradients_in_less_memory);
+    RUN(test_a_frozen_model_trains_its_head_by_the_same_gradient_and_nothing_else);
     RUN(test_a_shared_prompt_and_a_repeated_one_score_the_same_bits);
     RUN(test_a_shared_prompt_and_a_repeated_one_have_the_same_gradient_to_rounding);
     RUN(test_tokens_after_the_scored_row_and_padding_change_no_score);

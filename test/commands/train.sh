@@ -130,6 +130,40 @@ done
 differ raw-3/model.safetensors r/model.safetensors "the same as from a zero head"
 differ raw-3/model.safetensors raw-4/model.safetensors "one head for two seeds"
 
+it "freeze_trains_the_head_alone_in_the_memory_of_scoring"
+works ./more train reward $pairs --train $abc --freeze --out frozen
+frozen_sha=$(sha)
+holds err '^35104 parameters, 32 of them trained, 4 steps, '
+works ./more train reward $pairs --train $abc --freeze --micro_batch_tokens 150 --recompute --out x
+[ "$(sha)" = "$frozen_sha" ] || fault "the size of micro-batches matters"
+# below FOLDER: all of its weights but the head, which are the last 32 numbers
+below() { head -c $(($(wc -c < $1/model.safetensors) - 4 * 32)) $1/model.safetensors; }
+works ./more train reward $pairs --train $abc --learning_rate 0 --out x
+below x > start
+below frozen > below.head
+same below.head start
+differ frozen/model.safetensors x/model.safetensors "the head was not trained"
+grep '"event":"train"' frozen/log.jsonl | sed 's/,"learning_rate.*//' > frozen.log
+grep '"event":"train"' r/log.jsonl | sed 's/,"learning_rate.*//' > whole.log
+[ "$(head -n 1 frozen.log)" = "$(head -n 1 whole.log)" ] || fault "another first step"
+differ frozen.log whole.log "the whole model was trained"
+needed_by() { sed -n 's/.* steps, \([0-9.]*\) GiB needed.*/\1/p' err; }
+big="--model big --micro_batch_tokens 8000 --max_steps 1 --train long.pairs.jsonl --out x"
+sentences pair 2000 9 > long.pairs.jsonl
+works ./more train lm $new --max_steps 1 --train text.jsonl --num_hidden_layers 6 --out big
+works ./more train reward $big --per_step_pairs 400
+stored=$(needed_by)
+works ./more train reward $big --per_step_pairs 400 --freeze
+echo "$stored $(needed_by)" | awk '{ exit !($2 > 0 && $2 < $1 / 3) }' ||
+    fault "$(needed_by) GiB of $stored"
+for m in release paper uniform; do
+    works ./more train more --more $m $pairs --train $abc --freeze --out x
+    below x > below.head
+    same below.head start
+done
+refused 64 "--freeze: unknown option of more train dpo; see --help (elsewhere: train a reward" \
+    ./more train dpo --freeze
+
 it "training_leaves_a_fold_out"
 for f in 0 1; do works ./more train reward $pairs --train $abc --folds 2 --fold $f --out f-$f; done
 differ f-0/model.safetensors f-1/model.safetensors "two folds, one model"
