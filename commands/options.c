@@ -132,8 +132,8 @@ static const Option option_table[] = {
      .help = "a row that cannot be read: stop there, or leave it out and say so"},
     {.name = "train_turns", .kind = CHOICE, .to = &opt.train_turns, .preset = "last",
      .choices = turn_names,
-     .help = "which turns of the assistant in conversations are imitated, or measured of a language "
-             "model (score: default all)"},
+     .help = "which turns of the assistant in conversations are imitated, or of a language model "
+             "measured (score: default all)"},
     {.name = "folds", .kind = INT, .to = &opt.folds, .preset = "0", .max = 1000,
      .help = "cut the data by prompt into so many folds:"},
     {.name = "fold", .kind = INT, .to = &opt.fold, .preset = "0", .max = 999,

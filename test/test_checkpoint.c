@@ -771,7 +771,8 @@ static int same_values(const StoredTensor *s, const StoredTensor *t) {
 static void test_folders_of_transformers_come_back_value_for_value(void) {
     static const char *const names[] = {
         "neox", "neox_sequential", "neox_reward", "gpt2", "llama", "llama3", "llama_reward",
-        "qwen2", "qwen3", "stories260K",
+        "qwen2", "qwen3", "stories260K", "neox_tied", "gpt2_untied", "gpt2_reward", "mistral",
+        "mistral_tied", "mistral_reward", "qwen2_tied", "qwen3_untied",
     };
     for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
         Model m;

@@ -887,7 +887,8 @@ static void check_reference_text(Model *m, const Json *j, int text) {
 static void test_models_written_by_transformers_score_as_pytorch_does_in_double(void) {
     static const char *const folder[] = {
         "neox", "neox_sequential", "gpt2", "llama", "llama3", "qwen2", "qwen3",
-        "neox_reward", "llama_reward",
+        "neox_reward", "llama_reward", "neox_tied", "gpt2_untied", "gpt2_reward", "mistral",
+        "mistral_tied", "mistral_reward", "qwen2_tied", "qwen3_untied",
     };
     for (size_t k = 0; k < sizeof folder / sizeof *folder; k++) {
         const int bad = test_bad;
