@@ -37,7 +37,8 @@ typedef struct { int first, len, pooled; } Text;
 int kernels_init(const char *variant);
 const char *kernels_name(void);             // of the variant chosen
 const char *kernels_variant(int i);         // those this machine has, fastest first; then NULL
-const char *kernels_fallback(void);         // to take where the chosen one's bf16 is wrong, or NULL
+int  kernels_bf16_unit(void);               // 1: it has a unit for bf16, faster than its fp32
+const char *kernels_fallback(void);         // to take where that unit is wrong, or NULL
 int  kernels_emulate_fma(void);             // 1: a fused multiply-add is a function, and slow
 int  kernels_threads(void);
 void kernels_bound_spinning(char **argv);    // first in main, which it may start anew

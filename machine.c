@@ -20,8 +20,10 @@ const char *kernels_variant(int i) {
     return NULL;
 }
 
+int kernels_bf16_unit(void) { return isa > ISA_AVX512; }
+
 // A bf16 unit may round otherwise than the two whose arithmetic is known: then without it.
-const char *kernels_fallback(void) { return isa > ISA_AVX512 ? "avx512" : NULL; }
+const char *kernels_fallback(void) { return kernels_bf16_unit() ? "avx512" : NULL; }
 
 int kernels_emulate_fma(void) { return isa == ISA_SCALAR && !HW; }
 

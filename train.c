@@ -513,8 +513,14 @@ static int prepare(Run *run, int steps) {
     run->model.freeze = opt.freeze;
     fprintf(stderr, "%zu parameters, ", run->model.num_params);
     if (opt.freeze) fprintf(stderr, "%d of them trained, ", run->model.config.channels);
+    if (run->objective->reward) {
+        fprintf(stderr, "pooling %s, ", pooling_names[run->model.config.pooling]);
+    }
     fprintf(stderr, "%d steps, %.2f GiB needed, %d threads, %s\n", steps, bytes / 1073741824.0,
             kernels_threads(), kernels_name());
+    if (opt.precision == PRECISION_FP32 && kernels_bf16_unit() && !opt.quiet) {
+        fprintf(stderr, "bf16 products are faster on this machine: --precision bf16\n");
+    }
     if (check_memory(bytes - (double)run->model.num_params * sizeof(real)) < 0) return -1;
     if (model_init_training(&run->model) < 0) return -1;
     return model_reserve(&run->model, T, B);

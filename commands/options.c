@@ -154,8 +154,8 @@ static const Option option_table[] = {
     {.name = "num_attention_heads", .kind = INT, .to = &opt.num_heads, .preset = "4", .min = 1,
      .max = 1024, .help = "new model: heads"},
     {.name = "pooling", .kind = CHOICE, .to = &opt.pooling, .choices = pooling_names,
-     .help = "where the reward is read, of a model without a head or to train: last token "
-             "(default), end, mean"},
+     .help = "where the reward is read: last token, end of text, mean of the answer; default: as "
+             "config.json says, else last"},
     {.name = "raw_head", .kind = INT, .to = &opt.raw_head, .preset = "-1", .min = -1,
      .max = INT_MAX,
      .help = "seed of a N(0, 0.02) head for models that have none, or to train (default: zero)"},

@@ -9,6 +9,7 @@ int kernels_init(const char *variant) {
 }
 const char *kernels_name(void)           { return "stub"; }
 const char *kernels_variant(int i)       { return NULL; }
+int    kernels_bf16_unit(void)           { return 0; }
 const char *kernels_fallback(void)       { return NULL; }
 int    kernels_emulate_fma(void)         { return 0; }
 int    kernels_threads(void)             { return 1; }

@@ -17,6 +17,28 @@ holds lm.err '^[0-9]* parameters, [0-9]* steps, [0-9.]* GiB needed, [0-9]* threa
 holds lm.err '^step [0-9]*/[0-9]*  loss [0-9.]*  [0-9]* tokens/s  [0-9]*:[0-9][0-9] left'
 holds lm.err '^other: [0-9.]* bits per byte$'
 
+it "a_run_says_where_the_reward_is_read"
+for how in "--model lm = last" "--model lm --pooling mean = mean" "--model s-b = mean" \
+    "--model s-b --pooling last = last" "--model s-a = last"; do
+    works ./more train reward ${how% = *} $recipe --train a.train.jsonl --out x
+    holds err "^[0-9]* parameters, pooling ${how#* = }, [0-9]* steps, "
+done
+lacks lm.err 'parameters, pooling'
+
+it "a_run_in_fp32_says_where_bf16_would_be_faster_and_only_there"
+faster="^bf16 products are faster on this machine: --precision bf16$"
+for isa in $(instruction_sets); do
+    works env MORE_ISA=$isa ./more train lm $new --max_steps 1 --train text.jsonl --out x
+    case $isa in
+    amx | avx512_bf16) counts 1 err "$faster" ;;
+    *) lacks err "$faster" ;;
+    esac
+    works env MORE_ISA=$isa ./more train lm $new --max_steps 1 --train text.jsonl --out x --bf16
+    lacks err "$faster"
+done
+works ./more train lm $new --max_steps 1 --train text.jsonl --out x --quiet
+lacks err "$faster"
+
 it "recompute_takes_less_memory"
 sentences text 160 1 > long.jsonl
 # needed OPTION...: GiB, as announced
@@ -133,7 +155,7 @@ differ raw-3/model.safetensors raw-4/model.safetensors "one head for two seeds"
 it "freeze_trains_the_head_alone_in_the_memory_of_scoring"
 works ./more train reward $pairs --train $abc --freeze --out frozen
 frozen_sha=$(sha)
-holds err '^35104 parameters, 32 of them trained, 4 steps, '
+holds err '^35104 parameters, 32 of them trained, pooling last, 4 steps, '
 works ./more train reward $pairs --train $abc --freeze --micro_batch_tokens 150 --recompute --out x
 [ "$(sha)" = "$frozen_sha" ] || fault "the size of micro-batches matters"
 # below FOLDER: all of its weights but the head, which are the last 32 numbers
