@@ -39,9 +39,9 @@ static int command_bench(void);
 static const Command commands[] = {
     {.name = "doctor", .run = command_doctor,
      .help = "what training would see of your data, and the traps in it",
-     .options = {ALWAYS TEXTS, "model tokenizer train eval pooling recompute labels score_scale "
-                 "demos sft_on train_turns compat logp= reduction= over_length= folds fold "
-                 DOCTOR_OWN}},
+     .options = {ALWAYS TEXTS, "model tokenizer train eval pooling recompute freeze labels "
+                 "score_scale demos sft_on train_turns compat logp= reduction= over_length= "
+                 "folds fold " DOCTOR_OWN}},
     {.name = "eval", .run = command_eval,
      .help = "held-out numbers: accuracy, calibration, margins; of policies too",
      .options = {ALWAYS TEXTS, "model tokenizer eval reference from bag by out seed folds fold "

@@ -89,10 +89,15 @@ struct Run {
     struct PolicyRun *policy;                       // policy.c's own part
 };
 
+typedef enum { MEMORY_FITS, MEMORY_CLOSE, MEMORY_LACKS } MemoryFit;
+enum { MEMORY_TEXT = 320 };                         // room for what memory_fit says
+
 // a run
 int    run_open(Run *run);
 void   run_free(Run *run);
 int    train(Run *run);
+Purpose training_purpose(void);
+MemoryFit memory_fit(const Config *c, int T, int B, double held, char text[MEMORY_TEXT]);
 double now(void);
 
 // the plan
@@ -460,20 +465,42 @@ void run_free(Run *run) {
     *run = (Run){0};
 }
 
-// Is there memory for so many bytes more?  Says so where it is close.  0, or -1 after fail().
-static int check_memory(double bytes) {
+// What a model is held for in a run.
+Purpose training_purpose(void) {
+    if (opt.freeze) return TRAINING_HEAD;
+    return opt.recompute ? RECOMPUTING : TRAINING;
+}
+
+/* Is there memory to train c with micro-batches of T token rows and B texts, beside `held` bytes
+ * that are there already?  text: what is needed, what is free, what takes less.                  */
+MemoryFit memory_fit(const Config *c, int T, int B, double held, char text[MEMORY_TEXT]) {
     const double GiB = 1073741824.0, room = memory_room();
+    const Purpose purpose = training_purpose();
+    const double needed = (double)model_bytes(c, T, B, purpose);
+    const double least = (double)model_bytes(c, 1, 1, opt.freeze ? purpose : RECOMPUTING);
     const char *help = "a lower --micro_batch_tokens or --max_length takes less";
-    if (!opt.recompute && !opt.freeze) {
+    if (purpose == TRAINING) {
         help = "--recompute, a lower --micro_batch_tokens or --max_length take less";
     }
-    if (bytes > room) {
-        return fail(EX_OSERR, "%.2f GiB of memory are needed beside the model, %.2f GiB are free "
-                    "here; %s", bytes / GiB, room / GiB, help);
+    if (least - held > room) {
+        help = "what does not grow with rows takes more: a smaller model is needed";
     }
-    if (bytes > 0.9 * room) {
-        fprintf(stderr, "memory is close: %.2f GiB are free; %s\n", room / GiB, help);
+    snprintf(text, MEMORY_TEXT, "%.2f GiB of memory are needed%s, %.2f GiB are free here; %s",
+             (needed - held) / GiB, held > 0 ? " beside the model" : "", room / GiB, help);
+    if (needed - held > room) return MEMORY_LACKS;
+    return needed - held > 0.9 * room ? MEMORY_CLOSE : MEMORY_FITS;
+}
+
+// Before a run allocates: too little memory stops it, but for --force.  0, or -1 after fail().
+static int check_memory(const Run *run, int T, int B) {
+    const double held = (double)run->model.num_params * sizeof(real);
+    char text[MEMORY_TEXT];
+    const MemoryFit fit = memory_fit(&run->model.config, T, B, held, text);
+    if (fit == MEMORY_LACKS && !opt.force) {
+        return fail(EX_OSERR, "%s; --force trains all the same", text);
     }
+    if (fit == MEMORY_LACKS) fprintf(stderr, "warning: %s\n", text);
+    if (fit == MEMORY_CLOSE) fprintf(stderr, "memory is close: %s\n", text);
     return 0;
 }
 
@@ -505,9 +532,7 @@ static int largest_micro_batch(const Run *run, int steps) {
 // micro-batch.
 static int prepare(Run *run, int steps) {
     const int T = largest_micro_batch(run, steps), B = run->objective->data == DOCUMENTS ? 1 : T;
-    Purpose purpose = opt.recompute ? RECOMPUTING : TRAINING;
-    if (opt.freeze) purpose = TRAINING_HEAD;
-    const double bytes = (double)model_bytes(&run->model.config, T, B, purpose);
+    const double bytes = (double)model_bytes(&run->model.config, T, B, training_purpose());
 
     run->model.recompute = opt.recompute;
     run->model.freeze = opt.freeze;
@@ -521,7 +546,7 @@ static int prepare(Run *run, int steps) {
     if (opt.precision == PRECISION_FP32 && kernels_bf16_unit() && !opt.quiet) {
         fprintf(stderr, "bf16 products are faster on this machine: --precision bf16\n");
     }
-    if (check_memory(bytes - (double)run->model.num_params * sizeof(real)) < 0) return -1;
+    if (check_memory(run, T, B) < 0) return -1;
     if (model_init_training(&run->model) < 0) return -1;
     return model_reserve(&run->model, T, B);
 }

@@ -278,21 +278,17 @@ static void show_tokenizer(const Diagnosis *d, const char *tokenizer_file) {
 
 // --------------------------------------------------------------------------------- memory and time
 
-// What model c takes with micro-batches of T token rows.
-static double gib(const Config *c, int T, Purpose purpose) {
-    return (double)model_bytes(c, T, c->reward ? T : 1, purpose) / 1073741824.0;
+#define GIB 1073741824.0
+
+// Texts of a micro-batch of T token rows, at most.
+static int texts_of(const Diagnosis *d, int T) { return of_documents(d) ? 1 : T; }
+
+// What training or scoring takes of memory in all.
+static double bytes_of(const Diagnosis *d, const Config *c, int T, Purpose purpose) {
+    return (double)model_bytes(c, T, texts_of(d, T), purpose);
 }
 
-// Of this machine; 0: not known.
-static double machine_gib(void) {
-#ifdef _SC_PHYS_PAGES
-    return (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE) / 1073741824.0;
-#else
-    return 0;
-#endif
-}
-
-static void show_memory(const Config *c) {
+static void show_memory(const Diagnosis *d, const Config *c) {
     enum { SIZES = 3, LINES = 3 };
     static const int T[SIZES] = {1024, 4096, 16384};
     static const struct { const char *name; Purpose purpose; } line[LINES] = {
@@ -305,7 +301,9 @@ static void show_memory(const Config *c) {
     printf("  rows at a time (--micro_batch_tokens)\n");
     for (int i = 0; i < LINES; i++) {
         printf("    %-30s", line[i].name);
-        for (int k = 0; k < SIZES; k++) printf("%9.2f", gib(c, T[k], line[i].purpose));
+        for (int k = 0; k < SIZES; k++) {
+            printf("%9.2f", bytes_of(d, c, T[k], line[i].purpose) / GIB);
+        }
         printf("\n");
     }
 }
@@ -336,15 +334,62 @@ static double epoch_rows(const Diagnosis *d) {
     return rows;
 }
 
-// The first data rows of a file, as many as fit into 1024 token rows, but at least one.
-static int pack_first(const Diagnosis *d, Pack *p, const Dataset *data) {
-    const int limit = opt.micro_batch_tokens < 1024 ? opt.micro_batch_tokens : 1024;
+// Token rows of a data row's micro-batch: of a document those of its first window.
+static int packed_rows(const Diagnosis *d, const Dataset *data, const Record *r) {
+    const int rows = rows_of(d, data, r);
+    return of_documents(d) ? min_int(rows, opt.max_length) : rows;
+}
+
+/* The most token rows that a micro-batch of training has: those of a step or of all data where
+ * these are few, else --micro_batch_tokens, but a unit that is larger is one alone.  From the rows'
+ * lengths, without a plan, where train.c has one (largest_micro_batch): never less than that.     */
+static int training_rows(const Diagnosis *d) {
+    double all = 0;
+    int largest = 0, unit = 0, sets = 0;
+    for (const File *f = d->file; f < d->file + d->num_files; f++) {
+        const Dataset *data = &f->seen;
+        int of_file = 0;
+        for (const Record *r = data->record; r < data->record + data->num_records; r++) {
+            of_file = max_int(of_file, packed_rows(d, data, r));
+            all += rows_of(d, data, r) * (f->train && d->objective->mismatched ? 2 : 1);
+        }
+        largest = max_int(largest, of_file);
+        unit += f->train ? of_file : 0;
+        sets += f->train;
+    }
+    if (!d->objective->bundles) unit = largest;
+
+    // a step may take the same row again, and no more than all epochs do
+    const double epochs = ceil(opt.epochs) * epoch_rows(d);
+    double step = (double)sets * opt.per_step_rows * largest;
+    if (of_documents(d)) step = (double)opt.per_step_tokens + largest;
+    if (step > epochs) step = epochs;
+    if (step > all) all = step;
+    return max_int(unit, all < opt.micro_batch_tokens ? (int)all : opt.micro_batch_tokens);
+}
+
+/* The token rows of a micro-batch that can be computed in so many bytes: at most `most`, 0 if not
+ * even one can.  Found by halving: `low` fits, `high` does not.                                   */
+static int rows_that_fit(const Diagnosis *d, const Config *c, double bytes, int most) {
+    int low = 0, high = most + 1;
+    while (high - low > 1) {
+        const int middle = low + (high - low) / 2;
+        if (bytes_of(d, c, middle, training_purpose()) <= bytes) low = middle;
+        else high = middle;
+    }
+    return low;
+}
+
+// The first data rows of a file, as many as fit into 1024 token rows, but at least one.  Those of
+// more than `most` token rows are passed over.
+static int pack_first(const Diagnosis *d, Pack *p, const Dataset *data, int most) {
+    const int limit = min_int(opt.micro_batch_tokens, 1024);
     const int eos = d->tokenizer.eos, windows = of_documents(d);
     for (size_t i = 0; i < data->num_records; i++) {
         const Record *r = &data->record[i];
-        int more = rows_of(d, data, r);
-        if (windows && more > opt.max_length) more = opt.max_length;
-        if (p->T && p->T + more > limit) break;
+        const int more = packed_rows(d, data, r);
+        if (more > most) continue;
+        if (p->T && p->T + more > min_int(limit, most)) break;
         const int result = windows ? pack_window(p, data, r, 0, opt.max_length, eos)
                                    : pack_record(p, data, r, d->config.pooling, eos);
         if (result < 0) return -1;
@@ -383,29 +428,26 @@ typedef struct {
 } Timing;
 
 // 0, or -1 after fail().
-static int time_batch(const Diagnosis *d, Model *m, const Dataset *data, Timing *x) {
-    Pack p = {0};
+static int time_batch(const Diagnosis *d, Model *m, const Batch *b, Timing *x) {
     float *dvalue = NULL, *value = NULL;
     int result = -1;
-    if (pack_first(d, &p, data) < 0) goto done;
-    const Batch b = pack_batch(&p);
-    assert(b.B >= 0 && b.B <= b.T);
+    assert(b->B >= 0 && b->B <= b->T);
 
     // room for gradients, activations and one number a token row
     m->recompute = opt.recompute;
+    m->freeze = opt.freeze;
     if (model_init_training(m) < 0) goto done;
-    if (model_reserve(m, b.T, b.B ? b.B : 1) < 0) goto done;
-    dvalue = allocate((size_t)b.T, sizeof *dvalue);
-    value = allocate((size_t)b.T, sizeof *value);
+    if (model_reserve(m, b->T, b->B ? b->B : 1) < 0) goto done;
+    dvalue = allocate((size_t)b->T, sizeof *dvalue);
+    value = allocate((size_t)b->T, sizeof *value);
     if (!dvalue || !value) goto done;
 
     const double start = now();
-    result = d->objective->reward ? compute_pairs(m, &b, dvalue, value, &x->loss)
-                                  : compute_tokens(m, &b, dvalue, value, &x->loss);
+    result = d->objective->reward ? compute_pairs(m, b, dvalue, value, &x->loss)
+                                  : compute_tokens(m, b, dvalue, value, &x->loss);
     x->seconds = now() - start;
-    x->rows = b.T;
+    x->rows = b->T;
 done:
-    pack_free(&p);
     free(dvalue);
     free(value);
     return result;
@@ -430,14 +472,14 @@ static const Dataset *timed_file(const Diagnosis *d) {
     return NULL;
 }
 
-static int measure_time(const Diagnosis *d, const Config *c, const Dataset *data, double rows) {
+static int measure_time(const Diagnosis *d, const Config *c, const Batch *b, double rows) {
     const int kind = c->reward ? LOAD_REWARD_MODEL : LOAD_LANGUAGE_MODEL;
     Model m = {0};
     Timing x = {0};
     int result = -1;
     if (checkpoint_load(&m, d->dir, kind) < 0) goto done;
     m.config.pooling = c->pooling;
-    if (time_batch(d, &m, data, &x) < 0) goto done;
+    if (time_batch(d, &m, b, &x) < 0) goto done;
     if (x.seconds > 0) show_time(d, &x, rows);
     result = 0;
 done:
@@ -445,27 +487,49 @@ done:
     return result;
 }
 
-// Memory for several sizes of micro-batches; the time of one, where the model fits.
+// What training would take of memory, and what is free: too little is a trap, where train stops.
+static void compare_memory(Diagnosis *d, const Config *c) {
+    const int T = training_rows(d);
+    char text[MEMORY_TEXT];
+    const MemoryFit fit = memory_fit(c, T, texts_of(d, T), 0, text);
+    printf("    this training: %.2f GiB, for micro-batches of at most %d rows",
+           bytes_of(d, c, T, training_purpose()) / GIB, T);
+    if (isfinite(memory_room())) printf("; free here: %.2f GiB", memory_room() / GIB);
+    printf("\n");
+    if (fit == MEMORY_LACKS) note(d, TRAP, d->dir, 0, "%s", text);
+    if (fit == MEMORY_CLOSE) note(d, ADVICE, d->dir, 0, "%s", text);
+}
+
+// Memory for several sizes of micro-batches and for this training; the time of a micro-batch that
+// fits into what is free.
 static int estimate_costs(Diagnosis *d) {
     const Dataset *data = timed_file(d);
     Config c = d->config;
+    Pack p = {0};
+    int result = -1;
     c.reward = d->objective->reward;
-    show_memory(&c);
-    const double rows = epoch_rows(d), machine = machine_gib();
-    const double need = gib(&c, opt.micro_batch_tokens, opt.recompute ? RECOMPUTING : TRAINING);
-    const int too_large = machine > 0 && need > machine;
+    show_memory(d, &c);
+    compare_memory(d, &c);
+    const double rows = epoch_rows(d);
     printf("    one epoch is %.0f rows of tokens\n", rows);
-    if (too_large) {
-        note(d, WARNING, d->dir, 0,
-             "training takes %.1f GiB at --micro_batch_tokens %d, the machine has %.1f; lower it, "
-             "or use --recompute",
-             need, opt.micro_batch_tokens, machine);
-    }
-    if (!data || lacks_end(d) || d->tokenizer.vocab_size > c.vocab_size || too_large) {
+    if (!data || lacks_end(d) || d->tokenizer.vocab_size > c.vocab_size) {
         printf("    no time is measured, because of what follows\n");
         return 0;
     }
-    return measure_time(d, &c, data, rows);
+
+    const int largest = max_int(training_rows(d), 1024);
+    const int most = rows_that_fit(d, &c, 0.9 * memory_room(), largest);
+    if (pack_first(d, &p, data, most) < 0) goto done;
+    if (p.T) {
+        const Batch b = pack_batch(&p);
+        if (measure_time(d, &c, &b, rows) < 0) goto done;
+    } else {
+        printf("    no time is measured: no micro-batch fits into the memory that is free\n");
+    }
+    result = 0;
+done:
+    pack_free(&p);
+    return result;
 }
 
 // ------------------------------------------------------------------------------------- the command

@@ -294,7 +294,7 @@ static const Option option_table[] = {
     {.name = "rows", .kind = INT, .to = &opt.show_rows, .preset = "3", .max = 1000000,
      .help = "of each file whose tokens are shown"},
     {.name = "force", .kind = FLAG, .to = &opt.force,
-     .help = "train although there is a trap (see more doctor)"},
+     .help = "train although there is a trap (see more doctor) or too little memory is free"},
     {.name = "threads", .kind = INT, .to = &opt.threads, .preset = "0", .max = 4096,
      .help = "0: OMP_NUM_THREADS, else all cores; results do not depend on it"},
     {.name = "quiet", .kind = FLAG, .to = &opt.quiet, .help = "no progress"},

@@ -2,6 +2,7 @@
 . "$(dirname "$0")/lib.sh"
 make_data
 make_lm
+make_points
 
 # doctor FILE [OPTION...]: of a file to train on
 doctor() {
@@ -199,6 +200,38 @@ same have want
 tokens chosen a.train.jsonl 1 | head -n 7 > want
 shown chosen 1 | unmarked > have
 same have want
+
+it "doctor_says_the_memory_that_training_will_take"
+base=$root/data/base
+for options in "" "--micro_batch_tokens 1000 --recompute" "--micro_batch_tokens 10"; do
+    for o in dpo sft kto; do
+        run ./more doctor --model "$base" $cut --train "$(rows_of $o)" --objective $o $options
+        cp out doctor.out
+        works ./more train $o --model "$base" $cut --train "$(rows_of $o)" --out m --max_steps 1 \
+            --per_step_rows 6 $options
+        gib=$(sed -n 's/.* \([0-9.]*\) GiB needed.*/\1/p' err)
+        holds doctor.out "^    this training: $gib GiB, for micro-batches of at most [0-9]* rows"
+    done
+done
+
+run ./more doctor --model "$base" $cut --train a.train.jsonl --freeze
+cp out doctor.out
+works ./more train reward --model "$base" $cut --train a.train.jsonl --out m --max_steps 1 \
+    --per_step_pairs 6 --freeze
+gib=$(sed -n 's/.* \([0-9.]*\) GiB needed.*/\1/p' err)
+holds doctor.out "^    this training: $gib GiB, for micro-batches of at most [0-9]* rows"
+
+it "doctor_traps_a_model_that_does_not_fit_and_does_not_load_it"
+cp -r lm large
+sed 's/"hidden_size": 32/"hidden_size": 65536/; s/"num_hidden_layers": 2/"num_hidden_layers": 128/
+     s/"intermediate_size": 128/"intermediate_size": 1048576/' lm/config.json > large/config.json
+rm large/model.safetensors
+run ./more doctor --model large $cut --train a.train.jsonl
+[ $code = 1 ] || fault "exit $code"
+holds out '^trap: large: [0-9.]* GiB of memory are needed, [0-9.]* GiB are free here; what does not '
+holds out '^    no time is measured: no micro-batch fits into the memory that is free$'
+run ./more doctor --model lm $cut --train a.train.jsonl --micro_batch_tokens 1000000
+holds out '^traps: 0'
 
 # -------------------------------------------------------------------------------------------- traps
 

@@ -49,7 +49,7 @@ options_of() {
     sample) echo $prompts $drawing n unique ;;
     tokenize) echo train out learn ;;
     doctor)
-        echo $data train eval objective rows pooling recompute folds fold
+        echo $data train eval objective rows pooling recompute freeze folds fold
         echo $points demos sft_on train_turns compat ;;
     bestof) echo $prompts $drawing $judging n all ;;
     compare) echo $prompts $drawing $judging reference train_turns ;;

@@ -128,13 +128,18 @@ mkdir taken
 mkfifo taken/log.jsonl
 refused 73 "log.jsonl: is a pipe" ./more train reward $pairs --train $abc --out taken
 
-it "too_little_memory_is_noticed_before_the_first_step"
+it "too_little_memory_is_noticed_before_the_first_step_and_force_goes_on"
 awk '{ for (i = 0; i < 1000; i++) print }' text.jsonl > many.jsonl
-refused 71 "GiB of memory are needed beside the model, " ./more train lm --train many.jsonl \
-    --tokenizer lm/tokenizer.json --hidden_size 128 --num_hidden_layers 128 \
-    --num_attention_heads 2 --max_length 64 --micro_batch_tokens 10000000 --out huge
-holds err "free here; --recompute, a lower --micro_batch_tokens or --max_length take less"
+many="train lm --train many.jsonl --tokenizer lm/tokenizer.json --hidden_size 128
+      --num_hidden_layers 128 --num_attention_heads 2 --max_length 64
+      --micro_batch_tokens 10000000 --out huge"
+refused 71 "GiB of memory are needed beside the model, " ./more $many
+holds err "free here; --recompute, a lower --micro_batch_tokens or --max_length take less; --force"
 lacks err "^step"
+[ ! -e huge ] || fault "$(find huge)"
+# it asks for the memory, which this shell does not have
+refused 71 "out of memory" sh -c 'ulimit -v 8000000; exec ./more "$@"' sh $many --force
+holds err "^warning: [0-9.]* GiB of memory are needed beside the model, [0-9.]* GiB are free here;"
 [ ! -e huge ] || fault "$(find huge)"
 
 it "a_file_limit_is_noticed_before_the_first_step"
