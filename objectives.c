@@ -24,6 +24,7 @@ int fail_kind(const Dataset *d, const char *what);
     "bad_rows num_train_epochs max_steps micro_batch_tokens recompute "                           \
     "learning_rate lr_scheduler_type warmup_ratio max_grad_norm weight_decay "           \
     "adam_beta1 adam_beta2 adam_epsilon logging_steps eval_steps save_steps "            \
+    "load_best best_metric early_stopping_patience "                                     \
     "seed precision force threads quiet help "
 #define OF_POINTS "reduction labels score_scale "
 #define OF_REFERENCE "beta reference_cache "
@@ -37,7 +38,8 @@ static const Trainer language_models = {
 };
 
 static const Trainer reward_models = {
-    .options = TRAINING "per_step_pairs head_rate freeze pooling raw_head random_weights folds fold",
+    .options = TRAINING "per_step_pairs head_rate freeze pooling raw_head random_weights folds "
+               "fold",
     .open = reward_open,
     .close = reward_close,
     .plan = reward_plan,

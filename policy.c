@@ -54,7 +54,7 @@ void policy_close(Run *run);
 int  policy_plan(Run *run);
 int  policy_start(Run *run);
 int  policy_step(Run *run, size_t at, size_t end, double *loss);
-int  policy_evaluate(Run *run, const Dataset *d, int step);
+int  policy_evaluate(Run *run, const Dataset *d, int step, double metric[NUM_METRICS]);
 void policy_log(const Run *run, FILE *f);
 void policy_show(const Run *run, FILE *f);
 void policy_finish(const Run *run);
@@ -645,8 +645,8 @@ void policy_finish(const Run *run) {
             o->reference ? " against the reference" : "", first[1], last[1], first[0], last[0]);
 }
 
-// Held-out numbers of d, printed and logged.  0, or -1 after fail().
-int policy_evaluate(Run *run, const Dataset *d, int step) {
+// Held-out numbers of d, printed and logged, to metric too.  0, or -1 after fail().
+int policy_evaluate(Run *run, const Dataset *d, int step, double metric[NUM_METRICS]) {
     const size_t n = d->num_answers;
     double *logp = allocate(n, sizeof *logp), *ref_logp = allocate(n, sizeof *ref_logp);
     double *reward = allocate(n, sizeof *reward);
@@ -661,8 +661,12 @@ int policy_evaluate(Run *run, const Dataset *d, int step) {
                      reward_scale(run));
 
     // what they say of pairs and of good answers
-    if (d->kind == DATA_PAIR && report_pairs(run, d, reward, step) < 0) goto done;
+    if (d->kind == DATA_PAIR && report_pairs(run, d, reward, step, metric) < 0) goto done;
     if (held_out(&x, d, logp, reward) < 0) goto done;
+    if (d->kind == DATA_COMPLETION || run->objective->data == DEMONSTRATIONS) {
+        metric[METRIC_LOSS] = x.good ? more_log(x.perplexity) : NAN;
+    }
+    if (d->kind == DATA_POINT && x.auc >= 0) metric[METRIC_ACCURACY] = x.auc;
     held_print(stderr, d->name, d, &x);
     if (run->log) {
         char prefix[72];

@@ -41,7 +41,7 @@ int  reward_open(Run *run);
 void reward_close(Run *run);
 int  reward_plan(Run *run);
 int  reward_step(Run *run, size_t at, size_t end, double *loss);
-int  reward_evaluate(Run *run, const Dataset *d, int step);
+int  reward_evaluate(Run *run, const Dataset *d, int step, double metric[NUM_METRICS]);
 void reward_log(const Run *run, FILE *f);
 void reward_show(const Run *run, FILE *f);
 
@@ -224,7 +224,8 @@ static void count_pair(RewardRun *x, int set, float chosen, float rejected, floa
     PairSums *s = &x->sums;
     s->pairs++;
     s->set_pairs[set]++;
-    s->set_loss[set] += reward_bt_loss(&unused[0], &unused[1], &chosen, &rejected, &one, &margin, 1);
+    s->set_loss[set] += reward_bt_loss(&unused[0], &unused[1], &chosen, &rejected, &one, &margin,
+                                       1);
     if (chosen > rejected) s->correct += 1;
     if (chosen == rejected) s->correct += 0.5;
     x->margin += (double)chosen - rejected;
@@ -403,12 +404,12 @@ int reward_step(Run *run, size_t at, size_t end, double *loss) {
 
 // ----------------------------------------------------------------------------- what is reported
 
-int reward_evaluate(Run *run, const Dataset *d, int step) {
+int reward_evaluate(Run *run, const Dataset *d, int step, double metric[NUM_METRICS]) {
     double *reward = allocate(d->num_answers, sizeof *reward);
     int status = -1;
     if (!reward) return -1;
     if (evaluate_texts(&run->model, run->tokenizer.eos, d, reward) == 0) {
-        status = report_pairs(run, d, reward, step);
+        status = report_pairs(run, d, reward, step, metric);
     }
     free(reward);
     return status;

@@ -30,6 +30,9 @@ enum { PRECISION_FP32, PRECISION_BF16, NUM_PRECISIONS };
 enum { DTYPE_F32, DTYPE_F16, DTYPE_BF16, NUM_DTYPES };
 static const char *const dtype_names[NUM_DTYPES + 1] = {
     [DTYPE_F32] = "f32", [DTYPE_F16] = "f16", [DTYPE_BF16] = "bf16"};
+enum { METRIC_LOSS, METRIC_ACCURACY, NUM_METRICS };
+static const char *const metric_names[NUM_METRICS + 1] = {
+    [METRIC_LOSS] = "loss", [METRIC_ACCURACY] = "accuracy"};
 enum { NOT_CHOSEN = -1 };                   // a choice without a default, which nobody made
 
 typedef struct {
@@ -62,6 +65,7 @@ typedef struct {
     int scheduler, freeze;
     double beta1, beta2, eps, weight_decay, max_grad_norm;
     int logging_steps, eval_steps, save_steps;
+    int load_best, best_metric, patience;
     int seed, threads, force, quiet, help;
 
     // completions: sample, bestof, compare

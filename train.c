@@ -30,7 +30,7 @@ typedef struct {
     int  (*plan)(Run *run);                         // the loaded data to run->item and step_end
     int  (*start)(Run *run);                        // before the first step
     int  (*step)(Run *run, size_t at, size_t end, double *loss);
-    int  (*evaluate)(Run *run, const Dataset *d, int step);
+    int  (*evaluate)(Run *run, const Dataset *d, int step, double metric[NUM_METRICS]);
     void (*log)(const Run *run, FILE *f);           // the step's numbers: members of a JSON object
     void (*show)(const Run *run, FILE *f);          // the same for people
     void (*finish)(const Run *run);                 // the last words
@@ -117,8 +117,9 @@ size_t next_micro_batch(Run *run, size_t at, size_t end);
 
 // a language model's step; evaluation
 int    lm_step(Run *run, size_t at, size_t end, double *loss);
-int    lm_evaluate(Run *run, const Dataset *d, int step);
-int    report_pairs(const Run *run, const Dataset *d, const double *reward, int step);
+int    lm_evaluate(Run *run, const Dataset *d, int step, double metric[NUM_METRICS]);
+int    report_pairs(const Run *run, const Dataset *d, const double *reward, int step,
+                    double metric[NUM_METRICS]);
 
 // seconds since some moment
 double now(void) {
@@ -307,10 +308,11 @@ int lm_step(Run *run, size_t at, size_t end, double *loss) {
 
 // ----------------------------------------------------------------------------------- evaluation
 
-// Bits per byte of the documents of d, printed and logged.  0, or -1 after fail().
-int lm_evaluate(Run *run, const Dataset *d, int step) {
+// Bits per byte of the documents of d, printed and logged, to metric too.  0, or -1 after fail().
+int lm_evaluate(Run *run, const Dataset *d, int step, double metric[NUM_METRICS]) {
     double bits_per_byte;
     if (evaluate_lm(&run->model, &run->tokenizer, d, &bits_per_byte) < 0) return -1;
+    metric[METRIC_LOSS] = bits_per_byte;
     fprintf(stderr, "%s: %.4f bits per byte\n", d->name, bits_per_byte);
     if (run->log) {
         fprintf(run->log, "{\"event\":\"eval\",\"step\":%d,\"eval_%s_bits_per_byte\":%.9g}\n", step,
@@ -319,9 +321,10 @@ int lm_evaluate(Run *run, const Dataset *d, int step) {
     return 0;
 }
 
-// Held-out numbers of pairs, printed and logged, from the rewards of d's answers (num_answers).
-// 0, or -1 after fail().
-int report_pairs(const Run *run, const Dataset *d, const double *reward, int step) {
+// Held-out numbers of pairs, printed and logged, to metric too, from the rewards of d's answers
+// (num_answers).  0, or -1 after fail().
+int report_pairs(const Run *run, const Dataset *d, const double *reward, int step,
+                 double metric[NUM_METRICS]) {
     const size_t n = d->num_records;
     const uint64_t seed = 1;                        // of intervals, which are not reported here
     double *delta = allocate(n, sizeof *delta);     // r(chosen) - r(rejected)
@@ -334,6 +337,8 @@ int report_pairs(const Run *run, const Dataset *d, const double *reward, int ste
     int status = metrics_compute(&x, delta, NULL, NULL, NULL, (int)n, seed);
     free(delta);
     if (status < 0) return -1;
+    metric[METRIC_LOSS] = x.nll;
+    metric[METRIC_ACCURACY] = x.accuracy;
 
     fprintf(stderr, "%s: accuracy %.4f  margin %.4f  loss %.4f  ece %.4f\n", d->name, x.accuracy,
             x.margin, x.nll, x.symmetric[1].ece);
@@ -347,14 +352,38 @@ int report_pairs(const Run *run, const Dataset *d, const double *reward, int ste
     return 0;
 }
 
-// The held-out numbers of all files, unless a signal asks for an end.
-static int evaluate_all(Run *run, int step) {
+// The held-out numbers of all files, unless a signal asks for an end.  *mean: over the files, of
+// what --best_metric names; NAN where a file has none or is left out.  0, or -1 after fail().
+static int evaluate_all(Run *run, int step, double *mean) {
     const Dataset *first = run->data + run->num_train + run->num_then;
+    *mean = 0;
     for (const Dataset *d = first; d < first + run->num_eval; d++) {
-        if (stop_asked()) break;
-        if (run->objective->trainer->evaluate(run, d, step) < 0) return -1;
+        double metric[NUM_METRICS] = {[METRIC_LOSS] = NAN, [METRIC_ACCURACY] = NAN};
+        if (!stop_asked()) {
+            if (run->objective->trainer->evaluate(run, d, step, metric) < 0) return -1;
+        }
+        *mean += metric[opt.best_metric] / run->num_eval;
     }
     return log_flush(&run->log_file);
+}
+
+// With --load_best every file of --eval must have the number that is to be chosen by.  0, or -1
+// after fail().
+static int check_metric(const Run *run) {
+    const int imitated = run->objective->data == DEMONSTRATIONS;
+    const Dataset *first = run->data + run->num_train + run->num_then;
+    for (const Dataset *d = first; d < first + run->num_eval; d++) {
+        const int point = d->kind == DATA_POINT;
+        if (opt.best_metric == METRIC_ACCURACY && !point && d->kind != DATA_PAIR) {
+            return fail(EX_USAGE, "--best_metric accuracy: %s: %s data has none; choose by loss",
+                        d->path, data_kind_name[d->kind]);
+        }
+        if (opt.best_metric == METRIC_LOSS && point && !imitated) {
+            return fail(EX_USAGE, "--best_metric loss: %s: no held-out loss of points is computed; "
+                        "--best_metric accuracy chooses by the area under the curve", d->path);
+        }
+    }
+    return 0;
 }
 
 // -------------------------------------------------------------------------------------- the log
@@ -364,6 +393,9 @@ typedef struct {                                    // where the loop is
     double loss, rate, norm;                        // of this step
     double start;                                   // now() before the first
     size_t tokens;                                  // token rows of all steps so far
+    int best_step;                                  // of --load_best, whose weights are in --out;
+    double best;                                    //   0: none yet; and its number
+    int not_better;                                 // evaluations since
 } Progress;
 
 // Gibibytes that this process holds; 0 where there is no /proc.
@@ -620,8 +652,33 @@ static int train_step(Run *run, int s, Progress *p) {
     return 0;
 }
 
+/* After an evaluation that gave `value`: with --load_best the weights are saved at once where it is
+ * the best so far.  --out holds the best from then on, whatever ends the run.  A tie is not better,
+ * nor is what is no number.  0, or -1 after fail().                                              */
+static int keep_best(Run *run, Progress *p, double value, char sha256[65]) {
+    int better = opt.best_metric == METRIC_LOSS ? value < p->best : value > p->best;
+    if (!p->best_step) better = !isnan(value);
+    if (!opt.load_best) return 0;
+    p->not_better++;
+    if (!better) return 0;
+    if (save_model(run, sha256) < 0) return -1;
+    p->best = value;
+    p->best_step = p->step;
+    p->not_better = 0;
+    return 0;
+}
+
+// The weights as they are, but where the best ones are in --out already.  0, or -1 after fail().
+static int save_last(Run *run, const Progress *p, char sha256[65]) {
+    return p->best_step ? 0 : save_model(run, sha256);
+}
+
 // What ends a run that was asked to stop and has saved.  -1.
 static int fail_stopped(const Progress *p) {
+    if (p->best_step) {
+        return fail(EX_TEMPFAIL, "stopped after step %d of %d; the best weights so far, of step "
+                    "%d, are in %s", p->step, p->steps, p->best_step, opt.out);
+    }
     return fail(EX_TEMPFAIL, "stopped after step %d of %d; the weights so far are in %s", p->step,
                 p->steps, opt.out);
 }
@@ -629,8 +686,21 @@ static int fail_stopped(const Progress *p) {
 // The step's numbers could not be had.  Where a signal ended the wait for a disk to write them to,
 // the weights may still find room: they are tried once.  -1, after fail().
 static int stop_without_numbers(Run *run, const Progress *p, char sha256[65]) {
-    if (!stop_asked() || try_save(run, sha256) < 0) return -1;
+    if (!stop_asked()) return -1;
+    if (!p->best_step && try_save(run, sha256) < 0) return -1;
     return fail_stopped(p);
+}
+
+// Evaluates on the way, and keeps the best.  1: go on; 0: it is no better for long
+// (--early_stopping_patience); -1 after fail().
+static int evaluate_step(Run *run, Progress *p, char sha256[65]) {
+    double value;
+    if (evaluate_all(run, p->step, &value) < 0) return stop_without_numbers(run, p, sha256);
+    if (keep_best(run, p, value, sha256) < 0) return -1;
+    if (!opt.patience || p->not_better < opt.patience) return 1;
+    fprintf(stderr, "stopped early, after step %d of %d: %d evaluations without a better eval %s\n",
+            p->step, p->steps, p->not_better, metric_names[opt.best_metric]);
+    return 0;
 }
 
 // The steps, from the first to the last or to a signal; then the weights are saved.  0, or -1 after
@@ -641,29 +711,51 @@ static int train_steps(Run *run, Progress *p, char sha256[65]) {
         if (log_step(run, p) < 0) return stop_without_numbers(run, p, sha256);
         show_step(run, p);
         if (stop_asked()) {
-            if (save_model(run, sha256) < 0) return -1;
+            if (save_last(run, p, sha256) < 0) return -1;
             return fail_stopped(p);
         }
         if (p->step == p->steps) break;
         if (opt.eval_steps > 0 && p->step % opt.eval_steps == 0) {
-            if (evaluate_all(run, p->step) < 0) return stop_without_numbers(run, p, sha256);
+            const int go_on = evaluate_step(run, p, sha256);
+            if (go_on < 0) return -1;
+            if (!go_on) break;
         }
         if (opt.save_steps > 0 && p->step % opt.save_steps == 0) {
             if (save_model(run, sha256) < 0) return -1;
         }
     }
-    return save_model(run, sha256);
+    return save_last(run, p, sha256);
 }
 
-// What is said and logged when all steps are done.  0, or -1 after fail().
-static int train_end(Run *run, const Progress *p, const char *sha256) {
+// Which weights --load_best has left in --out.
+static void say_best(const Progress *p) {
+    if (!p->best_step) {
+        fprintf(stderr, "best: no evaluation gave a number; the last weights are saved\n");
+        return;
+    }
+    fprintf(stderr, "best: step %d, eval %s %.4f; its weights are saved.  They are chosen by the "
+            "files of --eval: test them on others\n", p->best_step, metric_names[opt.best_metric],
+            p->best);
+}
+
+// What is said and logged when all steps are done, or no more are to come.  0, or -1 after fail().
+static int train_end(Run *run, Progress *p, char sha256[65]) {
     const Trainer *trainer = run->objective->trainer;
-    if (evaluate_all(run, p->steps) < 0) return -1;
+    double value;
+    if (p->step == p->steps) {                      // else the last evaluation was just now
+        if (evaluate_all(run, p->step, &value) < 0) return -1;
+        if (keep_best(run, p, value, sha256) < 0) return -1;
+    }
     if (trainer->finish) trainer->finish(run);
     const double wall = now() - p->start;
+    if (opt.load_best) say_best(p);
     fprintf(stderr, "%s: %zu tokens in %.1f s\n", opt.out, p->tokens, wall);
-    fprintf(run->log, "{\"event\":\"end\",\"weights_sha256\":\"%s\",\"wall_s\":%.2f}\n", sha256,
-            wall);
+    fprintf(run->log, "{\"event\":\"end\",\"weights_sha256\":\"%s\",\"wall_s\":%.2f", sha256, wall);
+    if (p->best_step) {
+        fprintf(run->log, ",\"best_step\":%d,\"best_%s\":%.9g", p->best_step,
+                metric_names[opt.best_metric], p->best);
+    }
+    fprintf(run->log, "}\n");
     printf("weights sha256 %s\n", sha256);
     if (log_flush(&run->log_file) < 0) return -1;
     if (!stop_asked()) return 0;
@@ -684,6 +776,7 @@ int train(Run *run) {
         return fail(EX_DATAERR, "too little data for a single step; lower --per_step_pairs, "
                     "--per_step_rows or --per_step_tokens");
     }
+    if (opt.load_best && check_metric(run) < 0) return -1;
     if (checkpoint_fits(&run->model, dtype_names[opt.dtype]) < 0) return -1;
     if (prepare(run, steps) < 0) return -1;
     stop_hold();

@@ -254,6 +254,15 @@ static const Option option_table[] = {
      .help = "0: at the end only"},
     {.name = "save_steps", .kind = INT, .to = &opt.save_steps, .preset = "0", .max = INT_MAX,
      .help = "0: at the end only"},
+    {.name = "load_best", .kind = FLAG, .to = &opt.load_best,
+     .help = "--out holds the weights of the best evaluation; --eval then selects, and is no test"},
+    {.name = "best_metric", .kind = CHOICE, .to = &opt.best_metric, .preset = "loss",
+     .choices = metric_names,
+     .help = "what is best, a mean over the files of --eval (lm: bits per byte; sft: of a token; "
+             "points: accuracy is the area under the curve)"},
+    {.name = "early_stopping_patience", .kind = INT, .to = &opt.patience, .preset = "0",
+     .max = INT_MAX,
+     .help = "stop after so many evaluations without a better one, 0: not; means --load_best"},
 
     {.heading = "completions"},
     {.name = "n", .kind = INT, .to = &opt.n, .preset = "1", .min = 1, .max = 1 << 20,
@@ -324,6 +333,8 @@ static const struct { const char *other, *name, *value; } aliases[] = {
     {.other = "lr_scheduler", .name = "lr_scheduler_type"},
     {.other = "gradient_checkpointing", .name = "recompute", .value = ""},
     {.other = "bf16", .name = "precision", .value = "bf16"},
+    {.other = "load_best_model_at_end", .name = "load_best"},
+    {.other = "metric_for_best_model", .name = "best_metric"},
     {.other = "num_return_sequences", .name = "n"},
     {.other = "max_tokens", .name = "max_new_tokens"},
 };
@@ -557,6 +568,30 @@ static int imply_choice(const char *name, int value) {
     return 0;
 }
 
+// --load_best, which --early_stopping_patience means too, chooses among evaluations.  0, or -1
+// after fail().
+static int settle_best(void) {
+    const char *asked = opt.patience ? "early_stopping_patience" : "load_best";
+    if (opt.patience) opt.load_best = 1;
+    if (!opt.load_best) {
+        if (!option_given(option_find("best_metric"))) return 0;
+        return fail(EX_USAGE, "--best_metric: nothing is chosen by it without --load_best");
+    }
+    if (!opt.eval.n) {
+        return fail(EX_USAGE, "--%s: there is nothing to choose by; give held-out files with "
+                    "--eval", asked);
+    }
+    if (!opt.eval_steps) {
+        return fail(EX_USAGE, "--%s: --eval_steps is needed: after how many steps to evaluate",
+                    asked);
+    }
+    if (opt.save_steps) {
+        return fail(EX_USAGE, "--save_steps would replace the best weights; leave it out, --%s "
+                    "saves each new best", asked);
+    }
+    return 0;
+}
+
 // What some options say of others.  0, or -1 after fail().
 static int settle_options(void) {
     if (opt.fold && opt.fold >= opt.folds) return fail(EX_USAGE, "--fold must be below --folds");
@@ -567,7 +602,7 @@ static int settle_options(void) {
     if (opt.normalize == NOT_CHOSEN) {
         opt.normalize = opt.more_mode == MORE_RELEASE ? NORMALIZE_L2 : NORMALIZE_NONE;
     }
-    return 0;
+    return settle_best();
 }
 
 // The fewest letters to put in, leave out or change that make b of a (Levenshtein 1966).

@@ -1,4 +1,4 @@
-/* test_train.c - how a step is cut into micro-batches.  */
+/* test_train.c - how a step is cut into micro-batches; which evaluation is the best.  */
 #include "test.h"
 #include "../train.c"
 
@@ -75,9 +75,25 @@ static void test_micro_batches_hold_no_more_pairs_than_there_is_room_for(void) {
     free(many);
 }
 
+// What is no better is not saved: these need no folder.
+static void test_a_tie_a_worse_number_and_what_is_no_number_are_not_the_best(void) {
+    char sha256[65];
+    for (opt.best_metric = 0; opt.best_metric < NUM_METRICS; opt.best_metric++) {
+        const double worse = opt.best_metric == METRIC_LOSS ? 0.75 : 0.25;
+        const double value[] = {NAN, 0.5, worse, opt.best_metric == METRIC_LOSS ? HUGE_VAL : -1};
+        Progress none = {.step = 3}, p = {.step = 3, .best_step = 2, .best = 0.5};
+        opt.load_best = 1;
+        CHECK(keep_best(&run, &none, NAN, sha256) == 0 && none.best_step == 0);
+        for (int i = 0; i < 4; i++) CHECK(keep_best(&run, &p, value[i], sha256) == 0);
+        CHECK(p.best_step == 2 && p.best == 0.5 && p.not_better == 4);
+    }
+    opt.load_best = 0;
+}
+
 int main(int argc, char **argv) {
     test_choose(argc, argv);
     RUN(test_a_step_is_cut_into_the_fewest_micro_batches_with_the_smallest_largest_one);
     RUN(test_micro_batches_hold_no_more_pairs_than_there_is_room_for);
+    RUN(test_a_tie_a_worse_number_and_what_is_no_number_are_not_the_best);
     return test_summary();
 }

@@ -7,7 +7,8 @@ data="precision micro_batch_tokens max_length max_prompt_length over_length temp
       chosen_key rejected_key bad_rows"
 training="$data train eval out dtype learning_rate num_train_epochs max_steps weight_decay
           adam_beta1 adam_beta2 adam_epsilon max_grad_norm warmup_ratio lr_scheduler_type
-          logging_steps eval_steps save_steps seed recompute force"
+          logging_steps eval_steps save_steps seed recompute force load_best best_metric
+          early_stopping_patience"
 rewards="$training head_rate freeze per_step_pairs pooling random_weights raw_head folds fold"
 policies="$training per_step_rows folds fold"
 points="logp reduction labels score_scale"

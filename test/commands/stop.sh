@@ -38,11 +38,13 @@ echo hello > hello
 from hello refused 65 "big: the model's logits are not finite" ./more sample --model big
 [ ! -e fresh ] || fault "$(find fresh)"
 
-# start COMMAND...: a run in the background, which has taken its second step; its number is in $pid
+# start COMMAND...: a run in the background, with the options $also, which has taken its second
+# step; its number is in $pid
+also=''
 start() {
     rm -rf stopped
     "$@" ./more train reward $pairs --max_steps 0 --num_train_epochs 1000 --train $abc \
-        --out stopped > out 2> err &
+        --out stopped $also > out 2> err &
     pid=$!
     for i in $(awk 'BEGIN { for (i = 0; i < 100; i++) print i }'); do
         if grep -q '"step":2,' stopped/log.jsonl 2> x.out; then return; fi
@@ -66,6 +68,22 @@ for signal in TERM HUP USR1 XCPU; do
     from a.test.jsonl works ./more score $cut --model stopped
     [ -z "$(find stopped -name '*.tmp' -o -name '*.lock')" ] || fault "$(find stopped)"
 done
+
+it "a_run_that_ends_by_force_leaves_its_best_weights_so_far"
+also="--eval a.test.jsonl --eval_steps 1 --load_best --lr_scheduler_type constant"
+start env
+kill -TERM $pid
+ended 75
+holds err "^more: stopped after step [0-9]* of [0-9]*; the best weights so far, of step [0-9]*, "
+step=$(sed -n 's/.*the best weights so far, of step \([0-9]*\),.*/\1/p' err)
+works ./more train reward $pairs --max_steps $step --num_train_epochs 1000 --train $abc \
+    --lr_scheduler_type constant --out x
+same x/model.safetensors stopped/model.safetensors
+start env
+kill -KILL $pid
+{ wait $pid; } 2> x.out
+from a.test.jsonl works ./more score $cut --model stopped
+also=''
 
 it "signals_that_are_ignored_at_the_start_stay_ignored"
 start sh -c 'trap "" HUP USR1; exec "$@"' sh

@@ -141,6 +141,100 @@ works ./more train reward $pairs --train a.train.jsonl --eval a.test.jsonl --eva
 counts 2 x/log.jsonl '"event":"eval","step":[23],"eval_a_loss":'
 same x/model.safetensors s-a/model.safetensors
 
+# Held-out pairs of which two thirds are the wrong way round: their loss rises while a's falls.
+awk 'NR % 3 { sub("chosen", "kept"); sub("rejected", "chosen"); sub("kept", "rejected") } 1' \
+    b.test.jsonl > wrong.jsonl
+select="--model lm $cut --per_step_pairs 6 --num_train_epochs 4 --learning_rate 3e-3 --head_rate 1
+        --lr_scheduler_type constant --train a.train.jsonl"
+held="--eval a.test.jsonl wrong.jsonl --eval_steps 1"
+# best_of METRIC ORDER LAST: the first step of the best mean of both files, up to step LAST
+best_of() {
+    for step in $(awk -v n=$3 'BEGIN { for (i = 1; i <= n; i++) print i }'); do
+        grep "\"event\":\"eval\",\"step\":$step," x/log.jsonl > evaluated
+        for k in a wrong; do grep "eval_${k}_$1" evaluated > one && field one eval_${k}_$1; done |
+            awk -v step=$step '{ sum += $1 } END { printf "%.9f %d\n", sum / 2, step }'
+    done | sort -k1,1$2 -k2,2n | head -n 1
+}
+
+it "load_best_leaves_the_weights_of_the_best_evaluation"
+for metric in loss accuracy; do
+    works ./more train reward $select $held --load_best --best_metric $metric --out x
+    order=g
+    [ $metric = loss ] || order=gr
+    best=$(best_of $metric $order 12)
+    step=${best#* }
+    printed=$(echo "$best" | awk '{ printf "%.4f", $1 }')
+    holds err "^best: step $step, eval $metric $printed; its weights are saved.  They are chosen by"
+    holds x/log.jsonl "\"event\":\"end\",.*,\"best_step\":$step,\"best_$metric\":0.[0-9]*}"
+    x_sha=$(sha)
+    [ "$(./more inspect --model x | sed -n 's/^weights sha256 //p')" = "$x_sha" ] ||
+        fault "another hash than the file's"
+    works ./more train reward $select --max_steps $step --out y
+    [ "$(sha)" = "$x_sha" ] || fault "$metric: not the weights of step $step"
+    [ $metric = accuracy ] || [ $step -gt 1 -a $step -lt 12 ] || fault "step $step is at an end"
+done
+
+it "the_earlier_of_equal_evaluations_is_the_best"
+works ./more train reward $select $held --learning_rate 0 --load_best --out x
+holds err '^best: step 1, eval loss 0.6931;'
+
+it "a_run_stops_early_after_evaluations_that_are_no_better"
+works ./more train reward $select $held --early_stopping_patience 2 --out x
+step=$(sed -n 's/^best: step \([0-9]*\),.*/\1/p' err)
+holds err "^stopped early, after step $((step + 2)) of 12: 2 evaluations without a better eval loss"
+counts $((step + 2)) x/log.jsonl '"event":"train"'
+counts $((2 * (step + 2))) x/log.jsonl '"event":"eval"'
+x_sha=$(sha)
+works ./more train reward $select $held --load-best-model-at-end --metric-for-best-model loss \
+    --out y
+[ "$(sha)" = "$x_sha" ] || fault "other weights than without stopping"
+works ./more train reward $select $held --early_stopping_patience 20 --out y
+[ "$(sha)" = "$x_sha" ] || fault "other weights than with more patience"
+lacks err '^stopped early'
+
+it "language_models_and_policies_have_a_best_evaluation_too"
+works ./more train lm $new --train text.jsonl --eval other.jsonl --eval_steps 1 --load_best --out x
+grep '"event":"eval"' x/log.jsonl > evaluated
+lowest=$(field evaluated eval_other_bits_per_byte | sort -g | head -n 1)
+holds x/log.jsonl "\"best_loss\":$lowest}"
+make_points
+held="$policy --force --eval_steps 1 --load_best --out x"
+works ./more train sft $held --train a.train.jsonl --eval demos.jsonl
+grep '"event":"eval"' x/log.jsonl > evaluated
+lowest=$(field evaluated eval_demos_perplexity | sort -g | head -n 1 | awk '{ print log($1) }')
+tail -n 1 x/log.jsonl > end
+field end best_loss | awk -v x=$lowest '{ exit !($1 - x < 1e-5 && x - $1 < 1e-5) }' ||
+    fault "not the log of $lowest"
+works ./more train dpo $held --train a.train.jsonl --eval a.test.jsonl --best_metric accuracy
+holds err '^best: step [0-9]*, eval accuracy [01].[0-9]*;'
+works ./more train kto $held --train points.jsonl --eval points.jsonl --best_metric accuracy
+holds err '^best: step [0-9]*, eval accuracy [01].[0-9]*;'
+grep '"event":"eval"' x/log.jsonl > evaluated
+highest=$(field evaluated eval_points_auc | sort -gr | head -n 1)
+holds x/log.jsonl "\"best_accuracy\":$highest}"
+
+it "where_no_evaluation_gives_a_number_the_last_weights_are_saved"
+grep true points.jsonl > true.jsonl                    # of one class: no area under the curve
+works ./more train kto $held --train points.jsonl --eval true.jsonl --best_metric accuracy
+holds err '^best: no evaluation gave a number; the last weights are saved$'
+x_sha=$(sha)
+works ./more train kto $policy --train points.jsonl --out y
+[ "$(sha)" = "$x_sha" ] || fault "other weights"
+
+it "choosing_the_best_asks_for_what_it_needs"
+best="./more train reward $select --out x"
+refused 64 "--load_best: there is nothing to choose by; give held-out files" $best --load_best
+refused 64 "--early_stopping_patience: there is nothing to choose by" \
+    $best --early_stopping_patience 1
+refused 64 "--load_best: --eval_steps is needed" $best --load_best --eval a.test.jsonl
+refused 64 "--best_metric: nothing is chosen by it without --load_best" $best --best_metric loss
+refused 64 "--save_steps would replace the best weights; leave it out" \
+    $best --load_best --eval a.test.jsonl --eval_steps 1 --save_steps 1
+refused 64 "no held-out loss of points is computed; --best_metric accuracy" \
+    ./more train kto $held --train points.jsonl --eval points.jsonl
+refused 64 "demos.jsonl: completion data has none; choose by loss" \
+    ./more train sft $held --train a.train.jsonl --eval demos.jsonl --best_metric accuracy
+
 it "random_weights_starts_from_others"
 works ./more train reward $pairs --train $abc --random_weights --out x
 [ "$(sha)" != "$r_sha" ] || fault "the same as without"
