@@ -75,6 +75,8 @@ struct Dataset {
     size_t rows;                        // num_records + dropped + tied - parts
     size_t parts;                       // records beyond the first of their row
     size_t turns, targets;              // of the assistant in conversations; those that are answers
+    size_t contrary, contrary_line;     // pairs whose row says that the rejected answer is better
+    char contrary_by[CONTRARY_SIZE];    // what the first of them says, on contrary_line
     size_t dropped;                     // an answer was too long
     size_t tied;                        // a pair of equal texts or scores
     size_t bad;                         // left out by DataOptions.bad_row; not counted in rows
@@ -323,6 +325,11 @@ static int keep_row(Reader *r) {
     // it stays
     d->record[d->num_records++] = record;
     d->num_answers += (size_t)r->n;
+    if (*r->contrary && d->contrary == 0) {
+        d->contrary_line = r->line;
+        memcpy(d->contrary_by, r->contrary, CONTRARY_SIZE);
+    }
+    d->contrary += *r->contrary != 0;
     d->targets += r->turns > 0;
     d->cut_prompts += cut > 0;
     d->cut_answers += (size_t)cut_answer;

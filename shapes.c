@@ -53,6 +53,7 @@ _Static_assert(sizeof data_kind_name / sizeof *data_kind_name == NUM_DATA_KINDS,
                "every kind of data has a name");
 
 enum { MAX_ANSWERS = 256 };             // of one row
+enum { CONTRARY_SIZE = 160 };           // room for what a row says against its own pair
 enum { MAX_USED = 16 };                 // keys of a row that its texts can be made of
 
 typedef struct {
@@ -106,6 +107,7 @@ typedef struct {
     size_t turns;                       // of the assistant in the row's conversation
     const struct KnownSet *set;         // of which the row is as published, or NULL
     float margin, weight;
+    char contrary[CONTRARY_SIZE];       // what in the row says that the rejected answer is better
     int used[MAX_USED], num_used;       // the row's values that prompt and answers are made of
 } Reader;
 
@@ -1185,6 +1187,63 @@ static int read_margin_and_weight(Reader *r) {
     return 0;
 }
 
+// -------------------------------------------------------- what a row says against its own pair
+
+// Is it a number of which more is better, by its name?
+static int names_merit(const char *key) {
+    static const char *const names[] = {"score", "rating", "reward", "grade", "quality"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *at = strstr(key, names[i]);
+        if (at && !isalpha((unsigned char)at[strlen(names[i])])) return 1;
+    }
+    return 0;
+}
+
+// The value of the other answer's key: for "score_chosen" of "score_rejected"; -1: there is none.
+static int value_of_rejected(const Reader *r, const char *key) {
+    char other[64];
+    const char *at = strstr(key, r->chosen_key);
+    if (!at) return -1;
+    const int before = (int)(at - key);
+    const int n = snprintf(other, sizeof other, "%.*s%s%s", before, key, r->rejected_key,
+                           at + strlen(r->chosen_key));
+    return n < (int)sizeof other ? value_of(r, 0, other) : -1;
+}
+
+// Does the string w name the rejected answer: as "rejected", or as the model that wrote it alone?
+static int names_rejected(const Reader *r, int w) {
+    const Json *j = &r->json;
+    if (json_equal(j, w, r->rejected_key)) return 1;
+    for (int v = json_first(j, 0); v >= 0; v = json_next(j, v)) {
+        if (!strstr(json_key(j, v), "model")) continue;
+        const int other = value_of_rejected(r, json_key(j, v));
+        if (json_type(j, other) != JSON_STRING || json_equal(j, v, json_string(j, other))) continue;
+        if (json_equal(j, w, json_string(j, other))) return 1;
+    }
+    return 0;
+}
+
+/* r->contrary: what says that the rejected answer is the better one, "" where nothing does.  Two
+ * numbers whose names differ in chosen and rejected alone ("score_chosen", "chosen-rating"), a
+ * margin below 0, the winner's name.  What the rows of a known set say, their table knows. */
+static void find_contrary(Reader *r) {
+    const Json *j = &r->json;
+    const int winner = value_of(r, 0, "winner");
+    *r->contrary = 0;
+    if (r->kind != DATA_PAIR || r->set) return;
+    if (r->margin < 0) snprintf(r->contrary, CONTRARY_SIZE, "\"margin\" %g", (double)r->margin);
+    if (names_rejected(r, winner)) {
+        snprintf(r->contrary, CONTRARY_SIZE, "\"winner\" \"%.40s\"", json_string(j, winner));
+    }
+    for (int v = json_first(j, 0); v >= 0; v = json_next(j, v)) {
+        const int other = names_merit(json_key(j, v)) ? value_of_rejected(r, json_key(j, v)) : -1;
+        if (json_type(j, v) != JSON_NUMBER || json_type(j, other) != JSON_NUMBER) continue;
+        if (!(json_number(j, v) < json_number(j, other))) continue;
+        snprintf(r->contrary, CONTRARY_SIZE, "\"%.40s\" %g below \"%.40s\" %g", json_key(j, v),
+                 json_number(j, v), json_key(j, other), json_number(j, other));
+    }
+}
+
 // What a row cannot be, whatever its values are.
 static int check_keys_of_row(const Reader *r, const RowKeys *k) {
     if (k->completions >= 0 && value_of(r, 0, "labels") >= 0) {
@@ -1428,6 +1487,7 @@ int row_read(Reader *r) {
             return row_fail(r, "an answer is empty; remove the row or complete it");
         }
     }
+    find_contrary(r);
     if (refuse_two_answers(r, &k) < 0) return -1;
     return refuse_lost_text(r);
 }

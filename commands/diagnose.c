@@ -269,6 +269,15 @@ static void note_counts(Diagnosis *d, const File *f) {
     }
 }
 
+// Pairs of which the row itself says that the rejected answer is better.
+static void note_contrary(Diagnosis *d, const Dataset *seen) {
+    if (!seen->contrary) return;
+    note(d, WARNING, seen->path, seen->contrary_line,
+         "the row says that the rejected answer is the better one (%s), as do %zu of %zu pairs; "
+         "exchange chosen and rejected, or remove such rows",
+         seen->contrary_by, seen->contrary, seen->rows);
+}
+
 // In what share of pairs is the longer answer chosen?  Equally long ones count half.
 double longer_share(const Dataset *seen) {
     double longer = 0;
@@ -545,6 +554,7 @@ static int note_texts(Diagnosis *d, const Dataset *whole) {
 int diagnose_file(Diagnosis *d, const File *f) {
     const Dataset *seen = &f->seen;
     note_counts(d, f);
+    note_contrary(d, seen);
     if (seen->num_records && seen->kind == DATA_PAIR) note_lengths(d, seen);
     if (seen->num_records && seen->kind == DATA_POINT) note_labels(d, seen);
     note_cut(d, f);

@@ -6,7 +6,7 @@
  *     report_file          a file's counts, lengths and labels; its first rows
  *     estimate_costs       memory, and the time of one micro-batch
  *
- * What is shown of a row is what batch.c packs.  Output is for people, 100 columns.  */
+ * What is shown of a row is what batch.c packs.  Output is for people, 100 columns. */
 #ifndef DOCTOR_C
 #define DOCTOR_C
 #include "diagnose.c"
@@ -84,7 +84,7 @@ done:
 }
 
 /* Text b of a packed record. A token is trained where the row before it has it as target: not
- * the first of a text without a prompt, not the end after an answer that was cut.  */
+ * the first of a text without a prompt, not the end after an answer that was cut. */
 static int show_answer(const Diagnosis *d, const Pack *p, int b, const Segment *s) {
     const Tokenizer *t = &d->tokenizer;
     const Text *text = &p->text[b];
@@ -342,7 +342,7 @@ static int packed_rows(const Diagnosis *d, const Dataset *data, const Record *r)
 
 /* The most token rows that a micro-batch of training has: those of a step or of all data where
  * these are few, else --micro_batch_tokens, but a unit that is larger is one alone.  From the rows'
- * lengths, without a plan, where train.c has one (largest_micro_batch): never less than that.     */
+ * lengths, without a plan, where train.c has one (largest_micro_batch): never less than that. */
 static int training_rows(const Diagnosis *d) {
     double all = 0;
     int largest = 0, unit = 0, sets = 0;
@@ -369,7 +369,7 @@ static int training_rows(const Diagnosis *d) {
 }
 
 /* The token rows of a micro-batch that can be computed in so many bytes: at most `most`, 0 if not
- * even one can.  Found by halving: `low` fits, `high` does not.                                   */
+ * even one can.  Found by halving: `low` fits, `high` does not. */
 static int rows_that_fit(const Diagnosis *d, const Config *c, double bytes, int most) {
     int low = 0, high = most + 1;
     while (high - low > 1) {
@@ -567,7 +567,7 @@ static int load_file(Diagnosis *d, File *f, const DataOptions *options) {
 }
 
 /* Policies: what training does with rows once they are read. It leaves out the fold, picks what
- * is imitated and takes numbers as labels or scores. 0, or -1 after fail().  */
+ * is imitated and takes numbers as labels or scores. 0, or -1 after fail(). */
 static int settle_policy(Diagnosis *d) {
     Run run = {.objective = d->objective, .num_train = opt.train.n, .num_eval = opt.eval.n};
     const int n = d->num_files;

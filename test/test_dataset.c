@@ -1170,6 +1170,53 @@ static void test_standard_input_is_a_file(void) {
     unlink(path);
 }
 
+// How many pairs of the text are counted as contradicted by their own row; the rest is right.
+static size_t contrary(const char *text, const DataOptions *o) {
+    return load(text, o) < 0 ? 99 : d.contrary;
+}
+
+static void test_pairs_that_their_own_numbers_contradict_are_counted(void) {
+#define PAIR "{'prompt':'p','chosen':' a','rejected':' b'"
+    const DataOptions keys = {.chosen_key = "good", .rejected_key = "bad"};
+    CHECK(contrary(PAIR "}\n" PAIR ",'score_chosen':7.5,'score_rejected':8}\n"
+                   PAIR ",'score_chosen':1,'score_rejected':2}\n", &plain_options) == 2);
+    CHECK(d.contrary_line == 2);
+    CHECK(!strcmp(d.contrary_by, "\"score_chosen\" 7.5 below \"score_rejected\" 8"));
+
+    // the names that public sets have
+    CHECK(contrary(PAIR ",'chosen_score':1,'rejected_score':2}", &plain_options) == 1);
+    CHECK(contrary(PAIR ",'chosen-rating':1,'rejected-rating':2}", &plain_options) == 1);
+    CHECK(contrary(PAIR ",'rejected_avg_rating':2,'chosen_avg_rating':1}", &plain_options) == 1);
+    CHECK(contrary(PAIR ",'reward_chosen':-2,'reward_rejected':-1}", &plain_options) == 1);
+    CHECK(contrary(PAIR ",'margin':-0.5}", &plain_options) == 1);
+    CHECK(!strcmp(d.contrary_by, "\"margin\" -0.5"));
+    CHECK(contrary(PAIR ",'winner':'rejected'}", &plain_options) == 1);
+    CHECK(contrary(PAIR ",'winner':'m2','chosen_model':'m1','rejected_model':'m2'}",
+                   &plain_options) == 1);
+    CHECK(!strcmp(d.contrary_by, "\"winner\" \"m2\""));
+    CHECK(contrary("{'prompt':'p','good':'a','bad':'b','score_good':1,'score_bad':2}", &keys) == 1);
+
+    // what agrees, ties, is no number, is better where it is less, or is a judge's
+    CHECK(contrary(PAIR ",'score_chosen':2,'score_rejected':1}", &plain_options) == 0);
+    CHECK(contrary(PAIR ",'score_chosen':2,'score_rejected':2,'margin':0}", &plain_options) == 0);
+    CHECK(contrary(PAIR ",'score_chosen':'1','score_rejected':'2'}", &plain_options) == 0);
+    CHECK(contrary(PAIR ",'score_chosen':1,'score_rejected':null}", &plain_options) == 0);
+    CHECK(contrary(PAIR ",'score_chosen':1}", &plain_options) == 0);
+    CHECK(contrary(PAIR ",'rank_chosen':1,'rank_rejected':2}", &plain_options) == 0);
+    CHECK(contrary(PAIR ",'scores_chosen':1,'scores_rejected':2}", &plain_options) == 0);
+    CHECK(contrary(PAIR ",'winner':'m1','chosen_model':'m1','rejected_model':'m2'}",
+                   &plain_options) == 0);
+    CHECK(contrary(PAIR ",'winner':'m1','chosen_model':'m1','rejected_model':'m1'}",
+                   &plain_options) == 0);
+
+    // a known set says itself what is better; a row that is left out is not counted
+    CHECK(contrary("{'system':'s','input':'p','chosen':' a','rejected':' b','score_chosen':1,"
+                   "'score_rejected':2}", &plain_options) == 0);
+    CHECK(contrary("{'prompt':'p','chosen':' a','rejected':' a','margin':-1}",
+                   &plain_options) == 0);
+#undef PAIR
+}
+
 static void test_the_report_is_one_line_with_every_count(void) {
     DataOptions o = {.max_length = 10, .max_prompt_length = 5, .over_length = OVER_TRUNCATE};
     Buffer b = {0};
@@ -1487,6 +1534,7 @@ int main(int argc, char **argv) {
     RUN(test_texts_may_hold_nul_and_any_character);
     RUN(test_names);
     RUN(test_standard_input_is_a_file);
+    RUN(test_pairs_that_their_own_numbers_contradict_are_counted);
     RUN(test_the_report_is_one_line_with_every_count);
     RUN(test_a_bad_line_is_named_with_its_reason);
     RUN(test_a_bad_array_is_named_with_its_reason);

@@ -326,6 +326,17 @@ a_warning "d.jsonl:1: prompt and answer make one word, as in 2 of 2 rows" d.json
 printf '{"prompt":"name a cat: ","chosen":"Lion","rejected":"Dog %s"}\n' a b > d.jsonl
 a_warning "d.jsonl:1: the prompt ends in a space, here and in 1 more rows" d.jsonl
 
+it "doctor_and_train_warn_of_pairs_that_their_own_numbers_contradict"
+awk '{ sub(/}$/, ",\"score_chosen\":2,\"score_rejected\":" (NR % 6 ? 1 : 2.5) "}") } 1' \
+    a.train.jsonl > d.jsonl
+contrary="d.jsonl:6: the row says that the rejected answer is the better one \
+(\"score_chosen\" 2 below \"score_rejected\" 2.5), as do 3 of 18 pairs; exchange"
+a_warning "$contrary" d.jsonl
+works ./more train reward --model lm $cut --train d.jsonl --out m --max_steps 1 --per_step_pairs 6
+holds err "^warning: $contrary"
+doctor a.train.jsonl
+lacks out 'the better one'
+
 it "doctor_says_which_weights_balance_lopsided_labels_for_kto"
 {
     printf '{"prompt":"P%s","completion":" a","label":true}\n' 1 2 3 4 5 6
