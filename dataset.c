@@ -76,6 +76,7 @@ struct Dataset {
     size_t parts;                       // records beyond the first of their row
     size_t turns, targets;              // of the assistant in conversations; those that are answers
     size_t contrary, contrary_line;     // pairs whose row says that the rejected answer is better
+    size_t with_user, with_user_line;   // rows of whole texts whose answers hold the user's words
     char contrary_by[CONTRARY_SIZE];    // what the first of them says, on contrary_line
     size_t dropped;                     // an answer was too long
     size_t tied;                        // a pair of equal texts or scores
@@ -330,6 +331,8 @@ static int keep_row(Reader *r) {
         memcpy(d->contrary_by, r->contrary, CONTRARY_SIZE);
     }
     d->contrary += *r->contrary != 0;
+    if (r->has_user && d->with_user == 0) d->with_user_line = r->line;
+    d->with_user += (size_t)r->has_user;
     d->targets += r->turns > 0;
     d->cut_prompts += cut > 0;
     d->cut_answers += (size_t)cut_answer;

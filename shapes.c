@@ -31,8 +31,8 @@
  * Anthropic HH data: a turn is "\n\nSystem: ", "\n\nHuman: " or "\n\nAssistant: " and its content,
  * the prompt ends with "\n\nAssistant:", the answer is " " and its content; `turns` takes a string
  * without role markers as the user's message too; `none` joins the bare contents.  Where answers
- * are whole texts, the prompt is their longest common prefix cut at its last role marker, else
- * before its last space.  A conversation that ends with the assistant's message is a completion:
+ * are whole texts, the prompt is their longest common prefix: of conversations whole messages, of
+ * strings cut at its last role marker, else before its last space.  A conversation that ends with the assistant's message is a completion:
  * whoever wants the whole text joins prompt and answer. */
 #ifndef SHAPES_C
 #define SHAPES_C
@@ -79,6 +79,7 @@ typedef struct {
 typedef struct {
     size_t start, len;
     float score;                        // of an answer
+    int messages;                       // of a whole conversation its list in the row, or 0
 } Passage;
 
 typedef struct {
@@ -101,6 +102,8 @@ typedef struct {
     Passage prompt, answer[MAX_ANSWERS];
     int n;                              // answers
     int is_marked;                      // yes: a role marker ends the prompt of whole texts
+    int has_user;                       // yes: whole texts differ so early that their answers hold
+                                        //     what the user says after that
     int is_tie;                         // yes: a pair of which the row says that neither is better
     int num_good;                       // a pair of lists: answer[0 .. num_good) are chosen; else 0
     int are_turns;                      // yes: each answer's prompt is all that was said before
@@ -324,11 +327,15 @@ static int refuse_weight(const Reader *r, int message) {
     return 0;
 }
 
+// What is said in a message: "content", or "value" as in ShareGPT.
+static int content_value(const Reader *r, int message) {
+    const int content = value_of(r, message, "content");
+    return content >= 0 ? content : value_of(r, message, "value");
+}
+
 // One message as a turn; *role is whose it is.
 static int render_message(Reader *r, int message, int *role) {
-    const int who = role_value(r, message);
-    int content = value_of(r, message, "content");
-    if (content < 0) content = value_of(r, message, "value");
+    const int who = role_value(r, message), content = content_value(r, message);
     if (refuse_beside_text(r, message) < 0) return -1;
     if (is_assistant(r, message) && refuse_weight(r, message) < 0) return -1;
     for (size_t i = 0; i < sizeof tool_roles / sizeof *tool_roles; i++) {
@@ -390,9 +397,7 @@ static int render_system(Reader *r, int list) {
     use(r, system);
     const int who = role_value(r, first);
     if (json_equal(j, who, "system") || json_equal(j, who, "developer")) {
-        int content = value_of(r, first, "content");
-        if (content < 0) content = value_of(r, first, "value");
-        if (json_equal(j, content, json_string(j, system))) return 0;
+        if (json_equal(j, content_value(r, first), json_string(j, system))) return 0;
         return row_fail(r, "two system messages: \"%s\" and the first of \"%.60s\"; keep one",
                         json_key(j, system), json_key(j, list));
     }
@@ -832,6 +837,7 @@ static int read_answer(Reader *r, int v, const char *key, float score) {
     }
     a->len = r->rendered.len - a->start;
     a->score = score;
+    a->messages = form == CONVERSATION ? v : 0;
     return 0;
 }
 
@@ -1006,21 +1012,102 @@ static size_t common_len(const char *a, size_t len_a, const char *b, size_t len_
     return n;
 }
 
+static int is_same_value(const Json *j, int a, int b) {
+    if (json_type(j, a) != json_type(j, b) || json_count(j, a) != json_count(j, b)) return 0;
+    const size_t n = json_length(j, a);
+    if (n != json_length(j, b) || memcmp(json_string(j, a), json_string(j, b), n)) return 0;
+    a = json_first(j, a);
+    b = json_first(j, b);
+    while (a >= 0) {
+        if (strcmp(json_key(j, a), json_key(j, b)) || !is_same_value(j, a, b)) return 0;
+        a = json_next(j, a);
+        b = json_next(j, b);
+    }
+    return 1;
+}
+
+// Does the same one say the same?
+static int is_same_message(const Reader *r, int a, int b) {
+    const int role_a = role_value(r, a), role_b = role_value(r, b);
+    return is_same_value(&r->json, role_a, role_b)
+        && is_same_value(&r->json, content_value(r, a), content_value(r, b));
+}
+
+// The message number k of a list.
+static int message_at(const Reader *r, int list, int k) {
+    int message = json_first(&r->json, list);
+    while (k-- > 0) message = json_next(&r->json, message);
+    return message;
+}
+
+// How many messages all answers begin with; of each one at least is left.
+static int count_common_messages(const Reader *r) {
+    const int first = r->answer[0].messages;
+    int common = json_count(&r->json, first) - 1;
+    for (int i = 1; i < r->n; i++) {
+        int a = json_first(&r->json, first), b = json_first(&r->json, r->answer[i].messages), k = 0;
+        while (k < common && json_next(&r->json, b) >= 0 && is_same_message(r, a, b)) {
+            a = json_next(&r->json, a);
+            b = json_next(&r->json, b);
+            k++;
+        }
+        common = k;
+    }
+    return common;
+}
+
+/* The answers are whole conversations: the messages that all begin with are the prompt, as in TRL's
+ * extract_prompt.  What differs first must be the assistant's.  *n: the prompt's length.  */
+static int split_messages(Reader *r, size_t *n) {
+    const int list = r->answer[0].messages, common = count_common_messages(r);
+    const size_t start = r->rendered.len;
+    int first, last;
+    for (int i = 0; i < r->n; i++) {
+        const int differs = message_at(r, r->answer[i].messages, common);
+        if (is_assistant(r, differs)) continue;
+        return row_fail(r, "the conversations differ from message %d on, which is not the "
+                        "assistant's: they must answer one prompt; repair the row, or leave such "
+                        "rows out with --bad_rows drop", common + 1);
+    }
+    for (int i = 0; i < r->n; i++) {
+        if (json_count(&r->json, r->answer[i].messages) > common + 1) r->has_user = 1;
+    }
+
+    // how long it is, is measured
+    if (render_system(r, list) < 0) return -1;
+    const int leave = json_count(&r->json, list) - common;
+    if (render_messages(r, list, leave, &first, &last) < 0) return -1;
+    *n = r->rendered.len - start + strlen(marker_of(r, ROLE_ASSISTANT));
+    r->rendered.len = start;
+    r->is_marked = 1;
+    return 0;
+}
+
 // The answers are whole texts: what all begin with becomes the prompt.
-static void split_prompt(Reader *r) {
+static int split_prompt(Reader *r) {
     const Passage *first = &r->answer[0];
     const char *s = r->rendered.data;
     size_t n = first->len;
-    for (int i = 1; i < r->n; i++) {
-        const Passage *a = &r->answer[i];
-        n = common_len(s + first->start, n, s + a->start, a->len);
+    if (first->messages) {
+        if (split_messages(r, &n) < 0) return -1;
+        s = r->rendered.data;
+    } else {
+        for (int i = 1; i < r->n; i++) {
+            const Passage *a = &r->answer[i];
+            n = common_len(s + first->start, n, s + a->start, a->len);
+        }
+        n = prompt_end(s + first->start, n, &r->is_marked);
     }
-    n = prompt_end(s + first->start, n, &r->is_marked);
     r->prompt = (Passage){.start = first->start, .len = n};
     for (int i = 0; i < r->n; i++) {
-        r->answer[i].start += n;
-        r->answer[i].len -= n;
+        Passage *a = &r->answer[i];
+        a->start += n;
+        a->len -= n;
+        int marked = 0;
+        if (!a->messages) prompt_end(s + a->start, a->len, &marked);
+        if (marked) r->has_user = 1;
     }
+    return 0;
 }
 
 // ---------------------------------------------------------------- text of a row that would be lost
@@ -1434,6 +1521,7 @@ int row_read(Reader *r) {
     r->num_used = 0;
     r->are_turns = 0;
     r->is_marked = 0;
+    r->has_user = 0;
     r->is_tie = 0;
     r->num_good = 0;
     r->turns = 0;
@@ -1481,7 +1569,7 @@ int row_read(Reader *r) {
     else r->turns = 0;
     if (!r->are_turns && read_answers_of_kind(r, &k) < 0) return -1;
     const int whole_texts = r->prompt_form == NO_PROMPT || r->answer_form == CONVERSATION;
-    if (r->n && whole_texts && r->kind != DATA_DOCUMENT) split_prompt(r);
+    if (r->n && whole_texts && r->kind != DATA_DOCUMENT && split_prompt(r) < 0) return -1;
     for (int i = 0; i < r->n; i++) {
         if (!r->answer[i].len) {
             return row_fail(r, "an answer is empty; remove the row or complete it");

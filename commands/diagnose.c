@@ -278,6 +278,15 @@ static void note_contrary(Diagnosis *d, const Dataset *seen) {
          seen->contrary_by, seen->contrary, seen->rows);
 }
 
+// Rows of whole texts that differ before their last turn.  A reward is that of the whole text.
+static void note_early(Diagnosis *d, const Dataset *seen) {
+    if (!seen->with_user) return;
+    note(d, d->objective->reward ? ADVICE : WARNING, seen->path, seen->with_user_line,
+         "the texts differ before their last turn, as in %zu of %zu rows: what the user says after "
+         "that counts as part of the answers; end the texts with the first turn that differs",
+         seen->with_user, seen->rows);
+}
+
 // In what share of pairs is the longer answer chosen?  Equally long ones count half.
 double longer_share(const Dataset *seen) {
     double longer = 0;
@@ -555,6 +564,7 @@ int diagnose_file(Diagnosis *d, const File *f) {
     const Dataset *seen = &f->seen;
     note_counts(d, f);
     note_contrary(d, seen);
+    note_early(d, seen);
     if (seen->num_records && seen->kind == DATA_PAIR) note_lengths(d, seen);
     if (seen->num_records && seen->kind == DATA_POINT) note_labels(d, seen);
     note_cut(d, f);

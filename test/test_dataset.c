@@ -214,6 +214,65 @@ static void test_a_pair_of_whole_conversations(void) {
                  DATA_PAIR, Q, " a", " b"));
 }
 
+#define U(x) "{'role':'user','content':'" x "'}"
+#define A(x) "{'role':'assistant','content':'" x "'}"
+#define S(x) "{'role':'system','content':'" x "'}"
+#define CONVERSATIONS(x, y) "{'chosen':[" x "],'rejected':[" y "]}"
+
+// As TRL's extract_prompt (data_utils.py): the messages that both begin with; of one that goes on
+// where the other ends, without the last of these.
+static void test_the_prompt_of_two_conversations_is_the_messages_that_both_begin_with(void) {
+    const char *two_turns = Q " A\n\nHuman: R\n\nAssistant:";
+    const DataOptions none = {.template_ = "none"};
+    CHECK(is_row(CONVERSATIONS(U("Q") "," A("A") "," U("R") "," A("B"),
+                               U("Q") "," A("A") "," U("R") "," A("C")),
+                 DATA_PAIR, two_turns, " B", " C"));
+    CHECK(d.with_user == 0);
+    CHECK(is_row(CONVERSATIONS(S("S") "," U("Q") "," A("A"), S("S") "," U("Q") "," A("B")),
+                 DATA_PAIR, "\n\nSystem: S" Q, " A", " B"));
+
+    // they differ before the last turn, or one ends there
+    CHECK(is_row(CONVERSATIONS(U("Q") "," A("A") "," U("R") "," A("B"),
+                               U("Q") "," A("C") "," U("T") "," A("D")),
+                 DATA_PAIR, Q, " A\n\nHuman: R\n\nAssistant: B",
+                 " C\n\nHuman: T\n\nAssistant: D"));
+    CHECK(d.with_user == 1 && d.with_user_line == 1);
+    CHECK(is_row(CONVERSATIONS(U("Q") "," A("A"), U("Q") "," A("A") "," U("R") "," A("B")),
+                 DATA_PAIR, Q, " A", " A\n\nHuman: R\n\nAssistant: B"));
+    CHECK(is_row(CONVERSATIONS(U("Q") "," A("A") "," U("R") "," A("B"), U("Q") "," A("A")),
+                 DATA_PAIR, Q, " A\n\nHuman: R\n\nAssistant: B", " A"));
+
+    // what looks like a marker in a message is none, and no template needs one
+    CHECK(is_row(CONVERSATIONS(U("Q") "," A("x\\nUser: y"), U("Q") "," A("x\\nUser: z")),
+                 DATA_PAIR, Q, " x\nUser: y", " x\nUser: z"));
+    CHECK(d.with_user == 0);
+    CHECK(load(CONVERSATIONS(U("a b") "," A("c d"), U("a b") "," A("c e")), &none) == 0);
+    CHECK_TEXT(prompt(0), "a b");
+    CHECK_TEXT(answer(0, 0), "c d");
+    CHECK_TEXT(answer(0, 1), "c e");
+
+    // whole texts in strings
+    CHECK(is_row("{'chosen':'\\n\\nHuman: Q\\n\\nAssistant: A\\n\\nHuman: R\\n\\nAssistant: B',"
+                 "'rejected':'\\n\\nHuman: Q\\n\\nAssistant: C'}",
+                 DATA_PAIR, Q, " A\n\nHuman: R\n\nAssistant: B", " C"));
+    CHECK(d.with_user == 1);
+}
+
+static void test_conversations_of_other_prompts_are_refused(void) {
+    CHECK(refused(CONVERSATIONS(U("Qa") "," A("A"), U("Qb") "," A("B")),
+                  1, "differ from message 1 on, which is not the assistant's"));
+    CHECK(refused(CONVERSATIONS(U("Q") "," A("A") "," U("R") "," A("B"),
+                                U("Q") "," A("A") "," U("T") "," A("C")),
+                  1, "differ from message 3 on"));
+    CHECK(refused(CONVERSATIONS(S("S") "," U("Q") "," A("A"), U("Q") "," A("B")),
+                  1, "differ from message 1 on"));
+    CHECK(refused(CONVERSATIONS(S("S") "," U("Q") "," A("A"), S("T") "," U("Q") "," A("B")),
+                  1, "or leave such rows out with --bad_rows drop"));
+    CHECK(refused("{'completions':[[" U("Q") "," A("A") "],[" U("Q") "," A("B") "],[" U("R") ","
+                  A("C") "]]}",
+                  1, "differ from message 1 on"));
+}
+
 static void test_raw_hh_is_cut_after_the_last_role_marker(void) {
     CHECK(is_row("{'chosen': '\\n\\nHuman: Q\\n\\nAssistant: It is one', "
                  "'rejected': '\\n\\nHuman: Q\\n\\nAssistant: It is two'}",
@@ -1471,6 +1530,8 @@ int main(int argc, char **argv) {
     RUN(test_the_template_turns_takes_strings_as_turns);
     RUN(test_a_pair_with_a_prompt);
     RUN(test_a_pair_of_whole_conversations);
+    RUN(test_the_prompt_of_two_conversations_is_the_messages_that_both_begin_with);
+    RUN(test_conversations_of_other_prompts_are_refused);
     RUN(test_raw_hh_is_cut_after_the_last_role_marker);
     RUN(test_margin_and_weight_are_read_and_have_defaults);
     RUN(test_labels_and_scores_are_points);

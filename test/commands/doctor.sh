@@ -337,6 +337,19 @@ holds err "^warning: $contrary"
 doctor a.train.jsonl
 lacks out 'the better one'
 
+it "doctor_warns_of_texts_that_differ_before_their_last_turn"
+two='\n\nHuman: a?\n\nAssistant: b %s\n\nHuman: c?\n\nAssistant: d'
+{
+    printf '{"chosen":"%s","rejected":"%s"}\n' "$two" "$two" | sed 's/%s/yes/; s/%s/no/'
+    cat a.train.jsonl
+} > d.jsonl
+a_warning "d.jsonl:1: the texts differ before their last turn, as in 1 of 19 rows: \
+what the user says after that counts as part of the answers; end the texts" d.jsonl --objective dpo
+works ./more train dpo --model lm $cut --train d.jsonl --out m --max_steps 1 --per_step_rows 6
+holds err '^warning: d.jsonl:1: the texts differ before their last turn'
+works ./more train reward --model lm $cut --train d.jsonl --out m --max_steps 1 --per_step_pairs 6
+lacks err 'the texts differ'                           # a reward is that of a whole text
+
 it "doctor_says_which_weights_balance_lopsided_labels_for_kto"
 {
     printf '{"prompt":"P%s","completion":" a","label":true}\n' 1 2 3 4 5 6
