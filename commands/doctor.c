@@ -289,17 +289,19 @@ static double bytes_of(const Diagnosis *d, const Config *c, int T, Purpose purpo
 }
 
 static void show_memory(const Diagnosis *d, const Config *c) {
-    enum { SIZES = 3, LINES = 3 };
+    enum { SIZES = 3, LINES = 4 };
     static const int T[SIZES] = {1024, 4096, 16384};
     static const struct { const char *name; Purpose purpose; } line[LINES] = {
         {.name = "training", .purpose = TRAINING},
         {.name = "training with --recompute", .purpose = RECOMPUTING},
         {.name = "scoring", .purpose = SCORING},
+        {.name = "training with --freeze", .purpose = TRAINING_HEAD},
     };
+    const int lines = c->reward ? LINES : LINES - 1;
     printf("\nmemory in GiB                     ");
     for (int k = 0; k < SIZES; k++) printf("%9d", T[k]);
     printf("  rows at a time (--micro_batch_tokens)\n");
-    for (int i = 0; i < LINES; i++) {
+    for (int i = 0; i < lines; i++) {
         printf("    %-30s", line[i].name);
         for (int k = 0; k < SIZES; k++) {
             printf("%9.2f", bytes_of(d, c, T[k], line[i].purpose) / GIB);

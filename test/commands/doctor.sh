@@ -55,7 +55,7 @@ holds out '^traps: 0, warnings: '
 holds out '^    18 rows: 18 kept, of which 0 cut (0 prompts, 0 answers);'
 holds out '; left out: 0 too long, 0 ties, 0 bad$'
 holds out '^    the longer answer is chosen in [0-9.]* % of pairs$'
-for n in training "training with --recompute" scoring; do
+for n in training "training with --recompute" scoring "training with --freeze"; do
     holds out "^    $n  *[0-9.]*  *[0-9.]*  *[0-9.]*$"
 done
 holds out '^    one epoch is [0-9]* rows of tokens$'
