@@ -598,7 +598,8 @@ void policy_log(const Run *run, FILE *f) {
     if (s->kl > 0) fprintf(f, ",\"kl_mismatched\":%.9g", s->kl);
 }
 
-// Means of the last --logging_steps steps; of rewards, the rejected one is chosen less margin.
+// Means over the last --logging_steps steps; the rejected answers' reward is the chosen ones' less
+// the margin.
 void policy_show(const Run *run, FILE *f) {
     const PolicyRun *p = run->policy;
     const StepSums s = recent_texts(p);

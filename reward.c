@@ -476,7 +476,7 @@ static void show_sets(const Run *run, FILE *f, const PairSums *s) {
     }
 }
 
-// Means of the last --logging_steps steps.
+// Means over the last --logging_steps steps.
 void reward_show(const Run *run, FILE *f) {
     const PairSums recent = recent_pairs(run->reward);
     if (run->num_train > 1) show_sets(run, f, &recent);

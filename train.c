@@ -421,11 +421,13 @@ static int log_step(Run *run, const Progress *p) {
     return log_flush(&run->log_file);
 }
 
-// A line for people: on a terminal the same one again and again.
+// A line for people: on a terminal the same one again and again, until numbers follow below it.
 static void show_step(const Run *run, const Progress *p) {
     const Trainer *trainer = run->objective->trainer;
     const double wall = now() - p->start, left = wall / p->step * (p->steps - p->step);
     const int terminal = isatty(2), last = p->step == p->steps;
+    const int evaluated = run->num_eval && opt.eval_steps && p->step % opt.eval_steps == 0;
+    const char *end = terminal && !last && !evaluated ? "" : "\n";
     if (opt.quiet) return;
     if (!terminal && !last && p->step % opt.logging_steps) return;
 
@@ -433,7 +435,7 @@ static void show_step(const Run *run, const Progress *p) {
             p->loss);
     if (trainer->show) trainer->show(run, stderr);
     fprintf(stderr, "  %.0f tokens/s  %.0f:%02.0f left  %.2f GiB%s", (double)p->tokens / wall,
-            floor(left / 60), floor(fmod(left, 60)), memory_gib(), terminal && !last ? "" : "\n");
+            floor(left / 60), floor(fmod(left, 60)), memory_gib(), end);
 }
 
 // ------------------------------------------------------------------------------------- the loop
@@ -656,9 +658,9 @@ static int train_step(Run *run, int s, Progress *p) {
  * the best so far.  --out holds the best from then on, whatever ends the run.  A tie is not better,
  * nor is what is no number.  0, or -1 after fail().                                              */
 static int keep_best(Run *run, Progress *p, double value, char sha256[65]) {
+    if (!opt.load_best) return 0;
     int better = opt.best_metric == METRIC_LOSS ? value < p->best : value > p->best;
     if (!p->best_step) better = !isnan(value);
-    if (!opt.load_best) return 0;
     p->not_better++;
     if (!better) return 0;
     if (save_model(run, sha256) < 0) return -1;
