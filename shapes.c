@@ -32,8 +32,8 @@
  * the prompt ends with "\n\nAssistant:", the answer is " " and its content; `turns` takes a string
  * without role markers as the user's message too; `none` joins the bare contents.  Where answers
  * are whole texts, the prompt is their longest common prefix: of conversations whole messages, of
- * strings cut at its last role marker, else before its last space.  A conversation that ends with the assistant's message is a completion:
- * whoever wants the whole text joins prompt and answer. */
+ * strings cut at its last role marker, else before its last space.  A conversation that ends with
+ * the assistant's message is a completion: whoever wants the whole text joins prompt and answer. */
 #ifndef SHAPES_C
 #define SHAPES_C
 

@@ -624,16 +624,20 @@ static int edit_distance(const char *a, const char *b) {
     return row[columns];
 }
 
-// The command's option whose name is nearest to one it does not have, or NULL: none is near.
-static const Option *option_near(const Command *c, const char *name) {
-    const Option *nearest = NULL;
+// The name that the command understands, of an option or an alias, that is nearest to one that it
+// does not; NULL: none is near.
+static const char *option_near(const Command *c, const char *name) {
+    const char *nearest = NULL;
     int least = strlen(name) < 6 ? 2 : 4;   // that many letters are another word
-    for (const Option *o = option_table; o < option_table + NUM_OPTIONS; o++) {
+    for (int k = 0; k < NUM_OPTIONS + NUM_ALIASES; k++) {
+        const int is_alias = k >= NUM_OPTIONS;
+        const Option *o = is_alias ? option_find(aliases[k - NUM_OPTIONS].name) : &option_table[k];
         if (!command_lists(c, o, NULL)) continue;
-        const int distance = edit_distance(name, o->name);
+        const char *known = is_alias ? aliases[k - NUM_OPTIONS].other : o->name;
+        const int distance = edit_distance(name, known);
         if (distance >= least) continue;
         least = distance;
-        nearest = o;
+        nearest = known;
     }
     return nearest;
 }
@@ -667,9 +671,10 @@ static const Option *option_asked(const Command *c, const char *argument, const 
     if (o) return o;
 
     // the nearest of the command's, or what it is elsewhere
-    const Option *near = option_near(c, name), *elsewhere = option_find(name);
+    const char *near = option_near(c, name);
+    const Option *elsewhere = option_find(name);
     char hint[256] = "";
-    if (near) snprintf(hint, sizeof hint, " (is it --%s?)", near->name);
+    if (near) snprintf(hint, sizeof hint, " (is it --%s?)", near);
     else if (elsewhere) snprintf(hint, sizeof hint, " (elsewhere: %s)", elsewhere->help);
     fail(EX_USAGE, "%s: unknown option of more %s%s%s; see --help%s", argument, c->name,
          c->object ? " " : "", c->object ? c->object : "", hint);

@@ -33,6 +33,10 @@ it "names_of_other_trainers_mean_ours_and_a_near_name_is_suggested"
 see="unknown option of more train dpo; see --help"
 refused 64 "--lerning_rate: $see (is it --learning_rate?)" ./more train dpo --lerning_rate 1
 refused 64 "--max_stps=3: $see (is it --max_steps?)" ./more train dpo --max_stps=3
+refused 64 "--per-device-train-batchsize: $see (is it --per_device_train_batch_size?)" \
+    ./more train dpo --per-device-train-batchsize 3
+refused 64 "--gradient_checkpoint: $see (is it --gradient_checkpointing?)" \
+    ./more train dpo --gradient_checkpoint
 refused 64 "--frobnicate: $see" ./more train dpo --frobnicate 1
 refused 64 "--bf16 takes no value" ./more train dpo --bf16=1
 refused 64 "unknown option of more train lm; see --help" ./more train lm --batch_size 3
