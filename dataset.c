@@ -99,6 +99,7 @@ int  dataset_first_of_prompt(size_t *first, const Dataset *d);
 int  dataset_same_tokens(const Dataset *d, Span a, Span b);
 uint64_t dataset_hash_tokens(uint64_t h, const Dataset *d, Span s);
 
+int  answer_room(int max_length, int prompt_len);           // in tokens
 int  count_code_points(const char *s, size_t n);            // of UTF-8
 
 // ----------------------------------------------------------------------- what else stands in a row
@@ -249,12 +250,11 @@ static int prompt_limit(const DataOptions *o) {
     return o->max_length ? o->max_length - 2 : INT_MAX;
 }
 
-/* The tokens that an answer may have: what the prompt leaves, less the end of text; at least 1, by
- * check_options.  It depends on the prompt at most, never on the other answers. */
-static int answer_limit(const DataOptions *o, enum DataKind kind, int prompt_len) {
-    if (!o->max_length) return INT_MAX;
-    const int reserved = o->max_prompt_length && kind != DATA_DOCUMENT;
-    return o->max_length - (reserved ? o->max_prompt_length : prompt_len) - 1;
+/* The tokens that an answer to a prompt of so many may have: what the prompt leaves of max_length,
+ * less the end of text; at least 1, by check_options.  It depends on its own prompt at most, never
+ * on the other answers. */
+int answer_room(int max_length, int prompt_len) {
+    return max_length ? max_length - prompt_len - 1 : INT_MAX;
 }
 
 // An empty record of the row, with room for it and for answers, which are indexed by int.
@@ -303,7 +303,7 @@ static int keep_row(Reader *r) {
     }
 
     // an answer that is too long loses its end, or the whole row is dropped, or refused
-    const int limit = answer_limit(o, r->kind, record.prompt.len);
+    const int limit = answer_room(o->max_length, record.prompt.len);
     int cut_answer = 0;
     for (int i = 0; i < r->n; i++) {
         Answer *a = &d->answer[record.first + i];
@@ -375,7 +375,7 @@ static int keep_some_turns(Reader *r, const Turn *turn, size_t begin, int i, int
     record.prompt = (Span){.start = start - kept, .len = (int)kept};
 
     // the first turn must fit, others may
-    const int room = answer_limit(o, r->kind, record.prompt.len);
+    const int room = answer_room(o->max_length, record.prompt.len);
     Answer a = {.tokens = turn[i].tokens, .chars = turn[i].chars, .first_gap = (int)d->num_gaps};
     if (a.tokens.len > room && o->over_length == OVER_RAISE) {
         return row_fail(r, "an answer has %d tokens, the limit is %d; raise --max_length or "

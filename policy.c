@@ -235,6 +235,11 @@ static int mismatch_answers(Dataset *m, const Dataset *d) {
         m->record[i].first = (int)i;
         m->record[i].count = 1;
         m->answer[i] = d->answer[other->first + (int)i % other->count];
+        const int room = answer_room(opt.max_length, d->record[i].prompt.len);
+        if (m->answer[i].tokens.len > room) {
+            m->answer[i].tokens.len = room;
+            m->answer[i].cut = 1;
+        }
     }
     return 0;
 }
@@ -256,11 +261,6 @@ int policy_data(Run *run) {
     }
     if (o->data == POINTS && settle_labels(run) < 0) return -1;
     if (!o->mismatched) return 0;
-
-    if (!opt.max_prompt_length) {
-        return fail(EX_USAGE, "--max_prompt_length is needed: kto's KL joins prompts and others' "
-                    "answers");
-    }
     for (int i = 0; i < run->num_train; i++) {
         run->num_mismatched++;
         if (mismatch_answers(&run->data[files + i], &run->data[i]) < 0) return -1;
@@ -270,14 +270,14 @@ int policy_data(Run *run) {
 
 // All records of the training files, shuffled anew each epoch, in steps of --per_step_rows.
 int policy_plan(Run *run) {
-    size_t held = 0;
     if (policy_data(run) < 0) return -1;
+    run->full = (size_t)opt.per_step_rows;
     for (int s = 0; s < run->num_train + run->num_then; s++) {
         for (size_t r = 0; r < run->data[s].num_records; r++) {
             if (plan_item(run, (Item){s, (int)r, 0}) < 0) return -1;
         }
     }
-    return plan_epochs(run, 0, 0, opt.epochs, (size_t)opt.per_step_rows, &held);
+    return plan_epochs(run, 0, 0, 1);
 }
 
 // ----------------------------------------------------------------------- texts of a micro-batch

@@ -148,46 +148,41 @@ static int sets_init(Sets *s, const Run *run) {
     return 0;
 }
 
-// Adds the n-th pair of set k's list to the plan; a step ends after each `per_step` pairs.
-static int plan_pair(Run *run, const Sets *s, size_t k, size_t n, size_t per_step) {
-    const uint32_t record = s->record[k][s->index[k * s->N + n]];
-    if (plan_item(run, (Item){(int)k, (int)record, 0}) < 0) return -1;
-    return run->num_items % per_step ? 0 : plan_step_ends(run);
-}
-
-// Of `total` pairs an epoch: how many of epoch e, of which the last may be a part.
-static size_t pairs_of_epoch(size_t total, int e) {
-    const double part = (opt.epochs - e) * (double)total;
-    return part < (double)total ? (size_t)ceil(part) : total;
+// The n-th pair of set k's list.
+static Item sets_item(const Sets *s, size_t k, size_t n) {
+    return (Item){(int)k, (int)s->record[k][s->index[k * s->N + n]], 0};
 }
 
 // MORE: bundle after bundle, the n-th pair of each set; a step is as many bundles as its pairs
-// hold.
+// hold, and the part of an epoch whole bundles.
 static int plan_bundles(Run *run, const Sets *s) {
     const size_t K = (size_t)s->K, pairs = (size_t)opt.per_step_rows;
-    const size_t per_step = pairs < K ? K : pairs / K * K;
-    for (int e = 0; e < opt.epochs; e++) {
-        const size_t total = pairs_of_epoch(K * s->N, e);
+    size_t bundles = plan_share(run, s->N, 0, 1);
+    run->full = pairs < K ? K : pairs / K * K;
+    for (int e = 0; bundles > 0; e++) {
         sampler_fill(s->index, s->size, s->K, s->N, (uint64_t)opt.seed, (uint64_t)e);
-        for (size_t i = 0; i < total; i++) {
-            if (plan_pair(run, s, i % K, i / K, per_step) < 0) return -1;
+        for (size_t i = 0; i < K * bundles; i++) {
+            if (plan_next(run, sets_item(s, i % K, i / K)) < 0) return -1;
         }
+        bundles = plan_share(run, s->N, e + 1, 1);
     }
     return 0;
 }
 
 // MultiTask, and a single set: the same pairs in one shuffled list.
 static int plan_mixed(Run *run, const Sets *s) {
-    const size_t K = (size_t)s->K, per_step = (size_t)opt.per_step_rows;
-    for (int e = 0; e < opt.epochs; e++) {
-        const size_t total = pairs_of_epoch(K * s->N, e);
-        const uint64_t seed = (uint64_t)opt.seed, epoch = (uint64_t)e;
-        sampler_fill(s->index, s->size, s->K, s->N, seed, epoch);
-        random_permutation(s->order, (uint32_t)(K * s->N), seed, STREAM_ORDER, epoch);
-        for (size_t i = 0; i < total; i++) {
+    const size_t K = (size_t)s->K, n = K * s->N;
+    const uint64_t seed = (uint64_t)opt.seed;
+    size_t share = plan_share(run, n, 0, 1);
+    run->full = (size_t)opt.per_step_rows;
+    for (int e = 0; share > 0; e++) {
+        sampler_fill(s->index, s->size, s->K, s->N, seed, (uint64_t)e);
+        random_permutation(s->order, (uint32_t)n, seed, STREAM_ORDER, (uint64_t)e);
+        for (size_t i = 0; i < share; i++) {
             const size_t j = K == 1 ? i : s->order[i];            // one list is shuffled already
-            if (plan_pair(run, s, j % K, j / K, per_step) < 0) return -1;
+            if (plan_next(run, sets_item(s, j % K, j / K)) < 0) return -1;
         }
+        share = plan_share(run, n, e + 1, 1);
     }
     return 0;
 }
@@ -196,6 +191,7 @@ int reward_plan(Run *run) {
     Sets sets;
     int result = -1;
     if (sets_init(&sets, run) < 0) goto done;
+    run->epoch_items = (size_t)sets.K * sets.N;
     result = run->objective->bundles ? plan_bundles(run, &sets) : plan_mixed(run, &sets);
 done:
     sets_free(&sets);

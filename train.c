@@ -1,7 +1,8 @@
 /* train.c - the training loop: a plan (which items, in which order, cut into steps), the steps'
  * micro-batches, the schedule, the log, and the simplest step, that of a language model.
  *
- *     plan     item[0..num_items) in order; step s is item[step_end[s-1] .. step_end[s])
+ *     plan     item[0..num_items) in order; step s is item[step_end[s-1] .. step_end[s]);
+ *              what the last epoch leaves is a smaller step, with its own mean
  *     step     micro-batch after micro-batch:  pack, forward, loss, backward   (adds gradients)
  *              then once:                      norm, clip, AdamW
  *
@@ -76,6 +77,9 @@ struct Run {
     size_t num_items, item_capacity;
     size_t *step_end;
     size_t num_steps, step_capacity;
+    size_t full, held;                              // what a step holds, and the running one:
+                                                    //     items, of documents token rows
+    size_t epoch_items;                             // of one epoch
     int unit;                                       // items no micro-batch cuts apart: 1, a bundle
 
     // the running micro-batch
@@ -101,10 +105,13 @@ MemoryFit memory_fit(const Config *c, int T, int B, double held, char text[MEMOR
 double now(void);
 
 // the plan
+int    plan_make(Run *run);
+int    plan_report(const Run *run, Buffer *out);
 int    plan_item(Run *run, Item item);
 int    plan_step_ends(Run *run);
-int    plan_epochs(Run *run, size_t begin, uint64_t order_key, double epochs, size_t full,
-                   size_t *held);
+int    plan_next(Run *run, Item item);
+size_t plan_share(const Run *run, size_t n, int e, int is_last_phase);
+int    plan_epochs(Run *run, size_t begin, uint64_t order_key, int is_last_phase);
 int    plan_documents(Run *run);
 
 // a step's micro-batches
@@ -158,32 +165,52 @@ static int item_rows(const Run *run, const Item *i) {
     return rows < opt.max_length ? rows : opt.max_length;
 }
 
-/* The plan's items from `begin` on, once an epoch (of the last epoch a part if `epochs` is no
- * whole number), in the order of the random stream at order_key + epoch. A step is full when it
- * holds `full` items, or of documents `full` token rows; *held, from the caller, is what the
- * last step holds so far. 0, or -1 after fail().  */
-int plan_epochs(Run *run, size_t begin, uint64_t order_key, double epochs, size_t full,
-                size_t *held) {
+// Are all the steps planned that --max_steps asks for?
+static int plan_is_full(const Run *run) {
+    return opt.max_steps > 0 && run->num_steps == (size_t)opt.max_steps;
+}
+
+// Adds an item, unless --max_steps are planned. The running step ends when it is full.  0, or -1
+// after fail().
+int plan_next(Run *run, Item item) {
+    if (plan_is_full(run)) return 0;
+    if (plan_item(run, item) < 0) return -1;
+    run->held += run->objective->data == DOCUMENTS ? (size_t)item_rows(run, &item) : 1;
+    if (run->held < run->full) return 0;
+    run->held = 0;
+    return plan_step_ends(run);
+}
+
+/* How many of the n items of epoch e (from 0) are planned: all, and of the last epoch a part if
+ * --num_train_epochs is no whole number. --max_steps overrides that: the last phase goes on until
+ * they are planned.  */
+size_t plan_share(const Run *run, size_t n, int e, int is_last_phase) {
+    if (opt.max_steps > 0 && is_last_phase) return plan_is_full(run) ? 0 : n;
+    const double part = (opt.epochs - e) * (double)n;
+    if (part <= 0) return 0;
+    return part < (double)n ? (size_t)ceil(part) : n;
+}
+
+/* The plan's items from `begin` on, once an epoch, in the order of the random stream at
+ * order_key + epoch.  0, or -1 after fail().  */
+int plan_epochs(Run *run, size_t begin, uint64_t order_key, int is_last_phase) {
     const size_t n = run->num_items - begin;
-    const int by_rows = run->objective->data == DOCUMENTS;
     Item *item = allocate(n, sizeof *item);
     uint32_t *order = allocate(n, sizeof *order);
+    size_t share = plan_share(run, n, 0, is_last_phase);
     int result = -1;
     if (!item || !order) goto done;
     memcpy(item, run->item + begin, n * sizeof *item);
     run->num_items = begin;
+    run->epoch_items += n;
 
-    for (int e = 0; e < epochs; e++) {
+    for (int e = 0; share > 0; e++) {
         const uint64_t key = order_key + (uint64_t)e;
         random_permutation(order, (uint32_t)n, (uint64_t)opt.seed, STREAM_ORDER, key);
-        for (size_t i = 0; i < n && i < (epochs - e) * (double)n; i++) {
-            Item *next = &item[order[i]];
-            if (plan_item(run, *next) < 0) goto done;
-            *held += by_rows ? (size_t)item_rows(run, next) : 1;
-            if (*held < full) continue;
-            if (plan_step_ends(run) < 0) goto done;
-            *held = 0;
+        for (size_t i = 0; i < share; i++) {
+            if (plan_next(run, item[order[i]]) < 0) goto done;
         }
+        share = plan_share(run, n, e + 1, is_last_phase);
     }
     result = 0;
 done:
@@ -192,9 +219,9 @@ done:
     return result;
 }
 
-// The windows of data[first..end) for all epochs; *rows: what the last step holds.  0, or -1.
-static int plan_windows(Run *run, int first, int end, size_t *rows) {
-    const size_t begin = run->num_items, full = (size_t)opt.per_step_tokens;
+// The windows of data[first..end) for all epochs.  0, or -1 after fail().
+static int plan_windows(Run *run, int first, int end) {
+    const size_t begin = run->num_items;
     for (int s = first; s < end; s++) {
         const Dataset *d = &run->data[s];
         for (size_t r = 0; r < d->num_records; r++) {
@@ -204,16 +231,65 @@ static int plan_windows(Run *run, int first, int end, size_t *rows) {
             }
         }
     }
-    return plan_epochs(run, begin, (uint64_t)first * 1000, opt.epochs, full, rows);
+    return plan_epochs(run, begin, (uint64_t)first * 1000, end == run->num_train + run->num_then);
 }
 
 // Language modelling: the files of --train, then those of --then, cut into windows of
 // --max_length.
 int plan_documents(Run *run) {
     const int train_files = run->num_train, files = train_files + run->num_then;
-    size_t rows = 0;
-    if (plan_windows(run, 0, train_files, &rows) < 0) return -1;
-    return plan_windows(run, train_files, files, &rows);
+    run->full = (size_t)opt.per_step_tokens;
+    if (plan_windows(run, 0, train_files) < 0) return -1;
+    return files > train_files ? plan_windows(run, train_files, files) : 0;
+}
+
+/* The whole plan: the objective's items in their order, cut into steps; what is left after the
+ * last epoch is a smaller step.  0, or -1 after fail().  */
+int plan_make(Run *run) {
+    if (run->objective->trainer->plan(run) < 0) return -1;
+    if (run->held && plan_step_ends(run) < 0) return -1;
+    if (run->num_steps > INT_MAX) return fail(EX_USAGE, "more than %d steps", INT_MAX);
+    if (run->num_steps) return 0;
+    return fail(EX_DATAERR, "%s: nothing to train on", run->data[0].path);
+}
+
+/* One line: the steps, what they hold, the epochs they are, and what is not trained on and why.
+ *
+ *     plan: 2 steps of 20 pairs, the last of 19; 1 epoch of 39 pairs
+ *
+ * 0, or -1 after fail().  */
+int plan_report(const Run *run, Buffer *out) {
+    static const char *const names[] = {
+        [DOCUMENTS] = "windows", [DEMONSTRATIONS] = "demonstrations", [POINTS] = "points",
+        [PAIRS] = "pairs"};
+    const int documents = run->objective->data == DOCUMENTS;
+    const char *items = names[run->objective->data];
+    const double epochs = (double)run->num_items / (double)run->epoch_items;
+    const char *unit = documents ? "token rows" : items;
+    const size_t steps = run->num_steps, begin = steps > 1 ? run->step_end[steps - 2] : 0;
+    const size_t last = documents ? step_rows(run, begin, run->num_items) : run->num_items - begin;
+
+    if (steps == 1) {
+        if (buffer_printf(out, "plan: 1 step of %zu %s", last, unit) < 0) return -1;
+    } else {
+        const char *least = documents ? "at least " : "";
+        if (buffer_printf(out, "plan: %zu steps of %s%zu %s", steps, least, run->full, unit) < 0) {
+            return -1;
+        }
+        if (last < run->full && buffer_printf(out, ", the last of %zu", last) < 0) return -1;
+    }
+    if (buffer_printf(out, "; %.4g epoch%s of %zu %s", epochs, epochs == 1 ? "" : "s",
+                      run->epoch_items, items) < 0) return -1;
+    if (run->num_items < run->epoch_items) {
+        const size_t left = run->epoch_items - run->num_items;
+        const char *why = plan_is_full(run) ? "--max_steps" : "--num_train_epochs";
+        if (buffer_printf(out, "; %s leaves out %zu of them", why, left) < 0) return -1;
+    }
+    if (opt.folds > 1) {
+        const char *text = "; fold %d of %d is held out";
+        if (buffer_printf(out, text, opt.fold, opt.folds) < 0) return -1;
+    }
+    return buffer_printf(out, "\n");
 }
 
 // ----------------------------------------------------------------------- a step's micro-batches
@@ -562,6 +638,19 @@ static int largest_micro_batch(const Run *run, int steps) {
     return largest;
 }
 
+// Says and logs the plan.  0, or -1 after fail().
+static int show_plan(const Run *run) {
+    const size_t n = run->num_steps, last = n > 1 ? run->step_end[n - 2] : 0;
+    Buffer line = {0};
+    int result = plan_report(run, &line);
+    if (result == 0) fprintf(stderr, "%s", line.data);
+    buffer_free(&line);
+    fprintf(run->log, "{\"event\":\"plan\",\"steps\":%zu,\"items\":%zu,\"epoch_items\":%zu,"
+            "\"last_step_items\":%zu}\n", n, run->num_items, run->epoch_items,
+            run->num_items - last);
+    return result;
+}
+
 // Says what the run takes, and allocates it: gradients, moments, and activations for the largest
 // micro-batch.
 static int prepare(Run *run, int steps) {
@@ -772,12 +861,7 @@ static int train_end(Run *run, Progress *p, char sha256[65]) {
 int train(Run *run) {
     const Trainer *trainer = run->objective->trainer;
     char path[PATH_SIZE], sha256[65];
-    int steps = (int)run->num_steps;
-    if (opt.max_steps > 0 && opt.max_steps < steps) steps = opt.max_steps;
-    if (steps < 1) {
-        return fail(EX_DATAERR, "too little data for a single step; lower --per_step_pairs, "
-                    "--per_step_rows or --per_step_tokens");
-    }
+    const int steps = (int)run->num_steps;
     if (opt.load_best && check_metric(run) < 0) return -1;
     if (checkpoint_fits(&run->model, dtype_names[opt.dtype]) < 0) return -1;
     if (prepare(run, steps) < 0) return -1;
@@ -790,7 +874,8 @@ int train(Run *run) {
     run->log = run->log_file.stream;
 
     Progress p = {.steps = steps};
-    if (trainer->start) result = trainer->start(run);
+    result = show_plan(run);
+    if (result == 0 && trainer->start) result = trainer->start(run);
     p.start = now();
     stop_hold();                                    // there is something to save
     if (result == 0) result = train_steps(run, &p, sha256);

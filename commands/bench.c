@@ -484,7 +484,7 @@ done:
 }
 
 // 0, or -1 after fail().
-static int plan_make(Bench *b, Dataset *pairs) {
+static int plan_bench(Bench *b, Dataset *pairs) {
     b->run.unit = 1;
     b->run.data = allocate(4, sizeof *b->run.data);
     if (!b->run.data) return -1;
@@ -1150,7 +1150,7 @@ static int model_stage(Bench *b, Dataset *pairs, int reward) {
     int result = -1;
     run->model.config = shape_config(b->shape, reward);
     run->objective = objective_find(reward ? "reward" : "lm");
-    if (plan_make(b, pairs) < 0) goto done;
+    if (plan_bench(b, pairs) < 0) goto done;
     const int wanted = bench_list(b, reward ? add_reward : add_lm);
     if (wanted < 0) goto done;
     if (wanted > 0) {

@@ -73,6 +73,7 @@ typedef struct Diagnosis {
     int num_files;
     Keys rows;                    // all rows of all files
     Keys prompts;                 // of the rows that are trained on
+    Buffer plan;                  // of training, a line (plan_report)
     Notes notes[NUM_SORTS];
     int failed;                   // yes: a note found no memory
 } Diagnosis;
@@ -197,6 +198,7 @@ void diagnosis_specials(Diagnosis *d) {
 // Frees what the diagnosis made; tokenizer, config and files are the caller's.
 void diagnosis_free(Diagnosis *d) {
     for (int k = 0; k < NUM_SORTS; k++) buffer_free(&d->notes[k].lines);
+    buffer_free(&d->plan);
     free(d->rows.key);
     free(d->prompts.key);
 }

@@ -568,37 +568,41 @@ static int load_file(Diagnosis *d, File *f, const DataOptions *options) {
     return 0;
 }
 
-/* Policies: what training does with rows once they are read. It leaves out the fold, picks what
- * is imitated and takes numbers as labels or scores. 0, or -1 after fail(). */
-static int settle_policy(Diagnosis *d) {
-    Run run = {.objective = d->objective, .num_train = opt.train.n, .num_eval = opt.eval.n};
+/* What training does with the files once they are read: it leaves out the fold, picks what is
+ * imitated, takes numbers as labels or scores, and plans its steps.  0, or -1 after fail().  */
+static int settle_run(Diagnosis *d, Run *run) {
+    const int reward = d->objective->reward;               // their plan leaves out the fold
+    for (int i = 0; reward && i < run->num_train; i++) {
+        if (dataset_keep_fold(&run->data[i], 0) < 0) return -1;
+    }
+    if (run_open(run) < 0) return -1;
+    if (plan_make(run) < 0) return -1;
+    return plan_report(run, &d->plan);
+}
+
+static int settle_files(Diagnosis *d) {
+    Run run = {.objective = d->objective, .num_train = opt.train.n, .num_eval = opt.eval.n,
+               .model.config = d->config};
     const int n = d->num_files;
+    run.unit = d->objective->bundles ? run.num_train : 1;
     run.data = allocate((size_t)n + (size_t)run.num_train, sizeof *run.data);
     if (!run.data) return -1;
     for (int i = 0; i < n; i++) run.data[i] = d->file[i].seen;
-    int result = run_open(&run);
-    if (result == 0) result = policy_data(&run);
+    const int result = settle_run(d, &run);
     for (int i = 0; i < n; i++) d->file[i].seen = run.data[i];
-    policy_close(&run);
+    if (d->objective->trainer->close) d->objective->trainer->close(&run);
+    free(run.item);
+    free(run.step_end);
     free(run.data);
     return result;
 }
 
-// Reward models: the plan of training leaves out the fold.  0, or -1 after fail().
-static int settle_rewards(Diagnosis *d) {
-    for (int i = 0; i < opt.train.n; i++) {
-        if (dataset_keep_fold(&d->file[i].seen, 0) < 0) return -1;
-    }
-    return 0;
-}
-
 // Leaves the rows that training computes.  An error at which it would stop is a trap.
 static int settle_rows(Diagnosis *d) {
-    if (of_documents(d)) return 0;
     for (int i = 0; i < d->num_files; i++) {
         if (d->file[i].wrong_kind || !d->file[i].seen.num_records) return 0;
     }
-    const int result = d->objective->reward ? settle_rewards(d) : settle_policy(d);
+    const int result = settle_files(d);
     if (result == 0 || error_code == EX_OSERR) return result;
     note_error(d, TRAP, "; training stops there");
     return 0;
@@ -642,6 +646,7 @@ static int diagnose(Diagnosis *d, const char *tokenizer_file, const DataOptions 
         if (report_file(d, &d->file[i]) < 0) return -1;
     }
     if (diagnose_across(d) < 0) return -1;
+    if (d->plan.len) printf("%s", d->plan.data);
     if (estimate_costs(d) < 0) return -1;
     return d->failed ? -1 : 0;
 }

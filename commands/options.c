@@ -214,7 +214,7 @@ static const Option option_table[] = {
      .max = 1000,
      .help = "passes over the data; with --then, over the first files and then over the others"},
     {.name = "max_steps", .kind = INT, .to = &opt.max_steps, .preset = "0", .max = INT_MAX,
-     .help = "stop the plan after this many steps, 0: all"},
+     .help = "this many steps, in as many passes as they take, 0: by --num_train_epochs"},
     {.name = "per_step_tokens", .kind = INT, .to = &opt.per_step_tokens, .preset = "4096",
      .min = 1, .max = 1 << 30, .help = "an update when this many tokens are seen"},
     {.name = "per_step_pairs", .kind = INT, .to = &opt.per_step_rows, .preset = "20", .min = 1,

@@ -143,7 +143,7 @@ static int prepare_run(Run *run) {
     if (begin_data(run) < 0) return -1;
     run->unit = o->bundles ? run->num_train : 1;
     if (run_open(run) < 0) return -1;
-    return o->trainer->plan(run);
+    return plan_make(run);
 }
 
 // Trains the objective on --train and leaves a model folder and log.jsonl in --out, which no other

@@ -89,7 +89,7 @@ static void stage_begin(Family family, int reward) {
     bench.slow = 1;
     run->model.config = shape_config(&small_shape, reward);
     run->objective = objective_find(reward ? "reward" : "lm");
-    CHECK(plan_make(&bench, NULL) == 0);
+    CHECK(plan_bench(&bench, NULL) == 0);
     CHECK(bench_list(&bench, reward ? add_reward : add_lm) > 0);
 }
 

@@ -924,27 +924,27 @@ static const char *const long_rows =
     "{'prompt': '0123456', 'chosen': 'ab', 'rejected': 'xy'}\n";
 
 static void test_prompts_lose_their_left_and_answers_their_right(void) {
-    // 4 tokens for an answer
     DataOptions o = {.max_length = 10, .max_prompt_length = 5, .over_length = OVER_TRUNCATE};
     CHECK(load(long_rows, &o) == 0);
     CHECK(d.num_records == 4 && d.rows == 4 && d.dropped == 0);
-    CHECK(d.truncated == 3 && d.cut_prompts == 2 && d.cut_answers == 2);
+    CHECK(d.truncated == 2 && d.cut_prompts == 2 && d.cut_answers == 1);
     CHECK_TEXT(prompt(0), "56789");
-    CHECK_TEXT(answer(0, 0), "abcd");
+    CHECK_TEXT(answer(0, 0), "abcd");                     // 5 + 4 + end of text = 10
     CHECK_TEXT(answer(0, 1), "xy");
     CHECK_TEXT(prompt(1), "012");
-    CHECK_TEXT(answer(2, 1), "vwxy");             // room left by a short prompt stays empty
+    CHECK_TEXT(answer(2, 1), "vwxyz");                    // its own prompt leaves room for 6
     CHECK_TEXT(prompt(3), "23456");
 }
 
 static void test_a_record_with_an_answer_too_long_is_dropped_whole(void) {
     DataOptions o = {.max_length = 10, .max_prompt_length = 5, .over_length = OVER_DROP};
     CHECK(load(long_rows, &o) == 0);
-    CHECK(d.rows == 4 && d.num_records == 2 && d.dropped == 2 && d.tied == 0);
-    CHECK(d.num_answers == 4 && d.truncated == 1 && d.cut_prompts == 1 && d.cut_answers == 0);
-    CHECK(d.num_tokens == 3+4+2 + 7+2+2);                 // of the others nothing stays
-    CHECK(d.num_records == 2 && d.record[0].line == 2 && d.record[1].line == 4);
-    CHECK_TEXT(answer(1, 1), "xy");
+    CHECK(d.rows == 4 && d.num_records == 3 && d.dropped == 1 && d.tied == 0);
+    CHECK(d.num_answers == 6 && d.truncated == 1 && d.cut_prompts == 1 && d.cut_answers == 0);
+    CHECK(d.num_tokens == 3+4+2 + 3+2+5 + 7+2+2);         // of the other nothing stays
+    CHECK(d.num_records == 3 && d.record[0].line == 2 && d.record[2].line == 4);
+    CHECK_TEXT(answer(1, 1), "vwxyz");
+    CHECK_TEXT(answer(2, 1), "xy");
 }
 
 static void test_raise_names_the_line_of_an_answer_too_long(void) {
@@ -1282,9 +1282,9 @@ static void test_the_report_is_one_line_with_every_count(void) {
     CHECK(load(long_rows, &o) == 0);
     strcpy(d.name, "long");
     CHECK(dataset_report(&d, &b) == 0);
-    // (5+4+2 + 3+4+2 + 3+2+4 + 5+2+2) / 4 = 9.5 tokens
+    // (5+4+2 + 3+4+2 + 3+2+5 + 5+2+2) / 4 = 9.75 tokens
     CHECK_TEXT(b.data, "long: 4 rows of kind pair, 4 kept, 0 dropped (too long), 0 ties, "
-                       "3 truncated (2 prompts, 2 answers), 10 tokens a row\n");
+                       "2 truncated (2 prompts, 1 answers), 10 tokens a row\n");
     buffer_free(&b);
 }
 

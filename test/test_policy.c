@@ -261,6 +261,19 @@ static void test_kto_meets_every_prompt_with_an_answer_to_another(void) {
     free(m.record);
     free(m.answer);
 
+    // no longer than the prompt leaves room for
+    const int prompt = d.record[0].prompt.len;
+    const int other = d.answer[d.record[1].first].tokens.len;
+    for (int room = 1; room <= other + 1; room++) {
+        opt.max_length = prompt + room + 1;
+        CHECK(mismatch_answers(&m, &d) == 0);
+        CHECK(m.answer[0].tokens.len == (room < other ? room : other));
+        CHECK(m.answer[0].cut == (room < other));
+        free(m.record);
+        free(m.answer);
+    }
+    opt.max_length = 0;
+
     // one prompt
     for (int i = 0; i < 4; i++) d.record[i].prompt_id = 7;
     CHECK(mismatch_answers(&m, &d) < 0);

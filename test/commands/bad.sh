@@ -93,13 +93,11 @@ done > shp.jsonl
 works ./more train reward $pairs --train shp.jsonl --out x --force
 holds err '^shp: read as SHP: history is the user.s message; labels 1: human_ref_A is better, 0: '
 
-it "data_of_another_kind_and_too_little_data_are_refused"
+it "data_of_another_kind_is_refused"
 refused 65 "text data; pairs are needed" ./more train reward $pairs --train text.jsonl --out x
 refused 65 "text data; pairs are needed" ./more eval $cut --model r --eval text.jsonl
 refused 65 "pair data; texts or prompts with completions are needed" \
     ./more train lm $new --train a.train.jsonl --out x
-refused 65 "too little data for a single step" \
-    ./more train reward $pairs --per_step_pairs 60 --train a.train.jsonl --out x
 
 it "a_file_to_evaluate_on_without_pairs_is_refused_before_training"
 echo '{"prompt":"P","chosen":"a","rejected":"a"}' > ties.jsonl

@@ -365,11 +365,11 @@ remove these prompts from one of the two files" a.train.jsonl --eval d.jsonl
 
 it "doctor_traps_answers_that_the_cut_takes_away_or_makes_equal"
 answer=" the sky is red and the tree is big the"
-rows_added "{\"prompt\":\"P\",\"chosen\":\"$answer sky\",\"rejected\":\"$answer cat\"}"
+prompt=$(yes "the sky" | head -n 24 | tr '\n' ' ')
+rows_added "{\"prompt\":\"${prompt% }\",\"chosen\":\"$answer sky\",\"rejected\":\"$answer cat\"}"
 a_trap "d.jsonl:19: chosen and rejected are the same after the cut, \
 here and in 0 more of 19 pairs; raise --max_length or use" d.jsonl \
     --max_length 30 --max_prompt_length 20
-prompt=$(yes "the sky" | head -n 24 | tr '\n' ' ')
 rows_added "{\"prompt\":\"${prompt% }\",\"chosen\":\"a cat\",\"rejected\":\"no dog\"}"
 a_trap "d.jsonl:19: of an answer only one token is left, here and in 0 more rows; \
 raise --max_length or lower --max_prompt_length" d.jsonl --max_length 50 --max_prompt_length 0

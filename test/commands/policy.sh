@@ -236,10 +236,6 @@ refused 64 "--demos positives: scores have no positives" \
     ./more train ulma $policy --demos positives --train scores.jsonl --out x
 refused 65 "all rows have one prompt; kto's KL needs answers to other prompts" \
     ./more train kto $policy --per_step_rows 1 --train one.jsonl --out x
-refused 64 "--max_prompt_length is needed" \
-    ./more train kto $policy --max_prompt_length 0 --train points.jsonl --out x
-refused 65 "too little data for a single step; lower --per_step_pairs, --per_step_rows" \
-    ./more train dpo $policy --per_step_rows 60 --train a.train.jsonl --out x
 refused 64 "--model is needed: the folder to start from" \
     ./more train sft $cut --train demos.jsonl --out x
 refused 65 "a reward model, which predicts no tokens" \

@@ -7,6 +7,7 @@ make_lm
 cp err lm.err
 make_reward
 make_singles
+make_points
 
 it "a_run_says_its_settings_its_memory_its_progress_and_what_it_learned"
 holds lm.err '^more train lm$'
@@ -138,7 +139,7 @@ from c.train.jsonl works ./more score --model x16
 it "evaluating_and_saving_on_the_way_changes_nothing"
 works ./more train reward $pairs --train a.train.jsonl --eval a.test.jsonl --eval_steps 2 \
     --save_steps 3 --out x
-counts 2 x/log.jsonl '"event":"eval","step":[23],"eval_a_loss":'
+counts 2 x/log.jsonl '"event":"eval","step":[24],"eval_a_loss":'
 same x/model.safetensors s-a/model.safetensors
 
 # Held-out pairs of which two thirds are the wrong way round: their loss rises while a's falls.
@@ -234,6 +235,55 @@ refused 64 "no held-out loss of points is computed; --best_metric accuracy" \
     ./more train kto $held --train points.jsonl --eval points.jsonl
 refused 64 "demos.jsonl: completion data has none; choose by loss" \
     ./more train sft $held --train a.train.jsonl --eval demos.jsonl --best_metric accuracy
+
+# plan LINE COMMAND..: how the plan that COMMAND trains by is said
+plan() {
+    line=$1
+    shift
+    works "$@" --out x
+    holds err "^plan: $line\$"
+}
+# sums_up COMMAND..: a step of fewer than it could hold is the mean of what it has: as if it could
+# hold no more
+sums_up() {
+    works "$@" 18 --out x
+    works "$@" 1000 --out x2
+    holds err "^plan: 1 step of 18 [a-z]*; 1 epoch of 18 [a-z]*\$"
+    same x/model.safetensors x2/model.safetensors
+}
+
+it "what_an_epoch_leaves_is_a_smaller_step_with_its_own_mean"
+full="--model lm $cut --learning_rate 1e-3 --quiet"
+plan "2 steps of 10 pairs, the last of 8; 1 epoch of 18 pairs" \
+    ./more train reward $full --train a.train.jsonl --per_step_pairs 10
+plan "4 steps of 10 pairs, the last of 6; 2 epochs of 18 pairs" \
+    ./more train dpo $full --train a.train.jsonl --per_step_rows 10 --num_train_epochs 2
+plan "8 steps of 9 pairs; 1 epoch of 72 pairs" \
+    ./more train more $full --train $abc --per_step_pairs 10
+plan "1 step of 18 points; 1 epoch of 18 points" \
+    ./more train kto $full --train points.jsonl --per_step_rows 20
+sums_up ./more train reward $full --train a.train.jsonl --per_step_pairs
+sums_up ./more train sft $full --train a.train.jsonl --per_step_rows
+sums_up ./more train dpo $full --train a.train.jsonl --per_step_rows
+sums_up ./more train kto $full --train points.jsonl --per_step_rows
+works ./more train lm $new --train text1.jsonl --per_step_tokens 100000 --out x
+works ./more train lm $new --train text1.jsonl --per_step_tokens 1000000 --out x2
+same x/model.safetensors x2/model.safetensors
+
+it "max_steps_takes_as_many_epochs_as_it_needs"
+plan "7 steps of 6 pairs; 2.333 epochs of 18 pairs" \
+    ./more train reward $full --train a.train.jsonl --per_step_pairs 6 --max_steps 7
+plan "2 steps of 5 pairs; 0.5556 epochs of 18 pairs; --max_steps leaves out 8 of them" \
+    ./more train reward $full --train a.train.jsonl --per_step_pairs 5 --max_steps 2
+plan "3 steps of 3 pairs; 0.5 epochs of 18 pairs; --num_train_epochs leaves out 9 of them" \
+    ./more train simpo $full --train a.train.jsonl --per_step_rows 3 --num_train_epochs 0.5
+same_rate="--lr_scheduler_type constant --train a.train.jsonl --per_step_rows 6"
+works ./more train dpo $full $same_rate --max_steps 7 --out x
+works ./more train dpo $full $same_rate --num_train_epochs 5 --save_steps 7 --max_steps 8 --out x2
+# the first seven steps of eight are those seven
+grep '"event":"train"' x/log.jsonl | sed 's/,"tokens_per_s.*//' > seven
+grep '"event":"train"' x2/log.jsonl | sed 's/,"tokens_per_s.*//' | head -n 7 > of_eight
+same seven of_eight
 
 it "random_weights_starts_from_others"
 works ./more train reward $pairs --train $abc --random_weights --out x
