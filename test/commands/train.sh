@@ -101,7 +101,7 @@ loud="--model lm $cut --learning_rate 1e-3 --per_step_pairs 6 --max_steps 4 --lo
 # mean_of_last KEY: its mean over the last three steps of x/log.jsonl
 mean_of_last() {
     grep "\"$1\":" x/log.jsonl | tail -n 3 > last.jsonl
-    field last.jsonl "$1" | awk '{ sum += $1 } END { printf "%.3f", sum / 3 }'
+    field last.jsonl "$1" | awk -v digits="${2:-3}" '{ sum += $1 } END { printf "%.*f", digits, sum / 3 }'
 }
 for o in more "more --more uniform"; do
     works ./more train $o $loud --train $abc --out x
@@ -116,15 +116,15 @@ holds err '^step 4/4  loss [0-9.]* (a 0.[0-9]*, b 0.[0-9]*, c 0.[0-9]*)  accurac
 grep '"train"' x/log.jsonl | awk -F'"loss/[abc]":' '{ seen += NF - 1 } END { exit !(seen > 4) }' ||
     fault "mixed sets have no losses in the log"
 works ./more train reward $loud --train a.train.jsonl --out x
-holds err '^step 3/3  loss [0-9.]*  accuracy '
+holds err '^step 4/4  loss [0-9.]*  accuracy '
 lacks x/log.jsonl '"loss/'
 
 it "of_more_sets_than_a_line_holds_the_lowest_and_the_highest_loss_are_shown"
 works ./more train more $loud --out x --train a.train.jsonl:a_name_that_is_long \
     b.train.jsonl:another_long_one c.train.jsonl:the_third_of_them
 for k in a_name_that_is_long another_long_one the_third_of_them; do
-    echo "$(mean_of_last loss/$k) $(echo $k | cut -c 1-10)"
-done | sort > low.high
+    echo "$(mean_of_last loss/$k 9) $(echo $k | cut -c 1-10)"
+done | sort | awk '{ printf "%.3f %s\n", $1, $2 }' > low.high
 low=$(head -n 1 low.high) high=$(tail -n 1 low.high)
 own="${low#* } ${low% *} .. ${high#* } ${high% *}"
 holds err "^step 4/4  loss [0-9.]* ($own)  accuracy "
