@@ -116,20 +116,33 @@ static void counts_free(Counts *x) {
     free(x->entry);
 }
 
-// Sets the bag's words: those of d's pairs, each once.
+// Sorts word[0 .. n), each once; returns how many these are.
+static size_t sort_words(uint64_t *word, size_t n) {
+    size_t kept = 0;
+    if (n) qsort(word, n, sizeof *word, compare_words);
+    for (size_t k = 0; k < n; k++) {
+        if (k == 0 || word[k] != word[k-1]) word[kept++] = word[k];
+    }
+    return kept;
+}
+
+// Sets the bag's words: those of d's pairs, each once.  They are sorted whenever they have become
+// twice as many, so that memory grows with the words, not with how often they stand.
 static int bag_collect(Bag *b, Words *w, const Dataset *d, const Tokenizer *t) {
-    size_t capacity = 0, n = 0;
+    const size_t least = 1 << 16;
+    size_t capacity = 0, limit = least;
     for (size_t i = 0; i < 2 * d->num_records; i++) {
         const Answer *a = &d->answer[d->record[i / 2].first + (int)(i % 2)];
         if (words_read(w, d, a, t) < 0) return -1;
-        if (reserve(&b->word, &capacity, n + w->n + 1, sizeof *b->word) < 0) return -1;
-        if (w->n) memcpy(b->word + n, w->word, w->n * sizeof *b->word);
-        n += w->n;
+        if (b->n + w->n > limit) {
+            b->n = sort_words(b->word, b->n);
+            limit = max_size(2 * (b->n + w->n), least);
+        }
+        if (reserve(&b->word, &capacity, b->n + w->n + 1, sizeof *b->word) < 0) return -1;
+        if (w->n) memcpy(b->word + b->n, w->word, w->n * sizeof *b->word);
+        b->n += w->n;
     }
-    if (n) qsort(b->word, n, sizeof *b->word, compare_words);
-    for (size_t k = 0; k < n; k++) {
-        if (k == 0 || b->word[k] != b->word[k-1]) b->word[b->n++] = b->word[k];
-    }
+    b->n = sort_words(b->word, b->n);
     if (b->n > INT_MAX) return fail(EX_DATAERR, "%s: more than %d words", d->path, INT_MAX);
     return 0;
 }

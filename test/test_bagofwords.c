@@ -146,6 +146,33 @@ static void test_the_weights_have_the_same_bits_everywhere(void) {
     buffer_free(&rows);
 }
 
+static void test_a_bag_of_many_words_holds_each_once_in_order(void) {
+    enum { WORDS = 100000, EACH = 50 };                   // each word stands twice
+    Buffer rows = {0}, text[2] = {{0}, {0}};
+    Bag b = {0};
+    Words w = {0};
+    for (int i = 0; i < WORDS; i += EACH) {
+        for (int side = 0; side < 2; side++) {
+            text[side].len = 0;
+            for (int k = i; k < i + EACH; k++) {
+                const int number = side ? (7*k + 3) % WORDS : k;
+                if (buffer_printf(&text[side], " w%d", number) < 0) exit(1);
+            }
+        }
+        add_pair(&rows, text[0].data, text[1].data);
+    }
+    Dataset d = read_pairs(&rows);
+    CHECK(bag_collect(&b, &w, &d, &bytes) == 0);
+    CHECK(b.n == WORDS);
+    for (size_t k = 1; k < b.n; k++) CHECK(b.word[k-1] < b.word[k]);
+
+    words_free(&w);
+    bag_free(&b);
+    dataset_free(&d);
+    for (int side = 0; side < 2; side++) buffer_free(&text[side]);
+    buffer_free(&rows);
+}
+
 int main(int argc, char **argv) {
     const size_t no_text = 0;
     test_choose(argc, argv);
@@ -155,6 +182,7 @@ int main(int argc, char **argv) {
     RUN(test_the_weights_are_those_of_scikit_learn);
     RUN(test_the_weights_are_odd_in_the_pairs);
     RUN(test_the_weights_have_the_same_bits_everywhere);
+    RUN(test_a_bag_of_many_words_holds_each_once_in_order);
     tokenizer_free(&bytes);
     return test_summary();
 }
