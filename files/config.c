@@ -399,18 +399,36 @@ static void read_rope(Fields *f, Config *c) {
     read_rope_scaling(f, c, parameters, scaling);
 }
 
+// Is there a layer of that type in the list "layer_types"?
+static int has_layer_type(const Fields *f, int types, const char *type) {
+    for (int i = json_first(f->json, types); i >= 0; i = json_next(f->json, i)) {
+        if (json_equal(f->json, i, type)) return 1;
+    }
+    return 0;
+}
+
 /* A window as long as all positions is none.  Qwen has one only where "use_sliding_window" says so,
- * from the layer "max_window_layers" on; Mistral has one of 4096 where it is not given.          */
-static void refuse_window(Fields *f, const Config *c) {
+ * in the layers that "layer_types" names, or without it from the layer "max_window_layers" on;
+ * Mistral has one of 4096 where it is not given, in all layers.  Returns whether layers may be
+ * called sliding, for what they see is all. */
+static int refuse_window(Fields *f, const Config *c, int types) {
     const char *name = "sliding_window";
     const int mistral = c->family == FAMILY_MISTRAL;
     const int used = field_truth(f, "use_sliding_window", 0) || mistral;
-    const int first = field_integer(f, "max_window_layers", 0, INT_MAX, mistral ? 0 : 28);
+    const int first = field_integer(f, "max_window_layers", 0, INT_MAX, 28);
     const int is_null = json_type(f->json, json_get(f->json, 0, name)) == JSON_NULL;
     const int window = field_integer(f, name, 1, INT_MAX, is_null ? INT_MAX : 4096);
-    if (!used || window >= c->max_positions || (!mistral && first >= c->num_layers)) return;
-    field_fail(f, "\"%s\": %d is not supported; texts up to that length are the same without it: "
-               "set it to null and \"max_position_embeddings\" to %d", name, window, window);
+    const int named = json_count(f->json, types);
+    int slides = first < c->num_layers;
+    if (types >= 0 && !mistral && named != c->num_layers) {
+        field_fail(f, "\"layer_types\" names %d layers, there are %d", named, c->num_layers);
+    }
+    if (types >= 0) slides = has_layer_type(f, types, "sliding_attention");
+    if (used && window < c->max_positions && (slides || mistral)) {
+        field_fail(f, "\"%s\": %d is not supported; texts up to that length are the same without it: "
+                   "set it to null and \"max_position_embeddings\" to %d", name, window, window);
+    }
+    return used && !mistral && !is_null;
 }
 
 // Keys that ask for something we do not have.
@@ -421,14 +439,16 @@ static void refuse_other_attention(Fields *f, const Config *c) {
         if (!field_truth(f, by_width, 1)) field_refuse(f, by_width, "false");
         if (field_truth(f, by_layer, 0)) field_refuse(f, by_layer, "true");
     }
-    if (config_is_llama(c) && c->family != FAMILY_LLAMA) refuse_window(f, c);
     const Json *j = f->json;
-    int types = field_find(f, 0, "layer_types");
+    int types = field_find(f, 0, "layer_types"), may_slide = 0;
     if (types >= 0 && json_type(j, types) != JSON_ARRAY) {
         field_fail(f, "\"layer_types\" must be a list");
     }
+    if (config_is_llama(c) && c->family != FAMILY_LLAMA) may_slide = refuse_window(f, c, types);
     for (int i = json_first(j, types); i >= 0; i = json_next(j, i)) {
-        if (!json_equal(j, i, "full_attention")) field_refuse(f, "layer_types", json_string(j, i));
+        if (json_equal(j, i, "full_attention")) continue;
+        if (may_slide && json_equal(j, i, "sliding_attention")) continue;
+        field_refuse(f, "layer_types", json_string(j, i));
     }
 }
 
@@ -442,27 +462,43 @@ static void refuse_quantization(Fields *f) {
     }
 }
 
+/* The id n of a special token, -1: none.  transformers' class of GPT-2 writes 50256 where nobody
+ * named another, even where the vocabulary is smaller: there it can be none of its tokens. */
+static int field_token(Fields *f, int n, const char *name, const Config *c, int least,
+                       int otherwise) {
+    int64_t id = 0;
+    const int is_whole = json_integer(f->json, n, &id);
+    if (is_whole && id >= c->vocab_size && id == 50256 && config_is_gpt2(c)) return -1;
+    if (is_whole && id >= c->vocab_size) {
+        field_fail(f, "\"%s\" is %lld, but \"vocab_size\" is %d: set it to the id of that token, "
+                   "or to null", name, (long long)id, c->vocab_size);
+    }
+    return field_whole(f, n, name, least, c->vocab_size - 1, otherwise);
+}
+
 // "eos_token_id" is an id, or a list of them.
 static void read_ends(Fields *f, Config *c) {
     const char *name = "eos_token_id";
-    const int last = c->vocab_size - 1, n = field_find(f, 0, name);
-    const int is_list = json_type(f->json, n) == JSON_ARRAY, least = is_list ? 0 : -1;
+    const int n = field_find(f, 0, name);
+    const int is_list = json_type(f->json, n) == JSON_ARRAY;
     int i = is_list ? json_first(f->json, n) : n;
-    c->eos = field_whole(f, i, name, least, last, -1);
+    c->eos = field_token(f, i, name, c, is_list ? 0 : -1, -1);
     if (!is_list) return;
     if (json_count(f->json, n) > 1 + MAX_MORE_EOS) {
         field_fail(f, "\"%s\" has more than %d ids", name, 1 + MAX_MORE_EOS);
         return;
     }
     for (i = json_next(f->json, i); i >= 0; i = json_next(f->json, i)) {
-        c->more_eos[c->num_more_eos] = field_whole(f, i, name, least, last, REQUIRED);
+        const int id = field_token(f, i, name, c, 0, REQUIRED);
+        if (id < 0) continue;
+        c->more_eos[c->num_more_eos] = id;
         c->num_more_eos++;
     }
 }
 
 static void read_special_tokens(Fields *f, Config *c) {
-    c->bos = field_integer(f, "bos_token_id", -1, c->vocab_size - 1, -1);
-    c->pad = field_integer(f, "pad_token_id", -1, c->vocab_size - 1, -1);
+    c->bos = field_token(f, field_find(f, 0, "bos_token_id"), "bos_token_id", c, -1, -1);
+    c->pad = field_token(f, field_find(f, 0, "pad_token_id"), "pad_token_id", c, -1, -1);
     read_ends(f, c);
 }
 

@@ -1124,8 +1124,12 @@ static void test_every_field_of_a_configuration_is_checked(void) {
     REFUSED("\"partial_rotary_factor\": 0.33", "\"partial_rotary_factor\": 0.93",
             "\"partial_rotary_factor\"");
     REFUSED("\"bos_token_id\": 0", "\"bos_token_id\": 8",
+            "\"bos_token_id\" is 8, but \"vocab_size\" is 8: set it to the id of that");
+    REFUSED("\"eos_token_id\": 0", "\"eos_token_id\": 50256", "is 50256, but \"vocab_size\" is 8");
+    REFUSED("\"eos_token_id\": 0", "\"eos_token_id\": [0, 8]", "is 8, but \"vocab_size\" is 8");
+    REFUSED("\"bos_token_id\": 0", "\"bos_token_id\": -2",
             "\"bos_token_id\" must be a whole number from -1 to 7");
-    REFUSED("\"eos_token_id\": 0", "\"eos_token_id\": [0, 8]",
+    REFUSED("\"eos_token_id\": 0", "\"eos_token_id\": [0, -1]",
             "\"eos_token_id\" must be a whole number from 0 to 7");
     REFUSED("\"eos_token_id\": 0", "\"eos_token_id\": [0, null]", "\"eos_token_id\" must be");
     REFUSED("\"eos_token_id\": 0", "\"eos_token_id\": [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,"
@@ -1147,8 +1151,8 @@ static void test_every_field_of_a_configuration_is_checked(void) {
     REFUSED("  \"num_key_value_heads\": 2,", "", "\"num_key_value_heads\" is missing");
     REFUSED("\"rms_norm_eps\"", "\"layer_types\": \"full_attention\", \"rms_norm_eps\"",
             "\"layer_types\" must be a list");
-    REFUSED("\"rms_norm_eps\"", "\"layer_types\": [\"sliding_attention\"], \"rms_norm_eps\"",
-            "\"layer_types\": sliding_attention");
+    REFUSED("\"rms_norm_eps\"", "\"layer_types\": [\"full_attention\", \"sliding_attention\"], "
+            "\"rms_norm_eps\"", "\"layer_types\": sliding_attention");
     REFUSED("\"num_key_value_heads\": 2", "\"num_key_value_heads\": 3", "key/value heads");
     REFUSED("\"num_key_value_heads\": 2", "\"num_key_value_heads\": 5",
             "\"num_key_value_heads\" must be");
@@ -1217,6 +1221,48 @@ static void test_no_key_that_could_change_numbers_is_passed_over(void) {
                        "\"sliding_window\": 9") == 0);
 }
 
+/* Which layers slide, as Qwen2Config and Qwen3Config of transformers have it: those that
+ * "layer_types" calls so, if it is there; the window is none without "use_sliding_window".  The
+ * models have 2 layers and 9 positions. */
+static void test_a_window_is_refused_exactly_where_a_layer_slides(void) {
+    #define FULL "\"layer_types\": [\"full_attention\", \"full_attention\"]"
+    #define SLIDING "\"layer_types\": [\"full_attention\", \"sliding_attention\"]"
+    #define WINDOW(n) "\"use_sliding_window\": true, \"sliding_window\": " #n
+    #define REFUSED(members, words) CHECK(failed_with(with_members(i, members), EX_DATAERR, words))
+    for (int i = 5; i <= 6; i++) {                        // Qwen2, Qwen3
+        CHECK(with_members(i, FULL "," WINDOW(4) ", \"max_window_layers\": 0") == 0);
+        CHECK(with_members(i, FULL "," WINDOW(4) ", \"max_window_layers\": null") == 0);
+        CHECK(with_members(i, FULL "," WINDOW(null)) == 0);
+        CHECK(with_members(i, WINDOW(null) ", \"max_window_layers\": 0") == 0);
+        CHECK(with_members(i, "\"sliding_window\": 4, \"max_window_layers\": 0") == 0);
+        CHECK(with_members(i, SLIDING "," WINDOW(9)) == 0);
+        REFUSED(SLIDING "," WINDOW(8), "\"sliding_window\": 8 is not supported; texts up to");
+        REFUSED(SLIDING "," WINDOW(8) ", \"max_window_layers\": 2", "\"sliding_window\": 8 is not");
+        REFUSED(SLIDING "," WINDOW(null), "\"layer_types\": sliding_attention is not supported");
+        REFUSED(SLIDING, "\"layer_types\": sliding_attention is not supported");
+        REFUSED("\"layer_types\": [\"full_attention\"]", "names 1 layers, there are 2");
+    }
+    #undef REFUSED
+    #undef WINDOW
+    #undef SLIDING
+    #undef FULL
+}
+
+// GPT2Config writes 50256 as "bos_token_id" and "eos_token_id" whatever the vocabulary.
+static void test_ids_that_a_class_made_up_are_none(void) {
+    Good g = good_folder(&tiny[2]);
+    Config c;
+    CHECK(spoilt_config(&g, "\"eos_token_id\": 2", "\"eos_token_id\": 50256") == 0);
+    CHECK(config_load(&c, "bad") == 0 && c.eos == -1 && c.bos == 2);
+    CHECK(spoilt_config(&g, "\"bos_token_id\": 2", "\"bos_token_id\": 50256") == 0);
+    CHECK(config_load(&c, "bad") == 0 && c.bos == -1 && c.eos == 2);
+    CHECK(spoilt_config(&g, "\"eos_token_id\": 2", "\"eos_token_id\": [50256, 2]") == 0);
+    CHECK(config_load(&c, "bad") == 0 && c.eos == -1 && c.num_more_eos == 1);
+    CHECK(failed_with(spoilt_config(&g, "\"eos_token_id\": 2", "\"eos_token_id\": 50255"),
+                      EX_DATAERR, "\"eos_token_id\" is 50255, but \"vocab_size\" is 8"));
+    good_free(&g);
+}
+
 // One configuration in several forms, of tiny[4], which has llama3's scaling, or of a Mistral.
 static void test_rotary_scaling_is_read_wherever_it_stands(void) {
     #define LLAMA3(factor) "{\"rope_type\": \"llama3\", \"factor\": " factor "," \
@@ -1248,6 +1294,10 @@ static void test_mistral_has_a_window_unless_it_says_no(void) {
     CHECK(failed_with(spoilt_config(&g, "\"sliding_window\": null,", ""), EX_DATAERR,
                       "\"sliding_window\": 4096 is not supported"));
     CHECK(spoilt_config(&g, "\"sliding_window\": null", "\"sliding_window\": 5000") == 0);
+    // its class does not look at the layers' types
+    CHECK(failed_with(spoilt_config(&g, "\"sliding_window\": null", "\"sliding_window\": 4999,"
+                                    "\"layer_types\": [\"full_attention\", \"full_attention\"]"),
+                      EX_DATAERR, "\"sliding_window\": 4999 is not supported"));
     CHECK(spoilt_config(&g, "\"silu\"", "\"swish\"") == 0);
     good_free(&g);
 }
@@ -1378,6 +1428,8 @@ int main(int argc, char **argv) {
     RUN(test_every_field_of_a_configuration_is_checked);
     RUN(test_no_key_that_could_change_numbers_is_passed_over);
     RUN(test_rotary_scaling_is_read_wherever_it_stands);
+    RUN(test_a_window_is_refused_exactly_where_a_layer_slides);
+    RUN(test_ids_that_a_class_made_up_are_none);
     RUN(test_mistral_has_a_window_unless_it_says_no);
     RUN(test_configurations_of_public_models_are_read);
     RUN(test_mean_pooling_has_a_model_type_of_its_own);
