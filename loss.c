@@ -23,10 +23,18 @@ double lm_loss(const float *logp, int T, double N);
 double reward_bt_loss(float *dchosen, float *drejected, const float *chosen, const float *rejected,
                       const float *weight, const float *margin, int n);
 
+// Rankings of m answers: the log-likelihood of an order under scores; the loss of m rewards.
+enum { MAX_CHOICES = 256 };
+double choice_loglik(double *ds, const double *s, const float *rank, int m, int top, double weight);
+double reward_choice_loss(float *dreward, const float *reward, const float *rank, int m, int top,
+                          double weight);
+
 // What the losses of policies read and write: B texts, or B pairs; of pairs logp, ref_logp and
-// dlogp are (B,2), chosen and rejected.
+// dlogp are (B,2), chosen and rejected; of rankings (B,m), the best one first.
 typedef struct {
     int B;
+    int m;                            // answers of each ranking
+    const float *rank;                // (B,m), of rankings, see choice_loglik; NULL: pairs, texts
     const float *logp;                // log pi(y|x), a sum or a mean over tokens (--logp)
     const float *ref_logp;            // log pi_ref(y|x), the same
     const float *weight;              // (B); NULL: ones
@@ -41,13 +49,14 @@ typedef struct {
     double label_smoothing, simpo_gamma, log_z, desirable_weight, undesirable_weight;
     double kl;                        // KTO's, of the whole step
     int continuous;                   // labels are scores to be reached (ULMA, point-wise DPO)
+    int top;                          // of rankings the places that count; 0: all
 } LossSettings;
 
 // Returns the loss, adds its gradient.
 typedef double PolicyLoss(const LossBatch *b, const LossSettings *s);
 
 PolicyLoss sft_loss;                  // of texts: imitation
-PolicyLoss dpo_loss;                  // of pairs, against a reference
+PolicyLoss dpo_loss;                  // of pairs or rankings, against a reference
 PolicyLoss ipo_loss;                  // of pairs, against a reference
 PolicyLoss orpo_loss;                 // of pairs
 PolicyLoss simpo_loss;                // of pairs
@@ -165,6 +174,73 @@ double reward_bt_loss(float *dchosen, float *drejected, const float *chosen, con
     return loss;
 }
 
+// --------------------------------------------------------- choices among m answers, and their order
+
+/* One stage: answer i is chosen among itself and the answers [worse, m).
+ *
+ *     p_k   = e^{s_k} / (e^{s_i} + sum_{j >= worse} e^{s_j})
+ *     log p_i = s_i - s_b - log(1 + others),      others = sum_{k not b} e^{s_k - s_b}
+ *
+ * with b the largest of them, so that nothing overflows.  Adds weight times its gradient to ds (m):
+ * 1 - p_i to ds_i, where 1 - p_i is the sum of the other p, and -p_j to each ds_j.                 */
+static double choice_stage(double *ds, const double *s, int i, int worse, int m, double weight) {
+    double others = 0, lost = 0;
+    int best = i;
+    for (int j = worse; j < m; j++) {
+        if (s[j] > s[best]) best = j;
+    }
+    if (best != i) others += more_exp(s[i] - s[best]);
+    for (int j = worse; j < m; j++) {
+        if (j != best) others += more_exp(s[j] - s[best]);
+    }
+    for (int j = worse; ds && j < m; j++) {
+        const double p = more_exp(s[j] - s[best]) / (1 + others);
+        ds[j] -= weight * p;
+        lost += p;
+    }
+    if (ds) ds[i] += weight * lost;
+    return (s[i] - s[best]) - more_log1p(others);
+}
+
+/* The log-likelihood of an order of m answers with the scores s (m): each of the best `top` places
+ * is a choice among its answer and all that are worse,
+ *
+ *     ell = sum_i [ s_i - log( e^{s_i} + sum_{j worse than i} e^{s_j} ) ]
+ *
+ * rank (m) does not decrease; answers of equal rank share a place and are not compared.  It is
+ *
+ *     of two answers               Bradley and Terry 1952
+ *     of the ranks 1, 2, 2, ...    the choice of the best of m, McFadden 1974 (multinomial logit)
+ *     of ranks without ties        Luce 1959, Plackett 1975; with top = t its first t stages
+ *
+ * top 0: all places.  Adds weight times the gradient to ds (m), which may be NULL.  Of two answers
+ * both are, to the last bit, what reward_bt_loss computes.                                       */
+double choice_loglik(double *ds, const double *s, const float *rank, int m, int top,
+                     double weight) {
+    double loglik = 0;
+    int first = 0, worse = 0;                              // those equal to i are [first, worse)
+    for (int i = 0; i < m; i++) {
+        if (i == worse) {
+            first = i;
+            while (worse < m && rank[worse] == rank[i]) worse++;
+        }
+        if (worse == m || (top && first >= top)) break;    // nothing is worse; no place that counts
+        loglik += choice_stage(ds, s, i, worse, m, weight);
+    }
+    return loglik;
+}
+
+/* The loss of a ranking's rewards (m): -weight ell.  It is returned, the gradient is added.      */
+double reward_choice_loss(float *dreward, const float *reward, const float *rank, int m, int top,
+                          double weight) {
+    double s[MAX_CHOICES], ds[MAX_CHOICES] = {0};
+    assert(m <= MAX_CHOICES);
+    for (int k = 0; k < m; k++) s[k] = reward[k];
+    double loglik = choice_loglik(ds, s, rank, m, top, -weight);
+    for (int k = 0; k < m; k++) dreward[k] += (float)ds[k];
+    return weight * -loglik;
+}
+
 /* ---------------------------------------------------------------------------------------- policies
  * pi(y|x) is the probability of a whole answer y under the policy, pi_ref(y|x) under the frozen
  * reference it started from.  Their logarithms are sums over an answer's tokens in the papers, but
@@ -202,6 +278,27 @@ double sft_loss(const LossBatch *b, const LossSettings *s) {
     return loss;
 }
 
+/* DPO of rankings, the Plackett-Luce form of Rafailov et al. 2023, app. A.3: the choices of
+ * choice_loglik with s = r, the implicit rewards,
+ *
+ *     L_j = -ell(r)
+ *
+ *     dL_j/dlog pi(y_k) = -beta dell/dr_k                                                          */
+static double dpo_ranking_loss(const LossBatch *b, const LossSettings *s) {
+    double loss = 0;
+    assert(b->m <= MAX_CHOICES);
+    for (int j = 0; j < b->B; j++) {
+        const int first = j * b->m;
+        double w = weight_of(b->weight, j), r[MAX_CHOICES], slope[MAX_CHOICES] = {0};
+        for (int k = 0; k < b->m; k++) {
+            r[k] = implicit_reward(b->logp[first + k], b->ref_logp[first + k], s->beta);
+        }
+        loss += w * -choice_loglik(slope, r, b->rank + first, b->m, s->top, -w * s->beta);
+        for (int k = 0; k < b->m; k++) b->dlogp[first + k] += (float)slope[k];
+    }
+    return loss;
+}
+
 /* DPO: Rafailov et al. 2023 eq. (7); with e = label_smoothing the conservative DPO of Mitchell
  * 2023, "A note on DPO with noisy preferences", for labels that are wrong with probability e:
  *
@@ -211,6 +308,7 @@ double sft_loss(const LossBatch *b, const LossSettings *s) {
  *     dL_j/dlog pi(chosen) = beta (sigma(u) - (1-e)) = -dL_j/dlog pi(rejected)                   */
 double dpo_loss(const LossBatch *b, const LossSettings *s) {
     double loss = 0;
+    if (b->rank) return dpo_ranking_loss(b, s);
     for (int j = 0; j < b->B; j++) {
         double w = weight_of(b->weight, j), slope;
         double u = reward_difference(b, j, s->beta);

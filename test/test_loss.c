@@ -131,6 +131,164 @@ static void test_lm_loss_is_the_mean_over_scored_rows(void) {
     CHECK_NEAR(lm_loss(logp, 4, 3), 2.5, 1e-15);
 }
 
+// ---------------------------------------------------------------------------------------- rankings
+
+enum { MOST = 16 };                                        // answers of a random ranking
+
+// m random scores, and ranks of m answers of which about a third tie with the one before.
+static void random_ranking(double *s, float *rank, int m, int test) {
+    float place = 1;
+    for (int i = 0; i < m; i++) {
+        if (i && normal(test, MOST + i) > -.5) place += 1;
+        rank[i] = place;
+        s[i] = 2 * normal(test, i);
+    }
+}
+
+// The definition, term by term.
+static double defined_loglik(const double *s, const float *rank, int m, int top) {
+    double sum = 0;
+    for (int i = 0; i < m; i++) {
+        int better = 0, worse = 0;
+        double total = exp(s[i]);
+        for (int j = 0; j < m; j++) {
+            better += rank[j] < rank[i];
+            worse += rank[j] > rank[i];
+            if (rank[j] > rank[i]) total += exp(s[j]);
+        }
+        if (worse && (!top || better < top)) sum += s[i] - log(total);
+    }
+    return sum;
+}
+
+static void test_choices_of_the_specifications_scores(void) {
+    const double best_first[3] = {.5, -.2, .1}, in_order[3] = {.5, .1, -.2};
+    const float best[3] = {1, 2, 2}, order[3] = {1, 2, 3};
+    CHECK_NEAR(choice_loglik(NULL, best_first, best, 3, 0, 1), -.773300, 5e-7);
+    CHECK_NEAR(choice_loglik(NULL, in_order, order, 3, 0, 1), -1.327655, 5e-7);
+    // the first factor of a full ranking is the choice of the best
+    CHECK_NEAR(choice_loglik(NULL, in_order, order, 3, 1, 1), -.773300, 5e-7);
+    CHECK(choice_loglik(NULL, in_order, order, 3, 2, 1)
+          == choice_loglik(NULL, in_order, order, 3, 0, 1));
+}
+
+static void test_equal_scores_cost_the_logarithm_of_the_orders(void) {
+    const double s[MOST] = {0};
+    float order[MOST], best[MOST];
+    double log_factorial = 0;
+    for (int i = 0; i < MOST; i++) {
+        order[i] = (float)i;
+        best[i] = i > 0;
+    }
+    for (int m = 2; m <= MOST; m++) {
+        log_factorial += log(m);
+        CHECK_NEAR(choice_loglik(NULL, s, order, m, 0, 1), -log_factorial, 1e-13);
+        CHECK_NEAR(choice_loglik(NULL, s, best, m, 0, 1), -log(m), 1e-14);
+        double first_three = 0;
+        for (int t = 0; t < 3 && t < m; t++) first_three -= log(m - t);
+        CHECK_NEAR(choice_loglik(NULL, s, order, m, 3, 1), first_three, 1e-13);
+    }
+}
+
+static void test_two_answers_cost_to_the_last_bit_what_a_pair_costs(void) {
+    const float rank[2] = {1, 2};
+    for (int n = 0; n < 2000; n++) {
+        const float r[2] = {(float)(3 * normal(20000 + n, 0)), (float)(3 * normal(20000 + n, 1))};
+        const float weight = (float)fabs(normal(20000 + n, 2));
+        float d[2] = {0}, of_pair[2] = {0};
+        const double loss = reward_choice_loss(d, r, rank, 2, 0, weight);
+        CHECK(loss == reward_bt_loss(&of_pair[0], &of_pair[1], &r[0], &r[1], &weight, NULL, 1));
+        CHECK(d[0] == of_pair[0] && d[1] == of_pair[1]);
+
+        const float ref_logp[2] = {(float)normal(20000 + n, 3), (float)normal(20000 + n, 4)};
+        const LossSettings s = {.beta = .1 + fabs(normal(20000 + n, 5))};
+        float dlogp[2] = {0}, dlogp_of_pair[2] = {0};
+        LossBatch b = {.B = 1, .m = 2, .rank = rank, .logp = r, .ref_logp = ref_logp,
+                       .weight = &weight, .dlogp = dlogp};
+        LossBatch pair = b;
+        pair.rank = NULL;
+        pair.dlogp = dlogp_of_pair;
+        CHECK(dpo_loss(&b, &s) == dpo_loss(&pair, &s));
+        CHECK(dlogp[0] == dlogp_of_pair[0] && dlogp[1] == dlogp_of_pair[1]);
+    }
+}
+
+static void test_choices_are_their_definition_and_their_gradient_the_finite_difference(void) {
+    const double h = 0x1p-16;
+    for (int m = 2; m <= MOST; m++) {
+        for (int n = 0; n < 20; n++) {
+            const int top = n % 4;                         // 0: all
+            const double weight = .5 + n;
+            double s[MOST], ds[MOST] = {0}, sum = 0;
+            float rank[MOST];
+            random_ranking(s, rank, m, 30000 + 100*m + n);
+            const double want = defined_loglik(s, rank, m, top);
+            CHECK_NEAR(choice_loglik(ds, s, rank, m, top, weight), want, 1e-13 * (1 + fabs(want)));
+            for (int k = 0; k < m; k++) {
+                const double at = s[k];
+                s[k] = at + h;
+                const double up = choice_loglik(NULL, s, rank, m, top, 1);
+                s[k] = at - h;
+                const double down = choice_loglik(NULL, s, rank, m, top, 1);
+                s[k] = at;
+                CHECK_NEAR(ds[k], weight * (up - down) / (2*h), 1e-8 * weight);
+                sum += ds[k];
+            }
+            CHECK_NEAR(sum, 0, 1e-13 * weight);            // a constant added changes nothing
+        }
+    }
+}
+
+static void test_the_gradient_of_a_ranked_policy_is_the_finite_difference(void) {
+    enum { B = 3, m = 5 };
+    const float rank[B*m] = {1, 2, 3, 4, 5,  1, 2, 2, 2, 2,  1, 1, 2, 3, 3}, h = 0x1p-10f;
+    const float weight[B] = {1, .25f, 3};
+    float logp[B*m], ref_logp[B*m], dlogp[B*m] = {0}, unused[B*m] = {0};
+    LossBatch b = {.B = B, .m = m, .rank = rank, .logp = logp, .ref_logp = ref_logp,
+                   .weight = weight, .dlogp = dlogp};
+    for (int top = 0; top < 4; top++) {
+        const LossSettings s = {.beta = .3, .top = top};
+        for (int k = 0; k < B*m; k++) {
+            logp[k] = -8 - 0x1p-6f * (float)rint(64 * normal(40000, k));
+            ref_logp[k] = -8 - 0x1p-6f * (float)rint(64 * normal(40001, k));
+        }
+        memset(dlogp, 0, sizeof dlogp);
+        b.dlogp = dlogp;
+        dpo_loss(&b, &s);
+        b.dlogp = unused;
+        for (int k = 0; k < B*m; k++) {
+            const float at = logp[k];
+            logp[k] = at + h;
+            const double up = dpo_loss(&b, &s);
+            logp[k] = at - h;
+            const double down = dpo_loss(&b, &s);
+            logp[k] = at;
+            CHECK_NEAR(dlogp[k], (up - down) / (2*h), 1e-6);
+        }
+    }
+}
+
+static void test_answers_that_are_not_compared_cost_nothing_and_ties_share_a_place(void) {
+    const double s[4] = {3, -1, 2, .5};
+    const float equal[4] = {7, 7, 7, 7}, two_best[4] = {1, 1, 2, 2};
+    double ds[4] = {0};
+    CHECK(choice_loglik(ds, s, equal, 4, 0, 1) == 0 && ds[0] == 0 && ds[3] == 0);
+    // both of the best are compared with both of the rest, with top 1 too
+    const double rest = exp(2) + exp(.5);
+    const double want = 3 - log(exp(3) + rest) + -1 - log(exp(-1) + rest);
+    CHECK_NEAR(choice_loglik(NULL, s, two_best, 4, 0, 1), want, 1e-14);
+    CHECK_NEAR(choice_loglik(NULL, s, two_best, 4, 1, 1), want, 1e-14);
+}
+
+static void test_huge_scores_of_a_ranking_cost_their_size_or_nothing(void) {
+    const double s[3] = {1e4, 0, -1e4}, turned[3] = {-1e4, 0, 1e4};
+    const float order[3] = {1, 2, 3};
+    double ds[3] = {0};
+    CHECK(choice_loglik(ds, s, order, 3, 0, 1) == 0 && ds[0] == 0 && ds[2] == 0);
+    CHECK(choice_loglik(ds, turned, order, 3, 0, 1) == -3e4);
+    CHECK(ds[0] == 1 && ds[1] == 1 && ds[2] == -2);
+}
+
 // ---------------------------------------------------------------------------------------- policies
 
 // The row of a loss by its name, or NULL.
@@ -1208,6 +1366,13 @@ int main(int argc, char **argv) {
     RUN(test_a_margin_asks_for_a_larger_difference);
     RUN(test_huge_differences_cost_their_size_or_nothing);
     RUN(test_lm_loss_is_the_mean_over_scored_rows);
+    RUN(test_choices_of_the_specifications_scores);
+    RUN(test_equal_scores_cost_the_logarithm_of_the_orders);
+    RUN(test_two_answers_cost_to_the_last_bit_what_a_pair_costs);
+    RUN(test_choices_are_their_definition_and_their_gradient_the_finite_difference);
+    RUN(test_the_gradient_of_a_ranked_policy_is_the_finite_difference);
+    RUN(test_answers_that_are_not_compared_cost_nothing_and_ties_share_a_place);
+    RUN(test_huge_scores_of_a_ranking_cost_their_size_or_nothing);
     RUN(test_every_policy_gradient_is_the_finite_difference);
     RUN(test_without_weights_they_are_one_and_gradients_are_added);
     RUN(test_no_texts_and_weight_0_cost_nothing);
