@@ -1,0 +1,370 @@
+/* people.c - different people: which of K hidden types is each annotator, and a model for each
+ * type, by expectation maximisation (EM).
+ *
+ * EM-DPO, Chidambaram, Seetharaman and Syrgkanis, arXiv 2510.15716.  Annotator h = 1..H has a type
+ * Z_h that nobody sees, P(Z_h = k) = eta_k.  ell_k(q) is the log-likelihood of one choice under
+ * the model theta_k of type k, A_hk its sum over the choices of annotator h, who is one type in all
+ * of them:
+ *
+ *     LL(eta, theta) = sum_h log sum_k eta_k exp(A_hk)
+ *
+ *           start     gamma: drawn, or from clusters of annotators
+ *             |
+ *             |  .-------------------------------------------------------------------.
+ *             v  v                                                                   |
+ *           M-step    eta_k = 1/H sum_h gamma_hk                                     |
+ *                     fit: theta_k = argmax sum_h gamma_hk A_hk, or a way towards it |
+ *                     score: A_hk = sum of ell_k over the rows of h                  |
+ *             |                                                                      |
+ *             v                                                                      |
+ *           E-step    gamma_hk = eta_k exp(A_hk) / sum_j eta_j exp(A_hj)             |
+ *             |                                                                      |
+ *             +--- LL or gamma have changed, and iterations are left ----------------'
+ *             v
+ *           the next start; of all starts the one with the largest LL is kept
+ *
+ * If no fit lowers sum_h gamma_hk A_hk, LL never falls.  Models are fitted and scored by whoever
+ * implements TypeModels: a row's weight is its annotator's gamma, and that is all they know of
+ * people.
+ *
+ * Hard gamma is the assignment of MaxMin-RLHF (Chakraborty et al., arXiv 2402.08925): 1 for the
+ * type with the largest A_hk, without eta, and LL is then sum_h max_k A_hk.
+ *
+ * Split halves: a model explains best those on whose very answers it was trained, so that with
+ * models that can learn answers by heart every start stays what it is.  Each annotator's rows are
+ * dealt into two halves.  An iteration fits on one and scores on the other, the next the other way
+ * round; at the end the models are fitted on all rows once more.
+ *
+ * All in double, sums in the order of rows, then of annotators.                                 */
+#ifndef PEOPLE_C
+#define PEOPLE_C
+#include "common.h"
+
+// ----------------------------------------------------------------------------------- the interface
+
+// K models of one kind.  All return 0, or -1 after fail().
+typedef struct {
+    void *self;
+    int (*fit)(void *self, int k, const double *weight);  // weight (N): gamma of the row's annotator
+    int (*score)(void *self, int k, double *loglik);      // loglik (N): of each row under type k
+    int (*begin)(void *self, int start);                  // before each start; may be NULL
+    int (*keep)(void *self);                              // this start is the best yet; may be NULL
+} TypeModels;
+
+typedef struct {
+    int H, K;                     // annotators, types
+    size_t N;                     // rows
+    const int *annotator;         // (N), 0 .. H-1
+    double *eta;                  // (K) share of each type
+    double *gamma;                // (H,K) responsibilities: P(Z_h = k | the choices of h)
+    double *A;                    // (H,K) log-likelihood of the choices of h under type k
+    double loglik;                // LL of eta and the models before the last E-step
+
+    // where people_em is: with these, eta and gamma an interrupted run goes on
+    int start, iteration;         // this start; the iterations of it that are done
+    int settled;                  // this start has come to its end
+    double *best, best_loglik;    // eta, gamma and A of the best start before this one; its LL
+
+    double *row;                  // (N) weights or log-likelihoods of the rows of one type
+    unsigned char *half;          // (N) 0 or 1: the half that a row is in
+} People;
+
+typedef enum {
+    START_RANDOM,                 // as many annotators of each type, by lot
+    START_DIRICHLET,              // gamma of each annotator from Dirichlet(alpha, .., alpha)
+    START_CLUSTERS,               // clusters that are given; iteration 1 is Cluster-DPO
+    START_MODELS,                 // the models are random: they are scored first
+    NUM_STARTS
+} PeopleStart;
+
+typedef struct {
+    int em_steps;                 // iterations of a start, at most
+    int hard;                     // gamma is 1 for the likeliest type, else 0
+    int split_half;
+    double loglik_change;         // a start ends when LL per row changes by less,
+    double gamma_change;          //     or each gamma does
+    int starts;                   // the first is as `start` says; others too if that is random
+    PeopleStart start;
+    double dirichlet;             // alpha
+    const int *cluster;           // (H), 0 .. K-1
+    uint64_t seed;
+    const char *const *name;      // (H) of the annotators, for messages; or NULL
+    int (*iteration)(void *context, const People *p);   // after each E-step; may be NULL
+    void *context;
+} PeopleOptions;
+
+// Sizes and memory.  0, or -1 after fail().
+int  people_init(People *p, int H, int K, size_t N, const int *annotator);
+void people_free(People *p);
+
+// The parts of the loop, and the loop.
+int    people_start(People *p, const PeopleOptions *o);
+double people_posterior(double *gamma, const double *prior, const double *A, int K);
+void   people_e_step(People *p, int hard);
+int    people_em(People *p, const TypeModels *m, const PeopleOptions *o);
+
+// A type that nobody is left in, or -1.
+int    people_empty_type(const People *p);
+
+// ------------------------------------------------------------------------------------------ memory
+
+static size_t people_numbers(const People *p) {
+    return (size_t)p->K + 2 * (size_t)p->H * (size_t)p->K;
+}
+
+// eta, gamma and A follow each other.  annotator (N) stays the caller's.
+int people_init(People *p, int H, int K, size_t N, const int *annotator) {
+    *p = (People){.H = H, .K = K, .N = N, .annotator = annotator};
+    if (H < 1) return fail(EX_DATAERR, "no row says who its annotator is");
+    if (H == 1) {
+        return fail(EX_DATAERR, "all rows have one annotator: types need several people, or train "
+                    "one model for all");
+    }
+    if (K < 1) return fail(EX_USAGE, "%d types: at least one is needed", K);
+    if (K > H) {
+        return fail(EX_DATAERR, "%d types of %d annotators: there cannot be more types than people",
+                    K, H);
+    }
+    for (size_t n = 0; n < N; n++) assert(annotator[n] >= 0 && annotator[n] < H);
+    p->eta = allocate(people_numbers(p), sizeof *p->eta);
+    p->best = allocate(people_numbers(p), sizeof *p->best);
+    p->row = allocate(N, sizeof *p->row);
+    p->half = allocate(N, 1);
+    if (!p->eta || !p->best || !p->row || !p->half) {
+        people_free(p);
+        return -1;
+    }
+    p->gamma = p->eta + K;
+    p->A = p->gamma + (size_t)H * (size_t)K;
+    return 0;
+}
+
+void people_free(People *p) {
+    free(p->eta);
+    free(p->best);
+    free(p->row);
+    free(p->half);
+    memset(p, 0, sizeof *p);
+}
+
+// ------------------------------------------------------------------------------------------ E-step
+
+/* gamma_k = prior_k exp(A_k) / sum_j prior_j exp(A_j)
+ *
+ * of one annotator; all are (K).  Returns log sum_k prior_k exp(A_k).  The largest term is taken
+ * out, so that nothing overflows; a type with prior 0 gets 0.  gamma and prior may be one.       */
+double people_posterior(double *gamma, const double *prior, const double *A, int K) {
+    double most = -HUGE_VAL, sum = 0;
+    for (int k = 0; k < K; k++) {
+        gamma[k] = more_log(prior[k]) + A[k];
+        if (gamma[k] > most) most = gamma[k];
+    }
+    for (int k = 0; k < K; k++) {
+        gamma[k] = more_exp(gamma[k] - most);
+        sum += gamma[k];
+    }
+    for (int k = 0; k < K; k++) gamma[k] /= sum;
+    return most + more_log(sum);
+}
+
+// gamma is 1 for the first of the types with the largest A, which is returned.
+static double people_assign(double *gamma, const double *A, int K) {
+    int best = 0;
+    for (int k = 1; k < K; k++) {
+        if (A[k] > A[best]) best = k;
+    }
+    for (int k = 0; k < K; k++) gamma[k] = k == best;
+    return A[best];
+}
+
+// eta_k = 1/H sum_h gamma_hk
+static void people_share(People *p) {
+    for (int k = 0; k < p->K; k++) {
+        double sum = 0;
+        for (int h = 0; h < p->H; h++) sum += p->gamma[(size_t)h * (size_t)p->K + (size_t)k];
+        p->eta[k] = sum / p->H;
+    }
+}
+
+// From A and eta: gamma, LL, and then eta of gamma.
+void people_e_step(People *p, int hard) {
+    p->loglik = 0;
+    for (int h = 0; h < p->H; h++) {
+        double *gamma = p->gamma + (size_t)h * (size_t)p->K;
+        const double *A = p->A + (size_t)h * (size_t)p->K;
+        if (hard) p->loglik += people_assign(gamma, A, p->K);
+        else      p->loglik += people_posterior(gamma, p->eta, A, p->K);
+    }
+    people_share(p);
+}
+
+// Fewer than half a person: the models of the others explain everybody better.
+int people_empty_type(const People *p) {
+    for (int k = 0; k < p->K; k++) {
+        if (p->eta[k] * p->H < 0.5) return k;
+    }
+    return -1;
+}
+
+// ------------------------------------------------------------------------------------------ M-step
+
+// A type that nobody is left in learns from all a little, so that it can come back.
+#define PEOPLE_FLOOR 1e-6
+
+// The halves of an iteration: what is fitted on, what is scored; ALL_ROWS: no halves.
+enum { ALL_ROWS = -1 };
+
+static int row_is_in(const People *p, size_t n, int half) {
+    return half == ALL_ROWS || p->half[n] == half;
+}
+
+// Fits type k on the rows of a half, each with its annotator's gamma; the others have weight 0.
+static int people_fit(People *p, const TypeModels *m, int k, int half) {
+    const int empty = p->eta[k] < PEOPLE_FLOOR;
+    for (size_t n = 0; n < p->N; n++) {
+        const double gamma = p->gamma[(size_t)p->annotator[n] * (size_t)p->K + (size_t)k];
+        p->row[n] = empty ? PEOPLE_FLOOR : gamma;
+        if (!row_is_in(p, n, half)) p->row[n] = 0;
+    }
+    return m->fit(m->self, k, p->row);
+}
+
+// A_hk of the rows of a half.
+static int people_score(People *p, const TypeModels *m, int k, int half) {
+    const size_t K = (size_t)p->K;
+    if (m->score(m->self, k, p->row) < 0) return -1;
+    for (size_t h = 0; h < (size_t)p->H; h++) p->A[h * K + (size_t)k] = 0;
+    for (size_t n = 0; n < p->N; n++) {
+        if (!(fabs(p->row[n]) <= DBL_MAX)) {
+            return fail(EX_DATAERR, "row %zu has no finite likelihood under type %d; a smaller "
+                        "--learning_rate may help", n + 1, k + 1);
+        }
+        if (row_is_in(p, n, half)) p->A[(size_t)p->annotator[n] * K + (size_t)k] += p->row[n];
+    }
+    return 0;
+}
+
+static int people_m_step(People *p, const TypeModels *m, int fit_half, int score_half) {
+    for (int k = 0; k < p->K; k++) {
+        if (people_fit(p, m, k, fit_half) < 0) return -1;
+        if (people_score(p, m, k, score_half) < 0) return -1;
+    }
+    return 0;
+}
+
+// ------------------------------------------------------------------------------------------ starts
+
+// draws: each has its own steps of the stream
+enum { DRAW_TYPES, DRAW_DIRICHLET, DRAW_HALVES, NUM_DRAWS };
+
+static uint64_t draw_step(uint64_t what, uint64_t start) { return start * NUM_DRAWS + what; }
+
+// gamma of types (H).
+static void people_assign_all(People *p, const int *type) {
+    for (int h = 0; h < p->H; h++) {
+        for (int k = 0; k < p->K; k++) p->gamma[h * p->K + k] = type[h] == k;
+    }
+}
+
+static int start_random(People *p, const PeopleOptions *o) {
+    uint32_t *order = allocate((size_t)p->H, sizeof *order);
+    int *type = allocate((size_t)p->H, sizeof *type);
+    int result = -1;
+    if (!order || !type) goto done;
+    random_permutation(order, (uint32_t)p->H, o->seed, STREAM_PEOPLE,
+                       draw_step(DRAW_TYPES, (uint64_t)p->start));
+    for (int i = 0; i < p->H; i++) type[order[i]] = i % p->K;
+    people_assign_all(p, type);
+    result = 0;
+done:
+    free(order);
+    free(type);
+    return result;
+}
+
+static int start_clusters(People *p, const int *cluster) {
+    for (int h = 0; h < p->H; h++) {
+        if (cluster[h] >= 0 && cluster[h] < p->K) continue;
+        return fail(EX_DATAERR, "an annotator is in cluster %d: of %d types that is none",
+                    cluster[h], p->K);
+    }
+    people_assign_all(p, cluster);
+    return 0;
+}
+
+// The first gamma, and eta; `start` and the seed decide what is drawn.  0, or -1 after fail().
+int people_start(People *p, const PeopleOptions *o) {
+    int status = -1;
+    PeopleStart start = o->start;
+    if (start == START_CLUSTERS && p->start > 0) start = START_RANDOM;
+    switch (start) {
+    case START_RANDOM:   status = start_random(p, o);               break;
+    case START_CLUSTERS: status = start_clusters(p, o->cluster);    break;
+    default:             status = fail(EX_USAGE, "this start is not there yet");
+    }
+    if (status < 0) return -1;
+    people_share(p);
+    return 0;
+}
+
+// ---------------------------------------------------------------------------------------- the loop
+
+// One iteration; says in p->settled whether the start has come to its end.
+static int people_iterate(People *p, const TypeModels *m, const PeopleOptions *o) {
+    const size_t n = (size_t)p->H * (size_t)p->K;
+    const int half = o->split_half ? p->iteration % 2 : ALL_ROWS;
+    const double loglik_before = p->loglik;
+    double change = 0, *before = allocate(n, sizeof *before);
+    if (!before) return -1;
+    memcpy(before, p->gamma, n * sizeof *before);
+    const int status = people_m_step(p, m, half, o->split_half ? !half : ALL_ROWS);
+    if (status == 0) {
+        people_e_step(p, o->hard);
+        for (size_t i = 0; i < n; i++) change = fmax(change, fabs(p->gamma[i] - before[i]));
+    }
+    free(before);
+    if (status < 0) return -1;
+
+    // halves have likelihoods that cannot be compared
+    const double per_row = fabs(p->loglik - loglik_before) / (double)p->N;
+    p->iteration++;
+    p->settled = p->iteration >= o->em_steps || change < o->gamma_change;
+    if (p->iteration > 1 && !o->split_half && per_row < o->loglik_change) p->settled = 1;
+    return 0;
+}
+
+// All iterations of a start.  0, -1 after fail(), or what the hook returned.
+static int people_climb(People *p, const TypeModels *m, const PeopleOptions *o) {
+    while (!p->settled) {
+        if (people_iterate(p, m, o) < 0) return -1;
+        const int status = o->iteration ? o->iteration(o->context, p) : 0;
+        if (status) return status;
+    }
+    return 0;
+}
+
+/* The loop over all starts; p then has eta, gamma, A and LL of the best.  It begins where p is: of
+ * an interrupted run start, iteration, settled, eta, gamma, loglik, best and best_loglik have been
+ * read back.  0; -1 after fail(); or what the hook `iteration` returned, if that was not 0.     */
+int people_em(People *p, const TypeModels *m, const PeopleOptions *o) {
+    const size_t bytes = people_numbers(p) * sizeof *p->best;
+    for (; p->start < o->starts; p->start++) {
+        if (p->iteration == 0) {
+            if (m->begin && m->begin(m->self, p->start) < 0) return -1;
+            if (people_start(p, o) < 0) return -1;
+        }
+        const int status = people_climb(p, m, o);
+        if (status) return status;
+        if (p->start == 0 || p->loglik > p->best_loglik) {
+            memcpy(p->best, p->eta, bytes);
+            p->best_loglik = p->loglik;
+            if (m->keep && m->keep(m->self) < 0) return -1;
+        }
+        p->iteration = 0;
+        p->settled = 0;
+    }
+    memcpy(p->eta, p->best, bytes);
+    p->loglik = p->best_loglik;
+    return 0;
+}
+#endif
