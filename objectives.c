@@ -130,7 +130,13 @@ const Objective *objective_find(const char *name) {
 
 // Says of which kind d is and what is needed; returns -1.
 int fail_kind(const Dataset *d, const char *what) {
-    const int keys = d->kind == DATA_PROMPT;    // its answers may have names that nobody knows
+    if (d->kind == DATA_RANKING) {
+        return fail(EX_DATAERR, "%s: rankings of three and more answers; %s; write pairs, "
+                    "{\"prompt\", \"chosen\", \"rejected\"}, of each two answers or of the best "
+                    "and each other (more score takes rankings)", d->path, what);
+    }
+    // answers may have names that nobody knows
+    const int keys = d->kind == DATA_PROMPT || d->kind == DATA_COMPLETION;
     return fail(EX_DATAERR, "%s: %s data%s%s; %s", d->path, data_kind_name[d->kind],
                 keys ? ": " : "", keys ? d->keys : "", what);
 }
@@ -140,17 +146,14 @@ int objective_takes(const Objective *o, const Dataset *d, DataUse use) {
     const int document = d->kind == DATA_DOCUMENT, completion = d->kind == DATA_COMPLETION;
     const int pair = d->kind == DATA_PAIR, point = d->kind == DATA_POINT;
 
-    if (d->kind == DATA_RANKING) {
-        return fail(EX_DATAERR, "%s: rankings of three and more answers, on which nothing trains "
-                    "yet; write pairs, {\"prompt\", \"chosen\", \"rejected\"}, of each two answers "
-                    "or of the best and each other (more score takes rankings)", d->path);
-    }
+    if (d->kind == DATA_RANKING) return fail_kind(d, "nothing trains on them yet");
     if (o->data == DOCUMENTS) {
         if (document || completion) return 0;
         return fail_kind(d, "texts or prompts with completions are needed");
     }
     if (o->reward || (o->data == PAIRS && use == FOR_TRAIN)) {
-        return pair ? 0 : fail_kind(d, "pairs are needed (chosen and rejected)");
+        return pair ? 0 : fail_kind(d, "pairs are needed (chosen and rejected, or what "
+                                       "--chosen_key and --rejected_key name)");
     }
     if (o->data == POINTS && use == FOR_TRAIN) {
         if (pair || point) return 0;

@@ -165,6 +165,22 @@ static const char *type_of_value(const Reader *r, int v) {
     return name[json_type(&r->json, v)];
 }
 
+// "found a, b, c": the keys of an object; or what stands there instead.
+static void object_keys(const Reader *r, int object, char text[256]) {
+    const Json *j = &r->json;
+    size_t n = (size_t)snprintf(text, 256, "found ");
+    if (json_type(j, object) != JSON_OBJECT) {
+        snprintf(text + n, 256 - n, "%s", type_of_value(r, object));
+        return;
+    }
+    if (json_first(j, object) < 0) snprintf(text + n, 256 - n, "no keys");
+    for (int v = json_first(j, object); v >= 0 && n < 180; v = json_next(j, v)) {
+        n += (size_t)snprintf(text + n, 256 - n, "%.60s%s", json_key(j, v),
+                              json_next(j, v) >= 0 ? ", " : "");
+    }
+}
+void row_keys(const Reader *r, char text[256]) { object_keys(r, 0, text); }
+
 static int read_number(const Reader *r, int v, const char *key, float *out) {
     const double x = json_number(&r->json, v);
     if (json_type(&r->json, v) != JSON_NUMBER) {
@@ -204,6 +220,7 @@ static const struct { const char *name, *what; } beside_text[] = {
     {.name = "function_call",     .what = "tool calls"},
     {.name = "reasoning_content", .what = "thoughts beside the answer"},
     {.name = "thinking",          .what = "thoughts beside the answer"},
+    {.name = "chat_template_kwargs", .what = "settings of a chat template"},
 };
 // The roles of a conversation with tools.
 static const char *const tool_roles[] = {
@@ -226,12 +243,16 @@ static const char *marker_of(const Reader *r, int role) {
     return has_markers(r) ? turn_marker[role] : "";
 }
 
-// Does a value say nothing: "", [], {}, false, or "[]" as some files have it?
+// Does a value say nothing: "", [], false, "[]" as some files have it, an object of nothing else?
 static int says_nothing(const Json *j, int v) {
     const JsonType type = json_type(j, v);
     if (type == JSON_STRING) return json_length(j, v) == 0 || json_equal(j, v, "[]");
-    if (type == JSON_ARRAY || type == JSON_OBJECT) return json_count(j, v) == 0;
-    return type == JSON_NONE || type == JSON_NULL || type == JSON_FALSE;
+    if (type == JSON_ARRAY) return json_count(j, v) == 0;
+    if (type != JSON_OBJECT) return type == JSON_NONE || type == JSON_NULL || type == JSON_FALSE;
+    for (int i = json_first(j, v); i >= 0; i = json_next(j, i)) {
+        if (!says_nothing(j, i)) return 0;
+    }
+    return 1;
 }
 
 // A row, or a message of it, must have nothing beside its text.
@@ -316,7 +337,7 @@ static int is_assistant(const Reader *r, int message) {
 
 // A turn of the assistant must not say that it is no target, or a lighter one.
 static int refuse_weight(const Reader *r, int message) {
-    static const char *const names[] = {"weight", "loss_weight", "train"};
+    static const char *const names[] = {"weight", "loss_weight", "train", "loss"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         const int v = value_of(r, message, names[i]);
         const int is_one = json_type(&r->json, v) == JSON_TRUE || json_number(&r->json, v) == 1;
@@ -344,8 +365,11 @@ static int render_message(Reader *r, int message, int *role) {
                         tool_roles[i]);
     }
     if (who < 0 || content < 0) {
+        char found[256];
+        object_keys(r, message, found);
         return row_fail(r, "a message must be {\"role\": ..., \"content\": ...} or "
-                        "{\"from\": ..., \"value\": ...}, not %s", type_of_value(r, message));
+                        "{\"from\": ..., \"value\": ...}, with a content that is not null; %s",
+                        found);
     }
     for (size_t i = 0; i < sizeof known_roles / sizeof *known_roles; i++) {
         if (!json_equal(&r->json, who, known_roles[i].name)) continue;
@@ -550,9 +574,30 @@ static const KnownSet known_sets[] = {
     {.name = "Orca pairs of distilabel", .keys = {"system", "input", "chosen", "rejected"},
      .prompt = "input", .first = "chosen", .second = "rejected",
      .meaning = "system and input are the messages before the answer"},
+    {.name = "OpenAI's preference format",
+     .keys = {"input", "preferred_output", "non_preferred_output"},
+     .prompt = "input.messages", .first = "preferred_output", .second = "non_preferred_output",
+     .meaning = "preferred_output is better"},
     {.name = "RewardBench 2", .keys = {"prompt", "chosen", "rejected", "num_correct"},
      .prompt = "prompt",
      .meaning = "each of chosen is better than each of rejected: a pair for each two"},
+};
+
+/* Well-known rows that are not read: what has all of the keys.  Messages of a tree are each other's
+ * prompts; steps of a solution have ratings of their own. */
+static const char of_tree[] =
+    "write each conversation from its root to an answer as {\"messages\": ...}, or of the replies "
+    "to one message, by their rank, pairs of {\"prompt\", \"chosen\", \"rejected\"}";
+static const struct { const char *name, *keys[SET_KEYS], *remedy; } refused_sets[] = {
+    {.name = "a tree of OpenAssistant's messages", .keys = {"message_tree_id", "prompt"},
+     .remedy = of_tree},
+    {.name = "a tree of messages", .keys = {"text", "replies"}, .remedy = of_tree},
+    {.name = "a single message of an OpenAssistant tree", .keys = {"message_id", "role", "text"},
+     .remedy = of_tree},
+    {.name = "a single message of a tree", .keys = {"parent_id", "role", "text"},
+     .remedy = of_tree},
+    {.name = "PRM800K's ratings of single steps", .keys = {"labeler", "question", "label"},
+     .remedy = "write whole solutions as {\"prompt\", \"completion\", \"label\"}"},
 };
 
 // What an answer is called, the first that a row has.
@@ -661,6 +706,21 @@ static void keys_of_set(const Reader *r, RowKeys *k) {
     }
 }
 
+// Stops at a row of one of them.
+static int refuse_sets(const Reader *r) {
+    for (size_t i = 0; i < sizeof refused_sets / sizeof *refused_sets; i++) {
+        int k = 0;
+        while (k < SET_KEYS && refused_sets[i].keys[k]) {
+            if (json_get(&r->json, 0, refused_sets[i].keys[k]) < 0) break;
+            k++;
+        }
+        if (k < SET_KEYS && refused_sets[i].keys[k]) continue;
+        return row_fail(r, "%s, which is not read: %s", refused_sets[i].name,
+                        refused_sets[i].remedy);
+    }
+    return 0;
+}
+
 static RowKeys find_keys(const Reader *r) {
     RowKeys k = {
         .prompt       = value_of(r, 0, r->prompt_key),
@@ -705,9 +765,13 @@ static RowKeys find_keys(const Reader *r) {
         k.texts = k.text;
         k.text = -1;
     }
-    // a conversation that holds the answer also holds the prompt, whatever stands beside it
+    // a conversation that holds the answer also holds the prompt, whatever stands beside it;
+    // "answer" is then what is known to be right
+    const int last = assistants_last_message(r, k.conversation);
+    const char *name = json_key(&r->json, k.answer);
+    if (last >= 0 && k.answer >= 0 && !has_label(&k) && !strcmp(name, "answer")) k.answer = -1;
     if (classify(&k) == DATA_PROMPT) {
-        k.answer = assistants_last_message(r, k.conversation);
+        k.answer = last;
         k.answer_is_last_message = k.answer >= 0;
         if (k.answer_is_last_message) k.prompt = k.instruction = -1;
     }
@@ -756,6 +820,10 @@ static int read_prompt(Reader *r, const RowKeys *k) {
     if (json_type(j, k->prompt) == JSON_STRING) {
         if (read_string_prompt(r, k->prompt) < 0) return -1;
     } else if (k->prompt >= 0) {
+        if (value_of(r, k->prompt, "0") >= 0) {
+            return row_fail(r, "a table by columns; rows are needed, in Python: "
+                            "pandas.read_json(FILE).to_json(OUT, orient=\"records\", lines=True)");
+        }
         if (json_type(j, k->prompt) != JSON_ARRAY) {
             return row_fail(r, "\"%s\" must be a string or a list of messages, not %s",
                             r->prompt_key, type_of_value(r, k->prompt));
@@ -775,6 +843,10 @@ static int read_prompt(Reader *r, const RowKeys *k) {
         r->prompt_form = NO_PROMPT;
     }
 
+    if (last == ROLE_ASSISTANT && k->answer >= 0 && k->prompt < 0) {
+        return row_fail(r, "two answers, \"%s\" and the last message of \"%s\"; keep one",
+                        json_key(j, k->answer), json_key(j, k->conversation));
+    }
     if (last == ROLE_ASSISTANT) {
         return row_fail(r, "the prompt must end with the user's message, not the assistant's");
     }
@@ -949,7 +1021,8 @@ static int read_ranking(Reader *r, const RowKeys *k) {
     }
     const int n = json_count(j, list);
     if (json_type(j, list) != JSON_ARRAY || n < 2) {
-        return row_fail(r, "a ranking must be a list of two or more answers");
+        return row_fail(r, "\"%s\" must be a list of two or more answers, a ranking",
+                        json_key(j, list));
     }
     if (by >= 0 && (json_type(j, by) != JSON_ARRAY || json_count(j, by) != n)) {
         return row_fail(r, "\"%s\" must be a list of %d numbers, one for each answer", key, n);
@@ -1122,6 +1195,7 @@ static int split_prompt(Reader *r) {
 static const char *const prompt_names[] = {
     "prompt", "instruction", "input", "history", "system", "system_prompt", "conversations",
     "conversation", "messages", "question", "query", "context", "problem", "dialogue",
+    "system_message", "context_messages", "trajectory", "passage", "background",
 };
 static const char *const metadata_names[] = {
     "id", "uuid", "hash", "source", "origin", "url", "link", "model", "policy", "author", "dataset",
@@ -1250,17 +1324,6 @@ static int refuse_lost_text(const Reader *r) {
     return row_fail(r, "\"%.60s\" would be ignored: there is no prompt", json_key(j, system));
 }
 
-// "found a, b, c": the keys of the row.
-void row_keys(const Reader *r, char text[256]) {
-    const Json *j = &r->json;
-    size_t n = (size_t)snprintf(text, 256, "found ");
-    if (json_first(j, 0) < 0) n += (size_t)snprintf(text + n, 256 - n, "no keys");
-    for (int v = json_first(j, 0); v >= 0 && n < 180; v = json_next(j, v)) {
-        n += (size_t)snprintf(text + n, 256 - n, "%.60s%s", json_key(j, v),
-                              json_next(j, v) >= 0 ? ", " : "");
-    }
-}
-
 // ---------------------------------------------------------------------- one row to its normal form
 
 // Two numbers that every row may have; where they are absent 0 and 1.
@@ -1331,6 +1394,25 @@ static void find_contrary(Reader *r) {
     }
 }
 
+// A row that is none of ours; perhaps it is an object that holds all rows of the file.
+static int refuse_shape(const Reader *r) {
+    static const char *const holders[] = {"data", "rows", "train", "examples"};
+    const Json *j = &r->json;
+    char found[256];
+    row_keys(r, found);
+    for (size_t i = 0; i < sizeof holders / sizeof *holders; i++) {
+        const int list = value_of(r, 0, holders[i]), first = json_first(j, list);
+        if (json_type(j, list) != JSON_ARRAY || json_type(j, first) != JSON_OBJECT) continue;
+        const char *in_it = value_of(r, first, "row") >= 0 ? ".row" : "";
+        return row_fail(r, "unknown shape: %s; if \"%s\" holds the rows, write them as lines with: "
+                        "jq -c '.%s[]%s' FILE", found, holders[i], holders[i], in_it);
+    }
+    return row_fail(r, "unknown shape: %s; a prompt is called prompt (or what --prompt_key names), "
+                    "instruction, messages or conversations; an answer completion, output, "
+                    "response, chosen and rejected (or what --chosen_key and --rejected_key name), "
+                    "or completions; a document text", found);
+}
+
 // What a row cannot be, whatever its values are.
 static int check_keys_of_row(const Reader *r, const RowKeys *k) {
     if (k->completions >= 0 && value_of(r, 0, "labels") >= 0) {
@@ -1399,7 +1481,11 @@ static int render_post(Reader *r) {
 static int read_prompt_of_set(Reader *r, const RowKeys *k) {
     const KnownSet *set = k->set;
     r->set = set;
-    for (int i = 0; i < SET_KEYS && set->keys[i]; i++) use(r, value_of(r, 0, set->keys[i]));
+    for (int i = 0; i < SET_KEYS && set->keys[i]; i++) {
+        const int v = value_of(r, 0, set->keys[i]);
+        use(r, v);
+        if (refuse_beside_text(r, v) < 0) return -1;
+    }
     if (set->is_post) {
         r->prompt_form = STRING_PROMPT;
         if (render_post(r) < 0) return -1;
@@ -1534,6 +1620,7 @@ int row_read(Reader *r) {
 
     if (json_type(j, 0) != JSON_OBJECT) return row_fail(r, "a row must be a JSON object");
     if (refuse_beside_text(r, 0) < 0) return -1;
+    if (refuse_sets(r) < 0) return -1;
     if (read_margin_and_weight(r) < 0) return -1;
     const RowKeys k = find_keys(r);
     if (check_keys_of_row(r, &k) < 0) return -1;
@@ -1544,7 +1631,8 @@ int row_read(Reader *r) {
     // a document is an answer without a prompt, and stays whole
     if (r->kind == DATA_DOCUMENT) {
         if (json_length(j, k.text) == 0) {
-            return row_fail(r, "\"text\" must be a string that is not empty");
+            return row_fail(r, "\"text\" must be a string that is not empty; --bad_rows drop "
+                            "leaves such rows out");
         }
     } else if (of_turns && k.answer_is_last_message) {
         if (read_turns(r, k.conversation) < 0) return -1;
@@ -1555,13 +1643,7 @@ int row_read(Reader *r) {
     } else {
         if (read_prompt(r, &k) < 0) return -1;
         if (r->prompt_form == NO_PROMPT && r->kind != DATA_PAIR && r->kind != DATA_RANKING) {
-            char found[256];
-            row_keys(r, found);
-            return row_fail(r, "unknown shape: %s; a prompt is called prompt (or what "
-                            "--prompt_key names), instruction, messages or conversations; an "
-                            "answer completion, output, response, chosen and rejected (or "
-                            "what --chosen_key and --rejected_key name), or completions; a "
-                            "document text", found);
+            return refuse_shape(r);
         }
     }
     if (k.answer_is_last_message) r->turns = count_turns(r, k.conversation);

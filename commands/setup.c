@@ -35,15 +35,29 @@ DataOptions data_options(void) {
                          .bad_row = opt.bad_rows == BAD_ROWS_DROP ? drop_bad_row : NULL};
 }
 
-// Says of rows to train on whether all their weights are 0, and whether a margin is beyond what
-// rewards reach: the loss is then a number that training does not move.
-static void warn_of_weights(const Dataset *d) {
+// Says of rows to train on which weights and margins they bring; whether all weights are 0, and
+// whether a margin is beyond what rewards reach: the loss is then a number that training does not
+// move.
+static void report_weights(const Dataset *d, int reward) {
     enum { LARGE = 1000 };
     size_t weightless = 0;
+    float margin[2] = {0, 0}, weight[2] = {1, 1};         // the least and the largest
     const Record *far = NULL;
     for (const Record *r = d->record; r < d->record + d->num_records; r++) {
         weightless += r->weight == 0;
         if (fabsf(r->margin) > LARGE && !far) far = r;
+        margin[0] = fminf(margin[0], r->margin);
+        margin[1] = fmaxf(margin[1], r->margin);
+        weight[0] = fminf(weight[0], r->weight);
+        weight[1] = fmaxf(weight[1], r->weight);
+    }
+    if (reward && margin[0] < margin[1]) {
+        fprintf(stderr, "%s: the rows have a \"margin\", %g to %g: the loss asks the chosen reward "
+                "to exceed the other by it\n", d->name, (double)margin[0], (double)margin[1]);
+    }
+    if (weight[0] < weight[1]) {
+        fprintf(stderr, "%s: the rows have a \"weight\", %g to %g, by which their losses count\n",
+                d->name, (double)weight[0], (double)weight[1]);
     }
     if (weightless == d->num_records) {
         fprintf(stderr, "%s: the weight of every row is 0: nothing is learned from it\n", d->path);
@@ -69,7 +83,7 @@ int load_data(Dataset *d, const char *spec, const Tokenizer *t, const DataOption
     if (policy && dataset_report_turns(d, &line) < 0) return -1;
     fprintf(stderr, "%s", line.data);
     buffer_free(&line);
-    if (use != FOR_EVAL) warn_of_weights(d);
+    if (use != FOR_EVAL) report_weights(d, objective->reward);
     return 0;
 }
 

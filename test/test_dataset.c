@@ -629,12 +629,60 @@ static void test_what_stands_beside_the_text_is_refused_by_name(void) {
          "'loss_weight':0.5}]}", "\"loss_weight\" of a message is not read"},
         {"{'messages': [{'role':'user','content':'Q'},{'role':'assistant','content':'A',"
          "'train':false}]}", "\"train\" of a message is not read"},
+        {"{'messages': [{'role':'user','content':'Q'},{'role':'assistant','content':'A',"
+         "'loss':false}]}", "\"loss\" of a message is not read"},
+        {"{'chat_template_kwargs': {'custom_instructions':'S'}, 'prompt': 'p', 'completion': 'a'}",
+         "\"chat_template_kwargs\": settings of a chat template are not read"},
+        {"{'input':{'messages':[{'role':'user','content':'Q'}],'tools':[{'type':'function'}]},"
+         "'preferred_output':[],'non_preferred_output':[]}", "\"tools\": tools are not read"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         CHECK(refused(rows[i].row, 1, rows[i].reason));
     }
     CHECK(is_row("{'images': [], 'tools': '', 'prompt': 'p', 'completion': 'a'}", DATA_COMPLETION,
                  "p", "a", NULL));
+    CHECK(is_row("{'chat_template_kwargs': {'custom_instructions': '', 'enable_thinking': false,"
+                 "'xml_tools': []}, 'prompt': 'p', 'completion': 'a'}", DATA_COMPLETION, "p", "a",
+                 NULL));
+}
+
+static void test_trees_of_messages_and_ratings_of_steps_are_refused_with_the_way_out(void) {
+    const char *root = "{'message_id':'m1','text':'Q','role':'prompter','message_tree_id':'m1'}";
+    const char *flat = "{'id':'m2','parent_id':'m1','text':'A','role':'assistant','rank':0}";
+    CHECK(refused("{'message_tree_id':'m1','tree_state':'ready','prompt':{'text':'Q','role':"
+                  "'prompter','replies':[{'text':'A','role':'assistant','rank':0,'replies':[]}]}}",
+                  1, "a tree of OpenAssistant's messages, which is not read: write each "
+                  "conversation"));
+    CHECK(refused("{'text':'Q','replies':[{'text':'A'}]}", 1, "a tree of messages, which"));
+    CHECK(refused(root, 1, "a single message of an OpenAssistant tree, which is not read"));
+    CHECK(refused(flat, 1, "a single message of a tree, which is not read: write each"));
+    CHECK(refused("{'labeler':'l','timestamp':'t','question':{'problem':'P'},'label':{'steps':"
+                  "[{'completions':[{'text':'S','rating':1}]}],'finish_reason':'solution'}}", 1,
+                  "PRM800K's ratings of single steps, which is not read: write whole solutions"));
+    CHECK(load("{'text':'Q','role':'user','id':'m1'}", &plain_options) == 0);
+}
+
+static void test_the_answer_that_is_right_may_stand_beside_a_conversation(void) {
+    const char *turns = "'messages':[{'role':'user','content':'Q'},"
+        "{'role':'assistant','content':'A is 7'}]";
+    char row[300];
+    snprintf(row, sizeof row, "{'problem':'Q','solution':'by 7','answer':'7',%s}", turns);
+    CHECK(is_row(row, DATA_COMPLETION, Q, " A is 7", NULL));
+    snprintf(row, sizeof row, "{'response':'B',%s}", turns);
+    CHECK(refused(row, 1, "two answers, \"response\" and the last message of \"messages\""));
+}
+
+static void test_a_file_that_is_one_object_is_told_how_to_become_rows(void) {
+    const char *row = "{'prompt':'p','chosen':'a','rejected':'b'}";
+    char file[300];
+    snprintf(file, sizeof file, "{'version':'1','data':[%s]}", row);
+    CHECK(refused(file, 1, "found version, data; if \"data\" holds the rows, write them as lines "
+                  "with: jq -c '.data[]' FILE"));
+    snprintf(file, sizeof file, "{'features':[],'rows':[{'row_idx':0,'row':%s}]}", row);
+    CHECK(refused(file, 1, "jq -c '.rows[].row' FILE"));
+    CHECK(refused("{'prompt':{'0':'p','1':'q'},'chosen':{'0':'a','1':'c'}}", 1, "no \"rejected\""));
+    CHECK(refused("{'prompt':{'0':'p'},'chosen':{'0':'a'},'rejected':{'0':'b'}}", 1,
+                  "a table by columns; rows are needed"));
 }
 
 static void test_text_parts_of_a_message_are_joined(void) {
@@ -694,6 +742,9 @@ static void test_rows_of_known_sets_are_read_as_published(void) {
          "'winner_model_b':1,'winner_tie':0}", "\n\nHuman: P\n\nAssistant: O" Q, " B", " A"},
         {"{'system':'S','question':'Q','chosen':'A','rejected':'B'}", "\n\nSystem: S" Q, " A",
          " B"},
+        {"{'input':{'messages':[{'role':'user','content':'Q'}],'tools':[],'parallel_tool_calls':"
+         "true},'preferred_output':[{'role':'assistant','content':'A'}],'non_preferred_output':"
+         "[{'role':'assistant','content':'B'}]}", Q, " A", " B"},
         {"{'system':'','input':'Q','chosen':'A','rejected':'B','rating':[9,8]}", Q, " A", " B"},
     };
     for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
@@ -1556,6 +1607,9 @@ int main(int argc, char **argv) {
     RUN(test_messages_without_a_prompt_ask_for_its_key);
     RUN(test_text_beside_the_prompt_is_joined_or_refused);
     RUN(test_what_stands_beside_the_text_is_refused_by_name);
+    RUN(test_trees_of_messages_and_ratings_of_steps_are_refused_with_the_way_out);
+    RUN(test_the_answer_that_is_right_may_stand_beside_a_conversation);
+    RUN(test_a_file_that_is_one_object_is_told_how_to_become_rows);
     RUN(test_text_parts_of_a_message_are_joined);
     RUN(test_the_keys_of_an_unknown_shape_are_told);
     RUN(test_rows_of_known_sets_are_read_as_published);

@@ -84,8 +84,12 @@ refused 65 "names.jsonl: prompt data: found prompt, better_one, other; pairs are
 
 it "rankings_of_three_are_refused_in_words_and_a_known_set_is_said"
 printf '{"prompt":"a","completions":[" x"," y"," z"],"ranks":[1,2,3]}\n' > three.jsonl
-refused 65 "three.jsonl: rankings of three and more answers, on which nothing trains yet" \
+refused 65 "three.jsonl: rankings of three and more answers; nothing trains on them yet; write" \
     ./more train reward $pairs --train three.jsonl --out x
+refused 65 "three.jsonl: rankings of three and more answers; pairs are needed; write pairs" \
+    ./more eval $cut --model r --eval three.jsonl
+refused 65 "three.jsonl: rankings of three and more answers; pairs, points or completions are" \
+    ./more eval $cut --reference lm --model lm --eval three.jsonl
 for i in 1 2 3 4 5 6; do
     printf '{"history":"sky %s","human_ref_A":"blue","human_ref_B":"red",' $i
     printf '"labels":%s}\n' $((i % 2))
@@ -165,7 +169,7 @@ refused 66 "model.safetensors" ./more score --model h
 mkdir h/model.safetensors
 refused 66 "model.safetensors" ./more score --model h
 
-it "weights_of_0_everywhere_and_margins_beyond_all_rewards_are_said"
+it "weights_and_margins_of_rows_are_said_0_everywhere_and_beyond_all_rewards_too"
 sed 's/}$/,"weight":0}/' a.train.jsonl > weightless.jsonl
 sed '3s/}$/,"margin":1e38}/' a.train.jsonl > far.jsonl
 works ./more train reward $pairs --train weightless.jsonl --out x
@@ -173,7 +177,14 @@ holds err "^weightless.jsonl: the weight of every row is 0: nothing is learned f
 works ./more train reward $pairs --max_steps 1 --train far.jsonl --out x
 holds err "^far.jsonl:3: a margin of 1e+38, which no rewards reach"
 works ./more train reward $pairs --train a.train.jsonl --out x
-lacks err "weight of every row\|a margin of"
+lacks err "weight of every row\|a margin of\|the rows have"
+sed '3s/}$/,"margin":1.5,"weight":4}/' a.train.jsonl > both.jsonl
+works ./more train reward $pairs --max_steps 1 --train both.jsonl --out x
+holds err '^both: the rows have a "margin", 0 to 1.5: the loss asks the chosen reward to exceed the'
+holds err '^both: the rows have a "weight", 1 to 4, by which their losses count$'
+works ./more train dpo $policy --max_steps 1 --train both.jsonl --out x
+lacks err 'have a "margin"'
+holds err '^both: the rows have a "weight", 1 to 4'
 
 it "a_place_that_cannot_be_written_is_named"
 refused 73 "text.jsonl" ./more train lm $new --train text.jsonl --out text.jsonl/x

@@ -210,10 +210,10 @@ make_reward
 make_lm2
 grep false points.jsonl > false.jsonl
 head -n 1 points.jsonl > one.jsonl
-refused 65 "points.jsonl: point data; pairs are needed (chosen and rejected)" \
+refused 65 "points.jsonl: point data; pairs are needed (chosen and rejected, or" \
     ./more train dpo $policy --train points.jsonl --out x
 need="points (a completion with label or score) or pairs are needed"
-refused 65 "demos.jsonl: completion data; $need" \
+refused 65 "demos.jsonl: completion data: found prompt, completion; $need" \
     ./more train kto $policy --train demos.jsonl --out x
 need="completions, pairs or points are needed (train lm takes texts)"
 refused 65 "text.jsonl: text data; $need" ./more train sft $policy --train text.jsonl --out x
