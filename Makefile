@@ -85,7 +85,7 @@ test: more $(TESTS)
 	    $(filter-out $(SLOW),$(COMMANDS))
 
 QUICK_TESTS    = $(addprefix test/bin/test_,json common loss metrics bagofwords dataset reward \
-    policy train objectives)
+    policy train objectives regret)
 QUICK_COMMANDS = $(addprefix test/commands/,options.sh usage.sh train.sh policy.sh eval.sh score.sh)
 quick: more $(QUICK_TESTS)
 	@JOBS=$(JOBS) sh test/run.sh $(QUICK_TESTS) $(QUICK_COMMANDS)

@@ -1,0 +1,373 @@
+/* regret.c - min-max regret: the mixture of policies with which no type of people is left far
+ * behind (Chidambaram, Seetharaman and Syrgkanis, arXiv 2510.15716).
+ *
+ * Policy k was trained for the people of type k, from one reference.  Their reward is what DPO says
+ * it is, r_k = beta log(pi_k / pi_ref), but for a constant of the prompt.  A mixture draws policy j
+ * with the probability w_j for a whole answer, so that all it is worth is linear in w:
+ *
+ *     L[i][j] = mean of log pi_i(y|x) - log pi_ref(y|x) over answers y of policy j
+ *     R_i(w)  = beta sum_j w_j (L[i][i] - L[i][j])        what type i loses: its regret
+ *
+ * The least that the worst off can lose, min_w max(0, max_i c_i R_i(w)), is the value of a matrix
+ * game.  The mixer chooses a column, a policy; the adversary a row, a type, or row 0 where nobody
+ * loses anything.  c are weights of fairness, and beta scales the value, not w:
+ *
+ *     M[0][j] = 0,  M[i][j] = c_i (L[i][i] - L[i][j])     (K + 1 rows, K columns)
+ *
+ * Whatever solves it, two numbers prove how well: no mixture loses less than min_j (p^T M)_j, with
+ * p the adversary's weights, and w loses max_i (M w)_i.  Their difference is the duality gap.
+ *
+ * The last part is the same game over all policies, not only mixtures, for policies that are
+ * tables.  All is in double and in one fixed order, with our own exp and log.                    */
+#ifndef REGRET_C
+#define REGRET_C
+#include "common.h"
+
+enum { MAX_POLICIES = 32, GAME_ROUNDS = 100000 };
+
+// A game's solution.
+typedef struct {
+    double w[MAX_POLICIES];             // (K) of the policies
+    double p[MAX_POLICIES + 1];         // (K + 1) of row 0 and of the types
+    double value;                       // max_i (M w)_i
+    double bound;                       // min_j (p^T M)_j <= the least value <= value
+} Game;
+
+// the game of mixtures
+void regret_game(double *M, const double *L, const double *fairness, int K);
+void game_play(Game *g, const double *M, int K, int rounds);           // optimistic weights
+int  game_solve(Game *g, const double *M, int K);                      // exactly
+void game_certify(Game *g, const double *M, int K);                    // value and bound of w, p
+
+// the game of all policies, of tables
+typedef struct {
+    int X, Y, K;                        // prompts, answers, policies
+    const double *ref;                  // (X, Y) log pi_ref, finite
+    const double *policy;               // (K, X, Y) log pi_k, finite
+} PolicyTable;
+typedef enum { REGRET_RAW, REGRET_KL } RegretKind;
+typedef struct {
+    double p[MAX_POLICIES + 1];         // (K + 1) of the reference and of the policies
+    double *logp;                       // (X, Y) log of the geometric mixture, the caller's
+    double regret[MAX_POLICIES];        // (K) of the types
+    double value, bound;                // as in Game
+} TableGame;
+void table_mixture(double *logp, const PolicyTable *t, const double *p);
+void table_regrets(double *regret, const PolicyTable *t, const double *logp, double beta,
+                   RegretKind kind);
+int  table_play(TableGame *g, const PolicyTable *t, double beta, RegretKind kind, int rounds);
+
+// ----------------------------------------------------------------------------------- the mixtures
+
+// M (K + 1, K) from L (K, K) and the types' weights of fairness (K).
+void regret_game(double *M, const double *L, const double *fairness, int K) {
+    for (int j = 0; j < K; j++) M[j] = 0;
+    for (int i = 0; i < K; i++) {
+        for (int j = 0; j < K; j++) {
+            M[(i + 1)*K + j] = fairness[i] * (L[i*K + i] - L[i*K + j]);
+        }
+    }
+}
+
+// out (K + 1) = M w: what each row takes from the mixture w.
+static void rows_of(double *out, const double *M, const double *w, int K) {
+    for (int i = 0; i <= K; i++) {
+        out[i] = 0;
+        for (int j = 0; j < K; j++) out[i] += M[i*K + j] * w[j];
+    }
+}
+
+// out (K) = p^T M: what each policy loses to the adversary p.
+static void columns_of(double *out, const double *M, const double *p, int K) {
+    for (int j = 0; j < K; j++) out[j] = 0;
+    for (int i = 0; i <= K; i++) {
+        for (int j = 0; j < K; j++) out[j] += p[i] * M[i*K + j];
+    }
+}
+
+// The duality gap's two ends.
+void game_certify(Game *g, const double *M, int K) {
+    double row[MAX_POLICIES + 1] = {0}, column[MAX_POLICIES] = {0};
+    rows_of(row, M, g->w, K);
+    columns_of(column, M, g->p, K);
+    g->value = row[0];
+    g->bound = column[0];
+    for (int i = 1; i <= K; i++) g->value = row[i] > g->value ? row[i] : g->value;
+    for (int j = 1; j < K; j++) g->bound = column[j] < g->bound ? column[j] : g->bound;
+}
+
+// x (n) = softmax(a); takes the maximum away from a.
+static void softmax(double *x, double *a, int n) {
+    double max = a[0], sum = 0;
+    for (int i = 1; i < n; i++) max = a[i] > max ? a[i] : max;
+    for (int i = 0; i < n; i++) {
+        a[i] -= max;
+        x[i] = more_exp(a[i]);
+        sum += x[i];
+    }
+    for (int i = 0; i < n; i++) x[i] /= sum;
+}
+
+/* Optimistic multiplicative weights of both players, T rounds from the uniform weights:
+ *
+ *     u_t = M y_t,  v_t = M^T x_t
+ *     x_t+1 ~ x_t exp(2 e u_t - e u_t-1),  y_t+1 ~ y_t exp(-2 e v_t + e v_t-1),  e = 5 / sqrt(T)
+ *
+ * with u_-1 = u_0, v_-1 = v_0; p and w are the means of x_0 .. x_T-1 and y_0 .. y_T-1.  The weights
+ * are kept as logarithms, which do not underflow.                                                */
+void game_play(Game *g, const double *M, int K, int rounds) {
+    const double e = 5 / sqrt(rounds);
+    double x[MAX_POLICIES + 1], log_x[MAX_POLICIES + 1] = {0};
+    double y[MAX_POLICIES], log_y[MAX_POLICIES] = {0};
+    double u[MAX_POLICIES + 1], u_before[MAX_POLICIES + 1] = {0};
+    double v[MAX_POLICIES], v_before[MAX_POLICIES] = {0};
+    *g = (Game){.value = 0};
+    for (int t = 0; t < rounds; t++) {
+        softmax(x, log_x, K + 1);
+        softmax(y, log_y, K);
+        for (int i = 0; i <= K; i++) g->p[i] += x[i];
+        for (int j = 0; j < K; j++) g->w[j] += y[j];
+
+        // both see what the other did now and, once more, how that differs from the round before
+        rows_of(u, M, y, K);
+        columns_of(v, M, x, K);
+        for (int i = 0; i <= K; i++) {
+            log_x[i] += e * (2 * u[i] - (t ? u_before[i] : u[i]));
+            u_before[i] = u[i];
+        }
+        for (int j = 0; j < K; j++) {
+            log_y[j] -= e * (2 * v[j] - (t ? v_before[j] : v[j]));
+            v_before[j] = v[j];
+        }
+    }
+    for (int i = 0; i <= K; i++) g->p[i] /= rounds;
+    for (int j = 0; j < K; j++) g->w[j] /= rounds;
+    game_certify(g, M, K);
+}
+
+/* A linear program's tableau in Tucker's form: basic variables are rows, the others columns.
+ *
+ *                  free variables    right-hand side
+ *     basic            a[r][c]            a[r][K]
+ *     objective        a[K+1][c]          a[K+1][K]     the larger the better                    */
+typedef struct {
+    int K;                              // K + 1 constraints, K variables
+    double a[(MAX_POLICIES + 2) * (MAX_POLICIES + 1)];
+    int basic[MAX_POLICIES + 1];        // numbers of variables: 0 .. K-1 are y, then slacks
+    int outside[MAX_POLICIES];
+} Tableau;
+
+// The basic variable of row r and the free one of column c change places.
+static void tableau_pivot(Tableau *t, int r, int c) {
+    const int K = t->K, width = K + 1;
+    double *row = t->a + r*width;
+    const double pivot = row[c];
+    for (int k = 0; k <= K; k++) row[k] = k == c ? 1 / pivot : row[k] / pivot;
+    for (int i = 0; i <= K + 1; i++) {
+        double *other = t->a + i*width;
+        const double factor = other[c];
+        if (i == r) continue;
+        for (int k = 0; k <= K; k++) {
+            other[k] = (k == c ? 0 : other[k]) - factor * row[k];
+        }
+    }
+    const int entering = t->outside[c];
+    t->outside[c] = t->basic[r];
+    t->basic[r] = entering;
+}
+
+// Bland's rule (1977), which never cycles: of the columns that make the objective grow the one with
+// the least variable; -1: there is none, the optimum.
+static int entering_column(const Tableau *t, double least) {
+    int best = -1;
+    for (int c = 0; c < t->K; c++) {
+        if (!(t->a[(t->K + 1)*(t->K + 1) + c] < -least)) continue;
+        if (best < 0 || t->outside[c] < t->outside[best]) best = c;
+    }
+    return best;
+}
+
+// Of the rows that let column c grow least, that with the least variable; -1: none holds it.
+static int leaving_row(const Tableau *t, int c, double least) {
+    const int width = t->K + 1;
+    double shortest = 0;
+    int best = -1;
+    for (int r = 0; r <= t->K; r++) {
+        const double slope = t->a[r*width + c];
+        if (!(slope > least)) continue;
+        const double step = t->a[r*width + t->K] / slope;
+        const int shorter = best < 0 || step < shortest;
+        if (!shorter && !(step == shortest && t->basic[r] < t->basic[best])) continue;
+        shortest = step;
+        best = r;
+    }
+    return best;
+}
+
+/* The exact solution, by the simplex method on Dantzig's program: with all entries of A positive,
+ *
+ *     maximise sum y,  A y <= 1,  y >= 0     its dual:  minimise sum x,  A^T x >= 1,  x >= 0
+ *
+ * both have the optimum 1/value, w = y / sum y and p = x / sum x.  A is M / max |M| + 2, which has
+ * the same solutions: scale and shift of a game change neither player's weights.  0, or -1 after
+ * fail(): M is not finite.                                                                       */
+int game_solve(Game *g, const double *M, int K) {
+    enum { MOST_PIVOTS = 10000 };
+    const double least = 1e-12;
+    const int width = K + 1;
+    Tableau t = {.K = K};
+    double scale = 0, sum = 0;
+    for (int i = 0; i < (K + 1)*K; i++) {
+        if (!isfinite(M[i])) return fail(EX_DATAERR, "a regret is not finite; are the weights?");
+        scale = fabs(M[i]) > scale ? fabs(M[i]) : scale;
+    }
+
+    // at first all y are 0 and each constraint has its slack
+    for (int r = 0; r <= K; r++) {
+        for (int c = 0; c < K; c++) t.a[r*width + c] = (scale > 0 ? M[r*K + c] / scale : 0) + 2;
+        t.a[r*width + K] = 1;
+        t.basic[r] = K + r;
+    }
+    for (int c = 0; c < K; c++) {
+        t.a[(K + 1)*width + c] = -1;
+        t.outside[c] = c;
+    }
+    for (int pivots = 0; pivots < MOST_PIVOTS; pivots++) {
+        const int c = entering_column(&t, least);
+        if (c < 0) break;
+        const int r = leaving_row(&t, c, least);
+        if (r < 0) break;                                  // rounding alone: A is positive
+        tableau_pivot(&t, r, c);
+    }
+
+    // y are the right-hand sides, x what is left of the objective under the slacks
+    *g = (Game){.value = 0};
+    for (int r = 0; r <= K; r++) {
+        const double y = t.a[r*width + K];
+        if (t.basic[r] < K) g->w[t.basic[r]] = y > 0 ? y : 0;
+    }
+    for (int c = 0; c < K; c++) {
+        const double x = t.a[(K + 1)*width + c];
+        if (t.outside[c] >= K) g->p[t.outside[c] - K] = x > 0 ? x : 0;
+    }
+    for (int j = 0; j < K; j++) sum += g->w[j];
+    for (int j = 0; j < K; j++) g->w[j] /= sum;
+    sum = 0;
+    for (int i = 0; i <= K; i++) sum += g->p[i];
+    for (int i = 0; i <= K; i++) g->p[i] /= sum;
+    game_certify(g, M, K);
+    return 0;
+}
+
+// --------------------------------------------------------------------------- all policies, tables
+
+/* The adversary's weights p (K + 1) of nobody and of the types; the best a policy can do against
+ * them, if it pays beta KL(pi || pi_ref) or is measured by REGRET_KL, is the geometric mixture
+ *
+ *     log pi_p(y|x) = p_0 log pi_ref(y|x) + sum_k p_k log pi_k(y|x) - log Z(x)
+ *
+ * logp is (X, Y).                                                                                */
+void table_mixture(double *logp, const PolicyTable *t, const double *p) {
+    const int size = t->X * t->Y;
+    for (int x = 0; x < t->X; x++) {
+        double *row = logp + x * t->Y, max = -HUGE_VAL, sum = 0;
+        for (int y = 0; y < t->Y; y++) {
+            const int at = x * t->Y + y;
+            row[y] = p[0] * t->ref[at];
+            for (int k = 0; k < t->K; k++) row[y] += p[k+1] * t->policy[k*size + at];
+            max = row[y] > max ? row[y] : max;
+        }
+        for (int y = 0; y < t->Y; y++) sum += more_exp(row[y] - max);
+        const double log_z = max + more_log(sum);
+        for (int y = 0; y < t->Y; y++) row[y] -= log_z;
+    }
+}
+
+// E_x KL(a || b), prompts alike probable; a and b are (X, Y) logarithms.
+static double table_kl(const double *a, const double *b, const PolicyTable *t) {
+    double sum = 0;
+    for (int i = 0; i < t->X * t->Y; i++) sum += more_exp(a[i]) * (a[i] - b[i]);
+    return sum / t->X;
+}
+
+/* regret (K) of each type under the policy logp (X, Y).  REGRET_RAW is that of the mixtures,
+ *
+ *     R_k = beta E_x [ E_pi_k log(pi_k/pi_ref) - E_pi log(pi_k/pi_ref) ]
+ *
+ * and REGRET_KL what V_k = E_pi r_k - beta KL(pi || pi_ref) loses,
+ *
+ *     V_k(pi_k) - V_k(pi) = beta E_x KL(pi || pi_k) >= 0                                         */
+void table_regrets(double *regret, const PolicyTable *t, const double *logp, double beta,
+                   RegretKind kind) {
+    const int size = t->X * t->Y;
+    for (int k = 0; k < t->K; k++) {
+        const double *own = t->policy + k*size;
+        if (kind == REGRET_KL) {
+            regret[k] = beta * table_kl(logp, own, t);
+            continue;
+        }
+        double sum = 0;
+        for (int i = 0; i < size; i++) {
+            sum += (more_exp(own[i]) - more_exp(logp[i])) * (own[i] - t->ref[i]);
+        }
+        regret[k] = beta * sum / t->X;
+    }
+}
+
+// The widest range of log pi_k - log pi_ref over a prompt's answers.
+static double table_range(const PolicyTable *t) {
+    double widest = 0;
+    for (int k = 0; k < t->K; k++) {
+        for (int x = 0; x < t->X; x++) {
+            double low = HUGE_VAL, high = -HUGE_VAL;
+            for (int y = 0; y < t->Y; y++) {
+                const int at = x * t->Y + y;
+                const double ratio = t->policy[k * t->X * t->Y + at] - t->ref[at];
+                low = ratio < low ? ratio : low;
+                high = ratio > high ? ratio : high;
+            }
+            widest = high - low > widest ? high - low : widest;
+        }
+    }
+    return widest;
+}
+
+// The two ends of the gap at g->p: what the mixture loses to the worst off, what it loses to p.
+// REGRET_RAW pays beta KL(pi || pi_ref) in both.
+static void table_certify(TableGame *g, const PolicyTable *t, double beta, RegretKind kind) {
+    const double paid = kind == REGRET_RAW ? beta * table_kl(g->logp, t->ref, t) : 0;
+    double worst = kind == REGRET_RAW ? 0 : g->regret[0], mean = 0;
+    for (int k = 0; k < t->K; k++) {
+        worst = g->regret[k] > worst ? g->regret[k] : worst;
+        mean += g->p[k+1] * g->regret[k];
+    }
+    g->value = worst + paid;
+    g->bound = mean + paid;
+}
+
+/* The game over all policies: the adversary's weights grow as p_k <- p_k exp(e R_k(pi_p)), where
+ * pi_p is the best answer to them and R_k the slope of what it loses, a concave function of p.  In
+ * REGRET_RAW, R_0 = 0 is that of nobody; in REGRET_KL, which is never negative, p_0 stays 0, and
+ * the solution is the policy whose greatest divergence to a pi_k is least.
+ *
+ * The curvature is beta times a variance, at most beta range^2 / 4 with the widest range of a log
+ * ratio: with e = 4 / (beta range^2) no round makes it worse (Lu, Freund and Nesterov 2018).
+ * Ends when the gap is 0 to 12 digits.  g->logp (X, Y) is the caller's.  0, or -1 after fail().   */
+int table_play(TableGame *g, const PolicyTable *t, double beta, RegretKind kind, int rounds) {
+    const double range = table_range(t);
+    const double e = range > 0 ? 4 / (beta * range * range) : 0;
+    const int first = kind == REGRET_KL;
+    double log_p[MAX_POLICIES + 1] = {0};
+    if (!isfinite(range)) return fail(EX_DATAERR, "a policy gives an answer no probability");
+    for (int round = 0; round < rounds; round++) {
+        g->p[0] = 0;
+        softmax(g->p + first, log_p + first, t->K + 1 - first);
+        table_mixture(g->logp, t, g->p);
+        table_regrets(g->regret, t, g->logp, beta, kind);
+        table_certify(g, t, beta, kind);
+        if (g->value - g->bound <= 1e-12 * fabs(g->value)) break;
+        for (int k = 0; k < t->K; k++) log_p[k+1] += e * g->regret[k];
+    }
+    return 0;
+}
+#endif

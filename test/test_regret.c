@@ -1,0 +1,301 @@
+// Min-max regret: games with known solutions, and what must not change them.  The numbers of A, B
+// and C are closed forms, or those of an independent program of the same rounds.
+#include "test.h"
+#include "../regret.c"
+
+static const double equal[MAX_POLICIES] = {1, 1, 1, 1, 1, 1, 1, 1};
+
+// The exact solution of L (K, K), and what so many rounds make of it.
+static void solve(Game *exact, Game *played, const double *L, const double *fairness, int K,
+                  int rounds) {
+    double M[(MAX_POLICIES + 1) * MAX_POLICIES];
+    regret_game(M, L, fairness, K);
+    CHECK(game_solve(exact, M, K) == 0);
+    game_play(played, M, K, rounds);
+    CHECK(fabs(exact->value - exact->bound) < 1e-12 * (1 + fabs(exact->value)));
+    CHECK(played->bound <= exact->value + 1e-12 * (1 + exact->value));
+    CHECK(played->value >= exact->value - 1e-12 * (1 + exact->value));
+}
+
+static const double A[4] = {3, 1, 0.5, 2};
+static const double B[9] = {2, 0, 1, 0, 3, 1, 0.5, 0.5, 1};
+static const double C[4] = {1, 1.5, 0.2, 2};
+
+// --------------------------------------------------------------------------------- known solutions
+
+static void test_rows_of_the_game_are_nobody_and_the_weighted_regrets(void) {
+    const double fairness[2] = {2, 1};
+    double M[6];
+    regret_game(M, A, fairness, 2);
+    const double want[6] = {0, 0, 0, 4, 1.5, 0};
+    for (int i = 0; i < 6; i++) CHECK(M[i] == want[i]);
+}
+
+static void test_two_policies_have_the_closed_form(void) {
+    Game exact, played;
+    solve(&exact, &played, A, equal, 2, GAME_ROUNDS);
+    CHECK_NEAR(exact.w[0], 4.0 / 7, 1e-14);
+    CHECK_NEAR(exact.w[1], 3.0 / 7, 1e-14);
+    CHECK_NEAR(exact.value, 6.0 / 7, 1e-14);
+    CHECK_NEAR(exact.p[0], 0, 1e-14);
+    CHECK_NEAR(exact.p[1], 3.0 / 7, 1e-14);
+    CHECK_NEAR(played.w[0], 0.57148, 5e-6);
+    CHECK_NEAR(played.w[1], 0.42852, 5e-6);
+    CHECK_NEAR(played.value, 0.857220, 5e-7);
+    CHECK_NEAR(played.value - played.bound, 4.1e-4, 5e-6);
+}
+
+static void test_with_fewer_rounds_the_gap_is_wider(void) {
+    Game exact, played;
+    solve(&exact, &played, A, equal, 2, 1000);
+    CHECK_NEAR(played.value - played.bound, 4.2e-3, 5e-5);
+}
+
+// Recorded bits: NUMERICS.md's rules make them the same everywhere.
+static void test_the_bits_are_those_of_every_machine(void) {
+    Game exact, played;
+    solve(&exact, &played, B, equal, 3, GAME_ROUNDS);
+    CHECK(played.w[0] == 0x1.98b1a5ede95d9p-2 && played.w[1] == 0x1.32f0cba0f1545p-1);
+    CHECK(played.value == 0x1.334bfc54fe539p+0 && exact.w[0] == 0x1.9999999999998p-2);
+}
+
+static void test_weights_of_fairness_move_the_solution(void) {
+    const double fairness[2] = {2, 1};
+    Game exact, played;
+    solve(&exact, &played, A, fairness, 2, GAME_ROUNDS);
+    CHECK_NEAR(exact.w[0], 8.0 / 11, 1e-14);
+    CHECK_NEAR(exact.value, 12.0 / 11, 1e-14);
+    CHECK_NEAR(played.w[0], 0.72738, 5e-6);
+    CHECK_NEAR(played.w[1], 0.27262, 5e-6);
+}
+
+static void test_a_policy_may_have_no_part_in_the_mixture(void) {
+    const double w[3] = {0.4, 0.6, 0}, about[3] = {0.39912, 0.59949, 0.00139};
+    Game exact, played;
+    solve(&exact, &played, B, equal, 3, GAME_ROUNDS);
+    for (int k = 0; k < 3; k++) {
+        CHECK_NEAR(exact.w[k], w[k], 1e-14);
+        CHECK_NEAR(played.w[k], about[k], 5e-6);
+    }
+    CHECK_NEAR(exact.value, 1.2, 1e-14);
+    CHECK_NEAR(played.value - played.bound, 8.5e-4, 5e-6);
+}
+
+static void test_the_row_of_nobody_keeps_the_value_from_falling_below_0(void) {
+    Game exact, played;
+    solve(&exact, &played, C, equal, 2, GAME_ROUNDS);
+    CHECK_NEAR(exact.w[0], 0, 1e-14);
+    CHECK_NEAR(exact.w[1], 1, 1e-14);
+    CHECK(exact.value == 0);
+    CHECK_NEAR(played.w[0], 0.00043, 5e-6);
+    CHECK_NEAR(played.w[1], 0.99957, 5e-6);
+}
+
+static void test_one_policy_is_the_whole_mixture_without_regret(void) {
+    const double L[1] = {3};
+    Game exact, played;
+    solve(&exact, &played, L, equal, 1, 1000);
+    CHECK(exact.w[0] == 1 && exact.value == 0);
+    CHECK_NEAR(played.w[0], 1, 1e-12);
+    CHECK(played.value == 0);
+}
+
+static void test_policies_that_are_the_same_leave_no_regret(void) {
+    double L[9];
+    Game exact, played;
+    for (int i = 0; i < 9; i++) L[i] = 2.5;
+    solve(&exact, &played, L, equal, 3, 1000);
+    CHECK(exact.value == 0 && exact.bound == 0);
+    CHECK(played.value == 0 && played.bound == 0);
+    for (int j = 0; j < 3; j++) CHECK_NEAR(played.w[j], 1.0 / 3, 1e-12);
+}
+
+static void test_a_regret_that_is_not_finite_is_refused(void) {
+    Game g;
+    const double M[2] = {0, NAN};
+    CHECK(game_solve(&g, M, 1) < 0);
+    CHECK(strstr(error_text, "not finite") != NULL);
+}
+
+// ------------------------------------------------------------------------------ what changes nothing
+
+static void test_the_order_of_the_policies_does_not_matter(void) {
+    const int order[3] = {2, 0, 1};
+    double L[9];
+    Game exact, played, exact_b, played_b;
+    for (int i = 0; i < 3; i++) {
+        for (int j = 0; j < 3; j++) L[i*3 + j] = B[order[i]*3 + order[j]];
+    }
+    solve(&exact_b, &played_b, B, equal, 3, 1000);
+    solve(&exact, &played, L, equal, 3, 1000);
+    for (int k = 0; k < 3; k++) {
+        CHECK_NEAR(exact.w[k], exact_b.w[order[k]], 1e-13);
+        CHECK_NEAR(played.w[k], played_b.w[order[k]], 1e-9);
+    }
+    CHECK_NEAR(exact.value, exact_b.value, 1e-13);
+}
+
+static void test_the_scale_of_the_regrets_does_not_matter_to_the_exact_solution(void) {
+    Game exact, played, exact_b, played_b;
+    solve(&exact_b, &played_b, B, equal, 3, 1000);
+    for (double scale = 1e-6; scale < 1e7; scale *= 10) {
+        double L[9];
+        for (int i = 0; i < 9; i++) L[i] = scale * B[i];
+        solve(&exact, &played, L, equal, 3, scale < 1 ? 10 : GAME_ROUNDS / 10);
+        for (int k = 0; k < 3; k++) CHECK_NEAR(exact.w[k], exact_b.w[k], 1e-12);
+        CHECK_NEAR(exact.value / scale, exact_b.value, 1e-12);
+        if (scale >= 1 && scale <= 1001) CHECK((played.value - played.bound) / scale < 1e-2);
+    }
+}
+
+// 0 .. 1, of a test
+static double uniform(uint64_t step, uint64_t index) {
+    return (double)(random_u64(7, STREAM_TEST, step, index) >> 11) * 0x1p-53;
+}
+
+// Of 200 games with up to 8 policies, many with whole numbers and so degenerate.
+static void test_no_mixture_is_better_than_the_exact_one(void) {
+    for (uint64_t game = 0; game < 200; game++) {
+        const int K = 2 + (int)(game % 7);
+        double L[64], M[72], row[9];
+        Game g;
+        for (int i = 0; i < K*K; i++) {
+            L[i] = 10 * uniform(game, (uint64_t)i) - 5;
+            if (game % 2) L[i] = floor(L[i] / 2);
+        }
+        regret_game(M, L, equal, K);
+        CHECK(game_solve(&g, M, K) == 0);
+        CHECK(g.value >= 0);
+        CHECK(fabs(g.value - g.bound) < 1e-12);            // the certificate: none can be better
+        double w = 0, p = 0;
+        for (int k = 0; k < K; k++) w += g.w[k];
+        for (int k = 0; k <= K; k++) p += g.p[k];
+        CHECK_NEAR(w, 1, 1e-14);
+        CHECK_NEAR(p, 1, 1e-14);
+        for (int k = 0; k < K; k++) {                      // nor, of course, any policy alone
+            double alone[8] = {0};
+            alone[k] = 1;
+            rows_of(row, M, alone, K);
+            double worst = 0;
+            for (int i = 0; i <= K; i++) worst = row[i] > worst ? row[i] : worst;
+            CHECK(worst >= g.value - 1e-12);
+        }
+    }
+}
+
+// ------------------------------------------------------------------------- all policies, of tables
+
+enum { X = 3, Y = 5 };
+
+// Random logarithms of K + 1 policies: the reference, then the others.
+static void random_tables(double *logp, int K, uint64_t step) {
+    for (int row = 0; row < (K + 1)*X; row++) {
+        double sum = 0, *at = logp + row*Y;
+        for (int y = 0; y < Y; y++) {
+            at[y] = 4 * uniform(step, (uint64_t)(row*Y + y));
+            sum += more_exp(at[y]);
+        }
+        for (int y = 0; y < Y; y++) at[y] -= more_log(sum);
+    }
+}
+
+// V_k of a policy: E_pi r_k - beta KL(pi || pi_ref), r_k = beta log(pi_k / pi_ref), prompt by prompt.
+static double regularised_value(const double *logp, const double *own, const double *ref,
+                                double beta) {
+    double sum = 0;
+    for (int i = 0; i < X*Y; i++) {
+        sum += exp(logp[i]) * beta * (own[i] - ref[i]);
+        sum -= exp(logp[i]) * beta * (logp[i] - ref[i]);
+    }
+    return sum / X;
+}
+
+static void test_what_a_type_loses_of_its_regularised_value_is_a_divergence(void) {
+    double logp[4*X*Y], mixture[X*Y], regret[2];
+    random_tables(logp, 3, 1);
+    const PolicyTable t = {X, Y, 2, logp, logp + X*Y};
+    const double *other = logp + 3*X*Y;                    // any policy
+    table_regrets(regret, &t, other, 0.3, REGRET_KL);
+    for (int k = 0; k < 2; k++) {
+        const double *own = t.policy + k*X*Y;
+        const double lost = regularised_value(own, own, t.ref, 0.3)
+                            - regularised_value(other, own, t.ref, 0.3);
+        CHECK_NEAR(regret[k], lost, 1e-12);
+        CHECK(regret[k] > 0);
+    }
+    const double p[3] = {0, 1, 0};                         // a policy of its own type loses nothing
+    table_mixture(mixture, &t, p);
+    for (int i = 0; i < X*Y; i++) CHECK_NEAR(mixture[i], t.policy[i], 1e-14);
+}
+
+static void test_the_geometric_mixture_is_the_best_answer_to_the_adversary(void) {
+    const double p[3] = {0.2, 0.5, 0.3}, beta = 0.3;
+    double logp[3*X*Y], best[X*Y], other[X*Y], regret[2];
+    random_tables(logp, 2, 2);
+    const PolicyTable t = {X, Y, 2, logp, logp + X*Y};
+    table_mixture(best, &t, p);
+    table_regrets(regret, &t, best, beta, REGRET_RAW);
+    const double least = p[1]*regret[0] + p[2]*regret[1] + beta * table_kl(best, t.ref, &t);
+    for (uint64_t trial = 0; trial < 20; trial++) {
+        double sum[X] = {0};
+        for (int i = 0; i < X*Y; i++) {
+            other[i] = best[i] + 0.2 * (uniform(100 + trial, (uint64_t)i) - 0.5);
+            sum[i / Y] += exp(other[i]);
+        }
+        for (int i = 0; i < X*Y; i++) other[i] -= log(sum[i / Y]);
+        table_regrets(regret, &t, other, beta, REGRET_RAW);
+        CHECK(p[1]*regret[0] + p[2]*regret[1] + beta * table_kl(other, t.ref, &t) > least);
+    }
+}
+
+static void test_the_games_of_all_policies_are_solved(void) {
+    double logp[4*X*Y], mixture[X*Y];
+    random_tables(logp, 3, 3);
+    const PolicyTable t = {X, Y, 3, logp, logp + X*Y};
+    for (int kind = REGRET_RAW; kind <= REGRET_KL; kind++) {
+        TableGame g = {.logp = mixture};
+        CHECK(table_play(&g, &t, 0.3, (RegretKind)kind, 20000) == 0);
+        CHECK(g.value - g.bound >= -1e-12);
+        CHECK(g.value - g.bound < 1e-6);
+    }
+}
+
+// Two policies that mirror each other: by symmetry the weights are a half each.
+static void test_between_two_mirrored_policies_the_centre_is_in_the_middle(void) {
+    const double a = log(0.7), b = log(0.3), half = log(0.5);
+    const double ref[2] = {half, half}, policy[4] = {a, b, b, a};
+    const PolicyTable t = {1, 2, 2, ref, policy};
+    double mixture[2];
+    TableGame g = {.logp = mixture};
+    CHECK(table_play(&g, &t, 2, REGRET_KL, 1000) == 0);
+    CHECK_NEAR(g.p[1], 0.5, 1e-12);
+    CHECK_NEAR(mixture[0], half, 1e-12);
+    CHECK_NEAR(g.value, 2 * (half - 0.5*a - 0.5*b), 1e-12);
+    CHECK_NEAR(g.value, g.bound, 1e-12);
+    CHECK(table_play(&g, &t, 2, REGRET_RAW, 1000) == 0);
+    CHECK_NEAR(g.p[1], g.p[2], 1e-12);
+    CHECK_NEAR(mixture[0], half, 1e-12);
+    CHECK_NEAR(g.value, 2 * 0.4 * (a - b) / 2, 1e-12);     // beta (0.7 - 0.5) log(0.7/0.3)
+}
+
+int main(int argc, char **argv) {
+    test_choose(argc, argv);
+    RUN(test_rows_of_the_game_are_nobody_and_the_weighted_regrets);
+    RUN(test_two_policies_have_the_closed_form);
+    RUN(test_with_fewer_rounds_the_gap_is_wider);
+    RUN(test_the_bits_are_those_of_every_machine);
+    RUN(test_weights_of_fairness_move_the_solution);
+    RUN(test_a_policy_may_have_no_part_in_the_mixture);
+    RUN(test_the_row_of_nobody_keeps_the_value_from_falling_below_0);
+    RUN(test_one_policy_is_the_whole_mixture_without_regret);
+    RUN(test_policies_that_are_the_same_leave_no_regret);
+    RUN(test_a_regret_that_is_not_finite_is_refused);
+    RUN(test_the_order_of_the_policies_does_not_matter);
+    RUN(test_the_scale_of_the_regrets_does_not_matter_to_the_exact_solution);
+    RUN(test_no_mixture_is_better_than_the_exact_one);
+    RUN(test_what_a_type_loses_of_its_regularised_value_is_a_divergence);
+    RUN(test_the_geometric_mixture_is_the_best_answer_to_the_adversary);
+    RUN(test_the_games_of_all_policies_are_solved);
+    RUN(test_between_two_mirrored_policies_the_centre_is_in_the_middle);
+    return test_summary();
+}
