@@ -137,47 +137,6 @@ done:
 // none has.  In a smaller one bad luck is likely.
 enum { PAIRS_OF_WORST = 20 };
 
-// The value's string (len) goes to cells->values; *at is where.  It is printed: what would need an
-// escape becomes '_', as in a file's name.
-static int keep_value(Cells *cells, size_t *at, const char *value, size_t len) {
-    *at = cells->values.len;
-    if (buffer_append(&cells->values, value, len) < 0) return -1;
-    if (buffer_append(&cells->values, "", 1) < 0) return -1;
-    char *kept = cells->values.data + *at;
-    for (size_t i = 0; i < len; i++) {
-        if (iscntrl((unsigned char)kept[i])) kept[i] = '_';
-    }
-    return 0;
-}
-
-/* Keeps what a JSON object has under --by: the string, the number or true or false; "" where there
- * is nothing or null.  Whole numbers, which may be ids, stay apart.  0, or -1 after fail() with the
- * place.                                                                                         */
-static int read_value(Cells *cells, size_t *at, const Json *json, int object, const char *path,
-                      size_t line) {
-    const int v = json_get(json, object, opt.by);
-    char number[32];
-    int64_t whole;
-    switch (json_type(json, v)) {
-    case JSON_NONE:   return keep_value(cells, at, "", 0);
-    case JSON_NULL:   return keep_value(cells, at, "", 0);
-    case JSON_STRING: return keep_value(cells, at, json_string(json, v), json_length(json, v));
-    case JSON_TRUE:   return keep_value(cells, at, "true", 4);
-    case JSON_FALSE:  return keep_value(cells, at, "false", 5);
-    case JSON_NUMBER:
-        if (fabs(json_number(json, v)) > 0x1p53) {
-            return fail(EX_DATAERR, "%s:%zu: \"%s\" is a number of more digits than are read; "
-                        "write it as a string", path, line, opt.by);
-        }
-        if (json_integer(json, v, &whole)) snprintf(number, 32, "%lld", (long long)whole);
-        else snprintf(number, 32, "%.15g", json_number(json, v));
-        return keep_value(cells, at, number, strlen(number));
-    default:
-        return fail(EX_DATAERR, "%s:%zu: \"%s\" is not one value: --by needs a string, a number, "
-                    "true or false", path, line, opt.by);
-    }
-}
-
 // A pair's number and its value, to be sorted by value and then by number.
 typedef struct {
     const char *value;
@@ -305,7 +264,8 @@ static int cells_read(Cells *cells, const char *path) {
             fail(EX_DATAERR, "%s:%zu: written without --by %s", path, number, opt.by);
             goto done;
         }
-        if (opt.by && read_value(cells, &row.pair.value, &json, by, path, number) < 0) goto done;
+        if (opt.by && values_append(&cells->values, &row.pair.value, &json, by, opt.by, path,
+                                    number) < 0) goto done;
         Cell *cell = cell_of(cells, row.model, row.data);
         if (!cell || cell_add(cell, &row.pair) < 0) goto done;
     }
@@ -737,14 +697,6 @@ static void loaded_free(Loaded *x) {
     dataset_free(&x->data);
 }
 
-// What the row of r has under --by.  json is scratch.
-static int value_of_row(Cells *cells, size_t *at, const Dataset *d, const Record *r, Json *json) {
-    json->first_line = r->line;
-    const char *row = d->contents.data + r->line_start;
-    if (json_parse(json, row, r->line_len, d->path) < 0) return -1;
-    return read_value(cells, at, json, 0, d->path, r->line);
-}
-
 /* Adds the pairs of d to a cell of the model's name; *from is the first of them.  reward
  * (num_answers) is the sum of what so many models gave.  Returns the cell, or NULL after fail(). */
 static Cell *add_pairs(Cells *cells, const char *model, const Dataset *d, const double *reward,
@@ -764,7 +716,9 @@ static Cell *add_pairs(Cells *cells, const char *model, const Dataset *d, const 
             .prompt_id = r->prompt_id,
             .line = r->line,
         };
-        if (opt.by && value_of_row(cells, &pair.value, d, r, &json) < 0) goto done;
+        if (opt.by && dataset_value(&cells->values, &pair.value, d, r, opt.by, &json) < 0) {
+            goto done;
+        }
         if (opt.by && cells->values.data[pair.value]) some = 1;
         if (cell_add(c, &pair) < 0) goto done;
     }
