@@ -27,6 +27,7 @@
 #include <assert.h>
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <float.h>
 #include <limits.h>
 #include <math.h>
@@ -36,6 +37,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #if FLT_EVAL_METHOD != 0 && FLT_EVAL_METHOD != 16
 #error "this compiler rounds in extended precision: add -msse2 -mfpmath=sse (NUMERICS.md)"
@@ -139,42 +141,51 @@ static inline void buffer_free(Buffer *b) {
     memset(b, 0, sizeof *b);
 }
 
+// As open, which a signal's handler may interrupt where a pipe waits for its other end.
+static inline int fd_open(const char *path, int flags) {
+    int fd = open(path, flags);
+    while (fd < 0 && errno == EINTR) fd = open(path, flags);
+    return fd;
+}
+
+// Appends what fd still has, up to its end; a signal that comes meanwhile changes nothing. 0, or -1
+// after fail() with the name.
+static inline int fd_read(Buffer *b, int fd, const char *name) {
+    for (;;) {
+        if (reserve(&b->data, &b->capacity, b->len + 2, 1) < 0) return -1;
+        const ssize_t n = read(fd, b->data + b->len, b->capacity - b->len - 1);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return fail(EX_IOERR, "%s: %s", name, strerror(errno));
+        if (n == 0) break;
+        b->len += (size_t)n;
+    }
+    b->data[b->len] = 0;
+    return 0;
+}
+
 // Appends a whole regular file to b, of files that do not know their size (/proc, /sys) too. 0, or
 // -1 after fail() with the path.
 static inline int file_read(Buffer *b, const char *path) {
     struct stat st;
-    size_t n = 1;
     int result = -1;
     if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
         return fail(EX_NOINPUT, "%s: not a regular file", path);
     }
-    FILE *f = fopen(path, "rb");
-    if (!f) return fail(errno == ENOMEM ? EX_OSERR : EX_NOINPUT, "%s: %s", path, strerror(errno));
-    if (fstat(fileno(f), &st) < 0) {
+    const int fd = fd_open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return fail(errno == ENOMEM ? EX_OSERR : EX_NOINPUT, "%s: %s", path, strerror(errno));
+    }
+    if (fstat(fd, &st) < 0) {
         fail(EX_NOINPUT, "%s: %s", path, strerror(errno));
         goto done;
     }
-    const size_t size = (size_t)st.st_size;
-    if (reserve(&b->data, &b->capacity, b->len + size + 2, 1) < 0) goto done;
 
     // room for one byte more than the size: the end of the file is met without asking for memory
-    while (n > 0) {
-        if (reserve(&b->data, &b->capacity, b->len + 2, 1) < 0) goto done;
-        n = fread(b->data + b->len, 1, b->capacity - b->len - 1, f);
-        b->len += n;
-        if (ferror(f) && errno == EINTR) {
-            clearerr(f);
-            n = 1;
-        }
-    }
-    if (ferror(f)) {
-        fail(EX_IOERR, "%s: %s", path, strerror(errno));
-        goto done;
-    }
-    b->data[b->len] = 0;
-    result = 0;
+    const size_t size = (size_t)st.st_size;
+    if (reserve(&b->data, &b->capacity, b->len + size + 2, 1) < 0) goto done;
+    result = fd_read(b, fd, path);
 done:
-    fclose(f);
+    close(fd);
     return result;
 }
 

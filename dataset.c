@@ -88,6 +88,7 @@ struct Dataset {
 int  dataset_load(Dataset *d, const char *spec, const Tokenizer *t, const DataOptions *o);
 void dataset_free(Dataset *d);
 void dataset_name(char name[64], const char *spec);         // what a file is called in tables
+int  dataset_is_stream(const char *spec);                   // can it be read only once?
 int  dataset_report(const Dataset *d, Buffer *out);         // one line: kind and counts; and:
 int  dataset_report_shape(const Dataset *d, Buffer *out);   // one line, if not of our own shapes
 int  dataset_report_turns(const Dataset *d, Buffer *out);   // one line, where there are several
@@ -725,24 +726,27 @@ void dataset_name(char name[64], const char *spec) {
     }
 }
 
-// The contents: rows that the caller gives, or standard input, or the file that the path names.
-static int read_contents(Dataset *d, const Buffer *rows) {
-    char part[8192];
+// Can the file be read only once: is it standard input or a pipe?
+int dataset_is_stream(const char *spec) {
+    const char *colon = name_colon(spec);
+    char path[FILENAME_MAX];
     struct stat st;
+    if (!strcmp(spec, "-")) return 1;
+    snprintf(path, sizeof path, "%.*s", (int)(colon ? (size_t)(colon - spec) : strlen(spec)), spec);
+    return stat(path, &st) == 0 && S_ISFIFO(st.st_mode);
+}
+
+// The contents: rows that the caller gives, or standard input, or the file or pipe that the path
+// names.
+static int read_contents(Dataset *d, const Buffer *rows) {
     if (rows) return buffer_append(&d->contents, rows->data, rows->len);
-    if (strcmp(d->path, "-") != 0) {
-        const int is_pipe = stat(d->path, &st) == 0 && S_ISFIFO(st.st_mode);
-        if (!is_pipe) return file_read(&d->contents, d->path);
-        return fail(EX_NOINPUT, "%s: a pipe, which can be read only once: give a file, or - and "
-                    "send it to standard input", d->path);
-    }
-    for (;;) {
-        const size_t n = fread(part, 1, sizeof part, stdin);
-        if (n == 0) break;
-        if (buffer_append(&d->contents, part, n) < 0) return -1;
-    }
-    if (ferror(stdin)) return fail(EX_IOERR, "standard input: %s", strerror(errno));
-    return buffer_append(&d->contents, "", 0);
+    if (!strcmp(d->path, "-")) return fd_read(&d->contents, STDIN_FILENO, "standard input");
+    if (!dataset_is_stream(d->path)) return file_read(&d->contents, d->path);
+    const int fd = fd_open(d->path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return fail(EX_NOINPUT, "%s: %s", d->path, strerror(errno));
+    const int result = fd_read(&d->contents, fd, d->path);
+    close(fd);
+    return result;
 }
 
 // What a file of another format begins with.

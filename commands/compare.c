@@ -983,10 +983,8 @@ done:
 
 int command_compare(void) {
     if (check_judging() < 0 || names_differ(&opt.model) < 0) return -1;
-    if (!strcmp(opt.prompts, "-")) {
-        return fail(EX_USAGE, "-: compare reads prompts for each policy; give a file, not standard "
-                    "input");
-    }
+    const List prompts = {.item = {opt.prompts}, .n = 1};
+    if (refuse_streams(&prompts, "compare, for each policy, reads") < 0) return -1;
     const int n = opt.model.n;
     Buffer out = {0};
     Writer *writer = allocate((size_t)n, sizeof *writer);

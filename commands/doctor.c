@@ -651,14 +651,7 @@ static int diagnose(Diagnosis *d, const char *tokenizer_file, const DataOptions 
     return d->failed ? -1 : 0;
 }
 
-static int refuse_standard_input(const List *files) {
-    for (int i = 0; i < files->n; i++) {
-        if (!strcmp(files->item[i], "-")) {
-            return fail(EX_USAGE, "-: doctor reads a file twice; give a file, not standard input");
-        }
-    }
-    return 0;
-}
+static const char reads_twice[] = "doctor reads";
 
 // Its name, by the first training file that has a row that can be read; NULL after fail().
 const char *doctor_objective(const char *tokenizer_file, const DataOptions *options) {
@@ -678,7 +671,7 @@ const char *doctor_objective(const char *tokenizer_file, const DataOptions *opti
     o.none_left = 1;
     o.over_length = OVER_TRUNCATE;
     o.plain_text = ONE_DOCUMENT;
-    if (refuse_standard_input(&opt.train) < 0) goto done;
+    if (refuse_streams(&opt.train, reads_twice) < 0) goto done;
     if (tokenizer_load(&t, tokenizer_file) < 0) goto done;
     for (int i = 0; !name && i < opt.train.n; i++) {
         Dataset data;
@@ -698,7 +691,8 @@ int doctor_report(const char *dir, const char *tokenizer_file, const DataOptions
     Diagnosis d;
     const Notes *traps = &d.notes[TRAP];
     const Notes *warnings = &d.notes[WARNING], *advice = &d.notes[ADVICE];
-    if (refuse_standard_input(&opt.train) < 0 || refuse_standard_input(&opt.eval) < 0) return -1;
+    if (refuse_streams(&opt.train, reads_twice) < 0) return -1;
+    if (refuse_streams(&opt.eval, reads_twice) < 0) return -1;
     diagnosis_init(&d, dir, objective);
     d.num_files = opt.train.n + opt.eval.n;
     d.file = allocate((size_t)d.num_files, sizeof *d.file);

@@ -1065,6 +1065,13 @@ static int collect_cells(Cells *cells, FILE *out) {
     return 0;
 }
 
+// Each model, the reference and a bag of words read a file for themselves, and each of A+B+C.
+static int check_streams(void) {
+    int readers = opt.model.n + opt.bag.n + (opt.reference != NULL);
+    for (int i = 0; i < opt.model.n; i++) readers += strchr(opt.model.item[i], '+') != NULL;
+    return readers > 1 ? refuse_streams(&opt.eval, "eval, for each model, reads") : 0;
+}
+
 // Cells from results and models, then tables, then --out, if everything went well.
 int command_eval(void) {
     Cells cells = {0};
@@ -1076,7 +1083,7 @@ int command_eval(void) {
         return fail(EX_USAGE, "--model and --eval are needed, or --bag and --eval, or --from");
     }
     if (check_set_names("eval", &opt.eval) < 0 || check_set_names("bag", &opt.bag) < 0) return -1;
-    if (names_differ(&opt.model) < 0 || check_bags() < 0) return -1;
+    if (names_differ(&opt.model) < 0 || check_bags() < 0 || check_streams() < 0) return -1;
     if (opt.out && open_results(&file, &out) < 0) goto done;
     if (collect_cells(&cells, out) < 0) goto done;
     if (cells.n && print_tables(&cells) < 0) goto done;

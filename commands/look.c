@@ -33,15 +33,6 @@ done:
     return result;
 }
 
-static int read_standard_input(Buffer *text) {
-    int c;
-    while ((c = getchar()) != EOF) {
-        const char byte = (char)c;
-        if (buffer_append(text, &byte, 1) < 0) return -1;
-    }
-    return 0;
-}
-
 // The tokens of standard input: a line each, number and piece.
 static int show_tokens(void) {
     Tokenizer t = {0};
@@ -49,9 +40,8 @@ static int show_tokens(void) {
     int *id = NULL, result = -1;
     size_t n = 0, capacity = 0;
     if (load_tokenizer(&t, opt.model.n ? opt.model.item[0] : NULL) < 0) goto done;
-    if (read_standard_input(&text) < 0) goto done;
-    const char *data = text.data ? text.data : "";
-    if (tokenizer_encode(&t, data, text.len, &id, &n, &capacity) < 0) goto done;
+    if (fd_read(&text, STDIN_FILENO, "standard input") < 0) goto done;
+    if (tokenizer_encode(&t, text.data, text.len, &id, &n, &capacity) < 0) goto done;
     for (size_t i = 0; i < n; i++) {
         piece.len = 0;
         quoted.len = 0;

@@ -17,7 +17,18 @@ int  settle_specials(Tokenizer *t, Config *c, const char *dir);
 int  check_fit(const Model *m, const Tokenizer *t, const char *dir);
 void split_model(const char *spec, char name[64], const char **folders);
 int  names_differ(const List *models);
+int  refuse_streams(const List *files, const char *who);
 int  learn_vocabulary(Tokenizer *t, const List *files, const List *more_files, int size);
+
+// Files that are read more than once, by `who`.  0, or -1 after fail().
+int refuse_streams(const List *files, const char *who) {
+    for (int i = 0; i < files->n; i++) {
+        if (!dataset_is_stream(files->item[i])) continue;
+        return fail(EX_USAGE, "%s: %s it more than once; give a file, not standard input or a pipe",
+                    files->item[i], who);
+    }
+    return 0;
+}
 
 // DataOptions.bad_row of --bad_rows drop: names the first ones; the report of the file counts all.
 static void drop_bad_row(void *to, const Dataset *d) {

@@ -70,6 +70,8 @@ static int begin_tokenizer(Run *run, const char *dir) {
         if (load_tokenizer(&run->tokenizer, dir) < 0) return -1;
         return keep_files(run, dir);
     }
+    const char *who = "train, which learns a vocabulary first, reads";
+    if (refuse_streams(&opt.train, who) < 0 || refuse_streams(&opt.then, who) < 0) return -1;
     if (learn_vocabulary(&run->tokenizer, &opt.train, &opt.then, opt.vocab_size) < 0) return -1;
     int result = tokenizer_json(&run->tokenizer, &text);
     if (result == 0) result = beside_put(&run->beside, "tokenizer.json", text.data, text.len);

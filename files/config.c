@@ -425,8 +425,9 @@ static int refuse_window(Fields *f, const Config *c, int types) {
     }
     if (types >= 0) slides = has_layer_type(f, types, "sliding_attention");
     if (used && window < c->max_positions && (slides || mistral)) {
-        field_fail(f, "\"%s\": %d is not supported; texts up to that length are the same without it: "
-                   "set it to null and \"max_position_embeddings\" to %d", name, window, window);
+        field_fail(f, "\"%s\": %d is not supported; texts up to that length are the same without "
+                   "it: set it to null and \"max_position_embeddings\" to %d", name, window,
+                   window);
     }
     return used && !mistral && !is_null;
 }

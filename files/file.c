@@ -49,6 +49,7 @@ int  sha256_file(char hex[65], const char *path);                  // of a file
 // paths and folders
 int  path_join(char path[PATH_SIZE], const char *dir, const char *name);
 int  folder_make(const char *dir);                                 // a folder and those above it
+int  fd_sync(int fd);                                              // as fsync, whatever comes
 int  folder_sync(const char *path);                                // flushes the folder of a file
 int  folder_enter(Folder *f, const char *dir);                     // makes and locks it; or in use
 void folder_leave(Folder *f);                                      // and removes it if it is empty
@@ -238,13 +239,20 @@ int folder_make(const char *dir) {
     return 0;
 }
 
+// fsync, which a signal's handler may interrupt.
+int fd_sync(int fd) {
+    int result = fsync(fd);
+    while (result < 0 && errno == EINTR) result = fsync(fd);
+    return result;
+}
+
 // A rename is on the disk once its folder is.  Some file systems cannot flush one and say EINVAL.
 int folder_sync(const char *path) {
     char dir[PATH_SIZE] = ".";
     const char *slash = strrchr(path, '/');
     if (slash) snprintf(dir, sizeof dir, "%.*s", (int)(slash - path) + 1, path);
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int flushed = fd >= 0 && (fsync(fd) == 0 || errno == EINVAL);
+    int flushed = fd >= 0 && (fd_sync(fd) == 0 || errno == EINVAL);
     if (!flushed) fail(EX_IOERR, "%s: the folder could not be flushed: %s", dir, strerror(errno));
     if (fd >= 0) close(fd);
     return flushed ? 0 : -1;
@@ -324,7 +332,7 @@ static int open_through(Output *o) {
     if (is_standard_output(o->path)) {
         o->fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0);
     } else {
-        o->fd = open(o->path, O_WRONLY | O_NOCTTY | O_CLOEXEC);
+        o->fd = fd_open(o->path, O_WRONLY | O_NOCTTY | O_CLOEXEC);
     }
     if (o->fd < 0) return fail(EX_CANTCREAT, "%s: %s", o->path, strerror(errno));
     return 0;
@@ -409,11 +417,10 @@ int output_write(Output *o, const void *data, size_t n) {
 }
 
 // A disk may be full and say so only here.  The first error counts; the file is closed in any case.
-// What is written through may know no flushing.
+// What is written through may know no flushing.  A close that a signal interrupts has closed.
 int output_close(Output *o) {
-    int error = EINTR;
-    while (error == EINTR) error = !o->through && fsync(o->fd) < 0 ? errno : 0;
-    int closed = close(o->fd) == 0;
+    int error = !o->through && fd_sync(o->fd) < 0 ? errno : 0;
+    int closed = close(o->fd) == 0 || errno == EINTR;
     if (!closed && !error) error = errno;
     o->fd = -1;
     if (error) return fail(EX_IOERR, "%s: %s", o->path, strerror(error));

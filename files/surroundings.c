@@ -183,7 +183,7 @@ void log_abandon(Log *log) {
 // The last lines, and all are on the disk.  0, or -1 after fail().
 int log_close(Log *log) {
     int result = log_flush(log);
-    if (result == 0 && log->fd >= 0 && fsync(log->fd) < 0 && errno != EINVAL) {
+    if (result == 0 && log->fd >= 0 && fd_sync(log->fd) < 0 && errno != EINVAL) {
         fail(EX_IOERR, "%s: %s", log->path, strerror(errno));
         result = -1;
     }

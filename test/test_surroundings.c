@@ -3,6 +3,8 @@
  * main goes to a fresh folder.                                                                   */
 #include "test.h"
 #include "../files/surroundings.c"
+#include <sys/time.h>
+#include <sys/wait.h>
 
 // ------------------------------------------------------------------------------------------ memory
 
@@ -109,6 +111,80 @@ static void test_a_log_follows_no_link_and_waits_for_no_pipe(void) {
 
 // -------------------------------------------------------------------------------------------- main
 
+// -------------------------------------------------------------------------- signals while files go
+
+enum { SLOW_BYTES = 1 << 18, SLOW_PART = 1 << 14 };
+static volatile sig_atomic_t ticks;
+static void tick(int number) {
+    (void)number;
+    ticks++;
+}
+
+// A signal every 300 microseconds, with a handler; 0: no more.
+static void start_ticks(int flags, int microseconds) {
+    const struct sigaction action = {.sa_handler = tick, .sa_flags = flags};
+    const struct itimerval timer = {.it_interval.tv_usec = microseconds,
+                                    .it_value.tv_usec = microseconds};
+    if (sigaction(SIGALRM, &action, NULL) < 0 || setitimer(ITIMER_REAL, &timer, NULL) < 0) exit(1);
+}
+
+static char slow_byte(size_t i) { return (char)('a' + i % 23); }
+
+// Another process, which takes its time to write to the pipe, or to read all of it from there.
+static pid_t start_slowly(const char *pipe, int writes) {
+    const struct timespec moment = {.tv_nsec = 2000000};
+    static char part[SLOW_PART];
+    const pid_t child = fork();
+    if (child) return child;
+    nanosleep(&moment, NULL);
+    const int fd = open(pipe, writes ? O_WRONLY : O_RDONLY);
+    size_t right = 0, n = 0;
+    while (n < SLOW_BYTES) {
+        for (size_t i = 0; writes && i < SLOW_PART; i++) part[i] = slow_byte(n + i);
+        const ssize_t k = writes ? write(fd, part, SLOW_PART) : read(fd, part, SLOW_PART);
+        if (k <= 0) break;
+        for (size_t i = 0; i < (size_t)k; i++) right += part[i] == slow_byte(n + i);
+        n += (size_t)k;
+        nanosleep(&moment, NULL);
+    }
+    _exit(n == SLOW_BYTES && right == n ? 0 : 1);
+}
+
+static int ended_well(pid_t child) {
+    int status = -1;
+    return waitpid(child, &status, 0) == child && status == 0;
+}
+
+static void test_signals_interrupt_neither_reading_nor_writing(void) {
+    const int flags[] = {0, SA_RESTART};
+    CHECK(mkfifo("slow", 0600) == 0);
+    for (int k = 0; k < 2; k++) {
+        // reading waits for the other end, then for each part
+        Buffer b = {0};
+        pid_t child = start_slowly("slow", 1);
+        ticks = 0;
+        start_ticks(flags[k], 300);
+        const int fd = fd_open("slow", O_RDONLY);
+        CHECK(fd >= 0 && fd_read(&b, fd, "slow") == 0);
+        start_ticks(flags[k], 0);
+        close(fd);
+        CHECK(ended_well(child) && ticks > 0 && b.len == SLOW_BYTES);
+        size_t right = 0;
+        for (size_t i = 0; i < b.len; i++) right += b.data[i] == slow_byte(i);
+        CHECK(right == SLOW_BYTES);
+
+        // writing waits for the other end, then for room
+        child = start_slowly("slow", 0);
+        ticks = 0;
+        start_ticks(flags[k], 300);
+        CHECK(file_write("slow", b.data, b.len) == 0);
+        start_ticks(flags[k], 0);
+        CHECK(ended_well(child) && ticks > 0);
+        buffer_free(&b);
+    }
+    unlink("slow");
+}
+
 int main(int argc, char **argv) {
     const char *tmp = getenv("TMPDIR");
     char folder[PATH_SIZE], *names[] = {"log", "link", "pipe"};
@@ -125,6 +201,7 @@ int main(int argc, char **argv) {
     RUN(test_signals_are_counted_from_the_first_step_of_each_run_on);
     RUN(test_a_log_takes_the_place_of_an_older_one_with_its_first_line);
     RUN(test_a_log_follows_no_link_and_waits_for_no_pipe);
+    RUN(test_signals_interrupt_neither_reading_nor_writing);
     for (int i = 0; i < 3; i++) unlink(names[i]);
     rmdir(folder);
     return test_summary();

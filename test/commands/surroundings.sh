@@ -166,10 +166,41 @@ for command in "inspect --model lm" "eval $cut --model r --eval a.test.jsonl" \
     works small 256 ./more $command
 done
 
-it "a_pipe_is_no_file_of_data_and_files_without_a_size_are_read"
-mkfifo data_pipe
-refused 66 "data_pipe: a pipe, which can be read only once: give a file, or -" \
-    ./more train reward $pairs --train data_pipe --out x
+it "a_pipe_of_data_is_read_where_one_reading_is_enough"
+mkfifo data_pipe eval_pipe
+works ./more train reward $pairs --train a.train.jsonl --eval a.test.jsonl --out of_files
+cat a.train.jsonl > data_pipe &
+cat a.test.jsonl > eval_pipe &
+works ./more train reward $pairs --train data_pipe:a --eval eval_pipe:a --out of_pipes
+same of_pipes/model.safetensors of_files/model.safetensors
+works ./more eval $cut --model r --eval a.test.jsonl:a
+cp out want
+cat a.test.jsonl > data_pipe &
+works ./more eval $cut --model r --eval data_pipe:a
+same out want
+from a.train.jsonl works ./more train reward $pairs --train - --out of_input
+same of_input/model.safetensors of_files/model.safetensors
+cat a.train.jsonl | ./more train reward $pairs --train /dev/stdin --out of_stdin > x.out 2>&1
+same of_stdin/model.safetensors of_files/model.safetensors
+wait
+
+it "a_pipe_is_refused_where_a_file_is_read_again"
+once="it more than once; give a file, not standard input or a pipe"
+refused 64 "data_pipe: doctor reads $once" ./more doctor --model lm --train data_pipe
+refused 64 "data_pipe: doctor reads $once" ./more doctor --model lm --train text.jsonl \
+    --eval data_pipe
+refused 64 "data_pipe:x: eval, for each model, reads $once" \
+    ./more eval $cut --model r s=r --eval data_pipe:x
+refused 64 "eval, for each model, reads $once" ./more eval $cut --model s=r+r --eval data_pipe
+refused 64 "-: eval, for each model, reads $once" ./more eval $cut --model r s=r --eval -
+refused 64 "eval, for each model, reads $once" \
+    ./more eval $cut --model lm --reference lm --eval data_pipe
+refused 64 "data_pipe: compare, for each policy, reads $once" \
+    ./more compare --judge r $cut --model lm --prompts data_pipe --max_new_tokens 2
+refused 64 "data_pipe: train, which learns a vocabulary first, reads $once" \
+    ./more train lm $new --train data_pipe --out x
+
+it "files_without_a_size_are_read"
 refused 66 "/dev/null: not a regular file" ./more train lm $new --train /dev/null --out x
 if [ -r /proc/self/status ]; then
     refused 65 "/proc/self/status:1" ./more train reward $pairs --train /proc/self/status --out x
