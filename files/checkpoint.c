@@ -283,6 +283,41 @@ static int is_harmless(const char *name, const Config *c) {
     return is_output(name) && (c->tied || c->reward);
 }
 
+/* What other programs leave in the names of tensors, and what then helps.  "score.weight" is none
+ * of a language model. */
+static const char of_adapter[] = "an adapter's: merge it (merge_and_unload) and save the whole";
+static const char of_quantized[] = "of quantized weights: save the model again after dequantize()";
+static const char of_value_head[] =
+    "a head beside a language model: remove it, or make the folder a classifier's, with it as "
+    "score.weight and \"num_labels\": 1";
+static const struct { const char *mark, *remedy; } left_over[] = {
+    {"lora_", of_adapter},
+    {"base_layer.", of_adapter},
+    {"base_model.model.", of_adapter},
+    {"_orig_mod.", "of a compiled model: save its _orig_mod"},
+    {"module.", "of a model that was wrapped for several devices: save its module"},
+    {"qweight", of_quantized},
+    {"qzeros", of_quantized},
+    {"g_idx", of_quantized},
+    {"scale", of_quantized},
+    {"absmax", of_quantized},
+    {"v_head.", of_value_head},
+    {"value_head.", of_value_head},
+    {"reward_head.", of_value_head},
+    {"score.weight", "a reward head: \"architectures\" must name a ...ForSequenceClassification, "
+     "\"num_labels\" be 1"},
+    {"language_model.", "of a model of images and texts: save its language model alone"},
+    {"vision", "of a model of images and texts: save its language model alone"},
+};
+
+// The remedy for a tensor that is left over, or "".
+static const char *remedy_of(const char *name) {
+    for (size_t k = 0; k < sizeof left_over / sizeof *left_over; k++) {
+        if (strstr(name, left_over[k].mark)) return left_over[k].remedy;
+    }
+    return "";
+}
+
 // Takes t, the i-th stored tensor, for an entry, if it is what the entry asks for.
 static int entry_match(Entry *entry, const StoredTensor *t, size_t i) {
     uint64_t shape[2] = {entry->rows, entry->cols};
@@ -299,7 +334,8 @@ static int entry_match(Entry *entry, const StoredTensor *t, size_t i) {
                     t->name, have, want);
     }
     if (t->dtype == OTHER) {
-        return fail(EX_DATAERR, "%s: tensor %.100s is not F32, F16, BF16 or F64", path, t->name);
+        return fail(EX_DATAERR, "%s: tensor %.100s is not F32, F16, BF16 or F64; of quantized "
+                    "weights save the model again after dequantize()", path, t->name);
     }
     entry->source = (int)i;
     return 0;
@@ -366,8 +402,10 @@ static int entries_match(Entries *e, const Weights *w, const char *dir, const ch
         Entry *entry = entry_of(e, t);
         if (!entry && is_harmless(t->name, e->config)) continue;
         if (!entry) {
+            const char *remedy = remedy_of(t->name);
             return fail(EX_DATAERR, "%s: tensor %.100s is none of a %s model as config.json "
-                        "describes it", t->shard->path, t->name, family->architecture);
+                        "describes it%s%s", t->shard->path, t->name, family->architecture,
+                        *remedy ? ": " : "", remedy);
         }
         if (entry_match(entry, t, i) < 0) return -1;
     }

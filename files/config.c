@@ -440,6 +440,7 @@ static void refuse_other_attention(Fields *f, const Config *c) {
         if (!field_truth(f, by_width, 1)) field_refuse(f, by_width, "false");
         if (field_truth(f, by_layer, 0)) field_refuse(f, by_layer, "true");
     }
+    if (!field_truth(f, "is_causal", 1)) field_refuse(f, "is_causal", "false");
     const Json *j = f->json;
     int types = field_find(f, 0, "layer_types"), may_slide = 0;
     if (types >= 0 && json_type(j, types) != JSON_ARRAY) {
@@ -455,7 +456,8 @@ static void refuse_other_attention(Fields *f, const Config *c) {
 
 // Weights in another form than numbers.
 static void refuse_quantization(Fields *f) {
-    static const char *const names[] = {"quantization_config", "compression_config"};
+    static const char *const names[] = {
+        "quantization_config", "compression_config", "quantization"};
     for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
         if (field_find(f, 0, names[k]) < 0) continue;
         field_fail(f, "\"%s\": quantized weights are not supported; save the model again after "
@@ -619,7 +621,12 @@ static int is_there(const char *dir, const char *name) {
 
 // Is there such a folder?  0, or -1 after fail().
 int config_folder(const char *dir) {
+    struct stat st;
     if (is_there(dir, "")) return 0;
+    if (stat(dir, &st) == 0) {
+        return fail(EX_NOINPUT, "%s: a file; a folder is needed, with config.json and "
+                    "model.safetensors in it", dir);
+    }
     return fail(EX_NOINPUT, "%s: no such folder; a model of a hub must be downloaded first", dir);
 }
 
@@ -629,6 +636,16 @@ static int fail_without_config(const char *dir) {
     if (is_there(dir, "adapter_config.json")) {
         return fail(EX_NOINPUT, "%s: an adapter without its base model; merge it "
                     "(merge_and_unload) and save the whole", dir);
+    }
+    if (is_there(dir, "params.json")) {
+        return fail(EX_NOINPUT, "%s: params.json is its maker's own format; take the folder that "
+                    "has config.json, or convert it (convert_llama_weights_to_hf.py of "
+                    "transformers)", dir);
+    }
+    if (is_there(dir, "zero_to_fp32.py")) {
+        return fail(EX_NOINPUT, "%s: parts of a model that DeepSpeed wrote: python "
+                    "zero_to_fp32.py . OUT joins the weights; config.json must be beside them",
+                    dir);
     }
     return fail(EX_NOINPUT, "%s: no config.json here: not a folder that save_pretrained wrote",
                 dir);

@@ -59,6 +59,7 @@ int  folder_finish(const char *dir);                               // the same, 
 // reading
 int  file_open(const char *path, uint64_t *size);                  // a regular file: its fd
 int  file_read_at(int fd, const char *path, void *data, size_t n, uint64_t offset);
+int  file_refuse_pointer(const char *path, const char *data, size_t n);     // of Git LFS
 
 // writing whole or not at all: open, write, close, rename; drop in the end, whatever happened
 int  output_open(Output *o, const char *path);
@@ -286,6 +287,15 @@ int file_read_at(int fd, const char *path, void *data, size_t n, uint64_t offset
         offset += (uint64_t)k;
     }
     return 0;
+}
+
+// Does a file that begins with data (n) only say where Git LFS has its contents?  0, or -1 after
+// fail().
+int file_refuse_pointer(const char *path, const char *data, size_t n) {
+    static const char begin[] = "version https://git-lfs";
+    const size_t len = n < sizeof begin - 1 ? n : sizeof begin - 1;
+    if (n < 8 || memcmp(data, begin, len)) return 0;
+    return fail(EX_DATAERR, "%s: a pointer of Git LFS, not the file itself: git lfs pull", path);
 }
 
 // ----------------------------------------------------------------------------------------- writing

@@ -448,6 +448,12 @@ int json_load(Json *j, const char *path) {
     }
     if (reserve(&text.data, &text.capacity, (size_t)size + 1, 1) < 0) goto done;
     if (file_read_at(fd, path, text.data, (size_t)size, 0) < 0) goto done;
+    text.data[size] = 0;
+    if (file_refuse_pointer(path, text.data, (size_t)size) < 0) goto done;
+    if (text.data[0] == '<') {
+        fail(EX_DATAERR, "%s: a web page, not the file itself: download it again", path);
+        goto done;
+    }
     if (json_parse(j, text.data, (size_t)size, path) < 0) goto done;
     if (json_type(j, 0) != JSON_OBJECT) {
         fail(EX_DATAERR, "%s: must be a JSON object", path);

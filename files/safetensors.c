@@ -248,6 +248,7 @@ static int header_read(Shard *s, uint64_t *data, uint64_t *size) {
         return fail(EX_DATAERR, "%s: %d bytes: not a safetensors file", s->path, (int)*size);
     }
     if (file_read_at(s->fd, s->path, length, 8, 0) < 0) return -1;
+    if (file_refuse_pointer(s->path, (const char *)length, 8) < 0) return -1;
     uint64_t n = little_endian(length, 8);
     if (n < 2 || n > JSON_FILE_MAX || n > *size - 8) {
         return fail(EX_DATAERR, "%s: the header's length is %" PRIu64 ", but it must be from 2 to "

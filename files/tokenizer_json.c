@@ -479,14 +479,12 @@ static int fail_without_file(const char *path) {
  * padding are not read, because nothing is put around a text.  0, or -1 after fail(); then t is
  * empty. */
 int tokenizer_load(Tokenizer *t, const char *path) {
-    Buffer text = {0};
     TokenizerFiles f = {.path = path};
     struct stat st;
     int result = -1;
     memset(t, 0, sizeof *t);
     if (stat(path, &st) < 0 && errno == ENOENT) return fail_without_file(path);
-    if (file_read(&text, path) < 0) goto done;
-    if (json_parse(&f.tokenizer, text.data, text.len, path) < 0) goto done;
+    if (json_load(&f.tokenizer, path) < 0) goto done;
     if (json_load_beside(&f.settings, path, "tokenizer_config.json") < 0) goto done;
     if (json_load_beside(&f.added, path, "added_tokens.json") < 0) goto done;
     result = read_tokenizer(t, &f);
@@ -495,7 +493,6 @@ done:
     json_free(&f.tokenizer);
     json_free(&f.settings);
     json_free(&f.added);
-    buffer_free(&text);
     return result;
 }
 

@@ -1062,6 +1062,58 @@ static void test_an_adapter_is_no_model(void) {
     good_free(&g);
 }
 
+static void test_tensors_that_other_programs_left_name_the_way_out(void) {
+    static const struct { const char *name, *words; } tensors[] = {
+        {"_orig_mod.lm_head.weight", ": of a compiled model: save its _orig_mod"},
+        {"module.gpt_neox.embed_in.weight", "wrapped for several devices: save its module"},
+        {"base_model.model.lm_head.weight", "an adapter's: merge it (merge_and_unload)"},
+        {"layers.0.q_proj.lora_A.default.weight", "an adapter's: merge it"},
+        {"layers.0.q_proj.base_layer.weight", "an adapter's: merge it"},
+        {"layers.0.q_proj.g_idx", "of quantized weights: save the model again after dequantize()"},
+        {"layers.0.q_proj.weight_scale_inv", "of quantized weights"},
+        {"v_head.summary.weight", "a head beside a language model: remove it, or make the folder"},
+        {"score.weight", "a reward head: \"architectures\" must name a ...ForSequence"},
+        {"language_model.lm_head.weight", "of a model of images and texts"},
+    };
+    Good g = good_folder(&tiny[0]);
+    for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++) {
+        char header[200], words[200];
+        snprintf(header, sizeof header, "{\"%s\":{\"dtype\":\"F32\",\"shape\":[0],"
+                 "\"data_offsets\":[0,0]}}", tensors[i].name);
+        snprintf(words, sizeof words, "tensor %s is none of a GPTNeoX model as config.json "
+                 "describes it", tensors[i].name);
+        CHECK(failed_with(load_header(&g, header), EX_DATAERR, words));
+        CHECK(strstr(error_text, tensors[i].words) != NULL);
+    }
+    good_free(&g);
+}
+
+static void test_what_is_no_folder_of_transformers_is_told_what_it_is(void) {
+    static const char pointer[] = "version https://git-lfs.github.com/spec/v1\noid sha256:0\n";
+    Config c;
+    Model m;
+    Good g = good_folder(&tiny[0]);
+    write_plainly("bad/model.safetensors", pointer, strlen(pointer));
+    CHECK(failed_with(checkpoint_load(&m, "bad", LOAD_AS_STORED), EX_DATAERR,
+                      "model.safetensors: a pointer of Git LFS, not the file itself: git lfs"));
+    write_plainly("bad/config.json", pointer, strlen(pointer));
+    CHECK(failed_with(config_load(&c, "bad"), EX_DATAERR, "config.json: a pointer of Git LFS"));
+    write_plainly("bad/config.json", "<!doctype html>", 15);
+    CHECK(failed_with(config_load(&c, "bad"), EX_DATAERR, "config.json: a web page, not the file"));
+    write_plainly("bad/config.json", "", 0);
+    CHECK(failed_with(config_load(&c, "bad"), EX_DATAERR, "config.json:1:1:"));
+    CHECK(failed_with(config_load(&c, "bad/config.json"), EX_NOINPUT,
+                      "bad/config.json: a file; a folder is needed"));
+    unlink("bad/config.json");
+    write_plainly("bad/zero_to_fp32.py", "", 0);
+    CHECK(failed_with(config_load(&c, "bad"), EX_NOINPUT, "bad: parts of a model that DeepSpeed"));
+    write_plainly("bad/params.json", "{}", 2);
+    CHECK(failed_with(config_load(&c, "bad"), EX_NOINPUT, "bad: params.json is its maker's own"));
+    unlink("bad/zero_to_fp32.py");
+    unlink("bad/params.json");
+    good_free(&g);
+}
+
 static void test_a_model_in_several_files_loads_by_its_index(void) {
     Model m, back;
     Good g = good_folder(&tiny[0]);
@@ -1195,6 +1247,8 @@ static void test_no_key_that_could_change_numbers_is_passed_over(void) {
     REFUSED(0, "\"rope_interleaved\": true", "\"rope_interleaved\" is not known");
     REFUSED(0, "\"quantization_config\": {\"load_in_8bit\": true}",
             "\"quantization_config\": quantized weights are not supported; save the model again");
+    REFUSED(0, "\"quantization\": {\"bits\": 4}", "\"quantization\": quantized weights are not");
+    REFUSED(LLAMA, "\"is_causal\": false", "\"is_causal\": false is not supported");
     REFUSED(0, "\"add_cross_attention\": true", "\"add_cross_attention\" is not known");
     REFUSED(0, "\"pruned_heads\": {\"1\": [0]}", "\"pruned_heads\" is not known");
     REFUSED(LLAMA, "\"rope_scaling\": \"yarn\"", "\"rope_scaling\" must be an object");
@@ -1214,7 +1268,8 @@ static void test_no_key_that_could_change_numbers_is_passed_over(void) {
                        "\"transformers.js_config\": {\"a\": 1}") == 0);
     CHECK(with_members(0, "\"attention_dropout\": 0.1, \"rope_interleaved\": false,"
                        "\"pruned_heads\": {}") == 0);
-    CHECK(with_members(0, "\"quantization_config\": null, \"rope_scaling\": null") == 0);
+    CHECK(with_members(0, "\"is_causal\": true, \"quantization_config\": null,"
+                       "\"rope_scaling\": null") == 0);
     CHECK(with_members(QWEN2, "\"use_sliding_window\": true, \"max_window_layers\": 2,"
                        "\"sliding_window\": 4") == 0);
     CHECK(with_members(QWEN2, "\"use_sliding_window\": true, \"max_window_layers\": 0,"
@@ -1424,6 +1479,8 @@ int main(int argc, char **argv) {
     RUN(test_a_tied_model_with_another_output_matrix_is_untied);
     RUN(test_a_tied_models_one_matrix_may_have_either_name);
     RUN(test_an_adapter_is_no_model);
+    RUN(test_tensors_that_other_programs_left_name_the_way_out);
+    RUN(test_what_is_no_folder_of_transformers_is_told_what_it_is);
     RUN(test_a_model_in_several_files_loads_by_its_index);
     RUN(test_every_field_of_a_configuration_is_checked);
     RUN(test_no_key_that_could_change_numbers_is_passed_over);
