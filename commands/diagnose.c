@@ -538,7 +538,7 @@ static void note_faults(Diagnosis *d, const Faults *x, const Dataset *data) {
         const Found *written = &x->written[id];
         if (!written->count) continue;
         const Token token = token_of(&d->tokenizer, id);
-        note(d, ADVICE, path, written->line,
+        note(d, WARNING, path, written->line,
              "%s stands in texts %zu times; it is read as plain text, by other programs as token "
              "%d: remove it",
              token.text, written->count, id);

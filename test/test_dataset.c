@@ -1211,6 +1211,9 @@ static void test_for_language_models_a_plain_text_is_one_document(void) {
     CHECK(load("\n  It was night.\n", &o) == 0 && d.num_records == 1 && d.record[0].line == 1);
     CHECK_TEXT(answer(0, 0), "\n  It was night.\n");
     CHECK(dataset_report(&d, &b) == 0 && strstr(b.data, ": read as plain text: one document\n"));
+    CHECK(load("Night.\n<|endoftext|>\nDay.\n", &o) == 0 && d.num_records == 1);
+    b.len = 0;
+    CHECK(dataset_report(&d, &b) == 0 && strstr(b.data, "<|endoftext|> in it ends nothing: write "));
     buffer_free(&b);
     CHECK(load("{'text': 'a'}\n{'text': 'b'}", &o) == 0 && d.num_records == 2);
     CHECK(refused_with("a\0b", 3, &o, 0, "neither JSON lines nor text"));

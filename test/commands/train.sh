@@ -367,5 +367,8 @@ lacks err '^trap:'
 printf '{"prompt":"name a cat","chosen":"Lion","rejected":"Dog %s"}\n' a b > words.jsonl
 works ./more train reward $pairs --per_step_pairs 1 --train words.jsonl --out x
 holds err '^warning: words.jsonl:1: prompt and answer make one word, as in 2 of 2 rows'
+printf 'the sky\n<|endoftext|>\nthe sea\n<|endoftext|>\n' > ends.txt
+works ./more train lm --model lm --train ends.txt --max_length 64 --per_step_tokens 10 --out x
+holds err '^warning: ends.txt:1: "<|endoftext|>" stands in texts 2 times; it is read as plain text'
 
 finish
