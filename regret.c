@@ -70,7 +70,7 @@ void regret_game(double *M, const double *L, const double *fairness, int K) {
 }
 
 // out (K + 1) = M w: what each row takes from the mixture w.
-static void rows_of(double *out, const double *M, const double *w, int K) {
+static void loss_of_rows(double *out, const double *M, const double *w, int K) {
     for (int i = 0; i <= K; i++) {
         out[i] = 0;
         for (int j = 0; j < K; j++) out[i] += M[i*K + j] * w[j];
@@ -78,7 +78,7 @@ static void rows_of(double *out, const double *M, const double *w, int K) {
 }
 
 // out (K) = p^T M: what each policy loses to the adversary p.
-static void columns_of(double *out, const double *M, const double *p, int K) {
+static void loss_of_columns(double *out, const double *M, const double *p, int K) {
     for (int j = 0; j < K; j++) out[j] = 0;
     for (int i = 0; i <= K; i++) {
         for (int j = 0; j < K; j++) out[j] += p[i] * M[i*K + j];
@@ -88,8 +88,8 @@ static void columns_of(double *out, const double *M, const double *p, int K) {
 // The duality gap's two ends.
 void game_certify(Game *g, const double *M, int K) {
     double row[MAX_POLICIES + 1] = {0}, column[MAX_POLICIES] = {0};
-    rows_of(row, M, g->w, K);
-    columns_of(column, M, g->p, K);
+    loss_of_rows(row, M, g->w, K);
+    loss_of_columns(column, M, g->p, K);
     g->value = row[0];
     g->bound = column[0];
     for (int i = 1; i <= K; i++) g->value = row[i] > g->value ? row[i] : g->value;
@@ -129,8 +129,8 @@ void game_play(Game *g, const double *M, int K, int rounds) {
         for (int j = 0; j < K; j++) g->w[j] += y[j];
 
         // both see what the other did now and, once more, how that differs from the round before
-        rows_of(u, M, y, K);
-        columns_of(v, M, x, K);
+        loss_of_rows(u, M, y, K);
+        loss_of_columns(v, M, x, K);
         for (int i = 0; i <= K; i++) {
             log_x[i] += e * (2 * u[i] - (t ? u_before[i] : u[i]));
             u_before[i] = u[i];
@@ -352,7 +352,7 @@ static void table_certify(TableGame *g, const PolicyTable *t, double beta, Regre
  *
  * The curvature is beta times a variance, at most beta range^2 / 4 with the widest range of a log
  * ratio: with e = 4 / (beta range^2) no round makes it worse (Lu, Freund and Nesterov 2018).
- * Ends when the gap is 0 to 12 digits.  g->logp (X, Y) is the caller's.  0, or -1 after fail().   */
+ * Ends when the gap is 0 to 12 digits.  g->logp (X, Y) is the caller's.  0, or -1 after fail().  */
 int table_play(TableGame *g, const PolicyTable *t, double beta, RegretKind kind, int rounds) {
     const double range = table_range(t);
     const double e = range > 0 ? 4 / (beta * range * range) : 0;

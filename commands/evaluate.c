@@ -14,7 +14,7 @@
  * part.                                                                                          */
 #ifndef EVALUATE_C
 #define EVALUATE_C
-#include "setup.c"
+#include "mixture.c"
 #include "../bagofwords.c"
 
 int command_eval(void);           // more eval: tables of models by data sets
@@ -814,19 +814,22 @@ done:
     return result;
 }
 
-/* The log-probabilities of a file's answers under the policy in dir: *data is the file, *logp is
+/* The log-probabilities of a file's answers under a policy or mixture: *data is the file, *logp is
  * (num_answers).  The model is gone when it returns.  0, or -1 after fail().                     */
-static int policy_logps(Dataset *data, double **logp, const char *dir, const char *file) {
+static int policy_logps(Dataset *data, double **logp, const char *path, const char *file) {
     Loaded x = {0};
+    Mixture mixture;
     int result = -1;
-    if (loaded_init(&x, dir, file, LOAD_LANGUAGE_MODEL) < 0) goto done;
+    if (mixture_open(&mixture, path) < 0) goto done;
+    if (loaded_init(&x, mixture.folder[0], file, LOAD_LANGUAGE_MODEL) < 0) goto done;
     *logp = allocate(x.data.num_answers, sizeof **logp);
     if (!*logp) goto done;
-    if (evaluate_texts(&x.model, x.tokenizer.eos, &x.data, *logp) < 0) goto done;
+    if (mixture_tokens(&mixture, &x.model, x.tokenizer.eos, &x.data, *logp, NULL) < 0) goto done;
     *data = x.data;
     x.data = (Dataset){0};
     result = 0;
 done:
+    mixture_free(&mixture);
     loaded_free(&x);
     return result;
 }

@@ -77,7 +77,8 @@ typedef struct {
 static const Option option_table[] = {
     {.heading = "files and folders"},
     {.name = "model", .kind = LIST, .to = &opt.model,
-     .help = "model folder (eval, compare: several, as NAME=FOLDER)"},
+     .help = "model folder (eval, compare: several, as NAME=FOLDER), or of policies a "
+             "mixture.json"},
     {.name = "train", .kind = LIST, .to = &opt.train,
      .help = "training files, FILE or FILE:NAME (bench: real pairs, one file)"},
     {.name = "then", .kind = LIST, .to = &opt.then,

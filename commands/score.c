@@ -6,7 +6,7 @@
  * imitates them; what --max_length parts into several records is one row again here.             */
 #ifndef SCORE_C
 #define SCORE_C
-#include "setup.c"
+#include "mixture.c"
 
 int command_score(void);          // the rows of standard input to standard output, with more keys
 
@@ -218,6 +218,7 @@ static int gives_rewards(const char *dir) {
 
 // Rows of standard input to standard output, what was read to standard error.
 int command_score(void) {
+    Mixture mixture;
     Model m = {0};
     Tokenizer t = {0};
     ScoredRows s = {.tokenizer = &t};
@@ -226,9 +227,15 @@ int command_score(void) {
     int result = -1;
     o.as_given = 1;
     if (!opt.model.n) return fail(EX_USAGE, "--model is needed");
-    const char *dir = opt.model.item[0];
+    if (mixture_open(&mixture, opt.model.item[0]) < 0) goto done;
+    const char *dir = mixture.folder[0];
     const int rewards = gives_rewards(dir);
-    if (rewards < 0) return -1;
+    if (rewards < 0) goto done;
+    if (rewards && mixture.n > 1) {
+        fail(EX_USAGE, "--raw_head: %s is a mixture of policies, which has no reward",
+             opt.model.item[0]);
+        goto done;
+    }
     o.all_turns = !rewards && opt.train_turns != TURNS_LAST;
     if (load_model(&m, &t, dir, rewards ? LOAD_REWARD_MODEL : LOAD_LANGUAGE_MODEL) < 0) goto done;
     if (dataset_load(d, "-", &t, &o) < 0) goto done;
@@ -246,10 +253,11 @@ int command_score(void) {
         s.token_logp = allocate(d->num_tokens + d->num_answers, sizeof *s.token_logp);
         if (!s.token_logp) goto done;
     }
-    if (evaluate_tokens(&m, t.eos, d, s.value, s.token_logp) < 0) goto done;
+    if (mixture_tokens(&mixture, &m, t.eos, d, s.value, s.token_logp) < 0) goto done;
     if (check_finite(&s) < 0) goto done;
     result = print_scores(&s, rewards);
 done:
+    mixture_free(&mixture);
     model_free(&m);
     tokenizer_free(&t);
     dataset_free(d);

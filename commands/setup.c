@@ -110,6 +110,7 @@ int report_turns(const Dataset *d) {
 
 // Where the tokenizer is: --tokenizer, or in the folder.  0, or -1 after fail().
 int tokenizer_path(char path[PATH_SIZE], const char *dir) {
+    if (dir && config_folder(dir) < 0) return -1;
     if (dir && folder_recover(dir) < 0) return -1;
     if (!opt.tokenizer) return path_join(path, dir, "tokenizer.json");
     if (strlen(opt.tokenizer) >= PATH_SIZE) {
@@ -122,7 +123,6 @@ int tokenizer_path(char path[PATH_SIZE], const char *dir) {
 int load_tokenizer(Tokenizer *t, const char *dir) {
     char path[PATH_SIZE];
     if (!opt.tokenizer && !dir) return fail(EX_USAGE, "--tokenizer or --model is needed");
-    if (dir && config_folder(dir) < 0) return -1;
     if (tokenizer_path(path, dir) < 0) return -1;
     return tokenizer_load(t, path);
 }

@@ -625,7 +625,8 @@ int config_folder(const char *dir) {
     if (is_there(dir, "")) return 0;
     if (stat(dir, &st) == 0) {
         return fail(EX_NOINPUT, "%s: a file; a folder is needed, with config.json and "
-                    "model.safetensors in it", dir);
+                    "model.safetensors in it (a mixture.json is for sample, bestof, compare, "
+                    "score, and eval with --reference)", dir);
     }
     return fail(EX_NOINPUT, "%s: no such folder; a model of a hub must be downloaded first", dir);
 }

@@ -117,7 +117,7 @@ static void test_a_regret_that_is_not_finite_is_refused(void) {
     CHECK(strstr(error_text, "not finite") != NULL);
 }
 
-// ------------------------------------------------------------------------------ what changes nothing
+// ----------------------------------------------------------------------------- what changes nothing
 
 static void test_the_order_of_the_policies_does_not_matter(void) {
     const int order[3] = {2, 0, 1};
@@ -175,7 +175,7 @@ static void test_no_mixture_is_better_than_the_exact_one(void) {
         for (int k = 0; k < K; k++) {                      // nor, of course, any policy alone
             double alone[8] = {0};
             alone[k] = 1;
-            rows_of(row, M, alone, K);
+            loss_of_rows(row, M, alone, K);
             double worst = 0;
             for (int i = 0; i <= K; i++) worst = row[i] > worst ? row[i] : worst;
             CHECK(worst >= g.value - 1e-12);
@@ -199,7 +199,8 @@ static void random_tables(double *logp, int K, uint64_t step) {
     }
 }
 
-// V_k of a policy: E_pi r_k - beta KL(pi || pi_ref), r_k = beta log(pi_k / pi_ref), prompt by prompt.
+// V_k of a policy: E_pi r_k - beta KL(pi || pi_ref), r_k = beta log(pi_k / pi_ref), prompt by
+// prompt.
 static double regularised_value(const double *logp, const double *own, const double *ref,
                                 double beta) {
     double sum = 0;
