@@ -229,8 +229,8 @@ static const Option option_table[] = {
      .help = "compute activations again in backward instead of keeping them: less memory, slower"},
     {.name = "learning_rate", .kind = REAL, .to = &opt.learning_rate, .preset = "1e-4",
      .max = 1e30, .help = "peak of the schedule"},
-    {.name = "head_rate", .kind = REAL, .to = &opt.head_rate, .preset = "1", .max = 1e6,
-     .help = "factor of the rate for the reward head"},
+    {.name = "head_rate", .kind = REAL, .to = &opt.head_rate, .preset = "10", .max = 1e6,
+     .help = "factor of the rate for the reward head, which starts at zero and would hardly move"},
     {.name = "freeze", .kind = FLAG, .to = &opt.freeze,
      .help = "train a reward model's head alone, all below it stays to the last bit; policies have "
              "no head"},

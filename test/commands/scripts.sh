@@ -1,4 +1,4 @@
-# scripts.sh - the scripts of make run, align and study: names of folders are taken as they are.
+# scripts.sh - names of folders and files are taken as they are.
 #
 # ./more is replaced by a program that notes its arguments and makes what it is to make.
 . "$(dirname "$0")/lib.sh"
@@ -19,7 +19,10 @@ for word in "$@"; do
     next=$word
 done
 case $1 in
-train) mkdir -p "$out" ;;
+train)
+    mkdir -p "$out"
+    : > "$out/log.jsonl"
+    ;;
 eval | bestof | compare) if [ "$out" ]; then : > "$out"; fi ;;
 esac
 END
@@ -63,6 +66,16 @@ it "run_takes_the_name_of_its_folder_as_it_is"
 works sh scripts/run.sh 1 "$odd/run"
 noted "$odd/run/multitask"
 noted "MORE (paper)=$odd/run/more-paper"
+as_they_are
+
+it "rates_takes_the_names_of_its_folders_and_files_as_they_are"
+cp data/pandalm.train.jsonl "$odd/mine.jsonl"
+OUT="$odd/rates" RATES=1e-4 HEADS="10 raw" works sh scripts/rates.sh "$odd" "$odd/mine.jsonl" \
+    data/opinpref.train.jsonl
+noted "$odd"
+noted "$odd/mine.jsonl:mine"
+noted "1e-4 x 10=$odd/rates/mine-1e-4-10-1"
+noted "$odd/rates/opinpref.train-1e-4-raw-1.jsonl"
 as_they_are
 
 it "base_takes_names_of_folders_as_they_are"

@@ -289,6 +289,14 @@ it "random_weights_starts_from_others"
 works ./more train reward $pairs --train $abc --random_weights --out x
 [ "$(sha)" != "$r_sha" ] || fault "the same as without"
 
+# Adam's first step is the rate itself, with the gradient's sign
+it "the_reward_head_has_ten_times_the_rate_or_what_head_rate_says"
+for how in " = 0.010000" "--head_rate 1 = 0.001000" "--head_rate 2.5 = 0.002500"; do
+    works ./more train reward $pairs --max_steps 1 --train $abc ${how% = *} --out x
+    works ./more inspect --model x
+    holds out "^ *32 numbers  rms  ${how#* = }  .*  score.weight$"
+done
+
 it "raw_head_starts_from_a_random_head_of_that_seed"
 for seed in 3 4; do
     works ./more train reward $pairs --train $abc --raw_head $seed --out raw-$seed
