@@ -1085,25 +1085,17 @@ static size_t common_len(const char *a, size_t len_a, const char *b, size_t len_
     return n;
 }
 
-static int is_same_value(const Json *j, int a, int b) {
-    if (json_type(j, a) != json_type(j, b) || json_count(j, a) != json_count(j, b)) return 0;
-    const size_t n = json_length(j, a);
-    if (n != json_length(j, b) || memcmp(json_string(j, a), json_string(j, b), n)) return 0;
-    a = json_first(j, a);
-    b = json_first(j, b);
-    while (a >= 0) {
-        if (strcmp(json_key(j, a), json_key(j, b)) || !is_same_value(j, a, b)) return 0;
-        a = json_next(j, a);
-        b = json_next(j, b);
-    }
-    return 1;
-}
-
-// Does the same one say the same?
-static int is_same_message(const Reader *r, int a, int b) {
-    const int role_a = role_value(r, a), role_b = role_value(r, b);
-    return is_same_value(&r->json, role_a, role_b)
-        && is_same_value(&r->json, content_value(r, a), content_value(r, b));
+// Does the same one say the same in two messages, however they are written?  -1 after fail().
+static int is_same_message(Reader *r, int a, int b) {
+    const size_t start = r->rendered.len;
+    int role_a, role_b;
+    if (render_message(r, a, &role_a) < 0) return -1;
+    const size_t end = r->rendered.len, n = end - start;
+    if (render_message(r, b, &role_b) < 0) return -1;
+    const char *s = r->rendered.data;
+    const int same_length = r->rendered.len - end == n;
+    r->rendered.len = start;
+    return role_a == role_b && same_length && !memcmp(s + start, s + end, n);
 }
 
 // The message number k of a list.
@@ -1113,15 +1105,20 @@ static int message_at(const Reader *r, int list, int k) {
     return message;
 }
 
-// How many messages all answers begin with; of each one at least is left.
-static int count_common_messages(const Reader *r) {
-    const int first = r->answer[0].messages;
-    int common = json_count(&r->json, first) - 1;
+// How many messages all answers begin with; of each one at least is left.  -1 after fail().
+static int count_common_messages(Reader *r) {
+    const Json *j = &r->json;
+    int common = json_count(j, r->answer[0].messages) - 1;
     for (int i = 1; i < r->n; i++) {
-        int a = json_first(&r->json, first), b = json_first(&r->json, r->answer[i].messages), k = 0;
-        while (k < common && json_next(&r->json, b) >= 0 && is_same_message(r, a, b)) {
-            a = json_next(&r->json, a);
-            b = json_next(&r->json, b);
+        int a = json_first(j, r->answer[0].messages);
+        int b = json_first(j, r->answer[i].messages);
+        int k = 0;
+        while (k < common && json_next(j, b) >= 0) {
+            const int same = is_same_message(r, a, b);
+            if (same < 0) return -1;
+            if (!same) break;
+            a = json_next(j, a);
+            b = json_next(j, b);
             k++;
         }
         common = k;
@@ -1135,6 +1132,7 @@ static int split_messages(Reader *r, size_t *n) {
     const int list = r->answer[0].messages, common = count_common_messages(r);
     const size_t start = r->rendered.len;
     int first, last;
+    if (common < 0) return -1;
     for (int i = 0; i < r->n; i++) {
         const int differs = message_at(r, r->answer[i].messages, common);
         if (is_assistant(r, differs)) continue;

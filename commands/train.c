@@ -88,11 +88,23 @@ static int check_ends(const Run *run, const char *dir) {
                 "\"eos_token\" in tokenizer_config.json beside it", opt.tokenizer);
 }
 
+// Is there memory for training the model of dir at all, whatever the data?  0, or -1 after fail().
+static int check_room(const Objective *o, const char *dir) {
+    char text[MEMORY_TEXT];
+    Config c;
+    if (opt.force) return 0;
+    if (config_load(&c, dir) < 0) return -1;
+    c.reward = o->reward;
+    if (memory_fit(&c, 1, 1, 0, text) != MEMORY_LACKS) return 0;
+    return fail(EX_OSERR, "%s: %s; --force trains all the same", dir, text);
+}
+
 // The model of the folder dir, or a fresh one.
 static int begin_model(Run *run, const char *dir) {
     const Objective *o = run->objective;
     const int kind = o->reward ? LOAD_REWARD_MODEL : LOAD_LANGUAGE_MODEL;
     Model *m = &run->model;
+    if (dir && check_room(o, dir) < 0) return -1;
     int status = dir ? checkpoint_load(m, dir, kind)
                      : model_init(m, new_config(&run->tokenizer));
     if (status < 0) return -1;

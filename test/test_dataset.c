@@ -231,6 +231,12 @@ static void test_the_prompt_of_two_conversations_is_the_messages_that_both_begin
     CHECK(is_row(CONVERSATIONS(S("S") "," U("Q") "," A("A"), S("S") "," U("Q") "," A("B")),
                  DATA_PAIR, "\n\nSystem: S" Q, " A", " B"));
 
+    // however the same message is written
+    CHECK(is_row(CONVERSATIONS(U("Q") "," A("A"),
+                               "{'id':7,'from':'human','value':[{'type':'text','text':'Q'}]},"
+                               A("B")),
+                 DATA_PAIR, Q, " A", " B"));
+
     // they differ before the last turn, or one ends there
     CHECK(is_row(CONVERSATIONS(U("Q") "," A("A") "," U("R") "," A("B"),
                                U("Q") "," A("C") "," U("T") "," A("D")),

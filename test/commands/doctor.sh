@@ -221,7 +221,7 @@ works ./more train reward --model "$base" $cut --train a.train.jsonl --out m --m
 gib=$(sed -n 's/.* \([0-9.]*\) GiB needed.*/\1/p' err)
 holds doctor.out "^    this training: $gib GiB, for micro-batches of at most [0-9]* rows"
 
-it "doctor_traps_a_model_that_does_not_fit_and_does_not_load_it"
+it "doctor_traps_a_model_that_does_not_fit_and_neither_it_nor_train_loads_it"
 cp -r lm large
 sed 's/"hidden_size": 32/"hidden_size": 65536/; s/"num_hidden_layers": 2/"num_hidden_layers": 128/
      s/"intermediate_size": 128/"intermediate_size": 1048576/' lm/config.json > large/config.json
@@ -230,6 +230,9 @@ run ./more doctor --model large $cut --train a.train.jsonl
 [ $code = 1 ] || fault "exit $code"
 holds out '^trap: large: [0-9.]* GiB of memory are needed, [0-9.]* GiB are free here; what does not '
 holds out '^    no time is measured: no micro-batch fits into the memory that is free$'
+refused 71 "large: " ./more train reward --model large $cut --train a.train.jsonl --out m
+holds err 'GiB of memory are needed, .* a smaller model is needed; --force trains all the same'
+refused 66 "large" ./more train reward --model large $cut --train a.train.jsonl --out m --force
 run ./more doctor --model lm $cut --train a.train.jsonl --micro_batch_tokens 1000000
 holds out '^traps: 0'
 
