@@ -59,6 +59,9 @@ TEST_CFLAGS ?= -O0 -g
 $(WHOLE): test/bin/%: test/%.c | test/bin
 	$(COMPILE) $(NOTE) $< -o $@ $(LDLIBS)
 
+# but this one trains
+test/bin/test_people: TEST_CFLAGS = $(CFLAGS)
+
 $(filter-out $(WHOLE),$(TESTS)): test/bin/%: test/%.c $(KERNELS)
 	$(COMPILE) $(TEST_CFLAGS) $(NOTE) $(LINKED) $< $(KERNELS) -o $@ $(LDLIBS)
 
@@ -84,8 +87,8 @@ test: more $(TESTS)
 	@JOBS=$(JOBS) sh test/run.sh $(WHOLE) $(SLOW) $(filter-out $(WHOLE),$(TESTS)) \
 	    $(filter-out $(SLOW),$(COMMANDS))
 
-QUICK_TESTS    = $(addprefix test/bin/test_,json common loss metrics bagofwords dataset reward \
-    policy train objectives regret)
+QUICK_TESTS    = $(addprefix test/bin/test_,json common loss metrics bagofwords agreement dataset \
+    reward policy train objectives regret)
 QUICK_COMMANDS = $(addprefix test/commands/,options.sh usage.sh train.sh policy.sh eval.sh score.sh)
 quick: more $(QUICK_TESTS)
 	@JOBS=$(JOBS) sh test/run.sh $(QUICK_TESTS) $(QUICK_COMMANDS)

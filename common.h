@@ -200,7 +200,7 @@ static inline uint64_t random_mix(uint64_t x) {
     return x ^ (x >> 31);
 }
 enum { STREAM_INIT, STREAM_HEAD, STREAM_ORDER, STREAM_RESAMPLE, STREAM_BOOTSTRAP, STREAM_FOLD,
-       STREAM_TEST, STREAM_SAMPLE, STREAM_PEOPLE, STREAM_MIXTURE };
+       STREAM_TEST, STREAM_SAMPLE, STREAM_PEOPLE, STREAM_MIXTURE, STREAM_CLUSTER };
 static inline uint64_t random_u64(uint64_t seed, uint64_t stream, uint64_t step, uint64_t index) {
     return random_mix(random_mix(random_mix(random_mix(seed) ^ stream) ^ step) ^ index);
 }
@@ -208,6 +208,10 @@ static inline uint64_t random_u64(uint64_t seed, uint64_t stream, uint64_t step,
 static inline uint32_t random_below(uint32_t n, uint64_t seed, uint64_t stream, uint64_t step,
                                     uint64_t index) {
     return (uint32_t)(((random_u64(seed, stream, step, index) >> 32) * n) >> 32);
+}
+// uniform in (0, 1): the middles of 2^52 equal parts
+static inline double random_unit(uint64_t seed, uint64_t stream, uint64_t step, uint64_t index) {
+    return ((double)(random_u64(seed, stream, step, index) >> 12) + 0.5) * 0x1p-52;
 }
 // a permutation of 0..n-1 (Fisher-Yates)
 static inline void random_permutation(uint32_t *p, uint32_t n, uint64_t seed, uint64_t stream,

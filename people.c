@@ -42,13 +42,15 @@
 
 // ----------------------------------------------------------------------------------- the interface
 
+enum { MAX_MATCHED = 8 };         // types and groups of which people_accuracy tries each matching
+
 // K models of one kind.  All return 0, or -1 after fail().
 typedef struct {
     void *self;
-    int (*fit)(void *self, int k, const double *weight);  // weight (N): gamma of the row's annotator
+    int (*fit)(void *self, int k, const double *weight);  // weight (N): each row's gamma_hk
     int (*score)(void *self, int k, double *loglik);      // loglik (N): of each row under type k
     int (*begin)(void *self, int start);                  // before each start; may be NULL
-    int (*keep)(void *self);                              // this start is the best yet; may be NULL
+    int (*keep)(void *self);                              // the best start yet; may be NULL
 } TypeModels;
 
 typedef struct {
@@ -65,14 +67,15 @@ typedef struct {
     int settled;                  // this start has come to its end
     double *best, best_loglik;    // eta, gamma and A of the best start before this one; its LL
 
-    double *row;                  // (N) weights or log-likelihoods of the rows of one type
+    double *row;                  // (N) weights or log-likelihoods of the rows, of one type
+    double *before;               // (H,K) gamma before the last E-step; then scratch
     unsigned char *half;          // (N) 0 or 1: the half that a row is in
 } People;
 
 typedef enum {
     START_RANDOM,                 // as many annotators of each type, by lot
     START_DIRICHLET,              // gamma of each annotator from Dirichlet(alpha, .., alpha)
-    START_CLUSTERS,               // clusters that are given; iteration 1 is Cluster-DPO
+    START_CLUSTERS,               // as given, or agreement.c's; iteration 1 is Cluster-DPO
     START_MODELS,                 // the models are random: they are scored first
     NUM_STARTS
 } PeopleStart;
@@ -80,10 +83,10 @@ typedef enum {
 typedef struct {
     int em_steps;                 // iterations of a start, at most
     int hard;                     // gamma is 1 for the likeliest type, else 0
-    int split_half;
+    int split_half;               // fit on one half of each annotator's rows, score on the other
     double loglik_change;         // a start ends when LL per row changes by less,
-    double gamma_change;          //     or each gamma does
-    int starts;                   // the first is as `start` says; others too if that is random
+    double gamma_change;          //     or every gamma does
+    int starts;                   // behind one from clusters the others are random
     PeopleStart start;
     double dirichlet;             // alpha
     const int *cluster;           // (H), 0 .. K-1
@@ -93,18 +96,22 @@ typedef struct {
     void *context;
 } PeopleOptions;
 
-// Sizes and memory.  0, or -1 after fail().
+// Memory, after a look at the numbers.  0, or -1 after fail().
 int  people_init(People *p, int H, int K, size_t N, const int *annotator);
 void people_free(People *p);
 
-// The parts of the loop, and the loop.
-int    people_start(People *p, const PeopleOptions *o);
-double people_posterior(double *gamma, const double *prior, const double *A, int K);
-void   people_e_step(People *p, int hard);
+// The loop, and its E-step; of one annotator, with log sum_k prior_k exp(A_k).
 int    people_em(People *p, const TypeModels *m, const PeopleOptions *o);
+void   people_e_step(People *p, int hard);
+double people_posterior(double *gamma, const double *prior, const double *A, int K);
 
-// A type that nobody is left in, or -1.
+// What was found: a type that nobody is left in, or -1; agreement with known groups (H); the mean
+// entropy of gamma in nats; the log-likelihood of other choices; BIC.
 int    people_empty_type(const People *p);
+double people_accuracy(const People *p, const int *group, int groups);
+double people_entropy(const People *p);
+double people_heldout_loglik(const People *p, const double *A);
+double people_bic(double loglik, double parameters, size_t rows);
 
 // ------------------------------------------------------------------------------------------ memory
 
@@ -129,8 +136,9 @@ int people_init(People *p, int H, int K, size_t N, const int *annotator) {
     p->eta = allocate(people_numbers(p), sizeof *p->eta);
     p->best = allocate(people_numbers(p), sizeof *p->best);
     p->row = allocate(N, sizeof *p->row);
+    p->before = allocate((size_t)H * (size_t)K, sizeof *p->before);
     p->half = allocate(N, 1);
-    if (!p->eta || !p->best || !p->row || !p->half) {
+    if (!p->eta || !p->best || !p->row || !p->before || !p->half) {
         people_free(p);
         return -1;
     }
@@ -143,6 +151,7 @@ void people_free(People *p) {
     free(p->eta);
     free(p->best);
     free(p->row);
+    free(p->before);
     free(p->half);
     memset(p, 0, sizeof *p);
 }
@@ -254,27 +263,25 @@ static int people_m_step(People *p, const TypeModels *m, int fit_half, int score
 
 // ------------------------------------------------------------------------------------------ starts
 
-// draws: each has its own steps of the stream
+// Draws: each has its own steps of the stream.
 enum { DRAW_TYPES, DRAW_DIRICHLET, DRAW_HALVES, NUM_DRAWS };
 
-static uint64_t draw_step(uint64_t what, uint64_t start) { return start * NUM_DRAWS + what; }
+static uint64_t draw_step(uint64_t what, int start) { return (uint64_t)start * NUM_DRAWS + what; }
 
-// gamma of types (H).
-static void people_assign_all(People *p, const int *type) {
-    for (int h = 0; h < p->H; h++) {
-        for (int k = 0; k < p->K; k++) p->gamma[h * p->K + k] = type[h] == k;
+static void assign_all(People *p, const int *type) {
+    for (size_t h = 0; h < (size_t)p->H; h++) {
+        for (int k = 0; k < p->K; k++) p->gamma[h * (size_t)p->K + (size_t)k] = type[h] == k;
     }
 }
 
-static int start_random(People *p, const PeopleOptions *o) {
+static int start_random(People *p, uint64_t seed) {
     uint32_t *order = allocate((size_t)p->H, sizeof *order);
     int *type = allocate((size_t)p->H, sizeof *type);
     int result = -1;
     if (!order || !type) goto done;
-    random_permutation(order, (uint32_t)p->H, o->seed, STREAM_PEOPLE,
-                       draw_step(DRAW_TYPES, (uint64_t)p->start));
+    random_permutation(order, (uint32_t)p->H, seed, STREAM_PEOPLE, draw_step(DRAW_TYPES, p->start));
     for (int i = 0; i < p->H; i++) type[order[i]] = i % p->K;
-    people_assign_all(p, type);
+    assign_all(p, type);
     result = 0;
 done:
     free(order);
@@ -282,54 +289,153 @@ done:
     return result;
 }
 
-static int start_clusters(People *p, const int *cluster) {
-    for (int h = 0; h < p->H; h++) {
-        if (cluster[h] >= 0 && cluster[h] < p->K) continue;
-        return fail(EX_DATAERR, "an annotator is in cluster %d: of %d types that is none",
-                    cluster[h], p->K);
+/* The logarithm of a deviate from Gamma(alpha, 1), alpha > 0 (Marsaglia and Tsang 2000):
+ *
+ *     g = d v,  v = (1 + c x)^3,  d = a - 1/3,  c = 1 / sqrt(9 d)      x standard normal
+ *
+ * is from Gamma(a) if log u < x^2/2 + d - d v + d log v; with a = alpha + 1, g u'^(1/alpha) is from
+ * Gamma(alpha).  `number` says which deviate it is.                                              */
+static double log_gamma_deviate(double alpha, uint64_t seed, uint64_t step, uint64_t number) {
+    const double d = alpha + 1 - 1.0 / 3, c = 1 / sqrt(9 * d);
+    uint64_t index = number << 16;                         // each try takes two numbers
+    const double u_alpha = random_unit(seed, STREAM_PEOPLE, step, index);
+    for (;;) {
+        const double x = random_normal(seed, STREAM_PEOPLE, step, index + 1);
+        const double log_u = more_log(random_unit(seed, STREAM_PEOPLE, step, index + 2));
+        const double root = 1 + c * x, v = root * root * root;
+        index += 2;
+        if (v <= 0) continue;
+        if (log_u < x * x / 2 + d - d * v + d * more_log(v)) {
+            return more_log(d) + more_log(v) + more_log(u_alpha) / alpha;
+        }
     }
-    people_assign_all(p, cluster);
+}
+
+static void start_dirichlet(People *p, double alpha, uint64_t seed) {
+    const uint64_t step = draw_step(DRAW_DIRICHLET, p->start);
+    const size_t K = (size_t)p->K;
+    for (int k = 0; k < p->K; k++) p->eta[k] = 1;
+    for (size_t h = 0; h < (size_t)p->H; h++) {
+        double *gamma = p->gamma + h * K;
+        for (size_t k = 0; k < K; k++) {
+            p->A[h * K + k] = log_gamma_deviate(alpha, seed, step, h * K + k);
+        }
+        people_posterior(gamma, p->eta, p->A + h * K, p->K);         // g_k / sum_j g_j
+    }
+}
+
+static int start_clusters(People *p, const int *cluster) {
+    for (int h = 0; h < p->H; h++) assert(cluster[h] >= 0 && cluster[h] < p->K);
+    assign_all(p, cluster);
+    people_share(p);
+    const int empty = people_empty_type(p);
+    if (empty < 0) return 0;
+    return fail(EX_DATAERR, "the clusters to start from are fewer than the %d types: nobody is in "
+                "cluster %d", p->K, empty + 1);
+}
+
+static int start_models(People *p, const TypeModels *m, int hard) {
+    for (int k = 0; k < p->K; k++) {
+        p->eta[k] = 1.0 / p->K;
+        if (people_score(p, m, k, ALL_ROWS) < 0) return -1;
+    }
+    people_e_step(p, hard);
     return 0;
 }
 
-// The first gamma, and eta; `start` and the seed decide what is drawn.  0, or -1 after fail().
-int people_start(People *p, const PeopleOptions *o) {
-    int status = -1;
-    PeopleStart start = o->start;
-    if (start == START_CLUSTERS && p->start > 0) start = START_RANDOM;
-    switch (start) {
-    case START_RANDOM:   status = start_random(p, o);               break;
-    case START_CLUSTERS: status = start_clusters(p, o->cluster);    break;
-    default:             status = fail(EX_USAGE, "this start is not there yet");
-    }
-    if (status < 0) return -1;
+// The first gamma and eta.  The seed and p->start decide what is drawn.
+static int people_start(People *p, const TypeModels *m, const PeopleOptions *o) {
+    const int is_again = o->start == START_CLUSTERS && p->start > 0;
+    const PeopleStart start = is_again ? START_RANDOM : o->start;
+    if (m->begin && m->begin(m->self, p->start) < 0) return -1;
+    if (start == START_RANDOM && start_random(p, o->seed) < 0) return -1;
+    if (start == START_DIRICHLET) start_dirichlet(p, o->dirichlet, o->seed);
+    if (start == START_CLUSTERS && start_clusters(p, o->cluster) < 0) return -1;
+    if (start == START_MODELS && start_models(p, m, o->hard) < 0) return -1;
     people_share(p);
     return 0;
 }
 
+// ------------------------------------------------------------------------------------------ halves
+
+typedef struct {
+    int annotator;
+    uint64_t lot;
+    size_t row;
+} Deal;
+
+static int compare_deals(const void *a, const void *b) {
+    const Deal *x = a, *y = b;
+    if (x->annotator != y->annotator) return x->annotator < y->annotator ? -1 : 1;
+    if (x->lot != y->lot) return x->lot < y->lot ? -1 : 1;
+    return (x->row > y->row) - (x->row < y->row);
+}
+
+// Deals each annotator's rows, in an order by lot, into two halves.
+static int people_deal(People *p, const PeopleOptions *o) {
+    Deal *deal = allocate(p->N, sizeof *deal);
+    if (!deal) return -1;
+    for (size_t n = 0; n < p->N; n++) {
+        const uint64_t lot = random_u64(o->seed, STREAM_PEOPLE, draw_step(DRAW_HALVES, 0), n);
+        deal[n] = (Deal){p->annotator[n], lot, n};
+    }
+    qsort(deal, p->N, sizeof *deal, compare_deals);
+    int alone = -1;                                        // an annotator with one row
+    size_t place = 0;                                      // of a row among its annotator's
+    for (size_t n = 0; n < p->N; n++) {
+        const int is_first = n == 0 || deal[n].annotator != deal[n-1].annotator;
+        const int is_last = n + 1 == p->N || deal[n].annotator != deal[n+1].annotator;
+        place = is_first ? 0 : place + 1;
+        p->half[deal[n].row] = place % 2;
+        if (is_first && is_last) alone = deal[n].annotator;
+    }
+    free(deal);
+    if (alone < 0) return 0;
+    char number[32];
+    snprintf(number, sizeof number, "%d", alone + 1);
+    return fail(EX_DATAERR, "annotator %s has one row, which cannot be halved; --estep full takes "
+                "all rows", o->name ? o->name[alone] : number);
+}
+
 // ---------------------------------------------------------------------------------------- the loop
+
+// The largest change of a gamma.
+static double gamma_change(const People *p, const double *before) {
+    double change = 0;
+    for (size_t i = 0; i < (size_t)p->H * (size_t)p->K; i++) {
+        const double difference = fabs(p->gamma[i] - before[i]);
+        if (difference > change) change = difference;
+    }
+    return change;
+}
 
 // One iteration; says in p->settled whether the start has come to its end.
 static int people_iterate(People *p, const TypeModels *m, const PeopleOptions *o) {
-    const size_t n = (size_t)p->H * (size_t)p->K;
-    const int half = o->split_half ? p->iteration % 2 : ALL_ROWS;
+    const size_t bytes = (size_t)p->H * (size_t)p->K * sizeof(double);
+    const int half = p->iteration % 2;
     const double loglik_before = p->loglik;
-    double change = 0, *before = allocate(n, sizeof *before);
-    if (!before) return -1;
-    memcpy(before, p->gamma, n * sizeof *before);
-    const int status = people_m_step(p, m, half, o->split_half ? !half : ALL_ROWS);
-    if (status == 0) {
-        people_e_step(p, o->hard);
-        for (size_t i = 0; i < n; i++) change = fmax(change, fabs(p->gamma[i] - before[i]));
-    }
-    free(before);
+    const int status = o->split_half ? people_m_step(p, m, half, !half)
+                                     : people_m_step(p, m, ALL_ROWS, ALL_ROWS);
     if (status < 0) return -1;
-
-    // halves have likelihoods that cannot be compared
-    const double per_row = fabs(p->loglik - loglik_before) / (double)p->N;
+    memcpy(p->before, p->gamma, bytes);
+    people_e_step(p, o->hard);
     p->iteration++;
-    p->settled = p->iteration >= o->em_steps || change < o->gamma_change;
-    if (p->iteration > 1 && !o->split_half && per_row < o->loglik_change) p->settled = 1;
+
+    // likelihoods of two halves cannot be compared
+    const double per_row = fabs(p->loglik - loglik_before) / (double)p->N;
+    const int is_comparable = p->iteration > 1 && !o->split_half;
+    p->settled = p->iteration >= o->em_steps || gamma_change(p, p->before) < o->gamma_change;
+    if (is_comparable && per_row < o->loglik_change) p->settled = 1;
+    return 0;
+}
+
+// The models of split halves, fitted on all rows; A and LL are theirs, gamma and eta stay.
+static int people_finish(People *p, const TypeModels *m) {
+    if (people_m_step(p, m, ALL_ROWS, ALL_ROWS) < 0) return -1;
+    p->loglik = 0;
+    for (size_t h = 0; h < (size_t)p->H; h++) {
+        p->loglik += people_posterior(p->before, p->eta, p->A + h * (size_t)p->K, p->K);
+    }
     return 0;
 }
 
@@ -340,25 +446,23 @@ static int people_climb(People *p, const TypeModels *m, const PeopleOptions *o) 
         const int status = o->iteration ? o->iteration(o->context, p) : 0;
         if (status) return status;
     }
-    return 0;
+    return o->split_half ? people_finish(p, m) : 0;
 }
 
-/* The loop over all starts; p then has eta, gamma, A and LL of the best.  It begins where p is: of
- * an interrupted run start, iteration, settled, eta, gamma, loglik, best and best_loglik have been
- * read back.  0; -1 after fail(); or what the hook `iteration` returned, if that was not 0.     */
+/* All starts; p then has eta, gamma, A and LL of the best.  It begins where p is: of an interrupted
+ * run start, iteration, settled, eta, gamma, loglik, best and best_loglik have been read back.  0;
+ * -1 after fail(); or what the hook `iteration` returned, if that was not 0.                     */
 int people_em(People *p, const TypeModels *m, const PeopleOptions *o) {
     const size_t bytes = people_numbers(p) * sizeof *p->best;
+    if (o->split_half && people_deal(p, o) < 0) return -1;
     for (; p->start < o->starts; p->start++) {
-        if (p->iteration == 0) {
-            if (m->begin && m->begin(m->self, p->start) < 0) return -1;
-            if (people_start(p, o) < 0) return -1;
-        }
+        if (p->iteration == 0 && people_start(p, m, o) < 0) return -1;
         const int status = people_climb(p, m, o);
         if (status) return status;
         if (p->start == 0 || p->loglik > p->best_loglik) {
+            if (m->keep && m->keep(m->self) < 0) return -1;
             memcpy(p->best, p->eta, bytes);
             p->best_loglik = p->loglik;
-            if (m->keep && m->keep(m->self) < 0) return -1;
         }
         p->iteration = 0;
         p->settled = 0;
@@ -366,5 +470,63 @@ int people_em(People *p, const TypeModels *m, const PeopleOptions *o) {
     memcpy(p->eta, p->best, bytes);
     p->loglik = p->best_loglik;
     return 0;
+}
+
+// ---------------------------------------------------------------------------------- what was found
+
+// The type with the largest gamma, of which the first.
+static int likeliest_type(const People *p, size_t h) {
+    const double *gamma = p->gamma + h * (size_t)p->K;
+    int best = 0;
+    for (int k = 1; k < p->K; k++) {
+        if (gamma[k] > gamma[best]) best = k;
+    }
+    return best;
+}
+
+// The most annotators that a matching of the types k .. n-1 with the groups not used gets right.
+static int best_matching(int count[MAX_MATCHED][MAX_MATCHED], int n, int k, unsigned used) {
+    int best = 0;
+    if (k == n) return 0;
+    for (int g = 0; g < n; g++) {
+        if (used >> g & 1) continue;
+        best = max_int(best, count[k][g] + best_matching(count, n, k + 1, used | 1u << g));
+    }
+    return best;
+}
+
+/* Clustering accuracy: each annotator is of the type with the largest gamma; types are matched with
+ * the known groups (0 .. groups-1), one with one, so that most annotators agree.  The share that
+ * does.  At most MAX_MATCHED types and groups.                                                   */
+double people_accuracy(const People *p, const int *group, int groups) {
+    int count[MAX_MATCHED][MAX_MATCHED] = {{0}};
+    const int n = max_int(p->K, groups);
+    assert(n <= MAX_MATCHED);
+    for (size_t h = 0; h < (size_t)p->H; h++) count[likeliest_type(p, h)][group[h]]++;
+    return (double)best_matching(count, n, 0, 0) / p->H;
+}
+
+// 1/H sum_h -sum_k gamma_hk log gamma_hk: 0 if everybody's type is sure, log K if nobody's is.
+double people_entropy(const People *p) {
+    double sum = 0;
+    for (size_t i = 0; i < (size_t)p->H * (size_t)p->K; i++) {
+        if (p->gamma[i] > 0) sum -= p->gamma[i] * more_log(p->gamma[i]);
+    }
+    return sum / p->H;
+}
+
+// sum_h log sum_k gamma_hk exp(A_hk), A (H,K) of choices that were not trained on.
+double people_heldout_loglik(const People *p, const double *A) {
+    double sum = 0;
+    for (size_t h = 0; h < (size_t)p->H; h++) {
+        const size_t at = h * (size_t)p->K;
+        sum += people_posterior(p->before, p->gamma + at, A + at, p->K);
+    }
+    return sum;
+}
+
+// -2 LL + parameters log(rows)                                                     (Schwarz 1978)
+double people_bic(double loglik, double parameters, size_t rows) {
+    return -2 * loglik + parameters * more_log((double)rows);
 }
 #endif
