@@ -68,6 +68,9 @@ PolicyLoss kto_loss;                  // of labelled texts, against a reference
 // KTO's estimate of KL(pi || pi_ref) from n texts.
 double kto_kl(const float *logp, const float *ref_logp, int n);
 
+// Group-robust optimisation: the weights of n groups from their losses of a step.
+void group_alpha(double *alpha, double *log_alpha, const double *loss, double step, int n);
+
 // MORE: how it weighs its data sets (--more); what their gradients are divided by (--normalize).
 enum { MORE_MAX_SETS = 64 };
 typedef enum { MORE_RELEASE, MORE_PAPER, MORE_UNIFORM, NUM_MORE_MODES } MoreMode;
@@ -487,6 +490,37 @@ double kto_kl(const float *logp, const float *ref_logp, int n) {
     double sum = 0;
     for (int j = 0; j < n; j++) sum += implicit_reward(logp[j], ref_logp[j], 1);
     return sum > 0 ? sum / n : 0;
+}
+
+/* ------------------------------------------------------------------------------------------ groups
+ * Group-robust preference optimisation: Ramesh et al. 2024 (arXiv:2405.20304), after the
+ * distributionally robust optimisation of Sagawa et al. 2020 (arXiv:1911.08731).  The policy
+ * minimises the loss of the group that it is worst for, min_pi max_g L_g, by steps of both sides:
+ *
+ *     alpha_g <- alpha_g exp(step l_g),  then divided by their sum;    alpha_g = 1/n at first
+ *     L       =  sum_g alpha_g l_g,      alpha a constant for the gradient
+ *
+ *     l_g = N/(n N_g) sum_j L_j          of the rows j of group g in a step of n; N_g and N: its
+ *                                        rows in all the data, and all rows            (share)
+ *     l_g = 1/n_g sum_j L_j              of its n_g rows in the step; 0 without any    (mean)
+ *
+ * `share` is the mean over a step of what the paper's algorithm computes of one row.  The authors'
+ * program, with divide_by_totalcount, takes n times that; without it, `mean`, whose alpha falls for
+ * a group that is missing in many steps.  For alpha alone adjust / sqrt(N_g) can be added to l_g.
+ *
+ * loss, alpha and log_alpha are (n); log_alpha is alpha before the step up to a number that all
+ * have, 0 at first, and becomes that after it.                                                   */
+void group_alpha(double *alpha, double *log_alpha, const double *loss, double step, int n) {
+    double largest = -HUGE_VAL, sum = 0;
+    for (int k = 0; k < n; k++) {
+        log_alpha[k] += step * loss[k];
+        if (log_alpha[k] > largest) largest = log_alpha[k];
+    }
+    for (int k = 0; k < n; k++) {
+        alpha[k] = more_exp(log_alpha[k] - largest);
+        sum += alpha[k];
+    }
+    for (int k = 0; k < n; k++) alpha[k] /= sum;
 }
 
 /* -------------------------------------------------------------------------------------------- MORE

@@ -14,12 +14,14 @@
 #ifndef POLICY_C
 #define POLICY_C
 #include "reference.c"
+#include "groups.c"
 
 // What is known of a text before it is computed.
 typedef struct {
     int tokens;                                 // scored ones: the answer's, and the end of text
     int good;                                   // chosen, or its label is true
     unsigned char demo;                         // to be imitated
+    int group;                                  // of its row, with --group_robust
     float label;                                // true 1, false 0, or a score
     double ref_sum;                             // log pi_ref, summed over the tokens
     float ref_logp;                             // as --logp wants it; 0 without a reference
@@ -77,6 +79,7 @@ void policy_close(Run *run) {
         free(run->data[i].answer);
     }
     run->num_mismatched = 0;
+    groups_close(run);
     if (run->policy) free(run->policy->history);
     free(run->policy);
     run->policy = NULL;
@@ -271,6 +274,7 @@ int policy_data(Run *run) {
 // All records of the training files, shuffled anew each epoch, in steps of --per_step_rows.
 int policy_plan(Run *run) {
     if (policy_data(run) < 0) return -1;
+    if (groups_open(run) < 0) return -1;
     run->full = (size_t)opt.per_step_rows;
     for (int s = 0; s < run->num_train + run->num_then; s++) {
         for (size_t r = 0; r < run->data[s].num_records; r++) {
@@ -289,7 +293,8 @@ static Response response_of(const Run *run, const Item *item, int k) {
     const Dataset *d = &run->data[item->set];
     const Record *r = item_record(run, item);
     const Answer *a = &d->answer[r->first + k];
-    Response x = {.tokens = scored_tokens(d, r, k), .label = a->score, .ref_sum = a->ref_logp};
+    Response x = {.tokens = scored_tokens(d, r, k), .label = a->score, .ref_sum = a->ref_logp,
+                  .group = group_of(run, item)};
 
     if (o->data == POINTS) {
         // demonstrations: the files of --demo, and labels that are true
@@ -322,6 +327,12 @@ static void step_sizes(const Run *run, size_t at, size_t end, double n[2]) {
     if (opt.reduction != REDUCE_CLASS_MEANS) n[0] = n[1] = n[0] + n[1];
 }
 
+// What the loss of a text counts for in the step's: a share of n, or as its group is weighed.
+static double text_weight(const Run *run, const Record *r, const Response *x, const double n[2]) {
+    if (run->groups) return r->weight * run->groups->factor[x->group];
+    return r->weight / n[x->good];
+}
+
 // The texts of the items [begin, end), with weights that are shares of n; returns how many.
 static int begin_texts(Run *run, size_t begin, size_t end, const double n[2]) {
     PolicyRun *p = run->policy;
@@ -332,29 +343,39 @@ static int begin_texts(Run *run, size_t begin, size_t end, const double n[2]) {
             Response x = response_of(run, item, k);
             p->response[texts] = x;
             p->ref_logp[texts] = x.ref_logp;
-            p->weight[texts] = (float)(r->weight / n[x.good]);
+            p->weight[texts] = (float)text_weight(run, r, &x, n);
         }
     }
     return texts;
 }
 
-// After the forward: the texts' log-probabilities from run->value (T), then their losses, added
-// to *loss text by text or pair by pair, and dL/dlogp.
-static void texts_loss(Run *run, const Batch *b, double *loss) {
+// After the forward: the texts' log-probabilities from run->value (T).
+static void texts_logp(Run *run, const Batch *b) {
     PolicyRun *p = run->policy;
-    const int together = run->objective->data == PAIRS ? 2 : 1;
     text_sums(p->sum, b, run->value);
     for (int j = 0; j < b->B; j++) {
         p->logp[j] = logp_as_asked(p->sum[j], p->response[j].tokens);
         p->dlogp[j] = 0;
     }
-    for (int j = 0; j < b->B; j += together) {
-        const Response *x = &p->response[j];
-        const LossBatch one = {.B = 1, .logp = &p->logp[j], .ref_logp = &p->ref_logp[j],
-                               .weight = &p->weight[j], .label = &x->label, .demo = &x->demo,
-                               .dlogp = &p->dlogp[j]};
-        *loss += run->objective->loss(&one, &p->settings);
-    }
+}
+
+// The loss of text j, or of the pair that begins with it; adds dL/dlogp.
+static double text_loss(Run *run, int j) {
+    PolicyRun *p = run->policy;
+    const Response *x = &p->response[j];
+    const LossBatch one = {.B = 1, .logp = &p->logp[j], .ref_logp = &p->ref_logp[j],
+                           .weight = &p->weight[j], .label = &x->label, .demo = &x->demo,
+                           .dlogp = &p->dlogp[j]};
+    return run->objective->loss(&one, &p->settings);
+}
+
+// Texts that have one loss: a pair's two, or one.
+static int texts_together(const Run *run) { return run->objective->data == PAIRS ? 2 : 1; }
+
+// After the forward: the losses, added to *loss text by text or pair by pair, and dL/dlogp.
+static void texts_loss(Run *run, const Batch *b, double *loss) {
+    texts_logp(run, b);
+    for (int j = 0; j < b->B; j += texts_together(run)) *loss += text_loss(run, j);
 }
 
 // dL/dlogp of the texts to their token rows, dvalue (T): a sum's rows have it all, a mean's a
@@ -448,6 +469,40 @@ static LossSettings loss_settings(const PolicyRun *p) {
     return s;
 }
 
+// Packs the micro-batch that starts at item `at` and runs it forward: log-probabilities of token
+// rows to run->value, but where they are to come from backward (linear).  Returns its end, or 0
+// after fail().
+static size_t forward_texts(Run *run, size_t at, size_t end, Batch *b) {
+    end = next_micro_batch(run, at, end);
+    if (!end) return 0;
+    *b = pack_batch(&run->pack);
+    model_forward(&run->model, b);
+    if (run->objective->linear) memset(run->value, 0, (size_t)b->T * sizeof *run->value);
+    else if (model_logp(&run->model, b, run->value) < 0) return 0;
+    return end;
+}
+
+/* Group-robust: alpha and what rows count for, from the losses of the whole step [at, end), by
+ * forwards alone.  Returns the number of micro-batches, or -1 after fail(); b is the last one,
+ * whose activations are still there.  */
+static int weigh_groups(Run *run, size_t at, size_t end, const double n[2], Batch *b) {
+    Groups *g = run->groups;
+    int micro_batches = 0;
+    groups_begin(g, 1);
+    while (at < end) {
+        const size_t begin = at;
+        at = forward_texts(run, at, end, b);
+        if (!at) return -1;
+        begin_texts(run, begin, at, n);
+        texts_logp(run, b);
+        for (int j = 0; j < b->B; j += texts_together(run)) {
+            groups_add(g, run->policy->response[j].group, text_loss(run, j));
+        }
+        micro_batches++;
+    }
+    return groups_weigh(g) < 0 ? -1 : micro_batches;
+}
+
 /* The step of every policy. Where dL/dlogp does not depend on logp (linear), backward itself
  * computes the log-probabilities, so that the vocabulary's product is not computed twice; the
  * loss is then read after it.  */
@@ -460,16 +515,14 @@ int policy_step(Run *run, size_t at, size_t end, double *loss) {
     if (o->mismatched && mismatched_kl(run, at, end, &p->sums.kl) < 0) return -1;
     p->settings = loss_settings(p);
 
-    while (at < end) {
-        const size_t begin = at;
-        at = next_micro_batch(run, at, end);
-        if (!at) return -1;
-        Batch b = pack_batch(&run->pack);
-        const int texts = begin_texts(run, begin, at, n);
-
-        model_forward(&run->model, &b);
-        if (o->linear) memset(run->value, 0, (size_t)b.T * sizeof *run->value);
-        else if (model_logp(&run->model, &b, run->value) < 0) return -1;
+    // the only micro-batch of a step that was weighed has been forward already
+    Batch b = {0};
+    const int weighed = run->groups ? weigh_groups(run, at, end, n, &b) : 0;
+    if (weighed < 0) return -1;
+    for (size_t begin = at, next; begin < end; begin = next) {
+        next = weighed == 1 ? end : forward_texts(run, begin, end, &b);
+        if (!next) return -1;
+        const int texts = begin_texts(run, begin, next, n);
         texts_loss(run, &b, o->linear ? &not_yet : loss);
 
         float *logp = o->linear ? run->value : NULL;
@@ -500,6 +553,7 @@ static int check_start(Run *run, const char *path, int from_file) {
     if (!end) return -1;
     Batch b = pack_batch(&run->pack);
     step_sizes(run, 0, end, n);
+    if (run->groups) groups_begin(run->groups, 1 / n[1]);
     const int texts = begin_texts(run, 0, end, n);
     run->policy->settings = loss_settings(p);
     model_forward(&run->model, &b);
@@ -590,6 +644,8 @@ void policy_log(const Run *run, FILE *f) {
         fprintf(f, ",\"logps/positive\":%.9g", s->logp[1] / s->n[1]);
     }
 
+    if (run->groups) groups_log(run->groups, f);
+
     // KL(policy || reference), estimated on the data's texts, not on samples: mean of log pi -
     // log ref
     if (!o->reference) return;
@@ -608,6 +664,7 @@ void policy_show(const Run *run, FILE *f) {
         fprintf(f, "  accuracy %.3f  margin %.4f  chosen %.4f", s.correct / pairs, s.margin / pairs,
                 s.reward[1] / pairs);
     }
+    if (run->groups) groups_show(run->groups, f);
     if (run->objective->data != POINTS) return;
     for (int good = 1; good >= 0; good--) {
         if (s.n[good]) fprintf(f, "  %s %.4f", class_name(p, good), s.reward[good] / s.n[good]);

@@ -91,6 +91,7 @@ struct Run {
 
     struct RewardRun *reward;                       // reward.c's own part
     struct PolicyRun *policy;                       // policy.c's own part
+    struct Groups *groups;                          // of --group_robust: groups.c's own part
 };
 
 typedef enum { MEMORY_FITS, MEMORY_CLOSE, MEMORY_LACKS } MemoryFit;

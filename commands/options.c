@@ -56,6 +56,8 @@ static const char *const demo_names[] = {
 static const char *const sft_side_names[] = {
     [SFT_ON_CHOSEN] = "chosen", [SFT_ON_REJECTED] = "rejected", [SFT_ON_BOTH] = "both",
     [NUM_SFT_SIDES] = NULL};
+static const char *const group_loss_names[] = {
+    [GROUP_SHARE] = "share", [GROUP_MEAN] = "mean", [NUM_GROUP_LOSSES] = NULL};
 static const char *const compat_names[] = {
     [COMPAT_NONE] = "none", [COMPAT_ULMA_RELEASE] = "ulma-release", [NUM_COMPATS] = NULL};
 
@@ -209,6 +211,20 @@ static const Option option_table[] = {
      .choices = compat_names,
      .help = "the authors' program: --logp mean, --reduction class-means, the score 1 exactly is "
              "a demonstration, all else false or a score"},
+
+    {.name = "group_robust", .kind = WORDS, .to = &opt.group_robust,
+     .help = "key of the rows, a group or an annotator: each step weighs the groups, the worse ones "
+             "more: Ramesh et al. 2024"},
+    {.name = "groups", .kind = WORDS, .to = &opt.groups,
+     .help = "JSON file {\"value of that key\": \"group\", ...}, if the values are not the groups"},
+    {.name = "group_step", .kind = REAL, .to = &opt.group_step, .preset = "0.01", .max = 1e6,
+     .help = "of the weights: each is multiplied by exp(step x its group's loss)"},
+    {.name = "group_loss", .kind = CHOICE, .to = &opt.group_loss, .preset = "share",
+     .choices = group_loss_names,
+     .help = "a group's loss in a step of n rows: the sum of its rows' / (n x its share of the "
+             "data), or their mean, by which rare groups lose weight"},
+    {.name = "group_adjust", .kind = REAL, .to = &opt.group_adjust, .preset = "0", .max = 1e6,
+     .help = "where weights are found, this / sqrt(the group's rows) is added to its loss"},
 
     {.heading = "steps"},
     {.name = "num_train_epochs", .kind = REAL, .to = &opt.epochs, .preset = "1", .min = 0.001,
@@ -593,6 +609,16 @@ static int settle_best(void) {
     return 0;
 }
 
+// Options that only say more of another one, which is not given: the first of the list that was
+// given is refused.  0, or -1 after fail().
+static int refuse_without(const char *other, const char *const *names, size_t n) {
+    for (size_t k = 0; k < n; k++) {
+        if (!option_given(option_find(names[k]))) continue;
+        return fail(EX_USAGE, "--%s says nothing without --%s", names[k], other);
+    }
+    return 0;
+}
+
 // What some options say of others.  0, or -1 after fail().
 static int settle_options(void) {
     if (opt.fold && opt.fold >= opt.folds) return fail(EX_USAGE, "--fold must be below --folds");
@@ -603,6 +629,8 @@ static int settle_options(void) {
     if (opt.normalize == NOT_CHOSEN) {
         opt.normalize = opt.more_mode == MORE_RELEASE ? NORMALIZE_L2 : NORMALIZE_NONE;
     }
+    static const char *const of_groups[] = {"groups", "group_step", "group_loss", "group_adjust"};
+    if (!opt.group_robust && refuse_without("group_robust", of_groups, 4) < 0) return -1;
     return settle_best();
 }
 

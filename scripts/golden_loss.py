@@ -211,6 +211,14 @@ for loss, settings, c in [  # settings: the fields of LossSettings, 0 where not 
 with open((sys.argv[1] if len(sys.argv) > 1 else "test/golden") + "/policy_losses.json", "w") as f:
     f.write("[\n" + ",\n".join(json.dumps(c) for c in cases) + "\n]\n")
 
+# two steps of group-robust optimisation of three groups: alpha, then the loss
+alpha, rate = torch.full((3,), 1 / 3, dtype=torch.float64), 0.5
+for loss in [0.9, 0.6, 0.0], [0.25, 2.5, 1.0]:
+    loss = torch.tensor(loss, dtype=torch.float64)
+    alpha = alpha * torch.exp(rate * loss)
+    alpha /= alpha.sum()
+    print("groups", alpha.tolist(), (alpha @ loss).item())
+
 score = [29 * j % 71 // 8 for j in range(90)]
 positive = [j * j % 7 < 2 for j in range(90)]
 wins = [half(score[i] - score[j]) for i in range(90) for j in range(90)

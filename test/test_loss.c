@@ -561,6 +561,47 @@ static void test_a_policy_that_is_its_reference_costs_log_2(void) {
     CHECK_NEAR(ipo_loss(&pairs, &s), 25, 1e-13);
 }
 
+// alpha from 1/n on, of the losses (2,n)
+static void check_groups(const double *loss, double step, int n, const double *want, double error) {
+    double log_alpha[3] = {0}, alpha[3];
+    for (int s = 0; s < 2; s++) {
+        double sum = 0;
+        group_alpha(alpha, log_alpha, loss + s * n, step, n);
+        for (int k = 0; k < n; k++) {
+            CHECK_NEAR(alpha[k], want[s * n + k], error);
+            sum += alpha[k];
+        }
+        CHECK_NEAR(sum, 1, 1e-15);
+    }
+}
+
+static void test_group_weights_are_those_of_the_specification_and_of_an_independent_program(void) {
+    const double two[4] = {.9, .6, 0, 0}, of_two[4] = {.537430, .462570, .537430, .462570};
+    const double three[6] = {.9, .6, 0, .25, 2.5, 1};
+    const double of_three[6] = {0.40026639681258097, 0.3445124804315058, 0.25522112275591324,
+                                0.21839255362355567, 0.5789951772895314, 0.20261226908691296};
+    check_groups(two, .5, 2, of_two, 5e-7);
+    check_groups(three, .5, 3, of_three, 1e-15);
+    CHECK_NEAR(.9 * of_two[0] + .6 * of_two[1], .761229, 5e-7);
+}
+
+static void test_group_weights_go_to_the_worst_group_and_do_not_overflow(void) {
+    const double loss[3] = {.5, .75, .25}, huge[3] = {1e300, -1e300, 1e299};
+    double log_alpha[3] = {0}, alpha[3];
+    for (int s = 0; s < 200; s++) group_alpha(alpha, log_alpha, loss, 1, 3);
+    CHECK_NEAR(alpha[1], 1, 1e-15);
+    CHECK(alpha[0] > alpha[2] && alpha[2] > 0);
+    group_alpha(alpha, log_alpha, huge, 1, 3);
+    CHECK(alpha[0] == 1 && alpha[1] == 0 && alpha[2] == 0);
+    group_alpha(alpha, log_alpha, loss, 1, 3);
+    CHECK(alpha[0] == 1);
+
+    // without a step they stay
+    for (int k = 0; k < 3; k++) log_alpha[k] = 0;
+    group_alpha(alpha, log_alpha, loss, 0, 3);
+    CHECK(alpha[0] == alpha[1] && alpha[1] == alpha[2]);
+}
+
 static void test_pointwise_losses_of_the_specifications_texts(void) {
     const float logp[2] = {-40, -60}, ref_logp[2] = {-42, -50};
     const double want[2][2] = {{.798139, .598139}, {.313262, 1.313262}};  // by text, by label
@@ -1380,6 +1421,8 @@ int main(int argc, char **argv) {
     RUN(test_huge_rewards_cost_their_size_or_nothing);
     RUN(test_policy_losses_agree_with_an_independent_program);
     RUN(test_a_policy_that_is_its_reference_costs_log_2);
+    RUN(test_group_weights_are_those_of_the_specification_and_of_an_independent_program);
+    RUN(test_group_weights_go_to_the_worst_group_and_do_not_overflow);
     RUN(test_pointwise_losses_of_the_specifications_texts);
     RUN(test_losses_of_the_specifications_pair);
     RUN(test_labels_1_and_0_are_mirror_images);

@@ -223,6 +223,91 @@ static void test_every_objective_has_the_same_bits_in_one_micro_batch_and_in_man
     }
 }
 
+// Rows of the groups x, y, x, x for four pairs.
+static Dataset pairs_of_groups(void) {
+    static char rows[] = "{\"who\":\"x\"}{\"who\":\"y\"}{\"who\":\"x\"}{\"who\":\"x\"}";
+    const size_t len = (sizeof rows - 1) / PAIRS_MADE;
+    Dataset d = pairs_of(0);
+    d.contents.data = rows;
+    for (int i = 0; i < PAIRS_MADE; i++) {
+        record[i].line_start = (size_t)i * len;
+        record[i].line_len = len;
+    }
+    return d;
+}
+
+// The mean loss of the rows of group y, or of x, of the model as it is.
+static double mean_of_group(int y) {
+    for (int i = 0; i < PAIRS_MADE; i++) record[i].weight = (i == 1) == y;
+    const double loss = step(PAIRS_MADE) * PAIRS_MADE / (y ? 1 : 3);
+    for (int i = 0; i < PAIRS_MADE; i++) record[i].weight = 1;
+    return loss;
+}
+
+// Weights in closed form, and the gradient of rows that have them as their own weights.
+static void test_a_group_robust_step_is_that_of_rows_with_the_groups_weights(void) {
+    static const char *const names[] = {"dpo", "ipo"};
+    for (int o = 0; o < 4; o++) {
+        Dataset d = pairs_of_groups();
+        begin(names[o % 2], &d);
+        update(1e-2, 1);
+        opt.logging_steps = 10;
+        opt.group_robust = "who";
+        opt.group_step = 0.5;
+        opt.group_loss = o / 2 ? GROUP_SHARE : GROUP_MEAN;
+        opt.group_adjust = 0.25;
+
+        // alpha of the losses l_g, which are means either way: the step is all the data
+        const double l[2] = {mean_of_group(0), mean_of_group(1)};
+        const double e[2] = {exp(.5 * (l[0] + .25 / sqrt(3))), exp(.5 * (l[1] + .25))};
+        CHECK(groups_open(&run) == 0 && run.groups->n == 2 && run.groups->all_rows == 4);
+        run.limit = 1000;
+        const double loss = step(4);
+        float *g = gradients();
+        for (int k = 0; k < 2; k++) {
+            CHECK_NEAR(run.groups->alpha[k], e[k] / (e[0] + e[1]), 1e-12);
+            CHECK_NEAR(run.groups->sums.loss[k], l[k] * (k ? 1 : 3), 1e-12 * l[k]);
+        }
+        CHECK_NEAR(loss, (e[0] * l[0] + e[1] * l[1]) / (e[0] + e[1]), 1e-6 * loss);
+
+        // however it is cut
+        for (run.limit = 1; run.limit < 40; run.limit += 13) {
+            memset(run.groups->log_alpha, 0, sizeof run.groups->log_alpha);
+            CHECK(step(4) == loss && same_gradients(g));
+        }
+
+        // rows with these weights
+        for (int i = 0; i < PAIRS_MADE; i++) {
+            const int k = i == 1;
+            record[i].weight = (float)run.groups->factor[k] * PAIRS_MADE;
+        }
+        groups_close(&run);
+        CHECK(step(4) == loss && same_gradients(g));
+        free(g);
+    }
+}
+
+// Steps of one row: a group that has a quarter of them is worth as much as the other.
+static void test_a_rare_groups_losses_count_by_its_share_of_the_data(void) {
+    double alpha[NUM_GROUP_LOSSES][2];
+    for (int how = 0; how < NUM_GROUP_LOSSES; how++) {
+        Dataset d = pairs_of_groups();
+        begin("dpo", &d);
+        opt.logging_steps = 10;
+        opt.group_robust = "who";
+        opt.group_step = 0.1;
+        opt.group_loss = how;
+        CHECK(groups_open(&run) == 0);
+        for (int i = 0; i < PAIRS_MADE; i++) {
+            double loss = 0;
+            CHECK(policy_step(&run, (size_t)i, (size_t)i + 1, &loss) == 0);
+        }
+        memcpy(alpha[how], run.groups->alpha, sizeof alpha[how]);
+    }
+    CHECK_NEAR(alpha[GROUP_SHARE][0], .5, 1e-7);            // each row costs log 2
+    CHECK_NEAR(alpha[GROUP_MEAN][0], 1 / (1 + pow(2, -.2)), 1e-7);
+}
+
 static void test_ulma_with_demonstrations_alone_is_sft_with_a_mean_of_texts(void) {
     Dataset d = pairs_of(0);
     for (int i = 0; i < PAIRS_MADE; i++) d.record[i].count = 1;
@@ -411,6 +496,8 @@ int main(int argc, char **argv) {
     RUN(test_a_policy_that_is_the_reference_costs_log_2_and_goes_down_from_there);
     RUN(test_two_answers_that_are_the_same_text_have_no_gradient);
     RUN(test_every_objective_has_the_same_bits_in_one_micro_batch_and_in_many);
+    RUN(test_a_group_robust_step_is_that_of_rows_with_the_groups_weights);
+    RUN(test_a_rare_groups_losses_count_by_its_share_of_the_data);
     RUN(test_ulma_with_demonstrations_alone_is_sft_with_a_mean_of_texts);
     RUN(test_kto_meets_every_prompt_with_an_answer_to_another);
     RUN(test_references_come_back_from_their_file_unless_it_is_damaged_or_of_another_key);

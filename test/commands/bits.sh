@@ -41,6 +41,11 @@ for o in $objectives; do
     one_hash train $o $policy --max_steps 3 --train "$(rows_of $o)"
 done
 
+make_groups
+make_groups
+it "group_robust_dpo_has_one_hash_$everywhere"
+one_hash train dpo $policy --max_steps 3 --train of.jsonl --group_robust who --group_step 2
+
 for what in "lm $new --train text.jsonl --quiet" "reward $pairs --train $abc"; do
     it "bf16_has_one_hash_of_its_own_for_train_${what%% *}"
     works ./more train $what --max_steps 3 --out x

@@ -216,6 +216,11 @@ make_points() {
     }' a.train.jsonl > points.jsonl
     grep true points.jsonl | sed 's/,"label":true//' > demos.jsonl
 }
+# of.jsonl: the rows of a.train.jsonl, each with one of three annotators; who.json: their two groups
+make_groups() {
+    awk '{ sub(/}$/, ",\"who\":\"h" (NR * NR % 7 % 3) "\"}"); print }' a.train.jsonl > of.jsonl
+    echo '{"h0":"few","h1":"many","h2":"many"}' > who.json
+}
 # talk.jsonl: conversations of three turns of the assistant, two of them the same; turn1.jsonl,
 # turn2.jsonl, turn3.jsonl: each turn as a completion behind all that was said before
 make_talk() {

@@ -166,6 +166,63 @@ works ./more train sft $policy --per_step_rows 1 --train chat.jsonl --eval chat.
     --force                                            # for it is its own evaluation
 holds err '^chat: perplexity of the answers [0-9.]*, mean over texts [0-9.]*$'
 
+# --------------------------------------------------------------------------------- groups of rows
+
+it "group_robust_training_weighs_the_worst_group_most_and_logs_it"
+make_groups
+robust="$policy --train of.jsonl --group_robust who --group_step 3 --num_train_epochs 8"
+works ./more train dpo $robust --groups who.json --out x
+one=$(sha)
+few=$(grep -c h0 of.jsonl)
+holds err "^2 groups by \"who\", of $few (few) to $((18 - few)) (many) rows$"
+holds err '^step 24/24 .*  worst [a-z]* [0-9.]* (alpha 0.[0-9]*)  '
+keys x "alpha/few" "alpha/many"
+grep '"train"' x/log.jsonl > steps
+field steps alpha/few > few.txt
+field steps alpha/many > many.txt
+paste few.txt many.txt | awk '{ if ((s = $1 + $2) < .99999 || s > 1.00001) exit 1 }' ||
+    fault "the weights are not 1 together"
+# alpha of each step from that before it and the step's losses; a group that is not there has none
+works ./more train dpo $robust --groups who.json --group_loss mean --out x
+grep '"train"' x/log.jsonl | awk '
+    function field(key) {
+        if (!match($0, "\"" key "\":[-0-9.e]+")) return 0
+        return substr($0, RSTART + length(key) + 3, RLENGTH - length(key) - 3)
+    }
+    NR == 1 { few = many = .5 }
+    {
+        few *= exp(3 * field("loss/few"))
+        many *= exp(3 * field("loss/many"))
+        d = few / (few + many) - field("alpha/few")
+        if (d > 2e-5 || d < -2e-5) exit 1
+        few = field("alpha/few")
+        many = field("alpha/many")
+    }' || fault "alpha is not the closed form"
+works ./more train dpo $robust --group_step 0 --groups who.json --out x
+other_hash "the step made no difference"
+works ./more train dpo $robust --out x
+holds err '^3 groups by "who", of '
+keys x "alpha/h0" "alpha/h1" "alpha/h2"
+works ./more train ipo $robust --group_adjust 2 --out x
+keys x "alpha/h0"
+
+it "groups_that_cannot_be_are_refused_and_the_remedy_named"
+refused 65 'a.train.jsonl:1: nothing under "who", the key of --group_robust' \
+    ./more train dpo $policy --train a.train.jsonl --group_robust who --out x
+echo '{"h0":"few","h1":"many"}' > two.json
+refused 65 'two.json: no group of "h2", which of.jsonl:' \
+    ./more train dpo $policy --train of.jsonl --group_robust who --groups two.json --out x
+sed 's/"h[012]"/"h"/' of.jsonl > alike.jsonl
+refused 65 'all rows are of one group, "h", under "who"' \
+    ./more train dpo $policy --train alike.jsonl --group_robust who --out x
+awk '{ sub(/"who":"[^"]*"/, "\"who\":" NR); print }' of.jsonl of.jsonl of.jsonl of.jsonl > each.jsonl
+refused 65 'more than 64 groups under "who"; --groups FILE puts its values into fewer' \
+    ./more train dpo $policy --train each.jsonl --group_robust who --out x
+refused 64 "--group_step says nothing without --group_robust" \
+    ./more train dpo $policy --train of.jsonl --group_step 1 --out x
+refused 66 "no-such.json" \
+    ./more train dpo $policy --train of.jsonl --group_robust who --groups no-such.json --out x
+
 # ------------------------------------------------------------------------------------ held-out rows
 
 it "eval_of_policies_prints_what_training_printed_and_a_reference_has_no_reward"
