@@ -690,8 +690,8 @@ static int read_plain_text(Reader *r) {
     r->answer[0] = (Passage){.start = 0, .len = n};
     r->weight = 1;
     r->d->read_as = !strstr(s, "<|endoftext|>") ? "plain text: one document"
-        : "plain text: one document; <|endoftext|> in it ends nothing: write each text between them "
-          "as a row {\"text\": ...}";
+        : "plain text: one document; <|endoftext|> in it ends nothing: write each text between "
+          "them as a row {\"text\": ...}";
     if (buffer_append(&r->rendered, s, n) < 0) return -1;
     return keep_row(r);
 }

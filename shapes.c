@@ -209,17 +209,21 @@ static const struct { const char *name; int role; } known_roles[] = {
     {.name = "model",     .role = ROLE_ASSISTANT},
 };
 // What says something beside the text, in a row or in a message; a part of it is never left out.
-static const struct { const char *name, *what; } beside_text[] = {
+static const struct { const char *name, *what; int of_message; } beside_text[] = {
     {.name = "images",            .what = "images"},
     {.name = "image",             .what = "images"},
     {.name = "videos",            .what = "videos"},
+    {.name = "video",             .what = "videos"},
     {.name = "audios",            .what = "recordings"},
+    {.name = "audio",             .what = "recordings"},
+    {.name = "documents",         .what = "documents beside the prompt"},
     {.name = "tools",             .what = "tools"},
     {.name = "functions",         .what = "tools"},
     {.name = "tool_calls",        .what = "tool calls"},
     {.name = "function_call",     .what = "tool calls"},
     {.name = "reasoning_content", .what = "thoughts beside the answer"},
     {.name = "thinking",          .what = "thoughts beside the answer"},
+    {.name = "reasoning",         .what = "thoughts beside the answer", .of_message = 1},
     {.name = "chat_template_kwargs", .what = "settings of a chat template"},
 };
 // The roles of a conversation with tools.
@@ -258,10 +262,23 @@ static int says_nothing(const Json *j, int v) {
 // A row, or a message of it, must have nothing beside its text.
 static int refuse_beside_text(const Reader *r, int object) {
     for (size_t i = 0; i < sizeof beside_text / sizeof *beside_text; i++) {
+        if (beside_text[i].of_message && object == 0) continue;
         const int v = value_of(r, object, beside_text[i].name);
         if (says_nothing(&r->json, v)) continue;
         return row_fail(r, "\"%s\": %s are not read, and would be lost; remove such rows, or the "
                         "key where the text is enough", beside_text[i].name, beside_text[i].what);
+    }
+    return 0;
+}
+
+// Is a string a list of messages that was printed, as a table or Python's str() leaves it?
+static int is_printed_messages(const char *s) {
+    static const char *const first[] = {"role", "content", "from", "value"};
+    const size_t n = strlen(s);
+    if (s[0] != '[' || s[1] != '{' || (s[2] != '"' && s[2] != '\'') || s[n-1] != ']') return 0;
+    for (size_t i = 0; i < sizeof first / sizeof *first; i++) {
+        const size_t len = strlen(first[i]);
+        if (!strncmp(s + 3, first[i], len) && s[3 + len] == s[2]) return 1;
     }
     return 0;
 }
@@ -271,6 +288,10 @@ static int render_string(Reader *r, int v, const char *key) {
     const Json *j = &r->json;
     if (json_type(j, v) != JSON_STRING) {
         return row_fail(r, "\"%s\" must be a string, not %s", key, type_of_value(r, v));
+    }
+    if (r->kind != DATA_DOCUMENT && is_printed_messages(json_string(j, v))) {
+        return row_fail(r, "\"%s\" is a list of messages printed as a string; write it as the list",
+                        key);
     }
     return buffer_append(&r->rendered, json_string(j, v), json_length(j, v));
 }
@@ -394,7 +415,11 @@ static int render_messages(Reader *r, int list, int leave, int *first, int *last
                         "messages {\"role\": ..., \"content\": ...}", json_key(j, list));
     }
     const int n = json_count(j, list) - leave;
-    if (json_type(j, list) != JSON_ARRAY || n < 1) {
+    if (json_type(j, list) != JSON_ARRAY) {
+        return row_fail(r, "\"%.60s\" must be a list of messages, not %s", json_key(j, list),
+                        type_of_value(r, list));
+    }
+    if (n < 1) {
         return row_fail(r, "messages must be a list, not empty, with something before the answer");
     }
     int message = json_first(j, list);

@@ -636,6 +636,10 @@ static void test_what_stands_beside_the_text_is_refused_by_name(void) {
         {"{'messages': [{'role':'user','content':'Q'},{'role':'assistant','content':'A',"
          "'train':false}]}", "\"train\" of a message is not read"},
         {"{'messages': [{'role':'user','content':'Q'},{'role':'assistant','content':'A',"
+         "'reasoning':'T'}]}", "\"reasoning\": thoughts beside the answer are not read"},
+        {"{'documents': [{'title':'t','text':'D'}], 'prompt': 'p', 'completion': 'a'}",
+         "\"documents\": documents beside the prompt are not read"},
+        {"{'messages': [{'role':'user','content':'Q'},{'role':'assistant','content':'A',"
          "'loss':false}]}", "\"loss\" of a message is not read"},
         {"{'chat_template_kwargs': {'custom_instructions':'S'}, 'prompt': 'p', 'completion': 'a'}",
          "\"chat_template_kwargs\": settings of a chat template are not read"},
@@ -647,6 +651,8 @@ static void test_what_stands_beside_the_text_is_refused_by_name(void) {
     }
     CHECK(is_row("{'images': [], 'tools': '', 'prompt': 'p', 'completion': 'a'}", DATA_COMPLETION,
                  "p", "a", NULL));
+    CHECK(is_row("{'reasoning': 'off', 'audio': null, 'prompt': 'p', 'completion': 'a'}",
+                 DATA_COMPLETION, "p", "a", NULL));
     CHECK(is_row("{'chat_template_kwargs': {'custom_instructions': '', 'enable_thinking': false,"
                  "'xml_tools': []}, 'prompt': 'p', 'completion': 'a'}", DATA_COMPLETION, "p", "a",
                  NULL));
@@ -689,6 +695,18 @@ static void test_a_file_that_is_one_object_is_told_how_to_become_rows(void) {
     CHECK(refused("{'prompt':{'0':'p','1':'q'},'chosen':{'0':'a','1':'c'}}", 1, "no \"rejected\""));
     CHECK(refused("{'prompt':{'0':'p'},'chosen':{'0':'a'},'rejected':{'0':'b'}}", 1,
                   "a table by columns; rows are needed"));
+}
+
+static void test_messages_that_were_printed_as_a_string_are_refused(void) {
+    CHECK(refused("{'prompt':'[{\\'role\\': \\'user\\', \\'content\\': \\'Q\\'}]',"
+                  "'completion':'a'}", 1,
+                  "\"prompt\" is a list of messages printed as a string; write it as the list"));
+    CHECK(refused("{'messages':'[]'}", 1, "\"messages\" must be a list of messages, not a string"));
+    CHECK(refused("{'chosen':'[{\\'content\\': \\'Q\\'}]','rejected':'b'}", 1,
+                  "\"chosen\" is a list of messages printed"));
+    CHECK(is_row("{'prompt':'[{\\'rolex\\': 1}]','completion':'[{'}", DATA_COMPLETION,
+                 "[{\"rolex\": 1}]", "[{", NULL));
+    CHECK(is_row("{'text':'[{\\'role\\': 1}]'}", DATA_DOCUMENT, "", "[{\"role\": 1}]", NULL));
 }
 
 static void test_text_parts_of_a_message_are_joined(void) {
@@ -1219,7 +1237,7 @@ static void test_for_language_models_a_plain_text_is_one_document(void) {
     CHECK(dataset_report(&d, &b) == 0 && strstr(b.data, ": read as plain text: one document\n"));
     CHECK(load("Night.\n<|endoftext|>\nDay.\n", &o) == 0 && d.num_records == 1);
     b.len = 0;
-    CHECK(dataset_report(&d, &b) == 0 && strstr(b.data, "<|endoftext|> in it ends nothing: write "));
+    CHECK(dataset_report(&d, &b) == 0 && strstr(b.data, "<|endoftext|> in it ends nothing: "));
     buffer_free(&b);
     CHECK(load("{'text': 'a'}\n{'text': 'b'}", &o) == 0 && d.num_records == 2);
     CHECK(refused_with("a\0b", 3, &o, 0, "neither JSON lines nor text"));
@@ -1522,7 +1540,7 @@ static void test_bad_messages_are_refused(void) {
     CHECK(refused("{'prompt': [{'role':'user','content':[1]}]}", 1,
                   "\"content\" must be a string"));
     CHECK(refused("{'messages': [{'role':'assistant','content':'A'}]}", 1, "before the answer"));
-    CHECK(refused("{'messages': 'A'}", 1, "messages must be a list"));
+    CHECK(refused("{'messages': 'A'}", 1, "must be a list of messages, not a string"));
     CHECK(refused("{'prompt': [{'role':'assistant','content':'Q'}], 'completion': 'a'}", 1,
                   "must end with the user's message"));
     CHECK(refused("{'prompt': [{'role':'user','content':'Q'}], 'completion': {'role':'user',"
@@ -1619,6 +1637,7 @@ int main(int argc, char **argv) {
     RUN(test_trees_of_messages_and_ratings_of_steps_are_refused_with_the_way_out);
     RUN(test_the_answer_that_is_right_may_stand_beside_a_conversation);
     RUN(test_a_file_that_is_one_object_is_told_how_to_become_rows);
+    RUN(test_messages_that_were_printed_as_a_string_are_refused);
     RUN(test_text_parts_of_a_message_are_joined);
     RUN(test_the_keys_of_an_unknown_shape_are_told);
     RUN(test_rows_of_known_sets_are_read_as_published);
