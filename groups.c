@@ -6,7 +6,7 @@
  *     alpha    grows with the exponent of l_g (loss.c: group_alpha)
  *     pass 2   backward of  sum_g alpha_g l_g
  *
- * The passes are those of policy.c.  */
+ * The passes are those of policy.c and reward.c.  */
 #ifndef GROUPS_C
 #define GROUPS_C
 #include "train.c"

@@ -71,6 +71,7 @@ static const Objective objectives[] = {
         .help = "train a language model",
     }, {
         .name = "reward", .trainer = &reward_models, .data = PAIRS, .reward = 1,
+        .options = OF_GROUPS,
         .help = "train a reward model on one file, or on several mixed",
     }, {
         .name = "more", .trainer = &reward_models, .data = PAIRS, .reward = 1, .bundles = 1,

@@ -11,7 +11,7 @@
  * The losses and the weights themselves are in loss.c.  */
 #ifndef REWARD_C
 #define REWARD_C
-#include "train.c"
+#include "groups.c"
 
 // Sums over the pairs of a step, or of several.
 typedef struct {
@@ -70,6 +70,7 @@ void reward_close(Run *run) {
     free(x->recent);
     free(x);
     run->reward = NULL;
+    groups_close(run);
 }
 
 // ------------------------------------------------------------------------------------- the plan
@@ -190,7 +191,11 @@ static int plan_mixed(Run *run, const Sets *s) {
 int reward_plan(Run *run) {
     Sets sets;
     int result = -1;
-    if (sets_init(&sets, run) < 0) goto done;
+    if (opt.group_robust && run->num_train > 1 && opt.group_loss == GROUP_SHARE) {
+        return fail(EX_USAGE, "--group_robust: several files are brought to one size, and a "
+                    "group's share of the data changes; --group_loss mean, or one file");
+    }
+    if (sets_init(&sets, run) < 0 || groups_open(run) < 0) goto done;
     run->epoch_items = (size_t)sets.K * sets.N;
     result = run->objective->bundles ? plan_bundles(run, &sets) : plan_mixed(run, &sets);
 done:
@@ -251,17 +256,45 @@ static int backward_pairs(Run *run, const Batch *b, const Item *item, double *lo
     return model_backward(&run->model, b, run->dvalue, NULL, NULL);
 }
 
+/* Group-robust: what the pairs of each group count for, from the losses of the whole step [at, end),
+ * by forwards alone.  Returns the number of micro-batches, or -1 after fail(); b is the last one,
+ * whose activations are still there.  */
+static int weigh_pairs(Run *run, size_t at, size_t end, Batch *b) {
+    int micro_batches = 0;
+    groups_begin(run->groups, 1);
+    while (at < end) {
+        const Item *item = &run->item[at];
+        at = forward_pairs(run, at, end, b);
+        if (!at) return -1;
+        for (int j = 0; j < b->B / 2; j++, item++) {
+            const Record *row = item_record(run, item);
+            const float *r = run->value + 2 * j;
+            float unused[2] = {0, 0};
+            groups_add(run->groups, group_of(run, item),
+                       reward_bt_loss(&unused[0], &unused[1], &r[0], &r[1], &row->weight,
+                                      &row->margin, 1));
+        }
+        micro_batches++;
+    }
+    return groups_weigh(run->groups) < 0 ? -1 : micro_batches;
+}
+
 // A single set, MultiTask, and MORE's control with equal weights: the mean over the step's pairs,
-// times the rows' own weights.
+// or with --group_robust as their groups are weighed, times the rows' own weights.
 static int step_mean(Run *run, size_t at, size_t end, double *loss) {
     RewardRun *x = run->reward;
+    const Groups *g = run->groups;
     const double n = (double)(end - at);
-    while (at < end) {
-        const size_t begin = at;
-        Batch b;
-        at = forward_pairs(run, at, end, &b);
-        if (!at) return -1;
-        for (size_t j = 0; j < at - begin; j++) x->weight[j] = (float)(1 / n);
+    Batch b = {0};
+    const int weighed = g ? weigh_pairs(run, at, end, &b) : 0;
+    if (weighed < 0) return -1;
+    for (size_t begin = at, next; begin < end; begin = next) {
+        next = weighed == 1 ? end : forward_pairs(run, begin, end, &b);
+        if (!next) return -1;
+        for (size_t j = 0; j < next - begin; j++) {
+            const Item *item = &run->item[begin + j];
+            x->weight[j] = (float)(g ? g->factor[group_of(run, item)] : 1 / n);
+        }
         if (backward_pairs(run, &b, run->item + begin, loss) < 0) return -1;
     }
     for (int k = 0; k < run->num_train; k++) x->lambda[k] = 1.0 / run->num_train;
@@ -435,6 +468,7 @@ void reward_log(const Run *run, FILE *f) {
             "\"min_reward\":%.9g,\"mean_reward\":%.9g,\"max_reward\":%.9g",
             s->correct / s->pairs, recent.correct / recent.pairs, x->margin / s->pairs,
             x->reward_min, x->reward_sum / (2 * s->pairs), x->reward_max);
+    if (run->groups) groups_log(run->groups, f);
     if (!bundles && run->num_train == 1) return;
     for (int k = 0; k < run->num_train; k++) {
         const char *name = run->data[k].name;
@@ -477,5 +511,6 @@ void reward_show(const Run *run, FILE *f) {
     const PairSums recent = recent_pairs(run->reward);
     if (run->num_train > 1) show_sets(run, f, &recent);
     fprintf(f, "  accuracy %.3f", recent.correct / recent.pairs);
+    if (run->groups) groups_show(run->groups, f);
 }
 #endif

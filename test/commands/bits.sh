@@ -46,6 +46,9 @@ make_groups
 it "group_robust_dpo_has_one_hash_$everywhere"
 one_hash train dpo $policy --max_steps 3 --train of.jsonl --group_robust who --group_step 2
 
+it "group_robust_reward_has_one_hash_$everywhere"
+one_hash train reward $pairs --max_steps 3 --train of.jsonl --group_robust who --group_step 2
+
 for what in "lm $new --train text.jsonl --quiet" "reward $pairs --train $abc"; do
     it "bf16_has_one_hash_of_its_own_for_train_${what%% *}"
     works ./more train $what --max_steps 3 --out x

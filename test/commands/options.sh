@@ -32,7 +32,7 @@ options_of() {
     "train lm")
         echo $training then per_step_tokens
         echo vocab_size hidden_size num_hidden_layers num_attention_heads ;;
-    "train reward") echo $rewards ;;
+    "train reward") echo $rewards $groups ;;
     "train more") echo $rewards more normalize alpha ;;
     "train sft") echo $policies logp reduction sft_on train_turns ;;
     "train dpo") echo $policies logp $reference $groups label_smoothing ;;

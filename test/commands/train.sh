@@ -129,6 +129,31 @@ low=$(head -n 1 low.high) high=$(tail -n 1 low.high)
 own="${low#* } ${low% *} .. ${high#* } ${high% *}"
 holds err "^step 4/4  loss [0-9.]* ($own)  accuracy "
 
+it "group_robust_reward_models_weigh_the_worst_group_most"
+make_groups
+awk '{ sub(/}$/, ",\"who\":\"" NR % 2 "\"}"); print }' a.test.jsonl > halves.jsonl
+robust="$pairs --per_step_pairs 16 --train halves.jsonl"
+works ./more train reward $robust --max_steps 1 --out x
+one=$(sha)
+works ./more train reward $robust --max_steps 1 --group_robust who --out x
+[ "$(sha)" = "$one" ] || fault "two equal groups that cost the same are not the mean"
+works ./more train reward $robust --max_steps 3 --out x
+one=$(sha)
+works ./more train reward $robust --max_steps 3 --group_robust who --group_step 5 --out x
+[ "$(sha)" != "$one" ] || fault "it makes no difference"
+grep '"train"' x/log.jsonl | tail -n 1 > last.jsonl
+alpha=$(field last.jsonl alpha/0) loss0=$(field last.jsonl loss/0) loss1=$(field last.jsonl loss/1)
+sed -n 's/.*"event":"train","step":2,.*"alpha.0":\([0-9.]*\).*/\1/p' x/log.jsonl > before
+awk -v a="$alpha" -v x="$loss0" -v y="$loss1" '{
+    d = 1 / (1 + (1 / $1 - 1) * exp(5 * (y - x))) - a
+    exit !(d < 1e-5 && d > -1e-5)
+}' before || fault "alpha: $(cat before) $alpha $loss0 $loss1"
+refused 64 "several files are brought to one size" \
+    ./more train reward $pairs --train of.jsonl halves.jsonl --group_robust who --out x
+works ./more train reward $pairs --train of.jsonl halves.jsonl --group_robust who \
+    --group_loss mean --out x
+counts 4 x/log.jsonl '"alpha/h0":.*"alpha/1":'
+
 it "weights_are_stored_in_16_bits_when_asked"
 works ./more train lm $new --train text.jsonl --then other.jsonl --out x --dtype f16
 half=$(wc -c < x/model.safetensors) whole=$(wc -c < lm/model.safetensors)
