@@ -1615,9 +1615,9 @@ static int read_answers_of_kind(Reader *r, const RowKeys *k) {
         return read_ranking(r, k);
     case DATA_POINT:
         if (read_label(r, k, &label) < 0) return -1;
-        return read_answer(r, k->answer, "completion", label);
+        return read_answer(r, k->answer, json_key(&r->json, k->answer), label);
     case DATA_COMPLETION:
-        return read_answer(r, k->answer, "completion", 0);
+        return read_answer(r, k->answer, json_key(&r->json, k->answer), 0);
     default:
         return 0;                                         // a prompt has no answers
     }

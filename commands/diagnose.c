@@ -389,6 +389,7 @@ typedef struct {
     Found blank, no_prompt;       // an answer of white space; a row without a prompt
     Found blank_end;              // a prompt that ends in a space
     Found run_together;           // a prompt and an answer that make one word
+    Found prompt_again;           // an answer that begins with its prompt
     Found two_bos, later_bos;     // at the beginning; at an answer's, after the prompt
     Found own[NUM_SPECIALS];      // the special tokens of config.json, as the tokenizer made them
     Found *written;               // (vocab_size) special tokens, written out
@@ -456,7 +457,12 @@ static int is_of_spaced_word(const char *s) {
 
 // Where a prompt and an answer meet.
 static void find_seam(Faults *x, const Buffer *prompt, const Buffer *answer, size_t line) {
+    enum { PHRASE = 16 };                                 // bytes; a shorter prompt may be echoed
     if (!prompt->len || !answer->len) return;
+    if (prompt->len >= PHRASE && answer->len >= prompt->len
+        && !memcmp(answer->data, prompt->data, prompt->len)) {
+        found(&x->prompt_again, line);
+    }
     const char *last = prompt->data + prompt->len - 1;
     if (*last == ' ' || *last == '\t') found(&x->blank_end, line);
     while (last > prompt->data && ((unsigned char)*last & 0xc0) == 0x80) last--;
@@ -501,6 +507,12 @@ static void note_faults(Diagnosis *d, const Faults *x, const Dataset *data) {
              "prompt and answer make one word, as in %zu of %zu rows; begin the answers with a "
              "space or a new line, or say --template turns",
              x->run_together.count, rows);
+    }
+    if (x->prompt_again.count * 2 > rows) {
+        note(d, WARNING, path, x->prompt_again.line,
+             "an answer begins with its whole prompt, as in %zu of %zu rows, which so stands there "
+             "twice; take it off the answers, or leave out the key of the prompt",
+             x->prompt_again.count, rows);
     }
     if (x->blank_end.count) {
         note(d, WARNING, path, x->blank_end.line,

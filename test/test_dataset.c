@@ -1540,6 +1540,7 @@ static void test_bad_messages_are_refused(void) {
     CHECK(refused("{'prompt': [{'role':'user','content':[1]}]}", 1,
                   "\"content\" must be a string"));
     CHECK(refused("{'messages': [{'role':'assistant','content':'A'}]}", 1, "before the answer"));
+    CHECK(refused("{'prompt': 'Q', 'answer': 42}", 1, "\"answer\" must be a string, not a number"));
     CHECK(refused("{'messages': 'A'}", 1, "must be a list of messages, not a string"));
     CHECK(refused("{'prompt': [{'role':'assistant','content':'Q'}], 'completion': 'a'}", 1,
                   "must end with the user's message"));

@@ -329,6 +329,17 @@ a_warning "d.jsonl:1: prompt and answer make one word, as in 2 of 2 rows" d.json
 printf '{"prompt":"name a cat: ","chosen":"Lion","rejected":"Dog %s"}\n' a b > d.jsonl
 a_warning "d.jsonl:1: the prompt ends in a space, here and in 1 more rows" d.jsonl
 
+it "doctor_and_train_warn_of_answers_that_begin_with_their_prompt"
+printf '{"prompt":"Q: why is it so?","chosen":"Q: why is it so? %s","rejected":"Q: why"}\n' a b \
+    > d.jsonl
+again="d.jsonl:1: an answer begins with its whole prompt, as in 2 of 2 rows, which so stands there"
+a_warning "$again twice; take it off the answers" d.jsonl
+works ./more train reward --model lm $cut --train d.jsonl --out m --max_steps 1 --per_step_pairs 2
+holds err "^warning: $again"
+printf '{"prompt":"why","chosen":"why not %s","rejected":"no"}\n' a b > d.jsonl
+doctor d.jsonl
+lacks out 'begins with its whole prompt'
+
 it "doctor_and_train_warn_of_pairs_that_their_own_numbers_contradict"
 awk '{ sub(/}$/, ",\"score_chosen\":2,\"score_rejected\":" (NR % 6 ? 1 : 2.5) "}") } 1' \
     a.train.jsonl > d.jsonl
