@@ -77,9 +77,12 @@ double auc(const double *score, const unsigned char *positive, int n);
 int    auc_interval(Interval *interval, const double *score, const unsigned char *positive,
                     const uint64_t *prompt_id, int n, uint64_t seed);
 
-// For qsort of doubles; the quantile of n sorted ones at a level from 0 to 1.
+// For qsort of doubles; the quantile of n sorted ones at a level from 0 to 1; their 95 % interval.
 int    compare_double(const void *a, const void *b);
 double sorted_quantile(const double *x, int n, double level);
+Interval percentile_interval(double *x, int n);
+
+enum { REPLICATES = 1000 };                                           // of a bootstrap
 
 // ---------------------------------------------------------------------------- prompts are clusters
 
@@ -122,8 +125,6 @@ static int clusters_init(Clusters *c, const uint64_t *prompt_id, int n) {
     return 0;
 }
 
-enum { REPLICATES = 1000 };                                           // of a bootstrap
-
 // The cluster of a draw of replicate r; a replicate has as many draws as there are clusters.
 static uint32_t clusters_draw(const Clusters *c, uint64_t seed, unsigned r, int draw) {
     return random_below((uint32_t)c->count, seed, STREAM_BOOTSTRAP, r, (uint64_t)draw);
@@ -142,7 +143,7 @@ double sorted_quantile(const double *x, int n, double level) {
 }
 
 // The 95 % percentile interval (Efron and Tibshirani 1993, ch. 13) of x (n), which it sorts.
-static Interval percentile_interval(double *x, int n) {
+Interval percentile_interval(double *x, int n) {
     qsort(x, (size_t)n, sizeof *x, compare_double);
     return (Interval){sorted_quantile(x, n, .025), sorted_quantile(x, n, .975)};
 }

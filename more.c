@@ -11,6 +11,7 @@
 #include "commands/evaluate.c"
 #include "commands/score.c"
 #include "commands/compare.c"
+#include "commands/regret.c"
 #include "commands/doctor.c"
 #include "commands/look.c"
 #include "commands/bench.c"
@@ -90,6 +91,20 @@ static const Command commands[] = {
         "file's answers, of good ones where the file says which: chosen,\nlabelled true, scored "
         "above the mean; of conversations over all turns of the assistant, as train sft\nimitates "
         "them.  Intervals are 95 %, by bootstrap over prompts; +- is one standard error.\n"},
+    {.name = "regret", .run = command_regret,
+     .help = "the mixture of policies whose worst off type of people loses least",
+     .options = {ALWAYS ROWS, "model also reference tokenizer prompts out fairness eta beta n "
+                 "max_new_tokens stop batch micro_batch_tokens seed precision"},
+     .more_help =
+        "\nregret takes a policy for each type of people, all trained from the reference.  Each "
+        "writes --n\ncompletions of every prompt at temperature 1, and all score them.  A type's "
+        "reward is what DPO says it\nis, beta (log pi - log ref) of its policy; its regret, what "
+        "it loses in the mean when another policy or\na mixture answers.  The min-max weights "
+        "make the largest regret least (arXiv 2510.15716): they are\nfound exactly and by "
+        "100,000 rounds of optimistic multiplicative weights, and the duality gap says how\nfar "
+        "each can be from the best.  --out is a mixture for --model of sample, compare, eval, "
+        "score and\nbestof.  For one policy: sample with the mixture, then train sft on the "
+        "lines.  Intervals are 95 %, by\nbootstrap over prompts; take 256 prompts or more.\n"},
     {.name = "tokenize", .run = command_tokenize,
      .help = "show tokens, or learn a vocabulary",
      .options = {ALWAYS, "model tokenizer train out learn"}},
@@ -213,7 +228,8 @@ static int command_find(Command *c, int argc, char **argv, int *used) {
 }
 
 static int run_command(const Command *c) {
-    const int several = c->run == command_eval || c->run == command_compare;
+    const int several = c->run == command_eval || c->run == command_compare
+                        || c->run == command_regret;
     if (opt.threads) kernels_set_threads(opt.threads);
     if (kernels_init(getenv("MORE_ISA")) < 0) return -1;
     if (selftest_start() < 0) return -1;

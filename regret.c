@@ -22,8 +22,10 @@
 #ifndef REGRET_C
 #define REGRET_C
 #include "common.h"
+#include "metrics.c"
 
-enum { MAX_POLICIES = 32, GAME_ROUNDS = 100000 };
+enum { MAX_POLICIES = 32, MAX_WRITERS = 2 * MAX_POLICIES, MAX_WAYS = MAX_WRITERS + 3 };
+enum { GAME_ROUNDS = 100000 };
 
 // A game's solution.
 typedef struct {
@@ -38,6 +40,35 @@ void regret_game(double *M, const double *L, const double *fairness, int K);
 void game_play(Game *g, const double *M, int K, int rounds);           // optimistic weights
 int  game_solve(Game *g, const double *M, int K);                      // exactly
 void game_certify(Game *g, const double *M, int K);                    // value and bound of w, p
+double game_gap(const Game *g);                                        // value - bound
+
+// A way to answer, whose regrets are asked for: a policy, or a mixture of them.
+typedef struct {
+    const char *name;
+    double w[MAX_WRITERS];              // (N) of the writers
+    double regret[MAX_POLICIES];        // (K) of the types, beta sum_j w_j (L[i][i] - L[i][j])
+    double worst;                       // max(0, max_i c_i regret_i)
+    Interval regret_95[MAX_POLICIES], worst_95;
+} Way;
+
+// What is measured on prompts.  Writers 0 .. K-1 are the types' own policies, those after them are
+// no part of the mixture.
+typedef struct {
+    int K, N, n;                        // types, writers, prompts
+    double *ratio;                      // (K, N, n) log pi_i - log pi_ref of what writer j wrote
+    double fairness[MAX_POLICIES];      // (K) c
+    double eta[MAX_POLICIES];           // (K) how common the types are; sum 0: not known
+    double beta;
+    const char *name[MAX_WRITERS];      // (N)
+
+    // set by regrets_measure
+    Estimate L[MAX_POLICIES * MAX_WRITERS];     // (K, N) means of ratio
+    Game exact, played;                 // without beta
+    Interval w_95[MAX_POLICIES];        // (K) of exact.w
+    Way way[MAX_WAYS];                  // each policy, uniform, eta, min-max, the other writers
+    int ways, minmax;                   // how many; the number of min-max
+} Regrets;
+int regrets_measure(Regrets *r, uint64_t seed);
 
 // the game of all policies, of tables
 typedef struct {
@@ -94,6 +125,11 @@ void game_certify(Game *g, const double *M, int K) {
     g->bound = column[0];
     for (int i = 1; i <= K; i++) g->value = row[i] > g->value ? row[i] : g->value;
     for (int j = 1; j < K; j++) g->bound = column[j] < g->bound ? column[j] : g->bound;
+}
+
+// Never negative, but for rounding, which is taken away.
+double game_gap(const Game *g) {
+    return g->value > g->bound ? g->value - g->bound : 0;
 }
 
 // x (n) = softmax(a); takes the maximum away from a.
@@ -257,6 +293,141 @@ int game_solve(Game *g, const double *M, int K) {
     for (int i = 0; i <= K; i++) g->p[i] /= sum;
     game_certify(g, M, K);
     return 0;
+}
+
+// ----------------------------------------------------------------------------- what is measured
+
+// L (K, N): means over prompts of r->ratio, of those that draw (n) names, or of all.
+static void mean_ratios(double *L, const Regrets *r, const uint32_t *draw) {
+    for (int cell = 0; cell < r->K * r->N; cell++) {
+        const double *ratio = r->ratio + (size_t)cell * (size_t)r->n;
+        double sum = 0;
+        for (int x = 0; x < r->n; x++) sum += ratio[draw ? draw[x] : (uint32_t)x];
+        L[cell] = sum / r->n;
+    }
+}
+
+// regret (K) of the types and what is returned, of the worst off, where writers have the weights w
+// (N).
+static double regrets_of(double *regret, const Regrets *r, const double *L, const double *w) {
+    double worst = 0;
+    for (int i = 0; i < r->K; i++) {
+        double sum = 0;
+        for (int j = 0; j < r->N; j++) sum += w[j] * (L[i * r->N + i] - L[i * r->N + j]);
+        regret[i] = r->beta * sum;
+        worst = r->fairness[i] * regret[i] > worst ? r->fairness[i] * regret[i] : worst;
+    }
+    return worst;
+}
+
+// The game of the types' own policies.
+static void game_of(double *M, const Regrets *r, const double *L) {
+    double own[MAX_POLICIES * MAX_POLICIES];
+    for (int i = 0; i < r->K; i++) {
+        for (int j = 0; j < r->K; j++) own[i * r->K + j] = L[i * r->N + j];
+    }
+    regret_game(M, own, r->fairness, r->K);
+}
+
+static Way *add_way(Regrets *r, const char *name) {
+    Way *way = &r->way[r->ways++];
+    *way = (Way){.name = name};
+    return way;
+}
+
+// All ways, in the order in which they are shown.
+static void make_ways(Regrets *r) {
+    double known = 0;
+    for (int k = 0; k < r->K; k++) known += r->eta[k];
+    r->ways = 0;
+    for (int k = 0; k < r->K; k++) add_way(r, r->name[k])->w[k] = 1;
+    Way *uniform = add_way(r, "uniform");
+    for (int k = 0; k < r->K; k++) uniform->w[k] = 1.0 / r->K;
+    if (known > 0) memcpy(add_way(r, "eta")->w, r->eta, sizeof r->eta);
+    r->minmax = r->ways;
+    memcpy(add_way(r, "min-max")->w, r->exact.w, sizeof r->exact.w);
+    for (int j = r->K; j < r->N; j++) add_way(r, r->name[j])->w[j] = 1;
+}
+
+/* The intervals, by bootstrap over prompts: of the weights those of the games that the replicates
+ * make; of the regrets, with the weights as they are, those under the replicates' L.             */
+static int bootstrap(Regrets *r, uint64_t seed) {
+    const int K = r->K;
+    const size_t columns = (size_t)K + (size_t)r->ways * ((size_t)K + 1);
+    double *value = allocate(columns * REPLICATES, sizeof *value);     // (columns, REPLICATES)
+    double *L = allocate((size_t)(K * r->N), sizeof *L);
+    double *M = allocate((size_t)((K + 1) * K), sizeof *M);
+    uint32_t *draw = allocate((size_t)r->n, sizeof *draw);
+    int result = -1;
+    if (!value || !L || !M || !draw) goto done;
+    for (size_t b = 0; b < REPLICATES; b++) {
+        double *at = value + b, number[MAX_POLICIES + 1];
+        Game g;
+        for (int x = 0; x < r->n; x++) {
+            draw[x] = random_below((uint32_t)r->n, seed, STREAM_BOOTSTRAP, b, (uint64_t)x);
+        }
+        mean_ratios(L, r, draw);
+        game_of(M, r, L);
+        if (game_solve(&g, M, K) < 0) goto done;
+        for (int k = 0; k < K; k++) {
+            *at = g.w[k];
+            at += REPLICATES;
+        }
+        for (int d = 0; d < r->ways; d++) {
+            number[K] = regrets_of(number, r, L, r->way[d].w);
+            for (int k = 0; k <= K; k++) {
+                *at = number[k];
+                at += REPLICATES;
+            }
+        }
+    }
+
+    double *column = value;
+    for (int k = 0; k < K; k++) {
+        r->w_95[k] = percentile_interval(column, REPLICATES);
+        column += REPLICATES;
+    }
+    for (Way *way = r->way; way < r->way + r->ways; way++) {
+        for (int k = 0; k < K; k++) {
+            way->regret_95[k] = percentile_interval(column, REPLICATES);
+            column += REPLICATES;
+        }
+        way->worst_95 = percentile_interval(column, REPLICATES);
+        column += REPLICATES;
+    }
+    result = 0;
+done:
+    free(value);
+    free(L);
+    free(M);
+    free(draw);
+    return result;
+}
+
+// From r->ratio all that is asked.  0, or -1 after fail().
+int regrets_measure(Regrets *r, uint64_t seed) {
+    const int cells = r->K * r->N;
+    double *L = allocate((size_t)cells, sizeof *L);
+    double *M = allocate((size_t)((r->K + 1) * r->K), sizeof *M);
+    int result = -1;
+    if (!L || !M) goto done;
+    for (int cell = 0; cell < cells; cell++) {
+        const double *ratio = r->ratio + (size_t)cell * (size_t)r->n;
+        if (estimate_ratio(&r->L[cell], ratio, NULL, NULL, r->n, seed) < 0) goto done;
+    }
+    mean_ratios(L, r, NULL);
+    game_of(M, r, L);
+    if (game_solve(&r->exact, M, r->K) < 0) goto done;
+    game_play(&r->played, M, r->K, GAME_ROUNDS);
+    make_ways(r);
+    for (Way *way = r->way; way < r->way + r->ways; way++) {
+        way->worst = regrets_of(way->regret, r, L, way->w);
+    }
+    result = bootstrap(r, seed);
+done:
+    free(L);
+    free(M);
+    return result;
 }
 
 // --------------------------------------------------------------------------- all policies, tables

@@ -80,6 +80,7 @@ typedef struct {
     const char *judge;                                          // bestof, compare
     int judge_max_length, judge_max_prompt_length;
     const char *all;                                            // bestof
+    List also, fairness, eta;                                   // regret
 
     // which options were given, by their place in the table
     unsigned char given[128];

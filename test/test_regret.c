@@ -117,7 +117,7 @@ static void test_a_regret_that_is_not_finite_is_refused(void) {
     CHECK(strstr(error_text, "not finite") != NULL);
 }
 
-// ----------------------------------------------------------------------------- what changes nothing
+// ---------------------------------------------------------------------------- what changes nothing
 
 static void test_the_order_of_the_policies_does_not_matter(void) {
     const int order[3] = {2, 0, 1};
@@ -181,6 +181,60 @@ static void test_no_mixture_is_better_than_the_exact_one(void) {
             CHECK(worst >= g.value - 1e-12);
         }
     }
+}
+
+// ------------------------------------------------------------------------------ what is measured
+
+// Log ratios of two policies and another writer on n prompts, with the means of A plus noise.
+enum { PROMPTS = 50 };
+static void measure(Regrets *r, double noise) {
+    static double ratio[2*3*PROMPTS];
+    const double mean[6] = {3, 1, 2.5, 0.5, 2, 0};
+    for (int i = 0; i < 6*PROMPTS; i++) {
+        ratio[i] = mean[i / PROMPTS] + noise * (uniform(5, (uint64_t)i) - 0.5);
+    }
+    *r = (Regrets){.K = 2, .N = 3, .n = PROMPTS, .ratio = ratio, .fairness = {1, 1},
+                   .eta = {0.75, 0.25}, .beta = 0.5, .name = {"one", "two", "other"}};
+    CHECK(regrets_measure(r, 9) == 0);
+}
+
+static void test_each_way_to_answer_has_its_regrets(void) {
+    static Regrets r;
+    static const struct { const char *name; double regret[2]; } want[6] = {
+        {"one", {0, 0.75}}, {"two", {1, 0}}, {"uniform", {0.5, 0.375}}, {"eta", {0.25, 0.5625}},
+        {"min-max", {3.0 / 7, 3.0 / 7}}, {"other", {0.25, 1}},
+    };
+    measure(&r, 0);
+    CHECK(r.ways == 6 && r.minmax == 4);
+    for (int d = 0; d < 6; d++) {
+        const Way *way = &r.way[d];
+        CHECK(!strcmp(way->name, want[d].name));
+        for (int k = 0; k < 2; k++) {
+            CHECK_NEAR(way->regret[k], want[d].regret[k], 1e-14);
+            CHECK_NEAR(way->regret_95[k].low, want[d].regret[k], 1e-12);
+            CHECK_NEAR(way->regret_95[k].high, want[d].regret[k], 1e-12);
+        }
+        CHECK(way->worst == fmax(way->regret[0], way->regret[1]));
+    }
+    CHECK_NEAR(r.w_95[0].low, 4.0 / 7, 1e-12);
+    CHECK_NEAR(r.w_95[0].high, 4.0 / 7, 1e-12);
+    CHECK_NEAR(r.L[1].value, 1, 1e-14);
+    CHECK_NEAR(r.L[1].error, 0, 1e-14);
+}
+
+// One policy in the place of another: the mean of differences, which metrics.c knows.
+static void test_intervals_are_those_of_a_mean_over_prompts(void) {
+    static Regrets r;
+    double difference[PROMPTS];
+    Estimate e;
+    measure(&r, 4);
+    for (int x = 0; x < PROMPTS; x++) difference[x] = 0.5 * (r.ratio[x] - r.ratio[PROMPTS + x]);
+    CHECK(estimate_ratio(&e, difference, NULL, NULL, PROMPTS, 9) == 0);
+    CHECK_NEAR(r.way[1].regret[0], e.value, 1e-12);
+    CHECK_NEAR(r.way[1].regret_95[0].low, e.interval.low, 1e-12);
+    CHECK_NEAR(r.way[1].regret_95[0].high, e.interval.high, 1e-12);
+    CHECK(r.w_95[0].low < r.exact.w[0] && r.exact.w[0] < r.w_95[0].high);
+    CHECK_NEAR(r.way[r.minmax].worst, 0.5 * r.exact.value, 1e-12);
 }
 
 // ------------------------------------------------------------------------- all policies, of tables
@@ -294,6 +348,8 @@ int main(int argc, char **argv) {
     RUN(test_the_order_of_the_policies_does_not_matter);
     RUN(test_the_scale_of_the_regrets_does_not_matter_to_the_exact_solution);
     RUN(test_no_mixture_is_better_than_the_exact_one);
+    RUN(test_each_way_to_answer_has_its_regrets);
+    RUN(test_intervals_are_those_of_a_mean_over_prompts);
     RUN(test_what_a_type_loses_of_its_regularised_value_is_a_divergence);
     RUN(test_the_geometric_mixture_is_the_best_answer_to_the_adversary);
     RUN(test_the_games_of_all_policies_are_solved);

@@ -96,8 +96,9 @@ for c in "train dpo --train a.train.jsonl --out trained" "doctor --train a.train
     tokenize; do
     refused 66 "$said" ./more $c --model mix.json
 done
-refused 66 "mix.json: a file; a folder is needed" ./more eval --model mix.json --eval a.test.jsonl $cut
-refused 66 "mix.json: a file; a folder is needed" ./more compare --model p1 --reference mix.json --judge r \
+said="mix.json: a file; a folder is needed"
+refused 66 "$said" ./more eval --model mix.json --eval a.test.jsonl $cut
+refused 66 "$said" ./more compare --model p1 --reference mix.json --judge r \
     --prompts a.test.jsonl $cut $write
 from a.test.jsonl refused 64 "a mixture of policies, which has no reward" \
     ./more score --model mix.json --raw_head 1
