@@ -68,6 +68,12 @@ PolicyLoss kto_loss;                  // of labelled texts, against a reference
 // KTO's estimate of KL(pi || pi_ref) from n texts.
 double kto_kl(const float *logp, const float *ref_logp, int n);
 
+// MRPO: several references of a pair's answers, or of m: clipped, their weights, their mixture.
+typedef enum { MIX_ADAPTIVE, MIX_EQUAL, MIX_SWAPPED, NUM_MIXES } MixWeights;
+int    mrpo_clip(double *ref, int K, int m, double width);
+void   mrpo_weights(double *a, const double *ref, int K, int m, MixWeights how);
+double mrpo_reference(const double *ref, const double *a, int K, int m, int k);
+
 // Group-robust optimisation: the weights of n groups from their losses of a step.
 void group_alpha(double *alpha, double *log_alpha, const double *loss, double step, int n);
 
@@ -490,6 +496,70 @@ double kto_kl(const float *logp, const float *ref_logp, int n) {
     double sum = 0;
     for (int j = 0; j < n; j++) sum += implicit_reward(logp[j], ref_logp[j], 1);
     return sum > 0 ? sum / n : 0;
+}
+
+/* ------------------------------------------------------------------------------ several references
+ * MRPO: Le et al. 2024 (arXiv:2405.16388).  A policy that is to stay near K references at once,
+ * with weights a_i of the sum 1, stays near a single virtual one, their harmonic mean:
+ *
+ *     1/ref~(y|x) = sum_i a_i / ref_i(y|x)
+ *     log ref~    = -log sum_i exp(log a_i - log ref_i)
+ *
+ * and is trained with it as with any reference.  `mdpo`, the paper's baseline, is instead the mean
+ * of the losses, sum_i a_i L(ref_i).  All arrays are of one record: ref (K,m) is log ref_i(y_k) of
+ * its m answers, the best first and of a pair m = 2; a is (K).                                   */
+
+/* The trust region around the first reference, which the policy is thought to start from: with
+ * B_k = log ref_1(y_k), negative, and b_k the mean of the references' log ref_i(y_k),
+ *
+ *     log ref_i(y_k) is brought into [(1 + e_k) B_k, (1 - e_k) B_k],
+ *     e_k = width |b_k| / (|b_1| + |b_2|)
+ *
+ * Of m answers the sum of the e_k is m/2 times the width.  Returns how many numbers changed.     */
+int mrpo_clip(double *ref, int K, int m, double width) {
+    double all = 0;
+    int clipped = 0;
+    for (int i = 0; i < K * m; i++) all += fabs(ref[i]) / K;
+    for (int k = 0; k < m && all > 0; k++) {
+        const double base = ref[k];
+        double b = 0;
+        for (int i = 0; i < K; i++) b += fabs(ref[i*m + k]) / K;
+        const double e = width * b / all * m / 2;
+        for (int i = 1; i < K; i++) {
+            double *x = &ref[i*m + k];
+            const double low = (1 + e) * base, high = (1 - e) * base, was = *x;
+            if (*x < low) *x = low;
+            if (*x > high) *x = high;
+            clipped += *x != was;
+        }
+    }
+    return clipped;
+}
+
+/* Weights that are larger for references that tell the two answers apart:
+ *
+ *     a_i = |log ref_i(y_1) - log ref_i(y_m)| / sum_j |log ref_j(y_1) - log ref_j(y_m)|
+ *
+ * Where none does, and with MIX_EQUAL, 1/K.  The authors' program, which has two references, puts
+ * a_1 on 1/ref_2 and a_2 on 1/ref_1: MIX_SWAPPED.  ref is not clipped yet.                       */
+void mrpo_weights(double *a, const double *ref, int K, int m, MixWeights how) {
+    double all = 0;
+    for (int i = 0; i < K; i++) {
+        const int from = how == MIX_SWAPPED ? K - 1 - i : i;
+        a[i] = how == MIX_EQUAL ? 1 : fabs(ref[from*m] - ref[from*m + m-1]);
+        all += a[i];
+    }
+    for (int i = 0; i < K; i++) a[i] = all > 0 ? a[i] / all : 1.0 / K;
+}
+
+// log ref~ of answer k
+double mrpo_reference(const double *ref, const double *a, int K, int m, int k) {
+    double lowest = HUGE_VAL, sum = 0;
+    for (int i = 0; i < K; i++) {
+        if (a[i] > 0 && ref[i*m + k] < lowest) lowest = ref[i*m + k];
+    }
+    for (int i = 0; i < K; i++) sum += a[i] * more_exp(lowest - (a[i] > 0 ? ref[i*m + k] : lowest));
+    return lowest - more_log(sum);
 }
 
 /* ------------------------------------------------------------------------------------------ groups

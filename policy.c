@@ -25,7 +25,14 @@ typedef struct {
     float label;                                // true 1, false 0, or a score
     double ref_sum;                             // log pi_ref, summed over the tokens
     float ref_logp;                             // as --logp wants it; 0 without a reference
+    const double *ref, *ref_weight;             // (K), mdpo: log ref_i, and a_i of its row; or NULL
 } Response;
+
+// mdpo: what a file's answers have under each of K references, clipped, and the rows' weights.
+typedef struct {
+    double *ref;                                // (num_answers, K)
+    double *weight;                             // (num_records, K)
+} References;
 
 // Sums over the texts of a step; [0]: of those that are not good, [1]: of the good ones.
 typedef struct {
@@ -46,6 +53,7 @@ typedef struct PolicyRun {
     float dlogp[2 * MAX_PAIRS];
     double sum[2 * MAX_PAIRS];                  // log pi, summed over the tokens
     StepSums sums;                              // of the running step
+    References *references;                     // mdpo: of each file
     StepSums *history;                          // of each step
     size_t steps, history_capacity;
 } PolicyRun;
@@ -72,6 +80,16 @@ int policy_open(Run *run) {
     return run->policy ? 0 : -1;
 }
 
+static void references_free(Run *run) {
+    References *x = run->policy ? run->policy->references : NULL;
+    const int files = run->num_train + run->num_then + run->num_eval;
+    for (int i = 0; x && i < files; i++) {
+        free(x[i].ref);
+        free(x[i].weight);
+    }
+    free(x);
+}
+
 void policy_close(Run *run) {
     const int files = run->num_train + run->num_then + run->num_eval;
     for (int i = files; i < files + run->num_mismatched; i++) {
@@ -81,6 +99,7 @@ void policy_close(Run *run) {
     run->num_mismatched = 0;
     groups_close(run);
     if (run->policy) free(run->policy->history);
+    references_free(run);
     free(run->policy);
     run->policy = NULL;
 }
@@ -306,6 +325,11 @@ static Response response_of(const Run *run, const Item *item, int k) {
         x.good = k == 0 || o->data == DEMONSTRATIONS;
     }
     if (o->reference) x.ref_logp = logp_as_asked(a->ref_logp, x.tokens);
+    if (p->references) {
+        const References *of_set = &p->references[item->set];
+        x.ref = of_set->ref + (size_t)(r->first + k) * (size_t)opt.references.n;
+        x.ref_weight = of_set->weight + (size_t)item->record * (size_t)opt.references.n;
+    }
     return x;
 }
 
@@ -359,10 +383,27 @@ static void texts_logp(Run *run, const Batch *b) {
     }
 }
 
+// mdpo: the loss of the pair that begins with text j, sum_i a_i L(ref_i); adds dL/dlogp.
+static double mean_loss(Run *run, int j) {
+    PolicyRun *p = run->policy;
+    const Response *x = &p->response[j];
+    double loss = 0;
+    for (int i = 0; i < opt.references.n; i++) {
+        const float weight = (float)(p->weight[j] * x->ref_weight[i]);
+        const float ref_logp[2] = {logp_as_asked(x[0].ref[i], x[0].tokens),
+                                   logp_as_asked(x[1].ref[i], x[1].tokens)};
+        const LossBatch one = {.B = 1, .logp = &p->logp[j], .ref_logp = ref_logp,
+                               .weight = &weight, .dlogp = &p->dlogp[j]};
+        loss += run->objective->loss(&one, &p->settings);
+    }
+    return loss;
+}
+
 // The loss of text j, or of the pair that begins with it; adds dL/dlogp.
 static double text_loss(Run *run, int j) {
     PolicyRun *p = run->policy;
     const Response *x = &p->response[j];
+    if (x->ref) return mean_loss(run, j);
     const LossBatch one = {.B = 1, .logp = &p->logp[j], .ref_logp = &p->ref_logp[j],
                            .weight = &p->weight[j], .label = &x->label, .demo = &x->demo,
                            .dlogp = &p->dlogp[j]};
@@ -580,17 +621,103 @@ static int check_start(Run *run, const char *path, int from_file) {
     return 0;
 }
 
+// What mixing did, for people.
+typedef struct {
+    double weight[MAX_FILES];                   // sums over the rows
+    size_t rows, answers, clipped;
+} MixSums;
+
+/* The references of a file's rows are weighed, clipped and mixed to Answer.ref_logp: log ref~, or
+ * with mdpo, of which `keep` gets the parts, sum_i a_i log ref_i. The file's answers begin at *at of
+ * each of the K columns, which lie n apart; *at moves on. ref (K,m) is scratch.  */
+static void mix_file(Dataset *d, const double *column, size_t n, size_t *at, double *ref,
+                     References *keep, MixSums *sums) {
+    const int K = opt.references.n;
+    double own[MAX_FILES];
+    for (size_t row = 0; row < d->num_records; row++) {
+        const Record *r = &d->record[row];
+        const int m = r->count;
+        double *a = keep ? keep->weight + row * (size_t)K : own;
+        for (int i = 0; i < K; i++) {
+            for (int k = 0; k < m; k++) ref[i*m + k] = column[(size_t)i * n + *at + (size_t)k];
+        }
+        mrpo_weights(a, ref, K, m, (MixWeights)opt.reference_weights);
+        sums->clipped += (size_t)mrpo_clip(ref, K, m, opt.reference_clip);
+        for (int k = 0; k < m; k++) {
+            double mean = 0;
+            for (int i = 0; i < K; i++) {
+                mean += a[i] * ref[i*m + k];
+                if (keep) keep->ref[(size_t)(r->first + k) * (size_t)K + (size_t)i] = ref[i*m + k];
+            }
+            d->answer[r->first + k].ref_logp = keep ? mean : mrpo_reference(ref, a, K, m, k);
+        }
+        for (int i = 0; i < K; i++) sums->weight[i] += a[i];
+        sums->rows++;
+        sums->answers += (size_t)m * (size_t)(K - 1);
+        *at += (size_t)m;
+    }
+}
+
+// Room for the parts of mdpo.  0, or -1 after fail().
+static int references_init(Run *run) {
+    const int files = run->num_train + run->num_then + run->num_eval;
+    const size_t K = (size_t)opt.references.n;
+    References *x = allocate((size_t)files, sizeof *x);
+    run->policy->references = x;
+    if (!x) return -1;
+    for (int i = 0; i < files; i++) {
+        const Dataset *d = &run->data[i];
+        if (!(x[i].ref = allocate(d->num_answers * K, sizeof *x[i].ref))) return -1;
+        if (!(x[i].weight = allocate(d->num_records * K, sizeof *x[i].weight))) return -1;
+    }
+    return 0;
+}
+
+// The models of --references in place of the starting model.  0, or -1 after fail().
+static int start_with_references(Run *run, const char *path) {
+    const int files = run->num_train + run->num_then + run->num_eval, K = opt.references.n;
+    const size_t n = reference_count(run);
+    double *column = allocate((size_t)K * n, sizeof *column);
+    double *ref = allocate((size_t)K * MAX_ANSWERS, sizeof *ref);
+    MixSums sums = {.rows = 0};
+    size_t at = 0;
+    int result = -1;
+    if (!column || !ref) goto done;
+    if (reference_columns(run, path, column) < 0) goto done;
+    if (opt.reference_mix == MIX_MDPO && references_init(run) < 0) goto done;
+    References *keep = run->policy->references;
+    for (int i = 0; i < files; i++) {
+        mix_file(&run->data[i], column, n, &at, ref, keep ? &keep[i] : NULL, &sums);
+    }
+
+    fprintf(stderr, "%d reference%s", K, K > 1 ? "s, of mean weights" : "");
+    for (int i = 0; K > 1 && i < K; i++) {
+        fprintf(stderr, " %.3f", sums.weight[i] / (double)sums.rows);
+    }
+    if (K > 1) {
+        fprintf(stderr, "; %zu of the others' %zu log-probabilities are clipped", sums.clipped,
+                sums.answers);
+    }
+    fprintf(stderr, "\n");
+    result = 0;
+done:
+    free(column);
+    free(ref);
+    return result;
+}
+
 // The reference's log-probabilities, from --reference_cache or the file beside the policy.
 int policy_start(Run *run) {
     char in_out[PATH_SIZE];
-    const char *path = opt.reference_cache;
+    const char *path = opt.reference_cache, *start = opt.model.n ? opt.model.item[0] : "";
     int from_file;
     if (!run->objective->reference) return 0;
     if (!path) {
         if (path_join(in_out, opt.out, "reference.bin") < 0) return -1;
         path = in_out;
     }
-    if (reference_logps(run, path, &from_file) < 0) return -1;
+    if (opt.references.n) return start_with_references(run, path);
+    if (reference_logps(run, &run->model, start, path, &from_file) < 0) return -1;
     return check_start(run, path, from_file);
 }
 

@@ -1,8 +1,9 @@
 /* reference.c - log-probabilities of the starting model, the reference of DPO and its
- * relatives.
+ * relatives; or of several models.
  *
  * A policy starts as its reference, so these are computed by its own weights before the first
- * step; no second model is ever in memory. They are kept in a file:
+ * step, and no second model is in memory; but with --references each of those models is, one after
+ * the other, before the first step. They are kept in a file, for each model one:
  *
  *     "more reference " KEY "\n"     KEY: SHA-256 of all that they depend on (80 bytes in all)
  *     doubles                        one for each answer of each record, in order
@@ -15,8 +16,10 @@
 
 enum { KEY_LINE = 80, REFERENCE_SUM = 64 };
 
-int reference_logps(Run *run, const char *path, int *from_file);
-int reference_key(const Run *run, char key[65]);
+int reference_logps(Run *run, Model *m, const char *name, const char *path, int *from_file);
+int reference_columns(Run *run, const char *path, double *column);
+size_t reference_count(const Run *run);
+int reference_key(const Run *run, const Model *m, char key[65]);
 int reference_read(Run *run, const char *path, const char *key_line);
 int reference_write(const Run *run, const char *path, const char *key_line);
 
@@ -58,21 +61,21 @@ static void hash_texts(Sha256 *s, const Dataset *d) {
     }
 }
 
-/* The SHA-256 of all that the log-probabilities depend on: the starting weights and their
+/* The SHA-256 of all that the log-probabilities depend on: the weights of m and their
  * configuration, the precision, and every text as tokens, which covers data, tokenizer,
  * template and lengths. 0, or -1 after fail().  */
-int reference_key(const Run *run, char key[65]) {
+int reference_key(const Run *run, const Model *m, char key[65]) {
     const int files = reference_files(run);
     const int head[] = {1, opt.precision, run->tokenizer.eos, files};
     Buffer config = {0};
     Sha256 s;
     int result = -1;
 
-    if (config_text(&config, &run->model.config, "float32") < 0) goto done;
+    if (config_text(&config, &m->config, "float32") < 0) goto done;
     sha256_start(&s);
     sha256_add(&s, head, sizeof head);
     sha256_add(&s, config.data, config.len);
-    if (hash_weights(&s, &run->model) < 0) goto done;
+    if (hash_weights(&s, m) < 0) goto done;
     for (int k = 0; k < files; k++) hash_texts(&s, &run->data[k]);
     sha256_finish(&s, key);
     result = 0;
@@ -83,7 +86,8 @@ done:
 
 // ------------------------------------------------------------------------------------- the file
 
-static size_t count_references(const Run *run) {
+// Of how many answers are there references?
+size_t reference_count(const Run *run) {
     size_t n = 0;
     for (int k = 0; k < reference_files(run); k++) {
         const Dataset *d = &run->data[k];
@@ -122,7 +126,7 @@ static int reference_whole(const Buffer *b, const char *key_line, size_t n, int 
 // 1 if the file at path has the references of this key, which are now the answers'; 0 if it is
 // not there or not of them; -1 after fail().
 int reference_read(Run *run, const char *path, const char *key_line) {
-    const size_t n = count_references(run);
+    const size_t n = reference_count(run);
     Buffer b = {0};
     struct stat st;
     int same_key, result = 0;
@@ -147,7 +151,7 @@ int reference_read(Run *run, const char *path, const char *key_line) {
 
 // 0, or -1 after fail().
 int reference_write(const Run *run, const char *path, const char *key_line) {
-    const size_t n = count_references(run);
+    const size_t n = reference_count(run);
     double *memory = allocate(n, sizeof *memory);
     Buffer b = {0};
     char sha[65];
@@ -166,47 +170,48 @@ done:
     return result;
 }
 
-// Are they all numbers, in d->answer?  0, or -1 after fail() with the row of one that is none.
-static int check_references(const Dataset *d) {
+// Are they all numbers, in d->answer?  0, or -1 after fail() with the row of one that is none, and
+// the name of the model.
+static int check_references(const Dataset *d, const char *name) {
     for (const Record *r = d->record; r < d->record + d->num_records; r++) {
         for (int k = 0; k < r->count; k++) {
             if (isfinite(d->answer[r->first + k].ref_logp)) continue;
             return fail(EX_DATAERR, "%s:%zu: the log-probability of answer %d is not finite before "
                         "the first step: the weights of %s are damaged or too large", d->path,
-                        r->line, k + 1, opt.model.item[0]);
+                        r->line, k + 1, name);
         }
     }
     return 0;
 }
 
-// The log-probabilities of d's answers under the model as it is.  0, or -1 after fail().
-static int compute_references(Run *run, Dataset *d) {
+// The log-probabilities of d's answers under m as it is.  0, or -1 after fail().
+static int compute_references(Run *run, Model *m, const char *name, Dataset *d) {
     double *logp = allocate(d->num_answers, sizeof *logp);
     if (!logp) return -1;
-    int status = evaluate_texts(&run->model, run->tokenizer.eos, d, logp);
+    int status = evaluate_texts(m, run->tokenizer.eos, d, logp);
     for (size_t i = 0; status == 0 && i < d->num_answers; i++) d->answer[i].ref_logp = logp[i];
     free(logp);
-    return status < 0 ? -1 : check_references(d);
+    return status < 0 ? -1 : check_references(d, name);
 }
 
-/* Answer.ref_logp of all data of the run: from the file at path, or computed and written there.
- * *from_file says which.  0, or -1 after fail().  */
-int reference_logps(Run *run, const char *path, int *from_file) {
+/* Answer.ref_logp of all data of the run under the model m of that name: from the file at path, or
+ * computed and written there. *from_file says which.  0, or -1 after fail().  */
+int reference_logps(Run *run, Model *m, const char *name, const char *path, int *from_file) {
     const double start = now();
     char key[65], key_line[KEY_LINE + 1];
-    if (reference_key(run, key) < 0) return -1;
+    if (reference_key(run, m, key) < 0) return -1;
     snprintf(key_line, sizeof key_line, "more reference %s\n", key);
 
     *from_file = reference_read(run, path, key_line);
     if (*from_file < 0) return -1;
-    const size_t n = count_references(run);
+    const size_t n = reference_count(run);
     if (*from_file) {
         fprintf(stderr, "reference: %zu log-probabilities of the same weights and texts from %s\n",
                 n, path);
         return 0;
     }
     for (int k = 0; k < reference_files(run); k++) {
-        if (compute_references(run, &run->data[k]) < 0) return -1;
+        if (compute_references(run, m, name, &run->data[k]) < 0) return -1;
     }
     stop_hold();
     const int written = reference_write(run, path, key_line);
@@ -214,6 +219,25 @@ int reference_logps(Run *run, const char *path, int *from_file) {
     if (written < 0) return -1;
     fprintf(stderr, "reference: %zu log-probabilities in %.1f s, kept in %s\n", n, now() - start,
             path);
+    return 0;
+}
+
+/* The log-probabilities of all answers, in order, under each model of --references: column is (K,
+ * reference_count). The first model's file is at path, those of the others at path.2, path.3 ...
+ * 0, or -1 after fail().  */
+int reference_columns(Run *run, const char *path, double *column) {
+    char numbered[PATH_SIZE + 16];
+    for (int i = 0; i < opt.references.n; i++) {
+        const char *dir = opt.references.item[i];
+        Model m;
+        int from_file;
+        snprintf(numbered, sizeof numbered, i ? "%s.%d" : "%s", path, i + 1);
+        if (checkpoint_load(&m, dir, LOAD_LANGUAGE_MODEL) < 0) return -1;
+        const int status = reference_logps(run, &m, dir, numbered, &from_file);
+        model_free(&m);
+        if (status < 0) return -1;
+        references_to(column + (size_t)i * reference_count(run), run);
+    }
     return 0;
 }
 #endif

@@ -256,8 +256,8 @@ static int backward_pairs(Run *run, const Batch *b, const Item *item, double *lo
     return model_backward(&run->model, b, run->dvalue, NULL, NULL);
 }
 
-/* Group-robust: what the pairs of each group count for, from the losses of the whole step [at, end),
- * by forwards alone.  Returns the number of micro-batches, or -1 after fail(); b is the last one,
+/* Group-robust: what the pairs of each group count for, from the losses of the whole step
+ * [at, end), by forwards alone.  Returns the number of micro-batches, or -1 after fail(); b is the last one,
  * whose activations are still there.  */
 static int weigh_pairs(Run *run, size_t at, size_t end, Batch *b) {
     int micro_batches = 0;

@@ -24,6 +24,7 @@ enum { DEMOS_AUTO, DEMOS_POSITIVES, DEMOS_NONE, NUM_DEMOS };
 enum { SFT_ON_CHOSEN, SFT_ON_REJECTED, SFT_ON_BOTH, NUM_SFT_SIDES };
 enum { COMPAT_NONE, COMPAT_ULMA_RELEASE, NUM_COMPATS };
 enum { GROUP_SHARE, GROUP_MEAN, NUM_GROUP_LOSSES };
+enum { MIX_MRPO, MIX_MDPO, NUM_REFERENCE_MIXES };
 enum { BAD_ROWS_RAISE, BAD_ROWS_DROP, NUM_BAD_ROWS };
 enum { TURNS_LAST, TURNS_ALL, NUM_TURNS };
 enum { SCHEDULE_LINEAR, SCHEDULE_COSINE, SCHEDULE_CONSTANT, NUM_SCHEDULES };
@@ -57,6 +58,9 @@ typedef struct {
     int more_mode, normalize;                                   // MORE's weights
     double alpha;
     int logp, reduction, compat;                                // of policies
+    List references;
+    int reference_mix, reference_weights;
+    double reference_clip;
     const char *group_robust, *groups;                          // a key; a file
     double group_step, group_adjust;
     int group_loss;

@@ -56,6 +56,11 @@ static const char *const demo_names[] = {
 static const char *const sft_side_names[] = {
     [SFT_ON_CHOSEN] = "chosen", [SFT_ON_REJECTED] = "rejected", [SFT_ON_BOTH] = "both",
     [NUM_SFT_SIDES] = NULL};
+static const char *const reference_mix_names[] = {
+    [MIX_MRPO] = "mrpo", [MIX_MDPO] = "mdpo", [NUM_REFERENCE_MIXES] = NULL};
+static const char *const mix_weight_names[] = {
+    [MIX_ADAPTIVE] = "adaptive", [MIX_EQUAL] = "equal", [MIX_SWAPPED] = "swapped",
+    [NUM_MIXES] = NULL};
 static const char *const group_loss_names[] = {
     [GROUP_SHARE] = "share", [GROUP_MEAN] = "mean", [NUM_GROUP_LOSSES] = NULL};
 static const char *const compat_names[] = {
@@ -103,6 +108,9 @@ static const Option option_table[] = {
     {.name = "reference", .kind = WORDS, .to = &opt.reference,
      .help = "folder of the model that policies started from (eval: then --model are policies; "
              "compare: that KL is measured to, if not the first policy)"},
+    {.name = "references", .kind = LIST, .to = &opt.references,
+     .help = "folders of the references, instead of --model: one, or several at once (MRPO, Le et "
+             "al. 2024); each is loaded beside the policy, one after the other"},
     {.name = "reference_cache", .kind = WORDS, .to = &opt.reference_cache,
      .help = "where the reference's log-probabilities are kept, if not in --out"},
     {.name = "judge", .kind = WORDS, .to = &opt.judge, .help = "folder of the reward model"},
@@ -219,9 +227,20 @@ static const Option option_table[] = {
      .help = "the authors' program: --logp mean, --reduction class-means, the score 1 exactly is "
              "a demonstration, all else false or a score"},
 
+    {.name = "reference_mix", .kind = CHOICE, .to = &opt.reference_mix, .preset = "mrpo",
+     .choices = reference_mix_names,
+     .help = "of several references: their harmonic mean is the reference, or the loss is a mean "
+             "over them"},
+    {.name = "reference_weights", .kind = CHOICE, .to = &opt.reference_weights,
+     .preset = "adaptive", .choices = mix_weight_names,
+     .help = "by how far apart each has a pair's answers, or 1/K; swapped: each of two has the "
+             "other's, as in the authors' program"},
+    {.name = "reference_clip", .kind = REAL, .to = &opt.reference_clip, .preset = "0.1", .max = 1e6,
+     .help = "how far the others may be from the first, as a part of its log-probability, for both "
+             "answers of a pair together"},
     {.name = "group_robust", .kind = WORDS, .to = &opt.group_robust,
-     .help = "key of the rows, a group or an annotator: each step weighs the groups, the worse ones "
-             "more: Ramesh et al. 2024"},
+     .help = "key of the rows, a group or an annotator: each step weighs the groups, the worse "
+             "ones more (GRPO, Ramesh et al. 2024)"},
     {.name = "groups", .kind = WORDS, .to = &opt.groups,
      .help = "JSON file {\"value of that key\": \"group\", ...}, if the values are not the groups"},
     {.name = "group_step", .kind = REAL, .to = &opt.group_step, .preset = "0.01", .max = 1e6,
@@ -340,6 +359,8 @@ _Static_assert(NUM_OPTIONS <= sizeof opt.given, "Settings.given has no room for 
 // that the command reads.  With a value the name takes none: it stands for option and value.
 static const struct { const char *other, *name, *value; } aliases[] = {
     {.other = "model_name_or_path", .name = "model"},
+    {.other = "reference", .name = "references"},
+    {.other = "ref_model", .name = "references"},
     {.other = "output_dir", .name = "out"},
     {.other = "train_file", .name = "train"},
     {.other = "validation_file", .name = "eval"},
@@ -638,6 +659,14 @@ static int settle_options(void) {
     }
     static const char *const of_groups[] = {"groups", "group_step", "group_loss", "group_adjust"};
     if (!opt.group_robust && refuse_without("group_robust", of_groups, 4) < 0) return -1;
+    static const char *const of_references[] = {
+        "reference_mix", "reference_weights", "reference_clip"};
+    if (!opt.references.n && refuse_without("references", of_references, 3) < 0) return -1;
+    if (opt.references.n && opt.reference_weights == MIX_SWAPPED
+        && (opt.references.n != 2 || opt.reference_mix == MIX_MDPO)) {
+        return fail(EX_USAGE, "--reference_weights swapped: the authors' program has it for two "
+                    "references and mrpo");
+    }
     return settle_best();
 }
 

@@ -149,11 +149,30 @@ static int begin_data(Run *run) {
     return load_files(run, &opt.eval, FOR_EVAL, run->data + K + then->n);
 }
 
+// The models of --references score the very tokens that the policy is trained on.
+static int check_folders(const Run *run, const char *dir) {
+    char policy[65], other[65];
+    if (opt.references.n && tokenizer_sha256(policy, dir) < 0) return -1;
+    for (int i = 0; i < opt.references.n; i++) {
+        const char *reference = opt.references.item[i];
+        Model m = {0};
+        if (config_folder(reference) < 0 || config_load(&m.config, reference) < 0) return -1;
+        if (tokenizer_sha256(other, reference) < 0) return -1;
+        if (strcmp(policy, other) != 0) {
+            return fail(EX_DATAERR, "--references %s: another tokenizer than that of %s; "
+                        "log-probabilities of other tokens do not compare", reference, dir);
+        }
+        if (check_fit(&m, &run->tokenizer, reference) < 0) return -1;
+    }
+    return 0;
+}
+
 static int prepare_run(Run *run) {
     const Objective *o = run->objective;
     const char *dir = opt.model.n ? opt.model.item[0] : NULL;
     if (begin_tokenizer(run, dir) < 0) return -1;
     if (begin_model(run, dir) < 0) return -1;
+    if (check_folders(run, dir) < 0) return -1;
     if (begin_data(run) < 0) return -1;
     run->unit = o->bundles ? run->num_train : 1;
     if (run_open(run) < 0) return -1;

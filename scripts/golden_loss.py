@@ -211,6 +211,24 @@ for loss, settings, c in [  # settings: the fields of LossSettings, 0 where not 
 with open((sys.argv[1] if len(sys.argv) > 1 else "test/golden") + "/policy_losses.json", "w") as f:
     f.write("[\n" + ",\n".join(json.dumps(c) for c in cases) + "\n]\n")
 
+# MRPO: log ref_i of a pair, the first reference the base; clipped, weighed, mixed; DPO of beta 0.1
+policy = torch.tensor([-20.0, -25.0], dtype=torch.float64, requires_grad=True)
+for ref, width, equal in ([[-22, -24], [-21, -26]], 0, True), ([[-22, -24], [-21, -26]], 0, False), \
+        ([[-22, -24], [-19, -27.5], [-22.25, -24.5]], 0.1, False):
+    ref = torch.tensor(ref, dtype=torch.float64)
+    gap = (ref[:, 0] - ref[:, 1]).abs()
+    a = torch.full((len(ref),), 1 / len(ref), dtype=torch.float64) if equal else gap / gap.sum()
+    if width:
+        b = ref.mean(0).abs()
+        e = width * b / b.sum()
+        ref = torch.maximum(torch.minimum(ref, (1 - e) * ref[0]), (1 + e) * ref[0])
+    mixed = -torch.logsumexp(torch.log(a)[:, None] - ref, 0)
+    one = -logsigmoid(0.1 * ((policy - mixed)[0] - (policy - mixed)[1]))
+    each = policy[None, :] - ref
+    mean = (a * -logsigmoid(0.1 * (each[:, 0] - each[:, 1]))).sum()
+    print("mrpo", a.tolist(), mixed.tolist(), one.item(), "mdpo", mean.item(),
+          [torch.autograd.grad(x, policy)[0][0].item() for x in (one, mean)], ref.tolist())
+
 # two steps of group-robust optimisation of three groups: alpha, then the loss
 alpha, rate = torch.full((3,), 1 / 3, dtype=torch.float64), 0.5
 for loss in [0.9, 0.6, 0.0], [0.25, 2.5, 1.0]:

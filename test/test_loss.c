@@ -561,6 +561,79 @@ static void test_a_policy_that_is_its_reference_costs_log_2(void) {
     CHECK_NEAR(ipo_loss(&pairs, &s), 25, 1e-13);
 }
 
+// ref (K,2) clipped, weighed and mixed as asked: compared with a (K), mixed (2), and of the
+// specification's pair the loss and gradient of DPO.
+static void check_mixture(double *ref, int K, double width, MixWeights how, const double *want_a,
+                          const double *want_mixed, double want_loss, double want_gradient,
+                          double error) {
+    const float logp[2] = {-20, -25};
+    float mixed[2], dlogp[2] = {0, 0};
+    double a[3];
+    mrpo_weights(a, ref, K, 2, how);
+    mrpo_clip(ref, K, 2, width);
+    for (int i = 0; i < K; i++) CHECK_NEAR(a[i], want_a[i], error);
+    for (int k = 0; k < 2; k++) {
+        const double x = mrpo_reference(ref, a, K, 2, k);
+        CHECK_NEAR(x, want_mixed[k], 25 * error);
+        mixed[k] = (float)x;
+    }
+    const LossBatch b = {.B = 1, .logp = logp, .ref_logp = mixed, .dlogp = dlogp};
+    CHECK_NEAR(dpo_loss(&b, &(LossSettings){.beta = .1}), want_loss, 1e-6);
+    CHECK_NEAR(dlogp[0], want_gradient, 1e-6);
+}
+
+static void test_mixed_references_of_the_specification_and_of_an_independent_program(void) {
+    const double two[4] = {-22, -24, -21, -26}, half[2] = {.5, .5};
+    const double half_mixed[2] = {-21.62011450695828, -25.43378083048303};
+    double ref[6];
+    memcpy(ref, two, sizeof two);
+    check_mixture(ref, 2, HUGE_VAL, MIX_EQUAL, half, half_mixed, 0.635589, -0.047037639, 1e-15);
+    CHECK_NEAR((-20 - half_mixed[0]) - (-25 - half_mixed[1]), 1.186334, 5e-7);
+
+    const double adaptive[2] = {2 / 7.0, 5 / 7.0};
+    const double adaptive_mixed[2] = {-21.399405227580694, -25.71624744761839};
+    memcpy(ref, two, sizeof two);
+    check_mixture(ref, 2, HUGE_VAL, MIX_ADAPTIVE, adaptive, adaptive_mixed, 0.659572559,
+                  -0.048292769, 1e-15);
+    double swapped[2];
+    mrpo_weights(swapped, two, 2, 2, MIX_SWAPPED);
+    CHECK(swapped[0] == adaptive[1] && swapped[1] == adaptive[0]);
+
+    // three, the second of which is too far from the first
+    const double weights_of_three[3] = {0.1568627450980392, 0.6666666666666666,
+                                        0.17647058823529413};
+    const double mixed_of_three[2] = {-21.536192517226237, -25.07099630022383};
+    const double clipped[6] = {-22, -24, -21.00071813285458, -25.309874326750453, -22.25, -24.5};
+    double three[6] = {-22, -24, -19, -27.5, -22.25, -24.5}, again[6];
+    memcpy(again, three, sizeof three);
+    CHECK(mrpo_clip(again, 3, 2, .1) == 2);
+    for (int i = 0; i < 6; i++) CHECK_NEAR(again[i], clipped[i], 1e-14);
+    check_mixture(three, 3, .1, MIX_ADAPTIVE, weights_of_three, mixed_of_three, 0.622568473,
+                  -0.0463435, 1e-15);
+}
+
+static void test_one_reference_or_equal_ones_are_their_own_mixture(void) {
+    double ref[6] = {-300.25, -9000, -300.25, -9000, -300.25, -9000}, a[3];
+    for (int K = 1; K <= 3; K++) {
+        for (int how = 0; how < NUM_MIXES; how++) {
+            mrpo_weights(a, ref, K, 2, (MixWeights)how);
+            CHECK(mrpo_clip(ref, K, 2, .1) == 0);
+            for (int k = 0; k < 2; k++) {
+                CHECK_NEAR(mrpo_reference(ref, a, K, 2, k), ref[k], K < 3 ? 0 : 1e-12);
+            }
+        }
+    }
+    // far apart: the least probable alone, whose weight is left of 1
+    const double far[2] = {-1e4, 0}, quarter[2] = {.25, .75}, none[2] = {0, 1};
+    CHECK_NEAR(mrpo_reference(far, quarter, 2, 1, 0), -1e4 - log(.25), 1e-11);
+    CHECK(mrpo_reference(far, none, 2, 1, 0) == 0);
+
+    // nothing tells the answers apart: alike
+    const double flat[4] = {-3, -3, -5, -5};
+    mrpo_weights(a, flat, 2, 2, MIX_ADAPTIVE);
+    CHECK(a[0] == .5 && a[1] == .5);
+}
+
 // alpha from 1/n on, of the losses (2,n)
 static void check_groups(const double *loss, double step, int n, const double *want, double error) {
     double log_alpha[3] = {0}, alpha[3];
@@ -1421,6 +1494,8 @@ int main(int argc, char **argv) {
     RUN(test_huge_rewards_cost_their_size_or_nothing);
     RUN(test_policy_losses_agree_with_an_independent_program);
     RUN(test_a_policy_that_is_its_reference_costs_log_2);
+    RUN(test_mixed_references_of_the_specification_and_of_an_independent_program);
+    RUN(test_one_reference_or_equal_ones_are_their_own_mixture);
     RUN(test_group_weights_are_those_of_the_specification_and_of_an_independent_program);
     RUN(test_group_weights_go_to_the_worst_group_and_do_not_overflow);
     RUN(test_pointwise_losses_of_the_specifications_texts);

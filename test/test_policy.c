@@ -223,6 +223,66 @@ static void test_every_objective_has_the_same_bits_in_one_micro_batch_and_in_man
     }
 }
 
+// Adds times the gradients of the step of four items with the references in d to sum; returns times
+// its loss.
+static double add_step(double *sum, double times) {
+    const double loss = step(4);
+    float *g = gradients();
+    for (size_t i = 0; i < run.model.num_params; i++) sum[i] += times * g[i];
+    free(g);
+    return times * loss;
+}
+
+// With weights that are the same for all rows: the two references tell all answers apart alike.
+static void test_mdpo_is_the_mean_of_losses_and_mrpo_the_loss_of_the_harmonic_mean(void) {
+    Dataset d = pairs_of(0);
+    double column[2][8], start[8], ref[4];
+    for (int o = 0; o < 2; o++) {
+        begin(o ? "ipo" : "dpo", &d);
+        update(1e-2, 1);
+        run.limit = 1000;
+        for (int a = 0; a < 8; a++) start[a] = d.answer[a].ref_logp;
+        for (int a = 0; a < 8; a++) {
+            column[0][a] = start[0] - a % 2;
+            column[1][a] = start[0] - 1 + 3 * (a % 2);
+        }
+
+        // the mean of the steps with each
+        double *sum = allocate(run.model.num_params, sizeof *sum), loss = 0;
+        for (int i = 0; i < 2; i++) {
+            for (int a = 0; a < 8; a++) d.answer[a].ref_logp = column[i][a];
+            loss += add_step(sum, i ? .75 : .25);
+        }
+        opt.references.n = 2;
+        opt.reference_clip = 10;
+        for (int k = 0; k < 2; k++) {
+            MixSums sums = {.rows = 0};
+            size_t at = 0;
+            opt.reference_mix = k ? MIX_MRPO : MIX_MDPO;
+            if (!k) CHECK(references_init(&run) == 0);
+            mix_file(&d, column[0], 8, &at, ref, k ? NULL : run.policy->references, &sums);
+            CHECK(at == 8 && sums.rows == 4 && sums.answers == 8 && sums.clipped == 0);
+            CHECK_NEAR(sums.weight[0], 1, 1e-12);
+            if (k) continue;
+
+            float *g;
+            CHECK_NEAR(step(4), loss, 1e-6 * loss);
+            g = gradients();
+            for (size_t i = 0; i < run.model.num_params; i++) {
+                CHECK_NEAR(g[i], sum[i], 1e-4 * (.01 + fabs(sum[i])));
+            }
+            free(g);
+            CHECK_NEAR(d.answer[1].ref_logp, .25 * column[0][1] + .75 * column[1][1], 1e-12);
+        }
+        for (int a = 0; a < 8; a++) {
+            const double want = -log(.25 * exp(start[0] - column[0][a])
+                                     + .75 * exp(start[0] - column[1][a])) + start[0];
+            CHECK_NEAR(d.answer[a].ref_logp, want, 1e-12);
+        }
+        free(sum);
+    }
+}
+
 // Rows of the groups x, y, x, x for four pairs.
 static Dataset pairs_of_groups(void) {
     static char rows[] = "{\"who\":\"x\"}{\"who\":\"y\"}{\"who\":\"x\"}{\"who\":\"x\"}";
@@ -373,7 +433,7 @@ test_references_come_back_from_their_file_unless_it_is_damaged_or_of_another_key
     Dataset d = pairs_of(0);
     double kept[8];
     begin("dpo", &d);
-    CHECK(reference_key(&run, key) == 0);
+    CHECK(reference_key(&run, &run.model, key) == 0);
     snprintf(line, sizeof line, "more reference %s\n", key);
     CHECK(strlen(line) == KEY_LINE && reference_write(&run, path, line) == 0);
 
@@ -400,14 +460,14 @@ test_references_come_back_from_their_file_unless_it_is_damaged_or_of_another_key
 
 static int key_is(const char *key) {
     char now_is[65];
-    return reference_key(&run, now_is) == 0 && !strcmp(key, now_is);
+    return reference_key(&run, &run.model, now_is) == 0 && !strcmp(key, now_is);
 }
 
 static void test_the_references_key_is_of_weights_texts_and_precision_alone(void) {
     char key[65];
     Dataset d = pairs_of(0);
     begin("dpo", &d);
-    CHECK(reference_key(&run, key) == 0 && key_is(key));
+    CHECK(reference_key(&run, &run.model, key) == 0 && key_is(key));
     token[20]++;
     CHECK(!key_is(key));
     token[20]--;
@@ -496,6 +556,7 @@ int main(int argc, char **argv) {
     RUN(test_a_policy_that_is_the_reference_costs_log_2_and_goes_down_from_there);
     RUN(test_two_answers_that_are_the_same_text_have_no_gradient);
     RUN(test_every_objective_has_the_same_bits_in_one_micro_batch_and_in_many);
+    RUN(test_mdpo_is_the_mean_of_losses_and_mrpo_the_loss_of_the_harmonic_mean);
     RUN(test_a_group_robust_step_is_that_of_rows_with_the_groups_weights);
     RUN(test_a_rare_groups_losses_count_by_its_share_of_the_data);
     RUN(test_ulma_with_demonstrations_alone_is_sft_with_a_mean_of_texts);

@@ -49,6 +49,12 @@ one_hash train dpo $policy --max_steps 3 --train of.jsonl --group_robust who --g
 it "group_robust_reward_has_one_hash_$everywhere"
 one_hash train reward $pairs --max_steps 3 --train of.jsonl --group_robust who --group_step 2
 
+it "several_references_have_one_hash_$everywhere"
+works ./more train sft $policy --max_steps 2 --train points.jsonl --out p-sft
+one_hash train dpo $policy --max_steps 3 --train a.train.jsonl --references lm p-sft
+one_hash train dpo $policy --max_steps 3 --train a.train.jsonl --references p-sft lm \
+    --reference_mix mdpo
+
 for what in "lm $new --train text.jsonl --quiet" "reward $pairs --train $abc"; do
     it "bf16_has_one_hash_of_its_own_for_train_${what%% *}"
     works ./more train $what --max_steps 3 --out x

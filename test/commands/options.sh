@@ -13,6 +13,7 @@ rewards="$training head_rate freeze per_step_pairs pooling random_weights raw_he
 policies="$training per_step_rows folds fold"
 points="logp reduction labels score_scale"
 reference="beta reference_cache"
+references="$reference references reference_mix reference_weights reference_clip"
 groups="group_robust groups group_step group_loss group_adjust"
 drawing="temperature top_k top_p min_p repetition_penalty max_new_tokens stop batch seed"
 prompts="prompts precision max_prompt_length template prompt_key chosen_key rejected_key
@@ -35,8 +36,8 @@ options_of() {
     "train reward") echo $rewards $groups ;;
     "train more") echo $rewards more normalize alpha ;;
     "train sft") echo $policies logp reduction sft_on train_turns ;;
-    "train dpo") echo $policies logp $reference $groups label_smoothing ;;
-    "train ipo") echo $policies logp $reference $groups ;;
+    "train dpo") echo $policies logp $references $groups label_smoothing ;;
+    "train ipo") echo $policies logp $references $groups ;;
     "train pointwise-dpo") echo $policies $points $reference log_z ;;
     "train ulma") echo $policies $points $reference log_z demo demos sft_on compat ;;
     "train unlikelihood") echo $policies $points ;;

@@ -166,6 +166,58 @@ works ./more train sft $policy --per_step_rows 1 --train chat.jsonl --eval chat.
     --force                                            # for it is its own evaluation
 holds err '^chat: perplexity of the answers [0-9.]*, mean over texts [0-9.]*$'
 
+# ------------------------------------------------------------------------------- several references
+
+it "the_starting_model_among_references_is_as_without_them"
+three="$policy --max_steps 3 --train a.train.jsonl --eval a.test.jsonl"
+works ./more train dpo $three --out x
+one=$(sha)
+holds err 'a: accuracy '
+grep '^a: accuracy ' err > want
+for mix in mrpo mdpo; do
+    works ./more train dpo $three --references lm lm --reference_mix $mix --out x
+    hash "$mix: two that are equal"
+    holds err '^2 references, of mean weights 0.500 0.500; 0 of the others. 68 log-'
+    grep '^a: accuracy ' err > have
+    same want have
+done
+works ./more train dpo $three --reference lm --out x
+hash "the one reference is the starting model"
+holds err '^1 reference$'
+
+it "references_are_kept_each_in_its_file_and_mixed_as_asked"
+works ./more train dpo $three --references lm p-sft --out x
+mixed=$(sha)
+holds err '^reference: 68 log-probabilities of the same weights and texts from x/reference.bin$'
+holds err '^reference: 68 log-probabilities in [0-9.]* s, kept in x/reference.bin.2$'
+holds err '^2 references, of mean weights 0.[0-9]* 0.[0-9]*; [1-9][0-9]* of the others. 68 log-'
+[ "$mixed" != "$one" ] || fault "the second made no difference"
+: > hashes
+for how in "" "--reference_weights equal" "--reference_weights swapped" "--reference_clip 0" \
+    "--reference_clip 1" "--reference_mix mdpo"; do
+    works ./more train dpo $three --references lm p-sft $how --out x
+    holds err '^reference: 68 log-probabilities of the same weights and texts from x/reference.bin.2$'
+    sha >> hashes
+done
+[ "$(sort -u hashes | wc -l | tr -d ' ')" = 6 ] || fault "two ways are the same: $(cat hashes)"
+[ "$(head -n 1 hashes)" = "$mixed" ] || fault "another hash from the cache"
+works ./more train ipo $three --references p-dpo --out x
+works ./more train ipo $three --references p-dpo p-dpo --reference_cache kept --out x
+[ -s kept ] && [ -s kept.2 ] || fault "no files beside --reference_cache"
+
+it "references_that_cannot_be_are_refused_and_the_remedy_named"
+make_lm2
+make_reward
+refused 65 "--references lm2: another tokenizer than that of lm" \
+    ./more train dpo $three --references lm lm2 --out x
+refused 65 "a reward model, which predicts no tokens" \
+    ./more train dpo $three --references lm r --out x
+refused 66 "no-such: no such folder" ./more train dpo $three --references no-such --out x
+refused 64 "--reference_clip says nothing without --references" \
+    ./more train dpo $three --reference_clip 1 --out x
+refused 64 "--reference_weights swapped: the authors' program has it for two references and mrpo" \
+    ./more train dpo $three --references lm lm lm --reference_weights swapped --out x
+
 # --------------------------------------------------------------------------------- groups of rows
 
 it "group_robust_training_weighs_the_worst_group_most_and_logs_it"
