@@ -628,8 +628,8 @@ typedef struct {
 } MixSums;
 
 /* The references of a file's rows are weighed, clipped and mixed to Answer.ref_logp: log ref~, or
- * with mdpo, of which `keep` gets the parts, sum_i a_i log ref_i. The file's answers begin at *at of
- * each of the K columns, which lie n apart; *at moves on. ref (K,m) is scratch.  */
+ * with mdpo, of which `keep` gets the parts, sum_i a_i log ref_i. The file's answers begin at *at
+ * of each of the K columns, which lie n apart; *at moves on. ref (K,m) is scratch.  */
 static void mix_file(Dataset *d, const double *column, size_t n, size_t *at, double *ref,
                      References *keep, MixSums *sums) {
     const int K = opt.references.n;

@@ -257,8 +257,8 @@ static int backward_pairs(Run *run, const Batch *b, const Item *item, double *lo
 }
 
 /* Group-robust: what the pairs of each group count for, from the losses of the whole step
- * [at, end), by forwards alone.  Returns the number of micro-batches, or -1 after fail(); b is the last one,
- * whose activations are still there.  */
+ * [at, end), by forwards alone.  Returns the number of micro-batches, or -1 after fail(); b is the
+ * last one, whose activations are still there.  */
 static int weigh_pairs(Run *run, size_t at, size_t end, Batch *b) {
     int micro_batches = 0;
     groups_begin(run->groups, 1);
