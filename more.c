@@ -14,6 +14,7 @@
 #include "commands/regret.c"
 #include "commands/doctor.c"
 #include "commands/look.c"
+#include "commands/identify.c"
 #include "commands/bench.c"
 #include <fcntl.h>
 #include <signal.h>
@@ -111,6 +112,9 @@ static const Command commands[] = {
     {.name = "inspect", .run = command_inspect,
      .help = "show a model folder",
      .options = {ALWAYS, "model"}},
+    {.name = "identify", .run = command_identify,
+     .help = "which answers tell types of people apart: EM on made-up people",
+     .options = {ALWAYS, "seed"}},
     {.name = "selftest", .run = selftest_report,
      .help = "does this machine compute the right bits?",
      .options = {ALWAYS}},

@@ -121,7 +121,7 @@ static size_t people_numbers(const People *p) {
 
 // eta, gamma and A follow each other.  annotator (N) stays the caller's.
 int people_init(People *p, int H, int K, size_t N, const int *annotator) {
-    *p = (People){.H = H, .K = K, .N = N, .annotator = annotator};
+    *p = (People){.H = H, .K = K, .N = N, .annotator = annotator, .best_loglik = -HUGE_VAL};
     if (H < 1) return fail(EX_DATAERR, "no row says who its annotator is");
     if (H == 1) {
         return fail(EX_DATAERR, "all rows have one annotator: types need several people, or train "

@@ -26,6 +26,7 @@ options_of() {
     echo $all
     case "$1" in
     selftest) ;;
+    identify) echo seed ;;
     inspect | gradcheck) echo model ;;
     *) echo model tokenizer ;;
     esac
