@@ -85,6 +85,23 @@ static int group_named(Groups *g, const char *name, const char *path) {
     return g->n++;
 }
 
+// Of a people.json: the type that an annotator is most likely of, "1", "2" ...; "" if it is not
+// there.
+static void type_of_annotator(char type[16], const Json *json, int people, const char *name) {
+    *type = 0;
+    for (int h = json_first(json, people); h >= 0; h = json_next(json, h)) {
+        if (!json_equal(json, json_get(json, h, "annotator"), name)) continue;
+        double most = -1;
+        int k = 0;
+        for (int v = json_first(json, json_get(json, h, "gamma")); v >= 0; v = json_next(json, v)) {
+            k++;
+            if (json_number(json, v) <= most) continue;
+            most = json_number(json, v);
+            snprintf(type, 16, "%d", k);
+        }
+    }
+}
+
 // The group of a value that is seen for the first time: itself, or what --groups says.  -1 after
 // fail().
 static int group_of_value(Groups *g, const Json *map, const char *value, const Dataset *d,
@@ -95,9 +112,16 @@ static int group_of_value(Groups *g, const Json *map, const char *value, const D
                     r->line, opt.group_robust);
     }
     if (!opt.groups) return group_named(g, value, d->path);
+    const int people = json_get(map, 0, "people");
+    char type[16] = "";
     Buffer name = {0};
     int group = -1;
-    if (values_append(&name, &at, map, 0, value, opt.groups, 1) < 0) goto done;
+    if (json_type(map, people) == JSON_ARRAY) {
+        type_of_annotator(type, map, people, value);
+        if (buffer_append(&name, type, strlen(type) + 1) < 0) goto done;
+    } else if (values_append(&name, &at, map, 0, value, opt.groups, 1) < 0) {
+        goto done;
+    }
     if (!*name.data) {
         fail(EX_DATAERR, "%s: no group of \"%s\", which %s:%zu has under \"%s\"", opt.groups, value,
              d->path, r->line, opt.group_robust);

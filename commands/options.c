@@ -242,7 +242,8 @@ static const Option option_table[] = {
      .help = "key of the rows, a group or an annotator: each step weighs the groups, the worse "
              "ones more (GRPO, Ramesh et al. 2024)"},
     {.name = "groups", .kind = WORDS, .to = &opt.groups,
-     .help = "JSON file {\"value of that key\": \"group\", ...}, if the values are not the groups"},
+     .help = "if the values of that key are not the groups: JSON file {\"value\": \"group\", ...}, "
+             "or a people.json, whose likeliest types are the groups"},
     {.name = "group_step", .kind = REAL, .to = &opt.group_step, .preset = "0.01", .max = 1e6,
      .help = "of the weights: each is multiplied by exp(step x its group's loss)"},
     {.name = "group_loss", .kind = CHOICE, .to = &opt.group_loss, .preset = "share",

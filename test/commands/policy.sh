@@ -252,6 +252,14 @@ grep '"train"' x/log.jsonl | awk '
     }' || fault "alpha is not the closed form"
 works ./more train dpo $robust --group_step 0 --groups who.json --out x
 other_hash "the step made no difference"
+# the likeliest types of a people.json
+person() { printf '{"annotator":"%s","rows":6,"gamma":[%s]}' "$1" "$2"; }
+works ./more train dpo $robust --groups who.json --out x
+one=$(sha)
+echo "{\"types\":2,\"people\":[$(person h0 0.1,0.9),$(person h1 0.5,0.5),$(person h2 1,0)]}" > people.json
+works ./more train dpo $robust --groups people.json --out x
+hash "types are other groups"
+keys x "alpha/1" "alpha/2"
 works ./more train dpo $robust --out x
 holds err '^3 groups by "who", of '
 keys x "alpha/h0" "alpha/h1" "alpha/h2"
