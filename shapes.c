@@ -1448,10 +1448,12 @@ static int check_keys_of_row(const Reader *r, const RowKeys *k) {
                         k->set->second);
     }
     if (k->chosen >= 0 && k->rejected < 0) {
-        return row_fail(r, "no \"%s\" beside \"%s\"", r->rejected_key, r->chosen_key);
+        return row_fail(r, "no \"%s\" beside \"%s\"; --rejected_key names another key",
+                        r->rejected_key, r->chosen_key);
     }
     if (k->rejected >= 0 && k->chosen < 0) {
-        return row_fail(r, "no \"%s\" beside \"%s\"", r->chosen_key, r->rejected_key);
+        return row_fail(r, "no \"%s\" beside \"%s\"; --chosen_key names another key",
+                        r->chosen_key, r->rejected_key);
     }
     return 0;
 }

@@ -1439,7 +1439,7 @@ static void test_unknown_shapes_are_refused(void) {
 static void test_half_a_pair_is_refused(void) {
     CHECK(refused("{'prompt': 'p', 'chosen': 'a'}", 1, "no \"rejected\" beside \"chosen\""));
     CHECK(refused("{'prompt': 'p', 'chosen': null, 'rejected': 'b'}", 1,
-                  "no \"chosen\" beside \"rejected\""));
+                  "no \"chosen\" beside \"rejected\"; --chosen_key names another key"));
 }
 
 static void test_a_named_prompt_key_must_be_there(void) {
