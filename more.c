@@ -94,7 +94,7 @@ static const Command commands[] = {
         "them.  Intervals are 95 %, by bootstrap over prompts; +- is one standard error.\n"},
     {.name = "regret", .run = command_regret,
      .help = "the mixture of policies whose worst off type of people loses least",
-     .options = {ALWAYS ROWS, "model also reference tokenizer prompts out fairness eta beta n "
+     .options = {ALWAYS ROWS, "model also reference tokenizer prompts out fairness eta kl beta n "
                  "max_new_tokens stop batch micro_batch_tokens seed precision"},
      .more_help =
         "\nregret takes a policy for each type of people, all trained from the reference.  Each "

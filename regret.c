@@ -17,6 +17,14 @@
  * Whatever solves it, two numbers prove how well: no mixture loses less than min_j (p^T M)_j, with
  * p the adversary's weights, and w loses max_i (M w)_i.  Their difference is the duality gap.
  *
+ * In place of what its answers are worth, a policy can be measured by the value that DPO maximises,
+ * which takes beta KL(pi || pi_ref) off.  A type then loses beta KL(pi || pi_k), and for mixtures
+ *
+ *     KL(pi_w || pi_k) = sum_j w_j KL(pi_j || pi_k) - I(w)
+ *
+ * I(w), between 0 and log K, is what a text says of who wrote it.  It is the same for all types;
+ * the rest is the game above, with log pi_j of the writer in the place of log pi_ref.
+ *
  * The last part is the same game over all policies, not only mixtures, for policies that are
  * tables.  All is in double and in one fixed order, with our own exp and log.                    */
 #ifndef REGRET_C
@@ -48,6 +56,7 @@ typedef struct {
     double w[MAX_WRITERS];              // (N) of the writers
     double regret[MAX_POLICIES];        // (K) of the types, beta sum_j w_j (L[i][i] - L[i][j])
     double worst;                       // max(0, max_i c_i regret_i)
+    double information;                 // of REGRET_KL: beta I(w), which is to be taken off all
     Interval regret_95[MAX_POLICIES], worst_95;
 } Way;
 
@@ -55,7 +64,8 @@ typedef struct {
 // no part of the mixture.
 typedef struct {
     int K, N, n;                        // types, writers, prompts
-    double *ratio;                      // (K, N, n) log pi_i - log pi_ref of what writer j wrote
+    double *ratio;                      // (K, N, n) log pi_i - log pi_ref (REGRET_KL: - log pi_j)
+                                        // of what writer j wrote
     double fairness[MAX_POLICIES];      // (K) c
     double eta[MAX_POLICIES];           // (K) how common the types are; sum 0: not known
     double beta;
@@ -68,7 +78,9 @@ typedef struct {
     Way way[MAX_WAYS];                  // each policy, uniform, eta, min-max, the other writers
     int ways, minmax;                   // how many; the number of min-max
 } Regrets;
-int regrets_measure(Regrets *r, uint64_t seed);
+int    regrets_measure(Regrets *r, uint64_t seed);
+double mixture_logp(const double *w, const double *logp, size_t stride, int n);
+double mixture_information(const double *w, const double *logp, int K, int N, size_t each);
 
 // the game of all policies, of tables
 typedef struct {
@@ -428,6 +440,33 @@ done:
     free(L);
     free(M);
     return result;
+}
+
+// log pi_w(y|x) = log sum_k w_k exp(logp[k * stride]) of n policies, those without weight left out.
+double mixture_logp(const double *w, const double *logp, size_t stride, int n) {
+    double term[MAX_POLICIES], max = -HUGE_VAL, sum = 0;
+    for (int k = 0; k < n; k++) {
+        if (w[k] > 0) term[k] = more_log(w[k]) + logp[(size_t)k * stride];
+        else term[k] = -HUGE_VAL;
+        max = term[k] > max ? term[k] : max;
+    }
+    for (int k = 0; k < n; k++) sum += more_exp(term[k] - max);
+    return max + more_log(sum);
+}
+
+/* I(w) = sum_j w_j E_{y ~ pi_j} [log pi_j(y) - log pi_w(y)], from logp (K, N, each): log pi_k of
+ * the texts of writer j, of which the first K are the policies.                                  */
+double mixture_information(const double *w, const double *logp, int K, int N, size_t each) {
+    const size_t policy = (size_t)N * each;             // from one policy's to the next
+    double information = 0;
+    for (int j = 0; j < K; j++) {
+        const double *own = logp + (size_t)j * (policy + each), *all = logp + (size_t)j * each;
+        double sum = 0;
+        if (!(w[j] > 0)) continue;
+        for (size_t i = 0; i < each; i++) sum += own[i] - mixture_logp(w, all + i, policy, K);
+        information += w[j] * sum / (double)each;
+    }
+    return information;
 }
 
 // --------------------------------------------------------------------------- all policies, tables

@@ -85,6 +85,7 @@ typedef struct {
     int judge_max_length, judge_max_prompt_length;
     const char *all;                                            // bestof
     List also, fairness, eta;                                   // regret
+    int kl;
 
     // which options were given, by their place in the table
     unsigned char given[128];

@@ -77,7 +77,12 @@ static int read_mixture(Mixture *x, const char *path) {
 static int check_policies(const Mixture *x, const char *path) {
     char first[65], sha256[65];
     for (int k = 0; k < x->n; k++) {
+        struct stat st;
         Config c;
+        if (stat(x->folder[k], &st) < 0) {
+            return fail(EX_NOINPUT, "%s: no folder %s here; a mixture's folders are seen from where "
+                        "more runs", path, x->folder[k]);
+        }
         if (config_load(&c, x->folder[k]) < 0) return -1;
         if (c.reward) {
             return fail(EX_DATAERR, "%s: %s is a reward model; policies are mixed", path,
@@ -233,18 +238,6 @@ done:
 
 // ------------------------------------------------------------------------ how probable texts are
 
-// log sum_k w_k exp(logp[k * stride]) of the policies with a weight.
-static double mix(const Mixture *x, const double *logp, size_t stride) {
-    double term[MAX_POLICIES], max = -HUGE_VAL, sum = 0;
-    for (int k = 0; k < x->n; k++) {
-        if (x->weight[k] > 0) term[k] = more_log(x->weight[k]) + logp[(size_t)k * stride];
-        else term[k] = -HUGE_VAL;
-        max = term[k] > max ? term[k] : max;
-    }
-    for (int k = 0; k < x->n; k++) sum += more_exp(term[k] - max);
-    return max + more_log(sum);
-}
-
 // token_logp of one answer's tokens [start, end) from those of the policies, `all` (n, stride):
 // what log pi_w of the answer grows by with each token.
 static void mix_tokens(const Mixture *x, float *token_logp, const float *all, size_t stride,
@@ -252,7 +245,7 @@ static void mix_tokens(const Mixture *x, float *token_logp, const float *all, si
     double sum[MAX_POLICIES] = {0}, before = 0;
     for (int i = 0; i < n; i++) {
         for (int k = 0; k < x->n; k++) sum[k] += (double)all[(size_t)k * stride + token[i]];
-        const double now_logp = mix(x, sum, 1);
+        const double now_logp = mixture_logp(x->weight, sum, 1, x->n);
         token_logp[token[i]] = (float)(now_logp - before);
         before = now_logp;
     }
@@ -287,7 +280,7 @@ int mixture_tokens(Mixture *x, Model *m, int eos, const Dataset *d, double *valu
     }
     for (const Record *r = d->record; r < d->record + d->num_records; r++) {
         for (int a = r->first; a < r->first + r->count; a++) {
-            value[a] = mix(x, all + a, answers);
+            value[a] = mixture_logp(x->weight, all + a, answers, x->n);
             if (!token_logp) continue;
             mix_tokens(x, token_logp, all_tokens, stride, token, places_of(token, d, a));
         }

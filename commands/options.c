@@ -199,6 +199,8 @@ static const Option option_table[] = {
      .help = "a weight for each type's regret (default: 1): the larger, the less it may lose"},
     {.name = "eta", .kind = LIST, .to = &opt.eta,
      .help = "how common each type is, parts of 1: the mixture by them is shown too"},
+    {.name = "kl", .kind = FLAG, .to = &opt.kl,
+     .help = "regret of the value less beta KL to the reference: beta KL to the type's policy"},
     {.name = "label_smoothing", .kind = REAL, .to = &opt.loss.label_smoothing, .preset = "0",
      .max = 0.5, .help = "part of the pairs that are taken to be the wrong way round"},
     {.name = "orpo_lambda", .kind = REAL, .to = &opt.loss.beta, .preset = "0.1", .max = 1e6,

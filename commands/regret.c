@@ -153,25 +153,36 @@ done:
     return result;
 }
 
-// r->ratio (K, N, n): means over a prompt's completions of log pi_i - log pi_ref.
-static int read_ratios(Regrets *r, const Writer *writer) {
+// logp (K, N, completions) under the policies, reference (N, completions) what they are compared
+// with: the reference, or with --kl the writer itself.
+static int read_logps(double *logp, double *reference, const Regrets *r, const Writer *writer) {
     const size_t each = writer->num_written, all = (size_t)r->N * each;
-    const size_t prompts = (size_t)r->n;
-    double *reference = allocate(all, sizeof *reference);
-    double *logp = allocate(all, sizeof *logp);
-    double *ratio = allocate((size_t)(r->K * r->N) * prompts, sizeof *ratio);
-    int result = -1;
-    r->ratio = ratio;
-    if (!reference || !logp || !ratio) goto done;
-    if (score_all(reference, writer, r->N, opt.reference, -1) < 0) goto done;
     for (int i = 0; i < r->K; i++) {
-        if (score_all(logp, writer, r->N, opt.model.item[i], i) < 0) goto done;
-        double *row = ratio + (size_t)(i * r->N) * prompts;
-        for (size_t c = 0; c < all; c++) {
-            const Written *written = &writer->written[c % each];
-            const size_t x = c / each * prompts + (size_t)written->prompt;
-            row[x] += (logp[c] - reference[c]) / opt.n;
-        }
+        double *out = logp + (size_t)i * all;
+        if (score_all(out, writer, r->N, opt.model.item[i], i) < 0) return -1;
+    }
+    if (!opt.kl) return score_all(reference, writer, r->N, opt.reference, -1);
+    for (size_t c = 0; c < all; c++) reference[c] = writer[c / each].written[c % each].logp;
+    return 0;
+}
+
+// Scores what was written; sets r->ratio, means over a prompt's completions, and what follows.
+static int measure(Regrets *r, const Writer *writer) {
+    const size_t each = writer->num_written, all = (size_t)r->N * each;
+    const size_t K = (size_t)r->K, prompts = (size_t)r->n;
+    double *reference = allocate(all, sizeof *reference);
+    double *logp = allocate(K * all, sizeof *logp);
+    int result = -1;
+    r->ratio = allocate(K * (size_t)r->N * prompts, sizeof *r->ratio);
+    if (!reference || !logp || !r->ratio) goto done;
+    if (read_logps(logp, reference, r, writer) < 0) goto done;
+    for (size_t c = 0; c < K * all; c++) {
+        const size_t prompt = (size_t)writer->written[c % each].prompt;
+        r->ratio[c / each * prompts + prompt] += (logp[c] - reference[c % all]) / opt.n;
+    }
+    if (regrets_measure(r, (uint64_t)opt.seed) < 0) goto done;
+    for (Way *way = r->way; opt.kl && way < r->way + r->ways; way++) {
+        way->information = r->beta * mixture_information(way->w, logp, r->K, r->N, each);
     }
     result = 0;
 done:
@@ -198,7 +209,8 @@ static double mean_tokens(const Writer *w) {
 
 // L, a line for each writer, so that a line says what the policies and the writer's length are.
 static void print_ratios(const Regrets *r, const Writer *writer) {
-    printf("\nlog pi - log ref, mean +- one standard error\n%-16s %8s", "written by", "tokens");
+    printf("\nlog pi - log %s, mean +- one standard error\n%-16s %8s",
+           opt.kl ? "pi of the writer" : "ref", "written by", "tokens");
     for (int i = 0; i < r->K; i++) printf(" %20.13s", r->name[i]);
     printf("\n");
     for (int j = 0; j < r->N; j++) {
@@ -273,6 +285,13 @@ static void print_all(const Regrets *r, const Writer *writer) {
         for (int k = 0; k < r->K; k++) printf(" %s %g", r->name[k], r->fairness[k]);
         printf("\n");
     }
+    if (opt.kl) {
+        printf("\nto be taken off all regrets of a mixture, beta I(w):");
+        for (const Way *way = r->way + r->K; way <= r->way + r->minmax; way++) {
+            printf(" %s %.3f", way->name, way->information);
+        }
+        printf("\n");
+    }
     print_twins(r);
 }
 
@@ -323,10 +342,12 @@ static int append_ways(Buffer *out, const Regrets *r) {
         if (append_list(out, ",\"writer_weights\":", way->w, r->N) < 0) return -1;
         if (append_list(out, ",\"regret\":", way->regret, r->K) < 0) return -1;
         if (append_intervals(out, ",\"regret_95\":", way->regret_95, r->K) < 0) return -1;
-        if (buffer_printf(out, ",\"worst\":%.17g,\"worst_95\":[%.9g,%.9g]}", way->worst,
+        if (buffer_printf(out, ",\"worst\":%.17g,\"worst_95\":[%.9g,%.9g]", way->worst,
                           way->worst_95.low, way->worst_95.high) < 0) {
             return -1;
         }
+        if (opt.kl && buffer_printf(out, ",\"information\":%.9g", way->information) < 0) return -1;
+        if (buffer_printf(out, "}") < 0) return -1;
     }
     return buffer_printf(out, "]");
 }
@@ -356,7 +377,8 @@ static int append_mixture(Buffer *out, const Regrets *r) {
     if (append_string(out, ",\n\"reference\":", opt.reference) < 0) return -1;
     if (append_string(out, ",\n\"prompts\":", opt.prompts) < 0) return -1;
     if (buffer_printf(out, ",\n\"num_prompts\":%d,\"n\":%d,\"max_new_tokens\":%d,\"seed\":%d,"
-                      "\"beta\":%.17g", r->n, opt.n, opt.max_new_tokens, opt.seed, r->beta) < 0) {
+                      "\"beta\":%.17g,\"kl\":%s", r->n, opt.n, opt.max_new_tokens, opt.seed,
+                      r->beta, opt.kl ? "true" : "false") < 0) {
         return -1;
     }
     for (int j = 0; j < r->N; j++) {
@@ -392,8 +414,7 @@ int command_regret(void) {
     writer = allocate((size_t)r->N, sizeof *writer);
     if (!writer) goto done;
     if (write_for_regret(writer, r) < 0) goto done;
-    if (read_ratios(r, writer) < 0) goto done;
-    if (regrets_measure(r, (uint64_t)opt.seed) < 0) goto done;
+    if (measure(r, writer) < 0) goto done;
     print_all(r, writer);
     if (opt.out && append_mixture(&out, r) < 0) goto done;
     if (opt.out && file_write(opt.out, out.data, out.len) < 0) goto done;

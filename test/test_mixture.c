@@ -26,11 +26,11 @@ static void test_a_policy_with_all_the_weight_is_always_drawn(void) {
 static void test_a_text_has_the_logarithm_of_the_mean_probability(void) {
     const Mixture x = {.n = 3, .weight = {0.7, 0.3, 0}};
     const double logp[6] = {-1, -3, -2000, -2010, NAN, NAN};  // of two texts; one has no weight
-    CHECK_NEAR(mix(&x, logp, 2), log(0.7 * exp(-1) + 0.3 * exp(-2000)), 1e-15);
-    CHECK_NEAR(mix(&x, logp + 1, 2), log(0.7 * exp(-3)), 1e-15);
+    CHECK_NEAR(mixture_logp(x.weight, logp, 2, 3), log(0.7 * exp(-1) + 0.3 * exp(-2000)), 1e-15);
+    CHECK_NEAR(mixture_logp(x.weight, logp + 1, 2, 3), log(0.7 * exp(-3)), 1e-15);
     const double far[2] = {-2000, -2001};                  // no probability that a double holds
     const Mixture two = {.n = 2, .weight = {0.7, 0.3}};
-    CHECK_NEAR(mix(&two, far, 1), -2000 + log(0.7 + 0.3 * exp(-1)), 1e-12);
+    CHECK_NEAR(mixture_logp(two.weight, far, 1, 2), -2000 + log(0.7 + 0.3 * exp(-1)), 1e-12);
 }
 
 static void test_what_tokens_add_is_the_text_by_the_rule_of_bayes(void) {

@@ -283,6 +283,36 @@ static void test_what_a_type_loses_of_its_regularised_value_is_a_divergence(void
     for (int i = 0; i < X*Y; i++) CHECK_NEAR(mixture[i], t.policy[i], 1e-14);
 }
 
+// Two policies of four answers, their texts in exactly their shares.
+static void test_a_mixture_is_nearer_to_all_policies_by_its_information(void) {
+    enum { EACH = 8 };
+    const double share[2][4] = {{4, 2, 1, 1}, {1, 1, 1, 5}}, w[2] = {0.3, 0.7};
+    double policy[8], mixed[4], logp[2*2*EACH], divergence[2][2];
+    for (int i = 0; i < 8; i++) policy[i] = log(share[i / 4][i % 4] / EACH);
+    for (int y = 0; y < 4; y++) mixed[y] = mixture_logp(w, policy + y, 4, 2);
+    for (int j = 0; j < 2; j++) {
+        int i = 0;
+        for (int y = 0; y < 4; y++) {
+            for (int copy = 0; copy < share[j][y]; copy++) {
+                for (int k = 0; k < 2; k++) logp[(k*2 + j)*EACH + i] = policy[k*4 + y];
+                i++;
+            }
+        }
+    }
+    const PolicyTable t = {1, 4, 2, policy, policy};       // the reference is of no matter
+    const double information = mixture_information(w, logp, 2, 2, EACH);
+    for (int k = 0; k < 2; k++) {
+        for (int j = 0; j < 2; j++) divergence[j][k] = table_kl(policy + j*4, policy + k*4, &t);
+    }
+    for (int k = 0; k < 2; k++) {
+        CHECK_NEAR(table_kl(mixed, policy + k*4, &t),
+                   w[0]*divergence[0][k] + w[1]*divergence[1][k] - information, 1e-14);
+    }
+    const double alone[2] = {1, 0}, apart[8] = {-3, -4, -900, -800, -700, -600, -5, -6};
+    CHECK_NEAR(mixture_information(alone, logp, 2, 2, EACH), 0, 1e-15);
+    CHECK_NEAR(mixture_information(w, apart, 2, 2, 2), -0.3*log(0.3) - 0.7*log(0.7), 1e-12);
+}
+
 static void test_the_geometric_mixture_is_the_best_answer_to_the_adversary(void) {
     const double p[3] = {0.2, 0.5, 0.3}, beta = 0.3;
     double logp[3*X*Y], best[X*Y], other[X*Y], regret[2];
@@ -351,6 +381,7 @@ int main(int argc, char **argv) {
     RUN(test_each_way_to_answer_has_its_regrets);
     RUN(test_intervals_are_those_of_a_mean_over_prompts);
     RUN(test_what_a_type_loses_of_its_regularised_value_is_a_divergence);
+    RUN(test_a_mixture_is_nearer_to_all_policies_by_its_information);
     RUN(test_the_geometric_mixture_is_the_best_answer_to_the_adversary);
     RUN(test_the_games_of_all_policies_are_solved);
     RUN(test_between_two_mirrored_policies_the_centre_is_in_the_middle);

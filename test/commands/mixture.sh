@@ -118,6 +118,7 @@ no '{"models":["p1","lm2"],"weights":[0.5,0.5]}' "lm2 has another tokenizer than
 no '{"models":["p1","r"],"weights":[0.5,0.5]}' "r is a reward model; policies are mixed"
 no '[1]' "must be a JSON object"
 printf '{"models":["p1","gone"],"weights":[0.5,0.5]}' > bad.json
-refused 66 "gone: no such folder" ./more sample --model bad.json --prompts a.test.jsonl
+refused 66 "bad.json: no folder gone here; a mixture's folders are seen from where more runs" \
+    ./more sample --model bad.json --prompts a.test.jsonl
 
 finish

@@ -58,7 +58,7 @@ options_of() {
     bestof) echo $prompts $drawing $judging n all ;;
     compare) echo $prompts $drawing $judging reference train_turns ;;
     regret)
-        echo $prompts also reference out fairness eta beta n max_new_tokens stop batch seed
+        echo $prompts also reference out fairness eta kl beta n max_new_tokens stop batch seed
         echo micro_batch_tokens ;;
     bench) echo train out shape precision only rounds max_length max_prompt_length ;;
     esac

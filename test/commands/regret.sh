@@ -76,6 +76,22 @@ holds out 'worst is of the regrets by their weights of fairness: p1 4 p2 1'
 grep '^"weights"' x.json | tr -d '"a-z:[]' | tr ',' ' ' | paste -d ' ' - w | awk '
     { exit !($1 > $3) }' || fault "$(cat x.json)"
 
+it "less_the_divergence_a_type_loses_that_to_its_policy"
+works ./more regret --model p1 p2 $asked --kl --out x.json
+cp out table
+for m in p1 p2; do
+    works ./more compare --model p1 p2 --reference $m --judge r --prompts b.train.jsonl $cut \
+        --max_new_tokens 12 --seed 3 --quiet --out compared
+    grep '"event":"compare"' compared > rows
+    field rows log_ratio | tr '\n' ' '
+done > want
+grep '^"L"' x.json | tr -d '"L:[]' | tr ',' ' ' | paste -d ' ' want - | awk '
+    function far(a, b) { return a + b > 1e-6 || a + b < -1e-6 }
+    { exit far($1, $5) || far($2, $6) || far($3, $7) || far($4, $8) || $2 <= 0 }' ||
+    fault "$(cat want) $(grep '^"L"' x.json)"
+holds table '^log pi - log pi of the writer, mean'
+holds table '^to be taken off all regrets of a mixture, beta I(w): uniform 0\.0[0-9]* min-max 0\.0'
+
 it "one_policy_under_two_names_is_one_type"
 works ./more regret --model p1 again=p1 $asked --out x.json
 holds out '^p1 and again: neither type loses by the other.s policy more than chance'
