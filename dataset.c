@@ -42,7 +42,7 @@ typedef struct {
     float score;                        // label, score or rank as given; a pair has 1 and 0
     int cut;                            // yes: its end was cut off
     int first_gap, num_gaps;            // gap[first_gap .. first_gap+num_gaps), in order
-    double ref_logp;                    // log-probability by the starting model, set by policies
+    double ref_logp;                    // log-probability by the reference, set by policies
 } Answer;
 
 typedef struct {
@@ -197,8 +197,8 @@ done:
     return result;
 }
 
-// The string (len) goes to values, with a zero; *at is where.  It is printed: what would need an
-// escape becomes '_', as in a file's name.
+// The string (len) goes to values, with a zero; *at is where.  It is printed: control characters
+// become '_'.
 static int append_value(Buffer *values, size_t *at, const char *value, size_t len) {
     *at = values->len;
     if (buffer_append(values, value, len) < 0) return -1;

@@ -183,7 +183,7 @@ double reward_bt_loss(float *dchosen, float *drejected, const float *chosen, con
     return loss;
 }
 
-// --------------------------------------------------------- choices among m answers, and their order
+// -------------------------------------------------------- choices among m answers, and their order
 
 /* One stage: answer i is chosen among itself and the answers [worse, m).
  *
@@ -191,7 +191,7 @@ double reward_bt_loss(float *dchosen, float *drejected, const float *chosen, con
  *     log p_i = s_i - s_b - log(1 + others),      others = sum_{k not b} e^{s_k - s_b}
  *
  * with b the largest of them, so that nothing overflows.  Adds weight times its gradient to ds (m):
- * 1 - p_i to ds_i, where 1 - p_i is the sum of the other p, and -p_j to each ds_j.                 */
+ * 1 - p_i to ds_i, where 1 - p_i is the sum of the other p, and -p_j to each ds_j.              */
 static double choice_stage(double *ds, const double *s, int i, int worse, int m, double weight) {
     double others = 0, lost = 0;
     int best = i;
@@ -292,7 +292,7 @@ double sft_loss(const LossBatch *b, const LossSettings *s) {
  *
  *     L_j = -ell(r)
  *
- *     dL_j/dlog pi(y_k) = -beta dell/dr_k                                                          */
+ *     dL_j/dlog pi(y_k) = -beta dell/dr_k                                                        */
 static double dpo_ranking_loss(const LossBatch *b, const LossSettings *s) {
     double loss = 0;
     assert(b->m <= MAX_CHOICES);

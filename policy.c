@@ -10,7 +10,7 @@
  *     backward
  *
  * Which loss, and what it needs, is a row of objectives.c.  The reference is the model before the
- * first step (reference.c).  */
+ * first step, or those of --references (reference.c).  */
 #ifndef POLICY_C
 #define POLICY_C
 #include "reference.c"

@@ -3,7 +3,7 @@
  * objectives.c and more.c.
  *
  * Besides `opt` the program has no global variables above the layers, but for the last error's
- * text and code (common.h) and the flag that a signal sets (train.c).  */
+ * text and code (common.h) and the flag that a signal sets (files/surroundings.c).  */
 #ifndef SETTINGS_H
 #define SETTINGS_H
 #include "common.h"

@@ -47,7 +47,7 @@ typedef struct {
     int reward;                                     // yes: the model has a reward head
     int bundles;                                    // yes: steps of one pair of each set (MORE)
     PolicyLoss *loss;                               // of a policy
-    int reference;                                  // yes: needs log pi_ref, the starting model's
+    int reference;                                  // yes: needs log pi_ref (reference.c)
     int takes_scores;                               // yes: labels may be scores to be reached
     int imitates;                                   // yes: good answers themselves are made likely
     int linear;                                     // yes: dL/dlogp does not depend on logp

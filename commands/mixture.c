@@ -80,8 +80,8 @@ static int check_policies(const Mixture *x, const char *path) {
         struct stat st;
         Config c;
         if (stat(x->folder[k], &st) < 0) {
-            return fail(EX_NOINPUT, "%s: no folder %s here; a mixture's folders are seen from where "
-                        "more runs", path, x->folder[k]);
+            return fail(EX_NOINPUT, "%s: no folder %s here; a mixture's folders are seen from "
+                        "where more runs", path, x->folder[k]);
         }
         if (config_load(&c, x->folder[k]) < 0) return -1;
         if (c.reward) {
