@@ -69,6 +69,14 @@ int paired_difference(double *difference, double *standard_error, const double *
 int estimate_ratio(Estimate *e, const double *a, const double *b, const uint64_t *prompt_id, int n,
                    uint64_t seed);
 
+// Of how often each different answer was given: how sure a model is of its most frequent one.
+typedef struct { double agreement, entropy, distance; } Consistency;
+Consistency consistency(const int *count, int distinct);
+
+// Of n confidences in [0,1] and whether each was right: expected calibration error, Brier score.
+double confidence_ece(const double *confidence, const unsigned char *right, int n, int M);
+double confidence_brier(const double *confidence, const unsigned char *right, int n);
+
 // What one sample of p adds to an estimate of KL(p || q).
 double kl_term(double log_p, double log_q);
 
@@ -215,6 +223,45 @@ static Calibration ece_confidence(const double *delta, int n, int M) {
     Bins b = {.M = M};
     for (int j = 0; j < n; j++) bins_add(&b, sigmoid(fabs(delta[j])), correctness(delta[j]));
     return bins_calibration(&b);
+}
+
+// The same of confidences that are given.
+double confidence_ece(const double *confidence, const unsigned char *right, int n, int M) {
+    Bins b = {.M = M};
+    for (int j = 0; j < n; j++) bins_add(&b, confidence[j], right[j]);
+    return bins_calibration(&b).ece;
+}
+
+double confidence_brier(const double *confidence, const unsigned char *right, int n) {
+    double sum = 0;
+    for (int j = 0; j < n; j++) {
+        const double error = confidence[j] - right[j];
+        sum += error * error;
+    }
+    return sum / n;
+}
+
+/* Sample consistency (Lyu et al., arXiv 2402.13904), of the counts c_1 >= c_2 >= .. of n answers:
+ *
+ *     agreement               c_1 / n
+ *     entropy                 1 - H / log(distinct),    H = -sum_i c_i/n log c_i/n
+ *     first-second distance   (c_1 - c_2) / n
+ *
+ * all 1 if there is one answer only.  count (distinct) is in any order.                          */
+Consistency consistency(const int *count, int distinct) {
+    double n = 0, first = 0, second = 0, H = 0;
+    for (int i = 0; i < distinct; i++) n += count[i];
+    for (int i = 0; i < distinct; i++) {
+        H -= count[i] / n * more_log(count[i] / n);
+        if (count[i] > first) {
+            second = first;
+            first = count[i];
+        } else if (count[i] > second) {
+            second = count[i];
+        }
+    }
+    if (distinct == 1) return (Consistency){1, 1, 1};
+    return (Consistency){first / n, 1 - H / more_log(distinct), (first - second) / n};
 }
 
 static int compare_confidence(const void *a, const void *b) {

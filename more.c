@@ -15,6 +15,7 @@
 #include "commands/doctor.c"
 #include "commands/look.c"
 #include "commands/identify.c"
+#include "commands/consistency.c"
 #include "commands/bench.c"
 #include <fcntl.h>
 #include <signal.h>
@@ -106,6 +107,18 @@ static const Command commands[] = {
         "each can be from the best.  --out is a mixture for --model of sample, compare, eval, "
         "score and\nbestof.  For one policy: sample with the mixture, then train sft on the "
         "lines.  Intervals are 95 %, by\nbootstrap over prompts; take 256 prompts or more.\n"},
+    {.name = "consistency", .run = command_consistency,
+     .help = "how sure a model is: how often sample --n gives the same answer",
+     .options = {ALWAYS, "answer gold out"},
+     .more_help =
+        "\nconsistency reads from standard input what sample --n wrote.  A prompt's most frequent "
+        "answer is the\nmodel's.  Agreement is its share of the completions, first-second distance "
+        "that share less the second's;\nentropy is 1 - H / log m, H the entropy of the m different "
+        "answers (Lyu et al., arXiv 2402.13904).\nWhere rows have the right answer under --gold: "
+        "ECE of 10 bins and Brier score of each, taken as the\nprobability of being right.  --out "
+        "has a line for each prompt.  --answer word makes ASCII letters small,\nnumber leaves out "
+        "commas between digits; completions without one share an empty answer, which is\nnever "
+        "right.\n"},
     {.name = "tokenize", .run = command_tokenize,
      .help = "show tokens, or learn a vocabulary",
      .options = {ALWAYS, "model tokenizer train out learn"}},
@@ -183,7 +196,8 @@ static int command_gradcheck(void) {
 // ----------------------------------------------------------------------------------------- main
 
 static void print_command(const Command *c) {
-    printf("    more %-9s%-14s %s\n", c->name, c->object ? c->object : "", c->help);
+    if (c->object) printf("    more %-9s%-14s %s\n", c->name, c->object, c->help);
+    else           printf("    more %-23s %s\n", c->name, c->help);
 }
 
 static void print_objectives(void) {

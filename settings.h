@@ -32,6 +32,7 @@ enum { PRECISION_FP32, PRECISION_BF16, NUM_PRECISIONS };
 enum { DTYPE_F32, DTYPE_F16, DTYPE_BF16, NUM_DTYPES };
 static const char *const dtype_names[NUM_DTYPES + 1] = {
     [DTYPE_F32] = "f32", [DTYPE_F16] = "f16", [DTYPE_BF16] = "bf16"};
+enum { ANSWER_TEXT, ANSWER_WORD, ANSWER_NUMBER, NUM_ANSWERS };
 enum { METRIC_LOSS, METRIC_ACCURACY, NUM_METRICS };
 static const char *const metric_names[NUM_METRICS + 1] = {
     [METRIC_LOSS] = "loss", [METRIC_ACCURACY] = "accuracy"};
@@ -94,6 +95,8 @@ typedef struct {
     int learn;                                                  // tokenize
     int tokens;                                                 // score
     const char *objective;                                      // doctor
+    int answer;                                                 // consistency
+    const char *gold;
     int show_rows;
     List shape, only;                                           // bench
     int rounds;

@@ -39,6 +39,9 @@ static const char *const schedule_names[] = {
     [NUM_SCHEDULES] = NULL};
 static const char *const precision_choices[] = {
     [PRECISION_FP32] = "fp32", [PRECISION_BF16] = "bf16", [NUM_PRECISIONS] = NULL};
+static const char *const answer_choices[] = {
+    [ANSWER_TEXT] = "text", [ANSWER_WORD] = "word", [ANSWER_NUMBER] = "number",
+    [NUM_ANSWERS] = NULL};
 static const char *const logp_names[] = {
     [LOGP_SUM] = "sum", [LOGP_MEAN] = "mean", [NUM_LOGPS] = NULL};
 static const char *const reduction_names[] = {
@@ -117,7 +120,7 @@ static const Option option_table[] = {
     {.name = "tokenizer", .kind = WORDS, .to = &opt.tokenizer,
      .help = "tokenizer.json, if not the model folder's"},
     {.name = "out", .kind = WORDS, .to = &opt.out,
-     .help = "folder to write (eval, bench, bestof, compare: file of JSON lines; regret: "
+     .help = "folder to write (eval, bench, bestof, compare, consistency: JSON lines; regret: "
              "mixture.json)"},
     {.name = "all", .kind = WORDS, .to = &opt.all,
      .help = "file for every completion with its reward"},
@@ -156,6 +159,11 @@ static const Option option_table[] = {
      .help = "of a language model: each token with its id, piece and log-probability"},
     {.name = "unique", .kind = FLAG, .to = &opt.unique,
      .help = "a prompt that stands in several rows once"},
+    {.name = "answer", .kind = CHOICE, .to = &opt.answer, .preset = "text",
+     .choices = answer_choices,
+     .help = "what of a completion is its answer: all, its first word, its last number"},
+    {.name = "gold", .kind = WORDS, .to = &opt.gold, .preset = "gold",
+     .help = "key of the right answer"},
 
     {.heading = "model"},
     {.name = "vocab_size", .kind = INT, .to = &opt.vocab_size, .preset = "4096", .min = 258,

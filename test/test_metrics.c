@@ -421,6 +421,31 @@ static void test_the_interval_of_the_area_has_its_closed_form_and_widens_with_cl
     CHECK(alone.low == area && alone.high == area);
 }
 
+// ------------------------------------------------------------------------------------- consistency
+
+static void test_sample_consistency_of_six_three_and_one_is_the_papers(void) {
+    static const int count[2][3] = {{6, 3, 1}, {1, 6, 3}};
+    for (int i = 0; i < 2; i++) {
+        const Consistency c = consistency(count[i], 3);
+        CHECK_NEAR(c.agreement, 0.6, 1e-15);
+        CHECK_NEAR(c.entropy, 0.182655, 5e-7);
+        CHECK_NEAR(c.distance, 0.3, 1e-15);
+    }
+    const int one = 7, equal[2] = {4, 4};
+    const Consistency sure = consistency(&one, 1), unsure = consistency(equal, 2);
+    CHECK(sure.agreement == 1 && sure.entropy == 1 && sure.distance == 1);
+    CHECK(unsure.agreement == 0.5 && unsure.distance == 0);
+    CHECK_NEAR(unsure.entropy, 0, 1e-15);
+}
+
+static void test_given_confidences_have_the_errors_computed_by_hand(void) {
+    static const double confidence[4] = {0.95, 0.91, 0.6, 0};
+    static const unsigned char right[4] = {1, 0, 1, 0};
+    CHECK_NEAR(confidence_ece(confidence, right, 4, 10), (0.86 + 0.4) / 4, 1e-15);
+    CHECK_NEAR(confidence_brier(confidence, right, 4),
+               (0.05 * 0.05 + 0.91 * 0.91 + 0.4 * 0.4) / 4, 1e-15);
+}
+
 int main(int argc, char **argv) {
     test_choose(argc, argv);
     RUN(test_the_metrics_of_the_specifications_six_pairs);
@@ -440,5 +465,7 @@ int main(int argc, char **argv) {
     RUN(test_the_area_under_the_curve_counts_the_pairs);
     RUN(test_the_area_under_the_curve_of_one_class_is_none);
     RUN(test_the_interval_of_the_area_has_its_closed_form_and_widens_with_clusters);
+    RUN(test_sample_consistency_of_six_three_and_one_is_the_papers);
+    RUN(test_given_confidences_have_the_errors_computed_by_hand);
     return test_summary();
 }

@@ -27,6 +27,7 @@ options_of() {
     case "$1" in
     selftest) ;;
     identify) echo seed ;;
+    consistency) echo answer gold out ;;
     inspect | gradcheck) echo model ;;
     *) echo model tokenizer ;;
     esac
