@@ -1,15 +1,16 @@
 /* agreement.c - clusters of annotators by whom they agree with: a start for people.c that needs no
  * model.
  *
- *     S_ij   share of the questions that i and j both answered on which they agree
- *     C_ij   = S_ij - S_i. - S_.j + S_..         centred by the means of what is known; 0 where
- *                                                i = j, or no question is common to i and j
- *     x_h    = (lambda_1 v_1h, .., lambda_K-1 v_K-1,h)    C v_e = lambda_e v_e, the largest lambda
+ *     P_ij   share of the questions that both i and j answered on which they agree
+ *     D_ij   = 1 - P_ij; both are 0 where i = j, or no question is common to i and j
+ *     C_ij   = P_ij - p_i p_j / p - (D_ij - d_i d_j / d),     p_i = sum_j P_ij,  p = sum_i p_i
+ *     x_h    = (lambda_1 v_1h, .., lambda_K-1 v_K-1,h)        C v_e = lambda_e v_e, largest lambda
  *
- * and the K-means of x, the best of 50 restarts.  K groups of people that agree within themselves
- * differ in K - 1 such directions; what the centring takes out is how much one agrees with all.  A
- * policy for each cluster is Cluster-DPO, the first iteration of EM-DPO (arXiv 2510.15716); by
- * which features its authors cluster is not known; agreement is our choice.                      */
+ * and the K-means of x, the best of 50 restarts.  C is signed modularity (Gomez, Jensen and Arenas
+ * 2009): agreement and disagreement beyond what the two have with everybody; of whom nothing is
+ * known in common, it is about 0.  K groups of people differ in K - 1 such directions.  A policy
+ * for each cluster is Cluster-DPO, the first iteration of EM-DPO (arXiv 2510.15716); by which
+ * features its authors cluster is not known, agreement is our choice.                            */
 #ifndef AGREEMENT_C
 #define AGREEMENT_C
 #include "common.h"
@@ -34,9 +35,9 @@ static int compare_votes(const void *a, const void *b) {
     return (x->question > y->question) - (x->question < y->question);
 }
 
-// Adds to common (H,H) how many answers i and j have to the same questions, to S how many are the
-// same.  vote (N) is sorted by question.
-static void count_agreement(double *S, double *common, size_t H, const Vote *vote, size_t N) {
+// Adds to common (H,H) how many answers i and j have to the same questions, to same (H,H) how many
+// of these are the same.  vote (N) is sorted by question.
+static void count_agreement(double *same, double *common, size_t H, const Vote *vote, size_t N) {
     size_t first = 0;
     while (first < N) {
         size_t end = first;
@@ -44,7 +45,7 @@ static void count_agreement(double *S, double *common, size_t H, const Vote *vot
         for (size_t a = first; a < end; a++) {
             for (size_t b = first; b < end; b++) {
                 const size_t at = (size_t)vote[a].annotator * H + (size_t)vote[b].annotator;
-                S[at] += vote[a].answer == vote[b].answer;
+                same[at] += vote[a].answer == vote[b].answer;
                 common[at]++;
             }
         }
@@ -52,28 +53,31 @@ static void count_agreement(double *S, double *common, size_t H, const Vote *vot
     }
 }
 
-// Counts S become C.  mean (H) is scratch.  Returns how many S are known.
-static double centre_agreement(double *S, const double *common, double *mean, size_t H) {
-    double all = 0, known = 0;
+// same (H,H), how many answers are the same, becomes C.  p and d (H) are scratch.  Returns how many
+// pairs (i,j) have a question in common.
+static double centre_agreement(double *same, const double *common, double *p, double *d, size_t H) {
+    double sum_p = 0, sum_d = 0;
     for (size_t i = 0; i < H; i++) {
-        double sum = 0, of = 0;
+        p[i] = d[i] = 0;
         for (size_t j = 0; j < H; j++) {
             if (i == j || common[i*H + j] == 0) continue;
-            S[i*H + j] /= common[i*H + j];
-            sum += S[i*H + j];
-            of++;
+            const double share = same[i*H + j] / common[i*H + j];
+            p[i] += share;
+            d[i] += 1 - share;
         }
-        mean[i] = of > 0 ? sum / of : 0;
-        all += sum;
-        known += of;
+        sum_p += p[i];
+        sum_d += d[i];
     }
     for (size_t i = 0; i < H; i++) {
         for (size_t j = 0; j < H; j++) {
-            const int is_known = i != j && common[i*H + j] > 0;
-            S[i*H + j] = is_known ? S[i*H + j] - mean[i] - mean[j] + all / known : 0;
+            const double share = common[i*H + j] > 0 ? same[i*H + j] / common[i*H + j] : 0;
+            double C = common[i*H + j] > 0 ? share - (1 - share) : 0;      // P - D
+            if (sum_p > 0) C -= p[i] * p[j] / sum_p;
+            if (sum_d > 0) C += d[i] * d[j] / sum_d;
+            same[i*H + j] = i == j ? 0 : C;
         }
     }
-    return known;
+    return sum_p + sum_d;
 }
 
 // ------------------------------------------------------------------------------------ eigenvectors
@@ -232,7 +236,7 @@ static void best_k_means(int *cluster, const KMeans *m, uint32_t *order, uint64_
 
 // ----------------------------------------------------------------------------------- the interface
 
-// C (H,H) of the rows; scratch is (H).  0, or -1 after fail().
+// C (H,H) of the rows; scratch is (2,H).  0, or -1 after fail().
 static int agreement_matrix(double *C, double *scratch, size_t H, size_t N, const int *annotator,
                             const uint64_t *question, const uint64_t *answer) {
     Vote *vote = allocate(N, sizeof *vote);
@@ -242,7 +246,7 @@ static int agreement_matrix(double *C, double *scratch, size_t H, size_t N, cons
     for (size_t n = 0; n < N; n++) vote[n] = (Vote){question[n], answer[n], annotator[n]};
     qsort(vote, N, sizeof *vote, compare_votes);
     count_agreement(C, common, H, vote, N);
-    if (centre_agreement(C, common, scratch, H) == 0) {
+    if (centre_agreement(C, common, scratch, scratch + H, H) == 0) {
         fail(EX_DATAERR, "no two annotators answered the same question, so that nobody agrees with "
              "anybody; take another start");
         goto done;
@@ -263,7 +267,7 @@ int agreement_cluster(int *cluster, int H, int K, size_t N, const int *annotator
                     "take another start", H, AGREEMENT_MOST);
     }
     double *C = allocate(people * people, sizeof *C);
-    double *scratch = allocate(people, sizeof *scratch);
+    double *scratch = allocate(2 * people, sizeof *scratch);
     double *x = allocate(n * people, sizeof *x);
     double *centre = allocate((size_t)K * n, sizeof *centre);
     int *trial = allocate(people, sizeof *trial);

@@ -6,21 +6,20 @@ static double random_number(int what, int i) {
     return random_unit(1, STREAM_TEST, (uint64_t)what, (uint64_t)i);
 }
 
-// Two annotators of group 0 (who agree on three of three and of two questions), two of group 1;
-// the last two have no question in common.
-static void test_agreement_is_centred_by_the_means_of_what_is_known(void) {
+static void test_agreement_is_what_is_beyond_that_with_everybody(void) {
     static const struct { int annotator, question, answer; } row[] = {
         {0, 7, 1}, {0, 8, 1}, {0, 9, 0}, {1, 7, 1}, {1, 8, 1}, {1, 9, 1},
         {2, 7, 0}, {2, 8, 1}, {3, 9, 0}};
     enum { ROWS = sizeof row / sizeof *row, H = 4 };
-    // S: 01 2/3, 02 1/2, 03 1, 12 1/2, 13 0, 23 unknown
-    static const double mean[H] = {13 / 18., 7 / 18., 1 / 2., 1 / 2.};
-    static const double S[H][H] = {{0, 2 / 3., 1 / 2., 1}, {2 / 3., 0, 1 / 2., 0},
+    // P and D; the last two have no question in common
+    static const double P[H][H] = {{0, 2 / 3., 1 / 2., 1}, {2 / 3., 0, 1 / 2., 0},
                                    {1 / 2., 1 / 2., 0, 0}, {1, 0, 0, 0}};
-    const double all = 2 * (2 / 3. + 1 / 2. + 1 + 1 / 2. + 0) / 10;
+    static const double D[H][H] = {{0, 1 / 3., 1 / 2., 0}, {1 / 3., 0, 1 / 2., 1},
+                                   {1 / 2., 1 / 2., 0, 0}, {0, 1, 0, 0}};
+    static const double p[H] = {13 / 6., 7 / 6., 1, 1}, d[H] = {5 / 6., 11 / 6., 1, 1};
     int annotator[ROWS];
     uint64_t question[ROWS], answer[ROWS];
-    double C[H * H] = {0}, scratch[H];
+    double C[H * H] = {0}, scratch[2 * H];
     for (int n = 0; n < ROWS; n++) {
         annotator[n] = row[n].annotator;
         question[n] = (uint64_t)row[n].question;
@@ -29,8 +28,9 @@ static void test_agreement_is_centred_by_the_means_of_what_is_known(void) {
     CHECK(agreement_matrix(C, scratch, H, ROWS, annotator, question, answer) == 0);
     for (int i = 0; i < H; i++) {
         for (int j = 0; j < H; j++) {
-            const int is_known = i != j && i + j != 5;
-            CHECK_NEAR(C[i*H + j], is_known ? S[i][j] - mean[i] - mean[j] + all : 0, 1e-15);
+            const double agree = P[i][j] - p[i] * p[j] / (16 / 3.);
+            const double disagree = D[i][j] - d[i] * d[j] / (14 / 3.);
+            CHECK_NEAR(C[i*H + j], i == j ? 0 : agree - disagree, 1e-15);
         }
     }
 }
@@ -96,6 +96,22 @@ static void test_groups_that_agree_within_themselves_are_found(void) {
     CHECK(recovered(2, 0.85, &H) >= 0.9 * H);
 }
 
+// Each question is put to one of either group, who never agree.
+static void test_two_groups_that_meet_only_to_disagree_are_found(void) {
+    enum { H = 20, QUESTIONS = 100, ROWS = 2 * QUESTIONS };
+    int annotator[ROWS], cluster[H];
+    uint64_t question[ROWS], answer[ROWS];
+    for (int n = 0; n < ROWS; n++) {
+        const int group = n % 2;
+        annotator[n] = group + 2 * (int)(random_number(5, n) * H / 2);
+        question[n] = (uint64_t)(n / 2);
+        answer[n] = (uint64_t)(group ^ (random_number(6, n / 2) < 0.5));
+    }
+    CHECK(agreement_cluster(cluster, H, 2, ROWS, annotator, question, answer, 1) == 0);
+    for (int h = 2; h < H; h++) CHECK(cluster[h] == cluster[h % 2]);
+    CHECK(cluster[0] != cluster[1]);
+}
+
 static void test_no_cluster_is_empty_even_where_all_are_equal(void) {
     int annotator[6], cluster[6], size[4] = {0};
     uint64_t question[6] = {0}, answer[6] = {0};
@@ -115,7 +131,8 @@ static void test_annotators_without_a_common_question_are_refused(void) {
 
 int main(int argc, char **argv) {
     test_choose(argc, argv);
-    RUN(test_agreement_is_centred_by_the_means_of_what_is_known);
+    RUN(test_agreement_is_what_is_beyond_that_with_everybody);
+    RUN(test_two_groups_that_meet_only_to_disagree_are_found);
     RUN(test_eigenvectors_are_those_of_the_largest_eigenvalues_times_these);
     RUN(test_groups_that_agree_within_themselves_are_found);
     RUN(test_no_cluster_is_empty_even_where_all_are_equal);
