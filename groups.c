@@ -79,9 +79,6 @@ static int group_named(Groups *g, const char *name, const char *path) {
     }
     g->name[g->n] = g->names.len;
     if (buffer_append(&g->names, name, strlen(name) + 1) < 0) return -1;
-    for (char *c = g->names.data + g->name[g->n]; *c; c++) {
-        if (*c == '"' || *c == '\\') *c = '_';              // it goes into logs
-    }
     return g->n++;
 }
 
@@ -254,12 +251,22 @@ int groups_weigh(Groups *g) {
 
 // ----------------------------------------------------------------------------- what is reported
 
+// The member WHAT/NAME of a JSON object, of the group k.
+static void log_number(const Groups *g, FILE *f, const char *what, int k, double x) {
+    fprintf(f, ",\"%s/", what);
+    for (const char *c = group_name(g, k); *c; c++) {
+        if (*c == '"' || *c == '\\') putc('\\', f);
+        putc(*c, f);
+    }
+    fprintf(f, "\":%.6g", x);
+}
+
 // alpha of each group, and the mean loss of its rows in the step.
 void groups_log(const Groups *g, FILE *f) {
+    const GroupSums *s = &g->sums;
     for (int k = 0; k < g->n; k++) {
-        const GroupSums *s = &g->sums;
-        fprintf(f, ",\"alpha/%s\":%.6g", group_name(g, k), g->alpha[k]);
-        if (s->rows[k]) fprintf(f, ",\"loss/%s\":%.6g", group_name(g, k), s->loss[k] / s->rows[k]);
+        log_number(g, f, "alpha", k, g->alpha[k]);
+        if (s->rows[k]) log_number(g, f, "loss", k, s->loss[k] / s->rows[k]);
     }
 }
 

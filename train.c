@@ -783,13 +783,13 @@ static int stop_without_numbers(Run *run, const Progress *p, char sha256[65]) {
     return fail_stopped(p);
 }
 
-// Evaluates on the way, and keeps the best.  1: go on; 0: it is no better for long
-// (--early_stopping_patience); -1 after fail().
+// Evaluates on the way, and keeps the best.  1: go on, also where a signal cut the evaluation short;
+// 0: it is no better for long (--early_stopping_patience); -1 after fail().
 static int evaluate_step(Run *run, Progress *p, char sha256[65]) {
     double value;
     if (evaluate_all(run, p->step, &value) < 0) return stop_without_numbers(run, p, sha256);
     if (keep_best(run, p, value, sha256) < 0) return -1;
-    if (!opt.patience || p->not_better < opt.patience) return 1;
+    if (!opt.patience || p->not_better < opt.patience || stop_asked()) return 1;
     fprintf(stderr, "stopped early, after step %d of %d: %d evaluations without a better eval %s\n",
             p->step, p->steps, p->not_better, metric_names[opt.best_metric]);
     return 0;

@@ -254,7 +254,7 @@ static int cells_read(Cells *cells, const char *path) {
         if (text.data[at] == '\n') at++;
         if (!json_equal(&json, json_get(&json, 0, "event"), "pair")) continue;
 
-        PairLine row;
+        PairLine row = {.pair.value = 0};
         if (!read_pair_line(&json, &row)) {
             fail(EX_DATAERR, "%s:%zu: not a line that eval --out wrote", path, number);
             goto done;

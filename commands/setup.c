@@ -90,12 +90,12 @@ int load_data(Dataset *d, const char *spec, const Tokenizer *t, const DataOption
                     d->rows, d->tied, d->dropped);
     }
     const int policy = objective->data != DOCUMENTS && !objective->reward;
-    if (dataset_report(d, &line) < 0) return -1;
-    if (policy && dataset_report_turns(d, &line) < 0) return -1;
-    fprintf(stderr, "%s", line.data);
+    int result = dataset_report(d, &line);
+    if (result == 0 && policy) result = dataset_report_turns(d, &line);
+    if (result == 0) fprintf(stderr, "%s", line.data);
     buffer_free(&line);
     if (use != FOR_EVAL) report_weights(d, objective->reward);
-    return 0;
+    return result;
 }
 
 // On standard error, unless --quiet: of conversations, how many turns are targets.  0, or -1 after

@@ -90,10 +90,30 @@ static void test_a_tie_a_worse_number_and_what_is_no_number_are_not_the_best(voi
     opt.load_best = 0;
 }
 
+static void test_an_evaluation_that_a_signal_ends_does_not_stop_a_run_early(void) {
+    Folder none = {.lock = -1};
+    char sha256[65];
+    Run held = {.objective = &on_documents};
+    opt.load_best = 1;
+    opt.best_metric = METRIC_ACCURACY;
+    opt.patience = 1;
+    for (int asked = 0; asked < 2; asked++) {
+        Progress p = {.step = 3, .steps = 9, .best_step = 2, .best = 0.5};
+        stop_catch(&none);
+        stop_hold();
+        if (asked) raise(SIGTERM);
+        CHECK(evaluate_step(&held, &p, sha256) == asked);
+    }
+    stop_catch(&none);
+    opt.load_best = 0;
+    opt.patience = 0;
+}
+
 int main(int argc, char **argv) {
     test_choose(argc, argv);
     RUN(test_a_step_is_cut_into_the_fewest_micro_batches_with_the_smallest_largest_one);
     RUN(test_micro_batches_hold_no_more_pairs_than_there_is_room_for);
     RUN(test_a_tie_a_worse_number_and_what_is_no_number_are_not_the_best);
+    RUN(test_an_evaluation_that_a_signal_ends_does_not_stop_a_run_early);
     return test_summary();
 }

@@ -141,6 +141,14 @@ hash "the ends of the scale are not the labels"
 works ./more train kto $policy --train a.train.jsonl --out x
 holds err '^labels: 18 true, 18 false$'
 
+it "demonstrations_are_looked_at_as_training_files_are"
+echo '{"prompt":"why ","completion":"so"}' > blank.jsonl
+ulma="./more train ulma $policy --train points.jsonl --demo blank.jsonl --out x"
+works $ulma
+holds err '^warning: blank.jsonl:1: the prompt ends in a space'
+refused 65 "traps: 1" $ulma --eval blank.jsonl
+holds err '^trap: blank.jsonl:1: the prompt is trained on (blank.jsonl:1), as in 1 of 1 rows'
+
 it "compat_ulma_release_is_what_its_help_says"
 works ./more train ulma $policy --compat ulma-release --train ones.jsonl --out x
 one=$(sha)
@@ -265,6 +273,12 @@ holds err '^3 groups by "who", of '
 keys x "alpha/h0" "alpha/h1" "alpha/h2"
 works ./more train ipo $robust --group_adjust 2 --out x
 keys x "alpha/h0"
+cat > quoted.json <<'END'
+{"h0":"few","h1":"the \"many\"","h2":"the \"many\""}
+END
+works ./more train dpo $robust --groups quoted.json --out x
+holds err '^2 groups by "who", of '
+counts 24 x/log.jsonl '"alpha/the \\"many\\"":'
 
 it "groups_that_cannot_be_are_refused_and_the_remedy_named"
 refused 65 'a.train.jsonl:1: nothing under "who", the key of --group_robust' \

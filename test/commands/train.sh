@@ -402,6 +402,9 @@ works ./more train reward $pairs --per_step_pairs 1 --train words.jsonl --out x
 holds err '^warning: words.jsonl:1: prompt and answer make one word, as in 2 of 2 rows'
 printf 'the sky\n<|endoftext|>\nthe sea\n<|endoftext|>\n' > ends.txt
 works ./more train lm --model lm --train ends.txt --max_length 64 --per_step_tokens 10 --out x
-holds err '^warning: ends.txt:1: "<|endoftext|>" stands in texts 2 times; it is read as plain text'
+ends='^warning: ends.txt:1: "<|endoftext|>" stands in texts 2 times; it is read as plain text'
+holds err "$ends"
+works ./more train lm --model lm --train text.jsonl --then ends.txt --max_length 64 --out x
+holds err "$ends"
 
 finish
