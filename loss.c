@@ -74,6 +74,9 @@ int    mrpo_clip(double *ref, int K, int m, double width);
 void   mrpo_weights(double *a, const double *ref, int K, int m, MixWeights how);
 double mrpo_reference(const double *ref, const double *a, int K, int m, int k);
 
+// BAPO: what keeps a base response as likely as it was, of sums over its tokens.
+double bapo_loss(double *slope, double logp, double ref_logp, int tokens);
+
 // Group-robust optimisation: the weights of n groups from their losses of a step.
 void group_alpha(double *alpha, double *log_alpha, const double *loss, double step, int n);
 
@@ -560,6 +563,21 @@ double mrpo_reference(const double *ref, const double *a, int K, int m, int k) {
     }
     for (int i = 0; i < K; i++) sum += a[i] * more_exp(lowest - (a[i] > 0 ? ref[i*m + k] : lowest));
     return lowest - more_log(sum);
+}
+
+/* -------------------------------------------------------------------------------------------- BAPO
+ * Base-anchored preference optimisation: Lee et al. 2024 (arXiv:2407.00693), which keeps a policy's
+ * likelihood of what the reference itself answered, y_b, while it learns one person's preferences.
+ * The form is our reading, not the paper's formula; r is a log-ratio for a token:
+ *
+ *     r      = (log pi(y_b|x) - log pi_ref(y_b|x)) / |y_b|
+ *     L_base = r^2,         the step's loss is  L + lambda mean L_base
+ *
+ *     dL_base/dlog pi(y_b|x) = 2 r / |y_b|                                                       */
+double bapo_loss(double *slope, double logp, double ref_logp, int tokens) {
+    const double r = (logp - ref_logp) / tokens;
+    *slope = 2 * r / tokens;
+    return r * r;
 }
 
 /* ------------------------------------------------------------------------------------------ groups

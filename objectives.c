@@ -29,6 +29,7 @@ int fail_kind(const Dataset *d, const char *what);
 #define OF_POINTS "reduction labels score_scale "
 #define OF_REFERENCE "beta reference_cache "
 #define OF_REFERENCES OF_REFERENCE "references reference_mix reference_weights reference_clip "
+#define OF_BASE "bapo_base bapo_lambda "
 #define OF_GROUPS "group_robust groups group_step group_loss group_adjust "
 
 static const Trainer language_models = {
@@ -85,11 +86,11 @@ static const Objective objectives[] = {
         .help = "imitate completions, chosen answers, or points with a true label",
     }, {
         .name = "dpo", .trainer = &policies, .data = PAIRS, .loss = dpo_loss, .reference = 1,
-        .options = OF_REFERENCES OF_GROUPS "label_smoothing",
+        .options = OF_REFERENCES OF_BASE OF_GROUPS "label_smoothing",
         .help = "align a policy with pairs: Rafailov et al. 2023",
     }, {
         .name = "ipo", .trainer = &policies, .data = PAIRS, .loss = ipo_loss, .reference = 1,
-        .options = OF_REFERENCES OF_GROUPS,
+        .options = OF_REFERENCES OF_BASE OF_GROUPS,
         .help = "with pairs: Azar et al. 2023",
     }, {
         .name = "pointwise-dpo", .trainer = &policies, .data = POINTS, .loss = pointwise_dpo_loss,
@@ -170,5 +171,6 @@ int objective_takes(const Objective *o, const Dataset *d, DataUse use) {
 #undef OF_POINTS
 #undef OF_REFERENCE
 #undef OF_REFERENCES
+#undef OF_BASE
 #undef OF_GROUPS
 #endif

@@ -40,6 +40,7 @@ typedef struct {
     double difference, tokens;                  // of sum - ref_sum; scored tokens
     double correct, margin;                     // of pairs
     double kl;                                  // KTO's, of mismatched answers
+    double base;                                // BAPO's r^2, a mean
 } StepSums;
 
 // The trainer's own part of a run.
@@ -54,6 +55,7 @@ typedef struct PolicyRun {
     double sum[2 * MAX_PAIRS];                  // log pi, summed over the tokens
     StepSums sums;                              // of the running step
     References *references;                     // mdpo: of each file
+    Item **base;                                // (num_train), of each record: its base response
     StepSums *history;                          // of each step
     size_t steps, history_capacity;
 } PolicyRun;
@@ -98,6 +100,10 @@ void policy_close(Run *run) {
     }
     run->num_mismatched = 0;
     groups_close(run);
+    for (int i = 0; run->policy && run->policy->base && i < run->num_train; i++) {
+        free(run->policy->base[i]);
+    }
+    if (run->policy) free(run->policy->base);
     if (run->policy) free(run->policy->history);
     references_free(run);
     free(run->policy);
@@ -290,12 +296,83 @@ int policy_data(Run *run) {
     return 0;
 }
 
+// A base response, to be found by its prompt.
+typedef struct {
+    unsigned long long prompt_id;
+    Item item;
+} Base;
+
+// By prompt, of one prompt in the order of the files.
+static int compare_bases(const void *a, const void *b) {
+    const Base *x = a, *y = b;
+    if (x->prompt_id != y->prompt_id) return x->prompt_id > y->prompt_id ? 1 : -1;
+    if (x->item.set != y->item.set) return x->item.set > y->item.set ? 1 : -1;
+    return (x->item.record > y->item.record) - (x->item.record < y->item.record);
+}
+
+// The first of base (n), sorted, with that prompt; n: there is none.
+static size_t base_of_prompt(const Base *base, size_t n, unsigned long long prompt_id) {
+    size_t low = 0, high = n;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (base[middle].prompt_id < prompt_id) low = middle + 1;
+        else high = middle;
+    }
+    return low < n && base[low].prompt_id == prompt_id ? low : n;
+}
+
+// BAPO: the completion of --bapo_base with the prompt of each row, the first of several.  0, or -1
+// after fail().
+static int find_bases(Run *run) {
+    const int train_files = run->num_train, files = train_files + run->num_then;
+    Base *base = NULL;
+    size_t n = 0, capacity = 0;
+    int result = -1;
+    if (!opt.bapo_base.n) return 0;
+    Item **of = allocate((size_t)train_files, sizeof *of);
+    run->policy->base = of;
+    if (!of) return -1;
+
+    for (int i = train_files; i < files; i++) {
+        const Dataset *d = &run->data[i];
+        if (d->kind != DATA_COMPLETION) {
+            fail(EX_DATAERR, "%s: %s data; --bapo_base takes prompts with completions, as more "
+                 "sample writes them", d->path, data_kind_name[d->kind]);
+            goto done;
+        }
+        if (reserve(&base, &capacity, n + d->num_records, sizeof *base) < 0) goto done;
+        for (size_t r = 0; r < d->num_records; r++) {
+            base[n++] = (Base){d->record[r].prompt_id, {i, (int)r, 0}};
+        }
+    }
+    qsort(base, n, sizeof *base, compare_bases);
+
+    for (int i = 0; i < train_files; i++) {
+        const Dataset *d = &run->data[i];
+        if (!(of[i] = allocate(d->num_records, sizeof *of[i]))) goto done;
+        for (size_t r = 0; r < d->num_records; r++) {
+            const size_t at = base_of_prompt(base, n, d->record[r].prompt_id);
+            if (at == n) {
+                fail(EX_DATAERR, "%s:%zu: no row of --bapo_base has this prompt; more sample "
+                     "--prompts %s writes them all", d->path, d->record[r].line, d->path);
+                goto done;
+            }
+            of[i][r] = base[at].item;
+        }
+    }
+    result = 0;
+done:
+    free(base);
+    return result;
+}
+
 // All records of the training files, shuffled anew each epoch, in steps of --per_step_rows.
 int policy_plan(Run *run) {
-    if (policy_data(run) < 0) return -1;
+    const int bases = opt.bapo_base.n ? run->num_then : 0;      // that are in no plan
+    if (policy_data(run) < 0 || find_bases(run) < 0) return -1;
     if (groups_open(run) < 0) return -1;
     run->full = (size_t)opt.per_step_rows;
-    for (int s = 0; s < run->num_train + run->num_then; s++) {
+    for (int s = 0; s < run->num_train + run->num_then - bases; s++) {
         for (size_t r = 0; r < run->data[s].num_records; r++) {
             if (plan_item(run, (Item){s, (int)r, 0}) < 0) return -1;
         }
@@ -419,15 +496,20 @@ static void texts_loss(Run *run, const Batch *b, double *loss) {
     for (int j = 0; j < b->B; j += texts_together(run)) *loss += text_loss(run, j);
 }
 
-// dL/dlogp of the texts to their token rows, dvalue (T): a sum's rows have it all, a mean's a
-// share.
+// dL/dlogp of means over tokens to that of sums.
+static void means_to_sums(PolicyRun *p, int texts) {
+    for (int i = 0; opt.logp == LOGP_MEAN && i < texts; i++) {
+        const int tokens = p->response[i].tokens;
+        if (tokens) p->dlogp[i] = (float)((double)p->dlogp[i] / tokens);
+    }
+}
+
+// The derivatives by the texts' sums to their token rows, dvalue (T).
 static void spread_to_rows(Run *run, const Batch *b) {
-    const PolicyRun *p = run->policy;
     int t = 0;
     for (int i = 0; i < b->B; i++) {
-        const int end = b->text[i].first + b->text[i].len, tokens = p->response[i].tokens;
-        float d = p->dlogp[i];
-        if (opt.logp == LOGP_MEAN && tokens) d = (float)((double)d / tokens);
+        const int end = b->text[i].first + b->text[i].len;
+        const float d = run->policy->dlogp[i];
         for (; t < end; t++) run->dvalue[t] = b->target[t] >= 0 ? d : 0;
     }
 }
@@ -517,6 +599,7 @@ static size_t forward_texts(Run *run, size_t at, size_t end, Batch *b) {
     end = next_micro_batch(run, at, end);
     if (!end) return 0;
     *b = pack_batch(&run->pack);
+    if (model_reserve(&run->model, b->T, b->B) < 0) return 0;
     model_forward(&run->model, b);
     if (run->objective->linear) memset(run->value, 0, (size_t)b->T * sizeof *run->value);
     else if (model_logp(&run->model, b, run->value) < 0) return 0;
@@ -544,6 +627,48 @@ static int weigh_groups(Run *run, size_t at, size_t end, const double n[2], Batc
     return groups_weigh(g) < 0 ? -1 : micro_batches;
 }
 
+/* BAPO: adds lambda times the mean of r^2 of the base responses to the step's items, and its
+ * gradient. `row` (end - at) are the items; in their places stand those of their base responses.
+ * 0, or -1 after fail().  */
+static int bases_step(Run *run, const Item *row, size_t at, size_t end, double *loss) {
+    PolicyRun *p = run->policy;
+    const double n = (double)(end - at);
+    for (size_t begin = at, next; begin < end; begin = next) {
+        Batch b;
+        next = forward_texts(run, begin, end, &b);
+        if (!next) return -1;
+        text_sums(p->sum, &b, run->value);
+        for (int j = 0; j < b.B; j++) {
+            const Item *item = &run->item[begin + (size_t)j];
+            const Dataset *d = &run->data[item->set];
+            const Record *r = item_record(run, item);
+            const double weight = item_record(run, &row[begin - at + (size_t)j])->weight / n;
+            double slope;
+            const double square = bapo_loss(&slope, p->sum[j], d->answer[r->first].ref_logp,
+                                            scored_tokens(d, r, 0));
+            *loss += opt.bapo_lambda * weight * square;
+            p->sums.base += square / n;
+            p->dlogp[j] = (float)(opt.bapo_lambda * weight * slope);
+        }
+        spread_to_rows(run, &b);
+        if (model_backward(&run->model, &b, NULL, run->dvalue, NULL) < 0) return -1;
+    }
+    return 0;
+}
+
+// The same, with the items in their own places again when it returns.
+static int add_bases(Run *run, size_t at, size_t end, double *loss) {
+    const size_t n = end - at;
+    Item *row = allocate(n, sizeof *row);
+    if (!row) return -1;
+    memcpy(row, run->item + at, n * sizeof *row);
+    for (size_t i = 0; i < n; i++) run->item[at + i] = run->policy->base[row[i].set][row[i].record];
+    const int status = bases_step(run, row, at, end, loss);
+    memcpy(run->item + at, row, n * sizeof *row);
+    free(row);
+    return status;
+}
+
 /* The step of every policy. Where dL/dlogp does not depend on logp (linear), backward itself
  * computes the log-probabilities, so that the vocabulary's product is not computed twice; the
  * loss is then read after it.  */
@@ -567,12 +692,14 @@ int policy_step(Run *run, size_t at, size_t end, double *loss) {
         texts_loss(run, &b, o->linear ? &not_yet : loss);
 
         float *logp = o->linear ? run->value : NULL;
+        means_to_sums(p, texts);
         spread_to_rows(run, &b);
         if (model_backward(&run->model, &b, NULL, run->dvalue, logp) < 0) return -1;
         if (o->linear) texts_loss(run, &b, loss);
         count_texts(p, texts, o->data == PAIRS, reward_scale(run));
     }
 
+    if (p->base && add_bases(run, at, end, loss) < 0) return -1;
     if (reserve(&p->history, &p->history_capacity, p->steps + 1, sizeof *p->history) < 0) return -1;
     p->history[p->steps++] = p->sums;
     return 0;
@@ -779,6 +906,7 @@ void policy_log(const Run *run, FILE *f) {
     fprintf(f, ",\"kl\":%.9g,\"kl_per_token\":%.9g", s->difference / (s->n[0] + s->n[1]),
             s->difference / s->tokens);
     if (s->kl > 0) fprintf(f, ",\"kl_mismatched\":%.9g", s->kl);
+    if (p->base) fprintf(f, ",\"base_ratio_squared\":%.9g", s->base);
 }
 
 // Means over the last --logging_steps steps; the rejected answers' reward is the chosen ones' less

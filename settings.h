@@ -59,6 +59,8 @@ typedef struct {
     int more_mode, normalize;                                   // MORE's weights
     double alpha;
     int logp, reduction, compat;                                // of policies
+    List bapo_base;
+    double bapo_lambda;
     List references;
     int reference_mix, reference_weights;
     double reference_clip;

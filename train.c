@@ -68,7 +68,8 @@ struct Run {
     Log log_file;
     FILE *log;                                      // its stream of JSON lines, or NULL
 
-    // data: num_train files, num_then of --then or --demo, num_eval, KTO's mismatched sets
+    // data: num_train files, num_then of --then, --demo or --bapo_base, num_eval, KTO's
+    // mismatched sets
     Dataset *data;
     int num_train, num_then, num_eval, num_mismatched;
 

@@ -111,6 +111,9 @@ static const Option option_table[] = {
     {.name = "reference", .kind = WORDS, .to = &opt.reference,
      .help = "folder of the model that policies started from (eval: then --model are policies; "
              "compare: that KL is measured to, if not the first policy)"},
+    {.name = "bapo_base", .kind = LIST, .to = &opt.bapo_base,
+     .help = "files with a completion of the starting model for each prompt (more sample), which "
+             "stays as likely as it was: our reading of BAPO, Lee et al. 2024"},
     {.name = "references", .kind = LIST, .to = &opt.references,
      .help = "folders of the references, instead of --model: one, or several at once (MRPO, Le et "
              "al. 2024); each is loaded beside the policy, one after the other"},
@@ -248,6 +251,8 @@ static const Option option_table[] = {
     {.name = "reference_clip", .kind = REAL, .to = &opt.reference_clip, .preset = "0.1", .max = 1e6,
      .help = "how far the others may be from the first, as a part of its log-probability, for both "
              "answers of a pair together"},
+    {.name = "bapo_lambda", .kind = REAL, .to = &opt.bapo_lambda, .preset = "0.1", .max = 1e6,
+     .help = "weight of ((log pi - log ref) / tokens)^2 of these completions beside the loss"},
     {.name = "group_robust", .kind = WORDS, .to = &opt.group_robust,
      .help = "key of the rows, a group or an annotator: each step weighs the groups, the worse "
              "ones more (GRPO, Ramesh et al. 2024)"},
@@ -677,6 +682,12 @@ static int settle_options(void) {
         && (opt.references.n != 2 || opt.reference_mix == MIX_MDPO)) {
         return fail(EX_USAGE, "--reference_weights swapped: the authors' program has it for two "
                     "references and mrpo");
+    }
+    static const char *const of_base[] = {"bapo_lambda"};
+    if (!opt.bapo_base.n && refuse_without("bapo_base", of_base, 1) < 0) return -1;
+    if (opt.bapo_base.n && opt.references.n > 1) {
+        return fail(EX_USAGE, "--bapo_base is the answer of one reference; leave it out, or the "
+                    "others of --references");
     }
     return settle_best();
 }

@@ -138,7 +138,9 @@ static int load_files(Run *run, const List *files, DataUse use, Dataset *to) {
 
 // All files, with room for KTO's mismatched sets after them.
 static int begin_data(Run *run) {
-    const List *then = opt.demo.n ? &opt.demo : &opt.then;       // no objective has both
+    const List *then = &opt.then;                   // no objective has two of these
+    if (opt.demo.n) then = &opt.demo;
+    if (opt.bapo_base.n) then = &opt.bapo_base;
     const int K = opt.train.n, files = K + then->n + opt.eval.n;
     run->num_train = K;
     run->num_then = then->n;

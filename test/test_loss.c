@@ -634,6 +634,21 @@ static void test_one_reference_or_equal_ones_are_their_own_mixture(void) {
     CHECK(a[0] == .5 && a[1] == .5);
 }
 
+static void test_a_base_response_costs_the_square_of_its_log_ratio_for_a_token(void) {
+    const double h = 0x1p-16;
+    double slope, unused;
+    CHECK(bapo_loss(&slope, -20, -20, 8) == 0 && slope == 0);
+    CHECK(bapo_loss(&slope, -20, -24, 8) == .25 && slope == .125);
+    CHECK(bapo_loss(&slope, -24, -20, 8) == .25 && slope == -.125);
+    for (int k = 0; k < 20; k++) {
+        const double logp = -30 + 5 * normal(900, k), ref_logp = -30 + 5 * normal(901, k);
+        bapo_loss(&slope, logp, ref_logp, k + 1);
+        const double up = bapo_loss(&unused, logp + h, ref_logp, k + 1);
+        const double down = bapo_loss(&unused, logp - h, ref_logp, k + 1);
+        CHECK_NEAR(slope, (up - down) / (2*h), 1e-9);
+    }
+}
+
 // alpha from 1/n on, of the losses (2,n)
 static void check_groups(const double *loss, double step, int n, const double *want, double error) {
     double log_alpha[3] = {0}, alpha[3];
@@ -1496,6 +1511,7 @@ int main(int argc, char **argv) {
     RUN(test_a_policy_that_is_its_reference_costs_log_2);
     RUN(test_mixed_references_of_the_specification_and_of_an_independent_program);
     RUN(test_one_reference_or_equal_ones_are_their_own_mixture);
+    RUN(test_a_base_response_costs_the_square_of_its_log_ratio_for_a_token);
     RUN(test_group_weights_are_those_of_the_specification_and_of_an_independent_program);
     RUN(test_group_weights_go_to_the_worst_group_and_do_not_overflow);
     RUN(test_pointwise_losses_of_the_specifications_texts);

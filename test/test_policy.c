@@ -223,6 +223,83 @@ static void test_every_objective_has_the_same_bits_in_one_micro_batch_and_in_man
     }
 }
 
+// The step with base responses is the step without plus lambda times the mean of r^2, and its gradient
+// is the slope of that along itself.
+static void test_base_responses_add_their_squares_and_gradient(void) {
+    static Dataset d[2];
+    static Record base_record[PAIRS_MADE];
+    static Answer base_answer[PAIRS_MADE];
+    double square = 0, slope, logp[PAIRS_MADE];
+    for (int mean = 0; mean < 2; mean++) {
+        d[0] = pairs_of(0);
+        for (int i = 0; i < PAIRS_MADE; i++) {
+            const int k = PAIRS_MADE - 1 - i;               // in another order
+            base_record[k] = record[i];
+            base_record[k].first = k;
+            base_record[k].count = 1;
+            base_answer[k] = (Answer){.tokens = {(size_t)(100 + 20 * i), 4 + 3 * i}};
+        }
+        d[1] = (Dataset){.path = "base", .kind = DATA_COMPLETION, .token = token,
+                         .record = base_record, .num_records = PAIRS_MADE, .answer = base_answer,
+                         .num_answers = PAIRS_MADE};
+        begin("dpo", d);
+        opt.logp = mean;
+        refer(&d[1]);
+        update(1e-2, 1);
+        run.limit = 1000;
+        const double plain = step(4);
+        CHECK(evaluate_texts(&run.model, EOS, &d[1], logp) == 0);
+        square = 0;
+        for (int k = 0; k < PAIRS_MADE; k++) {
+            const double ref_logp = base_answer[k].ref_logp;
+            square += bapo_loss(&slope, logp[k], ref_logp,
+                                scored_tokens(&d[1], &base_record[k], 0)) / PAIRS_MADE;
+        }
+
+        // the loss, the same for all micro-batches
+        opt.bapo_base.n = 1;
+        opt.bapo_lambda = 50;
+        run.num_then = 1;
+        CHECK(find_bases(&run) == 0);
+        const double loss = step(4);
+        float *g = gradients();
+        CHECK(square > 0);
+        CHECK_NEAR(loss, plain + 50 * square, 1e-6 * loss);
+        CHECK_NEAR(run.policy->sums.base, square, 1e-6 * square);
+        for (run.limit = 1; run.limit < 40; run.limit += 13) {
+            CHECK(step(4) == loss && same_gradients(g));
+        }
+
+        // half a step along the gradient up and down: (L(+) - L(-)) / 2h is its square norm
+        run.limit = 1000;
+        const size_t n = run.model.num_params;
+        float *at = allocate(n, sizeof *at), *moved = allocate(n, sizeof *moved);
+        double norm = 0, side[2];
+        kernels_read(at, run.model.params_memory, n);
+        for (size_t i = 0; i < n; i++) norm += (double)g[i] * g[i];
+        const double h = 1e-3 / norm;
+        for (int up = 0; up < 2; up++) {
+            for (size_t i = 0; i < n; i++) moved[i] = at[i] + (float)((up ? h : -h) * g[i]);
+            kernels_write(run.model.params_memory, moved, n);
+            side[up] = step(4);
+        }
+        CHECK_NEAR((side[1] - side[0]) / (2 * h), norm, 0.01 * norm);
+        free(at);
+        free(moved);
+        free(g);
+
+        // a prompt without one
+        d[1].num_records--;
+        free(run.policy->base[0]);
+        free(run.policy->base);
+        CHECK(find_bases(&run) < 0 && strstr(error_text, "p:1: no row of --bapo_base"));
+        d[1].kind = DATA_PAIR;
+        free(run.policy->base[0]);
+        free(run.policy->base);
+        CHECK(find_bases(&run) < 0 && strstr(error_text, "base: pair data"));
+    }
+}
+
 // Adds times the gradients of the step of four items with the references in d to sum; returns times
 // its loss.
 static double add_step(double *sum, double times) {
@@ -556,6 +633,7 @@ int main(int argc, char **argv) {
     RUN(test_a_policy_that_is_the_reference_costs_log_2_and_goes_down_from_there);
     RUN(test_two_answers_that_are_the_same_text_have_no_gradient);
     RUN(test_every_objective_has_the_same_bits_in_one_micro_batch_and_in_many);
+    RUN(test_base_responses_add_their_squares_and_gradient);
     RUN(test_mdpo_is_the_mean_of_losses_and_mrpo_the_loss_of_the_harmonic_mean);
     RUN(test_a_group_robust_step_is_that_of_rows_with_the_groups_weights);
     RUN(test_a_rare_groups_losses_count_by_its_share_of_the_data);

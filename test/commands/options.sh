@@ -14,6 +14,7 @@ policies="$training per_step_rows folds fold"
 points="logp reduction labels score_scale"
 reference="beta reference_cache"
 references="$reference references reference_mix reference_weights reference_clip"
+base="bapo_base bapo_lambda"
 groups="group_robust groups group_step group_loss group_adjust"
 drawing="temperature top_k top_p min_p repetition_penalty max_new_tokens stop batch seed"
 prompts="prompts precision max_prompt_length template prompt_key chosen_key rejected_key
@@ -38,8 +39,8 @@ options_of() {
     "train reward") echo $rewards $groups ;;
     "train more") echo $rewards more normalize alpha ;;
     "train sft") echo $policies logp reduction sft_on train_turns ;;
-    "train dpo") echo $policies logp $references $groups label_smoothing ;;
-    "train ipo") echo $policies logp $references $groups ;;
+    "train dpo") echo $policies logp $references $base $groups label_smoothing ;;
+    "train ipo") echo $policies logp $references $base $groups ;;
     "train pointwise-dpo") echo $policies $points $reference log_z ;;
     "train ulma") echo $policies $points $reference log_z demo demos sft_on compat ;;
     "train unlikelihood") echo $policies $points ;;

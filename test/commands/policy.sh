@@ -226,6 +226,34 @@ refused 64 "--reference_clip says nothing without --references" \
 refused 64 "--reference_weights swapped: the authors' program has it for two references and mrpo" \
     ./more train dpo $three --references lm lm lm --reference_weights swapped --out x
 
+# ---------------------------------------------------------------------------------- base responses
+
+it "base_responses_of_the_start_stay_as_likely_with_a_large_lambda"
+works ./more sample --model lm --prompts a.train.jsonl --max_prompt_length 48 --max_new_tokens 12
+cp out base.jsonl
+lines 18 base.jsonl
+hard="$policy --learning_rate 1e-2 --per_step_rows 18 --num_train_epochs 12 --train a.train.jsonl"
+works ./more train dpo $hard --out x
+one=$(sha)
+works ./more train dpo $hard --bapo_base base.jsonl --bapo_lambda 0 --out x
+hash "a term of weight 0 made a difference"
+last() { grep '"step":12,' x/log.jsonl > last.jsonl; field last.jsonl base_ratio_squared; }
+free=$(last)
+grep '"step":1,' x/log.jsonl > first
+holds first '"base_ratio_squared":0,'
+works ./more train dpo $hard --bapo_base base.jsonl --bapo_lambda 10 --out x
+echo "$free $(last)" | awk '{ exit !($2 < $1 / 2) }' || fault "r^2 from $free to $(last)"
+make_groups
+works ./more train ipo $policy --max_steps 2 --train of.jsonl --bapo_base base.jsonl \
+    --group_robust who --out x
+head -n 17 base.jsonl > few.jsonl
+refused 65 "no row of --bapo_base has this prompt; more sample --prompts a.train.jsonl writes" \
+    ./more train dpo $hard --bapo_base few.jsonl --out x
+refused 65 "a.train.jsonl: pair data; --bapo_base takes prompts with completions" \
+    ./more train dpo $hard --bapo_base a.train.jsonl --out x
+refused 64 "--bapo_base is the answer of one reference" \
+    ./more train dpo $hard --bapo_base base.jsonl --references lm lm --out x
+
 # --------------------------------------------------------------------------------- groups of rows
 
 it "group_robust_training_weighs_the_worst_group_most_and_logs_it"
