@@ -266,7 +266,7 @@ void groups_log(const Groups *g, FILE *f) {
     const GroupSums *s = &g->sums;
     for (int k = 0; k < g->n; k++) {
         log_number(g, f, "alpha", k, g->alpha[k]);
-        if (s->rows[k]) log_number(g, f, "loss", k, s->loss[k] / s->rows[k]);
+        if (s->rows[k]) log_number(g, f, "group_loss", k, s->loss[k] / s->rows[k]);
     }
 }
 

@@ -165,7 +165,6 @@ done:
 
 // Examines the data as training would see it: with that objective's defaults and options.
 static int command_doctor(void) {
-    static const Command doctor = {.name = "doctor"};
     const DataOptions o = data_options();
     char tokenizer[PATH_SIZE];
     if (!opt.model.n) return fail(EX_USAGE, "--model is needed");
@@ -181,7 +180,7 @@ static int command_doctor(void) {
                     name);
     }
     const Command train = command_of_objective(objective);
-    if (options_adopt(&train, &doctor, DOCTOR_OWN) < 0) return -1;
+    if (options_adopt(&train, DOCTOR_OWN) < 0) return -1;
     const DataOptions adopted = data_options();
     return doctor_report(dir, tokenizer, &adopted, objective);
 }

@@ -635,10 +635,35 @@ done:
     return result;
 }
 
+// Before hours of writing: is there a language model to measure KL to?  0, or -1 after fail().
+static int check_reference(const char *dir) {
+    char why[sizeof error_text];
+    Config c;
+    if (config_load(&c, dir) < 0) {
+        if (opt.reference) return -1;
+        snprintf(why, sizeof why, "%s", error_text);
+        return fail(error_code, "%.900s; KL is measured to the first of --model, or to --reference",
+                    why);
+    }
+    if (!c.reward) return 0;
+    return fail(EX_DATAERR, "%s: a reward model, which predicts no tokens; KL is measured to a "
+                "language model: name one with --reference", dir);
+}
+
+// The folder of --reference, or else of the first model.
+static const char *reference_folder(void) {
+    char name[64];
+    const char *dir = opt.reference;
+    if (!dir) split_model(opt.model.item[0], name, &dir);
+    return dir;
+}
+
 int command_compare(void) {
     if (check_judging() < 0 || names_differ(&opt.model) < 0) return -1;
     const List prompts = {.item = {opt.prompts}, .n = 1};
     if (refuse_streams(&prompts, "compare, for each policy, reads") < 0) return -1;
+    const char *reference = reference_folder();
+    if (check_reference(reference) < 0) return -1;
     const int n = opt.model.n;
     Buffer out = {0};
     Writer *writer = allocate((size_t)n, sizeof *writer);
@@ -647,9 +672,6 @@ int command_compare(void) {
     if (!writer) return -1;
     if (write_all(writer) < 0) goto done;
 
-    // the reference is the first model if none is named
-    const char *reference = opt.reference;
-    if (!reference) split_model(opt.model.item[0], writer[0].name, &reference);
     if (refer_all(writer, n, reference) < 0) goto done;
     if (judge_writers(writer, n) < 0) goto done;
 

@@ -19,7 +19,7 @@ typedef struct {
 
 Command command_of_objective(const Objective *o);
 int  options_parse(const Command *c, int argc, char **argv);
-int  options_adopt(const Command *from, const Command *into, const char *own);
+int  options_adopt(const Command *from, const char *own);
 int  options_check_lists(const Command *c);
 void options_defaults(const Command *c);
 void options_print(const Command *c);
@@ -797,10 +797,10 @@ int options_parse(const Command *c, int argc, char **argv) {
     return settle_options();
 }
 
-/* The settings were parsed for the command `into` (doctor) and are to mean what they would for
- * `from` (train): what was not given gets from's default; what was given and from does not read is
- * refused, but for into's `own` options.  0, or -1 after fail().  */
-int options_adopt(const Command *from, const Command *into, const char *own) {
+/* The settings were parsed for another command (doctor) and are to mean what they would for `from`
+ * (train): what was not given gets from's default; what was given and from does not read is
+ * refused, but for the other command's `own` options.  0, or -1 after fail().  */
+int options_adopt(const Command *from, const char *own) {
     const Command of_own = {.options = {own}};
     for (const Option *o = option_table; o < option_table + NUM_OPTIONS; o++) {
         char preset[64] = "";
@@ -808,7 +808,7 @@ int options_adopt(const Command *from, const Command *into, const char *own) {
         if (listed && !option_given(o)) set_preset(o, preset);
         if (listed || !option_given(o) || command_lists(&of_own, o, NULL)) continue;
         return fail(EX_USAGE, "--%s: more %s %s does not read it; see more %s %s --help", o->name,
-                    from->name, from->object, into->name, from->object);
+                    from->name, from->object, from->name, from->object);
     }
     return settle_options();
 }

@@ -112,11 +112,11 @@ static void test_doctor_has_the_defaults_and_options_of_the_objective(void) {
     const Command dpo = command_of_objective(objective_find("dpo"));
     char *given[] = {"--objective", "sft", "--sft_on", "both", "--max_length", "100"};
     CHECK(options_parse(&doctor, 6, given) == 0);
-    CHECK(options_adopt(&sft, &doctor, "objective") == 0);
+    CHECK(options_adopt(&sft, "objective") == 0);
     CHECK(opt.sft_on == SFT_ON_BOTH && opt.max_length == 100 && opt.over_length == OVER_DROP);
     CHECK(opt.reduction == REDUCE_TOKENS);
     CHECK(options_parse(&doctor, 6, given) == 0);
-    CHECK(options_adopt(&dpo, &doctor, "objective") < 0 && strstr(error_text, "--sft_on"));
+    CHECK(options_adopt(&dpo, "objective") < 0 && strstr(error_text, "--sft_on"));
 }
 
 // ------------------------------------------------------------------------------ whole trainings

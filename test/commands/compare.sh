@@ -140,6 +140,9 @@ refused 64 "give a file, not standard input" \
 refused 65 "in fold 0 of 2" \
     ./more compare --model lm --judge r --prompts fold-1.jsonl $write --folds 2 --fold 0
 refused 66 "no-such" ./more compare --model lm $compared --reference no-such
+refused 65 "r: a reward model, which predicts no tokens; KL is measured to a language model" \
+    ./more compare --model lm $compared --reference r
+lacks err 'completions of'                             # before anything is written
 mkdir short
 cp lm/* short
 sed 's/\("max_position_embeddings": *\)[0-9]*/\118/' lm/config.json > short/config.json

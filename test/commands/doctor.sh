@@ -146,7 +146,7 @@ doctor scores.jsonl --objective ulma --compat ulma-release
 no_trap
 a_trap "--logp mean with --reduction tokens divides by the tokens twice" labels.jsonl \
     --objective sft --logp mean
-refused 64 "--labels: more train dpo does not read it" \
+refused 64 "--labels: more train dpo does not read it; see more train dpo --help" \
     ./more doctor --model lm --train a.train.jsonl --objective dpo --labels binary
 
 it "doctor_shows_the_side_of_pairs_that_is_imitated"

@@ -100,6 +100,9 @@ said="mix.json: a file; a folder is needed"
 refused 66 "$said" ./more eval --model mix.json --eval a.test.jsonl $cut
 refused 66 "$said" ./more compare --model p1 --reference mix.json --judge r \
     --prompts a.test.jsonl $cut $write
+refused 66 "$said" ./more compare --model mix.json p1 --judge r --prompts a.test.jsonl $cut $write
+holds err '; KL is measured to the first of --model, or to --reference$'
+lacks err 'completions of'
 from a.test.jsonl refused 64 "a mixture of policies, which has no reward" \
     ./more score --model mix.json --raw_head 1
 

@@ -279,8 +279,8 @@ grep '"train"' x/log.jsonl | awk '
     }
     NR == 1 { few = many = .5 }
     {
-        few *= exp(3 * field("loss/few"))
-        many *= exp(3 * field("loss/many"))
+        few *= exp(3 * field("group_loss/few"))
+        many *= exp(3 * field("group_loss/many"))
         d = few / (few + many) - field("alpha/few")
         if (d > 2e-5 || d < -2e-5) exit 1
         few = field("alpha/few")

@@ -142,7 +142,8 @@ one=$(sha)
 works ./more train reward $robust --max_steps 3 --group_robust who --group_step 5 --out x
 [ "$(sha)" != "$one" ] || fault "it makes no difference"
 grep '"train"' x/log.jsonl | tail -n 1 > last.jsonl
-alpha=$(field last.jsonl alpha/0) loss0=$(field last.jsonl loss/0) loss1=$(field last.jsonl loss/1)
+alpha=$(field last.jsonl alpha/0)
+loss0=$(field last.jsonl group_loss/0) loss1=$(field last.jsonl group_loss/1)
 sed -n 's/.*"event":"train","step":2,.*"alpha.0":\([0-9.]*\).*/\1/p' x/log.jsonl > before
 awk -v a="$alpha" -v x="$loss0" -v y="$loss1" '{
     d = 1 / (1 + (1 / $1 - 1) * exp(5 * (y - x))) - a
@@ -153,6 +154,7 @@ refused 64 "several files are brought to one size" \
 works ./more train reward $pairs --train of.jsonl halves.jsonl --group_robust who \
     --group_loss mean --out x
 counts 4 x/log.jsonl '"alpha/h0":.*"alpha/1":'
+holds x/log.jsonl '"group_loss/1":.*"loss/halves":'
 
 it "weights_are_stored_in_16_bits_when_asked"
 works ./more train lm $new --train text.jsonl --then other.jsonl --out x --dtype f16
