@@ -39,7 +39,8 @@ typedef struct {                        // token[start .. start+len)
 typedef struct {
     Span tokens;                        // no end-of-text token appended
     int chars;                          // code points before any cut
-    float score;                        // label, score or rank as given; a pair has 1 and 0
+    float score;                        // label or score as given; a pair has 1 and 0, of a ranking
+                                        //     the place: 1, and 1 for each better answer
     int cut;                            // yes: its end was cut off
     int first_gap, num_gaps;            // gap[first_gap .. first_gap+num_gaps), in order
     double ref_logp;                    // log-probability by the reference, set by policies
@@ -78,8 +79,9 @@ struct Dataset {
     size_t contrary, contrary_line;     // pairs whose row says that the rejected answer is better
     size_t with_user, with_user_line;   // rows of whole texts whose answers hold the user's words
     char contrary_by[CONTRARY_SIZE];    // what the first of them says, on contrary_line
+    size_t repeated;                    // answers that stand twice in their ranking: once is kept
     size_t dropped;                     // an answer was too long
-    size_t tied;                        // a pair of equal texts or scores
+    size_t tied;                        // a pair of equal texts or scores, a ranking of one place
     size_t bad;                         // left out by DataOptions.bad_row; not counted in rows
     size_t truncated;                   // records that lost tokens:
     size_t cut_prompts, cut_answers;    //     of the prompt, of an answer
@@ -106,6 +108,7 @@ int  dataset_first_of_prompt(size_t *first, const Dataset *d);
 int  dataset_same_tokens(const Dataset *d, Span a, Span b);
 uint64_t dataset_hash_tokens(uint64_t h, const Dataset *d, Span s);
 
+void record_places(float *place, const Dataset *d, const Record *r);  // of its answers, in order
 int  answer_room(int max_length, int prompt_len);           // in tokens
 int  count_code_points(const char *s, size_t n);            // of UTF-8
 
@@ -249,9 +252,11 @@ int dataset_value(Buffer *values, size_t *at, const Dataset *d, const Record *r,
 
 // ------------------------------------------------------------------ from the normal form to tokens
 
-static int same_text(const Reader *r, const Passage *a, const Passage *b) {
-    const char *s = r->rendered.data;
-    return a->len == b->len && !memcmp(s + a->start, s + b->start, a->len);
+// place (r->count): of the answers of a pair or a ranking, the best first, for choice_loglik.
+void record_places(float *place, const Dataset *d, const Record *r) {
+    for (int k = 0; k < r->count; k++) {
+        place[k] = d->kind == DATA_RANKING ? d->answer[r->first + k].score : (float)(k + 1);
+    }
 }
 
 int count_code_points(const char *s, size_t n) {
@@ -339,12 +344,16 @@ static int keep_row(Reader *r) {
     const size_t tokens_before = d->num_tokens;
 
     // two answers of the same text are no pair, and equally good in a ranking
-    if (r->n == 2 && (r->is_tie || same_text(r, &r->answer[0], &r->answer[1]))) {
+    if (r->n == 2 && (r->is_tie || row_same_text(r, &r->answer[0], &r->answer[1]))) {
         if (r->kind == DATA_PAIR && !o->as_given) {
             d->tied++;
             return 0;
         }
         r->answer[1].score = r->answer[0].score;
+    }
+    if (r->kind == DATA_RANKING && !o->as_given && r->answer[r->n - 1].score == 1) {
+        d->tied++;                                        // the last one is as good as the first
+        return 0;
     }
 
     // the prompt loses its beginning
@@ -488,23 +497,29 @@ static void forget_row(Dataset *d, const Dataset *before) {
     d->cut_answers = before->cut_answers;
 }
 
-// Each good answer of a row with each of the others: a pair.
+// Each two answers of a ranking, one of them better: a pair.
 static int keep_pairs(Reader *r) {
     const Dataset before = *r->d;
-    const int n = r->n, good = r->num_good;
+    const int n = r->n;
+    int pairs = 0;
     Passage *all = allocate((size_t)n, sizeof *all);
     int result = -1;
     if (!all) return -1;
     memcpy(all, r->answer, (size_t)n * sizeof *all);
     r->n = 2;
-    for (int i = 0; i < good; i++) {
-        for (int k = good; k < n; k++) {
+    for (int i = 0; i < n; i++) {
+        for (int k = i + 1; k < n; k++) {
+            if (all[i].score == all[k].score) continue;
             r->answer[0] = all[i];
             r->answer[1] = all[k];
+            r->answer[0].score = 1;
+            r->answer[1].score = 0;
             if (keep_row(r) < 0) goto done;
+            pairs++;
         }
     }
-    number_parts(r->d, &before);
+    if (pairs) number_parts(r->d, &before);
+    else r->d->tied++;
     result = 0;
 done:
     free(all);
@@ -601,6 +616,8 @@ static int take_row(Reader *r) {
     }
     if (json_parse(&r->json, row, r->line_len, d->path) < 0) return -1;
     if (row_read(r) < 0) return -1;
+    const int as_pairs = r->options->as_pairs && r->kind == DATA_RANKING;
+    if (as_pairs) r->kind = DATA_PAIR;
     if (d->rows && r->kind != d->kind) {
         return row_fail(r, "a %s row in a file of %s rows; one kind a file%s",
                         data_kind_name[r->kind], data_kind_name[d->kind],
@@ -613,7 +630,7 @@ static int take_row(Reader *r) {
     }
     int kept;
     if (r->are_turns) kept = keep_turns(r);
-    else if (r->num_good && r->kind == DATA_PAIR) kept = keep_pairs(r);
+    else if (as_pairs) kept = keep_pairs(r);
     else kept = keep_row(r);
     if (kept < 0) return -1;
 
@@ -628,6 +645,7 @@ static int take_row(Reader *r) {
     }
     d->rows++;
     d->turns += r->turns;
+    d->repeated += r->repeated;
     return 0;
 }
 
@@ -864,28 +882,13 @@ static int read_file(Reader *r) {
     return read_rows(r);
 }
 
-// Where every ranking has two answers, the file is one of pairs; those of equal rank are no pairs.
+// Where every ranking has two answers, the file is one of pairs.
 static void rankings_of_two(Dataset *d) {
-    size_t kept = 0;
     for (size_t i = 0; i < d->num_records; i++) {
         if (d->record[i].count != 2) return;
     }
-    for (size_t i = 0; i < d->num_records; i++) {
-        const Answer *from = &d->answer[2*i];
-        Answer *to = &d->answer[2*kept];
-        if (from[0].score == from[1].score) continue;
-        to[0] = from[0];
-        to[1] = from[1];
-        to[0].score = 1;
-        to[1].score = 0;
-        d->record[kept] = d->record[i];
-        d->record[kept].first = (int)(2*kept);
-        kept++;
-    }
     d->kind = DATA_PAIR;
-    d->tied += d->num_records - kept;
-    d->num_records = kept;
-    d->num_answers = 2*kept;
+    for (size_t i = 0; i < d->num_answers; i++) d->answer[i].score = i % 2 == 0;
 }
 
 // What the command line can ask for in vain.
@@ -961,16 +964,19 @@ int dataset_report(const Dataset *d, Buffer *out) {
     for (size_t i = 0; i < d->num_records; i++) tokens += (size_t)d->record[i].prompt.len;
     for (size_t i = 0; i < d->num_answers; i++) tokens += (size_t)d->answer[i].tokens.len;
     const double mean = d->num_records ? (double)tokens / (double)d->num_records : 0.0;
-    char bad[64] = "", parts[64] = "";
+    char bad[64] = "", parts[64] = "", repeated[64] = "";
     if (d->bad) snprintf(bad, sizeof bad, "; %zu bad rows are left out", d->bad);
     if (d->parts) snprintf(parts, sizeof parts, " in %zu records", d->rows + d->parts);
+    if (d->repeated) {
+        snprintf(repeated, sizeof repeated, ", %zu repeated answers left out", d->repeated);
+    }
     if (dataset_report_shape(d, out) < 0) return -1;
     return buffer_printf(out,
                          "%s: %zu rows of kind %s%s, %zu kept, %zu dropped (too long), %zu ties, "
-                         "%zu truncated (%zu prompts, %zu answers), %.0f tokens a row%s\n",
+                         "%zu truncated (%zu prompts, %zu answers), %.0f tokens a row%s%s\n",
                          d->name, d->rows, data_kind_name[d->kind], parts, d->num_records,
                          d->dropped, d->tied, d->truncated, d->cut_prompts, d->cut_answers, mean,
-                         bad);
+                         repeated, bad);
 }
 
 int dataset_report_turns(const Dataset *d, Buffer *out) {

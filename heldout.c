@@ -33,6 +33,7 @@ void   implicit_rewards(double *reward, const Dataset *d, const double *logp,
                         const double *ref_logp, double beta);
 
 // what they say
+void measure_record(Ranked *x, const Dataset *d, const Record *r, const double *reward);
 double mean_score(const Dataset *d);
 int    answer_is_good(const Dataset *d, const Record *r, int k, double mean);
 int    held_out(Held *x, const Dataset *d, const double *logp, const double *reward);
@@ -255,6 +256,13 @@ void implicit_rewards(double *reward, const Dataset *d, const double *logp, cons
 
 // -------------------------------------------------------------------------------- what they say
 
+// What the rewards of d's answers (num_answers) say of the pair or ranking r.
+void measure_record(Ranked *x, const Dataset *d, const Record *r, const double *reward) {
+    float place[MAX_ANSWERS];
+    record_places(place, d, r);
+    ranking_measure(x, reward + r->first, place, r->count, opt.loss.top);
+}
+
 // The mean score of the records' first answers.
 double mean_score(const Dataset *d) {
     double sum = 0;
@@ -262,11 +270,12 @@ double mean_score(const Dataset *d) {
     return sum / (double)d->num_records;
 }
 
-// Good are completions, the chosen answers of pairs, points with the label true or a score
-// above the mean of the file (where all labels are true, all).
+// Good are completions, the chosen answers of pairs, the best of rankings, points with the label
+// true or a score above the mean of the file (where all labels are true, all).
 int answer_is_good(const Dataset *d, const Record *r, int k, double mean) {
     if (d->kind == DATA_COMPLETION) return 1;
     if (d->kind == DATA_PAIR) return k == 0;
+    if (d->kind == DATA_RANKING) return d->answer[r->first + k].score == 1;
     double score = d->answer[r->first + k].score;
     return score > mean || (score == 1 && mean == 1);
 }
@@ -326,6 +335,7 @@ void held_print(FILE *f, const char *name, const Dataset *d, const Held *x) {
     const char *whose = "good";
     if (d->kind == DATA_COMPLETION) whose = "the";
     if (d->kind == DATA_PAIR) whose = "chosen";
+    if (d->kind == DATA_RANKING) whose = "the best";
     if (x->good) {
         fprintf(f, "perplexity of %s answers %.4f, mean over texts %.4f", whose, x->perplexity,
                 x->item_perplexity);

@@ -85,6 +85,29 @@ double auc(const double *score, const unsigned char *positive, int n);
 int    auc_interval(Interval *interval, const double *score, const unsigned char *positive,
                     const uint64_t *prompt_id, int n, uint64_t seed);
 
+// One ranking's answers under the scores of a model.
+typedef struct {
+    int answers;
+    double best;                      // is the highest score a best answer's?  Of ties their part
+    double chance;                    // the part of the answers that are best: a guess gets that
+    double tau;                       // Kendall's, with the ranking
+    double loglik;                    // of the ranking, as choice_loglik has it
+    double right, compared;           // each two answers, one better: how many, right ones
+} Ranked;
+
+// Means over n rankings with their intervals.
+typedef struct {
+    int n, prompts;
+    double answers, chance;           // means
+    Estimate best, tau, loglik;
+    Estimate pairwise;                // sum of right / sum of compared
+} RankedMetrics;
+
+double kendall_tau(const double *a, const double *b, int m);
+void ranking_measure(Ranked *x, const double *score, const float *place, int m, int top);
+int  rankings_measure(RankedMetrics *x, const Ranked *ranked, const uint64_t *prompt_id, int n,
+                      uint64_t seed);
+
 // For qsort of doubles; the quantile of n sorted ones at a level from 0 to 1; their 95 % interval.
 int    compare_double(const void *a, const void *b);
 double sorted_quantile(const double *x, int n, double level);
@@ -550,6 +573,89 @@ done:
     free(level);
     free(tally);
     free(replicate);
+    return result;
+}
+
+// ---------------------------------------------------------------------------------------- rankings
+
+/* Kendall's tau-b of two lists of m numbers (Kendall 1945): of all m (m-1) / 2 pairs of places,
+ *
+ *     tau = (concordant - discordant) / sqrt((untied in a) (untied in b))
+ *
+ * NAN where one of the lists is the same number everywhere.                                      */
+double kendall_tau(const double *a, const double *b, int m) {
+    double agree = 0, untied_a = 0, untied_b = 0;
+    for (int i = 0; i < m; i++) {
+        for (int k = i + 1; k < m; k++) {
+            const int x = compare_double(&a[i], &a[k]), y = compare_double(&b[i], &b[k]);
+            agree += x * y;
+            untied_a += x != 0;
+            untied_b += y != 0;
+        }
+    }
+    if (untied_a == 0 || untied_b == 0) return NAN;
+    return agree / sqrt(untied_a * untied_b);
+}
+
+/* What m scores say of a ranking, the best answer first; place (m) as in choice_loglik.  Where all
+ * scores are equal tau is 0: they say nothing of the order.                                      */
+void ranking_measure(Ranked *x, const double *score, const float *place, int m, int top) {
+    double order[MAX_CHOICES], tied = 0, best = 0;         // answers of the highest score
+    double highest = score[0];
+    assert(m <= MAX_CHOICES);
+    *x = (Ranked){.answers = m, .loglik = choice_loglik(NULL, score, place, m, top, 1)};
+    for (int i = 1; i < m; i++) highest = score[i] > highest ? score[i] : highest;
+    for (int i = 0; i < m; i++) {
+        order[i] = -place[i];
+        x->chance += (double)(place[i] == place[0]) / m;
+        tied += score[i] == highest;
+        best += score[i] == highest && place[i] == place[0];
+        for (int k = i + 1; k < m; k++) {
+            if (place[i] == place[k]) continue;
+            x->compared += 1;
+            x->right += correctness(score[i] - score[k]);
+        }
+    }
+    x->best = best / tied;
+    x->tau = kendall_tau(order, score, m);
+    if (isnan(x->tau)) x->tau = 0;
+}
+
+// The columns of rankings_measure.
+enum { BEST, TAU, LOGLIK, RIGHT, COMPARED, NUM_COLUMNS };
+
+/* Means of n rankings, intervals by bootstrap over prompts.  0, or -1 after fail().              */
+int rankings_measure(RankedMetrics *x, const Ranked *ranked, const uint64_t *prompt_id, int n,
+                     uint64_t seed) {
+    double *column = allocate((size_t)n * NUM_COLUMNS, sizeof *column), *c[NUM_COLUMNS];
+    Clusters clusters = {0};
+    int result = -1;
+    *x = (RankedMetrics){.n = n};
+    if (!column) goto done;
+    for (int k = 0; k < NUM_COLUMNS; k++) c[k] = column + (size_t)k * (size_t)n;
+    for (int j = 0; j < n; j++) {
+        const Ranked *r = &ranked[j];
+        if (!isfinite(r->loglik)) {
+            fail(EX_DATAERR, "ranking %d: a score is not finite", j + 1);
+            goto done;
+        }
+        x->answers += (double)r->answers / n;
+        x->chance += r->chance / n;
+        c[BEST][j] = r->best;
+        c[TAU][j] = r->tau;
+        c[LOGLIK][j] = r->loglik;
+        c[RIGHT][j] = r->right;
+        c[COMPARED][j] = r->compared;
+    }
+    if (clusters_init(&clusters, prompt_id, n) < 0) goto done;
+    x->prompts = clusters.count;
+    if (estimate_ratio(&x->best, c[BEST], NULL, prompt_id, n, seed) < 0) goto done;
+    if (estimate_ratio(&x->tau, c[TAU], NULL, prompt_id, n, seed) < 0) goto done;
+    if (estimate_ratio(&x->loglik, c[LOGLIK], NULL, prompt_id, n, seed) < 0) goto done;
+    result = estimate_ratio(&x->pairwise, c[RIGHT], c[COMPARED], prompt_id, n, seed);
+done:
+    clusters_free(&clusters);
+    free(column);
     return result;
 }
 

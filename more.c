@@ -43,12 +43,12 @@ static const Command commands[] = {
     {.name = "doctor", .run = command_doctor,
      .help = "what training would see of your data, and the traps in it",
      .options = {ALWAYS TEXTS, "model tokenizer train eval pooling recompute freeze labels "
-                 "score_scale demos sft_on train_turns compat logp= reduction= over_length= "
+                 "score_scale demos sft_on pairs train_turns compat logp= reduction= over_length= "
                  "folds fold " DOCTOR_OWN}},
     {.name = "eval", .run = command_eval,
      .help = "held-out numbers: accuracy, calibration, margins; of policies too",
      .options = {ALWAYS TEXTS, "model tokenizer eval reference from bag by out seed folds fold "
-                 "raw_head pooling beta logp train_turns=all"},
+                 "raw_head pooling beta logp top pairs train_turns=all"},
      .more_help =
         "\neval compares rows of reward models, or with --reference of policies, on columns of "
         "data.  --model\nis FOLDER or NAME=FOLDER.  Of reward models NAME=A+B+C means the mean of "
@@ -146,9 +146,10 @@ enum { NUM_COMMANDS = sizeof commands / sizeof *commands };
 static int command_bench(void) {
     Tokenizer t = {0};
     Dataset pairs = {0};
-    const DataOptions o = data_options();
+    DataOptions o = data_options();
     const char *dir = opt.model.n ? opt.model.item[0] : NULL;
     int result = -1;
+    o.as_pairs = 1;
     if (!opt.train.n) return bench_report(NULL, 0);
     if (opt.train.n > 1) {
         return fail(EX_USAGE, "--train: one file is enough, not %d", opt.train.n);

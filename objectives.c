@@ -41,8 +41,8 @@ static const Trainer language_models = {
 };
 
 static const Trainer reward_models = {
-    .options = TRAINING "per_step_pairs head_rate freeze pooling raw_head random_weights folds "
-               "fold",
+    .options = TRAINING "pairs per_step_pairs head_rate freeze pooling raw_head random_weights "
+               "folds fold",
     .open = reward_open,
     .close = reward_close,
     .plan = reward_plan,
@@ -53,7 +53,7 @@ static const Trainer reward_models = {
 };
 
 static const Trainer policies = {
-    .options = TRAINING "per_step_rows folds fold logp learning_rate=1e-5 over_length=drop",
+    .options = TRAINING "pairs per_step_rows folds fold logp learning_rate=1e-5 over_length=drop",
     .open = policy_open,
     .close = policy_close,
     .plan = policy_plan,
@@ -72,8 +72,8 @@ static const Objective objectives[] = {
         .name = "lm", .trainer = &language_models, .data = DOCUMENTS,
         .help = "train a language model",
     }, {
-        .name = "reward", .trainer = &reward_models, .data = PAIRS, .reward = 1,
-        .options = OF_GROUPS,
+        .name = "reward", .trainer = &reward_models, .data = PAIRS, .reward = 1, .rankings = 1,
+        .options = OF_GROUPS "top",
         .help = "train a reward model on one file, or on several mixed",
     }, {
         .name = "more", .trainer = &reward_models, .data = PAIRS, .reward = 1, .bundles = 1,
@@ -86,8 +86,9 @@ static const Objective objectives[] = {
         .help = "imitate completions, chosen answers, or points with a true label",
     }, {
         .name = "dpo", .trainer = &policies, .data = PAIRS, .loss = dpo_loss, .reference = 1,
-        .options = OF_REFERENCES OF_BASE OF_GROUPS "label_smoothing",
-        .help = "align a policy with pairs: Rafailov et al. 2023",
+        .rankings = 1,
+        .options = OF_REFERENCES OF_BASE OF_GROUPS "label_smoothing top",
+        .help = "align a policy with pairs or rankings: Rafailov et al. 2023",
     }, {
         .name = "ipo", .trainer = &policies, .data = PAIRS, .loss = ipo_loss, .reference = 1,
         .options = OF_REFERENCES OF_BASE OF_GROUPS,
@@ -135,9 +136,8 @@ const Objective *objective_find(const char *name) {
 // Says of which kind d is and what is needed; returns -1.
 int fail_kind(const Dataset *d, const char *what) {
     if (d->kind == DATA_RANKING) {
-        return fail(EX_DATAERR, "%s: rankings of three and more answers; %s; write pairs, "
-                    "{\"prompt\", \"chosen\", \"rejected\"}, of each two answers or of the best "
-                    "and each other (more score takes rankings)", d->path, what);
+        return fail(EX_DATAERR, "%s: rankings of three and more answers; %s; --pairs makes a pair "
+                    "of each two answers of which one is better", d->path, what);
     }
     // answers may have names that nobody knows
     const int keys = d->kind == DATA_PROMPT || d->kind == DATA_COMPLETION;
@@ -145,19 +145,41 @@ int fail_kind(const Dataset *d, const char *what) {
                 keys ? ": " : "", keys ? d->keys : "", what);
 }
 
+// Can the objective use the rankings of d?  0, or -1 after fail().
+static int takes_rankings(const Objective *o, const Dataset *d, DataUse use) {
+    if (o->data == DOCUMENTS) {
+        return fail(EX_DATAERR, "%s: rankings; train lm takes texts, or prompts with completions: "
+                    "write the best answers as such", d->path);
+    }
+    if (!o->rankings) return fail_kind(d, "train reward and train dpo take them whole");
+    if (use == FOR_TRAIN && opt.loss.label_smoothing > 0) {
+        return fail(EX_USAGE, "--label_smoothing: %s holds rankings, and it is of pairs: leave it "
+                    "out, or make pairs of them with --pairs", d->path);
+    }
+    for (const Record *r = d->record; r < d->record + d->num_records; r++) {
+        if (r->margin == 0) continue;
+        return fail(EX_DATAERR, "%s:%zu: a margin is of pairs, not of a ranking: remove it, or "
+                    "make pairs of rankings with --pairs", d->path, r->line);
+    }
+    return 0;
+}
+
 // Is d of a kind that the objective takes for this use?  0, or -1 after fail().
 int objective_takes(const Objective *o, const Dataset *d, DataUse use) {
     const int document = d->kind == DATA_DOCUMENT, completion = d->kind == DATA_COMPLETION;
     const int pair = d->kind == DATA_PAIR, point = d->kind == DATA_POINT;
 
-    if (d->kind == DATA_RANKING) return fail_kind(d, "nothing trains on them yet");
+    if (d->kind == DATA_RANKING) return takes_rankings(o, d, use);
     if (o->data == DOCUMENTS) {
         if (document || completion) return 0;
         return fail_kind(d, "texts or prompts with completions are needed");
     }
     if (o->reward || (o->data == PAIRS && use == FOR_TRAIN)) {
-        return pair ? 0 : fail_kind(d, "pairs are needed (chosen and rejected, or what "
-                                       "--chosen_key and --rejected_key name)");
+        const char *kinds = o->rankings ? "pairs or rankings are needed (chosen and rejected, or "
+                                          "what --chosen_key and --rejected_key name; completions)"
+                                        : "pairs are needed (chosen and rejected, or what "
+                                          "--chosen_key and --rejected_key name)";
+        return pair ? 0 : fail_kind(d, kinds);
     }
     if (o->data == POINTS && use == FOR_TRAIN) {
         if (pair || point) return 0;

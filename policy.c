@@ -19,7 +19,9 @@
 // What is known of a text before it is computed.
 typedef struct {
     int tokens;                                 // scored ones: the answer's, and the end of text
-    int good;                                   // chosen, or its label is true
+    int good;                                   // chosen, the best, or its label is true
+    int texts;                                  // of the same choice: 2 of a pair, m of a ranking
+    int is_ranking;
     unsigned char demo;                         // to be imitated
     int group;                                  // of its row, with --group_robust
     float label;                                // true 1, false 0, or a score
@@ -38,7 +40,7 @@ typedef struct {
 typedef struct {
     double n[2], reward[2], logp[2], ratio[2];  // ratio: logp - ref_logp
     double difference, tokens;                  // of sum - ref_sum; scored tokens
-    double correct, margin;                     // of pairs
+    double pairs, correct, margin;              // of a ranking every two answers, one better
     double kl;                                  // KTO's, of mismatched answers
     double base;                                // BAPO's r^2, a mean
 } StepSums;
@@ -48,11 +50,12 @@ typedef struct PolicyRun {
     int continuous;                             // labels are scores to be reached
     int positives_are_demos;                    // texts with the label true are imitated
     LossSettings settings;
-    // the texts of the micro-batch; of pairs chosen and rejected, in turn
-    Response response[2 * MAX_PAIRS];
-    float logp[2 * MAX_PAIRS], ref_logp[2 * MAX_PAIRS], weight[2 * MAX_PAIRS];
-    float dlogp[2 * MAX_PAIRS];
-    double sum[2 * MAX_PAIRS];                  // log pi, summed over the tokens
+    // the texts of the micro-batch; of pairs chosen and rejected, of rankings the best first
+    Response response[MAX_TEXTS];
+    float logp[MAX_TEXTS], ref_logp[MAX_TEXTS], weight[MAX_TEXTS];
+    float place[MAX_TEXTS];                     // of pairs and rankings
+    float dlogp[MAX_TEXTS];
+    double sum[MAX_TEXTS];                      // log pi, summed over the tokens
     StepSums sums;                              // of the running step
     References *references;                     // mdpo: of each file
     Item **base;                                // (num_train), of each record: its base response
@@ -389,8 +392,8 @@ static Response response_of(const Run *run, const Item *item, int k) {
     const Dataset *d = &run->data[item->set];
     const Record *r = item_record(run, item);
     const Answer *a = &d->answer[r->first + k];
-    Response x = {.tokens = scored_tokens(d, r, k), .label = a->score, .ref_sum = a->ref_logp,
-                  .group = group_of(run, item)};
+    Response x = {.tokens = scored_tokens(d, r, k), .texts = 1, .label = a->score,
+                  .ref_sum = a->ref_logp, .group = group_of(run, item)};
 
     if (o->data == POINTS) {
         // demonstrations: the files of --demo, and labels that are true
@@ -400,6 +403,11 @@ static Response response_of(const Run *run, const Item *item, int k) {
         x.good = p->continuous ? x.demo : x.label > 0.5f;
     } else {
         x.good = k == 0 || o->data == DEMONSTRATIONS;
+    }
+    if (o->data == PAIRS) {
+        x.texts = r->count;
+        x.is_ranking = d->kind == DATA_RANKING;
+        if (x.is_ranking) x.good = a->score == 1;
     }
     if (o->reference) x.ref_logp = logp_as_asked(a->ref_logp, x.tokens);
     if (p->references) {
@@ -440,6 +448,9 @@ static int begin_texts(Run *run, size_t begin, size_t end, const double n[2]) {
     int texts = 0;
     for (const Item *item = &run->item[begin]; item < &run->item[end]; item++) {
         const Record *r = item_record(run, item);
+        if (run->objective->data == PAIRS) {
+            record_places(p->place + texts, &run->data[item->set], r);
+        }
         for (int k = 0; k < r->count; k++, texts++) {
             Response x = response_of(run, item, k);
             p->response[texts] = x;
@@ -460,40 +471,40 @@ static void texts_logp(Run *run, const Batch *b) {
     }
 }
 
-// mdpo: the loss of the pair that begins with text j, sum_i a_i L(ref_i); adds dL/dlogp.
+// mdpo: the loss of the pair or ranking that begins with text j, sum_i a_i L(ref_i); adds dL/dlogp.
 static double mean_loss(Run *run, int j) {
     PolicyRun *p = run->policy;
     const Response *x = &p->response[j];
+    float ref_logp[MAX_ANSWERS];
     double loss = 0;
     for (int i = 0; i < opt.references.n; i++) {
         const float weight = (float)(p->weight[j] * x->ref_weight[i]);
-        const float ref_logp[2] = {logp_as_asked(x[0].ref[i], x[0].tokens),
-                                   logp_as_asked(x[1].ref[i], x[1].tokens)};
-        const LossBatch one = {.B = 1, .logp = &p->logp[j], .ref_logp = ref_logp,
-                               .weight = &weight, .dlogp = &p->dlogp[j]};
+        for (int k = 0; k < x->texts; k++) ref_logp[k] = logp_as_asked(x[k].ref[i], x[k].tokens);
+        const LossBatch one = {.B = 1, .m = x->texts, .rank = x->is_ranking ? &p->place[j] : NULL,
+                               .logp = &p->logp[j], .ref_logp = ref_logp, .weight = &weight,
+                               .dlogp = &p->dlogp[j]};
         loss += run->objective->loss(&one, &p->settings);
     }
     return loss;
 }
 
-// The loss of text j, or of the pair that begins with it; adds dL/dlogp.
+// The loss of text j, or of the pair or ranking that begins with it; adds dL/dlogp.
 static double text_loss(Run *run, int j) {
     PolicyRun *p = run->policy;
     const Response *x = &p->response[j];
     if (x->ref) return mean_loss(run, j);
-    const LossBatch one = {.B = 1, .logp = &p->logp[j], .ref_logp = &p->ref_logp[j],
+    const LossBatch one = {.B = 1, .m = x->texts, .rank = x->is_ranking ? &p->place[j] : NULL,
+                           .logp = &p->logp[j], .ref_logp = &p->ref_logp[j],
                            .weight = &p->weight[j], .label = &x->label, .demo = &x->demo,
                            .dlogp = &p->dlogp[j]};
     return run->objective->loss(&one, &p->settings);
 }
 
-// Texts that have one loss: a pair's two, or one.
-static int texts_together(const Run *run) { return run->objective->data == PAIRS ? 2 : 1; }
-
-// After the forward: the losses, added to *loss text by text or pair by pair, and dL/dlogp.
+// After the forward: the losses, added to *loss text by text or choice by choice, and dL/dlogp.
 static void texts_loss(Run *run, const Batch *b, double *loss) {
+    PolicyRun *p = run->policy;
     texts_logp(run, b);
-    for (int j = 0; j < b->B; j += texts_together(run)) *loss += text_loss(run, j);
+    for (int j = 0; j < b->B; j += p->response[j].texts) *loss += text_loss(run, j);
 }
 
 // dL/dlogp of means over tokens to that of sums.
@@ -517,6 +528,24 @@ static void spread_to_rows(Run *run, const Batch *b) {
 // What log-ratios are multiplied with where they are called rewards.
 static double reward_scale(const Run *run) { return run->objective->linear ? 1 : opt.loss.beta; }
 
+// Adds the pairs of the choice that begins with text j: each two texts of which one is better.
+static void count_pairs(PolicyRun *p, int j, double scale) {
+    StepSums *s = &p->sums;
+    const int end = j + p->response[j].texts;
+    for (int i = j; i < end; i++) {
+        for (int k = i + 1; k < end; k++) {
+            if (p->place[i] == p->place[k]) continue;
+            const double better = (double)p->logp[i] - p->ref_logp[i];
+            const double worse = (double)p->logp[k] - p->ref_logp[k];
+            const double margin = scale * (better - worse);
+            s->pairs += 1;
+            s->margin += margin;
+            if (margin > 0) s->correct += 1;
+            if (margin == 0) s->correct += 0.5;
+        }
+    }
+}
+
 // Adds the micro-batch's texts to the numbers of the step.
 static void count_texts(PolicyRun *p, int texts, int pairs, double scale) {
     StepSums *s = &p->sums;
@@ -529,14 +558,8 @@ static void count_texts(PolicyRun *p, int texts, int pairs, double scale) {
         s->logp[x->good] += p->logp[j];
         s->ratio[x->good] += ratio;
         s->reward[x->good] += scale * ratio;
-        if (!pairs || j % 2) continue;
-
-        const double rejected = (double)p->logp[j + 1] - p->ref_logp[j + 1];
-        const double margin = scale * (ratio - rejected);
-        s->margin += margin;
-        if (margin > 0) s->correct += 1;
-        if (margin == 0) s->correct += 0.5;
     }
+    for (int j = 0; pairs && j < texts; j += p->response[j].texts) count_pairs(p, j, scale);
 }
 
 // ------------------------------------------------------------------------------------- the step
@@ -545,7 +568,7 @@ static void count_texts(PolicyRun *p, int texts, int pairs, double scale) {
 // alone.
 static int mismatched_logps(Run *run, size_t at, size_t end, float *logp, float *ref_logp) {
     while (at < end) {
-        double sum[MAX_PAIRS];
+        double sum[MAX_PAIRS];                  // an answer for each item
         const size_t begin = at;
         at = next_micro_batch(run, at, end);
         if (!at) return -1;
@@ -619,8 +642,9 @@ static int weigh_groups(Run *run, size_t at, size_t end, const double n[2], Batc
         if (!at) return -1;
         begin_texts(run, begin, at, n);
         texts_logp(run, b);
-        for (int j = 0; j < b->B; j += texts_together(run)) {
-            groups_add(g, run->policy->response[j].group, text_loss(run, j));
+        const Response *response = run->policy->response;
+        for (int j = 0; j < b->B; j += response[j].texts) {
+            groups_add(g, response[j].group, text_loss(run, j));
         }
         micro_batches++;
     }
@@ -866,6 +890,7 @@ static StepSums recent_texts(const PolicyRun *p) {
             sum.n[good] += s->n[good];
             sum.reward[good] += s->reward[good];
         }
+        sum.pairs += s->pairs;
         sum.correct += s->correct;
         sum.margin += s->margin;
     }
@@ -876,15 +901,14 @@ void policy_log(const Run *run, FILE *f) {
     const Objective *o = run->objective;
     const PolicyRun *p = run->policy;
     const StepSums *s = &p->sums, recent = recent_texts(p);
-    const double pairs = s->n[1];
     switch (o->data) {
     case PAIRS:
         fprintf(f, ",\"rewards/chosen\":%.9g,\"rewards/rejected\":%.9g,\"rewards/margins\":%.9g,"
                 "\"rewards/accuracies\":%.6g,\"logps/chosen\":%.9g,\"logps/rejected\":%.9g",
-                s->reward[1] / pairs, s->reward[0] / pairs, s->margin / pairs, s->correct / pairs,
-                s->logp[1] / pairs, s->logp[0] / pairs);
+                s->reward[1] / s->n[1], s->reward[0] / s->n[0], s->margin / s->pairs,
+                s->correct / s->pairs, s->logp[1] / s->n[1], s->logp[0] / s->n[0]);
         fprintf(f, ",\"running_accuracy\":%.6g,\"running_margin\":%.9g",
-                recent.correct / recent.n[1], recent.margin / recent.n[1]);
+                recent.correct / recent.pairs, recent.margin / recent.pairs);
         break;
     case POINTS:
         for (int good = 1; good >= 0; good--) {
@@ -914,10 +938,9 @@ void policy_log(const Run *run, FILE *f) {
 void policy_show(const Run *run, FILE *f) {
     const PolicyRun *p = run->policy;
     const StepSums s = recent_texts(p);
-    const double pairs = s.n[1];
     if (run->objective->data == PAIRS) {
-        fprintf(f, "  accuracy %.3f  margin %.4f  chosen %.4f", s.correct / pairs, s.margin / pairs,
-                s.reward[1] / pairs);
+        fprintf(f, "  accuracy %.3f  margin %.4f  chosen %.4f", s.correct / s.pairs,
+                s.margin / s.pairs, s.reward[1] / s.n[1]);
     }
     if (run->groups) groups_show(run->groups, f);
     if (run->objective->data != POINTS) return;
@@ -974,7 +997,8 @@ int policy_evaluate(Run *run, const Dataset *d, int step, double metric[NUM_METR
                      reward_scale(run));
 
     // what they say of pairs and of good answers
-    if (d->kind == DATA_PAIR && report_pairs(run, d, reward, step, metric) < 0) goto done;
+    const int choices = d->kind == DATA_PAIR || d->kind == DATA_RANKING;
+    if (choices && report_choices(run, d, reward, step, metric) < 0) goto done;
     if (held_out(&x, d, logp, reward) < 0) goto done;
     if (d->kind == DATA_COMPLETION || run->objective->data == DEMONSTRATIONS) {
         metric[METRIC_LOSS] = x.good ? more_log(x.perplexity) : NAN;

@@ -1,6 +1,6 @@
-/* reward.c - reward models: Bradley-Terry on one set of pairs, on several mixed (MultiTask),
- * and MORE, which finds the weight of each set anew in every step (Zeng et al. 2023,
- * arXiv:2312.07401).
+/* reward.c - reward models: Bradley-Terry on one set of pairs, Plackett-Luce on rankings, on
+ * several sets mixed (MultiTask), and MORE, which finds the weight of each set anew in every step
+ * (Zeng et al. 2023, arXiv:2312.07401).
  *
  *     bundle   one pair of each of the K sets; a step of MORE is G bundles
  *     g_i      gradient of set i's loss in the reward head w, from the forward alone:
@@ -13,10 +13,11 @@
 #define REWARD_C
 #include "groups.c"
 
-// Sums over the pairs of a step, or of several.
+// Sums over the pairs of a step, or of several; of a ranking's every two answers, one of them
+// better.
 typedef struct {
     double pairs, correct;                  // right ones: one with equal rewards is half right
-    double set_pairs[MORE_MAX_SETS];
+    double set_items[MORE_MAX_SETS];        // pairs or rankings
     double set_loss[MORE_MAX_SETS];         // unweighted
 } PairSums;
 
@@ -26,10 +27,10 @@ typedef struct RewardRun {
     float *g;                               // (K, C): head gradients
     float *pooled;                          // (B, C): what the head reads, of the micro-batch
     size_t pooled_capacity;
-    float weight[MAX_PAIRS];                // of the micro-batch's pairs
+    float weight[MAX_PAIRS];                // of the micro-batch's pairs or rankings
     // of the running step
     PairSums sums;
-    double margin, reward_sum, reward_min, reward_max;
+    double margin, texts, reward_sum, reward_min, reward_max;
     double lambda[MORE_MAX_SETS], grad_norm[MORE_MAX_SETS];
     // of the last --logging_steps steps, each in the place of the oldest
     PairSums *recent;
@@ -205,9 +206,9 @@ done:
 
 // ------------------------------------------------------------------------------------- the step
 
-// Packs the micro-batch of pairs that starts at item `at` and runs it forward: rewards to
-// run->value, what the head read to pooled.  Returns its end, or 0 after fail().
-static size_t forward_pairs(Run *run, size_t at, size_t end, Batch *b) {
+// Packs the micro-batch that starts at item `at` and runs it forward: rewards to run->value, what
+// the head read to pooled.  Returns its end, or 0 after fail().
+static size_t forward_items(Run *run, size_t at, size_t end, Batch *b) {
     RewardRun *x = run->reward;
     end = next_micro_batch(run, at, end);
     if (!end) return 0;
@@ -219,83 +220,96 @@ static size_t forward_pairs(Run *run, size_t at, size_t end, Batch *b) {
     return end;
 }
 
-// What the log says of a pair of set `set`, besides its weighted loss.
-static void count_pair(RewardRun *x, int set, float chosen, float rejected, float margin) {
-    float one = 1, unused[2] = {0, 0};
+// The loss of an item's rewards r (count), the best answer's first; its gradient is added to dr.
+static double item_loss(const Run *run, const Item *item, float *dr, const float *r, float weight) {
+    const Record *row = item_record(run, item);
+    float place[MAX_ANSWERS];
+    if (!is_ranking(run, item)) {
+        return reward_bt_loss(&dr[0], &dr[1], &r[0], &r[1], &weight, &row->margin, 1);
+    }
+    record_places(place, &run->data[item->set], row);
+    return reward_choice_loss(dr, r, place, row->count, opt.loss.top, weight);
+}
+
+// What the log says of an item, besides its weighted loss.
+static void count_item(RewardRun *x, const Run *run, const Item *item, const float *r) {
+    const Record *row = item_record(run, item);
+    float place[MAX_ANSWERS], unused[MAX_ANSWERS] = {0};
     PairSums *s = &x->sums;
-    s->pairs++;
-    s->set_pairs[set]++;
-    s->set_loss[set] += reward_bt_loss(&unused[0], &unused[1], &chosen, &rejected, &one, &margin,
-                                       1);
-    if (chosen > rejected) s->correct += 1;
-    if (chosen == rejected) s->correct += 0.5;
-    x->margin += (double)chosen - rejected;
-    const float reward[2] = {chosen, rejected};
-    for (int i = 0; i < 2; i++) {
-        x->reward_sum += reward[i];
-        if (reward[i] < x->reward_min) x->reward_min = reward[i];
-        if (reward[i] > x->reward_max) x->reward_max = reward[i];
+    record_places(place, &run->data[item->set], row);
+    s->set_items[item->set]++;
+    s->set_loss[item->set] += item_loss(run, item, unused, r, 1);
+    for (int i = 0; i < row->count; i++) {
+        for (int k = i + 1; k < row->count; k++) {
+            if (place[i] == place[k]) continue;
+            s->pairs++;
+            if (r[i] > r[k]) s->correct += 1;
+            if (r[i] == r[k]) s->correct += 0.5;
+            x->margin += (double)r[i] - r[k];
+        }
+        x->texts++;
+        x->reward_sum += r[i];
+        if (r[i] < x->reward_min) x->reward_min = r[i];
+        if (r[i] > x->reward_max) x->reward_max = r[i];
     }
 }
 
-/* After the forward of the pairs item[0..B/2), texts 2j and 2j+1 chosen and rejected: adds
- * -weight[j] log sigma(r_chosen - r_rejected - margin), times the row's own weight, to the
- * loss, and runs backward. 0, or -1 after fail().  */
-static int backward_pairs(Run *run, const Batch *b, const Item *item, double *loss) {
+/* After the forward of the items from `item` on, each with its texts one after the other, the best
+ * first: adds each item's loss, weight[j] times the row's own weight, to the loss, and runs
+ * backward.  Of a pair it is -log sigma(r_chosen - r_rejected - margin), of a ranking -ell.
+ * 0, or -1 after fail().  */
+static int backward_items(Run *run, const Batch *b, const Item *item, double *loss) {
     RewardRun *x = run->reward;
-    for (int j = 0; j < b->B / 2; j++) {
+    memset(run->dvalue, 0, (size_t)b->B * sizeof *run->dvalue);
+    for (int j = 0, text = 0; text < b->B; j++) {
         const Record *row = item_record(run, &item[j]);
-        const float *r = run->value + 2 * j;
-        float *dr = run->dvalue + 2 * j;
-        float weight = x->weight[j] * row->weight;
-        dr[0] = 0;
-        dr[1] = 0;
-        *loss += reward_bt_loss(&dr[0], &dr[1], &r[0], &r[1], &weight, &row->margin, 1);
-        count_pair(x, item[j].set, r[0], r[1], row->margin);
+        const float *r = run->value + text;
+        *loss += item_loss(run, &item[j], run->dvalue + text, r, x->weight[j] * row->weight);
+        count_item(x, run, &item[j], r);
+        text += row->count;
     }
     return model_backward(&run->model, b, run->dvalue, NULL, NULL);
 }
 
-/* Group-robust: what the pairs of each group count for, from the losses of the whole step
+/* Group-robust: what the items of each group count for, from the losses of the whole step
  * [at, end), by forwards alone.  Returns the number of micro-batches, or -1 after fail(); b is the
  * last one, whose activations are still there.  */
-static int weigh_pairs(Run *run, size_t at, size_t end, Batch *b) {
+static int weigh_items(Run *run, size_t at, size_t end, Batch *b) {
     int micro_batches = 0;
     groups_begin(run->groups, 1);
     while (at < end) {
         const Item *item = &run->item[at];
-        at = forward_pairs(run, at, end, b);
+        at = forward_items(run, at, end, b);
         if (!at) return -1;
-        for (int j = 0; j < b->B / 2; j++, item++) {
+        for (int text = 0; text < b->B; item++) {
             const Record *row = item_record(run, item);
-            const float *r = run->value + 2 * j;
-            float unused[2] = {0, 0};
+            float unused[MAX_ANSWERS] = {0};
             groups_add(run->groups, group_of(run, item),
-                       reward_bt_loss(&unused[0], &unused[1], &r[0], &r[1], &row->weight,
-                                      &row->margin, 1));
+                       item_loss(run, item, unused, run->value + text, row->weight));
+            text += row->count;
         }
         micro_batches++;
     }
     return groups_weigh(run->groups) < 0 ? -1 : micro_batches;
 }
 
-// A single set, MultiTask, and MORE's control with equal weights: the mean over the step's pairs,
-// or with --group_robust as their groups are weighed, times the rows' own weights.
+// A single set, MultiTask, and MORE's control with equal weights: the mean over the step's pairs
+// and rankings, or with --group_robust as their groups are weighed, times the rows' own weights.
 static int step_mean(Run *run, size_t at, size_t end, double *loss) {
     RewardRun *x = run->reward;
     const Groups *g = run->groups;
     const double n = (double)(end - at);
     Batch b = {0};
-    const int weighed = g ? weigh_pairs(run, at, end, &b) : 0;
+    const int weighed = g ? weigh_items(run, at, end, &b) : 0;
     if (weighed < 0) return -1;
     for (size_t begin = at, next; begin < end; begin = next) {
-        next = weighed == 1 ? end : forward_pairs(run, begin, end, &b);
+        next = weighed == 1 ? end : forward_items(run, begin, end, &b);
         if (!next) return -1;
         for (size_t j = 0; j < next - begin; j++) {
             const Item *item = &run->item[begin + j];
             x->weight[j] = (float)(g ? g->factor[group_of(run, item)] : 1 / n);
         }
-        if (backward_pairs(run, &b, run->item + begin, loss) < 0) return -1;
+        if (backward_items(run, &b, run->item + begin, loss) < 0) return -1;
     }
     for (int k = 0; k < run->num_train; k++) x->lambda[k] = 1.0 / run->num_train;
     return 0;
@@ -338,7 +352,7 @@ static int step_more_release(Run *run, size_t at, size_t end, double *loss) {
     while (at < end) {
         const size_t begin = at;
         Batch b;
-        at = forward_pairs(run, at, end, &b);
+        at = forward_items(run, at, end, &b);
         if (!at) return -1;
         for (int bundle = 0; bundle < b.B / 2; bundle += K) {
             for (int i = 0; i < K; i++) {
@@ -355,7 +369,7 @@ static int step_more_release(Run *run, size_t at, size_t end, double *loss) {
                 x->lambda[i] += lambda[i] / G;
             }
         }
-        if (backward_pairs(run, &b, run->item + begin, loss) < 0) return -1;
+        if (backward_items(run, &b, run->item + begin, loss) < 0) return -1;
     }
     return 0;
 }
@@ -377,7 +391,7 @@ static int step_more_paper(Run *run, size_t at, size_t end, double *loss) {
     // pass 1: the head gradients of the whole step
     memset(x->g, 0, (size_t)K * (size_t)C * sizeof *x->g);
     for (size_t begin = at, next; begin < end; begin = next) {
-        next = forward_pairs(run, begin, end, &b);
+        next = forward_items(run, begin, end, &b);
         if (!next) return -1;
         for (int j = 0; j < b.B / 2; j++) {
             const int i = j % K;
@@ -393,12 +407,12 @@ static int step_more_paper(Run *run, size_t at, size_t end, double *loss) {
 
     // pass 2: the weighted losses, backward
     for (size_t begin = at, next; begin < end; begin = next) {
-        next = micro_batches == 1 ? end : forward_pairs(run, begin, end, &b);
+        next = micro_batches == 1 ? end : forward_items(run, begin, end, &b);
         if (!next) return -1;
         for (size_t j = 0; j < next - begin; j++) {
             x->weight[j] = (float)(x->lambda[j % (size_t)K] / n);
         }
-        if (backward_pairs(run, &b, run->item + begin, loss) < 0) return -1;
+        if (backward_items(run, &b, run->item + begin, loss) < 0) return -1;
     }
     return 0;
 }
@@ -419,6 +433,7 @@ int reward_step(Run *run, size_t at, size_t end, double *loss) {
     if (reserve(&x->recent, &x->recent_capacity, place + 1, sizeof *x->recent) < 0) return -1;
     x->sums = (PairSums){0};
     x->margin = 0;
+    x->texts = 0;
     x->reward_sum = 0;
     x->reward_min = HUGE_VAL;
     x->reward_max = -HUGE_VAL;
@@ -438,7 +453,7 @@ int reward_evaluate(Run *run, const Dataset *d, int step, double metric[NUM_METR
     int status = -1;
     if (!reward) return -1;
     if (evaluate_texts(&run->model, run->tokenizer.eos, d, reward) == 0) {
-        status = report_pairs(run, d, reward, step, metric);
+        status = report_choices(run, d, reward, step, metric);
     }
     free(reward);
     return status;
@@ -453,7 +468,7 @@ static PairSums recent_pairs(const RewardRun *x) {
         sum.pairs += s->pairs;
         sum.correct += s->correct;
         for (int k = 0; k < MORE_MAX_SETS; k++) {
-            sum.set_pairs[k] += s->set_pairs[k];
+            sum.set_items[k] += s->set_items[k];
             sum.set_loss[k] += s->set_loss[k];
         }
     }
@@ -467,14 +482,14 @@ void reward_log(const Run *run, FILE *f) {
     fprintf(f, ",\"accuracy\":%.6g,\"running_accuracy\":%.6g,\"margin\":%.9g,"
             "\"min_reward\":%.9g,\"mean_reward\":%.9g,\"max_reward\":%.9g",
             s->correct / s->pairs, recent.correct / recent.pairs, x->margin / s->pairs,
-            x->reward_min, x->reward_sum / (2 * s->pairs), x->reward_max);
+            x->reward_min, x->reward_sum / x->texts, x->reward_max);
     if (run->groups) groups_log(run->groups, f);
     if (!bundles && run->num_train == 1) return;
     for (int k = 0; k < run->num_train; k++) {
         const char *name = run->data[k].name;
-        if (!s->set_pairs[k]) continue;                 // mixed: a step may have none of a set
+        if (!s->set_items[k]) continue;                 // mixed: a step may have none of a set
         if (bundles) fprintf(f, ",\"lambda/%s\":%.6g", name, x->lambda[k]);
-        fprintf(f, ",\"loss/%s\":%.6g", name, s->set_loss[k] / s->set_pairs[k]);
+        fprintf(f, ",\"loss/%s\":%.6g", name, s->set_loss[k] / s->set_items[k]);
         if (!bundles || opt.more_mode == MORE_UNIFORM) continue;
         fprintf(f, ",\"grad_norm/%s\":%.6g", name, x->grad_norm[k]);
     }
@@ -490,8 +505,8 @@ static void show_sets(const Run *run, FILE *f, const PairSums *s) {
     int low = -1, high = -1;
     double loss[MORE_MAX_SETS];
     for (int k = 0; k < run->num_train; k++) {
-        if (!s->set_pairs[k]) continue;
-        loss[k] = s->set_loss[k] / s->set_pairs[k];
+        if (!s->set_items[k]) continue;
+        loss[k] = s->set_loss[k] / s->set_items[k];
         if (low < 0 || loss[k] < loss[low]) low = k;
         if (high < 0 || loss[k] > loss[high]) high = k;
         if (width > ROOM) continue;

@@ -46,7 +46,7 @@ typedef struct {
 
     // data rows to texts
     const char *template_, *prompt_key, *chosen_key, *rejected_key;
-    int max_length, max_prompt_length, over_length, bad_rows, train_turns;
+    int max_length, max_prompt_length, over_length, bad_rows, train_turns, pairs;
     int folds, fold;
     int labels, score_scale, demos, sft_on;
 

@@ -12,7 +12,8 @@
  *                                                        that end with A
  *     point       ... the same with "label", "score" or "kto_tag"
  *     pair        {"prompt": P, "chosen": A, "rejected": A}
- *     ranking     {"prompt": P, "completions": [A, ...]} best first, or with "ranks" or "scores"
+ *     ranking     {"prompt": P, "chosen": ["", ...], "rejected": ["", ...]}; one may be a string
+ *                 {"prompt": P, "completions": [A, ...]} best first, or with "ranks" or "scores"
  *                                                        (these also beside "responses");
  *                 {"instruction": "", "output": [A, ...]} best first
  *                 {"prompt": P, "answers": [{"answer": A, "rank": 1}, ...]}
@@ -63,6 +64,7 @@ typedef struct {
     const char *template_;              // "plain" (also NULL), "turns" or "none"
     const char *prompt_key, *chosen_key, *rejected_key;             // NULL: the names above
     int as_given;                       // for scoring: ties and rankings stay, in the row's order
+    int as_pairs;                       // of a ranking each two answers, one of them better: a pair
     void (*bad_row)(void *to, const Dataset *d);    // called for a bad row, which is left out:
     void *to;                           //     error_text says file, line and why, d->bad which one
                                         //     it is.  NULL: a bad row is an error
@@ -78,7 +80,7 @@ typedef struct {
 // A prompt or an answer before it is tokenised: rendered.data[start .. start+len).
 typedef struct {
     size_t start, len;
-    float score;                        // of an answer
+    float score;                        // of an answer; of a ranking's its place, 1 is the best
     int messages;                       // of a whole conversation its list in the row, or 0
 } Passage;
 
@@ -105,9 +107,9 @@ typedef struct {
     int has_user;                       // yes: whole texts differ so early that their answers hold
                                         //     what the user says after that
     int is_tie;                         // yes: a pair of which the row says that neither is better
-    int num_good;                       // a pair of lists: answer[0 .. num_good) are chosen; else 0
     int are_turns;                      // yes: each answer's prompt is all that was said before
     size_t turns;                       // of the assistant in the row's conversation
+    size_t repeated;                    // answers of a ranking that are left out
     const struct KnownSet *set;         // of which the row is as published, or NULL
     float margin, weight;
     char contrary[CONTRARY_SIZE];       // what in the row says that the rejected answer is better
@@ -116,6 +118,7 @@ typedef struct {
 
 int  row_read(Reader *r);                                   // the parsed row to its normal form
 int  row_uses(const Reader *r, int v);                      // is value v prompt or answer?
+int  row_same_text(const Reader *r, const Passage *a, const Passage *b);
 int  row_names_prompt(const char *key);                     // does this key hold what is before it?
 void row_keys(const Reader *r, char text[256]);             // "found a, b": the keys of the row
 PRINTF_LIKE(2, 3) int row_fail(const Reader *r, const char *format, ...);
@@ -605,7 +608,7 @@ static const KnownSet known_sets[] = {
      .meaning = "preferred_output is better"},
     {.name = "RewardBench 2", .keys = {"prompt", "chosen", "rejected", "num_correct"},
      .prompt = "prompt",
-     .meaning = "each of chosen is better than each of rejected: a pair for each two"},
+     .meaning = "each of chosen is better than each of rejected"},
 };
 
 /* Well-known rows that are not read: what has all of the keys.  Messages of a tree are each other's
@@ -995,6 +998,37 @@ static void sort_answers(Reader *r, int large_is_good) {
     }
 }
 
+// The score of each answer becomes its place: 1, and 1 for each answer that is better.
+static void number_places(Reader *r, int large_is_good) {
+    int place[MAX_ANSWERS];
+    for (int i = 0; i < r->n; i++) {
+        place[i] = 1;
+        for (int k = 0; k < r->n; k++) {
+            place[i] += is_better(&r->answer[k], &r->answer[i], large_is_good);
+        }
+    }
+    for (int i = 0; i < r->n; i++) r->answer[i].score = (float)place[i];
+}
+
+int row_same_text(const Reader *r, const Passage *a, const Passage *b) {
+    const char *s = r->rendered.data;
+    return a->len == b->len && !memcmp(s + a->start, s + b->start, a->len);
+}
+
+// An answer that stands twice in a ranking is no choice: the better one of the same text stays.
+static void drop_repeated_answers(Reader *r) {
+    int kept = 0;
+    for (int i = 0; i < r->n; i++) {
+        int k = 0;
+        while (k < kept && !row_same_text(r, &r->answer[k], &r->answer[i])) k++;
+        if (k < kept) continue;
+        r->answer[kept] = r->answer[i];
+        kept++;
+    }
+    r->repeated = (size_t)(r->n - kept);
+    r->n = kept;
+}
+
 // Stops at numbers beside a ranking that would not sort it.
 static int refuse_other_numbers(const Reader *r, const RowKeys *k) {
     static const char *const names[] = {"score", "label", "rank", "rating", "ratings"};
@@ -1008,8 +1042,29 @@ static int refuse_other_numbers(const Reader *r, const RowKeys *k) {
     return 0;
 }
 
+// One side of a pair, of which one side at least is a list: all its answers have one score.
+static int read_side(Reader *r, int v, const char *key, float score) {
+    const int element = json_first(&r->json, v);
+    use(r, v);
+    if (json_type(&r->json, v) == JSON_ARRAY && element < 0) {
+        return row_fail(r, "\"%.60s\" must be an answer or a list of answers", key);
+    }
+    if (!is_list_of_strings(r, v)) return read_answer(r, v, key, score);
+    for (int a = element; a >= 0; a = json_next(&r->json, a)) {
+        if (read_answer(r, a, key, score) < 0) return -1;
+    }
+    return 0;
+}
+
+// Is one of the two, or are both, a list of answers?  Each of chosen is better than each of
+// rejected.
+static int has_lists(const Reader *r, const RowKeys *k) {
+    if (k->set && k->set->second) return 0;               // two answers by its own keys
+    return is_list_of_strings(r, k->chosen) || is_list_of_strings(r, k->rejected);
+}
+
 // The answers of a list: best first, or sorted by numbers beside the list or in its elements.
-static int read_ranking(Reader *r, const RowKeys *k) {
+static int read_list(Reader *r, const RowKeys *k, int *large) {
     const Json *j = &r->json;
     int list = k->completions, by = k->ranks, large_is_good = 0, holds_rank = 0;
     const char *key = "ranks", *name = "answer";          // of an element: its number, its text
@@ -1066,7 +1121,21 @@ static int read_ranking(Reader *r, const RowKeys *k) {
         number = json_next(j, number);
     }
     use(r, list);
+    *large = large_is_good;
+    return 0;
+}
+
+// The answers of a ranking, the best one first, each text once; as given: as they stand in the row.
+static int read_ranking(Reader *r, const RowKeys *k) {
+    int large_is_good = 0;
+    if (k->chosen >= 0) {
+        if (read_side(r, k->chosen, r->chosen_key, 1) < 0) return -1;
+        if (read_side(r, k->rejected, r->rejected_key, 2) < 0) return -1;
+    } else {
+        if (read_list(r, k, &large_is_good) < 0) return -1;
+    }
     if (!r->options->as_given) sort_answers(r, large_is_good);
+    number_places(r, large_is_good);
     return 0;
 }
 
@@ -1575,21 +1644,7 @@ done:
 
 // The answers of a pair.
 static int read_pair(Reader *r, const RowKeys *k) {
-    const Json *j = &r->json;
-    const int lists = is_list_of_strings(r, k->chosen);
     int second = 0;
-    if (k->set && lists) {
-        for (int v = json_first(j, k->chosen); v >= 0; v = json_next(j, v)) {
-            if (read_answer(r, v, "chosen", 1) < 0) return -1;
-        }
-        r->num_good = r->n;
-        for (int v = json_first(j, k->rejected); v >= 0; v = json_next(j, v)) {
-            if (read_answer(r, v, "rejected", 0) < 0) return -1;
-        }
-        if (r->n == r->num_good) return row_fail(r, "\"rejected\" must be a list of answers");
-        if (r->options->as_given) r->kind = DATA_RANKING;
-        return 0;
-    }
     if (k->set && read_better(r, k->set, &second) < 0) return -1;
     const int chosen = second ? k->rejected : k->chosen;
     const int rejected = second ? k->chosen : k->rejected;
@@ -1634,8 +1689,8 @@ int row_read(Reader *r) {
     r->is_marked = 0;
     r->has_user = 0;
     r->is_tie = 0;
-    r->num_good = 0;
     r->turns = 0;
+    r->repeated = 0;
     r->set = NULL;
     r->prompt_form = NO_PROMPT;
     r->answer_form = STRING_ANSWER;
@@ -1649,7 +1704,7 @@ int row_read(Reader *r) {
     if (read_margin_and_weight(r) < 0) return -1;
     const RowKeys k = find_keys(r);
     if (check_keys_of_row(r, &k) < 0) return -1;
-    r->kind = classify(&k);
+    r->kind = has_lists(r, &k) ? DATA_RANKING : classify(&k);
     const int of_turns = r->options->all_turns && r->kind == DATA_COMPLETION && !k.set;
     const int has_history = json_count(j, value_of(r, 0, "history")) > 0;
 
@@ -1682,6 +1737,7 @@ int row_read(Reader *r) {
             return row_fail(r, "an answer is empty; remove the row or complete it");
         }
     }
+    if (r->kind == DATA_RANKING && !r->options->as_given) drop_repeated_answers(r);
     find_contrary(r);
     if (refuse_two_answers(r, &k) < 0) return -1;
     return refuse_lost_text(r);

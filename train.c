@@ -19,7 +19,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_PAIRS = 4096 };                          // of a micro-batch
+enum { MAX_PAIRS = 4096, MAX_TEXTS = 2 * MAX_PAIRS };       // of a micro-batch
+_Static_assert((int)MAX_ANSWERS <= (int)MAX_CHOICES, "a row's answers are too many for a loss");
 
 typedef struct Run Run;
 
@@ -46,6 +47,7 @@ typedef struct {
     enum { DOCUMENTS, DEMONSTRATIONS, POINTS, PAIRS } data;       // what --train must hold
     int reward;                                     // yes: the model has a reward head
     int bundles;                                    // yes: steps of one pair of each set (MORE)
+    int rankings;                                   // yes: PAIRS may be rankings too
     PolicyLoss *loss;                               // of a policy
     int reference;                                  // yes: needs log pi_ref (reference.c)
     int takes_scores;                               // yes: labels may be scores to be reached
@@ -124,11 +126,13 @@ size_t count_micro_batches(const Run *run, size_t at, size_t end, int limit);
 int    micro_batch_limit(const Run *run, size_t at, size_t end);
 size_t next_micro_batch(Run *run, size_t at, size_t end);
 
+int    is_ranking(const Run *run, const Item *i);
+
 // a language model's step; evaluation
 int    lm_step(Run *run, size_t at, size_t end, double *loss);
 int    lm_evaluate(Run *run, const Dataset *d, int step, double metric[NUM_METRICS]);
-int    report_pairs(const Run *run, const Dataset *d, const double *reward, int step,
-                    double metric[NUM_METRICS]);
+int    report_choices(const Run *run, const Dataset *d, const double *reward, int step,
+                      double metric[NUM_METRICS]);
 
 // seconds since some moment
 double now(void) {
@@ -255,6 +259,14 @@ int plan_make(Run *run) {
     return fail(EX_DATAERR, "%s: nothing to train on", run->data[0].path);
 }
 
+// What the training files hold, of an objective of pairs.
+static const char *choices_name(const Run *run) {
+    int rankings = 0;
+    for (int k = 0; k < run->num_train; k++) rankings += run->data[k].kind == DATA_RANKING;
+    if (rankings == 0) return "pairs";
+    return rankings == run->num_train ? "rankings" : "pairs and rankings";
+}
+
 /* One line: the steps, what they hold, the epochs they are, and what is not trained on and why.
  *
  *     plan: 2 steps of 20 pairs, the last of 19; 1 epoch of 39 pairs
@@ -262,10 +274,10 @@ int plan_make(Run *run) {
  * 0, or -1 after fail().  */
 int plan_report(const Run *run, Buffer *out) {
     static const char *const names[] = {
-        [DOCUMENTS] = "windows", [DEMONSTRATIONS] = "demonstrations", [POINTS] = "points",
-        [PAIRS] = "pairs"};
+        [DOCUMENTS] = "windows", [DEMONSTRATIONS] = "demonstrations", [POINTS] = "points"};
     const int documents = run->objective->data == DOCUMENTS;
-    const char *items = names[run->objective->data];
+    const char *items = run->objective->data == PAIRS ? choices_name(run)
+                                                      : names[run->objective->data];
     const double epochs = (double)run->num_items / (double)run->epoch_items;
     const char *unit = documents ? "token rows" : items;
     const size_t steps = run->num_steps, begin = steps > 1 ? run->step_end[steps - 2] : 0;
@@ -303,6 +315,18 @@ static int unit_rows(const Run *run, size_t at) {
     return rows;
 }
 
+// Texts of the unit that starts at item `at`.
+static int unit_texts(const Run *run, size_t at) {
+    const Item *item = &run->item[at];
+    int texts = 0;
+    for (int u = 0; u < run->unit; u++) texts += item_record(run, &item[u])->count;
+    return texts;
+}
+
+int is_ranking(const Run *run, const Item *i) {
+    return run->data[i->set].kind == DATA_RANKING;
+}
+
 // Token rows of the items [at, end).
 size_t step_rows(const Run *run, size_t at, size_t end) {
     size_t rows = 0;
@@ -311,14 +335,17 @@ size_t step_rows(const Run *run, size_t at, size_t end) {
 }
 
 // The end of the micro-batch that starts at item `at`: the whole units that `limit` token rows
-// and the room for pairs hold, at least one.
+// and the room for pairs and texts hold, at least one.
 size_t micro_batch_end(const Run *run, size_t at, size_t end, int limit) {
     const size_t unit = (size_t)run->unit;
     size_t i = at;
-    for (int total = 0; i < end; i += unit) {
-        int rows = unit_rows(run, i);
-        if (i > at && (rows > limit - total || i - at + unit > MAX_PAIRS)) break;
-        total += rows;
+    int total_rows = 0, total_texts = 0;
+    for (; i < end; i += unit) {
+        const int rows = unit_rows(run, i), texts = unit_texts(run, i);
+        const int room = rows <= limit - total_rows && texts <= MAX_TEXTS - total_texts;
+        if (i > at && (!room || i - at + unit > MAX_PAIRS)) break;
+        total_rows += rows;
+        total_texts += texts;
     }
     return i;
 }
@@ -401,7 +428,7 @@ int lm_evaluate(Run *run, const Dataset *d, int step, double metric[NUM_METRICS]
 
 // Held-out numbers of pairs, printed and logged, to metric too, from the rewards of d's answers
 // (num_answers).  0, or -1 after fail().
-int report_pairs(const Run *run, const Dataset *d, const double *reward, int step,
+static int report_pairs(const Run *run, const Dataset *d, const double *reward, int step,
                  double metric[NUM_METRICS]) {
     const size_t n = d->num_records;
     const uint64_t seed = 1;                        // of intervals, which are not reported here
@@ -430,6 +457,39 @@ int report_pairs(const Run *run, const Dataset *d, const double *reward, int ste
     return 0;
 }
 
+// The same of rankings; the accuracy is that of each two answers of which one is better.
+static int report_rankings(const Run *run, const Dataset *d, const double *reward, int step,
+                           double metric[NUM_METRICS]) {
+    const size_t n = d->num_records;
+    const uint64_t seed = 1;                        // of intervals, which are not reported here
+    Ranked *ranked = allocate(n, sizeof *ranked);
+    RankedMetrics x;
+    if (!ranked) return -1;
+    for (size_t i = 0; i < n; i++) measure_record(&ranked[i], d, &d->record[i], reward);
+    int status = rankings_measure(&x, ranked, NULL, (int)n, seed);
+    free(ranked);
+    if (status < 0) return -1;
+    metric[METRIC_LOSS] = -x.loglik.value;
+    metric[METRIC_ACCURACY] = x.pairwise.value;
+
+    fprintf(stderr, "%s: accuracy %.4f  best answer %.4f  tau %.4f  loss %.4f\n", d->name,
+            x.pairwise.value, x.best.value, x.tau.value, -x.loglik.value);
+    if (run->log) {
+        fprintf(run->log, "{\"event\":\"eval\",\"step\":%d,\"eval_%s_loss\":%.9g,"
+                "\"eval_%s_best\":%.9g,\"eval_%s_accuracy\":%.9g,\"eval_%s_tau\":%.9g}\n", step,
+                d->name, -x.loglik.value, d->name, x.best.value, d->name, x.pairwise.value,
+                d->name, x.tau.value);
+    }
+    return 0;
+}
+
+// Of whichever of the two d holds.
+int report_choices(const Run *run, const Dataset *d, const double *reward, int step,
+                   double metric[NUM_METRICS]) {
+    return d->kind == DATA_RANKING ? report_rankings(run, d, reward, step, metric)
+                                   : report_pairs(run, d, reward, step, metric);
+}
+
 // The held-out numbers of all files, unless a signal asks for an end.  *mean: over the files, of
 // what --best_metric names; NAN where a file has none or is left out.  0, or -1 after fail().
 static int evaluate_all(Run *run, int step, double *mean) {
@@ -452,7 +512,8 @@ static int check_metric(const Run *run) {
     const Dataset *first = run->data + run->num_train + run->num_then;
     for (const Dataset *d = first; d < first + run->num_eval; d++) {
         const int point = d->kind == DATA_POINT;
-        if (opt.best_metric == METRIC_ACCURACY && !point && d->kind != DATA_PAIR) {
+        const int choice = d->kind == DATA_PAIR || d->kind == DATA_RANKING;
+        if (opt.best_metric == METRIC_ACCURACY && !point && !choice) {
             return fail(EX_USAGE, "--best_metric accuracy: %s: %s data has none; choose by loss",
                         d->path, data_kind_name[d->kind]);
         }

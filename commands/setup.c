@@ -42,6 +42,7 @@ DataOptions data_options(void) {
                          .over_length = opt.over_length, .template_ = opt.template_,
                          .prompt_key = opt.prompt_key, .chosen_key = opt.chosen_key,
                          .rejected_key = opt.rejected_key,
+                         .as_pairs = opt.pairs,
                          .all_turns = opt.train_turns == TURNS_ALL,
                          .bad_row = opt.bad_rows == BAD_ROWS_DROP ? drop_bad_row : NULL};
 }
@@ -86,8 +87,9 @@ int load_data(Dataset *d, const char *spec, const Tokenizer *t, const DataOption
     if (dataset_load(d, spec, t, o) < 0) return -1;
     if (objective_takes(objective, d, use) < 0) return -1;
     if (!d->num_records) {
-        return fail(EX_DATAERR, "%s: nothing is left of %zu rows: %zu ties, %zu too long", d->path,
-                    d->rows, d->tied, d->dropped);
+        const char *tie = d->tied ? " (no two different answers of which one is better)" : "";
+        return fail(EX_DATAERR, "%s: nothing is left of %zu rows: %zu ties%s, %zu too long", d->path,
+                    d->rows, d->tied, tie, d->dropped);
     }
     const int policy = objective->data != DOCUMENTS && !objective->reward;
     int result = dataset_report(d, &line);

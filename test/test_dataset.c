@@ -725,10 +725,10 @@ static void test_the_keys_of_an_unknown_shape_are_told(void) {
     CHECK(refused("{'query': 'a', 'response': 'b', 'feedback': 1}", 1,
                   "found query, response, feedback"));
     CHECK(refused("{}", 1, "found no keys"));
-    CHECK(refused("{'prompt': 'p', 'chosen': 'b', 'rejected': ['c', 'd']}", 1,
-                  "\"rejected\" is a list of strings"));
-    CHECK(refused("{'prompt': 'p', 'chosen': ['b'], 'rejected': ['c']}", 1,
-                  "\"chosen\" is a list of strings"));
+    CHECK(refused("{'prompt': 'p', 'completions': [['c', 'd'], 'e']}", 1,
+                  "\"answer\" is a list of strings"));
+    CHECK(refused("{'prompt': 'p', 'completion': ['c', 'd']}", 1,
+                  "\"completion\" is a list of strings"));
 }
 
 // ------------------------------------------------------------------- well-known sets as published
@@ -867,20 +867,69 @@ static void test_rankings_of_known_sets_are_sorted_by_their_numbers(void) {
                  DATA_PAIR, Q, " B", " A"));
 }
 
-static void test_lists_of_chosen_and_rejected_are_a_pair_for_each_two(void) {
+static void test_lists_of_chosen_and_rejected_are_a_ranking_of_two_places(void) {
     const char *row = "{'id':'7','prompt':'Q','chosen':['A','B'],'rejected':['C','A','D'],"
         "'num_correct':2,'num_incorrect':3}";
-    DataOptions o = {.as_given = 1};
-    CHECK(load(row, &plain_options) == 0 && d.kind == DATA_PAIR);
-    CHECK(d.num_records == 5 && d.tied == 1 && d.rows + d.parts == 6 && d.rows == 1);
-    CHECK_TEXT(prompt(4), Q);
+    DataOptions given = {.as_given = 1}, pairs = {.as_pairs = 1};
+    CHECK(load(row, &plain_options) == 0 && d.kind == DATA_RANKING && d.num_records == 1);
+    CHECK(d.num_records == 1 && d.record[0].count == 4 && d.repeated == 1);
+    CHECK_TEXT(prompt(0), Q);
+    CHECK_TEXT(answer(0, 1), " B");
+    CHECK_TEXT(answer(0, 2), " C");
+    CHECK_TEXT(answer(0, 3), " D");
+    CHECK(score(0, 0) == 1 && score(0, 1) == 1 && score(0, 2) == 3 && score(0, 3) == 3);
+    CHECK(load(row, &given) == 0 && d.kind == DATA_RANKING && d.num_records == 1);
+    CHECK(d.num_records == 1 && d.record[0].count == 5);
+
+    CHECK(load(row, &pairs) == 0 && d.kind == DATA_PAIR);
+    CHECK(d.num_records == 4 && d.tied == 0 && d.rows + d.parts == 4 && d.rows == 1);
+    CHECK_TEXT(prompt(3), Q);
     CHECK_TEXT(answer(0, 0), " A");
     CHECK_TEXT(answer(0, 1), " C");
-    CHECK_TEXT(answer(4, 0), " B");
-    CHECK_TEXT(answer(4, 1), " D");
-    CHECK(d.num_records == 5 && d.record[4].part == 5 && d.record[4].first == 8);
-    CHECK(load(row, &o) == 0 && d.kind == DATA_RANKING && d.num_records == 1);
-    CHECK(d.num_records == 1 && d.record[0].count == 5);
+    CHECK_TEXT(answer(3, 0), " B");
+    CHECK_TEXT(answer(3, 1), " D");
+    CHECK(score(3, 0) == 1 && score(3, 1) == 0);
+    CHECK(d.num_records == 4 && d.record[3].part == 4 && d.record[3].first == 6);
+
+    // one chosen answer; as keys of any row
+    CHECK(load("{'prompt':'p','chosen':'a','rejected':['b','c','d'],'weight':2}", &plain_options)
+          == 0);
+    CHECK(d.kind == DATA_RANKING && d.num_records == 1 && d.record[0].count == 4);
+    CHECK_TEXT(prompt(0), "p");
+    CHECK_TEXT(answer(0, 3), "d");
+    CHECK(score(0, 0) == 1 && score(0, 1) == 2 && score(0, 3) == 2);
+    CHECK(d.num_records == 1 && d.record[0].weight == 2);
+    CHECK(is_row("{'prompt':'p','chosen':['a'],'rejected':['b']}", DATA_PAIR, "p", "a", "b"));
+    CHECK(refused("{'prompt':'p','chosen':['a'],'rejected':[]}", 1,
+                  "\"rejected\" must be an answer or a list of answers"));
+}
+
+static void test_a_ranking_as_pairs_is_each_two_answers_of_which_one_is_better(void) {
+    DataOptions pairs = {.as_pairs = 1};
+    CHECK(load("{'prompt':'p','completions':['x','y','z','v'],'scores':[1,5,1,3]}\n"
+               "{'prompt':'q','chosen':'a','rejected':'b'}\n"
+               "{'prompt':'r','completions':['x','y','z'],'ranks':[2,2,2]}", &pairs) == 0);
+    CHECK(d.kind == DATA_PAIR && d.num_records == 6 && d.rows == 3 && d.tied == 1);
+    CHECK(d.rows + d.parts == 7);
+    static const char *const want[5][2] = {
+        {"y", "v"}, {"y", "x"}, {"y", "z"}, {"v", "x"}, {"v", "z"},
+    };
+    for (size_t i = 0; i < 5; i++) {
+        CHECK_TEXT(answer(i, 0), want[i][0]);
+        CHECK_TEXT(answer(i, 1), want[i][1]);
+    }
+    CHECK_TEXT(answer(5, 1), "b");
+}
+
+static void test_rankings_that_tie_everywhere_are_ties(void) {
+    CHECK(load("{'prompt':'p','completions':['x','y','z'],'ranks':[2,2,2]}\n"
+               "{'prompt':'p','completions':['x','x','x']}\n"
+               "{'prompt':'p','completions':['x','y','x','z'],'scores':[0,0,1,0]}",
+               &plain_options) == 0);
+    CHECK(d.kind == DATA_RANKING && d.rows == 3 && d.tied == 2 && d.num_records == 1);
+    CHECK(d.num_records == 1 && d.record[0].count == 3 && d.repeated == 3);
+    CHECK_TEXT(answer(0, 0), "x");
+    CHECK(score(0, 0) == 1 && score(0, 2) == 2);
 }
 
 // ------------------------------------------------------------------------------ prompts and tokens
@@ -1646,7 +1695,9 @@ int main(int argc, char **argv) {
     RUN(test_a_file_has_rows_of_one_known_set_which_is_named);
     RUN(test_ties_of_known_sets_are_ties);
     RUN(test_rankings_of_known_sets_are_sorted_by_their_numbers);
-    RUN(test_lists_of_chosen_and_rejected_are_a_pair_for_each_two);
+    RUN(test_lists_of_chosen_and_rejected_are_a_ranking_of_two_places);
+    RUN(test_a_ranking_as_pairs_is_each_two_answers_of_which_one_is_better);
+    RUN(test_rankings_that_tie_everywhere_are_ties);
     RUN(test_an_implicit_prompt_ends_before_the_last_space_they_share);
     RUN(test_an_implicit_prompt_never_ends_inside_a_character);
     RUN(test_the_cut_of_random_texts_is_where_a_word_begins);

@@ -1,5 +1,5 @@
 // Accuracy, calibration, intervals, ratios, areas under the ROC curve.  Numbers come from closed
-// forms or from scripts/golden_loss.py.
+// forms, from scripts/golden_loss.py, of tau from scripts/golden_tau.py.
 #include "test.h"
 #include "../metrics.c"
 
@@ -446,6 +446,96 @@ static void test_given_confidences_have_the_errors_computed_by_hand(void) {
                (0.05 * 0.05 + 0.91 * 0.91 + 0.4 * 0.4) / 4, 1e-15);
 }
 
+// ---------------------------------------------------------------------------------------- rankings
+
+static void test_tau_is_scipys(void) {
+    static const struct { int m; double tau, a[16], b[16]; } list[] = {
+        {.m = 2, .tau = -1, .a = {2, 1},
+         .b = {0, 1}},
+        {.m = 3, .tau = -1, .a = {0, 3, 1},
+         .b = {1, -1.5, -1}},
+        {.m = 4, .tau = -.18257418583505539, .a = {0, 2, 3, 1},
+         .b = {0, .5, -1.5, .5}},
+        {.m = 5, .tau = .2222222222222222, .a = {1, 0, 5, 1, 3},
+         .b = {0, -1, 1, -1, -1.5}},
+        {.m = 6, .tau = .2611164839335468, .a = {1, 4, 4, 3, 1, 1},
+         .b = {-2, -2, -.5, -.5, -1, -1}},
+        {.m = 8, .tau = .03922322702763681, .a = {4, 5, 3, 8, 3, 2, 3, 6},
+         .b = {-.5, -2.5, 0, .5, -1.5, -1.5, -.5, -2}},
+        {.m = 16, .tau = -.19560385876873032,
+         .a = {10, 9, 0, 10, 2, 9, 11, 9, 15, 10, 5, 15, 15, 5, 1, 8},
+         .b = {-4.5, 1, 1.5, -4.5, 4, 2, 1, 1.5, 4.5, -4.5, 2.5, -4, -2, -1.5, -3, -1}},
+    };
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
+        const int m = list[i].m;
+        CHECK_NEAR(kendall_tau(list[i].a, list[i].b, m), list[i].tau, 1e-15);
+        CHECK_NEAR(kendall_tau(list[i].b, list[i].a, m), list[i].tau, 1e-15);
+    }
+    const double one[3] = {2, 2, 2}, other[3] = {1, 2, 3};
+    CHECK(isnan(kendall_tau(one, other, 3)) && isnan(kendall_tau(other, one, 3)));
+    CHECK(kendall_tau(other, other, 3) == 1);
+}
+
+static void test_a_ranking_has_its_best_answer_its_pairs_and_its_likelihood(void) {
+    const double score[4] = {1, 3, 2, 0}, equal[4] = {5, 5, 5, 5};
+    const float order[4] = {1, 2, 3, 4}, best[4] = {1, 2, 2, 2}, two[4] = {1, 1, 3, 3};
+    Ranked x;
+    ranking_measure(&x, score, order, 4, 0);
+    CHECK(x.answers == 4 && x.best == 0 && x.chance == .25 && x.compared == 6 && x.right == 4);
+    CHECK_NEAR(x.tau, 2 / 6.0, 1e-15);
+    CHECK(x.loglik == choice_loglik(NULL, score, order, 4, 0, 1));
+
+    ranking_measure(&x, score, best, 4, 0);
+    CHECK(x.best == 0 && x.compared == 3 && x.right == 1);
+    CHECK_NEAR(x.loglik, 1 - log(exp(1) + exp(3) + exp(2) + 1), 1e-14);
+
+    // two best answers: one of them has the highest score; the other is above the last alone
+    ranking_measure(&x, score, two, 4, 0);
+    CHECK(x.best == 1 && x.chance == .5 && x.compared == 4 && x.right == 3);
+
+    // equal scores are a guess
+    ranking_measure(&x, equal, two, 4, 0);
+    CHECK(x.best == .5 && x.right == 2 && x.tau == 0);
+    CHECK_NEAR(x.loglik, -2 * log(3), 1e-14);
+}
+
+static void test_means_of_rankings_have_the_intervals_of_their_prompts(void) {
+    enum { n = 400 };
+    const float order[3] = {1, 2, 3};
+    Ranked ranked[n];
+    uint64_t prompt_id[n];
+    RankedMetrics x;
+    double best = 0, square = 0, tau = 0, loglik = 0;
+    for (int j = 0; j < n; j++) {
+        double score[3];
+        for (int k = 0; k < 3; k++) score[k] = normal(700, 3*j + k) - k;
+        ranking_measure(&ranked[j], score, order, 3, 0);
+        prompt_id[j] = (uint64_t)j / 2;
+        best += ranked[j].best / n;
+        tau += ranked[j].tau / n;
+        loglik += ranked[j].loglik / n;
+    }
+    CHECK(rankings_measure(&x, ranked, prompt_id, n, 7) == 0);
+    CHECK(x.n == n && x.prompts == n / 2);
+    CHECK_NEAR(x.chance, 1 / 3.0, 1e-13);
+    CHECK_NEAR(x.best.value, best, 1e-13);
+    CHECK_NEAR(x.tau.value, tau, 1e-13);
+    CHECK_NEAR(x.loglik.value, loglik, 1e-13);
+
+    // prompts of two rankings each: the error of the mean of their means
+    for (int j = 0; j < n; j += 2) {
+        const double mean = (ranked[j].best + ranked[j+1].best) / 2 - best;
+        square += mean * mean;
+    }
+    check_interval(x.best.interval, best, sqrt(square) / (n / 2), .1);
+    CHECK(x.pairwise.interval.low < x.pairwise.value);
+    CHECK(x.pairwise.value < x.pairwise.interval.high);
+
+    ranked[5].loglik = NAN;
+    CHECK(rankings_measure(&x, ranked, prompt_id, n, 7) < 0);
+    CHECK(strstr(error_text, "ranking 6: a score is not finite"));
+}
+
 int main(int argc, char **argv) {
     test_choose(argc, argv);
     RUN(test_the_metrics_of_the_specifications_six_pairs);
@@ -467,5 +557,8 @@ int main(int argc, char **argv) {
     RUN(test_the_interval_of_the_area_has_its_closed_form_and_widens_with_clusters);
     RUN(test_sample_consistency_of_six_three_and_one_is_the_papers);
     RUN(test_given_confidences_have_the_errors_computed_by_hand);
+    RUN(test_tau_is_scipys);
+    RUN(test_a_ranking_has_its_best_answer_its_pairs_and_its_likelihood);
+    RUN(test_means_of_rankings_have_the_intervals_of_their_prompts);
     return test_summary();
 }

@@ -75,6 +75,20 @@ static void test_micro_batches_hold_no_more_pairs_than_there_is_room_for(void) {
     free(many);
 }
 
+static void test_micro_batches_hold_no_more_texts_than_there_is_room_for(void) {
+    enum { ANSWERS = 16, ITEMS = 1000, LIMIT = 1 << 24 };
+    static const Objective on_rankings = {.data = PAIRS, .rankings = 1};
+    Answer answers[ANSWERS] = {{.tokens = {.len = 1}}};
+    Record one = {.count = ANSWERS};
+    Dataset ranking = {.kind = DATA_RANKING, .record = &one, .answer = answers};
+    Item *many = allocate(ITEMS, sizeof *many);
+    if (!many) exit(1);
+    Run r = {.objective = &on_rankings, .data = &ranking, .item = many, .unit = 1};
+    CHECK(micro_batch_end(&r, 0, ITEMS, LIMIT) == MAX_TEXTS / ANSWERS);
+    CHECK(count_micro_batches(&r, 0, ITEMS, LIMIT) == 2);
+    free(many);
+}
+
 // What is no better is not saved: these need no folder.
 static void test_a_tie_a_worse_number_and_what_is_no_number_are_not_the_best(void) {
     char sha256[65];
@@ -113,6 +127,7 @@ int main(int argc, char **argv) {
     test_choose(argc, argv);
     RUN(test_a_step_is_cut_into_the_fewest_micro_batches_with_the_smallest_largest_one);
     RUN(test_micro_batches_hold_no_more_pairs_than_there_is_room_for);
+    RUN(test_micro_batches_hold_no_more_texts_than_there_is_room_for);
     RUN(test_a_tie_a_worse_number_and_what_is_no_number_are_not_the_best);
     RUN(test_an_evaluation_that_a_signal_ends_does_not_stop_a_run_early);
     return test_summary();

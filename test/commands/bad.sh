@@ -79,17 +79,10 @@ refused 65 "table.csv: a table (CSV or TSV); JSON lines are needed" \
 
 it "the_keys_of_rows_without_an_answer_are_told"
 echo '{"prompt":"a","better_one":"b","other":"c"}' > names.jsonl
-refused 65 "names.jsonl: prompt data: found prompt, better_one, other; pairs are needed" \
+refused 65 "names.jsonl: prompt data: found prompt, better_one, other; pairs or rankings are needed" \
     ./more train reward $pairs --train names.jsonl --out x
 
-it "rankings_of_three_are_refused_in_words_and_a_known_set_is_said"
-printf '{"prompt":"a","completions":[" x"," y"," z"],"ranks":[1,2,3]}\n' > three.jsonl
-refused 65 "three.jsonl: rankings of three and more answers; nothing trains on them yet; write" \
-    ./more train reward $pairs --train three.jsonl --out x
-refused 65 "three.jsonl: rankings of three and more answers; pairs are needed; write pairs" \
-    ./more eval $cut --model r --eval three.jsonl
-refused 65 "three.jsonl: rankings of three and more answers; pairs, points or completions are" \
-    ./more eval $cut --reference lm --model lm --eval three.jsonl
+it "a_known_set_is_said"
 for i in 1 2 3 4 5 6; do
     printf '{"history":"sky %s","human_ref_A":"blue","human_ref_B":"red",' $i
     printf '"labels":%s}\n' $((i % 2))
@@ -98,7 +91,7 @@ works ./more train reward $pairs --train shp.jsonl --out x --force
 holds err '^shp: read as SHP: history is the user.s message; labels 1: human_ref_A is better, 0: '
 
 it "data_of_another_kind_is_refused"
-refused 65 "text data; pairs are needed" ./more train reward $pairs --train text.jsonl --out x
+refused 65 "text data; pairs or rankings are needed" ./more train reward $pairs --train text.jsonl --out x
 refused 65 "text data; pairs are needed" ./more eval $cut --model r --eval text.jsonl
 refused 65 "pair data; texts or prompts with completions are needed" \
     ./more train lm $new --train a.train.jsonl --out x

@@ -42,7 +42,6 @@ for o in $objectives; do
 done
 
 make_groups
-make_groups
 it "group_robust_dpo_has_one_hash_$everywhere"
 one_hash train dpo $policy --max_steps 3 --train of.jsonl --group_robust who --group_step 2
 
@@ -58,6 +57,11 @@ works ./more train sft $policy --max_steps 2 --train points.jsonl --out p-sft
 one_hash train dpo $policy --max_steps 3 --train a.train.jsonl --references lm p-sft
 one_hash train dpo $policy --max_steps 3 --train a.train.jsonl --references p-sft lm \
     --reference_mix mdpo
+
+make_rankings
+it "rankings_have_one_hash_$everywhere"
+one_hash train reward $pairs --max_steps 3 --train ranks.jsonl b.train.jsonl
+one_hash train dpo $policy --max_steps 3 --train ranks.jsonl --top 2
 
 for what in "lm $new --train text.jsonl --quiet" "reward $pairs --train $abc"; do
     it "bf16_has_one_hash_of_its_own_for_train_${what%% *}"

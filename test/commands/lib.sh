@@ -221,6 +221,39 @@ make_groups() {
     awk '{ sub(/}$/, ",\"who\":\"h" (NR * NR % 7 % 3) "\"}"); print }' a.train.jsonl > of.jsonl
     echo '{"h0":"few","h1":"many","h2":"many"}' > who.json
 }
+# ranks.jsonl: rankings of three to five answers, best first, the last two of five equally good;
+# best.jsonl: of the same rows a best answer and the rest; written.jsonl: each two answers as a
+# pair; and the same of a.test.jsonl: ranks.test.jsonl, ...
+make_rankings() {
+    write_rankings .jsonl a.train.jsonl
+    write_rankings .test.jsonl a.test.jsonl
+}
+write_rankings() {
+    awk -v to="$1" '
+    function answer(text) { return "\"" text "\"" }
+    {
+        split($0, part, /"(chosen|rejected)":/)
+        prompt = part[1]
+        good = substr(part[2], 2, length(part[2]) - 3)
+        bad = substr(part[3], 2, length(part[3]) - 3)
+        m = 3 + NR % 3
+        a[1] = good; a[2] = bad " yes"; a[3] = bad; a[4] = bad " no"; a[5] = bad " no no"
+        ranks = list = rest = ""
+        for (i = 1; i <= m; i++) {
+            place[i] = i < 5 ? i : 4
+            list = list (i > 1 ? "," : "") answer(a[i])
+            ranks = ranks (i > 1 ? "," : "") place[i]
+            if (i > 1) rest = rest (i > 2 ? "," : "") answer(a[i])
+        }
+        print prompt "\"completions\":[" list "],\"ranks\":[" ranks "]}" > ("ranks" to)
+        print prompt "\"chosen\":" answer(a[1]) ",\"rejected\":[" rest "]}" > ("best" to)
+        for (i = 1; i <= m; i++)
+            for (k = i + 1; k <= m; k++)
+                if (place[i] != place[k])
+                    print prompt "\"chosen\":" answer(a[i]) ",\"rejected\":" answer(a[k]) "}" \
+                        > ("written" to)
+    }' "$2"
+}
 # talk.jsonl: conversations of three turns of the assistant, two of them the same; turn1.jsonl,
 # turn2.jsonl, turn3.jsonl: each turn as a completion behind all that was said before
 make_talk() {

@@ -9,8 +9,8 @@ training="$data train eval out dtype learning_rate num_train_epochs max_steps we
           adam_beta1 adam_beta2 adam_epsilon max_grad_norm warmup_ratio lr_scheduler_type
           logging_steps eval_steps save_steps seed recompute force load_best best_metric
           early_stopping_patience"
-rewards="$training head_rate freeze per_step_pairs pooling random_weights raw_head folds fold"
-policies="$training per_step_rows folds fold"
+rewards="$training pairs head_rate freeze per_step_pairs pooling random_weights raw_head folds fold"
+policies="$training pairs per_step_rows folds fold"
 points="logp reduction labels score_scale"
 reference="beta reference_cache"
 references="$reference references reference_mix reference_weights reference_clip"
@@ -36,10 +36,10 @@ options_of() {
     "train lm")
         echo $training then per_step_tokens
         echo vocab_size hidden_size num_hidden_layers num_attention_heads ;;
-    "train reward") echo $rewards $groups ;;
+    "train reward") echo $rewards $groups top ;;
     "train more") echo $rewards more normalize alpha ;;
     "train sft") echo $policies logp reduction sft_on train_turns ;;
-    "train dpo") echo $policies logp $references $base $groups label_smoothing ;;
+    "train dpo") echo $policies logp $references $base $groups label_smoothing top ;;
     "train ipo") echo $policies logp $references $base $groups ;;
     "train pointwise-dpo") echo $policies $points $reference log_z ;;
     "train ulma") echo $policies $points $reference log_z demo demos sft_on compat ;;
@@ -50,13 +50,13 @@ options_of() {
     "train "*) echo $policies ... ;;
     eval)
         echo $data eval from bag by out seed folds fold raw_head pooling reference beta logp
-        echo train_turns ;;
+        echo train_turns pairs top ;;
     score) echo $data raw_head pooling tokens train_turns ;;
     sample) echo $prompts $drawing n unique ;;
     tokenize) echo train out learn ;;
     doctor)
         echo $data train eval objective rows pooling recompute freeze folds fold
-        echo $points demos sft_on train_turns compat ;;
+        echo $points demos sft_on pairs train_turns compat ;;
     bestof) echo $prompts $drawing $judging n all ;;
     compare) echo $prompts $drawing $judging reference train_turns ;;
     regret)

@@ -369,7 +369,7 @@ make_reward
 make_lm2
 grep false points.jsonl > false.jsonl
 head -n 1 points.jsonl > one.jsonl
-refused 65 "points.jsonl: point data; pairs are needed (chosen and rejected, or" \
+refused 65 "points.jsonl: point data; pairs or rankings are needed (chosen and rejected, or" \
     ./more train dpo $policy --train points.jsonl --out x
 need="points (a completion with label or score) or pairs are needed"
 refused 65 "demos.jsonl: completion data: found prompt, completion; $need" \

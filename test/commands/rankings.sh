@@ -1,0 +1,99 @@
+# rankings.sh - rows of three and more answers: trained on whole, as pairs, and refused.
+. "$(dirname "$0")/lib.sh"
+make_data
+make_lm
+make_rankings
+
+it "a_reward_model_learns_an_order"
+works ./more train reward $pairs --max_steps 30 --train ranks.jsonl --eval ranks.test.jsonl --out r
+holds err '^plan: 30 steps of 6 rankings; 10 epochs of 18 rankings$'
+holds err '^ranks: accuracy [0-9.]*  best answer [0-9.]*  tau [0-9.]*  loss [0-9.]*$'
+holds r/log.jsonl '"eval_ranks_best":[0-9.]*,"eval_ranks_accuracy":\(1\|0\.[6-9]\)'
+awk '/"event":"train"/ {
+    sub(/.*"loss":/, "")
+    if (!first) first = $0 + 0
+    last = $0 + 0
+} END { exit !(first > 1.5 && last < first - .5) }' r/log.jsonl || fault "$(grep train r/log.jsonl)"
+
+it "a_policy_that_is_its_reference_costs_the_logarithm_of_the_orders"
+awk -v three=3 'NR % three == 0' ranks.jsonl > three.jsonl
+works ./more train dpo $policy --beta 2 --max_steps 20 --train three.jsonl --out d
+holds err 'the loss starts at 1.7917[56]'
+holds d/log.jsonl '"rewards/accuracies":1,'
+
+it "the_first_place_alone_is_the_choice_of_the_best"
+for o in reward dpo; do
+    run=$policy
+    [ $o = dpo ] || run=$pairs
+    works ./more train $o $run --max_steps 3 --train ranks.jsonl --top 1 --out x
+    top=$(sha)
+    works ./more train $o $run --max_steps 3 --train best.jsonl --out x
+    [ "$(sha)" = "$top" ] || fault "$o: another hash"
+    works ./more train $o $run --max_steps 3 --train ranks.jsonl --out x
+    [ "$(sha)" != "$top" ] || fault "$o: --top makes no difference"
+done
+
+it "pairs_are_those_that_are_written_out"
+for o in reward dpo simpo kto; do
+    run=$policy
+    [ $o = reward ] && run=$pairs
+    works ./more train $o $run --max_steps 3 --train ranks.jsonl --pairs --out x
+    taken_apart=$(sha)
+    holds err '^ranks: 18 rows of kind pair in 108 records, 108 kept'
+    works ./more train $o $run --max_steps 3 --train written.jsonl --out x
+    [ "$(sha)" = "$taken_apart" ] || fault "$o: another hash"
+done
+
+it "a_row_of_weight_0_teaches_nothing"
+sed 's/}$/,"weight":0}/' ranks.jsonl > weightless.jsonl
+works ./more train reward $pairs --max_steps 2 --train weightless.jsonl --out x
+holds err 'the weight of every row is 0'
+holds x/log.jsonl '"loss":0,'
+
+it "rankings_and_pairs_are_mixed"
+works ./more train reward $pairs --max_steps 3 --train ranks.jsonl b.train.jsonl --out x
+holds err '^plan: 3 steps of 6 pairs and rankings; '
+holds x/log.jsonl '"loss/ranks":'
+
+it "groups_of_rankings_are_weighed_by_their_losses"
+sed 's/}$/,"who":"few"}/; 4,$s/"few"/"many"/' ranks.jsonl > who.jsonl
+for o in "reward $pairs" "dpo $policy"; do
+    works ./more train $o --max_steps 3 --train who.jsonl --out x
+    plain=$(sha)
+    works ./more train $o --max_steps 3 --train who.jsonl --group_robust who --group_step 2 --out x
+    [ "$(sha)" != "$plain" ] || fault "no difference: $o"
+done
+
+it "what_takes_no_rankings_says_what_does"
+for o in ipo orpo simpo kto ulma pointwise-dpo unlikelihood sft; do
+    refused 65 "ranks.jsonl: rankings of three and more answers; train reward and train dpo take \
+them whole; --pairs makes a pair of each two" ./more train $o $policy --train ranks.jsonl --out x
+done
+refused 65 "--pairs makes a pair of each two" ./more train more $pairs --train ranks.jsonl --out x
+refused 65 "--pairs makes a pair of each two" \
+    ./more train simpo $policy --train a.train.jsonl --eval ranks.jsonl --out x
+refused 65 "train lm takes texts" ./more train lm $new --train ranks.jsonl --out x
+
+it "what_is_of_pairs_alone_is_refused_of_rankings"
+refused 64 "--label_smoothing: ranks.jsonl holds rankings" \
+    ./more train dpo $policy --train ranks.jsonl --label_smoothing 0.1 --out x
+sed 's/}$/,"margin":1}/' ranks.jsonl > margin.jsonl
+refused 65 "margin.jsonl:1: a margin is of pairs, not of a ranking" \
+    ./more train reward $pairs --train margin.jsonl --out x
+
+it "rankings_that_tie_everywhere_are_refused_with_the_remedy"
+sed 's/"ranks":.*/"ranks":[1,1,1]}/; s/\("completions":\["[^"]*","[^"]*","[^"]*"\).*\],/\1],/' \
+    ranks.jsonl > equal.jsonl
+for o in "reward $pairs" "dpo $policy" "simpo --pairs $policy"; do
+    refused 65 "equal.jsonl: nothing is left of 18 rows: 18 ties (no two different answers of \
+which one is better), 0 too long" ./more train $o --train equal.jsonl --out x
+done
+
+it "the_best_weights_of_rankings_are_kept_by_loss_and_by_accuracy"
+for metric in loss accuracy; do
+    works ./more train reward $pairs --max_steps 3 --train ranks.jsonl --eval ranks.test.jsonl \
+        --eval_steps 1 --load_best --best_metric $metric --out x
+    holds err "^best: step [123], eval $metric "
+done
+
+finish
