@@ -576,6 +576,62 @@ static void test_newton_steps_climb_to_where_the_weighted_likelihood_is_flat(voi
     free(slope);
 }
 
+// ------------------------------------------------------------- people who are of one type after all
+
+enum { OPINIONS = 800, ASPECTS = 7, EXPERTS = 4 };
+
+static int read_opinions(int *annotator, double *x) {
+    FILE *f = fopen("test/golden/opinpref_features.txt", "r");
+    int read = 0;
+    if (!f) return 0;
+    for (int n = 0; n < OPINIONS; n++) {
+        read += fscanf(f, "%d", &annotator[n]) == 1;
+        for (int i = 2*ASPECTS*n; i < 2*ASPECTS*(n + 1); i++) {
+            if (fscanf(f, "%lf", &x[i]) != 1) read = 0;
+            x[i] /= 5;
+        }
+    }
+    fclose(f);
+    return read == OPINIONS;
+}
+
+// The largest likelihood of K types over six starts; weight (ASPECTS): of the last type.
+static double opinions_loglik(int K, const int *annotator, const double *x, double *weight) {
+    LinearModels l;
+    People p;
+    CHECK(linear_init(&l, K, OPINIONS, 2, ASPECTS, x) == 0);
+    CHECK(people_init(&p, EXPERTS, K, OPINIONS, annotator) == 0);
+    l.newton_steps = 5;
+    const TypeModels m = linear_models(&l);
+    const PeopleOptions o = {.em_steps = 200, .loglik_change = 1e-11, .starts = 6,
+                             .start = START_DIRICHLET, .dirichlet = 1, .seed = 1};
+    CHECK(people_em(&p, &m, &o) == 0);
+    const double loglik = p.loglik;
+    memcpy(weight, l.best + (K - 1) * ASPECTS, ASPECTS * sizeof *weight);
+    linear_free(&l);
+    people_free(&p);
+    return loglik;
+}
+
+static void test_four_experts_are_one_type_by_bic(void) {
+    static const double want[ASPECTS] = {1.202749, -1.948038, -0.976149, 1.814683, -0.211982,
+                                         2.735928, 3.149645};
+    static int annotator[OPINIONS];
+    static double x[OPINIONS * 2 * ASPECTS];
+    double weight[ASPECTS];
+    if (!read_opinions(annotator, x)) {
+        CHECK(!"opinpref_features.txt could be read");
+        return;
+    }
+    const double one = opinions_loglik(1, annotator, x, weight);
+    CHECK_NEAR(one / OPINIONS, -0.482138, 1e-6);
+    for (int i = 0; i < ASPECTS; i++) CHECK_NEAR(weight[i], want[i], 1e-6);
+    const double two = opinions_loglik(2, annotator, x, weight);
+    CHECK_NEAR(two / OPINIONS, -0.47870, 5e-6);
+    CHECK(people_bic(one, ASPECTS, OPINIONS) < people_bic(two, 2*ASPECTS + 1, OPINIONS));
+    CHECK(people_bic(one, ASPECTS, EXPERTS) < people_bic(two, 2*ASPECTS + 1, EXPERTS));
+}
+
 // ---------------------------------------------------------------------------------- what was found
 
 static void test_clustering_accuracy_is_that_of_the_best_matching(void) {
@@ -779,6 +835,7 @@ int main(int argc, char **argv) {
     RUN(test_an_interrupted_run_goes_on_to_the_same_bits);
     RUN(test_linear_choices_have_their_probabilities);
     RUN(test_newton_steps_climb_to_where_the_weighted_likelihood_is_flat);
+    RUN(test_four_experts_are_one_type_by_bic);
     RUN(test_clustering_accuracy_is_that_of_the_best_matching);
     RUN(test_entropy_held_out_likelihood_and_bic_have_their_closed_forms);
     RUN(test_em_dpo_finds_the_types_of_its_bandit_and_a_third_empties);
