@@ -173,9 +173,10 @@ static int keep_waiting(void *context, const Completion *c) {
     float *token_logp = allocate(tokens, sizeof *token_logp);
     char *text = allocate(c->len + 1, 1);
 
-    Completion *kept = &x->kept[x->number[c->prompt] * x->n + c->sample];
+    const int prompt = x->number[c->prompt];
+    Completion *kept = &x->kept[(size_t)prompt * (size_t)x->n + (size_t)c->sample];
     *kept = *c;
-    kept->prompt = x->number[c->prompt];
+    kept->prompt = prompt;
     kept->token = token;
     kept->token_logp = token_logp;
     kept->text = text;

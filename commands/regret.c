@@ -65,6 +65,15 @@ static int check_policy(const char *option, const char *dir, char tokenizer[65])
                 "tokens do not compare: give policies of one base", option, dir, opt.reference);
 }
 
+// The same of what --also names, which may be a mixture.
+static int check_other(const char *path, char tokenizer[65]) {
+    Mixture mixture;
+    int result = mixture_open(&mixture, path);
+    if (result == 0) result = check_policy("also", mixture.folder[0], tokenizer);
+    mixture_free(&mixture);
+    return result;
+}
+
 // What can be known before anything is computed.
 static int check_regret(void) {
     char tokenizer[65] = "", name[64];
@@ -88,6 +97,10 @@ static int check_regret(void) {
     for (int i = 0; i < opt.model.n; i++) {
         split_model(opt.model.item[i], name, &dir);
         if (check_policy("model", dir, tokenizer) < 0) return -1;
+    }
+    for (int i = 0; i < opt.also.n; i++) {
+        split_model(opt.also.item[i], name, &dir);
+        if (check_other(dir, tokenizer) < 0) return -1;
     }
     if (!opt.out) return 0;
     const size_t len = strlen(opt.out);
@@ -115,10 +128,6 @@ static int write_for_regret(Writer *writer, Regrets *r) {
         if (writer[j].num_prompts != writer[0].num_prompts) {
             return fail(EX_DATAERR, "%s: other prompts than of %s", writer[j].name,
                         writer[0].name);
-        }
-        if (strcmp(writer[j].tokenizer, writer[0].tokenizer) != 0) {
-            return fail(EX_DATAERR, "%s has another tokenizer than %s; log-probabilities of other "
-                        "tokens do not compare", writer[j].name, writer[0].name);
         }
     }
     r->n = writer[0].num_prompts;
@@ -167,7 +176,7 @@ static int read_logps(double *logp, double *reference, const Regrets *r, const W
 }
 
 // Scores what was written; sets r->ratio, means over a prompt's completions, and what follows.
-static int measure(Regrets *r, const Writer *writer) {
+static int score_and_measure(Regrets *r, const Writer *writer) {
     const size_t each = writer->num_written, all = (size_t)r->N * each;
     const size_t K = (size_t)r->K, prompts = (size_t)r->n;
     double *reference = allocate(all, sizeof *reference);
@@ -414,7 +423,7 @@ int command_regret(void) {
     writer = allocate((size_t)r->N, sizeof *writer);
     if (!writer) goto done;
     if (write_for_regret(writer, r) < 0) goto done;
-    if (measure(r, writer) < 0) goto done;
+    if (score_and_measure(r, writer) < 0) goto done;
     print_all(r, writer);
     if (opt.out && append_mixture(&out, r) < 0) goto done;
     if (opt.out && file_write(opt.out, out.data, out.len) < 0) goto done;

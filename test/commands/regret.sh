@@ -121,7 +121,8 @@ refused 65 "--reference r: a reward model; regret is of policies" \
     ./more regret --model p1 p2 --reference r --prompts b.train.jsonl
 refused 65 "--model r: a reward model" ./more regret --model p1 r $asked
 refused 65 "--model lm2: another tokenizer than lm has" ./more regret --model p1 lm2 $asked
-refused 65 "lm2 has another tokenizer than p1" ./more regret --model p1 p2 --also lm2 $asked
+refused 65 "--also lm2: another tokenizer than lm has" ./more regret --model p1 p2 --also lm2 $asked
+refused 65 "--also r: a reward model" ./more regret --model p1 p2 --also x=r $asked
 refused 64 "--fairness: 3 numbers for 2 policies" \
     ./more regret --model p1 p2 $asked --fairness 1 1 1
 refused 64 "--fairness x: a number from 0" ./more regret --model p1 p2 $asked --fairness 1 x
