@@ -866,19 +866,21 @@ static void print_notes(const Diagnosis *d) {
 /* What doctor would find of a run that is loaded and planned, from the model folder dir: says
  * what changes its results. 0, or -1 after fail(): there is a trap, and no --force.  */
 int diagnose_run(const Run *run, const char *dir) {
-    const int trained = run->num_train + run->num_then;
+    const int trained = run->num_train + run->num_then, files = trained + run->num_eval;
     Diagnosis d;
     char tokenizer[PATH_SIZE];
     int result = -1;
     diagnosis_init(&d, dir, run->objective);
     d.config = run->model.config;
     d.tokenizer = run->tokenizer;
-    d.num_files = trained + run->num_eval;
     diagnosis_specials(&d);
-    if (!(d.file = allocate((size_t)d.num_files, sizeof *d.file))) goto done;
-    for (int i = 0; i < d.num_files; i++) {
+    if (!(d.file = allocate((size_t)files, sizeof *d.file))) goto done;
+    for (int i = 0; i < files; i++) {
         const Dataset *data = &run->data[i];
-        d.file[i] = (File){.of = &d, .train = i < trained, .whole = *data, .seen = *data};
+        const int is_then = i >= run->num_train && i < trained;
+        if (is_then && opt.bapo_base.n) continue;          // a model's own, and not imitated
+        d.file[d.num_files++] = (File){.of = &d, .train = i < trained, .whole = *data,
+                                       .seen = *data};
     }
 
     if (dir) {                                             // else a fresh model

@@ -246,6 +246,8 @@ echo "$free $(last)" | awk '{ exit !($2 < $1 / 2) }' || fault "r^2 from $free to
 make_groups
 works ./more train ipo $policy --max_steps 2 --train of.jsonl --bapo_base base.jsonl \
     --group_robust who --out x
+sed '1s/"completion":"[^"]*"/"completion":" "/' base.jsonl > blank.jsonl
+works ./more train dpo $policy --max_steps 1 --train a.train.jsonl --bapo_base blank.jsonl --out x
 head -n 17 base.jsonl > few.jsonl
 refused 65 "no row of --bapo_base has this prompt; more sample --prompts a.train.jsonl writes" \
     ./more train dpo $hard --bapo_base few.jsonl --out x
