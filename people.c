@@ -186,6 +186,16 @@ static double people_assign(double *gamma, const double *A, int K) {
     return A[best];
 }
 
+// The type with the largest gamma, the first of equal ones.
+static int likeliest_type(const People *p, size_t h) {
+    const double *gamma = p->gamma + h * (size_t)p->K;
+    int best = 0;
+    for (int k = 1; k < p->K; k++) {
+        if (gamma[k] > gamma[best]) best = k;
+    }
+    return best;
+}
+
 // eta_k = 1/H sum_h gamma_hk
 static void people_share(People *p) {
     for (int k = 0; k < p->K; k++) {
@@ -430,11 +440,13 @@ static int people_iterate(People *p, const TypeModels *m, const PeopleOptions *o
 }
 
 // The models of split halves, fitted on all rows; A and LL are theirs, gamma and eta stay.
-static int people_finish(People *p, const TypeModels *m) {
+static int people_finish(People *p, const TypeModels *m, int hard) {
     if (people_m_step(p, m, ALL_ROWS, ALL_ROWS) < 0) return -1;
     p->loglik = 0;
     for (size_t h = 0; h < (size_t)p->H; h++) {
-        p->loglik += people_posterior(p->before, p->eta, p->A + h * (size_t)p->K, p->K);
+        const double *A = p->A + h * (size_t)p->K;
+        if (hard) p->loglik += A[likeliest_type(p, h)];
+        else      p->loglik += people_posterior(p->before, p->eta, A, p->K);
     }
     return 0;
 }
@@ -446,7 +458,7 @@ static int people_climb(People *p, const TypeModels *m, const PeopleOptions *o) 
         const int status = o->iteration ? o->iteration(o->context, p) : 0;
         if (status) return status;
     }
-    return o->split_half ? people_finish(p, m) : 0;
+    return o->split_half ? people_finish(p, m, o->hard) : 0;
 }
 
 /* All starts; p then has eta, gamma, A and LL of the best.  It begins where p is: of an interrupted
@@ -473,16 +485,6 @@ int people_em(People *p, const TypeModels *m, const PeopleOptions *o) {
 }
 
 // ---------------------------------------------------------------------------------- what was found
-
-// The type with the largest gamma, of which the first.
-static int likeliest_type(const People *p, size_t h) {
-    const double *gamma = p->gamma + h * (size_t)p->K;
-    int best = 0;
-    for (int k = 1; k < p->K; k++) {
-        if (gamma[k] > gamma[best]) best = k;
-    }
-    return best;
-}
 
 // The most annotators that a matching of the types k .. n-1 with the groups not used gets right.
 static int best_matching(int count[MAX_MATCHED][MAX_MATCHED], int n, int k, unsigned used) {

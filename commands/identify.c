@@ -6,7 +6,7 @@
  *
  *     one pair          sigma(z) + sigma(-z) = 1: half like a better by as much as half like it
  *                       less, every pair is chosen with probability 1/2, whatever b is.  One such
- *                       answer a person says nothing of types (EM-DPO, arXiv 2510.15716, sec. 4).
+ *                       answer a person says nothing of types (EM-DPO, arXiv 2510.15716).
  *     best of three     softmax has second-order terms, which do not cancel: the types can be told
  *                       apart (Fox, Kim, Ryan and Bajari 2012)
  *     four pairs        the answers of one person hang together: they can be told apart, too     */

@@ -232,9 +232,17 @@ static void test_split_halves_fit_on_one_half_and_score_the_other_in_turns(void)
     // at the end all rows are fitted, and gamma stays
     double gamma[6];
     memcpy(gamma, p.gamma, sizeof gamma);
-    CHECK(people_finish(&p, &m) == 0);
+    CHECK(people_finish(&p, &m, 0) == 0);
     for (int n = 0; n < ROWS; n++) CHECK(t.weight[n] == p.gamma[2 * annotator[n] + 1]);
     CHECK(!memcmp(gamma, p.gamma, sizeof gamma));
+    double soft = 0, hard = 0;
+    for (int h = 0; h < 3; h++) {
+        soft += log(p.eta[0] * exp(p.A[2*h]) + p.eta[1] * exp(p.A[2*h + 1]));
+        hard += p.A[2*h + (gamma[2*h + 1] > gamma[2*h])];
+    }
+    CHECK_NEAR(p.loglik, soft, 1e-12);
+    CHECK(people_finish(&p, &m, 1) == 0);
+    CHECK_NEAR(p.loglik, hard, 1e-12);
     people_free(&p);
 }
 
@@ -576,7 +584,7 @@ static void test_newton_steps_climb_to_where_the_weighted_likelihood_is_flat(voi
     free(slope);
 }
 
-// ------------------------------------------------------------- people who are of one type after all
+// ------------------------------------------------------------ people who are of one type after all
 
 enum { OPINIONS = 800, ASPECTS = 7, EXPERTS = 4 };
 
