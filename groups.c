@@ -9,7 +9,8 @@
  * The passes are those of policy.c and reward.c.  */
 #ifndef GROUPS_C
 #define GROUPS_C
-#include "train.c"
+#include "plan.c"
+#include "heldout.c"
 
 enum { MAX_GROUPS = 64 };
 

@@ -11,6 +11,7 @@
  * The losses and the weights themselves are in loss.c.  */
 #ifndef REWARD_C
 #define REWARD_C
+#include "train.c"
 #include "groups.c"
 
 // Sums over the pairs of a step, or of several; of a ranking's every two answers, one of them

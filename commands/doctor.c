@@ -344,7 +344,7 @@ static int packed_rows(const Diagnosis *d, const Dataset *data, const Record *r)
 
 /* The most token rows that a micro-batch of training has: those of a step or of all data where
  * these are few, else --micro_batch_tokens, but a unit that is larger is one alone.  From the rows'
- * lengths, without a plan, where train.c has one (largest_micro_batch): never less than that. */
+ * lengths, without a plan, where plan.c has one (largest_micro_batch): never less than that. */
 static int training_rows(const Diagnosis *d) {
     double all = 0;
     int largest = 0, unit = 0, sets = 0;
