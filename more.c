@@ -58,11 +58,14 @@ static const Command commands[] = {
         "that of all turns of the assistant, as train sft imitates them.\n--out keeps every "
         "pair's reward difference; --from reads such files back, so that cells, seeds and\nfolds "
         "computed apart make one table.  Similar is the accuracy on the pairs whose lengths in\n"
-        "characters differ by at most 10 %.  --bag FILE adds a row of logistic regression on "
-        "counts of words,\ntrained on FILE: of the training file that has the evaluation file's "
-        "name, or of the only one.  --by\nadds the numbers of the rows of each value of a key, "
-        "the least accurate first; the worst is the\nfirst with 20 pairs or more, and its "
-        "interval does not know that it was chosen for being the worst.\n"},
+        "characters differ by at most 10 %.  Of rankings each two answers of which one is better "
+        "are a pair,\nand a second table says how often the highest reward is the best answer's, "
+        "Kendall's tau-b with the\nranking, and the mean log-likelihood of the rankings (--top: "
+        "of their first places).  --bag FILE\nadds a row of logistic regression on counts of words, "
+        "trained on FILE: of the training file that has\nthe evaluation file's name, or of the "
+        "only one.  --by adds the numbers of the rows of each value of a\nkey, the least accurate "
+        "first; the worst is the first with 20 pairs or more, and its interval does\nnot know that "
+        "it was chosen for being the worst.\n"},
     {.name = "score", .run = command_score,
      .help = "rewards or log-probabilities for JSON lines from standard input",
      .options = {ALWAYS TEXTS, "model tokenizer raw_head pooling tokens train_turns="},

@@ -8,10 +8,13 @@
  *     --model, --eval, --reference    policies, by their implicit rewards
  *     --bag, --eval                   logistic regression on counts of words: the bar
  *
- * They leave as tables on standard output and as JSON lines in --out: "pair", which --from reads
- * again, "metrics" for each cell, "policy" for each policy and file.  With --by KEY the pairs of a
- * cell are parted by what their rows have under that key, an annotator or a category: "by" for each
- * part.                                                                                          */
+ * Of a ranking each two answers, one of them better, are a pair, and the ranking itself has numbers
+ * of its own.
+ *
+ * They leave as tables on standard output and as JSON lines in --out: "pair" and "ranking", which
+ * --from reads again, "metrics" and "rankings" for each cell, "policy" for each policy and
+ * file.  With --by KEY the pairs of a cell are parted by what their rows have under that key, an
+ * annotator or a category: "by" for each part.                                                   */
 #ifndef EVALUATE_C
 #define EVALUATE_C
 #include "mixture.c"
@@ -30,6 +33,13 @@ typedef struct {
     size_t value;                 // under --by in its row: where it begins in Cells.values
 } PairResult;
 
+// The same of one ranking.
+typedef struct {
+    Ranked model;                 // under the model's rewards
+    Ranked longest;               // the longer an answer, the better
+    uint64_t prompt_id, line;
+} RankingResult;
+
 // The pairs of a cell whose rows have one value under --by.
 typedef struct {
     size_t value;
@@ -42,12 +52,16 @@ typedef struct {
     PairResult *pair;
     int n;
     size_t capacity;
+    RankingResult *ranking;
+    int num_rankings;
+    size_t ranking_capacity;
 
     // set by cell_measure: columns of the pairs as metrics.c takes them, (n) each
     double *delta;
     double *length;               // chosen less rejected: the delta of "the longer answer wins"
     uint64_t *prompt_id;
     Metrics metrics;
+    RankedMetrics ranked, longest;        // of the rankings, if there are any
 
     // set by cell_measure_parts: the least accurate first
     Part *part;
@@ -81,6 +95,13 @@ static Cell *cell_of(Cells *cells, const char *model, const char *data) {
     return c;
 }
 
+static int cell_add_ranking(Cell *c, const RankingResult *x) {
+    const size_t n = (size_t)c->num_rankings + 1;
+    if (reserve(&c->ranking, &c->ranking_capacity, n, sizeof *x) < 0) return -1;
+    c->ranking[c->num_rankings++] = *x;
+    return 0;
+}
+
 static int cell_add(Cell *c, const PairResult *pair) {
     if (reserve(&c->pair, &c->capacity, (size_t)c->n + 1, sizeof *pair) < 0) return -1;
     c->pair[c->n++] = *pair;
@@ -99,6 +120,7 @@ static void cells_free(Cells *cells) {
         Cell *c = &cells->cell[i];
         cell_forget(c);
         free(c->pair);
+        free(c->ranking);
         free(c->part);
     }
     free(cells->cell);
@@ -128,6 +150,28 @@ static int cell_measure(Cell *c) {
 done:
     free(chosen);
     free(rejected);
+    return result;
+}
+
+// Sets the cell's numbers of rankings, under the model and by length.  0, or -1 after fail().
+static int cell_measure_rankings(Cell *c) {
+    const size_t n = (size_t)c->num_rankings;
+    const uint64_t seed = (uint64_t)opt.seed;
+    if (n == 0) return 0;
+    Ranked *column = allocate(n, sizeof *column);
+    uint64_t *prompt_id = allocate(n, sizeof *prompt_id);
+    int result = -1;
+    if (!column || !prompt_id) goto done;
+    for (size_t i = 0; i < n; i++) {
+        column[i] = c->ranking[i].model;
+        prompt_id[i] = c->ranking[i].prompt_id;
+    }
+    if (rankings_measure(&c->ranked, column, prompt_id, (int)n, seed) < 0) goto done;
+    for (size_t i = 0; i < n; i++) column[i] = c->ranking[i].longest;
+    result = rankings_measure(&c->longest, column, prompt_id, (int)n, seed);
+done:
+    free(column);
+    free(prompt_id);
     return result;
 }
 
@@ -239,7 +283,36 @@ static int read_pair_line(const Json *json, PairLine *row) {
     return 1;
 }
 
-// Adds the "pair" lines of a results file to their cells. 0, or -1 after fail().
+// A line that write_rankings wrote, into its cell.  0, or -1 after fail().
+static int read_ranking_line(Cells *cells, const Json *json, const char *path, size_t number) {
+    const char *model, *data, *prompt_id;
+    double line;
+    RankingResult x = {.prompt_id = 0};
+    Ranked *m = &x.model, *l = &x.longest;
+    double answers;
+    const struct { const char *key; double *to; } field[] = {
+        {"answers", &answers}, {"line", &line}, {"best", &m->best}, {"chance", &m->chance},
+        {"tau", &m->tau}, {"loglik", &m->loglik}, {"right", &m->right}, {"compared", &m->compared},
+        {"longest_best", &l->best}, {"longest_tau", &l->tau}, {"longest_right", &l->right},
+    };
+    int good = string_field(json, "model", &model) && string_field(json, "eval", &data)
+        && string_field(json, "group", &prompt_id);
+    for (size_t i = 0; i < sizeof field / sizeof *field; i++) {
+        good = good && number_field(json, field[i].key, field[i].to);
+    }
+    if (!good || !(answers >= 2 && answers <= MAX_ANSWERS) || !(line >= 0 && line < 1e15)) {
+        return fail(EX_DATAERR, "%s:%zu: not a line that eval --out wrote", path, number);
+    }
+    m->answers = l->answers = (int)answers;
+    l->chance = m->chance;
+    l->compared = m->compared;
+    x.prompt_id = strtoull(prompt_id, NULL, 16);
+    x.line = (uint64_t)line;
+    Cell *c = cell_of(cells, model, data);
+    return c ? cell_add_ranking(c, &x) : -1;
+}
+
+// Adds the "pair" and "ranking" lines of a results file to their cells. 0, or -1 after fail().
 static int cells_read(Cells *cells, const char *path) {
     Buffer text = {0};
     Json json = {0};
@@ -252,7 +325,11 @@ static int cells_read(Cells *cells, const char *path) {
         if (json_parse(&json, text.data + at, len, path) < 0) goto done;
         at += len;
         if (text.data[at] == '\n') at++;
-        if (!json_equal(&json, json_get(&json, 0, "event"), "pair")) continue;
+        const int event = json_get(&json, 0, "event");
+        if (json_equal(&json, event, "ranking")) {
+            if (read_ranking_line(cells, &json, path, number) < 0) goto done;
+        }
+        if (!json_equal(&json, event, "pair")) continue;
 
         PairLine row = {.pair.value = 0};
         if (!read_pair_line(&json, &row)) {
@@ -317,6 +394,31 @@ done:
     return result;
 }
 
+// The cell's rankings from number `from` on.
+static int write_rankings(FILE *f, const Cell *c, int from) {
+    Buffer names = {0};
+    const int result = quote_names(&names, c->model, c->data);
+    for (int i = from; result == 0 && i < c->num_rankings; i++) {
+        const RankingResult *x = &c->ranking[i];
+        const Ranked *m = &x->model, *l = &x->longest;
+        fprintf(f, "{\"event\":\"ranking\",%s,\"line\":%llu,\"group\":\"%016llx\",", names.data,
+                (unsigned long long)x->line, (unsigned long long)x->prompt_id);
+        fprintf(f, "\"answers\":%d,\"best\":%.17g,\"chance\":%.17g,\"tau\":%.17g,", m->answers,
+                m->best, m->chance, m->tau);
+        fprintf(f, "\"loglik\":%.17g,\"right\":%.17g,\"compared\":%.17g,", m->loglik, m->right,
+                m->compared);
+        fprintf(f, "\"longest_best\":%.17g,\"longest_tau\":%.17g,\"longest_right\":%.17g}\n",
+                l->best, l->tau, l->right);
+    }
+    buffer_free(&names);
+    return result;
+}
+
+static void write_estimate(FILE *f, const char *key, const Estimate *e) {
+    fprintf(f, ",\"%s\":%.9g,\"%s_95\":[%.9g,%.9g]", key, e->value, key, e->interval.low,
+            e->interval.high);
+}
+
 // Errors of calibration, for each number of bins and with equally filled ones.
 static void write_calibration(FILE *f, const Metrics *m) {
     for (int k = 0; k < NUM_ECE; k++) {
@@ -374,13 +476,25 @@ static void write_numbers(FILE *f, const Metrics *m) {
     fprintf(f, "}\n");
 }
 
-// A "metrics" line, the cell's, and its "by" lines.
+// A "metrics" line, the cell's, its "rankings" line and its "by" lines.
 static int write_metrics(FILE *f, const Cells *cells, const Cell *c) {
     Buffer names = {0}, value = {0};
     int result = -1;
     if (quote_names(&names, c->model, c->data) < 0) goto done;
     fprintf(f, "{\"event\":\"metrics\",%s", names.data);
     write_numbers(f, &c->metrics);
+    if (c->num_rankings) {
+        const RankedMetrics *m = &c->ranked;
+        fprintf(f, "{\"event\":\"rankings\",%s,\"n\":%d,\"prompts\":%d", names.data, m->n,
+                m->prompts);
+        fprintf(f, ",\"answers\":%.9g,\"chance\":%.9g", m->answers, m->chance);
+        write_estimate(f, "best", &m->best);
+        write_estimate(f, "tau", &m->tau);
+        write_estimate(f, "loglik", &m->loglik);
+        write_estimate(f, "accuracy", &m->pairwise);
+        fprintf(f, ",\"longest_best\":%.9g,\"longest_tau\":%.9g}\n", c->longest.best.value,
+                c->longest.tau.value);
+    }
     for (int k = 0; k < c->num_parts; k++) {
         value.len = 0;
         if (quote_value(&value, cells, c->part[k].value) < 0) goto done;
@@ -549,6 +663,35 @@ static int print_set(const Table *t, const char *data) {
     return 0;
 }
 
+// A row of the table of rankings.
+static void print_ranked(const char *name, const RankedMetrics *m, int has_likelihood) {
+    const Interval *b = &m->best.interval, *t = &m->tau.interval, *l = &m->loglik.interval;
+    printf("%-18s %6.2f   %5.2f .. %5.2f", name, 100 * m->best.value, 100 * b->low, 100 * b->high);
+    printf("  %7.3f   %6.3f .. %6.3f", m->tau.value, t->low, t->high);
+    if (has_likelihood) printf("  %8.3f   %7.3f .. %7.3f", m->loglik.value, l->low, l->high);
+    printf("\n");
+}
+
+// Of a data set that has rankings: how often the best answer is found, the rank correlation, the
+// likelihood of the rankings.
+static void print_rankings(const Table *t, const char *data) {
+    const Cell *some = NULL;
+    for (int r = 0; r < t->models.n; r++) {
+        const Cell *c = cell_find(t->cells, t->models.name[r], data);
+        if (!c || !c->num_rankings) continue;
+        if (!some) {
+            printf("%s: %d rankings of %.1f answers, whose pairs are above; a guess finds the best "
+                   "of %.1f %%\n", data, c->num_rankings, c->ranked.answers,
+                   100 * c->ranked.chance);
+            printf("%-18s %6s   %-14s  %7s   %-16s  %8s   %s\n", "", "best %", "95 %", "tau",
+                   "95 %", "log-lik", "95 %");
+        }
+        print_ranked(c->model, &c->ranked, 1);
+        some = c;
+    }
+    if (some) print_ranked("longer answer wins", &some->longest, 0);
+}
+
 // A table of the cell's parts, the least accurate first.
 static void print_parts(const Cells *cells, const Cell *c) {
     printf("\n%s by %s, %s\n", c->data, opt.by, c->model);
@@ -639,7 +782,7 @@ static int print_tables(Cells *cells) {
     if (!t.models.name || !t.sets.name) goto done;
     for (size_t i = 0; i < cells->n; i++) {
         Cell *c = &cells->cell[i];
-        if (cell_measure(c) < 0) goto done;
+        if (cell_measure(c) < 0 || cell_measure_rankings(c) < 0) goto done;
         if (opt.by && cell_measure_parts(c, cells) < 0) goto done;
         names_add(&t.models, c->model);
         names_add(&t.sets, c->data);
@@ -647,6 +790,7 @@ static int print_tables(Cells *cells) {
     for (int r = 0; r < t.models.n; r++) t.trained += strcmp(t.models.name[r], bag_name) != 0;
     for (int s = 0; s < t.sets.n; s++) {
         if (print_set(&t, t.sets.name[s]) < 0) goto done;
+        print_rankings(&t, t.sets.name[s]);
     }
     if (t.sets.n > 1 && print_mean(&t) < 0) goto done;
     for (size_t i = 0; opt.by && i < cells->n; i++) print_parts(cells, &cells->cell[i]);
@@ -677,15 +821,23 @@ static int report_reading(const Dataset *d, int kind) {
     return result;
 }
 
-// kind: LOAD_REWARD_MODEL, for pairs, or LOAD_LANGUAGE_MODEL, for whatever has one or two answers.
+// Pairs or rankings: a reward tells which answer is better.
+static int has_choices(const Dataset *d) {
+    return d->kind == DATA_PAIR || d->kind == DATA_RANKING;
+}
+
+// kind: LOAD_REWARD_MODEL, for pairs and rankings, or LOAD_LANGUAGE_MODEL, for whatever has
+// answers.
 static int loaded_init(Loaded *x, const char *dir, const char *file, int kind) {
     const DataOptions o = data_options();
     const Dataset *d = &x->data;
     if (load_model(&x->model, &x->tokenizer, dir, kind) < 0) return -1;
     if (dataset_load(&x->data, file, &x->tokenizer, &o) < 0) return -1;
-    if (kind == LOAD_REWARD_MODEL && d->kind != DATA_PAIR) return fail_kind(d, "pairs are needed");
-    if (d->kind != DATA_PAIR && d->kind != DATA_POINT && d->kind != DATA_COMPLETION) {
-        return fail_kind(d, "pairs, points or completions are needed");
+    if (kind == LOAD_REWARD_MODEL && !has_choices(d)) {
+        return fail_kind(d, "pairs or rankings are needed");
+    }
+    if (!has_choices(d) && d->kind != DATA_POINT && d->kind != DATA_COMPLETION) {
+        return fail_kind(d, "pairs, rankings, points or completions are needed");
     }
     if (report_reading(d, kind) < 0) return -1;
     return dataset_keep_fold(&x->data, 1);
@@ -697,34 +849,63 @@ static void loaded_free(Loaded *x) {
     dataset_free(&x->data);
 }
 
-/* Adds the pairs of d to a cell of the model's name; *from is the first of them.  reward
- * (num_answers) is the sum of what so many models gave.  Returns the cell, or NULL after fail(). */
-static Cell *add_pairs(Cells *cells, const char *model, const Dataset *d, const double *reward,
-                       int models, int *from) {
+// Adds each two answers of the record, one of them better, to the cell, and a ranking itself.
+// reward (r->count) is the sum of what so many models gave; pair: what all its pairs have.  0, or -1
+// after fail().
+static int add_record(Cell *c, const Dataset *d, const Record *r, const double *reward,
+                      int models, PairResult pair) {
+    const Answer *a = &d->answer[r->first];
+    float place[MAX_ANSWERS];
+    double score[MAX_ANSWERS], length[MAX_ANSWERS];
+    record_places(place, d, r);
+    for (int i = 0; i < r->count; i++) {
+        score[i] = reward[i] / models;
+        length[i] = a[i].chars;
+        for (int k = i + 1; k < r->count; k++) {
+            if (place[i] == place[k]) continue;
+            pair.delta = (reward[i] - reward[k]) / models;
+            pair.chosen = a[i].chars;
+            pair.rejected = a[k].chars;
+            if (cell_add(c, &pair) < 0) return -1;
+        }
+    }
+    if (d->kind != DATA_RANKING) return 0;
+    RankingResult x = {.prompt_id = r->prompt_id, .line = r->line};
+    ranking_measure(&x.model, score, place, r->count, opt.loss.top);
+    ranking_measure(&x.longest, length, place, r->count, opt.loss.top);
+    return cell_add_ranking(c, &x);
+}
+
+/* Adds the pairs and rankings of d to a cell of the model's name, and writes them.  reward
+ * (num_answers) is the sum of what so many models gave.  0, or -1 after fail().                  */
+static int add_choices(Cells *cells, const char *model, const Dataset *d, const double *reward,
+                       int models, FILE *out) {
     Json json = {0};
     int some = !opt.by;           // rows with a value under --by
-    Cell *c = cell_of(cells, model, d->name), *result = NULL;
-    if (!c) return NULL;
-    *from = c->n;
+    int result = -1;
+    Cell *c = cell_of(cells, model, d->name);
+    if (!c) return -1;
+    const int from = c->n, from_ranking = c->num_rankings;
     for (size_t i = 0; i < d->num_records; i++) {
         const Record *r = &d->record[i];
-        const Answer *chosen = &d->answer[r->first], *rejected = chosen + 1;
-        PairResult pair = {
-            .delta = (reward[r->first] - reward[r->first + 1]) / models,
-            .chosen = chosen->chars,
-            .rejected = rejected->chars,
-            .prompt_id = r->prompt_id,
-            .line = r->line,
-        };
+        PairResult pair = {.prompt_id = r->prompt_id, .line = r->line};
         if (opt.by && dataset_value(&cells->values, &pair.value, d, r, opt.by, &json) < 0) {
             goto done;
         }
         if (opt.by && cells->values.data[pair.value]) some = 1;
-        if (cell_add(c, &pair) < 0) goto done;
+        if (add_record(c, d, r, reward + r->first, models, pair) < 0) goto done;
     }
-    if (c->n == *from) fail(EX_DATAERR, "%s: no pairs", d->path);
-    else if (!some) fail(EX_DATAERR, "%s: no row has \"%s\", which --by names", d->path, opt.by);
-    else result = c;
+    if (c->n == from) {
+        fail(EX_DATAERR, "%s: no pairs: %zu of %zu rows tie", d->path, d->tied, d->rows);
+        goto done;
+    }
+    if (!some) {
+        fail(EX_DATAERR, "%s: no row has \"%s\", which --by names", d->path, opt.by);
+        goto done;
+    }
+    if (out && write_pairs(out, cells, c, from) < 0) goto done;
+    if (out && write_rankings(out, c, from_ranking) < 0) goto done;
+    result = 0;
 done:
     json_free(&json);
     return result;
@@ -803,11 +984,7 @@ static int evaluate_rewards(Cells *cells, const char *spec, const char *file, FI
         if (*dir == '+') dir++;
     }
 
-    int from;
-    const Cell *cell = add_pairs(cells, name, &e.data, e.reward, e.models, &from);
-    if (!cell) goto done;
-    if (out && write_pairs(out, cells, cell, from) < 0) goto done;
-    result = 0;
+    result = add_choices(cells, name, &e.data, e.reward, e.models, out);
 done:
     dataset_free(&e.data);
     free(e.reward);
@@ -866,8 +1043,8 @@ static int evaluate_policy(Cells *cells, const char *spec, const char *file, con
     split_model(spec, name, &dir);
     if (!*dir) return fail(EX_USAGE, "--model %s: the folder is missing", spec);
     if (policy_logps(&data, &logp, dir, file) < 0) goto done;
-    if (opt.by && data.kind != DATA_PAIR) {
-        fail_kind(&data, "--by needs pairs");
+    if (opt.by && !has_choices(&data)) {
+        fail_kind(&data, "--by needs pairs or rankings");
         goto done;
     }
     if (!same_texts(&data, like)) {
@@ -879,12 +1056,7 @@ static int evaluate_policy(Cells *cells, const char *spec, const char *file, con
     if (!reward) goto done;
     implicit_rewards(reward, &data, logp, ref, opt.loss.beta);
 
-    if (data.kind == DATA_PAIR) {
-        int from;
-        const Cell *cell = add_pairs(cells, name, &data, reward, 1, &from);
-        if (!cell) goto done;
-        if (out && write_pairs(out, cells, cell, from) < 0) goto done;
-    }
+    if (has_choices(&data) && add_choices(cells, name, &data, reward, 1, out) < 0) goto done;
     if (held_out(&held, &data, logp, reward) < 0) goto done;
     printf("%s on ", name);
     held_print(stdout, data.name, &data, &held);
@@ -912,13 +1084,15 @@ static int evaluate_policies(Cells *cells, const char *file, FILE *out) {
 
 // ------------------------------------------------------------------------------ the bag of words
 
-// Pairs as bytes, each a token: whole answers, whatever a model's tokenizer and --max_length are.
-static int load_pairs(Dataset *d, const Tokenizer *bytes, const char *file) {
+// Pairs and rankings (as_pairs: taken apart) as bytes, each a token: whole answers, whatever a
+// model's tokenizer and --max_length are.
+static int load_pairs(Dataset *d, const Tokenizer *bytes, const char *file, int as_pairs) {
     DataOptions o = data_options();
     o.max_length = 0;
     o.max_prompt_length = 0;
+    if (as_pairs) o.as_pairs = 1;
     if (dataset_load(d, file, bytes, &o) < 0) return -1;
-    return d->kind == DATA_PAIR ? 0 : fail_kind(d, "--bag needs pairs");
+    return has_choices(d) ? 0 : fail_kind(d, "--bag needs pairs or rankings");
 }
 
 // Is the training file of --bag that of this evaluation file: of its name, or the only one?
@@ -957,9 +1131,8 @@ static int evaluate_bag(Cells *cells, const Bag *bag, const Buffer *seen, const 
                         const char *file, FILE *out) {
     Dataset d = {0};
     double *reward = NULL;
-    const Cell *cell;
-    int from, result = -1;
-    if (load_pairs(&d, bytes, file) < 0 || dataset_keep_fold(&d, 1) < 0) goto done;
+    int result = -1;
+    if (load_pairs(&d, bytes, file, 0) < 0 || dataset_keep_fold(&d, 1) < 0) goto done;
     const size_t len = d.contents.len;
     if (opt.folds <= 1 && seen->len == len && !memcmp(seen->data, d.contents.data, len)) {
         fail(EX_USAGE, "--bag: trained on what is in %s itself; give the file to train on, or "
@@ -968,10 +1141,7 @@ static int evaluate_bag(Cells *cells, const Bag *bag, const Buffer *seen, const 
     }
     reward = allocate(d.num_answers, sizeof *reward);
     if (!reward || bag_rewards(bag, &d, bytes, reward) < 0) goto done;
-    cell = add_pairs(cells, bag_name, &d, reward, 1, &from);
-    if (!cell) goto done;
-    if (out && write_pairs(out, cells, cell, from) < 0) goto done;
-    result = 0;
+    result = add_choices(cells, bag_name, &d, reward, 1, out);
 done:
     dataset_free(&d);
     free(reward);
@@ -989,7 +1159,7 @@ static int evaluate_bags(Cells *cells, FILE *out) {
     if (tokenizer_learn(&bytes, "", &no_text, 1, 258) < 0) return -1;
     for (int i = 0; i < opt.bag.n; i++) {
         const char *file = opt.bag.item[i];
-        if (load_pairs(&train, &bytes, file) < 0 || dataset_keep_fold(&train, 0) < 0) goto done;
+        if (load_pairs(&train, &bytes, file, 1) < 0 || dataset_keep_fold(&train, 0) < 0) goto done;
         if (!train.num_records) {
             fail(EX_DATAERR, "%s: no pairs to train a bag of words on", train.path);
             goto done;

@@ -96,4 +96,93 @@ for metric in loss accuracy; do
     holds err "^best: step [123], eval $metric "
 done
 
+# a language model with a head at random, whose rewards are no order
+untrained='--model lm --raw_head 3'
+# a row of `eval --out` of an event
+line_of() { grep "\"event\":\"$1\"" $2; }
+
+it "eval_has_the_best_answer_tau_and_the_likelihood_of_rankings"
+works ./more eval $cut $untrained --eval ranks.test.jsonl --out eval.jsonl
+holds out '^ranks: 16 rankings of 4\.0 answers, whose pairs are above; a guess finds the best of 26\.'
+holds out '^ranks: 96 pairs, 16 prompts'
+holds out '^lm .* \.\. .* \.\. .* \.\. '
+cp out table
+from ranks.test.jsonl works ./more score $cut $untrained
+awk -v key='"rewards":[' '{
+    # places are those of make_rankings: 1, 2, 3, 4, 4
+    at = index($0, key)
+    list = substr($0, at + length(key))
+    sub(/\].*/, "", list)
+    m = split(list, r, ",")
+    best = 1
+    loglik = 0
+    for (i = 1; i <= m; i++) {
+        place = i < 5 ? i : 4
+        if (r[i] > r[best]) best = i
+        total = exp(r[i])
+        worse = 0
+        for (k = i + 1; k <= m; k++) {
+            if ((k < 5 ? k : 4) == place) continue
+            worse = 1
+            total += exp(r[k])
+            pairs++
+            right += r[i] > r[k] ? 1 : r[i] == r[k] ? 0.5 : 0
+        }
+        if (worse) loglik += r[i] - log(total)
+    }
+    found += best == 1
+    sum += loglik
+} END { printf "%.6f %.6f %.6f\n", found / NR, sum / NR, right / pairs }' out > want
+line_of rankings eval.jsonl > numbers
+for key in best loglik accuracy; do field numbers $key; done | xargs printf '%.6f %.6f %.6f\n' > have
+same want have
+
+it "the_longest_answer_and_a_guess_stand_beside_the_model"
+[ "$(line_of ranking eval.jsonl | field /dev/stdin longest_best | awk '{ sum += $1 }
+    END { printf "%.6f", sum / NR }')" = "$(field numbers longest_best | xargs printf '%.6f')" ] ||
+    fault "$(cat numbers)"
+counts 2 table '^longer answer wins '
+
+it "results_of_rankings_are_read_back"
+works ./more eval --from eval.jsonl --out again.jsonl
+line_of rankings again.jsonl > numbers.again
+same numbers numbers.again
+works ./more eval $cut $untrained --eval ranks.test.jsonl
+cp out direct
+works ./more eval --from eval.jsonl
+same direct out
+sed '/"event":"ranking",/s/"tau":[^,]*,//' eval.jsonl > bad.jsonl
+refused 65 "bad.jsonl:97: not a line that eval --out wrote" ./more eval --from bad.jsonl
+
+it "pairs_of_rankings_are_those_that_are_written_out"
+works ./more eval $cut $untrained --eval ranks.test.jsonl --pairs --out a.jsonl
+works ./more eval $cut $untrained --eval written.test.jsonl:ranks --out b.jsonl
+for f in a b eval; do
+    line_of metrics $f.jsonl | field /dev/stdin accuracy
+    line_of metrics $f.jsonl | field /dev/stdin nll
+done > three
+[ "$(sort -u three | wc -l)" = 2 ] || fault "$(cat three)"
+counts 0 a.jsonl '"event":"ranking'
+
+it "the_first_places_have_a_likelihood_of_their_own"
+works ./more eval $cut $untrained --eval ranks.test.jsonl --top 1 --out top.jsonl
+works ./more eval $cut $untrained --eval best.test.jsonl:ranks --out best.jsonl.eval
+for f in top.jsonl best.jsonl.eval; do line_of rankings $f | field /dev/stdin loglik; done > two
+[ "$(sort -u two | wc -l)" = 1 ] || fault "$(cat two)"
+
+it "policies_are_measured_by_their_implicit_rewards"
+works ./more eval $cut --model d --reference lm --beta 2 --eval ranks.test.jsonl --out policy.jsonl
+holds out '^ranks: 16 rankings of '
+holds out '^d on ranks: perplexity of the best answers '
+counts 16 policy.jsonl '"event":"ranking"'
+
+it "a_bag_of_words_learns_from_rankings_and_is_measured_by_them"
+works ./more eval $cut $untrained --bag ranks.jsonl --eval ranks.test.jsonl
+counts 2 out '^bag of words'
+
+it "rankings_are_parted_by_a_key"
+awk '{ sub(/}$/, ",\"who\":\"h" NR % 2 "\"}"); print }' ranks.test.jsonl > parted.jsonl
+works ./more eval $cut $untrained --eval parted.jsonl --by who
+holds out '^h0 .*pairs, 8 prompts'
+
 finish
