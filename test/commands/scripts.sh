@@ -68,6 +68,13 @@ noted "$odd/run/multitask"
 noted "MORE (paper)=$odd/run/more-paper"
 as_they_are
 
+it "rankings_takes_the_name_of_its_folder_as_it_is"
+works sh scripts/rankings.sh "$odd/rankings" 3
+noted "$odd/rankings/oasst1_en_rank-luce-2"
+noted "Plackett-Luce=$odd/rankings/summeval_op_rank-luce-0"
+noted "$odd/rankings/vicuna80_rank-2.jsonl"
+as_they_are
+
 it "rates_takes_the_names_of_its_folders_and_files_as_they_are"
 cp data/pandalm.train.jsonl "$odd/mine.jsonl"
 OUT="$odd/rates" RATES=1e-4 HEADS="10 raw" works sh scripts/rates.sh "$odd" "$odd/mine.jsonl" \
