@@ -78,7 +78,7 @@ struct Run {
     size_t num_steps, step_capacity;
     size_t full, held;                              // what a step holds, and the running one:
                                                     //     items, of documents token rows
-    size_t epoch_items;                             // of one epoch
+    size_t epoch_items, left_out;                   // of one epoch; those of them in no step
     int unit;                                       // items no micro-batch cuts apart: 1, a bundle
 
     // the running micro-batch
@@ -219,6 +219,8 @@ int plan_epochs(Run *run, size_t begin, uint64_t order_key, int is_last_phase) {
         }
         share = plan_share(run, n, e + 1, is_last_phase);
     }
+    const size_t planned = run->num_items - begin;
+    if (planned < n) run->left_out += n - planned;
     result = 0;
 done:
     free(item);
@@ -295,10 +297,9 @@ int plan_report(const Run *run, Buffer *out) {
     }
     if (buffer_printf(out, "; %.4g epoch%s of %zu %s", epochs, epochs == 1 ? "" : "s",
                       run->epoch_items, items) < 0) return -1;
-    if (run->num_items < run->epoch_items) {
-        const size_t left = run->epoch_items - run->num_items;
+    if (run->left_out) {
         const char *why = plan_is_full(run) ? "--max_steps" : "--num_train_epochs";
-        if (buffer_printf(out, "; %s leaves out %zu of them", why, left) < 0) return -1;
+        if (buffer_printf(out, "; %s leaves out %zu of them", why, run->left_out) < 0) return -1;
     }
     if (opt.folds > 1) {
         const char *text = "; fold %d of %d is held out";

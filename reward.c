@@ -200,6 +200,7 @@ int reward_plan(Run *run) {
     if (sets_init(&sets, run) < 0 || groups_open(run) < 0) goto done;
     run->epoch_items = (size_t)sets.K * sets.N;
     result = run->objective->bundles ? plan_bundles(run, &sets) : plan_mixed(run, &sets);
+    if (run->num_items < run->epoch_items) run->left_out = run->epoch_items - run->num_items;
 done:
     sets_free(&sets);
     return result;

@@ -304,6 +304,12 @@ plan "2 steps of 5 pairs; 0.5556 epochs of 18 pairs; --max_steps leaves out 8 of
     ./more train reward $full --train a.train.jsonl --per_step_pairs 5 --max_steps 2
 plan "3 steps of 3 pairs; 0.5 epochs of 18 pairs; --num_train_epochs leaves out 9 of them" \
     ./more train simpo $full --train a.train.jsonl --per_step_rows 3 --num_train_epochs 0.5
+printf 'the sky is blue and the sea is green' > few.txt
+works ./more train lm --model lm --train few.txt --then few.txt:again --max_length 4 \
+    --per_step_tokens 1 --num_train_epochs 1000 --max_steps 20 --out x
+# of the first file nothing is left out, of the second all
+sed -n 's/^plan: .* of \([0-9]*\) windows; --max_steps leaves out \([0-9]*\) of them$/\1 \2/p' err |
+    awk '{ found = $1 == 2 * $2 } END { exit !found }' || fault "$(grep '^plan' err)"
 same_rate="--lr_scheduler_type constant --train a.train.jsonl --per_step_rows 6"
 works ./more train dpo $full $same_rate --max_steps 7 --out x
 works ./more train dpo $full $same_rate --num_train_epochs 5 --save_steps 7 --max_steps 8 --out x2
