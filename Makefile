@@ -59,8 +59,8 @@ TEST_CFLAGS ?= -O0 -g
 $(WHOLE): test/bin/%: test/%.c | test/bin
 	$(COMPILE) $(NOTE) $< -o $@ $(LDLIBS)
 
-# but this one trains
-test/bin/test_people: TEST_CFLAGS = $(CFLAGS)
+# but these train
+test/bin/test_people test/bin/test_heads: TEST_CFLAGS = $(CFLAGS)
 
 $(filter-out $(WHOLE),$(TESTS)): test/bin/%: test/%.c $(KERNELS)
 	$(COMPILE) $(TEST_CFLAGS) $(NOTE) $(LINKED) $< $(KERNELS) -o $@ $(LDLIBS)

@@ -26,6 +26,7 @@ int  dataset_keep_fold(Dataset *d, int inside);
 void   text_sums(double *sum, const Batch *b, const float *logp);
 int    evaluate_texts(Model *m, int eos, const Dataset *d, double *value);
 int    evaluate_tokens(Model *m, int eos, const Dataset *d, double *value, float *token_logp);
+int    evaluate_pooled(Model *m, int eos, const Dataset *d, float *pooled);
 int    evaluate_lm(Model *m, const Tokenizer *t, const Dataset *d, double *bits_per_byte);
 int    scored_tokens(const Dataset *d, const Record *r, int k);
 float  logp_as_asked(double sum, int tokens);
@@ -155,6 +156,42 @@ done:
 // The same without single tokens.
 int evaluate_texts(Model *m, int eos, const Dataset *d, double *value) {
     return evaluate_tokens(m, eos, d, value, NULL);
+}
+
+/* What the reward head reads of d's answers: pooled(num_answers, C); an answer that belongs to
+ * no record stays as it is. 0, or -1 after fail().  */
+int evaluate_pooled(Model *m, int eos, const Dataset *d, float *pooled) {
+    const size_t C = (size_t)m->config.channels;
+    Pack pack = {0};
+    float *reward = NULL, *row = NULL;      // (B), (B, C)
+    size_t reward_capacity = 0, row_capacity = 0, end;
+    int result = -1;
+
+    for (size_t i = 0; i < d->num_records; i = end) {
+        end = pack_records(&pack, d, i, m->config.pooling, eos);
+        if (!end) goto done;
+        Batch b = pack_batch(&pack);
+        const size_t B = (size_t)b.B;
+        if (model_reserve(m, b.T, b.B) < 0) goto done;
+        if (reserve(&reward, &reward_capacity, B, sizeof *reward) < 0) goto done;
+        if (reserve(&row, &row_capacity, B * C, sizeof *row) < 0) goto done;
+        model_forward(m, &b);
+        model_rewards(m, &b, reward, row);
+
+        // texts stand in the order of the records' answers
+        const float *text = row;
+        for (const Record *r = &d->record[i]; r < &d->record[end]; r++) {
+            const size_t n = (size_t)r->count * C;
+            memcpy(pooled + (size_t)r->first * C, text, n * sizeof *pooled);
+            text += n;
+        }
+    }
+    result = 0;
+done:
+    pack_free(&pack);
+    free(reward);
+    free(row);
+    return result;
 }
 
 // Where the windows of a data set have been read up to.

@@ -26,6 +26,7 @@ double reward_bt_loss(float *dchosen, float *drejected, const float *chosen, con
 // Rankings of m answers: the log-likelihood of an order under scores; the loss of m rewards.
 enum { MAX_CHOICES = 256 };
 double choice_loglik(double *ds, const double *s, const float *rank, int m, int top, double weight);
+void choice_curvature(double *H, const double *s, const float *rank, int m, int top, double weight);
 double reward_choice_loss(float *dreward, const float *reward, const float *rank, int m, int top,
                           double weight);
 
@@ -240,6 +241,32 @@ double choice_loglik(double *ds, const double *s, const float *rank, int m, int 
         loglik += choice_stage(ds, s, i, worse, m, weight);
     }
     return loglik;
+}
+
+/* The curvature of the same: adds weight times -d2ell/ds2 to H (m,m).  Of the choice of a place,
+ * whose answers have the probabilities p, it is
+ *
+ *     diag(p) - p p'                                                                             */
+void choice_curvature(double *H, const double *s, const float *rank, int m, int top,
+                      double weight) {
+    int first = 0, worse = 0;
+    assert(m <= MAX_CHOICES);
+    for (int i = 0; i < m; i++) {
+        double p[MAX_CHOICES] = {0};
+        if (i == worse) {
+            first = i;
+            while (worse < m && rank[worse] == rank[i]) worse++;
+        }
+        if (worse == m || (top && first >= top)) break;
+
+        // minus the slope of a choice is p - [chosen]
+        choice_stage(p, s, i, worse, m, -1);
+        p[i] += 1;
+        for (int j = i; j < m; j++) {
+            H[j*m + j] += weight * p[j];
+            for (int l = i; l < m; l++) H[j*m + l] -= weight * p[j] * p[l];
+        }
+    }
 }
 
 /* The loss of a ranking's rewards (m): -weight ell.  It is returned, the gradient is added.      */

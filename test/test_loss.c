@@ -239,6 +239,33 @@ static void test_choices_are_their_definition_and_their_gradient_the_finite_diff
     }
 }
 
+static void test_the_curvature_of_choices_is_the_finite_difference_of_their_gradient(void) {
+    const double h = 0x1p-16;
+    for (int m = 2; m <= MOST; m++) {
+        for (int n = 0; n < 20; n++) {
+            const int top = n % 4;
+            const double weight = .5 + n;
+            double s[MOST], H[MOST * MOST] = {0};
+            float rank[MOST];
+            random_ranking(s, rank, m, 30000 + 100*m + n);
+            choice_curvature(H, s, rank, m, top, weight);
+            for (int k = 0; k < m; k++) {
+                const double at = s[k];
+                double up[MOST] = {0}, down[MOST] = {0};
+                s[k] = at + h;
+                choice_loglik(up, s, rank, m, top, 1);
+                s[k] = at - h;
+                choice_loglik(down, s, rank, m, top, 1);
+                s[k] = at;
+                for (int j = 0; j < m; j++) {
+                    CHECK_NEAR(H[k*m + j], weight * (down[j] - up[j]) / (2*h), 1e-8 * weight);
+                    CHECK_NEAR(H[k*m + j], H[j*m + k], 1e-15 * weight);
+                }
+            }
+        }
+    }
+}
+
 static void test_the_gradient_of_a_ranked_policy_is_the_finite_difference(void) {
     enum { B = 3, m = 5 };
     const float rank[B*m] = {1, 2, 3, 4, 5,  1, 2, 2, 2, 2,  1, 1, 2, 3, 3}, h = 0x1p-10f;
@@ -1499,6 +1526,7 @@ int main(int argc, char **argv) {
     RUN(test_equal_scores_cost_the_logarithm_of_the_orders);
     RUN(test_two_answers_cost_to_the_last_bit_what_a_pair_costs);
     RUN(test_choices_are_their_definition_and_their_gradient_the_finite_difference);
+    RUN(test_the_curvature_of_choices_is_the_finite_difference_of_their_gradient);
     RUN(test_the_gradient_of_a_ranked_policy_is_the_finite_difference);
     RUN(test_answers_that_are_not_compared_cost_nothing_and_ties_share_a_place);
     RUN(test_huge_scores_of_a_ranking_cost_their_size_or_nothing);
