@@ -410,17 +410,29 @@ static int compute_tokens(Model *m, const Batch *b, float *dlogp, float *logp, d
     return 0;
 }
 
-// Forward and backward; *loss is the mean Bradley-Terry loss of a pair.  reward, dreward are (B).
-static int compute_pairs(Model *m, const Batch *b, float *dreward, float *reward, double *loss) {
+// Forward and backward; *loss is the mean Bradley-Terry loss of a pair.  Of rankings it is NAN: they
+// are computed for the time that they take.  reward, dreward are (B).
+static int compute_choices(Model *m, const Batch *b, int pairs, float *dreward, float *reward,
+                           double *loss) {
     const float weight = 2 / (float)b->B;
     model_forward(m, b);
     model_rewards(m, b, reward, NULL);
-    *loss = 0;
-    for (int j = 0; j < b->B; j += 2) {
+    *loss = pairs ? 0 : NAN;
+    for (int j = 0; j < b->B && !pairs; j++) dreward[j] = weight;
+    for (int j = 0; j < b->B && pairs; j += 2) {
         *loss += reward_bt_loss(&dreward[j], &dreward[j+1], &reward[j], &reward[j+1], &weight, NULL,
                                 1);
     }
     return model_backward(m, b, dreward, NULL, NULL);
+}
+
+// The first file whose rows can be computed.
+static const Dataset *timed_file(const Diagnosis *d) {
+    for (int i = 0; i < d->num_files; i++) {
+        const File *f = &d->file[i];
+        if (f->train && f->seen.num_records && !f->wrong_kind) return &f->seen;
+    }
+    return NULL;
 }
 
 // A micro-batch that was timed: its token rows, the time, its loss.
@@ -445,7 +457,8 @@ static int time_batch(const Diagnosis *d, Model *m, const Batch *b, Timing *x) {
     if (!dvalue || !value) goto done;
 
     const double start = now();
-    result = d->objective->reward ? compute_pairs(m, b, dvalue, value, &x->loss)
+    const int pairs = timed_file(d)->kind == DATA_PAIR;
+    result = d->objective->reward ? compute_choices(m, b, pairs, dvalue, value, &x->loss)
                                   : compute_tokens(m, b, dvalue, value, &x->loss);
     x->seconds = now() - start;
     x->rows = b->T;
@@ -460,18 +473,13 @@ static void show_time(const Diagnosis *d, const Timing *x, double rows) {
     printf("    estimate, from one micro-batch of %d rows in %.3g s, threads %d, without updates%s:"
            "\n", x->rows, x->seconds, kernels_threads(),
            d->objective->reference ? " and the reference" : "");
-    printf("    %.0f tokens/s, %.0f:%02.0f:%02.0f an epoch; the loss there is %.4f%s\n", speed,
-           floor(epoch / 3600), floor(fmod(epoch, 3600) / 60), floor(fmod(epoch, 60)), x->loss,
-           d->objective->reward ? " (0.6931 from a zero head)" : " a token");
-}
-
-// The first file whose rows can be computed.
-static const Dataset *timed_file(const Diagnosis *d) {
-    for (int i = 0; i < d->num_files; i++) {
-        const File *f = &d->file[i];
-        if (f->train && f->seen.num_records && !f->wrong_kind) return &f->seen;
+    printf("    %.0f tokens/s, %.0f:%02.0f:%02.0f an epoch", speed, floor(epoch / 3600),
+           floor(fmod(epoch, 3600) / 60), floor(fmod(epoch, 60)));
+    if (!isnan(x->loss)) {
+        printf("; the loss there is %.4f%s", x->loss,
+               d->objective->reward ? " (0.6931 from a zero head)" : " a token");
     }
-    return NULL;
+    printf("\n");
 }
 
 static int measure_time(const Diagnosis *d, const Config *c, const Batch *b, double rows) {

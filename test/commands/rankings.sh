@@ -89,6 +89,15 @@ for o in "reward $pairs" "dpo $policy" "simpo --pairs $policy"; do
 which one is better), 0 too long" ./more train $o --train equal.jsonl --out x
 done
 
+it "doctor_plans_and_times_rankings"
+works ./more doctor --model lm $cut --train ranks.jsonl
+holds out '^ranks.jsonl, to train on: ranking data$'
+holds out '^plan: 1 step of 18 rankings'
+holds out 'tokens/s, [0-9]*:[0-9]*:[0-9]* an epoch$'
+works ./more doctor --model lm $cut --train ranks.jsonl --pairs
+holds out '^ranks.jsonl, to train on: pair data$'
+holds out 'an epoch; the loss there is 0.6931'
+
 it "the_best_weights_of_rankings_are_kept_by_loss_and_by_accuracy"
 for metric in loss accuracy; do
     works ./more train reward $pairs --max_steps 3 --train ranks.jsonl --eval ranks.test.jsonl \
