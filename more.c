@@ -61,8 +61,8 @@ static const Command commands[] = {
         "characters differ by at most 10 %.  Of rankings each two answers of which one is better "
         "are a pair,\nand a second table says how often the highest reward is the best answer's, "
         "Kendall's tau-b with the\nranking, and the mean log-likelihood of the rankings (--top: "
-        "of their first places).  --bag FILE\nadds a row of logistic regression on counts of words, "
-        "trained on FILE: of the training file that has\nthe evaluation file's name, or of the "
+        "of their first places).  --bag FILE\nadds a row of logistic regression on counts of "
+        "words, trained on FILE: of the training file that has\nthe evaluation file's name, or of the "
         "only one.  --by adds the numbers of the rows of each value of a\nkey, the least accurate "
         "first; the worst is the first with 20 pairs or more, and its interval does\nnot know that "
         "it was chosen for being the worst.\n"},

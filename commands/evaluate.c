@@ -850,8 +850,8 @@ static void loaded_free(Loaded *x) {
 }
 
 // Adds each two answers of the record, one of them better, to the cell, and a ranking itself.
-// reward (r->count) is the sum of what so many models gave; pair: what all its pairs have.  0, or -1
-// after fail().
+// reward (r->count) is the sum of what so many models gave; pair: what all its pairs have.  0, or
+// -1 after fail().
 static int add_record(Cell *c, const Dataset *d, const Record *r, const double *reward,
                       int models, PairResult pair) {
     const Answer *a = &d->answer[r->first];

@@ -88,8 +88,8 @@ int load_data(Dataset *d, const char *spec, const Tokenizer *t, const DataOption
     if (objective_takes(objective, d, use) < 0) return -1;
     if (!d->num_records) {
         const char *tie = d->tied ? " (no two different answers of which one is better)" : "";
-        return fail(EX_DATAERR, "%s: nothing is left of %zu rows: %zu ties%s, %zu too long", d->path,
-                    d->rows, d->tied, tie, d->dropped);
+        return fail(EX_DATAERR, "%s: nothing is left of %zu rows: %zu ties%s, %zu too long",
+                    d->path, d->rows, d->tied, tie, d->dropped);
     }
     const int policy = objective->data != DOCUMENTS && !objective->reward;
     int result = dataset_report(d, &line);
