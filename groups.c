@@ -231,7 +231,7 @@ void groups_add(Groups *g, int group, double loss) {
 // Pass 1 has ended: alpha, and what each row's loss counts for in pass 2.  0, or -1 after fail().
 int groups_weigh(Groups *g) {
     const size_t place = g->steps % (size_t)opt.logging_steps;
-    double share[MAX_GROUPS], loss[MAX_GROUPS];
+    double share[MAX_GROUPS], loss[MAX_GROUPS] = {0};
     if (reserve(&g->recent, &g->recent_capacity, place + 1, sizeof *g->recent) < 0) return -1;
     g->recent[place] = g->sums;
     g->steps++;
