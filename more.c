@@ -8,6 +8,7 @@
 #include "common.h"
 #include "commands/options.c"
 #include "commands/train.c"
+#include "commands/em.c"
 #include "commands/evaluate.c"
 #include "commands/score.c"
 #include "commands/compare.c"
@@ -40,6 +41,20 @@ static int command_bench(void);
 #define DOCTOR_OWN "objective rows"
 
 static const Command commands[] = {
+    {.name = "train", .object = "em", .run = command_em,
+     .help = "train a model for each hidden type of people behind pairs, by EM",
+     .options = {EM_READS, EM_OWN},
+     .more_help =
+        "\ntrain em (EM-DPO, Chidambaram et al., arXiv 2510.15716) reads who gave each row, and finds "
+        "types of\npeople and a model for each: in turn, each type's model is trained on all rows, "
+        "weighted by how\nprobable it is that their annotator is of the type, and people are judged "
+        "anew by how likely their\nchoices are under each model.  --objective names what is trained, "
+        "with the options and defaults of\ntrain dpo or train reward.  OUT/type-1 .. are the models, "
+        "OUT/people.json says who is of which type;\nmore eval --people measures them.  Judged by "
+        "rows that were trained on, people tend to stay where\nthey are: --estep split-half.  "
+        "--gamma hard with reward is that of MaxMin-RLHF (arXiv 2402.08925);\n--em_steps 1 with "
+        "--start spectral is Cluster-DPO.  A run that was interrupted goes on with the same\n"
+        "command.\n"},
     {.name = "doctor", .run = command_doctor,
      .help = "what training would see of your data, and the traps in it",
      .options = {ALWAYS TEXTS, "model tokenizer train eval pooling recompute freeze labels "
@@ -47,8 +62,8 @@ static const Command commands[] = {
                  "folds fold " DOCTOR_OWN}},
     {.name = "eval", .run = command_eval,
      .help = "held-out numbers: accuracy, calibration, margins; of policies too",
-     .options = {ALWAYS TEXTS, "model tokenizer eval reference from bag by out seed folds fold "
-                 "raw_head pooling beta logp top pairs train_turns=all"},
+     .options = {ALWAYS TEXTS, "model tokenizer eval reference from bag by people groups fit_rows "
+                 "out seed folds fold raw_head pooling beta logp top pairs train_turns=all"},
      .more_help =
         "\neval compares rows of reward models, or with --reference of policies, on columns of "
         "data.  --model\nis FOLDER or NAME=FOLDER.  Of reward models NAME=A+B+C means the mean of "
@@ -208,12 +223,17 @@ static void print_objectives(void) {
         const Command c = command_of_objective(&objectives[i]);
         print_command(&c);
     }
+    for (int i = 0; i < NUM_COMMANDS; i++) {
+        if (commands[i].object) print_command(&commands[i]);
+    }
 }
 
 static void print_commands(void) {
     printf("more - reward models and policies from preferences, in plain C\n\n");
     print_objectives();
-    for (int i = 0; i < NUM_COMMANDS; i++) print_command(&commands[i]);
+    for (int i = 0; i < NUM_COMMANDS; i++) {
+        if (!commands[i].object) print_command(&commands[i]);
+    }
     printf("\nmore COMMAND --help lists a command's options.  "
            "MORE_ISA=scalar|neon|avx2|avx512|avx512_bf16|amx\nforces an instruction set.\n");
 }
@@ -240,9 +260,11 @@ static int command_find(Command *c, int argc, char **argv, int *used) {
         return 0;
     }
     for (int i = 0; i < NUM_COMMANDS; i++) {
+        const char *object = commands[i].object;
         if (strcmp(argv[1], commands[i].name)) continue;
+        if (object && (argc < 3 || strcmp(argv[2], object))) continue;
         *c = commands[i];
-        *used = 2;
+        *used = object ? 3 : 2;
         return 0;
     }
     return -1;

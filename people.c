@@ -107,6 +107,7 @@ double people_posterior(double *gamma, const double *prior, const double *A, int
 
 // What was found: a type that nobody is left in, or -1; agreement with known groups (H); the mean
 // entropy of gamma in nats; the log-likelihood of other choices; BIC.
+int    people_type(const People *p, size_t h);             // with the largest gamma
 int    people_empty_type(const People *p);
 double people_accuracy(const People *p, const int *group, int groups);
 double people_entropy(const People *p);
@@ -187,7 +188,7 @@ static double people_assign(double *gamma, const double *A, int K) {
 }
 
 // The type with the largest gamma, the first of equal ones.
-static int likeliest_type(const People *p, size_t h) {
+int people_type(const People *p, size_t h) {
     const double *gamma = p->gamma + h * (size_t)p->K;
     int best = 0;
     for (int k = 1; k < p->K; k++) {
@@ -445,7 +446,7 @@ static int people_finish(People *p, const TypeModels *m, int hard) {
     p->loglik = 0;
     for (size_t h = 0; h < (size_t)p->H; h++) {
         const double *A = p->A + h * (size_t)p->K;
-        if (hard) p->loglik += A[likeliest_type(p, h)];
+        if (hard) p->loglik += A[people_type(p, h)];
         else      p->loglik += people_posterior(p->before, p->eta, A, p->K);
     }
     return 0;
@@ -504,7 +505,7 @@ double people_accuracy(const People *p, const int *group, int groups) {
     int count[MAX_MATCHED][MAX_MATCHED] = {{0}};
     const int n = max_int(p->K, groups);
     assert(n <= MAX_MATCHED);
-    for (size_t h = 0; h < (size_t)p->H; h++) count[likeliest_type(p, h)][group[h]]++;
+    for (size_t h = 0; h < (size_t)p->H; h++) count[people_type(p, h)][group[h]]++;
     return (double)best_matching(count, n, 0, 0) / p->H;
 }
 

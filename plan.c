@@ -50,6 +50,7 @@ typedef struct {
     int imitates;                                   // yes: good answers themselves are made likely
     int linear;                                     // yes: dL/dlogp does not depend on logp
     int mismatched;                                 // yes: needs KTO's answers to other prompts
+    int people;                                     // yes: rows of several people, who may differ
 } Objective;
 
 // An item of the plan: a record of a data set; of a document the window from token row `first`
@@ -63,6 +64,11 @@ struct Run {
     Model model;
     Tokenizer tokenizer;
     SmallFiles beside;                              // its tokenizer.json and what else is kept
+    const char *out;                                // the folder to write: --out, or a part's own
+    const char *part;                               // of several trainings in one, for its progress
+                                                    //   line: it says no more; NULL: of none
+    int has_reference;                              // Answer.ref_logp are there already
+    char sha256[65];                                // of the weights that were saved last
     Log log_file;
     FILE *log;                                      // its stream of JSON lines, or NULL
 

@@ -857,14 +857,15 @@ done:
     return result;
 }
 
-// The reference's log-probabilities, from --reference_cache or the file beside the policy.
+// The reference's log-probabilities, from --reference_cache or the file beside the policy, unless
+// they are there.
 int policy_start(Run *run) {
     char in_out[PATH_SIZE];
     const char *path = opt.reference_cache, *start = opt.model.n ? opt.model.item[0] : "";
     int from_file;
-    if (!run->objective->reference) return 0;
+    if (!run->objective->reference || run->has_reference) return 0;
     if (!path) {
-        if (path_join(in_out, opt.out, "reference.bin") < 0) return -1;
+        if (path_join(in_out, run->out, "reference.bin") < 0) return -1;
         path = in_out;
     }
     if (opt.references.n) return start_with_references(run, path);

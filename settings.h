@@ -36,12 +36,16 @@ enum { ANSWER_TEXT, ANSWER_WORD, ANSWER_NUMBER, NUM_ANSWERS };
 enum { METRIC_LOSS, METRIC_ACCURACY, NUM_METRICS };
 static const char *const metric_names[NUM_METRICS + 1] = {
     [METRIC_LOSS] = "loss", [METRIC_ACCURACY] = "accuracy"};
+enum { MSTEP_RESTART, MSTEP_WARM, NUM_MSTEPS };
+enum { ESTEP_FULL, ESTEP_SPLIT_HALF, NUM_ESTEPS };
+enum { GAMMA_SOFT, GAMMA_HARD, NUM_GAMMAS };
 enum { NOT_CHOSEN = -1 };                   // a choice without a default, which nobody made
 
 typedef struct {
     // files and folders
     List model, train, then, demo, eval, from, bag;
-    const char *by;
+    const char *by, *people;
+    int fit_rows;
     const char *out, *reference, *reference_cache, *tokenizer;
 
     // data rows to texts
@@ -68,6 +72,8 @@ typedef struct {
     double group_step, group_adjust;
     int group_loss;
     LossSettings loss;                                          // what their losses read
+    int types, em_steps, starts, mstep, estep, gamma;           // train em
+    const char *start;
 
     // the plan and the optimiser
     double epochs;
@@ -91,7 +97,7 @@ typedef struct {
     int kl;
 
     // which options were given, by their place in the table
-    unsigned char given[128];
+    unsigned char given[160];
 
     // of one command each
     int learn;                                                  // tokenize

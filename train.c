@@ -210,11 +210,12 @@ static void show_step(const Run *run, const Progress *p) {
     const int terminal = isatty(2), last = p->step == p->steps;
     const int evaluated = run->num_eval && opt.eval_steps && p->step % opt.eval_steps == 0;
     const char *end = terminal && !last && !evaluated ? "" : "\n";
-    if (opt.quiet) return;
+    if (opt.quiet || (run->part && !terminal)) return;
     if (!terminal && !last && p->step % opt.logging_steps) return;
+    if (run->part) end = last ? "\r\033[K" : "";
 
-    fprintf(stderr, "%sstep %d/%d  loss %.4f", terminal ? "\r\033[K" : "", p->step, p->steps,
-            p->loss);
+    fprintf(stderr, "%s%s", terminal ? "\r\033[K" : "", run->part ? run->part : "");
+    fprintf(stderr, "step %d/%d  loss %.4f", p->step, p->steps, p->loss);
     if (trainer->show) trainer->show(run, stderr);
     fprintf(stderr, "  %.0f tokens/s  %.0f:%02.0f left  %.2f GiB%s", (double)p->tokens / wall,
             floor(left / 60), floor(fmod(left, 60)), memory_gib(), end);
@@ -237,24 +238,24 @@ static double schedule(int s, int n) {
 }
 
 // The model as it is, into --out; what --dtype cannot hold as f32.  0, or -1 after fail().
-static int try_save(Run *run, char sha256[65]) {
+static int try_save(Run *run) {
     const char *dtype = dtype_names[opt.dtype];
     if (opt.dtype != DTYPE_F32 && checkpoint_fits(&run->model, dtype) < 0) {
         dtype = dtype_names[DTYPE_F32];
         fprintf(stderr, "%s; the weights are saved as %s\n", error_text, dtype);
     }
-    return checkpoint_save(&run->model, opt.out, &run->beside, dtype, sha256);
+    return checkpoint_save(&run->model, run->out, &run->beside, dtype, run->sha256);
 }
 
 /* A disk that is full, a folder that is gone: the weights are all there is of hours of work, so
  * this tries until it succeeds or a signal comes, and gives up at once only where waiting is no
  * help.  0, or -1 after fail().                                                                  */
-static int save_model(Run *run, char sha256[65]) {
+static int save_model(Run *run) {
     double said = -INFINITY;
     for (;;) {
-        int result = try_save(run, sha256);
+        int result = try_save(run);
         if (result == 0 || error_code == EX_DATAERR || error_code == EX_USAGE) return result;
-        if (disk_wait(opt.out, &said) < 0) return -1;
+        if (disk_wait(run->out, &said) < 0) return -1;
     }
 }
 
@@ -293,7 +294,7 @@ static int check_memory(const Run *run, int T, int B) {
         return fail(EX_OSERR, "%s; --force trains all the same", text);
     }
     if (fit == MEMORY_LACKS) fprintf(stderr, "warning: %s\n", text);
-    if (fit == MEMORY_CLOSE) fprintf(stderr, "memory is close: %s\n", text);
+    if (fit == MEMORY_CLOSE && !run->part) fprintf(stderr, "memory is close: %s\n", text);
     return 0;
 }
 
@@ -302,7 +303,7 @@ static int show_plan(const Run *run) {
     const size_t n = run->num_steps, last = n > 1 ? run->step_end[n - 2] : 0;
     Buffer line = {0};
     int result = plan_report(run, &line);
-    if (result == 0) fprintf(stderr, "%s", line.data);
+    if (result == 0 && !run->part) fprintf(stderr, "%s", line.data);
     buffer_free(&line);
     fprintf(run->log, "{\"event\":\"plan\",\"steps\":%zu,\"items\":%zu,\"epoch_items\":%zu,"
             "\"last_step_items\":%zu}\n", n, run->num_items, run->epoch_items,
@@ -310,14 +311,9 @@ static int show_plan(const Run *run) {
     return result;
 }
 
-// Says what the run takes, and allocates it: gradients, moments, and activations for the largest
-// micro-batch.
-static int prepare(Run *run, int steps) {
-    const int T = largest_micro_batch(run, steps), B = run->objective->data == DOCUMENTS ? 1 : T;
+// Says what the run takes, with micro-batches of at most T token rows and B texts.
+static void show_size(const Run *run, int steps, int T, int B) {
     const double bytes = (double)model_bytes(&run->model.config, T, B, training_purpose());
-
-    run->model.recompute = opt.recompute;
-    run->model.freeze = opt.freeze;
     fprintf(stderr, "%zu parameters, ", run->model.num_params);
     if (opt.freeze) fprintf(stderr, "%d of them trained, ", run->model.config.channels);
     if (run->objective->reward) {
@@ -328,6 +324,14 @@ static int prepare(Run *run, int steps) {
     if (opt.precision == PRECISION_FP32 && kernels_bf16_unit() && !opt.quiet) {
         fprintf(stderr, "bf16 products are faster on this machine: --precision bf16\n");
     }
+}
+
+// Allocates what the run takes: gradients, moments, and activations for the largest micro-batch.
+static int prepare(Run *run, int steps) {
+    const int T = largest_micro_batch(run, steps), B = run->objective->data == DOCUMENTS ? 1 : T;
+    run->model.recompute = opt.recompute;
+    run->model.freeze = opt.freeze;
+    if (!run->part) show_size(run, steps, T, B);
     if (check_memory(run, T, B) < 0) return -1;
     if (model_init_training(&run->model) < 0) return -1;
     return model_reserve(&run->model, T, B);
@@ -405,13 +409,13 @@ static int train_step(Run *run, int s, Progress *p) {
 /* After an evaluation that gave `value`: with --load_best the weights are saved at once where it is
  * the best so far.  --out holds the best from then on, whatever ends the run.  A tie is not better,
  * nor is what is no number.  0, or -1 after fail().                                              */
-static int keep_best(Run *run, Progress *p, double value, char sha256[65]) {
+static int keep_best(Run *run, Progress *p, double value) {
     if (!opt.load_best) return 0;
     int better = opt.best_metric == METRIC_LOSS ? value < p->best : value > p->best;
     if (!p->best_step) better = !isnan(value);
     p->not_better++;
     if (!better) return 0;
-    if (save_model(run, sha256) < 0) return -1;
+    if (save_model(run) < 0) return -1;
     p->best = value;
     p->best_step = p->step;
     p->not_better = 0;
@@ -419,34 +423,34 @@ static int keep_best(Run *run, Progress *p, double value, char sha256[65]) {
 }
 
 // The weights as they are, but where the best ones are in --out already.  0, or -1 after fail().
-static int save_last(Run *run, const Progress *p, char sha256[65]) {
-    return p->best_step ? 0 : save_model(run, sha256);
+static int save_last(Run *run, const Progress *p) {
+    return p->best_step ? 0 : save_model(run);
 }
 
 // What ends a run that was asked to stop and has saved.  -1.
-static int fail_stopped(const Progress *p) {
+static int fail_stopped(const Run *run, const Progress *p) {
     if (p->best_step) {
         return fail(EX_TEMPFAIL, "stopped after step %d of %d; the best weights so far, of step "
-                    "%d, are in %s", p->step, p->steps, p->best_step, opt.out);
+                    "%d, are in %s", p->step, p->steps, p->best_step, run->out);
     }
     return fail(EX_TEMPFAIL, "stopped after step %d of %d; the weights so far are in %s", p->step,
-                p->steps, opt.out);
+                p->steps, run->out);
 }
 
 // The step's numbers could not be had.  Where a signal ended the wait for a disk to write them to,
 // the weights may still find room: they are tried once.  -1, after fail().
-static int stop_without_numbers(Run *run, const Progress *p, char sha256[65]) {
+static int stop_without_numbers(Run *run, const Progress *p) {
     if (!stop_asked()) return -1;
-    if (!p->best_step && try_save(run, sha256) < 0) return -1;
-    return fail_stopped(p);
+    if (!p->best_step && try_save(run) < 0) return -1;
+    return fail_stopped(run, p);
 }
 
 // Evaluates on the way, and keeps the best.  1: go on, also where a signal cut the evaluation
 // short; 0: it is no better for long (--early_stopping_patience); -1 after fail().
-static int evaluate_step(Run *run, Progress *p, char sha256[65]) {
+static int evaluate_step(Run *run, Progress *p) {
     double value;
-    if (evaluate_all(run, p->step, &value) < 0) return stop_without_numbers(run, p, sha256);
-    if (keep_best(run, p, value, sha256) < 0) return -1;
+    if (evaluate_all(run, p->step, &value) < 0) return stop_without_numbers(run, p);
+    if (keep_best(run, p, value) < 0) return -1;
     if (!opt.patience || p->not_better < opt.patience || stop_asked()) return 1;
     fprintf(stderr, "stopped early, after step %d of %d: %d evaluations without a better eval %s\n",
             p->step, p->steps, p->not_better, metric_names[opt.best_metric]);
@@ -455,26 +459,26 @@ static int evaluate_step(Run *run, Progress *p, char sha256[65]) {
 
 // The steps, from the first to the last or to a signal; then the weights are saved.  0, or -1 after
 // fail(): EX_TEMPFAIL if a signal came.
-static int train_steps(Run *run, Progress *p, char sha256[65]) {
+static int train_steps(Run *run, Progress *p) {
     for (int s = 0; s < p->steps; s++) {
         if (train_step(run, s, p) < 0) return -1;
-        if (log_step(run, p) < 0) return stop_without_numbers(run, p, sha256);
+        if (log_step(run, p) < 0) return stop_without_numbers(run, p);
         show_step(run, p);
         if (stop_asked()) {
-            if (save_last(run, p, sha256) < 0) return -1;
-            return fail_stopped(p);
+            if (save_last(run, p) < 0) return -1;
+            return fail_stopped(run, p);
         }
         if (p->step == p->steps) break;
         if (opt.eval_steps > 0 && p->step % opt.eval_steps == 0) {
-            const int go_on = evaluate_step(run, p, sha256);
+            const int go_on = evaluate_step(run, p);
             if (go_on < 0) return -1;
             if (!go_on) break;
         }
         if (opt.save_steps > 0 && p->step % opt.save_steps == 0) {
-            if (save_model(run, sha256) < 0) return -1;
+            if (save_model(run) < 0) return -1;
         }
     }
-    return save_last(run, p, sha256);
+    return save_last(run, p);
 }
 
 // Which weights --load_best has left in --out.
@@ -489,28 +493,31 @@ static void say_best(const Progress *p) {
 }
 
 // What is said and logged when all steps are done, or no more are to come.  0, or -1 after fail().
-static int train_end(Run *run, Progress *p, char sha256[65]) {
+static int train_end(Run *run, Progress *p) {
     const Trainer *trainer = run->objective->trainer;
     double value;
     if (p->step == p->steps) {                      // else the last evaluation was just now
         if (evaluate_all(run, p->step, &value) < 0) return -1;
-        if (keep_best(run, p, value, sha256) < 0) return -1;
+        if (keep_best(run, p, value) < 0) return -1;
     }
-    if (trainer->finish) trainer->finish(run);
     const double wall = now() - p->start;
-    if (opt.load_best) say_best(p);
-    fprintf(stderr, "%s: %zu tokens in %.1f s\n", opt.out, p->tokens, wall);
-    fprintf(run->log, "{\"event\":\"end\",\"weights_sha256\":\"%s\",\"wall_s\":%.2f", sha256, wall);
+    if (!run->part) {
+        if (trainer->finish) trainer->finish(run);
+        if (opt.load_best) say_best(p);
+        fprintf(stderr, "%s: %zu tokens in %.1f s\n", run->out, p->tokens, wall);
+        printf("weights sha256 %s\n", run->sha256);
+    }
+    fprintf(run->log, "{\"event\":\"end\",\"weights_sha256\":\"%s\",\"wall_s\":%.2f", run->sha256,
+            wall);
     if (p->best_step) {
         fprintf(run->log, ",\"best_step\":%d,\"best_%s\":%.9g", p->best_step,
                 metric_names[opt.best_metric], p->best);
     }
     fprintf(run->log, "}\n");
-    printf("weights sha256 %s\n", sha256);
     if (log_flush(&run->log_file) < 0) return -1;
     if (!stop_asked()) return 0;
     return fail(EX_TEMPFAIL, "stopped after the last step, before all numbers; the weights are in "
-                "%s", opt.out);
+                "%s", run->out);
 }
 
 /* The whole run: model, tokenizer and data are loaded, the plan is made, --out is there.  What can
@@ -519,16 +526,16 @@ static int train_end(Run *run, Progress *p, char sha256[65]) {
  * (the weights so far are saved).  */
 int train(Run *run) {
     const Trainer *trainer = run->objective->trainer;
-    char path[PATH_SIZE], sha256[65];
+    char path[PATH_SIZE];
     const int steps = (int)run->num_steps;
     if (opt.load_best && check_metric(run) < 0) return -1;
     if (checkpoint_fits(&run->model, dtype_names[opt.dtype]) < 0) return -1;
     if (prepare(run, steps) < 0) return -1;
     stop_hold();
-    int result = checkpoint_ask(&run->model, opt.out, &run->beside, dtype_names[opt.dtype]);
-    stop_release();
+    int result = checkpoint_ask(&run->model, run->out, &run->beside, dtype_names[opt.dtype]);
+    if (!run->part) stop_release();
     if (result < 0) return -1;
-    if (path_join(path, opt.out, "log.jsonl") < 0) return -1;
+    if (path_join(path, run->out, "log.jsonl") < 0) return -1;
     if (log_open(&run->log_file, path) < 0) return -1;
     run->log = run->log_file.stream;
 
@@ -537,8 +544,8 @@ int train(Run *run) {
     if (result == 0 && trainer->start) result = trainer->start(run);
     p.start = now();
     stop_hold();                                    // there is something to save
-    if (result == 0) result = train_steps(run, &p, sha256);
-    if (result == 0) result = train_end(run, &p, sha256);
+    if (result == 0) result = train_steps(run, &p);
+    if (result == 0) result = train_end(run, &p);
     if (result < 0) {
         log_abandon(&run->log_file);
         return -1;

@@ -654,8 +654,9 @@ static void note_repeats(Diagnosis *d, const Repeats *r, const Dataset *data) {
              "meant twice",
              again->earlier, again->count - 1);
     }
-    // people differ: a few contradictions are opinions, many are a mistake in the file
-    const int many = against->count * 10 > data->num_records;
+    // people differ: a few contradictions are opinions, many are a mistake in the file, unless it
+    // is known who is who
+    const int many = against->count * 10 > data->num_records && !d->objective->people;
     if (against->count && data->kind == DATA_PAIR) {
         note(d, many ? TRAP : ADVICE, data->path, against->line,
              "the reverse of the pair on line %zu, and %zu more such pairs; decide for one of the "

@@ -24,6 +24,7 @@ int  options_check_lists(const Command *c);
 void options_defaults(const Command *c);
 void options_print(const Command *c);
 void options_print_header(const Command *c);
+int  options_text(Buffer *out, const Command *c);
 
 // -------------------------------------------------------------------------------------- choices
 
@@ -69,6 +70,13 @@ static const char *const group_loss_names[] = {
 static const char *const compat_names[] = {
     [COMPAT_NONE] = "none", [COMPAT_ULMA_RELEASE] = "ulma-release", [NUM_COMPATS] = NULL};
 
+static const char *const mstep_names[] = {
+    [MSTEP_RESTART] = "restart", [MSTEP_WARM] = "warm", [NUM_MSTEPS] = NULL};
+static const char *const estep_names[] = {
+    [ESTEP_FULL] = "full", [ESTEP_SPLIT_HALF] = "split-half", [NUM_ESTEPS] = NULL};
+static const char *const gamma_names[] = {
+    [GAMMA_SOFT] = "soft", [GAMMA_HARD] = "hard", [NUM_GAMMAS] = NULL};
+
 // ------------------------------------------------------------------------------------ the table
 
 typedef enum { INT, REAL, WORDS, LIST, FLAG, CHOICE } OptionKind;
@@ -104,7 +112,13 @@ static const Option option_table[] = {
     {.name = "bag", .kind = LIST, .to = &opt.bag,
      .help = "training files of a bag of words, whose row shows what counting words is worth"},
     {.name = "by", .kind = WORDS, .to = &opt.by,
-     .help = "key of the rows, an annotator or a category: numbers for each of its values too"},
+     .help = "key of the rows, an annotator or a category: numbers for each of its values too "
+             "(train em: who gave the row, default annotator)"},
+    {.name = "people", .kind = WORDS, .to = &opt.people,
+     .help = "people.json of train em: what its types predict together of each row's annotator"},
+    {.name = "fit_rows", .kind = INT, .to = &opt.fit_rows, .preset = "0", .max = INT_MAX,
+     .help = "with --people: so many rows of one who is not in it say of which type, and are then "
+             "left out"},
     {.name = "prompts", .kind = WORDS, .to = &opt.prompts,
      .help = "file of rows with prompts (sample: else standard input: rows, or any text as one "
              "prompt)"},
@@ -193,7 +207,24 @@ static const Option option_table[] = {
 
     {.heading = "objective"},
     {.name = "objective", .kind = WORDS, .to = &opt.objective,
-     .help = "what the data is for, a word that follows train; default: by its kind"},
+     .help = "what the data is for, a word that follows train; default: by its kind (train em: dpo "
+             "or reward, default dpo)"},
+    {.name = "types", .kind = INT, .to = &opt.types, .preset = "2", .min = 1, .max = 8,
+     .help = "of people, each with a model"},
+    {.name = "em_steps", .kind = INT, .to = &opt.em_steps, .preset = "5", .min = 1, .max = 1000,
+     .help = "iterations, fewer where nothing changes any more"},
+    {.name = "mstep", .kind = CHOICE, .to = &opt.mstep, .preset = "restart",
+     .choices = mstep_names,
+     .help = "in each iteration a type's model is trained from --model, or from its last weights"},
+    {.name = "estep", .kind = CHOICE, .to = &opt.estep, .preset = "full", .choices = estep_names,
+     .help = "people are judged by all their rows, or by the half that was not trained on"},
+    {.name = "gamma", .kind = CHOICE, .to = &opt.gamma, .preset = "soft", .choices = gamma_names,
+     .help = "a person is of a type with a probability, or of the likeliest alone"},
+    {.name = "start", .kind = WORDS, .to = &opt.start, .preset = "balanced",
+     .help = "types to begin with: balanced or dirichlet, both by lot, spectral: clusters of people "
+             "who agree, or a file {\"annotator\": cluster, ...}"},
+    {.name = "starts", .kind = INT, .to = &opt.starts, .preset = "1", .min = 1, .max = 1000,
+     .help = "several by lot, of which the likeliest is kept"},
     {.name = "more", .kind = CHOICE, .to = &opt.more_mode, .preset = "release",
      .choices = more_mode_names,
      .help = "weights as in the released code, as in the paper, or 1/K"},
@@ -262,7 +293,8 @@ static const Option option_table[] = {
              "ones more (GRPO, Ramesh et al. 2024)"},
     {.name = "groups", .kind = WORDS, .to = &opt.groups,
      .help = "if the values of that key are not the groups: JSON file {\"value\": \"group\", ...}, "
-             "or a people.json, whose likeliest types are the groups"},
+             "or a people.json, whose likeliest types are the groups (eval: JSON file, how well the "
+             "types of --people are these groups)"},
     {.name = "group_step", .kind = REAL, .to = &opt.group_step, .preset = "0.01", .max = 1e6,
      .help = "of the weights: each is multiplied by exp(step x its group's loss)"},
     {.name = "group_loss", .kind = CHOICE, .to = &opt.group_loss, .preset = "share",
@@ -621,6 +653,40 @@ void options_print_header(const Command *c) {
     if (column) fprintf(stderr, "\n");
 }
 
+// Does the option change what comes out?  Files do, but by what is in them.
+static int changes_results(const Option *o) {
+    const void *const without[] = {
+        &opt.help, &opt.quiet, &opt.threads, &opt.force, &opt.micro_batch_tokens, &opt.recompute,
+        &opt.logging_steps, &opt.model, &opt.train, &opt.out, &opt.tokenizer,
+        &opt.reference_cache};
+    for (size_t i = 0; i < sizeof without / sizeof *without; i++) {
+        if (o->to == without[i]) return 0;
+    }
+    return 1;
+}
+
+// Appends what the command is set to, as far as it changes results, a line for each option.  0, or
+// -1 after fail().
+int options_text(Buffer *out, const Command *c) {
+    char *text = NULL;
+    size_t size = 0;
+    FILE *f = open_memstream(&text, &size);
+    if (!f) return fail(EX_OSERR, "out of memory");
+    for (const Option *o = option_table; o < option_table + NUM_OPTIONS; o++) {
+        if (!command_lists(c, o, NULL) || !changes_results(o)) continue;
+        fprintf(f, "%s=", o->name);
+        print_value(f, o);
+        fprintf(f, "\n");
+    }
+    if (fclose(f) != 0) {
+        free(text);
+        return fail(EX_OSERR, "out of memory");
+    }
+    const int result = buffer_append(out, text, size);
+    free(text);
+    return result;
+}
+
 // --------------------------------------------------------------------------------------- parser
 
 // A choice that --compat means: set unless it is given; another one beside it is refused.
@@ -680,7 +746,9 @@ static int settle_options(void) {
         opt.normalize = opt.more_mode == MORE_RELEASE ? NORMALIZE_L2 : NORMALIZE_NONE;
     }
     static const char *const of_groups[] = {"groups", "group_step", "group_loss", "group_adjust"};
-    if (!opt.group_robust && refuse_without("group_robust", of_groups, 4) < 0) return -1;
+    if (!opt.group_robust && !opt.people) {
+        if (refuse_without("group_robust (eval: --people)", of_groups, 4) < 0) return -1;
+    }
     static const char *const of_references[] = {
         "reference_mix", "reference_weights", "reference_clip"};
     if (!opt.references.n && refuse_without("references", of_references, 3) < 0) return -1;
@@ -695,6 +763,8 @@ static int settle_options(void) {
         return fail(EX_USAGE, "--bapo_base is the answer of one reference; leave it out, or the "
                     "others of --references");
     }
+    static const char *const of_people[] = {"fit_rows"};
+    if (!opt.people && refuse_without("people", of_people, 1) < 0) return -1;
     return settle_best();
 }
 

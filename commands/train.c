@@ -5,6 +5,12 @@
 
 int command_train(const Objective *o);
 
+// its parts
+int train_check_settings(const Objective *o);
+int run_load_tokenizer(Run *run, const char *dir);
+int run_load_model(Run *run, const char *dir);
+int run_load_data(Run *run);
+
 // A fresh model of GPT-NeoX's shape: parallel residual, rotary on half of each head, tied output.
 // What ends a text of --tokenizer is not settled here.
 static Config new_config(const Tokenizer *t) {
@@ -25,7 +31,7 @@ static int is_one_folder(const char *a, const char *b) {
     return x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
-static int check_settings(const Objective *o) {
+int train_check_settings(const Objective *o) {
     if (!opt.train.n) return fail(EX_USAGE, "--train is needed");
     if (!opt.out) return fail(EX_USAGE, "--out is needed");
     for (int i = 0; i < opt.model.n; i++) {
@@ -64,7 +70,7 @@ static int keep_files(Run *run, const char *dir) {
 }
 
 // The tokenizer of the folder dir, or --tokenizer, or one learned from the training files.
-static int begin_tokenizer(Run *run, const char *dir) {
+int run_load_tokenizer(Run *run, const char *dir) {
     Buffer text = {0};
     if (dir || opt.tokenizer) {
         if (load_tokenizer(&run->tokenizer, dir) < 0) return -1;
@@ -100,7 +106,7 @@ static int check_room(const Objective *o, const char *dir) {
 }
 
 // The model of the folder dir, or a fresh one.
-static int begin_model(Run *run, const char *dir) {
+int run_load_model(Run *run, const char *dir) {
     const Objective *o = run->objective;
     const int kind = o->reward ? LOAD_REWARD_MODEL : LOAD_LANGUAGE_MODEL;
     Model *m = &run->model;
@@ -137,7 +143,7 @@ static int load_files(Run *run, const List *files, DataUse use, Dataset *to) {
 }
 
 // All files, with room for KTO's mismatched sets after them.
-static int begin_data(Run *run) {
+int run_load_data(Run *run) {
     const List *then = &opt.then;                   // no objective has two of these
     if (opt.demo.n) then = &opt.demo;
     if (opt.bapo_base.n) then = &opt.bapo_base;
@@ -172,10 +178,10 @@ static int check_folders(const Run *run, const char *dir) {
 static int prepare_run(Run *run) {
     const Objective *o = run->objective;
     const char *dir = opt.model.n ? opt.model.item[0] : NULL;
-    if (begin_tokenizer(run, dir) < 0) return -1;
-    if (begin_model(run, dir) < 0) return -1;
+    if (run_load_tokenizer(run, dir) < 0) return -1;
+    if (run_load_model(run, dir) < 0) return -1;
     if (check_folders(run, dir) < 0) return -1;
-    if (begin_data(run) < 0) return -1;
+    if (run_load_data(run) < 0) return -1;
     run->unit = o->bundles ? run->num_train : 1;
     if (run_open(run) < 0) return -1;
     return plan_make(run);
@@ -184,9 +190,9 @@ static int prepare_run(Run *run) {
 // Trains the objective on --train and leaves a model folder and log.jsonl in --out, which no other
 // run can write to meanwhile.  0, or -1 after fail().
 int command_train(const Objective *o) {
-    Run run = {.objective = o};
+    Run run = {.objective = o, .out = opt.out};
     Folder out = {.lock = -1};
-    if (check_settings(o) < 0) return -1;
+    if (train_check_settings(o) < 0) return -1;
     const char *dir = opt.model.n ? opt.model.item[0] : NULL;
     stop_catch(&out);
     int status = folder_enter(&out, opt.out);

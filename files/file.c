@@ -51,6 +51,7 @@ int  path_join(char path[PATH_SIZE], const char *dir, const char *name);
 int  folder_make(const char *dir);                                 // a folder and those above it
 int  fd_sync(int fd);                                              // as fsync, whatever comes
 int  folder_sync(const char *path);                                // flushes the folder of a file
+int  folder_remove(const char *dir);                               // one of ours with all in it
 int  folder_enter(Folder *f, const char *dir);                     // makes and locks it; or in use
 void folder_leave(Folder *f);                                      // and removes it if it is empty
 int  folder_recover(const char *dir);                              // ends a save that was cut short
@@ -478,6 +479,27 @@ int file_check(const char *path) {
     int result = output_open(&o, path);
     output_drop(&o);
     return result;
+}
+
+/* Removes a folder that this program made, if it is there, and all in it: files, and folders of
+ * files; what a link points to stays.  0, or -1 after fail().                                     */
+int folder_remove(const char *dir) {
+    char path[PATH_SIZE];
+    struct stat st;
+    int status = 0;
+    if (lstat(dir, &st) < 0 && errno == ENOENT) return 0;
+    DIR *d = opendir(dir);
+    if (!d) return fail(EX_CANTCREAT, "%s: %s", dir, strerror(errno));
+    for (struct dirent *e = readdir(d); e && status == 0; e = readdir(d)) {
+        if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..")) continue;
+        status = path_join(path, dir, e->d_name);
+        if (status < 0 || lstat(path, &st) < 0) continue;
+        if (S_ISDIR(st.st_mode)) status = folder_remove(path);
+        else if (unlink(path) < 0) status = fail(EX_CANTCREAT, "%s: %s", path, strerror(errno));
+    }
+    closedir(d);
+    if (status == 0 && rmdir(dir) < 0) return fail(EX_CANTCREAT, "%s: %s", dir, strerror(errno));
+    return status;
 }
 
 // ------------------------------------------------------------------------- a folder for one alone

@@ -91,14 +91,13 @@ static void test_micro_batches_hold_no_more_texts_than_there_is_room_for(void) {
 
 // What is no better is not saved: these need no folder.
 static void test_a_tie_a_worse_number_and_what_is_no_number_are_not_the_best(void) {
-    char sha256[65];
     for (opt.best_metric = 0; opt.best_metric < NUM_METRICS; opt.best_metric++) {
         const double worse = opt.best_metric == METRIC_LOSS ? 0.75 : 0.25;
         const double value[] = {NAN, 0.5, worse, opt.best_metric == METRIC_LOSS ? HUGE_VAL : -1};
         Progress none = {.step = 3}, p = {.step = 3, .best_step = 2, .best = 0.5};
         opt.load_best = 1;
-        CHECK(keep_best(&run, &none, NAN, sha256) == 0 && none.best_step == 0);
-        for (int i = 0; i < 4; i++) CHECK(keep_best(&run, &p, value[i], sha256) == 0);
+        CHECK(keep_best(&run, &none, NAN) == 0 && none.best_step == 0);
+        for (int i = 0; i < 4; i++) CHECK(keep_best(&run, &p, value[i]) == 0);
         CHECK(p.best_step == 2 && p.best == 0.5 && p.not_better == 4);
     }
     opt.load_best = 0;

@@ -47,10 +47,16 @@ options_of() {
     "train kto") echo $policies $points $reference desirable_weight undesirable_weight ;;
     "train orpo") echo $policies logp orpo_lambda ;;
     "train simpo") echo $policies logp beta simpo_gamma ;;
+    "train em")
+        echo train out dtype $data num_train_epochs max_steps recompute learning_rate
+        echo top pairs lr_scheduler_type warmup_ratio max_grad_norm weight_decay adam_beta1 adam_beta2
+        echo adam_epsilon logging_steps seed force $reference label_smoothing logp per_step_rows
+        echo per_step_pairs head_rate freeze pooling raw_head random_weights folds fold
+        echo objective by types em_steps mstep estep gamma start starts ;;
     "train "*) echo $policies ... ;;
     eval)
-        echo $data eval from bag by out seed folds fold raw_head pooling reference beta logp
-        echo train_turns pairs top ;;
+        echo $data eval from bag by people groups fit_rows out seed folds fold raw_head pooling
+        echo reference beta logp train_turns pairs top ;;
     score) echo $data raw_head pooling tokens train_turns ;;
     sample) echo $prompts $drawing n unique ;;
     tokenize) echo train out learn ;;

@@ -1,0 +1,148 @@
+# train em: models for the hidden types of people; what their people.json says; eval --people.
+. "$(dirname "$0")/lib.sh"
+make_data
+make_lm
+
+# people ROWS SEED: pairs of p0 .. p7, who choose " yes" if their number is even, else " no"
+people() {
+    sentences pair "$1" "$2" | awk '{
+        sub(/"chosen":.*/, "")
+        yes = "\"chosen\":\" yes\",\"rejected\":\" no\""
+        no = "\"chosen\":\" no\",\"rejected\":\" yes\""
+        print $0 (NR % 2 ? no : yes) ",\"annotator\":\"p" NR % 8 "\"}"
+    }'
+}
+people 48 1 > people.jsonl
+people 24 2 > held.jsonl
+echo '{"p0":"a","p2":"a","p4":"a","p6":"a","p1":"b","p3":"b","p5":"b","p7":"b","q":"c"}' > groups.json
+small="--model lm $cut --learning_rate 3e-3 --quiet"
+em="$small --train people.jsonl"
+
+it "one_type_has_the_very_weights_of_plain_dpo"
+works ./more train dpo --force $em --out plain
+plain=$(sha)
+works ./more train em --types 1 $em --out one
+[ "$(sha)" = "$plain" ] || fault "$(sha), not $plain"
+same plain/model.safetensors one/type-1/model.safetensors
+works ./more train em --types 1 --estep split-half $em --out one-half
+same plain/model.safetensors one-half/type-1/model.safetensors
+
+it "one_type_has_the_very_weights_of_a_plain_reward_model"
+works ./more train reward --force $em --out plain-reward
+works ./more train em --objective reward --types 1 $em --out one-reward
+same plain-reward/model.safetensors one-reward/type-1/model.safetensors
+
+it "the_first_iteration_from_given_clusters_is_plain_training_of_each_cluster"
+works ./more train em --start groups.json --em_steps 1 $em --out clusters
+grep -E '"p[1357]"' people.jsonl > odd.jsonl
+works ./more train dpo --force $small --train odd.jsonl --out odd
+same odd/model.safetensors clusters/type-1/model.safetensors
+
+it "people_are_found_by_what_they_choose"
+works ./more train em --gamma hard --num_train_epochs 4 $em --out two
+holds err "^8 annotators of 48 rows, 2 types"
+holds err "iteration 1 of 5: log-likelihood -[0-9.]* a row, shares 0.500 0.500, entropy 0.000"
+holds err "type 1: 4 of 8 annotators, share 0.500"
+for p in 1 3 5 7; do holds two/people.json "\"p$p\",\"rows\":6,\"gamma\":.1,0."; done
+for p in 0 2 4 6; do holds two/people.json "\"p$p\",\"rows\":6,\"gamma\":.0,1."; done
+
+it "a_finished_run_says_so_and_is_not_that_of_other_options_or_rows"
+cp two/people.json x.json
+works ./more train em --gamma hard --num_train_epochs 4 $em --out two
+holds err "two/people.json: finished already"
+lines 2 out
+same two/people.json x.json
+refused 64 "two/people.json: of other options, weights or rows; give another --out" \
+    ./more train em --gamma soft --num_train_epochs 4 $em --out two
+sed 's/p7/p5/' people.jsonl > other.jsonl
+refused 64 "two/people.json: of other options, weights or rows; give another --out" \
+    ./more train em --gamma hard --num_train_epochs 4 $small --train other.jsonl --out two
+
+it "people_are_predicted_by_their_own_type"
+sed 's/"p7"/"new"/' held.jsonl > new.jsonl
+works ./more eval $cut --reference lm --people two/people.json --eval held.jsonl new.jsonl \
+    --groups groups.json --out people.out
+holds out "^type-1 * 4 of 8 annotators, share 0.500; right on 100.00 % of their 12 pairs"
+holds out "^people  *100.00 "
+holds out "^type-1  *50.00 "
+holds out "^clustering  *100.00 % of 8 annotators"
+holds out "^worst annotator"
+lacks out "by annotator"
+
+it "a_newcomer_is_predicted_by_the_shares_or_by_their_first_rows"
+# of p 1, 3, 5 gamma is 1, 0; of new the shares are half and half
+awk '{
+    match($0, /"delta":[^,]*/)
+    delta = substr($0, RSTART + 8, RLENGTH - 8)
+}
+/"pair"/ && /"eval":"new"/ && /"model":"type-1"/ { first[++m] = delta; new[m] = /"annotator":"new"/ }
+/"pair"/ && /"eval":"new"/ && /"model":"type-2"/ { second[++n] = delta }
+/"pair"/ && /"eval":"new"/ && /"model":"people"/ { both[++k] = delta }
+END {
+    for (i = 1; i <= k; i++) {
+        if (!new[i]) continue;
+        p = (1 / (1 + exp(-first[i])) + 1 / (1 + exp(-second[i]))) / 2
+        error = both[i] - log(p / (1 - p))
+        if (error > 1e-9 || error < -1e-9) bad++
+        seen++
+    }
+    print seen, bad + 0
+}' people.out > sums
+[ "$(cat sums)" = "3 0" ] || fault "$(cat sums)"
+works ./more eval $cut --reference lm --people two/people.json --eval new.jsonl --fit_rows 1 \
+    --out fit.out
+counts 23 fit.out '"pair".*"model":"people"'
+holds out "^people  *100.00 "
+
+it "what_people_need_is_said"
+refused 64 "the types are policies: --reference is needed" \
+    ./more eval --people two/people.json --eval held.jsonl
+refused 64 "the people of two/people.json are by \"annotator\"" \
+    ./more eval --people two/people.json --by who --eval held.jsonl --reference lm
+refused 64 "of 2 types, not 1" \
+    ./more eval --people two/people.json --model lm --eval held.jsonl --reference lm
+refused 65 "lm/config.json: not a people.json" \
+    ./more eval --people lm/config.json --eval held.jsonl --reference lm
+echo '{"p0":"a"}' > few.json
+refused 65 "few.json: the group of annotator \"p1\" is missing" \
+    ./more eval $cut --people two/people.json --eval held.jsonl --reference lm --groups few.json
+
+it "a_run_that_was_interrupted_goes_on_with_the_same_bits"
+steps="--em_steps 3 --mstep warm --starts 2 --estep split-half --start dirichlet"
+works ./more train em $steps $em --out whole
+cp out whole.out
+[ "$(ls whole | tr '\n' ' ')" = "people.json reference.bin type-1 type-2 " ] || fault "$(ls whole)"
+# at START ITERATION SIGNAL: ends the run as soon as people.json has that iteration
+at() {
+    rm -rf again
+    ./more train em $steps $em --out again > out 2> err &
+    pid=$!
+    for i in $(awk 'BEGIN { for (i = 0; i < 300; i++) print i }'); do
+        if grep -q "\"start\":$1,\"iteration\":$2,\"log" again/people.json 2> x.out; then break; fi
+        sleep 0.1
+    done
+    kill -$3 $pid
+    wait $pid
+    [ $? != 0 ] || fault "it ended before the signal"
+    works ./more train em $steps $em --out again
+    holds err "again/people.json: goes on after iteration"
+    same whole.out out
+    same whole/people.json again/people.json
+    [ "$(ls again | tr '\n' ' ')" = "people.json reference.bin type-1 type-2 " ] || fault "$(ls again)"
+}
+at 1 1 TERM
+at 1 2 KILL
+at 2 1 KILL
+
+it "what_cannot_be_is_refused_with_the_remedy"
+sed 's/,"annotator.*/}/' people.jsonl > nobody.jsonl
+refused 65 "nobody.jsonl:1: the row has no \"annotator\": every row needs one, or --by KEY" \
+    ./more train em $small --train nobody.jsonl --out x
+sed 's/p[0-9]"/p"/' people.jsonl > single.jsonl
+refused 65 "all rows have one annotator: types need several people" \
+    ./more train em $small --train single.jsonl --out x
+refused 64 "--types" ./more train em $em --types 9 --out x
+sed "s/p[1-7]\"/q\"/" people.jsonl > pair.jsonl
+refused 65 "there cannot be more types than people" \
+    ./more train em $small --train pair.jsonl --types 3 --out x
+finish
