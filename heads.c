@@ -317,7 +317,7 @@ const double *heads_best(const Heads *x, int k) { return x->best + (size_t)k * (
  *
  *     A (A + ridge s^2 I)^-1 = I - ridge s^2 (R R')^-1
  *
- * C without a ridge.  trace (R R')^-1 is the sum of the squares of R^-1, a column at a time.      */
+ * C without a ridge.  trace (R R')^-1 is the sum of the squares of R^-1, a column at a time.     */
 double heads_parameters(Heads *x, const double *w, const double *weight) {
     const int C = x->C;
     double trace = 0;

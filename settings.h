@@ -74,6 +74,7 @@ typedef struct {
     LossSettings loss;                                          // what their losses read
     int types, em_steps, starts, mstep, estep, gamma;           // train em
     const char *start;
+    double ridge;
 
     // the plan and the optimiser
     double epochs;

@@ -22,9 +22,11 @@
 #include "train.c"
 #include "options.c"
 #include "../agreement.c"
+#include "../heads.c"
 #include "../files/people_json.c"
 
-#define EM_OWN "objective by types em_steps mstep estep gamma start starts "
+#define EM_LOOP "objective by types estep gamma start starts "
+#define EM_OWN EM_LOOP "em_steps mstep ridge "
 #define EM_READS \
     "model train out tokenizer dtype template prompt_key chosen_key rejected_key max_length " \
     "max_prompt_length over_length=drop bad_rows num_train_epochs max_steps micro_batch_tokens " \
@@ -37,11 +39,24 @@ int command_em(void);
 
 static const Command em_command = {.name = "train", .object = "em", .options = {EM_READS, EM_OWN}};
 
+// --objective heads: what only training reads is refused.
+static const Command heads_command = {
+    .name = "train", .object = "em --objective heads",
+    .options = {"model train out tokenizer dtype template prompt_key chosen_key rejected_key "
+                "max_length max_prompt_length over_length=drop bad_rows micro_batch_tokens seed "
+                "precision force threads quiet help top pairs pooling folds fold ",
+                EM_LOOP "em_steps=100 ridge"},
+};
+
 // A row of less weight than this share of the largest is left out of a fit.
 #define LEAST_WEIGHT 1e-4
 
 typedef struct {
     Objective objective;                    // of the models
+    Command command;                        // with the options that count
+    int is_heads;                           // yes: they are one, but for the reward heads
+    Heads heads;
+    float *feature;                         // (num_answers, C) what these read
     Run base;                               // tokenizer, data and reference, which all types share
     Run fit;                                // of the type that was fitted last
     Dataset rows;                           // those of this fit
@@ -290,6 +305,12 @@ static int count_moved(Em *em) {
     return moved;
 }
 
+// people.json as it is now; models that it does not name are removed.  0, or -1 after fail().
+static int em_write(const Em *em) {
+    if (people_file_write(&em->file, em->path) < 0) return -1;
+    return remove_others(em);
+}
+
 // The hook of people_em: people.json, a line for people.
 static int em_iteration(void *context, const People *p) {
     Em *em = context;
@@ -298,7 +319,8 @@ static int em_iteration(void *context, const People *p) {
                     .entropy = people_entropy(p), .rows = rows_scored(p)};
     memcpy(s.eta, p->eta, (size_t)p->K * sizeof *s.eta);
     if (people_file_step(f, s, p->gamma) < 0) return -1;
-    if (people_file_write(f, em->path) < 0 || remove_others(em) < 0) return -1;
+    if (!em->is_heads && em_write(em) < 0) return -1;
+    if (em->is_heads && !p->settled) return 0;      // iterations of a moment
 
     if (opt.starts > 1) fprintf(stderr, "start %d, ", p->start + 1);
     fprintf(stderr, "iteration %d of %d: log-likelihood %.4f a row%s, shares", p->iteration,
@@ -322,6 +344,44 @@ static int em_keep(void *self) {
     return remove_others(em);
 }
 
+// ---------------------------------------------------------------------- heads of one frozen model
+
+// What the heads read of each answer.  0, or -1 after fail().
+static int heads_load(Em *em) {
+    Run *run = &em->base;
+    const Dataset *d = run->data;
+    const int C = run->model.config.channels;
+    const double began = now();
+    em->feature = allocate(d->num_answers * (size_t)C, sizeof *em->feature);
+    if (!em->feature) return -1;
+    if (evaluate_pooled(&run->model, run->tokenizer.eos, d, em->feature) < 0) return -1;
+    fprintf(stderr, "%d features of %zu answers, %.1f s\n", C, d->num_answers, now() - began);
+    return heads_init(&em->heads, opt.types, C, d, em->feature, opt.ridge, opt.loss.top);
+}
+
+// OUT/type-1 ..: the model of --model with the heads of the best start.  0, or -1 after fail().
+static int heads_save(Em *em) {
+    Run *run = &em->base;
+    const int C = run->model.config.channels;
+    char dir[PATH_SIZE], sha256[65];
+    real *head = allocate((size_t)C, sizeof *head);
+    int result = -1;
+    if (!head) return -1;
+    for (int k = 0; k < opt.types; k++) {
+        const double *w = heads_best(&em->heads, k);
+        for (int c = 0; c < C; c++) head[c] = (real)w[c];
+        kernels_write(run->model.params.head, head, (size_t)C);
+        if (type_path(dir, opt.out, k) < 0 || folder_make(dir) < 0) goto done;
+        if (checkpoint_save(&run->model, dir, &run->beside, dtype_names[opt.dtype], sha256) < 0) {
+            goto done;
+        }
+    }
+    result = 0;
+done:
+    free(head);
+    return result;
+}
+
 // --------------------------------------------------------------------------------- the whole run
 
 /* The SHA-256 of all that decides the numbers: options, weights, texts, and the file's bytes, which
@@ -331,7 +391,7 @@ static int em_key(Em *em) {
     Buffer settings = {0};
     Sha256 s;
     int result = -1;
-    if (options_text(&settings, &em_command) < 0) goto done;
+    if (options_text(&settings, &em->command) < 0) goto done;
     if (reference_key(&em->base, &em->base.model, em->file.key) < 0) goto done;
     sha256_start(&s);
     sha256_add(&s, settings.data, settings.len);
@@ -454,7 +514,7 @@ static int em_load(Em *em) {
     if (!em->record || !em->cluster || !em->type) return -1;
     em->file.rows = N;
     em->file.by = opt.by;
-    em->file.objective = em->objective.name;
+    em->file.objective = em->is_heads ? "heads" : em->objective.name;
     em->file.beta = em->objective.reward ? 0 : opt.loss.beta;
     em->parameters = opt.freeze ? run->model.config.channels : (double)run->model.num_params;
     fprintf(stderr, "%d annotators of %zu rows, %d type%s\n", f->people.H, N, f->people.K,
@@ -490,22 +550,35 @@ static int em_place_models(const Em *em) {
     return folder_sync(to);
 }
 
+// Of the models of all types.
+static double em_parameters(Em *em) {
+    People *p = &em->file.people;
+    double sum = 0;
+    if (!em->is_heads) return p->K * em->parameters;
+    for (int k = 0; k < p->K; k++) {
+        for (size_t n = 0; n < p->N; n++) {
+            p->row[n] = p->gamma[(size_t)p->annotator[n] * (size_t)p->K + (size_t)k];
+        }
+        sum += heads_parameters(&em->heads, heads_best(&em->heads, k), p->row);
+    }
+    return sum;
+}
+
 // The end: models and people.json as they stay.  0, or -1 after fail().
 static int em_finish(Em *em) {
     PeopleFile *f = &em->file;
     People *p = &f->people;
     char dir[PATH_SIZE], path[PATH_SIZE];
     stop_hold();
-    if (em_place_models(em) < 0) return -1;
+    if ((em->is_heads ? heads_save(em) : em_place_models(em)) < 0) return -1;
     for (int k = 0; k < p->K; k++) {
         if (type_path(dir, opt.out, k) < 0) return -1;
         if (path_join(path, dir, "model.safetensors") < 0) return -1;
         if (sha256_file(f->sha256[k], path) < 0) return -1;
     }
     f->finished = 1;
-    f->bic = people_bic(p->loglik, p->K * em->parameters + p->K - 1, p->N);
-    if (people_file_write(f, em->path) < 0) return -1;
-    return remove_others(em);
+    f->bic = people_bic(p->loglik, em_parameters(em) + p->K - 1, p->N);
+    return em_write(em);
 }
 
 static void em_say(const Em *em) {
@@ -528,13 +601,16 @@ static void em_say(const Em *em) {
 }
 
 static int em_run(Em *em) {
-    const TypeModels models = {.self = em, .fit = em_fit, .score = em_score, .keep = em_keep};
+    TypeModels models = {.self = em, .fit = em_fit, .score = em_score, .keep = em_keep};
     if (em_load(em) < 0 || em_key(em) < 0 || em_resume(em) < 0) return -1;
     if (em->file.finished) {
         fprintf(stderr, "%s: finished already\n", em->path);
         return 0;
     }
-    if (em_reference(em) < 0 || remove_others(em) < 0) return -1;
+    em->began = now();
+    if ((em->is_heads ? heads_load(em) : em_reference(em)) < 0) return -1;
+    if (em->is_heads) models = heads_models(&em->heads);
+    if (remove_others(em) < 0) return -1;
     em->began = now();
     if (people_em(&em->file.people, &models, &em->options) < 0) return -1;
     return em_finish(em);
@@ -542,6 +618,8 @@ static int em_run(Em *em) {
 
 static void em_free(Em *em) {
     fit_free(em);
+    heads_free(&em->heads);
+    free(em->feature);
     run_free(&em->base);
     people_file_free(&em->file);
     buffer_free(&em->values);
@@ -551,18 +629,22 @@ static void em_free(Em *em) {
     free(em->type);
 }
 
-// The objective of the models that --objective names, with its defaults.  NULL after fail().
-static const Objective *em_objective(void) {
+// Sets the objective of the models that --objective names, and its defaults.  0, or -1 after
+// fail().
+static int settle_objective(Em *em) {
     const char *name = opt.objective ? opt.objective : "dpo";
-    const Objective *o = objective_find(name);
+    em->is_heads = !strcmp(name, "heads");
+    const Objective *o = objective_find(em->is_heads ? "reward" : name);
     if (!o || !o->rankings) {
-        fail(EX_USAGE, "--objective %s: the loss of a type is the likelihood of its people's "
-             "choices: dpo or reward is needed", name);
-        return NULL;
+        return fail(EX_USAGE, "--objective %s: the loss of a type is the likelihood of its "
+                    "people's choices: dpo, reward or heads is needed", name);
     }
+    em->objective = *o;
+    em->objective.people = 1;
+    em->command = em->is_heads ? heads_command : em_command;
     const Command train_one = command_of_objective(o);
-    if (options_adopt(&train_one, EM_OWN) < 0) return NULL;
-    return o;
+    if (em->is_heads) return options_adopt(&heads_command, "");
+    return options_adopt(&train_one, EM_LOOP "em_steps mstep");
 }
 
 /* Trains a model for each type of people, in --out, which no other run can write to meanwhile.  0,
@@ -570,16 +652,13 @@ static const Objective *em_objective(void) {
 int command_em(void) {
     Em em = {.base.out = opt.out};
     Folder out = {.lock = -1};
+    if (settle_objective(&em) < 0 || train_check_settings(&em.objective) < 0) return -1;
     if (!opt.by) opt.by = "annotator";
-    const Objective *o = em_objective();
-    if (!o || train_check_settings(o) < 0) return -1;
     if (opt.train.n > 1) {
         return fail(EX_USAGE, "--train: one file is enough, not %d: put their rows into one",
                     opt.train.n);
     }
-    em.objective = *o;
-    em.objective.people = 1;
-    options_print_header(&em_command);
+    options_print_header(&em.command);
     if (path_join(em.path, opt.out, "people.json") < 0) return -1;
     stop_catch(&out);
     int status = folder_enter(&out, opt.out);

@@ -207,8 +207,8 @@ static const Option option_table[] = {
 
     {.heading = "objective"},
     {.name = "objective", .kind = WORDS, .to = &opt.objective,
-     .help = "what the data is for, a word that follows train; default: by its kind (train em: dpo "
-             "or reward, default dpo)"},
+     .help = "what the data is for, a word that follows train; default: by its kind (train em: dpo, "
+             "reward or heads, default dpo)"},
     {.name = "types", .kind = INT, .to = &opt.types, .preset = "2", .min = 1, .max = 8,
      .help = "of people, each with a model"},
     {.name = "em_steps", .kind = INT, .to = &opt.em_steps, .preset = "5", .min = 1, .max = 1000,
@@ -225,6 +225,8 @@ static const Option option_table[] = {
              "who agree, or a file {\"annotator\": cluster, ...}"},
     {.name = "starts", .kind = INT, .to = &opt.starts, .preset = "1", .min = 1, .max = 1000,
      .help = "several by lot, of which the likeliest is kept"},
+    {.name = "ridge", .kind = REAL, .to = &opt.ridge, .preset = "1", .min = 1e-9, .max = 1e9,
+     .help = "of --objective heads: margins are kept to about 1 / sqrt(ridge)"},
     {.name = "more", .kind = CHOICE, .to = &opt.more_mode, .preset = "release",
      .choices = more_mode_names,
      .help = "weights as in the released code, as in the paper, or 1/K"},

@@ -94,6 +94,59 @@ works ./more eval $cut --reference lm --people two/people.json --eval new.jsonl 
 counts 23 fit.out '"pair".*"model":"people"'
 holds out "^people  *100.00 "
 
+it "heads_of_one_frozen_model_find_the_same_people"
+heads="--objective heads --model lm $cut --quiet --train people.jsonl"
+works ./more train em $heads --out heads
+holds err "^[0-9]* features of 96 answers"
+holds err "type 1: 4 of 8 annotators, share 0.500"
+for p in 1 3 5 7; do holds heads/people.json "\"p$p\",\"rows\":6,\"gamma\":.0*[.01]"; done
+works ./more eval $cut --people heads/people.json --eval people.jsonl --groups groups.json \
+    --out heads.out
+holds out "^people  *100.00 "
+holds out "^clustering  *100.00 % of 8 annotators"
+
+it "margins_of_the_saved_heads_are_those_that_were_fitted"
+awk '
+function after(key,    at) {
+    at = index($0, "\"" key "\":")
+    return substr($0, at + length(key) + 3)
+}
+/"annotator":"p/ && /"log_likelihood":/ {
+    who = substr(after("annotator"), 2, 2)
+    split(substr(after("log_likelihood"), 2), A, /[],]/)
+    want[who 1] = A[1]
+    want[who 2] = A[2]
+}
+/"pair"/ && /"model":"type-[12]"/ {
+    who = substr(after("annotator"), 2, 2) substr(after("model"), 7, 1)
+    sum[who] -= log(1 + exp(-(after("delta") + 0)))
+}
+END {
+    for (who in want) {
+        n++
+        error = sum[who] - want[who]
+        if (error > 1e-4 || error < -1e-4) bad++
+    }
+    print n, bad + 0
+}' heads/people.json heads.out > sums
+[ "$(cat sums)" = "16 0" ] || fault "$(cat sums)"
+
+it "heads_are_the_same_bits_whatever_the_threads_and_micro_batches"
+works ./more train em $heads --threads 1 --micro_batch_tokens 100 --out heads-1
+works ./more train em $heads --threads 3 --out heads-3
+same heads-1/people.json heads-3/people.json
+same heads-1/type-2/model.safetensors heads-3/type-2/model.safetensors
+
+it "heads_do_not_read_what_only_training_reads"
+refused 64 "--learning_rate: more train em --objective heads does not read it" \
+    ./more train em $heads --learning_rate 1e-3 --out x
+refused 64 "--mstep: more train em --objective heads does not read it" \
+    ./more train em $heads --mstep warm --out x
+refused 64 "--ridge: more train dpo does not read it" ./more train em $em --ridge 2 --out x
+works ./more train em $heads --out heads
+holds err "heads/people.json: finished already"
+refused 64 "heads/people.json: of other options" ./more train em $heads --ridge 2 --out heads
+
 it "what_people_need_is_said"
 refused 64 "the types are policies: --reference is needed" \
     ./more eval --people two/people.json --eval held.jsonl

@@ -52,7 +52,7 @@ options_of() {
         echo top pairs lr_scheduler_type warmup_ratio max_grad_norm weight_decay adam_beta1 adam_beta2
         echo adam_epsilon logging_steps seed force $reference label_smoothing logp per_step_rows
         echo per_step_pairs head_rate freeze pooling raw_head random_weights folds fold
-        echo objective by types em_steps mstep estep gamma start starts ;;
+        echo objective by types em_steps mstep estep gamma start starts ridge ;;
     "train "*) echo $policies ... ;;
     eval)
         echo $data eval from bag by people groups fit_rows out seed folds fold raw_head pooling
