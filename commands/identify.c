@@ -220,13 +220,17 @@ static Spread spread_of(const Fit *fit) {
     return s;
 }
 
-static void print_explanation(const Spread *s) {
-    printf("\nOne pair a person does not tell the types apart: starts end up to %.2f from each "
-           "other, each as\nlikely as chance, because half the people like an answer better by as "
-           "much as the other half likes\nit less.  The best of three, or four pairs a person, "
-           "do: all starts find the same types (at most\n%.4f and %.4f apart), %.2f and %.2f from "
-           "the truth.\n", s[0].apart, s[1].apart, s[2].apart, s[1].error_high,
-           s[2].error_high);
+// What the starts of one row found.  How near they end together is theirs: the types themselves are
+// 2 |b| apart.
+static void print_finding(const char *name, const Spread *s) {
+    const double together = 0.05;
+    if (s->apart < together) {
+        printf("%s: all starts find the same types, at most %.4f apart and %.2f from the truth.\n",
+               name, s->apart, s->error_high);
+    } else {
+        printf("%s: starts end up to %.2f from each other, %.2f to %.2f from the truth.\n", name,
+               s->apart, s->error_low, s->error_high);
+    }
 }
 
 static int print_table(const Study *study) {
@@ -246,7 +250,11 @@ static int print_table(const Study *study) {
                -asked[i].answers * more_log(asked[i].options), truth, study->fit[i][STARTS].loglik,
                s->loglik_low, s->loglik_high, s->error_low, s->error_high, s->apart, s->falls);
     }
-    print_explanation(spread);
+    printf("\n");
+    for (int i = 0; i < NUM_ASKED; i++) print_finding(asked[i].name, &spread[i]);
+    printf("One pair a person cannot tell these types apart, whatever the number of people: half of "
+           "them like an\nanswer better by as much as the other half likes it less.  The best of "
+           "three can, and so can several\npairs a person.\n");
     return 0;
 }
 

@@ -16,6 +16,9 @@ sed 's/\.\./ /g' out | awk '
         if (/^(best|four)/ && !(apart < 1e-3 && error < 0.3 && low > one + 0.05)) exit 4
     }
     END { if (lines != 3 || falls) exit 5 }' || fault "$(cat out)"
+holds out '^one pair: starts end up to [1-9]'
+holds out '^best of three: all starts find the same types, at most 0.00'
+holds out '^four pairs: all starts find the same types, at most 0.00'
 holds out '^best of three  -1.098612 '
 holds out '^four pairs     -2.772589 '
 
