@@ -40,18 +40,18 @@ typedef struct {
     double *S;                    // (m,m) curvature of a row of at most m answers in their rewards
     double *block, *curved;       // (HEADS_BLOCK, C) some x_j, and (S X)_j
     int filled;                   // so many of them
-} Heads;
+} RewardHeads;
 
 // features (num_answers, C): h of each answer, which become x.  0, or -1 after fail().
-int  heads_init(Heads *x, int K, int C, const Dataset *d, float *features, double ridge, int top);
-void heads_free(Heads *x);
+int  heads_init(RewardHeads *x, int K, int C, const Dataset *d, float *features, double ridge, int top);
+void heads_free(RewardHeads *x);
 
 // What people_em takes; afterwards the head (C) of type k, of the best start.
-TypeModels    heads_models(Heads *x);
-const double *heads_best(const Heads *x, int k);
+TypeModels    heads_models(RewardHeads *x);
+const double *heads_best(const RewardHeads *x, int k);
 
 // How many parameters the head w (C) has, fitted with the weights (N) of rows.
-double heads_parameters(Heads *x, const double *w, const double *weight);
+double heads_parameters(RewardHeads *x, const double *w, const double *weight);
 
 // ------------------------------------------------------------------------------------------ memory
 
@@ -73,11 +73,11 @@ static double heads_differences(float *h, const Dataset *d, int C) {
     return square > 0 ? square / differences : 1;
 }
 
-int heads_init(Heads *x, int K, int C, const Dataset *d, float *features, double ridge, int top) {
+int heads_init(RewardHeads *x, int K, int C, const Dataset *d, float *features, double ridge, int top) {
     const size_t channels = (size_t)C, heads = (size_t)K * channels;
     int most = 0;
     for (size_t n = 0; n < d->num_records; n++) most = max_int(most, d->record[n].count);
-    *x = (Heads){.K = K, .C = C, .d = d, .x = features, .top = top};
+    *x = (RewardHeads){.K = K, .C = C, .d = d, .x = features, .top = top};
     x->w = allocate(heads, sizeof *x->w);
     x->best = allocate(heads, sizeof *x->best);
     x->z = allocate(d->num_answers, sizeof *x->z);
@@ -96,7 +96,7 @@ int heads_init(Heads *x, int K, int C, const Dataset *d, float *features, double
     return 0;
 }
 
-void heads_free(Heads *x) {
+void heads_free(RewardHeads *x) {
     free(x->w);
     free(x->best);
     free(x->z);
@@ -109,7 +109,7 @@ void heads_free(Heads *x) {
 
 // ------------------------------------------------------------------------------------------- score
 
-static const float *row_of_answer(const Heads *x, int answer) {
+static const float *row_of_answer(const RewardHeads *x, int answer) {
     return x->x + (size_t)answer * (size_t)x->C;
 }
 
@@ -120,7 +120,7 @@ static double heads_dot(const double *a, const double *b, int C) {
 }
 
 // z = X w; where choices are fitted, the best answer also has to make up for the row's margin.
-static void heads_rewards(Heads *x, const double *w, int is_fit) {
+static void heads_rewards(RewardHeads *x, const double *w, int is_fit) {
     const Dataset *d = x->d;
     for (const Record *r = d->record; r < d->record + d->num_records; r++) {
         x->z[r->first] = is_fit ? -(double)r->margin : 0;
@@ -134,7 +134,7 @@ static void heads_rewards(Heads *x, const double *w, int is_fit) {
 }
 
 // ell of row n at z; adds its slope in z, and its curvature times `weight`, where asked for.
-static double heads_row(const Heads *x, size_t n, double *slope, double *S, double weight) {
+static double heads_row(const RewardHeads *x, size_t n, double *slope, double *S, double weight) {
     const Record *r = &x->d->record[n];
     const double *z = x->z + r->first;
     float place[MAX_ANSWERS];
@@ -144,7 +144,7 @@ static double heads_row(const Heads *x, size_t n, double *slope, double *S, doub
 }
 
 static int heads_score(void *self, int k, double *loglik) {
-    Heads *x = self;
+    RewardHeads *x = self;
     heads_rewards(x, x->w + (size_t)k * (size_t)x->C, 0);
     for (size_t n = 0; n < x->d->num_records; n++) loglik[n] = heads_row(x, n, NULL, NULL, 1);
     return 0;
@@ -153,12 +153,12 @@ static int heads_score(void *self, int k, double *loglik) {
 // --------------------------------------------------------------------------------------------- fit
 
 // The weight of row n in a fit.
-static double heads_weight(const Heads *x, const double *weight, size_t n) {
+static double heads_weight(const RewardHeads *x, const double *weight, size_t n) {
     return weight[n] * x->d->record[n].weight;
 }
 
 // f(w).
-static double heads_value(Heads *x, const double *w, const double *weight) {
+static double heads_value(RewardHeads *x, const double *w, const double *weight) {
     double value = -x->ridge / 2 * heads_dot(w, w, x->C);
     heads_rewards(x, w, 1);
     for (size_t n = 0; n < x->d->num_records; n++) {
@@ -169,7 +169,7 @@ static double heads_value(Heads *x, const double *w, const double *weight) {
 }
 
 // g = sum_n weight_n X_n' dell/dz - ridge s^2 w, at z; returns its length.
-static double heads_gradient(Heads *x, const double *w, const double *weight) {
+static double heads_gradient(RewardHeads *x, const double *w, const double *weight) {
     const int C = x->C;
     for (int c = 0; c < C; c++) x->g[c] = -x->ridge * w[c];
     for (size_t n = 0; n < x->d->num_records; n++) {
@@ -187,7 +187,7 @@ static double heads_gradient(Heads *x, const double *w, const double *weight) {
 }
 
 // A += sum of (S X)_j x_j' over the block's rows, which is then empty.
-static void heads_empty_block(Heads *x) {
+static void heads_empty_block(RewardHeads *x) {
     const size_t C = (size_t)x->C;
     for (size_t i = 0; i < C; i++) {
         double *A = x->A + i * C;
@@ -200,7 +200,7 @@ static void heads_empty_block(Heads *x) {
 }
 
 // Adds x_j of a row's answer j to the block, and sum_l S_jl x_l.
-static void heads_fill_block(Heads *x, const Record *r, int j) {
+static void heads_fill_block(RewardHeads *x, const Record *r, int j) {
     const size_t C = (size_t)x->C, at = (size_t)x->filled * C;
     const float *row = row_of_answer(x, r->first + j);
     for (size_t c = 0; c < C; c++) {
@@ -217,7 +217,7 @@ static void heads_fill_block(Heads *x, const Record *r, int j) {
 }
 
 // A = sum_n weight_n X_n' S_n X_n, at z, without the ridge.
-static void heads_curvature(Heads *x, const double *weight) {
+static void heads_curvature(RewardHeads *x, const double *weight) {
     memset(x->A, 0, (size_t)x->C * (size_t)x->C * sizeof *x->A);
     for (size_t n = 0; n < x->d->num_records; n++) {
         const Record *r = &x->d->record[n];
@@ -231,7 +231,7 @@ static void heads_curvature(Heads *x, const double *weight) {
 }
 
 // A, with the ridge, becomes R of A + ridge s^2 I = R R' (Cholesky); in the lower half.
-static void heads_factor(Heads *x) {
+static void heads_factor(RewardHeads *x) {
     const int C = x->C;
     for (int i = 0; i < C; i++) {
         double *row = x->A + (size_t)i * (size_t)C;
@@ -245,7 +245,7 @@ static void heads_factor(Heads *x) {
 }
 
 // step = (R R')^-1 g
-static void heads_solve(Heads *x) {
+static void heads_solve(RewardHeads *x) {
     const int C = x->C;
     for (int i = 0; i < C; i++) {
         const double *row = x->A + (size_t)i * (size_t)C;
@@ -259,7 +259,7 @@ static void heads_solve(Heads *x) {
 }
 
 // w + t step, for t = 1, 1/2, .. until f has risen enough (Armijo 1966).  1, or 0: no t does.
-static int heads_step(Heads *x, double *w, const double *weight, double *value) {
+static int heads_step(RewardHeads *x, double *w, const double *weight, double *value) {
     const double slope = heads_dot(x->g, x->step, x->C);
     for (double t = 1; t > 1e-6; t /= 2) {
         for (int c = 0; c < x->C; c++) x->next[c] = w[c] + t * x->step[c];
@@ -275,7 +275,7 @@ static int heads_step(Heads *x, double *w, const double *weight, double *value) 
 // Newton's method from the type's last head, until the gradient is a billionth of what it is at
 // w = 0, or rounding.
 static int heads_fit(void *self, int k, const double *weight) {
-    Heads *x = self;
+    RewardHeads *x = self;
     double *w = x->w + (size_t)k * (size_t)x->C;
     memset(x->next, 0, (size_t)x->C * sizeof *x->next);
     heads_rewards(x, x->next, 1);
@@ -292,24 +292,24 @@ static int heads_fit(void *self, int k, const double *weight) {
 }
 
 static int heads_begin(void *self, int start) {
-    Heads *x = self;
+    RewardHeads *x = self;
     (void)start;
     memset(x->w, 0, (size_t)x->K * (size_t)x->C * sizeof *x->w);
     return 0;
 }
 
 static int heads_keep(void *self) {
-    Heads *x = self;
+    RewardHeads *x = self;
     memcpy(x->best, x->w, (size_t)x->K * (size_t)x->C * sizeof *x->w);
     return 0;
 }
 
-TypeModels heads_models(Heads *x) {
+TypeModels heads_models(RewardHeads *x) {
     return (TypeModels){.self = x, .fit = heads_fit, .score = heads_score,
                         .begin = heads_begin, .keep = heads_keep};
 }
 
-const double *heads_best(const Heads *x, int k) { return x->best + (size_t)k * (size_t)x->C; }
+const double *heads_best(const RewardHeads *x, int k) { return x->best + (size_t)k * (size_t)x->C; }
 
 // -------------------------------------------------------------------------------------- parameters
 
@@ -318,7 +318,7 @@ const double *heads_best(const Heads *x, int k) { return x->best + (size_t)k * (
  *     A (A + ridge s^2 I)^-1 = I - ridge s^2 (R R')^-1
  *
  * C without a ridge.  trace (R R')^-1 is the sum of the squares of R^-1, a column at a time.     */
-double heads_parameters(Heads *x, const double *w, const double *weight) {
+double heads_parameters(RewardHeads *x, const double *w, const double *weight) {
     const int C = x->C;
     double trace = 0;
     heads_rewards(x, w, 1);

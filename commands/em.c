@@ -55,7 +55,7 @@ typedef struct {
     Objective objective;                    // of the models
     Command command;                        // with the options that count
     int is_heads;                           // yes: they are one, but for the reward heads
-    Heads heads;
+    RewardHeads heads;
     float *feature;                         // (num_answers, C) what these read
     Run base;                               // tokenizer, data and reference, which all types share
     Run fit;                                // of the type that was fitted last

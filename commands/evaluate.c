@@ -299,12 +299,12 @@ static int read_ranking_line(Cells *cells, const Json *json, const char *path, s
         {"tau", &m->tau}, {"loglik", &m->loglik}, {"right", &m->right}, {"compared", &m->compared},
         {"longest_best", &l->best}, {"longest_tau", &l->tau}, {"longest_right", &l->right},
     };
-    int good = string_field(json, "model", &model) && string_field(json, "eval", &data)
-        && string_field(json, "group", &prompt_id);
+    int missing = !string_field(json, "model", &model) || !string_field(json, "eval", &data)
+        || !string_field(json, "group", &prompt_id);
     for (size_t i = 0; i < sizeof field / sizeof *field; i++) {
-        good = good && number_field(json, field[i].key, field[i].to);
+        missing += !number_field(json, field[i].key, field[i].to);
     }
-    if (!good || !(answers >= 2 && answers <= MAX_ANSWERS) || !(line >= 0 && line < 1e15)) {
+    if (missing || !(answers >= 2 && answers <= MAX_ANSWERS) || !(line >= 0 && line < 1e15)) {
         return fail(EX_DATAERR, "%s:%zu: not a line that eval --out wrote", path, number);
     }
     m->answers = l->answers = (int)answers;

@@ -158,7 +158,7 @@ int run_load_data(Run *run) {
 }
 
 // The models of --references score the very tokens that the policy is trained on.
-static int check_folders(const Run *run, const char *dir) {
+static int check_reference_folders(const Run *run, const char *dir) {
     char policy[65], other[65];
     if (opt.references.n && tokenizer_sha256(policy, dir) < 0) return -1;
     for (int i = 0; i < opt.references.n; i++) {
@@ -180,7 +180,7 @@ static int prepare_run(Run *run) {
     const char *dir = opt.model.n ? opt.model.item[0] : NULL;
     if (run_load_tokenizer(run, dir) < 0) return -1;
     if (run_load_model(run, dir) < 0) return -1;
-    if (check_folders(run, dir) < 0) return -1;
+    if (check_reference_folders(run, dir) < 0) return -1;
     if (run_load_data(run) < 0) return -1;
     run->unit = o->bundles ? run->num_train : 1;
     if (run_open(run) < 0) return -1;

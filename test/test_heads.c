@@ -93,7 +93,7 @@ static void test_one_feature_has_its_closed_form(void) {
     for (int n = 1; n <= 100; n += 99) {
         Crowd c = crowd_new(n, 2, 1);
         double *weight = claim((size_t)n, sizeof *weight);
-        Heads x;
+        RewardHeads x;
         for (int i = 0; i < n; i++) {
             weight[i] = .5;
             c.feature[2*i] = 3;
@@ -147,7 +147,7 @@ static void test_a_head_is_the_maximum_of_the_likelihood_less_the_ridge(void) {
         for (int i = 0; i < 3; i++) {
             Crowd c = crowd_draw(2, ROWS / 2, count, C, 9);
             double weight[ROWS], w[C];
-            Heads x;
+            RewardHeads x;
             float *feature = claim(c.d.num_answers * C, sizeof *feature);
             memcpy(feature, c.feature, c.d.num_answers * C * sizeof *feature);
             for (int n = 0; n < ROWS; n++) {
@@ -178,7 +178,7 @@ static void test_a_ridge_of_nearly_nothing_leaves_all_parameters_and_a_large_one
     enum { C = 6, ROWS = 200 };
     Crowd c = crowd_draw(2, ROWS / 2, 3, C, 4);
     double weight[ROWS];
-    Heads x;
+    RewardHeads x;
     for (int n = 0; n < ROWS; n++) weight[n] = 1;
     CHECK(heads_init(&x, 1, C, &c.d, c.feature, 1e-9, 0) == 0);
     CHECK(heads_fit(&x, 0, weight) == 0);
@@ -195,7 +195,7 @@ static void test_a_fit_is_the_same_whatever_came_before(void) {
     enum { C = 12, ROWS = 80 };
     Crowd c = crowd_draw(2, ROWS / 2, 2, C, 3);
     double weight[ROWS], first[C];
-    Heads x;
+    RewardHeads x;
     for (int n = 0; n < ROWS; n++) weight[n] = n % 2;
     CHECK(heads_init(&x, 2, C, &c.d, c.feature, 1, 0) == 0);
     CHECK(heads_fit(&x, 1, weight) == 0);
@@ -213,14 +213,14 @@ static void test_a_fit_is_the_same_whatever_came_before(void) {
 
 // What EM climbs.
 typedef struct {
-    const Heads *heads;
+    const RewardHeads *heads;
     double before;
     int iterations, falls;
 } Climb;
 
 static int note_iteration(void *context, const People *p) {
     Climb *t = context;
-    const Heads *x = t->heads;
+    const RewardHeads *x = t->heads;
     const double length = heads_dot(x->w, x->w, x->K * x->C);
     const double now = p->loglik - x->ridge / 2 * length;
     if (p->iteration > 1 && now < t->before - 1e-8) t->falls++;
@@ -232,7 +232,7 @@ static int note_iteration(void *context, const People *p) {
 static void test_two_planted_types_are_found_from_a_random_start(void) {
     for (int count = 2; count <= 4; count += 2) {
         Crowd c = crowd_draw(30, 40, count, 20, 7);
-        Heads x;
+        RewardHeads x;
         People p;
         CHECK(heads_init(&x, 2, 20, &c.d, c.feature, 1, 0) == 0);
         CHECK(people_init(&p, c.H, 2, c.d.num_records, c.annotator) == 0);
