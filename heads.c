@@ -43,7 +43,8 @@ typedef struct {
 } RewardHeads;
 
 // features (num_answers, C): h of each answer, which become x.  0, or -1 after fail().
-int  heads_init(RewardHeads *x, int K, int C, const Dataset *d, float *features, double ridge, int top);
+int  heads_init(RewardHeads *x, int K, int C, const Dataset *d, float *features, double ridge,
+                int top);
 void heads_free(RewardHeads *x);
 
 // What people_em takes; afterwards the head (C) of type k, of the best start.
@@ -73,7 +74,8 @@ static double heads_differences(float *h, const Dataset *d, int C) {
     return square > 0 ? square / differences : 1;
 }
 
-int heads_init(RewardHeads *x, int K, int C, const Dataset *d, float *features, double ridge, int top) {
+int heads_init(RewardHeads *x, int K, int C, const Dataset *d, float *features, double ridge,
+               int top) {
     const size_t channels = (size_t)C, heads = (size_t)K * channels;
     int most = 0;
     for (size_t n = 0; n < d->num_records; n++) most = max_int(most, d->record[n].count);
