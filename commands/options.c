@@ -225,7 +225,7 @@ static const Option option_table[] = {
              "who agree, or a file {\"annotator\": cluster, ...}"},
     {.name = "starts", .kind = INT, .to = &opt.starts, .preset = "1", .min = 1, .max = 1000,
      .help = "several by lot, of which the likeliest is kept"},
-    {.name = "ridge", .kind = REAL, .to = &opt.ridge, .preset = "1", .min = 1e-9, .max = 1e9,
+    {.name = "ridge", .kind = REAL, .to = &opt.ridge, .preset = "0.01", .min = 1e-9, .max = 1e9,
      .help = "of --objective heads: margins are kept to about 1 / sqrt(ridge)"},
     {.name = "more", .kind = CHOICE, .to = &opt.more_mode, .preset = "release",
      .choices = more_mode_names,
