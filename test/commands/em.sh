@@ -58,6 +58,12 @@ sed 's/p7/p5/' people.jsonl > other.jsonl
 refused 64 "two/people.json: of other options, weights or rows; give another --out" \
     ./more train em --gamma hard --num_train_epochs 4 $small --train other.jsonl --out two
 
+it "threads_and_micro_batches_change_nothing"
+works ./more train em --gamma hard --num_train_epochs 4 --threads 2 --micro_batch_tokens 40 $em \
+    --out again
+same two/people.json again/people.json
+rm -r again
+
 it "people_are_predicted_by_their_own_type"
 sed 's/"p7"/"new"/' held.jsonl > new.jsonl
 works ./more eval $cut --reference lm --people two/people.json --eval held.jsonl new.jsonl \
@@ -195,6 +201,13 @@ sed 's/p[0-9]"/p"/' people.jsonl > single.jsonl
 refused 65 "all rows have one annotator: types need several people" \
     ./more train em $small --train single.jsonl --out x
 refused 64 "--types" ./more train em $em --types 9 --out x
+(head -n 8 people.jsonl; sed 's/p[0-9]"/alone"/; q' people.jsonl) > one-row.jsonl
+refused 65 "annotator alone has one row, which cannot be halved; --estep full takes all rows" \
+    ./more train em $small --train one-row.jsonl --estep split-half --out x
+refused 64 "dpo, reward or heads is needed" ./more train em $em --objective ipo --out x
+refused 64 "more train dpo does not read it" ./more train em $em --head_rate 2 --out x
+refused 64 "one file is enough, not 2" ./more train em $em a.train.jsonl --out x
+refused 65 "the group of annotator \"p1\" is missing" ./more train em $em --start few.json --out x
 sed "s/p[1-7]\"/q\"/" people.jsonl > pair.jsonl
 refused 65 "there cannot be more types than people" \
     ./more train em $small --train pair.jsonl --types 3 --out x

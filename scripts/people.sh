@@ -1,0 +1,48 @@
+#!/bin/sh
+# make people: who is of which hidden group, and a policy for each, on data/em_persona, where two groups answer in
+# opposite ways; a step that is done is not done again.
+#
+#   sft       the shipped base imitates the answers, so that it says Yes or No
+#   single    one DPO policy for all: a coin, for whatever one group chooses the other rejects
+#   em        EM-DPO with two types, people at first divided by lot
+#   cluster   the first iteration from clusters by agreement: Cluster-DPO
+#   halves-K  EM with K = 1, 2, 3 types, people judged by rows not trained on: which K?
+#
+# Options were chosen on the training rows, by the log-likelihood of the halves.  Groups are read by eval alone.
+# Usage: sh scripts/people.sh [OUT]
+set -e
+out=${1:-people}
+train=data/em_persona.train.jsonl test=data/em_persona.test.jsonl
+cut="--max_length 96 --max_prompt_length 88"
+recipe="$cut --train $train --warmup_ratio 0.06 --per_step_rows 16 --seed 1 --quiet"
+policy="$recipe --learning_rate 1e-3"
+mkdir -p "$out"
+# done_once NAME COMMAND...: writes to OUT/NAME, under another name until it is whole
+done_once() {
+    name=$1
+    shift
+    [ -e "$out/$name" ] || { "$@" --out "$out/$name.part" && mv "$out/$name.part" "$out/$name"; }
+}
+# em NAME OPTION...: train em goes on by itself
+em() {
+    name=$1
+    shift
+    ./more train em $policy --model "$out/sft" --gamma hard "$@" --out "$out/$name"
+}
+done_once sft ./more train sft --force $recipe --model data/base
+done_once single ./more train dpo --force $policy --model "$out/sft"
+em em --em_steps 6
+em cluster --start spectral --em_steps 1
+for K in 1 2 3; do em halves-$K --types $K --estep split-half --em_steps 6; done
+
+echo; echo "One policy for all"
+./more eval $cut --reference "$out/sft" --model "single=$out/single" --eval $test
+for name in em cluster; do
+    echo; echo "$name"
+    ./more eval $cut --reference "$out/sft" --people "$out/$name/people.json" --eval $test --groups data/em_groups.json
+done
+echo; echo "Log-likelihood of a row that was not trained on, after the last two iterations"
+for K in 1 2 3; do
+    sed -n 's/.*"log_likelihood":\([^,]*\),"rows":\([0-9]*\).*/\1 \2/p' "$out/halves-$K/people.json" | tail -n 2 |
+        awk -v K=$K '{ sum += $1; n += $2 } END { if (n) printf "K = %d  %.4f\n", K, sum / n }'
+done
