@@ -105,7 +105,6 @@ static void test_a_tie_a_worse_number_and_what_is_no_number_are_not_the_best(voi
 
 static void test_an_evaluation_that_a_signal_ends_does_not_stop_a_run_early(void) {
     Folder none = {.lock = -1};
-    char sha256[65];
     Run held = {.objective = &on_documents};
     opt.load_best = 1;
     opt.best_metric = METRIC_ACCURACY;
@@ -115,7 +114,7 @@ static void test_an_evaluation_that_a_signal_ends_does_not_stop_a_run_early(void
         stop_catch(&none);
         stop_hold();
         if (asked) raise(SIGTERM);
-        CHECK(evaluate_step(&held, &p, sha256) == asked);
+        CHECK(evaluate_step(&held, &p) == asked);
     }
     stop_catch(&none);
     opt.load_best = 0;
