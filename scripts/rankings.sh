@@ -1,6 +1,7 @@
 #!/bin/sh
 # rankings.sh - does it help to train on whole rankings (Plackett-Luce) rather than on their pairs?  A table for each
-# of three sets, by cross-validation over prompts of the training files; the test files are not touched.
+# of the two sets that people ranked, by cross-validation over prompts of the training files; the test files are not
+# touched.
 #
 #   Plackett-Luce   the ranking as it is          best of m   --top 1, its first place
 #   pairs           --pairs, each two answers; as many to a step as a step of rankings has
@@ -20,7 +21,7 @@ step() {
     [ -e "$out/$name" ] || { "$@" --out "$out/$name.part" && mv "$out/$name.part" "$out/$name"; }
 }
 # a set, and how many pairs the mean ranking of it has
-for set in "oasst1_en_rank 4" "summeval_op_rank 14" "vicuna80_rank 6"; do
+for set in "oasst1_en_rank 4" "summeval_op_rank 14"; do
     pairs=${set#* } set=${set% *}
     file=data/$set.train.jsonl fold=0
     while [ $fold -lt "$folds" ]; do

@@ -72,7 +72,7 @@ it "rankings_takes_the_name_of_its_folder_as_it_is"
 works sh scripts/rankings.sh "$odd/rankings" 3
 noted "$odd/rankings/oasst1_en_rank-luce-2"
 noted "Plackett-Luce=$odd/rankings/summeval_op_rank-luce-0"
-noted "$odd/rankings/vicuna80_rank-2.jsonl"
+noted "$odd/rankings/summeval_op_rank-2.jsonl"
 as_they_are
 
 it "rates_takes_the_names_of_its_folders_and_files_as_they_are"
