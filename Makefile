@@ -10,6 +10,7 @@
 # make seam      links the program with another implementation of kernels.h
 # make run       trains and compares reward models on the shipped data: minutes
 # make align     a judge and six policies, compared on test prompts: minutes
+# make people    people of two hidden groups: who is of which, a policy for each: minutes
 # make study     the full comparison, resumable: an hour
 # make install   copies the program to PREFIX/bin (/usr/local) as PROGRAM (more).  `more` is also
 #                the name of a pager: `make install PROGRAM=morec` leaves that one alone
@@ -76,7 +77,7 @@ test/bin test/debug:
 
 -include $(wildcard test/bin/*.d)
 
-.PHONY: help quick test debug seam run align study install clean
+.PHONY: help quick test debug seam run align people study install clean
 help:
 	@sed '/^$$/q; s/^# \{0,1\}//' Makefile
 
@@ -111,6 +112,9 @@ run: more
 
 align: more
 	sh scripts/align.sh
+
+people: more
+	sh scripts/people.sh
 
 study: more
 	sh scripts/study.sh $(MORE_DATA)

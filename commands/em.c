@@ -63,7 +63,6 @@ typedef struct {
     Record *record;                         // (N) their records
     int *annotator;                         // (N)
     int *cluster;                           // (H) to start from
-    int *type;                              // (H) the likeliest before this iteration
     double parameters;                      // that a type has
     Buffer values;                          // the annotators' names
     PeopleOptions options;
@@ -293,15 +292,12 @@ static size_t rows_scored(const People *p) {
     return n;
 }
 
-// Sets em->type; returns how many have another than before.
-static int count_moved(Em *em) {
-    const People *p = &em->file.people;
+// How many have another likeliest type than before the iteration.
+static int count_moved(const People *p) {
+    People old = *p;
     int moved = 0;
-    for (int h = 0; h < p->H; h++) {
-        const int type = people_type(p, (size_t)h);
-        moved += type != em->type[h];
-        em->type[h] = type;
-    }
+    old.gamma = p->before;
+    for (size_t h = 0; h < (size_t)p->H; h++) moved += people_type(p, h) != people_type(&old, h);
     return moved;
 }
 
@@ -328,7 +324,7 @@ static int em_iteration(void *context, const People *p) {
             opt.estep == ESTEP_SPLIT_HALF ? " not trained on" : "");
     for (int k = 0; k < p->K; k++) fprintf(stderr, " %.3f", p->eta[k]);
     fprintf(stderr, ", entropy %.3f, %d of %d annotators moved, %.1f s\n", s.entropy,
-            count_moved(em), p->H, now() - em->began);
+            count_moved(p), p->H, now() - em->began);
     em->began = now();
     if (!stop_asked()) return 0;
     return fail(EX_TEMPFAIL, "stopped after iteration %d; the same command goes on from there",
@@ -436,7 +432,6 @@ static int em_resume(Em *em) {
     old.step = NULL;
     old.num_steps = 0;
     if (!f->finished) fprintf(stderr, "%s: goes on after iteration %d\n", em->path, p->iteration);
-    count_moved(em);
     result = 1;
 done:
     people_file_free(&old);
@@ -510,8 +505,7 @@ static int em_load(Em *em) {
     const size_t N = run->data->num_records;
     em->record = allocate(N, sizeof *em->record);
     em->cluster = allocate((size_t)f->people.H, sizeof *em->cluster);
-    em->type = allocate((size_t)f->people.H, sizeof *em->type);
-    if (!em->record || !em->cluster || !em->type) return -1;
+    if (!em->record || !em->cluster) return -1;
     em->file.rows = N;
     em->file.by = opt.by;
     em->file.objective = em->is_heads ? "heads" : em->objective.name;
@@ -626,7 +620,6 @@ static void em_free(Em *em) {
     free(em->record);
     free(em->annotator);
     free(em->cluster);
-    free(em->type);
 }
 
 // Sets the objective of the models that --objective names, and its defaults.  0, or -1 after

@@ -6,9 +6,9 @@
 #   single    one DPO policy for all: a coin, for whatever one group chooses the other rejects
 #   em        EM-DPO with two types, people at first divided by lot
 #   cluster   the first iteration from clusters by agreement: Cluster-DPO
-#   halves-K  EM with K = 1, 2, 3 types, people judged by rows not trained on: which K?
+#   halves-K  two iterations from K = 1, 2, 3 clusters, people judged by rows not trained on: which K?
 #
-# Options were chosen on the training rows, by the log-likelihood of the halves.  Groups are read by eval alone.
+# Groups are read by eval alone.
 # Usage: sh scripts/people.sh [OUT]
 set -e
 out=${1:-people}
@@ -31,9 +31,9 @@ em() {
 }
 done_once sft ./more train sft --force $recipe --model data/base
 done_once single ./more train dpo --force $policy --model "$out/sft"
-em em --em_steps 6
+em em --em_steps 8
 em cluster --start spectral --em_steps 1
-for K in 1 2 3; do em halves-$K --types $K --estep split-half --em_steps 6; done
+for K in 1 2 3; do em halves-$K --types $K --start spectral --estep split-half --em_steps 2; done
 
 echo; echo "One policy for all"
 ./more eval $cut --reference "$out/sft" --model "single=$out/single" --eval $test
@@ -41,7 +41,7 @@ for name in em cluster; do
     echo; echo "$name"
     ./more eval $cut --reference "$out/sft" --people "$out/$name/people.json" --eval $test --groups data/em_groups.json
 done
-echo; echo "Log-likelihood of a row that was not trained on, after the last two iterations"
+echo; echo "Log-likelihood of a row that was not trained on"
 for K in 1 2 3; do
     sed -n 's/.*"log_likelihood":\([^,]*\),"rows":\([0-9]*\).*/\1 \2/p' "$out/halves-$K/people.json" | tail -n 2 |
         awk -v K=$K '{ sum += $1; n += $2 } END { if (n) printf "K = %d  %.4f\n", K, sum / n }'

@@ -62,6 +62,14 @@ noted "base=data/base"
 [ -d "$odd/align/pointwise-dpo-swapped" ] || fault "no such policy: $(find "$odd")"
 as_they_are
 
+it "people_takes_the_name_of_its_folder_as_it_is"
+works sh scripts/people.sh "$odd/people"
+noted "$odd/people/sft"
+noted "single=$odd/people/single"
+noted "$odd/people/em/people.json"
+noted "$odd/people/halves-3"
+as_they_are
+
 it "run_takes_the_name_of_its_folder_as_it_is"
 works sh scripts/run.sh 1 "$odd/run"
 noted "$odd/run/multitask"
