@@ -1,7 +1,7 @@
 # people_figure.awk - draws what make people found, as SVG on standard output: left, which type each annotator belongs
 # to after each iteration of EM; right, the regret of each type under each way of deploying the policies.
 #
-# Usage: awk -f scripts/people_figure.awk people.json GROUPS.json mixture.json > people.svg
+# Usage: awk -f scripts/people_figure.awk people.json GROUPS.json [mixture.json] > people.svg
 #
 # The files are those that `more train em` and `more regret` wrote, and {"annotator": "hidden group", ...}, one a line,
 # which colours the lines.
@@ -108,8 +108,10 @@ function bar(x, y, long, high, k) {
 }
 
 END {
-    print "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 860 410\" width=\"860\" height=\"410\" role=\"img\">"
-    print "<title>Types of annotators found by EM, and the regret of each type</title>"
+    wide = rows ? 860 : 410
+    printf "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d 410\" width=\"%d\"", wide, wide
+    print " height=\"410\" role=\"img\">"
+    print "<title>The types of annotators that EM found</title>"
     print "<style>"
     print "  text { font: 13px -apple-system, \"Segoe UI\", \"DejaVu Sans\", Helvetica, Arial, sans-serif; fill: #1f2328 }"
     print "  .b { font-weight: 600; font-size: 14px } .dim { fill: #59636e; font-size: 12px }"
@@ -124,8 +126,8 @@ END {
     print "    .g1 { stroke: #58a6ff } .g2 { stroke: #f0883e } .t1 { fill: #58a6ff } .t2 { fill: #f0883e }"
     print "  }"
     print "</style>"
-    print "<rect class=\"ground\" x=\"0.5\" y=\"0.5\" width=\"859\" height=\"409\" rx=\"6\"/>"
+    printf "<rect class=\"ground\" x=\"0.5\" y=\"0.5\" width=\"%d\" height=\"409\" rx=\"6\"/>\n", wide - 1
     draw_gamma()
-    draw_regrets()
+    if (rows) draw_regrets()
     print "</svg>"
 }

@@ -103,6 +103,24 @@ noted "$odd/demonstration/alpaca_gpt4.test.jsonl"
 noted "$odd/base"
 as_they_are
 
+it "the_figure_of_people_has_a_line_for_each_annotator"
+cat > people.json <<'END'
+{"history":[
+{"start":1,"iteration":1,"eta":[0.5,0.5],
+"gamma":[[0.6,0.4],[0.4,0.6]]},
+{"start":1,"iteration":2,"eta":[0.5,0.5],
+"gamma":[[1,0],[0.2,0.8]]}],
+"people":[
+{"annotator":"a00","rows":46,"gamma":[1,0]},
+{"annotator":"a01","rows":46,"gamma":[0.2,0.8]}]}
+END
+printf '{\n"a00": "red",\n"a01": "blue"\n}\n' > groups.json
+works awk -f scripts/people_figure.awk people.json groups.json
+# gamma is 260 units from 0 to 1, whose top is at 70
+holds out '<polyline class="g1" points="70.0,174.0 370.0,70.0 "/>'
+holds out '<polyline class="g2" points="70.0,226.0 370.0,278.0 "/>'
+counts 2 out '<polyline'
+
 it "same_bits_trains_into_a_folder_that_nobody_can_guess"
 mkdir temporary
 cat > "$t/make" <<'END'
