@@ -45,15 +45,15 @@ static const Command commands[] = {
      .help = "train a model for each hidden type of people behind pairs, by EM",
      .options = {EM_READS, EM_OWN},
      .more_help =
-        "\ntrain em (EM-DPO, Chidambaram et al., arXiv 2510.15716) reads who gave each row, and finds "
-        "types of\npeople and a model for each: in turn, each type's model is trained on all rows, "
-        "weighted by how\nprobable it is that their annotator is of the type, and people are judged "
-        "anew by how likely their\nchoices are under each model.  --objective names what is trained, "
-        "with the options and defaults of\ntrain dpo or train reward.  OUT/type-1 .. are the models, "
-        "OUT/people.json says who is of which type;\nmore eval --people measures them.  Judged by "
-        "rows that were trained on, people tend to stay where\nthey are: --estep split-half.  "
-        "--gamma hard with reward is that of MaxMin-RLHF (arXiv 2402.08925);\n--em_steps 1 with "
-        "--start spectral is Cluster-DPO.  A run that was interrupted goes on with the same\n"
+        "\ntrain em (EM-DPO, Chidambaram et al., arXiv 2510.15716) reads who gave each row, and "
+        "finds types of\npeople and a model for each: in turn, each type's model is trained on all "
+        "rows, weighted by how\nprobable it is that their annotator is of the type, and people are "
+        "judged anew by how likely their\nchoices are under each model.  --objective names what is "
+        "trained, with the options and defaults of\ntrain dpo or train reward.  OUT/type-1 .. are "
+        "the models, OUT/people.json says who is of which type;\nmore eval --people measures them. "
+        " Judged by rows that were trained on, people tend to stay where\nthey are: --estep "
+        "split-half.  --gamma hard with reward is that of MaxMin-RLHF (arXiv "
+        "2402.08925);\n--em_steps 1 with --start spectral is Cluster-DPO.  A run that was interrupted goes on with the same\n"
         "command.  --objective heads is the cheap mode: one frozen model whose reward heads alone "
         "differ,\neach fitted to its maximum (--ridge); what only training reads is refused.\n"},
     {.name = "doctor", .run = command_doctor,
@@ -78,10 +78,10 @@ static const Command commands[] = {
         "are a pair,\nand a second table says how often the highest reward is the best answer's, "
         "Kendall's tau-b with the\nranking, and the mean log-likelihood of the rankings (--top: "
         "of their first places).  --bag FILE\nadds a row of logistic regression on counts of "
-        "words, trained on FILE: of the training file that has\nthe evaluation file's name, or of the "
-        "only one.  --by adds the numbers of the rows of each value of a\nkey, the least accurate "
-        "first; the worst is the first with 20 pairs or more, and its interval does\nnot know that "
-        "it was chosen for being the worst.\n"},
+        "words, trained on FILE: of the training file that has\nthe evaluation file's name, or of "
+        "the only one.  --by adds the numbers of the rows of each value of a\nkey, the least "
+        "accurate first; the worst is the first with 20 pairs or more, and its interval does\nnot "
+        "know that it was chosen for being the worst.\n"},
     {.name = "score", .run = command_score,
      .help = "rewards or log-probabilities for JSON lines from standard input",
      .options = {ALWAYS TEXTS, "model tokenizer raw_head pooling tokens train_turns="},

@@ -410,8 +410,8 @@ static int compute_tokens(Model *m, const Batch *b, float *dlogp, float *logp, d
     return 0;
 }
 
-// Forward and backward; *loss is the mean Bradley-Terry loss of a pair.  Of rankings it is NAN: they
-// are computed for the time that they take.  reward, dreward are (B).
+// Forward and backward; *loss is the mean Bradley-Terry loss of a pair.  Of rankings it is NAN:
+// they are computed for the time that they take.  reward, dreward are (B).
 static int compute_choices(Model *m, const Batch *b, int pairs, float *dreward, float *reward,
                            double *loss) {
     const float weight = 2 / (float)b->B;

@@ -5,8 +5,8 @@
  *
  *     fit      the rows of the people of a type, each row's weight times its annotator's gamma,
  *              are a training of their own: from --model, or from the type's last weights
- *     score    log-likelihood of each row's choice (choice_loglik in loss.c), from a forward pass: of
- *              a pair log sigma(r_c - r_r), r rewards or a policy's beta (log pi - log ref)
+ *     score    log-likelihood of each row's choice (choice_loglik in loss.c), from a forward pass:
+ *              of a pair log sigma(r_c - r_r), r rewards or a policy's beta (log pi - log ref)
  *
  * The data are read once, and the reference's log-probabilities computed once: they are in
  * Answer.ref_logp of the rows that all types share.
@@ -32,8 +32,8 @@
     "max_prompt_length over_length=drop bad_rows num_train_epochs max_steps micro_batch_tokens " \
     "recompute learning_rate=1e-5 lr_scheduler_type warmup_ratio max_grad_norm weight_decay " \
     "adam_beta1 adam_beta2 adam_epsilon logging_steps seed precision force threads quiet help " \
-    "beta reference_cache label_smoothing top pairs logp per_step_rows per_step_pairs head_rate freeze " \
-    "pooling raw_head random_weights folds fold "
+    "beta reference_cache label_smoothing top pairs logp per_step_rows per_step_pairs head_rate " \
+    "freeze pooling raw_head random_weights folds fold "
 
 int command_em(void);
 
@@ -523,7 +523,10 @@ static int em_reference(Em *em) {
     int from_file;
     if (em->objective.reference) {
         if (!path && path_join(in_out, opt.out, "reference.bin") < 0) return -1;
-        if (reference_logps(&em->base, &em->base.model, opt.model.item[0], path ? path : in_out, &from_file) < 0) return -1;
+        if (!path) path = in_out;
+        if (reference_logps(&em->base, &em->base.model, opt.model.item[0], path, &from_file) < 0) {
+            return -1;
+        }
     }
     model_free(&em->base.model);
     return 0;

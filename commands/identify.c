@@ -252,9 +252,9 @@ static int print_table(const Study *study) {
     }
     printf("\n");
     for (int i = 0; i < NUM_ASKED; i++) print_finding(asked[i].name, &spread[i]);
-    printf("One pair a person cannot tell these types apart, whatever the number of people: half of "
-           "them like an\nanswer better by as much as the other half likes it less.  The best of "
-           "three can, and so can several\npairs a person.\n");
+    printf("One pair a person cannot tell these types apart, whatever the number of people: half "
+           "of them like an\nanswer better by as much as the other half likes it less.  The best "
+           "of three can, and so can several\npairs a person.\n");
     return 0;
 }
 

@@ -207,8 +207,8 @@ static const Option option_table[] = {
 
     {.heading = "objective"},
     {.name = "objective", .kind = WORDS, .to = &opt.objective,
-     .help = "what the data is for, a word that follows train; default: by its kind (train em: dpo, "
-             "reward or heads, default dpo)"},
+     .help = "what the data is for, a word that follows train; default: by its kind (train em: "
+             "dpo, reward or heads, default dpo)"},
     {.name = "types", .kind = INT, .to = &opt.types, .preset = "2", .min = 1, .max = 8,
      .help = "of people, each with a model"},
     {.name = "em_steps", .kind = INT, .to = &opt.em_steps, .preset = "5", .min = 1, .max = 1000,
@@ -221,8 +221,8 @@ static const Option option_table[] = {
     {.name = "gamma", .kind = CHOICE, .to = &opt.gamma, .preset = "soft", .choices = gamma_names,
      .help = "a person is of a type with a probability, or of the likeliest alone"},
     {.name = "start", .kind = WORDS, .to = &opt.start, .preset = "balanced",
-     .help = "types to begin with: balanced or dirichlet, both by lot, spectral: clusters of people "
-             "who agree, or a file {\"annotator\": cluster, ...}"},
+     .help = "types to begin with: balanced or dirichlet, both by lot, spectral: clusters of "
+             "people who agree, or a file {\"annotator\": cluster, ...}"},
     {.name = "starts", .kind = INT, .to = &opt.starts, .preset = "1", .min = 1, .max = 1000,
      .help = "several by lot, of which the likeliest is kept"},
     {.name = "ridge", .kind = REAL, .to = &opt.ridge, .preset = "0.01", .min = 1e-9, .max = 1e9,
@@ -295,8 +295,8 @@ static const Option option_table[] = {
              "ones more (GRPO, Ramesh et al. 2024)"},
     {.name = "groups", .kind = WORDS, .to = &opt.groups,
      .help = "if the values of that key are not the groups: JSON file {\"value\": \"group\", ...}, "
-             "or a people.json, whose likeliest types are the groups (eval: JSON file, how well the "
-             "types of --people are these groups)"},
+             "or a people.json, whose likeliest types are the groups (eval: JSON file, how well "
+             "the types of --people are these groups)"},
     {.name = "group_step", .kind = REAL, .to = &opt.group_step, .preset = "0.01", .max = 1e6,
      .help = "of the weights: each is multiplied by exp(step x its group's loss)"},
     {.name = "group_loss", .kind = CHOICE, .to = &opt.group_loss, .preset = "share",

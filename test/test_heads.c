@@ -3,8 +3,8 @@
 #include "test.h"
 #include "../heads.c"
 
-/* Rows of `count` answers each with C features, the best first; of a type whose taste is `like` (C):
- * utilities with Gumbel's noise, so that the choices are Plackett and Luce's.                     */
+/* Rows of `count` answers each with C features, the best first; of a type whose taste is `like`
+ * (C): utilities with Gumbel's noise, so that the choices are Plackett and Luce's.  */
 typedef struct {
     Dataset d;
     int C, H;

@@ -223,8 +223,8 @@ static void test_every_objective_has_the_same_bits_in_one_micro_batch_and_in_man
     }
 }
 
-// The step with base responses is the step without plus lambda times the mean of r^2, and its gradient
-// is the slope of that along itself.
+// The step with base responses is the step without plus lambda times the mean of r^2, and its
+// gradient is the slope of that along itself.
 static void test_base_responses_add_their_squares_and_gradient(void) {
     static Dataset d[2];
     static Record base_record[PAIRS_MADE];
