@@ -53,8 +53,8 @@ static const Command commands[] = {
         "the models, OUT/people.json says who is of which type;\nmore eval --people measures them. "
         " Judged by rows that were trained on, people tend to stay where\nthey are: --estep "
         "split-half.  --gamma hard with reward is that of MaxMin-RLHF (arXiv "
-        "2402.08925);\n--em_steps 1 with --start spectral is Cluster-DPO.  A run that was interrupted goes on with the same\n"
-        "command.  --objective heads is the cheap mode: one frozen model whose reward heads alone "
+        "2402.08925);\n--em_steps 1 with --start spectral is Cluster-DPO.  A run that was "
+        "interrupted goes on with the same\ncommand.  --objective heads is the cheap mode: one frozen model whose reward heads alone "
         "differ,\neach fitted to its maximum (--ridge); what only training reads is refused.\n"},
     {.name = "doctor", .run = command_doctor,
      .help = "what training would see of your data, and the traps in it",
