@@ -55,7 +55,8 @@ static const Command commands[] = {
         "split-half.  --gamma hard with reward is that of MaxMin-RLHF (arXiv "
         "2402.08925);\n--em_steps 1 with --start spectral is Cluster-DPO.  A run that was "
         "interrupted goes on with the same\ncommand.  --objective heads is the cheap mode: one "
-        "frozen model whose reward heads alone differ,\neach fitted to its maximum (--ridge); what only training reads is refused.\n"},
+        "frozen model whose reward heads alone differ,\neach fitted to its maximum (--ridge); "
+        "what only training reads is refused.\n"},
     {.name = "doctor", .run = command_doctor,
      .help = "what training would see of your data, and the traps in it",
      .options = {ALWAYS TEXTS, "model tokenizer train eval pooling recompute freeze labels "
