@@ -289,7 +289,7 @@ static int read_pair_line(const Json *json, PairLine *row) {
 
 // A line that write_rankings wrote, into its cell.  0, or -1 after fail().
 static int read_ranking_line(Cells *cells, const Json *json, const char *path, size_t number) {
-    const char *model, *data, *prompt_id;
+    const char *model = "", *data = "", *prompt_id = "";
     double line;
     RankingResult x = {.prompt_id = 0};
     Ranked *m = &x.model, *l = &x.longest;

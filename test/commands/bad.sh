@@ -92,7 +92,7 @@ holds err '^shp: read as SHP: history is the user.s message; labels 1: human_ref
 
 it "data_of_another_kind_is_refused"
 refused 65 "text data; pairs or rankings are needed" ./more train reward $pairs --train text.jsonl --out x
-refused 65 "text data; pairs are needed" ./more eval $cut --model r --eval text.jsonl
+refused 65 "text data; pairs or rankings are needed" ./more eval $cut --model r --eval text.jsonl
 refused 65 "pair data; texts or prompts with completions are needed" \
     ./more train lm $new --train a.train.jsonl --out x
 

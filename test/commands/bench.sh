@@ -38,7 +38,7 @@ refused 64 "--precision fp8: unknown" ./more bench --precision fp8
 refused 64 "--tokenizer or --model is needed" ./more bench --train a.train.jsonl
 refused 64 "--train: one file is enough, not 2" ./more bench --train a.train.jsonl b.train.jsonl
 refused 64 "--max_length 4096: base has 2048 positions" ./more bench --max_length 4096 $real
-refused 65 "text data; pairs are needed" \
+refused 65 "text data; pairs or rankings are needed" \
     ./more bench --train text.jsonl --tokenizer lm/tokenizer.json
 head -n 7 a.train.jsonl > seven.jsonl
 refused 65 "seven.jsonl: fewer than 8 pairs" \

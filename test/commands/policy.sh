@@ -381,6 +381,7 @@ refused 65 "text.jsonl: text data; $need" ./more train sft $policy --train text.
 need="pairs, points or completions are needed"
 refused 65 "text.jsonl: text data; $need" \
     ./more train dpo $policy --train a.train.jsonl --eval text.jsonl --out x
+need="pairs, rankings, points or completions are needed"
 refused 65 "text.jsonl: text data; $need" \
     ./more eval $cut --reference lm --model p-dpo --eval text.jsonl
 refused 65 "scores.jsonl:1: the score 4.5 does not say whether to imitate" \

@@ -118,11 +118,11 @@ same cut2/config.json r/config.json
 it "a_failing_start_leaves_no_folder_and_no_log_and_the_old_ones_as_they_were"
 refused 66 "nope" ./more train reward $recipe --train $abc --model nope --out a/b/c
 [ ! -e a ] || fault "$(find a)"
-refused 65 "pairs are needed" ./more train reward $pairs --train a.train.jsonl text.jsonl --out a/b
+refused 65 "pairs or rankings are needed" ./more train reward $pairs --train a.train.jsonl text.jsonl --out a/b
 [ ! -e a ] || fault "$(find a)"
 cp -r r old
 refused 66 "no-such" ./more train reward $pairs --train no-such.jsonl --out old
-refused 65 "pairs are needed" ./more train reward $pairs --train a.train.jsonl text.jsonl --out old
+refused 65 "pairs or rankings are needed" ./more train reward $pairs --train a.train.jsonl text.jsonl --out old
 same old/log.jsonl r/log.jsonl
 mkdir taken
 mkfifo taken/log.jsonl
