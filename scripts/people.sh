@@ -45,7 +45,7 @@ echo "who is of which type, iteration by iteration: $out/people.svg"
 
 done_once sft ./more train sft --force $recipe --model data/base
 done_once single ./more train dpo --force $policy --model "$out/sft"
-em em --em_steps 8
+em em --em_steps 12
 em cluster --start spectral --em_steps 1
 for K in 1 2 3; do em halves-$K --types $K --start spectral --estep split-half --em_steps 2; done
 
