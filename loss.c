@@ -272,7 +272,7 @@ void choice_curvature(double *H, const double *s, const float *rank, int m, int 
 /* The loss of a ranking's rewards (m): -weight ell.  It is returned, the gradient is added.      */
 double reward_choice_loss(float *dreward, const float *reward, const float *rank, int m, int top,
                           double weight) {
-    double s[MAX_CHOICES], ds[MAX_CHOICES] = {0};
+    double s[MAX_CHOICES] = {0}, ds[MAX_CHOICES] = {0};
     assert(m <= MAX_CHOICES);
     for (int k = 0; k < m; k++) s[k] = reward[k];
     double loglik = choice_loglik(ds, s, rank, m, top, -weight);
