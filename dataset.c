@@ -23,13 +23,16 @@
  * So a Dataset is three arrays: tokens, answers that point into the tokens, and records that point
  * into both.  Records of one prompt have one prompt_id.  batch.c goes on from here: it packs
  * records into token rows, cuts these into segments, and makes a Text of each answer.  What in a
- * row is prompt and what is answer is decided by shapes.c; here its texts are tokenised, cut,
+ * row is prompt and what is answer is read by answers.c; here its texts are tokenised, cut,
  * dropped and counted. */
 #ifndef DATASET_C
 #define DATASET_C
 
 #include "common.h"
+#include "template.c"
 #include "shapes.c"
+#include "unread.c"
+#include "answers.c"
 
 typedef struct {                        // token[start .. start+len)
     size_t start;

@@ -1,0 +1,520 @@
+/* template.c - a data row that is being read, and its strings and messages as text.
+ *
+ * The Reader holds the row as it was parsed, and what becomes of it: a prompt and n answers with a
+ * score each, all of them passages of one text.  Of a conversation these are
+ *
+ *     rendered   \n\nHuman: Hi\n\nAssistant:\n\nAssistant: Hello.\n\nAssistant: Yes?
+ *                '-------------------------'              '-----'              '---'
+ *                          prompt                         answer[0]           answer[1]
+ *
+ * A string stands as it is.  Messages are rendered by the template `plain`, the form of the
+ * Anthropic HH data: a turn is "\n\nSystem: ", "\n\nHuman: " or "\n\nAssistant: " and its content,
+ * the prompt ends with "\n\nAssistant:", the answer is " " and its content; `turns` takes a string
+ * without role markers as the user's message too; `none` joins the bare contents.
+ *
+ * Which of a row's keys hold messages is said in shapes.c; answers.c calls what is here. */
+#ifndef TEMPLATE_C
+#define TEMPLATE_C
+
+#include "common.h"
+#include "tokenizer.c"
+
+typedef struct Dataset Dataset;         // dataset.c
+
+enum DataKind {
+    DATA_DOCUMENT, DATA_PROMPT, DATA_COMPLETION, DATA_PAIR, DATA_POINT, DATA_RANKING, NUM_DATA_KINDS
+};
+const char *const data_kind_name[] = {
+    [DATA_DOCUMENT] = "text", [DATA_PROMPT] = "prompt", [DATA_COMPLETION] = "completion",
+    [DATA_PAIR] = "pair", [DATA_POINT] = "point", [DATA_RANKING] = "ranking",
+};
+_Static_assert(sizeof data_kind_name / sizeof *data_kind_name == NUM_DATA_KINDS,
+               "every kind of data has a name");
+
+enum { MAX_ANSWERS = 256 };             // of one row
+enum { CONTRARY_SIZE = 160 };           // room for what a row says against its own pair
+enum { MAX_USED = 16 };                 // keys of a row that its texts can be made of
+
+typedef struct {
+    int max_length;                     // prompt + answer + end of text; 0: no limit
+    int max_prompt_length;              // prompts are cut from the left to this; 0: no own limit
+    enum { OVER_DROP, OVER_TRUNCATE, OVER_RAISE, NUM_OVER_LENGTHS } over_length;    // too long
+    const char *template_;              // "plain" (also NULL), "turns" or "none"
+    const char *prompt_key, *chosen_key, *rejected_key;             // NULL: those of shapes.c
+    int as_given;                       // for scoring: ties and rankings stay, in the row's order
+    int as_pairs;                       // of a ranking each two answers, one of them better: a pair
+    void (*bad_row)(void *to, const Dataset *d);    // called for a bad row, which is left out:
+    void *to;                           //     error_text says file, line and why, d->bad which one
+                                        //     it is.  NULL: a bad row is an error
+    int all_turns;                      // all turns of a conversation are targets, not the last one
+    int none_left;                      // that all rows are bad is no error
+    int keep_others;                    // for rows that are written: keep ids and other metadata
+    enum { ROWS_ONLY, ONE_PROMPT, ONE_DOCUMENT } plain_text;        // what a file without rows is
+    const Buffer *rows;                 // what the file would hold; NULL: the file is read
+} DataOptions;
+
+// A prompt or an answer before it is tokenised: rendered.data[start .. start+len).
+typedef struct {
+    size_t start, len;
+    float score;                        // of an answer; of a ranking's its place, 1 is the best
+    int messages;                       // of a whole conversation its list in the row, or 0
+} Passage;
+
+typedef struct {
+    const DataOptions *options;
+    const Tokenizer *tokenizer;
+    Dataset *d;                         // where it is kept (dataset.c)
+    const char *path;                   // of the file, for errors
+    const char *prompt_key, *chosen_key, *rejected_key;
+
+    // where reading goes on, and the row being read
+    size_t at, line, line_start, line_len;
+    int is_array;                       // the file is one JSON array of rows
+    Json json;
+
+    // that row in its normal form
+    enum DataKind kind;
+    Buffer rendered;                    // the row's texts, one after the other
+    enum { NO_PROMPT, STRING_PROMPT, CHAT_PROMPT } prompt_form;
+    enum { STRING_ANSWER, MESSAGE_ANSWER, CONVERSATION } answer_form;   // the last holds its prompt
+    Passage prompt, answer[MAX_ANSWERS];
+    int n;                              // answers
+    int is_marked;                      // yes: a role marker ends the prompt of whole texts
+    int has_user;                       // yes: whole texts differ so early that their answers hold
+                                        //     what the user says after that
+    int is_tie;                         // yes: a pair of which the row says that neither is better
+    int are_turns;                      // yes: each answer's prompt is all that was said before
+    size_t turns;                       // of the assistant in the row's conversation
+    size_t repeated;                    // answers of a ranking that are left out
+    const struct KnownSet *set;         // of which the row is as published, or NULL
+    float margin, weight;
+    char contrary[CONTRARY_SIZE];       // what in the row says that the rejected answer is better
+    int used[MAX_USED], num_used;       // the row's values that prompt and answers are made of
+} Reader;
+
+// the row and its values
+PRINTF_LIKE(2, 3) int row_fail(const Reader *r, const char *format, ...);
+int  row_get(const Reader *r, int object, const char *key); // -1 where it is absent or null
+int  row_number(const Reader *r, int v, const char *key, float *out);
+int  row_is_string_list(const Reader *r, int v);
+int  row_system(const Reader *r);                           // its "system", -1 where it has none
+void row_use(Reader *r, int v);                             // value v is of prompt or answers
+int  row_uses(const Reader *r, int v);                      // has that been said of it?
+int  row_refuse_beside_text(const Reader *r, int object);   // stops at images, tools and the like
+int  row_end_turn(Reader *r, size_t start);                 // the turn from there is an answer
+void row_keys(const Reader *r, char text[256]);             // "found a, b": the keys of the row
+const char *row_type_name(const Reader *r, int v);          // "a string", "a list"
+
+int  word_is_listed(const char *word, const char *const *list, size_t n);
+#define LISTED(word, list) word_is_listed(word, list, sizeof (list) / sizeof *(list))
+
+// the template: messages are appended to r->rendered
+enum { ROLE_SYSTEM, ROLE_USER, ROLE_ASSISTANT, NUM_ROLES };
+const char *template_marker(const Reader *r, int role);     // what a turn begins with
+int  template_has_turns(const Reader *r);                   // are strings turns too?
+int  message_role(const Reader *r, int message);            // the value that says who speaks
+int  message_is_assistants(const Reader *r, int message);
+int  render_string(Reader *r, int v, const char *key);
+int  render_turn(Reader *r, int role, int content, const char *key);
+int  render_message(Reader *r, int message, int *role);
+int  render_messages(Reader *r, int list, int leave, int *first, int *last);
+int  render_system(Reader *r, int list);                    // the row's own, before this list
+int  render_instruction(Reader *r, int instruction);        // with its system, history and input
+
+// -------------------------------------------------------------------------- the row and its values
+
+// Fails with file and line of the row being read.
+int row_fail(const Reader *r, const char *format, ...) {
+    char why[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(why, sizeof why, format, args);
+    va_end(args);
+    return fail(EX_DATAERR, "%s:%zu: %s", r->path, r->line, why);
+}
+
+// The value of a key of an object, or -1 where there is none or it is null.  The row is object 0.
+int row_get(const Reader *r, int object, const char *key) {
+    const int v = json_get(&r->json, object, key);
+    return json_type(&r->json, v) == JSON_NULL ? -1 : v;
+}
+
+// The row's value v goes into its prompt or its answers.
+void row_use(Reader *r, int v) {
+    for (int i = 0; i < r->num_used; i++) {
+        if (r->used[i] == v) return;
+    }
+    assert(r->num_used < MAX_USED);
+    r->used[r->num_used++] = v;
+}
+
+int row_uses(const Reader *r, int v) {
+    for (int i = 0; i < r->num_used; i++) {
+        if (r->used[i] == v) return 1;
+    }
+    return 0;
+}
+
+int row_is_string_list(const Reader *r, int v) {
+    const Json *j = &r->json;
+    return json_type(j, v) == JSON_ARRAY && json_type(j, json_first(j, v)) == JSON_STRING;
+}
+
+// What stands where something else is expected.
+const char *row_type_name(const Reader *r, int v) {
+    static const char *const name[] = {
+        [JSON_NONE] = "null or absent", [JSON_NULL] = "null", [JSON_FALSE] = "false",
+        [JSON_TRUE] = "true",
+        [JSON_NUMBER] = "a number", [JSON_STRING] = "a string", [JSON_ARRAY] = "a list",
+        [JSON_OBJECT] = "an object",
+    };
+    if (row_is_string_list(r, v)) return "a list of strings";
+    return name[json_type(&r->json, v)];
+}
+
+// "found a, b, c": the keys of an object; or what stands there instead.
+static void object_keys(const Reader *r, int object, char text[256]) {
+    const Json *j = &r->json;
+    size_t n = (size_t)snprintf(text, 256, "found ");
+    if (json_type(j, object) != JSON_OBJECT) {
+        snprintf(text + n, 256 - n, "%s", row_type_name(r, object));
+        return;
+    }
+    if (json_first(j, object) < 0) snprintf(text + n, 256 - n, "no keys");
+    for (int v = json_first(j, object); v >= 0 && n < 180; v = json_next(j, v)) {
+        n += (size_t)snprintf(text + n, 256 - n, "%.60s%s", json_key(j, v),
+                              json_next(j, v) >= 0 ? ", " : "");
+    }
+}
+void row_keys(const Reader *r, char text[256]) { object_keys(r, 0, text); }
+
+int row_number(const Reader *r, int v, const char *key, float *out) {
+    const double x = json_number(&r->json, v);
+    if (json_type(&r->json, v) != JSON_NUMBER) {
+        return row_fail(r, "\"%s\" must be a number, not %s", key, row_type_name(r, v));
+    }
+    if (fabs(x) > FLT_MAX) {
+        return row_fail(r, "\"%s\" is beyond a float: %.40s", key, json_string(&r->json, v));
+    }
+    *out = (float)x;
+    return 0;
+}
+
+int word_is_listed(const char *word, const char *const *list, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        if (!strcmp(word, list[i])) return 1;
+    }
+    return 0;
+}
+
+// ------------------------------------------------------------------------------------ the template
+
+static const char *const turn_marker[NUM_ROLES] = {
+    [ROLE_SYSTEM] = "\n\nSystem:", [ROLE_USER] = "\n\nHuman:", [ROLE_ASSISTANT] = "\n\nAssistant:",
+};
+static const struct { const char *name; int role; } known_roles[] = {
+    {.name = "system",    .role = ROLE_SYSTEM},
+    {.name = "developer", .role = ROLE_SYSTEM},
+    {.name = "user",      .role = ROLE_USER},
+    {.name = "human",     .role = ROLE_USER},
+    {.name = "assistant", .role = ROLE_ASSISTANT},
+    {.name = "gpt",       .role = ROLE_ASSISTANT},
+    {.name = "model",     .role = ROLE_ASSISTANT},
+};
+// What says something beside the text, in a row or in a message; a part of it is never left out.
+static const struct { const char *name, *what; int of_message; } beside_text[] = {
+    {.name = "images",            .what = "images"},
+    {.name = "image",             .what = "images"},
+    {.name = "videos",            .what = "videos"},
+    {.name = "video",             .what = "videos"},
+    {.name = "audios",            .what = "recordings"},
+    {.name = "audio",             .what = "recordings"},
+    {.name = "documents",         .what = "documents beside the prompt"},
+    {.name = "tools",             .what = "tools"},
+    {.name = "functions",         .what = "tools"},
+    {.name = "tool_calls",        .what = "tool calls"},
+    {.name = "function_call",     .what = "tool calls"},
+    {.name = "reasoning_content", .what = "thoughts beside the answer"},
+    {.name = "thinking",          .what = "thoughts beside the answer"},
+    {.name = "reasoning",         .what = "thoughts beside the answer", .of_message = 1},
+    {.name = "chat_template_kwargs", .what = "settings of a chat template"},
+};
+// The roles of a conversation with tools.
+static const char *const tool_roles[] = {
+    "tool", "function", "function_call", "observation", "tool_call", "tool_response", "ipython",
+};
+
+// Does the template mark whose turn it is?
+static int has_markers(const Reader *r) {
+    const char *template_ = r->options->template_;
+    return !template_ || strcmp(template_, "none") != 0;
+}
+
+// Are strings turns too?
+int template_has_turns(const Reader *r) {
+    const char *template_ = r->options->template_;
+    return template_ && !strcmp(template_, "turns");
+}
+
+const char *template_marker(const Reader *r, int role) {
+    return has_markers(r) ? turn_marker[role] : "";
+}
+
+// Does a value say nothing: "", [], false, "[]" as some files have it, an object of nothing else?
+static int says_nothing(const Json *j, int v) {
+    const JsonType type = json_type(j, v);
+    if (type == JSON_STRING) return json_length(j, v) == 0 || json_equal(j, v, "[]");
+    if (type == JSON_ARRAY) return json_count(j, v) == 0;
+    if (type != JSON_OBJECT) return type == JSON_NONE || type == JSON_NULL || type == JSON_FALSE;
+    for (int i = json_first(j, v); i >= 0; i = json_next(j, i)) {
+        if (!says_nothing(j, i)) return 0;
+    }
+    return 1;
+}
+
+// A row, or a message of it, must have nothing beside its text.
+int row_refuse_beside_text(const Reader *r, int object) {
+    for (size_t i = 0; i < sizeof beside_text / sizeof *beside_text; i++) {
+        if (beside_text[i].of_message && object == 0) continue;
+        const int v = row_get(r, object, beside_text[i].name);
+        if (says_nothing(&r->json, v)) continue;
+        return row_fail(r, "\"%s\": %s are not read, and would be lost; remove such rows, or the "
+                        "key where the text is enough", beside_text[i].name, beside_text[i].what);
+    }
+    return 0;
+}
+
+// Is a string a list of messages that was printed, as a table or Python's str() leaves it?
+static int is_printed_messages(const char *s) {
+    static const char *const first[] = {"role", "content", "from", "value"};
+    const size_t n = strlen(s);
+    if (s[0] != '[' || s[1] != '{' || (s[2] != '"' && s[2] != '\'') || s[n-1] != ']') return 0;
+    for (size_t i = 0; i < sizeof first / sizeof *first; i++) {
+        const size_t len = strlen(first[i]);
+        if (!strncmp(s + 3, first[i], len) && s[3 + len] == s[2]) return 1;
+    }
+    return 0;
+}
+
+// The string v as it stands.
+int render_string(Reader *r, int v, const char *key) {
+    const Json *j = &r->json;
+    if (json_type(j, v) != JSON_STRING) {
+        return row_fail(r, "\"%s\" must be a string, not %s", key, row_type_name(r, v));
+    }
+    if (r->kind != DATA_DOCUMENT && is_printed_messages(json_string(j, v))) {
+        return row_fail(r, "\"%s\" is a list of messages printed as a string; write it as the list",
+                        key);
+    }
+    return buffer_append(&r->rendered, json_string(j, v), json_length(j, v));
+}
+
+// The text of a part of a content: {"type": "text", "text": ""}, in some files "value".  -1 after
+// row_fail().
+static int text_of_part(const Reader *r, int part) {
+    const Json *j = &r->json;
+    const int type = row_get(r, part, "type");
+    int text = row_get(r, part, "text");
+    if (text < 0) text = row_get(r, part, "value");
+    if (json_type(j, part) == JSON_STRING) return part;
+    if (json_equal(j, type, "text") && json_type(j, text) == JSON_STRING) return text;
+    if (json_type(j, type) != JSON_STRING || json_equal(j, type, "text")) {
+        return row_fail(r, "\"content\" must be a string or a list of {\"type\": \"text\", "
+                        "\"text\": ...}");
+    }
+    return row_fail(r, "a part of the type \"%.40s\" in \"content\": only text is read; remove "
+                    "such rows", json_string(j, type));
+}
+
+// What a message says: a string, or a list of parts, whose texts are joined.
+static int render_content(Reader *r, int content, const char *key) {
+    const Json *j = &r->json;
+    if (json_type(j, content) != JSON_ARRAY || !json_count(j, content)) {
+        return render_string(r, content, key);
+    }
+    for (int part = json_first(j, content); part >= 0; part = json_next(j, part)) {
+        const int text = text_of_part(r, part);
+        if (text < 0) return -1;
+        if (render_string(r, text, key) < 0) return -1;
+    }
+    return 0;
+}
+
+// A turn: its marker, a space and the content; the marker alone where the content is empty.
+int render_turn(Reader *r, int role, int content, const char *key) {
+    const char *marker = template_marker(r, role);
+    if (buffer_printf(&r->rendered, "%s", marker) < 0) return -1;
+    const size_t start = r->rendered.len;
+    if (has_markers(r) && buffer_append(&r->rendered, " ", 1) < 0) return -1;
+    const size_t begin = r->rendered.len;
+    if (render_content(r, content, key) < 0) return -1;
+    if (r->rendered.len == begin) r->rendered.len = start;
+    return 0;
+}
+
+// Who speaks in a message: "role", or "from" as in ShareGPT.
+int message_role(const Reader *r, int message) {
+    const int role = row_get(r, message, "role");
+    return role >= 0 ? role : row_get(r, message, "from");
+}
+
+// Is the message the assistant's?  ShareGPT calls it gpt.
+int message_is_assistants(const Reader *r, int message) {
+    const int role = message_role(r, message);
+    for (size_t i = 0; i < sizeof known_roles / sizeof *known_roles; i++) {
+        if (json_equal(&r->json, role, known_roles[i].name)) {
+            return known_roles[i].role == ROLE_ASSISTANT;
+        }
+    }
+    return 0;
+}
+
+// A turn of the assistant must not say that it is no target, or a lighter one.
+static int refuse_weight(const Reader *r, int message) {
+    static const char *const names[] = {"weight", "loss_weight", "train", "loss"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const int v = row_get(r, message, names[i]);
+        const int is_one = json_type(&r->json, v) == JSON_TRUE || json_number(&r->json, v) == 1;
+        if (v < 0 || is_one) continue;
+        return row_fail(r, "\"%s\" of a message is not read: say --train_turns all or last, and "
+                        "remove it", names[i]);
+    }
+    return 0;
+}
+
+// What is said in a message: "content", or "value" as in ShareGPT.
+static int message_content(const Reader *r, int message) {
+    const int content = row_get(r, message, "content");
+    return content >= 0 ? content : row_get(r, message, "value");
+}
+
+// One message as a turn; *role is whose it is.
+int render_message(Reader *r, int message, int *role) {
+    const int who = message_role(r, message), content = message_content(r, message);
+    if (row_refuse_beside_text(r, message) < 0) return -1;
+    if (message_is_assistants(r, message) && refuse_weight(r, message) < 0) return -1;
+    for (size_t i = 0; i < sizeof tool_roles / sizeof *tool_roles; i++) {
+        if (!json_equal(&r->json, who, tool_roles[i])) continue;
+        return row_fail(r, "the role \"%s\": tool calls are not read; remove such rows",
+                        tool_roles[i]);
+    }
+    if (who < 0 || content < 0) {
+        char found[256];
+        object_keys(r, message, found);
+        return row_fail(r, "a message must be {\"role\": ..., \"content\": ...} or "
+                        "{\"from\": ..., \"value\": ...}, with a content that is not null; %s",
+                        found);
+    }
+    for (size_t i = 0; i < sizeof known_roles / sizeof *known_roles; i++) {
+        if (!json_equal(&r->json, who, known_roles[i].name)) continue;
+        *role = known_roles[i].role;
+        return render_turn(r, *role, content, "content");
+    }
+    return row_fail(r, "unknown role \"%.40s\": use system, user or assistant",
+                    json_string(&r->json, who));
+}
+
+// One message, or a list of them without the last `leave`; *first and *last: whose they were.
+int render_messages(Reader *r, int list, int leave, int *first, int *last) {
+    const Json *j = &r->json;
+    *first = *last = -1;
+    if (json_type(j, list) == JSON_OBJECT) {
+        if (render_message(r, list, last) < 0) return -1;
+        *first = *last;
+        return 0;
+    }
+    if (row_is_string_list(r, list)) {
+        return row_fail(r, "\"%.60s\" is a list of strings; it must be a string, or a list of "
+                        "messages {\"role\": ..., \"content\": ...}", json_key(j, list));
+    }
+    const int n = json_count(j, list) - leave;
+    if (json_type(j, list) != JSON_ARRAY) {
+        return row_fail(r, "\"%.60s\" must be a list of messages, not %s", json_key(j, list),
+                        row_type_name(r, list));
+    }
+    if (n < 1) {
+        return row_fail(r, "messages must be a list, not empty, with something before the answer");
+    }
+    int message = json_first(j, list);
+    for (int k = 0; k < n; k++) {
+        if (render_message(r, message, last) < 0) return -1;
+        if (k == 0) *first = *last;
+        message = json_next(j, message);
+    }
+    return 0;
+}
+
+// The row's own system message, -1 where it has none that says something.
+int row_system(const Reader *r) {
+    int system = row_get(r, 0, "system");
+    if (system < 0) system = row_get(r, 0, "system_prompt");
+    return json_equal(&r->json, system, "") ? -1 : system;
+}
+
+// The row's own system message before the messages of a list (or -1), unless they begin with it.
+int render_system(Reader *r, int list) {
+    const Json *j = &r->json;
+    const int system = row_system(r), first = json_first(j, list);
+    if (system < 0) return 0;
+    row_use(r, system);
+    const int who = message_role(r, first);
+    if (json_equal(j, who, "system") || json_equal(j, who, "developer")) {
+        if (json_equal(j, message_content(r, first), json_string(j, system))) return 0;
+        return row_fail(r, "two system messages: \"%s\" and the first of \"%.60s\"; keep one",
+                        json_key(j, system), json_key(j, list));
+    }
+    return render_turn(r, ROLE_SYSTEM, system, "system");
+}
+
+// The assistant's turn that begins at `start` is an answer, but for its marker, which still belongs
+// to what stands before.
+int row_end_turn(Reader *r, size_t start) {
+    const size_t begin = start + strlen(template_marker(r, ROLE_ASSISTANT));
+    if (r->n == MAX_ANSWERS) {
+        return row_fail(r, "more than %d turns of the assistant; cut the conversation, or say "
+                        "--train_turns last", MAX_ANSWERS);
+    }
+    if (r->n && begin == r->answer[r->n - 1].start + r->answer[r->n - 1].len) {
+        return row_fail(r, "nothing stands between two turns of the assistant: join them");
+    }
+    r->answer[r->n] = (Passage){.start = begin, .len = r->rendered.len - begin};
+    r->n++;
+    return 0;
+}
+
+// "history": [[question, answer], ...]
+static int render_history(Reader *r) {
+    const Json *j = &r->json;
+    const int history = row_get(r, 0, "history");
+    if (history >= 0) row_use(r, history);
+    if (history >= 0 && json_type(j, history) != JSON_ARRAY) {
+        return row_fail(r, "\"history\" must be a list of [question, answer]");
+    }
+    for (int turn = json_first(j, history); turn >= 0; turn = json_next(j, turn)) {
+        if (json_type(j, turn) != JSON_ARRAY || json_count(j, turn) != 2) {
+            return row_fail(r, "\"history\" must be a list of [question, answer]");
+        }
+        const int question = json_first(j, turn), answer = json_next(j, question);
+        if (render_turn(r, ROLE_USER, question, "history") < 0) return -1;
+        const size_t start = r->rendered.len;
+        if (render_turn(r, ROLE_ASSISTANT, answer, "history") < 0) return -1;
+        if (r->are_turns && row_end_turn(r, start) < 0) return -1;
+        r->turns++;
+    }
+    return 0;
+}
+
+// "instruction" after "system" and "history", "input" (or "context") on a line of its own.
+int render_instruction(Reader *r, int instruction) {
+    const Json *j = &r->json;
+    int input = row_get(r, 0, "input");
+    if (input < 0) input = row_get(r, 0, "context");
+    row_use(r, instruction);
+    if (render_system(r, -1) < 0 || render_history(r) < 0) return -1;
+    if (render_turn(r, ROLE_USER, instruction, "instruction") < 0) return -1;
+    if (input < 0 || json_equal(j, input, "")) return 0;
+    row_use(r, input);
+    if (json_length(j, instruction) && buffer_append(&r->rendered, "\n", 1) < 0) return -1;
+    return render_string(r, input, json_key(j, input));
+}
+#endif
