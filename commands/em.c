@@ -16,7 +16,9 @@
  *     OUT/type-1 ..                       in the end those of the best start
  *
  * people.json names the last iteration that is whole; folders of others are left over and are
- * removed.  A run that was interrupted goes on from there.                                       */
+ * removed.  A run that was interrupted goes on from there.
+ *
+ * --objective heads: the models are those of heads.c; nothing is written before the end.         */
 #ifndef EM_C
 #define EM_C
 #include "train.c"
@@ -172,18 +174,19 @@ static int is_needed(const Em *em, const char *name) {
 // Removes the models of other iterations.  0, or -1 after fail().
 static int remove_others(const Em *em) {
     char path[PATH_SIZE], exact[64];
-    int start, iteration, status = 0;
+    int start, iteration, result = -1;
     DIR *d = opendir(opt.out);
     if (!d) return fail(EX_NOINPUT, "%s: %s", opt.out, strerror(errno));
-    for (struct dirent *e = readdir(d); e && status == 0; e = readdir(d)) {
+    for (struct dirent *e = readdir(d); e; e = readdir(d)) {
         if (sscanf(e->d_name, "start-%d-iteration-%d", &start, &iteration) != 2) continue;
         snprintf(exact, sizeof exact, "start-%d-iteration-%d", start, iteration);
         if (strcmp(exact, e->d_name) || is_needed(em, e->d_name)) continue;
-        status = path_join(path, opt.out, e->d_name);
-        if (status == 0) status = folder_remove(path);
+        if (path_join(path, opt.out, e->d_name) < 0 || folder_remove(path) < 0) goto done;
     }
+    result = 0;
+done:
     closedir(d);
-    return status;
+    return result;
 }
 
 // ----------------------------------------------------------------------------- fit: a type's model
@@ -380,8 +383,8 @@ done:
 
 // --------------------------------------------------------------------------------- the whole run
 
-/* The SHA-256 of all that decides the numbers: options, weights, texts, and the file's bytes, which
- * hold annotators and weights of rows.  0, or -1 after fail().                                   */
+/* The SHA-256 of all that decides the numbers: options, weights, texts, the file's bytes, which
+ * hold annotators and weights of rows, and clusters to start from.  0, or -1 after fail().       */
 static int em_key(Em *em) {
     const Dataset *d = em->base.data;
     Buffer settings = {0};
@@ -393,6 +396,7 @@ static int em_key(Em *em) {
     sha256_add(&s, settings.data, settings.len);
     sha256_add(&s, em->file.key, sizeof em->file.key);
     sha256_add(&s, d->contents.data, d->contents.len);
+    sha256_add(&s, em->cluster, (size_t)em->file.people.H * sizeof *em->cluster);
     sha256_finish(&s, em->file.key);
     result = 0;
 done:
@@ -506,7 +510,6 @@ static int em_load(Em *em) {
     em->record = allocate(N, sizeof *em->record);
     em->cluster = allocate((size_t)f->people.H, sizeof *em->cluster);
     if (!em->record || !em->cluster) return -1;
-    em->file.rows = N;
     em->file.by = opt.by;
     em->file.objective = em->is_heads ? "heads" : em->objective.name;
     em->file.beta = em->objective.reward ? 0 : opt.loss.beta;

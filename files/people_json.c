@@ -33,7 +33,6 @@ typedef struct {
     char key[65];                       // SHA-256 of what decides the numbers
     int finished;
     People people;
-    size_t rows;
     const char **name;                  // (H) of the annotators
     int *count;                         // (H) their rows
     PeopleStep *step;
@@ -132,7 +131,7 @@ static int people_put_all(Buffer *b, const PeopleFile *f) {
         if (buffer_printf(b, "%s\"%s\"", k ? "," : "", f->sha256[k]) < 0) return -1;
     }
     if (buffer_printf(b, "],\n\"rows\":%zu,\"start\":%d,\"iteration\":%d,\"settled\":%s,",
-                      f->rows, p->start + 1, p->iteration, p->settled ? "true" : "false") < 0) {
+                      p->N, p->start + 1, p->iteration, p->settled ? "true" : "false") < 0) {
         return -1;
     }
     if (buffer_printf(b, "\"log_likelihood\":%.17g,\"bic\":%.17g,\"entropy\":%.17g,\n", p->loglik,
@@ -253,12 +252,15 @@ static int people_get_steps(PeopleFile *f) {
     const Json *j = &f->json;
     const int list = json_get(j, 0, "history");
     double *gamma = allocate((size_t)f->people.H * (size_t)f->people.K, sizeof *gamma);
-    int status = gamma && json_type(j, list) == JSON_ARRAY ? 0 : -1;
-    for (int i = json_first(j, list); i >= 0 && status == 0; i = json_next(j, i)) {
-        status = people_get_step(f, i, gamma);
+    int result = -1;
+    if (!gamma || json_type(j, list) != JSON_ARRAY) goto done;
+    for (int i = json_first(j, list); i >= 0; i = json_next(j, i)) {
+        if (people_get_step(f, i, gamma) < 0) goto done;
     }
+    result = 0;
+done:
     free(gamma);
-    return status;
+    return result;
 }
 
 // All of the file.  0, or -1: something is missing or is not what was written.
@@ -268,14 +270,13 @@ static int people_get_all(PeopleFile *f) {
     const char *key, *sha256;
     const int list = json_get(j, 0, "people"), hashes = json_get(j, 0, "weights_sha256");
     const int best = json_get(j, 0, "best");
-    int K, rows, i = 0;
+    int K, i = 0;
 
     // the sizes
     if (!json_equal(j, json_get(j, 0, "format"), "more people 1")) return -1;
     if (people_get_whole(j, 0, "types", &K) < 0 || K < 1 || K > MAX_TYPES) return -1;
-    if (json_type(j, list) != JSON_ARRAY || people_get_whole(j, 0, "rows", &rows) < 0) return -1;
+    if (json_type(j, list) != JSON_ARRAY) return -1;
     if (people_init(p, json_count(j, list), K, 0, NULL) < 0) return -1;
-    f->rows = (size_t)rows;
     f->name = allocate((size_t)p->H, sizeof *f->name);
     f->count = allocate((size_t)p->H, sizeof *f->count);
     if (!f->name || !f->count) return -1;
@@ -353,13 +354,13 @@ int people_groups_read(int *group, int *groups, const char *path, const char *co
     if (!label || json_load(&j, path) < 0) goto done;
     for (int h = 0; h < H; h++) {
         const int v = json_get(&j, 0, name[h]), type = (int)json_type(&j, v);
-        if (type == JSON_STRING) {
+        if (type == JSON_STRING && json_length(&j, v) < sizeof label[h]) {
             snprintf(label[h], sizeof label[h], "%s", json_string(&j, v));
         } else if (type == JSON_NUMBER) {
             snprintf(label[h], sizeof label[h], "%.15g", json_number(&j, v));
         } else {
-            fail(EX_DATAERR, "%s: the group of annotator \"%s\" is missing, or is no string or "
-                 "number", path, name[h]);
+            fail(EX_DATAERR, "%s: the group of annotator \"%s\" is missing, or is no number or "
+                 "string of less than %zu bytes", path, name[h], sizeof label[h]);
             goto done;
         }
         group[h] = label_number((const char (*)[64])label, group, h, *groups);

@@ -38,6 +38,14 @@ grep -E '"p[1357]"' people.jsonl > odd.jsonl
 works ./more train dpo --force $small --train odd.jsonl --out odd
 same odd/model.safetensors clusters/type-1/model.safetensors
 
+it "clusters_that_have_changed_are_another_run"
+sed 's/"p6":"a"/"p6":"b"/' groups.json > changed.json
+cp groups.json kept.json
+cp changed.json groups.json
+refused 64 "clusters/people.json: of other options, weights or rows" \
+    ./more train em --start groups.json --em_steps 1 $em --out clusters
+cp kept.json groups.json
+
 it "people_are_found_by_what_they_choose"
 works ./more train em --gamma hard --num_train_epochs 4 $em --out two
 holds err "^8 annotators of 48 rows, 2 types"
@@ -165,6 +173,9 @@ refused 65 "lm/config.json: not a people.json" \
 echo '{"p0":"a"}' > few.json
 refused 65 "few.json: the group of annotator \"p1\" is missing" \
     ./more eval $cut --people two/people.json --eval held.jsonl --reference lm --groups few.json
+sed "s/\"a\"/\"$(printf %070d 0)\"/" groups.json > long.json
+refused 65 "annotator \"p0\" is missing, or is no number or string of less than 64 bytes" \
+    ./more eval $cut --people two/people.json --eval held.jsonl --reference lm --groups long.json
 
 it "a_run_that_was_interrupted_goes_on_with_the_same_bits"
 steps="--em_steps 3 --mstep warm --starts 2 --estep split-half --start dirichlet"
