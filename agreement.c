@@ -213,7 +213,8 @@ static double k_means(const KMeans *m, uint32_t *order, uint64_t seed, int resta
         }
     }
     for (int h = 0; h < m->H; h++) m->cluster[h] = -1;
-    for (int i = 0; i < 100 && assign_to_centres(m); i++) {
+    for (int i = 0; i < 100; i++) {
+        if (!assign_to_centres(m)) break;
         fill_empty_clusters(m);
         move_centres(m);
     }

@@ -110,6 +110,7 @@ Span dataset_prompt(const Dataset *d, const Record *r);     // the prompt to wri
 int  dataset_first_of_prompt(size_t *first, const Dataset *d);
 int  dataset_same_tokens(const Dataset *d, Span a, Span b);
 uint64_t dataset_hash_tokens(uint64_t h, const Dataset *d, Span s);
+unsigned long long text_hash(const char *s, size_t n);
 
 void record_places(float *place, const Dataset *d, const Record *r);  // of its answers, in order
 int  answer_room(int max_length, int prompt_len);           // in tokens
@@ -269,7 +270,7 @@ int count_code_points(const char *s, size_t n) {
 }
 
 // FNV-1a, 64 bits (Fowler, Noll and Vo)
-static unsigned long long hash_text(const char *s, size_t n) {
+unsigned long long text_hash(const char *s, size_t n) {
     unsigned long long hash = 0xcbf29ce484222325u;
     for (size_t i = 0; i < n; i++) hash = (hash ^ (unsigned char)s[i]) * 0x100000001b3u;
     return hash;
@@ -278,7 +279,7 @@ static unsigned long long hash_text(const char *s, size_t n) {
 // The same prompt has the same id in every file and shape.
 static unsigned long long prompt_id(const Reader *r) {
     const Passage *p = r->prompt.len || !r->n ? &r->prompt : &r->answer[0];
-    return hash_text(r->rendered.data + p->start, p->len);
+    return text_hash(r->rendered.data + p->start, p->len);
 }
 
 static int tokenize(Reader *r, const Passage *p, Span *out) {

@@ -97,8 +97,9 @@ typedef struct {
 } PeopleOptions;
 
 // Memory, after a look at the numbers.  0, or -1 after fail().
-int  people_init(People *p, int H, int K, size_t N, const int *annotator);
-void people_free(People *p);
+int    people_init(People *p, int H, int K, size_t N, const int *annotator);
+void   people_free(People *p);
+size_t people_numbers(const People *p);            // in eta, gamma and A, which follow each other
 
 // The loop, and its E-step; of one annotator, with log sum_k prior_k exp(A_k).
 int    people_em(People *p, const TypeModels *m, const PeopleOptions *o);
@@ -116,7 +117,7 @@ double people_bic(double loglik, double parameters, size_t rows);
 
 // ------------------------------------------------------------------------------------------ memory
 
-static size_t people_numbers(const People *p) {
+size_t people_numbers(const People *p) {
     return (size_t)p->K + 2 * (size_t)p->H * (size_t)p->K;
 }
 

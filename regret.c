@@ -156,7 +156,8 @@ static void softmax(double *x, double *a, int n) {
     for (int i = 0; i < n; i++) x[i] /= sum;
 }
 
-/* Optimistic multiplicative weights of both players, T rounds from the uniform weights:
+/* Optimistic multiplicative weights (Rakhlin and Sridharan 2013) of both players, T rounds from the
+ * uniform weights:
  *
  *     u_t = M y_t,  v_t = M^T x_t
  *     x_t+1 ~ x_t exp(2 e u_t - e u_t-1),  y_t+1 ~ y_t exp(-2 e v_t + e v_t-1),  e = 5 / sqrt(T)

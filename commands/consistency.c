@@ -39,11 +39,9 @@ static void drawn_free(Drawn *d) {
     free(d->row);
 }
 
-// Keeps a text.  FNV-1a (Fowler, Noll and Vo), mixed.
+// Keeps a text.
 static int drawn_keep(Drawn *d, Reply *r, const char *text, size_t len) {
-    uint64_t hash = 0xcbf29ce484222325u;
-    for (size_t i = 0; i < len; i++) hash = (hash ^ (unsigned char)text[i]) * 0x100000001b3u;
-    *r = (Reply){d->text.len, len, random_mix(hash)};
+    *r = (Reply){d->text.len, len, text_hash(text, len)};
     return buffer_append(&d->text, text, len);
 }
 

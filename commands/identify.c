@@ -100,7 +100,7 @@ typedef struct {
     double loglik;                // of a person
     double b[2][FEATURES];        // of both types, the one that is more like true_b first
     double error;                 // how far they are from the truth
-    int iterations, falls, status;
+    int falls, status;            // how often the likelihood fell; -1 after fail()
 } Fit;
 
 typedef struct {
@@ -139,7 +139,6 @@ static int note_fall(void *context, const People *p) {
     Fit *f = context;
     if (p->iteration > 1 && p->loglik / p->H < f->loglik - 1e-10) f->falls++;
     f->loglik = p->loglik / p->H;
-    f->iterations = p->iteration;
     return 0;
 }
 

@@ -19,6 +19,7 @@
 #include "../heldout.c"
 #include "../regret.c"
 #include "../files/checkpoint.c"
+#include "../files/safetensors.c"
 
 typedef struct {
     int n;
@@ -99,9 +100,8 @@ static int check_policies(const Mixture *x, const char *path) {
 
 // A file whose name ends in .json, which no folder of a model is.
 static int is_mixture(const char *path) {
-    const size_t len = strlen(path);
     struct stat st;
-    if (len < 5 || strcmp(path + len - 5, ".json")) return 0;
+    if (!name_ends_with(path, ".json")) return 0;
     return stat(path, &st) == 0 && S_ISREG(st.st_mode);
 }
 

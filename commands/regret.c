@@ -103,8 +103,7 @@ static int check_regret(void) {
         if (check_other(dir, tokenizer) < 0) return -1;
     }
     if (!opt.out) return 0;
-    const size_t len = strlen(opt.out);
-    if (len < 5 || strcmp(opt.out + len - 5, ".json")) {
+    if (!name_ends_with(opt.out, ".json")) {
         return fail(EX_USAGE, "--out %s: the name must end in .json, by which --model knows a "
                     "mixture", opt.out);
     }

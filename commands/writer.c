@@ -223,7 +223,7 @@ static int keep_answer(Writer *w, const Completion *c) {
     return 0;
 }
 
-// TakeCompletion of bestof and compare.
+// TakeCompletion of writer_write.
 static int keep_completion(void *context, const Completion *c) {
     Writing *x = context;
     Writer *w = x->writer;

@@ -78,6 +78,7 @@ int         json_off(const Json *j, int n);                        // absent, nu
 int         json_quote(Buffer *out, const char *s, size_t n);      // n bytes as a JSON string
 int         json_with_member(Buffer *out, const char *object, const char *key, const char *value);
 int         utf8_decode(const char *s, size_t n, uint32_t *code);
+int         is_space(char c);                                      // as JSON has it
 int         utf8_encode(char *s, uint32_t c);
 
 // ------------------------------------------------------------------------------------------- UTF-8
@@ -139,7 +140,7 @@ static int json_fail(Json *j, const char *p, const char *reason) {
     return fail(EX_DATAERR, "%s:%zu:%zu: %s", j->what, line, (size_t)(p - start) + 1, reason);
 }
 
-static int is_space(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
+int is_space(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
 
 static void skip_space(Json *j) {
     while (j->p < j->end && is_space(*j->p)) j->p++;

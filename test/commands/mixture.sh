@@ -85,9 +85,16 @@ paste x.logp y.logp x.kl y.kl | awk '
 
 it "its_divergence_is_that_of_what_it_wrote"
 grep '"event":"completion","model":"mix"' compared > rows
-sed 's/,"event".*/}/' rows > drawn.jsonl
 field rows logp > rows.logp
-awk '$1 >= 0 { exit 1 }' rows.logp || fault "$(cat rows.logp)"
+for m in p1 p2; do
+    works ./more compare --model mix=mix.json lm --reference $m --judge r --prompts a.test.jsonl \
+        $cut $write --out by.$m
+    grep '"event":"completion","model":"mix"' by.$m > x
+    field x ref_logp > logp.$m
+done
+paste logp.p1 logp.p2 rows.logp | awk '
+    { d = log(0.7 * exp($1) + 0.3 * exp($2)) - $3; if (d > 1e-9 || d < -1e-9) { print; bad = 1 } }
+    END { exit bad || NR != 16 }' > wrong || fault "$(cat wrong)"
 field rows kl | awk '$1 < 0 { exit 1 }' || fault "a divergence below 0"
 
 it "what_takes_no_mixture_says_so"
