@@ -3,7 +3,7 @@
 #include "test.h"
 #include "../kernels.c"
 
-// Every call of a layer by model.c and bench.c is noted: its name, and where its result goes.
+// Every call of a layer by model.c and bench_layers.c is noted: its name, where its result goes.
 enum { MAX_CALLS = 4096 };
 typedef struct {
     const char *layer;
@@ -41,6 +41,9 @@ static void note_call(const char *layer, const void *out) {
 #define logp_backward(...)        NOTED(logp_backward, __VA_ARGS__)
 #define sum_of_squares(...)       NOTED(sum_of_squares, __VA_ARGS__)
 #define adamw_update(...)         NOTED(adamw_update, __VA_ARGS__)
+#include "../commands/check.c"
+#include "../commands/measure.c"
+#include "../commands/bench_layers.c"
 #include "../commands/bench.c"
 
 static const Family tried_families[] = {FAMILY_NEOX, FAMILY_GPT2, FAMILY_QWEN3};
@@ -89,7 +92,7 @@ static void stage_begin(Family family, int reward) {
     bench.slow = 1;
     run->model.config = shape_config(&small_shape, reward);
     run->objective = objective_find(reward ? "reward" : "lm");
-    CHECK(plan_bench(&bench, NULL) == 0);
+    CHECK(bench_plan(&bench, NULL) == 0);
     CHECK(bench_list(&bench, reward ? add_reward : add_lm) > 0);
 }
 
@@ -223,6 +226,7 @@ int main(int argc, char **argv) {
     kernels_set_threads(1);                     // one counter
     opt.max_length = LM_ROWS;
     opt.micro_batch_tokens = 4096;
+    opt.logging_steps = 10;
     opt.precision = PRECISION_FP32;
     RUN(test_step_flops_counts_every_product_of_forward_and_backward);
     RUN(test_every_measurement_runs_the_operations_that_it_reports);
