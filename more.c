@@ -36,8 +36,8 @@ static int command_bench(void);
 #define TEXTS  ROWS "max_length over_length micro_batch_tokens precision "
 #define WRITE  ROWS "prompts temperature top_k top_p min_p repetition_penalty max_new_tokens " \
                "stop batch seed precision "
-#define JUDGE  "judge judge_max_length judge_max_prompt_length micro_batch_tokens max_length out " \
-               "folds fold "
+#define JUDGE  "judge reward_mix judge_max_length judge_max_prompt_length micro_batch_tokens " \
+               "max_length out folds fold "
 #define DOCTOR_OWN "objective rows"
 
 static const Command commands[] = {

@@ -25,6 +25,7 @@ enum { SFT_ON_CHOSEN, SFT_ON_REJECTED, SFT_ON_BOTH, NUM_SFT_SIDES };
 enum { COMPAT_NONE, COMPAT_ULMA_RELEASE, NUM_COMPATS };
 enum { GROUP_SHARE, GROUP_MEAN, NUM_GROUP_LOSSES };
 enum { MIX_MRPO, MIX_MDPO, NUM_REFERENCE_MIXES };
+enum { REWARD_MIX_MEAN, REWARD_MIX_MIN, REWARD_MIX_MAXMIN, NUM_REWARD_MIXES };
 enum { BAD_ROWS_RAISE, BAD_ROWS_DROP, NUM_BAD_ROWS };
 enum { TURNS_LAST, TURNS_ALL, NUM_TURNS };
 enum { SCHEDULE_LINEAR, SCHEDULE_COSINE, SCHEDULE_CONSTANT, NUM_SCHEDULES };
@@ -91,7 +92,8 @@ typedef struct {
     List stop;
     int n, top_k, max_new_tokens, batch, unique;
     double temperature, top_p, min_p, repetition_penalty;
-    const char *judge;                                          // bestof, compare
+    List judge;                                                 // bestof, compare
+    int reward_mix;                                             // of several judges or rewards
     int judge_max_length, judge_max_prompt_length;
     const char *all;                                            // bestof
     List also, fairness, eta;                                   // regret

@@ -7,6 +7,7 @@
 #ifndef COMPARE_C
 #define COMPARE_C
 #include "writer.c"
+#include "../rewards.c"
 #include <unistd.h>
 
 // The commands: 0, or -1 after fail().
@@ -119,85 +120,46 @@ done:
     return result;
 }
 
-// Appends w's rows as a file of completions has them.  An empty completion, which is no row of
-// data, is written as one space: without the last quote of "", then the space and a quote.
-static int append_rows(Buffer *rows, const Writer *w) {
-    for (size_t i = 0; i < w->num_written; i++) {
-        const Written *c = &w->written[i];
-        const size_t len = c->row_len - (c->empty ? 1 : 0);
-        if (buffer_append(rows, w->rows.data + c->row, len) < 0) return -1;
-        if (buffer_printf(rows, c->empty ? " \"}\n" : "}\n") < 0) return -1;
-    }
-    return 0;
-}
-
-// Rewards by m of all completions of the n writers, as `more score` gives them for the same rows.
-static int read_rewards(Writer *writer, int n, Model *m, const Tokenizer *t) {
-    Buffer rows = {0};
-    Dataset d = {0};
-    double *reward = NULL;
-    DataOptions o = data_options();
-    o.as_given = 1;
-    o.all_turns = 0;
-    o.over_length = OVER_TRUNCATE;
-    o.prompt_key = NULL;
-    o.chosen_key = NULL;
-    o.rejected_key = NULL;
-    o.rows = &rows;
+// The rewards of n writers by the folders of --judge, with the judge's lengths.  The writers'
+// models are gone.
+static int judge_writers(Writer *writer, int n) {
+    const int length = opt.judge_max_length ? opt.judge_max_length : opt.max_length;
+    int prompt_length = opt.judge_max_prompt_length;
+    if (!prompt_length) prompt_length = opt.max_prompt_length;
+    size_t total = 0, at = 0;
+    for (int i = 0; i < n; i++) total += writer[i].num_written;
+    RewardText *text = allocate(total, sizeof *text);
+    double *reward = allocate(total, sizeof *reward);
+    Rewards judge = {0};
     int result = -1;
-    for (int i = 0; i < n; i++) {
-        if (append_rows(&rows, &writer[i]) < 0) goto done;
-    }
-    if (dataset_load(&d, "completions", t, &o) < 0) goto done;
-    reward = allocate(d.num_answers, sizeof *reward);
-    if (!reward) goto done;
-    if (evaluate_texts(m, t->eos, &d, reward) < 0) goto done;
-
-    // the answers of d are the completions in order
-    const double *next = reward;
-    for (int i = 0; i < n; i++) {
-        Writer *w = &writer[i];
-        for (size_t k = 0; k < w->num_written; k++) {
-            w->written[k].reward = *next++;
-            if (!isfinite(w->written[k].reward)) {
-                fail(EX_DATAERR, "completion %zu of %s: the reward is not finite", k + 1, w->name);
-                goto done;
-            }
+    if (!text || !reward) goto done;
+    for (const Writer *w = writer; w < writer + n; w++) {
+        for (const Written *c = w->written; c < w->written + w->num_written; c++) {
+            text[at++] = (RewardText){w->texts.data + c->prompt_text, c->prompt_len,
+                                      w->texts.data + c->text, c->text_len};
         }
+    }
+    if (rewards_open(&judge, &opt.judge, length, prompt_length) < 0) goto done;
+    if (rewards_score(&judge, text, total, NULL, reward) < 0) goto done;
+
+    at = 0;
+    for (Writer *w = writer; w < writer + n; w++) {
+        for (size_t k = 0; k < w->num_written; k++) w->written[k].reward = reward[at++];
     }
     result = 0;
 done:
-    dataset_free(&d);
-    buffer_free(&rows);
+    rewards_free(&judge);
+    free(text);
     free(reward);
-    return result;
-}
-
-// The rewards of n writers by the model of --judge.  The writers' models are gone: from here on the
-// lengths are the judge's.
-static int judge_writers(Writer *writer, int n) {
-    Model m = {0};
-    Tokenizer t = {0};
-    if (opt.judge_max_length) opt.max_length = opt.judge_max_length;
-    if (opt.judge_max_prompt_length) opt.max_prompt_length = opt.judge_max_prompt_length;
-    int result = load_model(&m, &t, opt.judge, LOAD_REWARD_MODEL);
-    if (result == 0) result = read_rewards(writer, n, &m, &t);
-    model_free(&m);
-    tokenizer_free(&t);
     return result;
 }
 
 // What bestof and compare need, before anything is computed.
 static int check_judging(void) {
-    Config c;
-    if (!opt.model.n || !opt.judge || !opt.prompts) {
+    if (!opt.model.n || !opt.judge.n || !opt.prompts) {
         return fail(EX_USAGE, "--model, --judge and --prompts are needed");
     }
-    if (config_load(&c, opt.judge) < 0) return -1;
-    if (!c.reward) {
-        return fail(EX_DATAERR, "--judge %s: a language model; a reward model is needed",
-                    opt.judge);
-    }
+    if (rewards_check(&opt.judge, "judge") < 0) return -1;
     if (opt.out && opt.all && !strcmp(opt.out, opt.all)) {
         return fail(EX_USAGE, "--out and --all are both %s", opt.out);
     }
@@ -537,8 +499,9 @@ static void print_comparison(const Writer *writer, int n, const char *reference)
         [DATA_PAIR] = "chosen answers",
         [DATA_POINT] = "answers with the label true, or a score above the mean,",
     };
-    printf("%d prompts of %s, one completion each; rewards by %s\n", writer->num_prompts,
-           opt.prompts, opt.judge);
+    printf("%d prompts of %s, one completion each; rewards by", writer->num_prompts, opt.prompts);
+    for (int i = 0; i < opt.judge.n; i++) printf(" %s", opt.judge.item[i]);
+    printf("\n");
     printf("first is %s; KL is to %s", writer->name, reference);
     if (writer->answers.n) {
         printf("; perplexity of %d %s of the file", writer->answers.n, answers[writer->kind]);
@@ -622,7 +585,7 @@ static int refer_all(Writer *writer, int n, const char *dir) {
     Tokenizer t = {0};
     char tokenizer[65];
     int result = -1;
-    if (load_model(&m, &t, dir, LOAD_LANGUAGE_MODEL) < 0) goto done;
+    if (load_model(&m, &t, dir, LOAD_LANGUAGE_MODEL, opt.max_length) < 0) goto done;
     if (tokenizer_sha256(tokenizer, dir) < 0) goto done;
     for (int i = 0; i < n; i++) {
         if (strcmp(tokenizer, writer[i].tokenizer) != 0) continue;

@@ -61,7 +61,7 @@ static int has_choices(const Dataset *d) {
 static int loaded_init(Loaded *x, const char *dir, const char *file, int kind) {
     const DataOptions o = data_options();
     const Dataset *d = &x->data;
-    if (load_model(&x->model, &x->tokenizer, dir, kind) < 0) return -1;
+    if (load_model(&x->model, &x->tokenizer, dir, kind, opt.max_length) < 0) return -1;
     if (dataset_load(&x->data, file, &x->tokenizer, &o) < 0) return -1;
     if (kind == LOAD_REWARD_MODEL && !has_choices(d)) {
         return fail_kind(d, "pairs or rankings are needed");

@@ -40,6 +40,9 @@ static const char *const schedule_names[] = {
     [NUM_SCHEDULES] = NULL};
 static const char *const precision_choices[] = {
     [PRECISION_FP32] = "fp32", [PRECISION_BF16] = "bf16", [NUM_PRECISIONS] = NULL};
+static const char *const reward_mix_names[] = {
+    [REWARD_MIX_MEAN] = "mean", [REWARD_MIX_MIN] = "min", [REWARD_MIX_MAXMIN] = "maxmin",
+    [NUM_REWARD_MIXES] = NULL};
 static const char *const answer_choices[] = {
     [ANSWER_TEXT] = "text", [ANSWER_WORD] = "word", [ANSWER_NUMBER] = "number",
     [NUM_ANSWERS] = NULL};
@@ -133,7 +136,11 @@ static const Option option_table[] = {
              "al. 2024); each is loaded beside the policy, one after the other"},
     {.name = "reference_cache", .kind = WORDS, .to = &opt.reference_cache,
      .help = "where the reference's log-probabilities are kept, if not in --out"},
-    {.name = "judge", .kind = WORDS, .to = &opt.judge, .help = "folder of the reward model"},
+    {.name = "judge", .kind = LIST, .to = &opt.judge,
+     .help = "folder of the reward model, or several: --reward_mix"},
+    {.name = "reward_mix", .kind = CHOICE, .to = &opt.reward_mix, .preset = "mean",
+     .choices = reward_mix_names,
+     .help = "of several rewards, each text's mean or least, or those of the least mean"},
     {.name = "tokenizer", .kind = WORDS, .to = &opt.tokenizer,
      .help = "tokenizer.json, if not the model folder's"},
     {.name = "out", .kind = WORDS, .to = &opt.out,

@@ -144,7 +144,7 @@ static int score_all(double *logp, const Writer *writer, int N, const char *dir,
     Tokenizer t = {0};
     int result = -1;
     split_model(dir, name, &folder);
-    if (load_model(&m, &t, folder, LOAD_LANGUAGE_MODEL) < 0) goto done;
+    if (load_model(&m, &t, folder, LOAD_LANGUAGE_MODEL, opt.max_length) < 0) goto done;
     for (int j = 0; j < N; j++) {
         double *out = logp + (size_t)j * each;
         if (j != of && writer_logps(&writer[j], &m, t.eos, name, out, NULL) < 0) goto done;

@@ -237,7 +237,8 @@ int command_score(void) {
         goto done;
     }
     o.all_turns = !rewards && opt.train_turns != TURNS_LAST;
-    if (load_model(&m, &t, dir, rewards ? LOAD_REWARD_MODEL : LOAD_LANGUAGE_MODEL) < 0) goto done;
+    const int kind = rewards ? LOAD_REWARD_MODEL : LOAD_LANGUAGE_MODEL;
+    if (load_model(&m, &t, dir, kind, opt.max_length) < 0) goto done;
     if (dataset_load(d, "-", &t, &o) < 0) goto done;
     if (report_rows(d, rewards) < 0) goto done;
     if (d->kind == DATA_PROMPT) {

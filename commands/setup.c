@@ -1,20 +1,12 @@
-/* setup.c - from the settings of the command line to data, tokenizers and models.  */
+/* setup.c - from the settings of the command line to data, names of models and vocabularies.  */
 #ifndef SETUP_C
 #define SETUP_C
 #include "../objectives.c"
-#include "../specials.c"
-#include "../files/tokenizer_json.c"
+#include "../load.c"
 
-DataOptions data_options(void);
 int  load_data(Dataset *d, const char *spec, const Tokenizer *t, const DataOptions *o,
                const Objective *objective, DataUse use);
 int  report_turns(const Dataset *d);
-int  tokenizer_path(char path[PATH_SIZE], const char *dir);
-int  load_tokenizer(Tokenizer *t, const char *dir);
-int  tokenizer_sha256(char sha256[65], const char *dir);
-int  load_model(Model *m, Tokenizer *t, const char *dir, int kind);
-int  settle_specials(Tokenizer *t, Config *c, const char *dir);
-int  check_fit(const Model *m, const Tokenizer *t, const char *dir);
 void split_model(const char *spec, char name[64], const char **folders);
 int  names_differ(const List *models);
 int  refuse_streams(const List *files, const char *who);
@@ -28,23 +20,6 @@ int refuse_streams(const List *files, const char *who) {
                     files->item[i], who);
     }
     return 0;
-}
-
-// DataOptions.bad_row of --bad_rows drop: names the first ones; the report of the file counts all.
-static void drop_bad_row(void *to, const Dataset *d) {
-    (void)to;
-    if (d->bad <= 5) fprintf(stderr, "%s; the row is left out\n", error_text);
-}
-
-// What the settings say of data.
-DataOptions data_options(void) {
-    return (DataOptions){.max_length = opt.max_length, .max_prompt_length = opt.max_prompt_length,
-                         .over_length = opt.over_length, .template_ = opt.template_,
-                         .prompt_key = opt.prompt_key, .chosen_key = opt.chosen_key,
-                         .rejected_key = opt.rejected_key,
-                         .as_pairs = opt.pairs,
-                         .all_turns = opt.train_turns == TURNS_ALL,
-                         .bad_row = opt.bad_rows == BAD_ROWS_DROP ? drop_bad_row : NULL};
 }
 
 // Says of rows to train on which weights and margins they bring; whether all weights are 0, and
@@ -110,32 +85,6 @@ int report_turns(const Dataset *d) {
     return result;
 }
 
-// Where the tokenizer is: --tokenizer, or in the folder.  0, or -1 after fail().
-int tokenizer_path(char path[PATH_SIZE], const char *dir) {
-    if (dir && config_folder(dir) < 0) return -1;
-    if (dir && folder_recover(dir) < 0) return -1;
-    if (!opt.tokenizer) return path_join(path, dir, "tokenizer.json");
-    if (strlen(opt.tokenizer) >= PATH_SIZE) {
-        return fail(EX_USAGE, "--tokenizer: the name is longer than %d bytes", PATH_SIZE - 1);
-    }
-    strcpy(path, opt.tokenizer);
-    return 0;
-}
-
-int load_tokenizer(Tokenizer *t, const char *dir) {
-    char path[PATH_SIZE];
-    if (!opt.tokenizer && !dir) return fail(EX_USAGE, "--tokenizer or --model is needed");
-    if (tokenizer_path(path, dir) < 0) return -1;
-    return tokenizer_load(t, path);
-}
-
-// Of the tokenizer file that the folder dir would be used with.  0, or -1 after fail().
-int tokenizer_sha256(char sha256[65], const char *dir) {
-    char path[PATH_SIZE];
-    if (tokenizer_path(path, dir) < 0) return -1;
-    return sha256_file(sha256, path);
-}
-
 // NAME=FOLDER+FOLDER into name and folders; without a name the last part of the folder's path.
 void split_model(const char *spec, char name[64], const char **folders) {
     const char *equals = strchr(spec, '=');
@@ -164,51 +113,6 @@ int names_differ(const List *models) {
         }
     }
     return 0;
-}
-
-// Which tokens end and begin the texts of the model in dir.  0, or -1 after fail().
-int settle_specials(Tokenizer *t, Config *c, const char *dir) {
-    char path[PATH_SIZE];
-    if (tokenizer_path(path, dir) < 0) return -1;
-    return specials_find(t, c, dir, path);
-}
-
-// Does the model have a row for each piece, and the positions that are asked for?
-int check_fit(const Model *m, const Tokenizer *t, const char *dir) {
-    if (t->vocab_size > m->config.vocab_size) {
-        return fail(EX_DATAERR, "%s: the tokenizer has %d pieces, the model %d", dir,
-                    t->vocab_size, m->config.vocab_size);
-    }
-    if (opt.max_length > m->config.max_positions) {
-        return fail(EX_USAGE, "--max_length %d: the model has %d positions", opt.max_length,
-                    m->config.max_positions);
-    }
-    return 0;
-}
-
-// A reward model, or a policy, and its tokenizer; --raw_head gives a reward model without a head
-// one.  0, or -1 after fail().
-int load_model(Model *m, Tokenizer *t, const char *dir, int kind) {
-    Config c;
-    if (config_load(&c, dir) < 0) return -1;
-    const int headless = !c.reward && kind == LOAD_REWARD_MODEL;
-    if (headless && opt.raw_head < 0) {
-        return fail(EX_DATAERR, "%s: a language model without a reward head; train one, or give "
-                    "--raw_head SEED for a random head (eval of policies: --reference)", dir);
-    }
-    if (load_tokenizer(t, dir) < 0) return -1;
-    if (checkpoint_load(m, dir, kind) < 0) return -1;
-    if (settle_specials(t, &m->config, dir) < 0) return -1;
-    if (!m->config.reward && opt.pooling >= 0) {
-        return fail(EX_USAGE, "--pooling: %s is a language model, from which no reward is read",
-                    dir);
-    }
-    if (opt.pooling >= 0) m->config.pooling = (Pooling)opt.pooling;
-    if (!m->config.reward || m->config.pooling == POOL_EOS) {
-        if (specials_need_end(t, &m->config, dir) < 0) return -1;
-    }
-    if (check_fit(m, t, dir) < 0) return -1;
-    return headless ? model_random_head(m, (uint64_t)opt.raw_head) : 0;
 }
 
 // DataOptions.bad_row where the same file is read again, which then says so.

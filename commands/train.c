@@ -125,7 +125,7 @@ int run_load_model(Run *run, const char *dir) {
         if (settle_specials(&run->tokenizer, &m->config, dir) < 0) return -1;
     }
     if (check_ends(run, dir) < 0) return -1;
-    return check_fit(m, &run->tokenizer, dir);
+    return check_fit(m, &run->tokenizer, dir, opt.max_length);
 }
 
 static int load_files(Run *run, const List *files, DataUse use, Dataset *to) {
@@ -170,7 +170,7 @@ static int check_reference_folders(const Run *run, const char *dir) {
             return fail(EX_DATAERR, "--references %s: another tokenizer than that of %s; "
                         "log-probabilities of other tokens do not compare", reference, dir);
         }
-        if (check_fit(&m, &run->tokenizer, reference) < 0) return -1;
+        if (check_fit(&m, &run->tokenizer, reference, opt.max_length) < 0) return -1;
     }
     return 0;
 }

@@ -4,9 +4,10 @@
  * A Writer is a model and what it wrote, a Written is one completion.  One model is in memory at a
  * time; what was written is kept as tokens and as text, for those who read it:
  *
- *     the writer's own model   writes Writer.written, Writer.drawn (tokens), Writer.rows (text)
+ *     the writer's own model   writes Writer.written, Writer.drawn (tokens), Writer.texts, and
+ *                              Writer.rows, the same as JSON
  *     other language models    read Writer.drawn: log-probabilities of the same tokens
- *     a judge                  reads Writer.rows: rewards, those of `more score` for the same rows
+ *     a judge                  reads Writer.texts: rewards, those of `more score` for the same rows
  */
 #ifndef WRITER_C
 #define WRITER_C
@@ -28,6 +29,8 @@ typedef struct {
     int tokens;                         // with the one that ended it
     int empty;                          // yes: its text has no characters
     Finish finish;
+    size_t prompt_text, prompt_len;     // its prompt in Writer.texts
+    size_t text, text_len;              // its own text there
     size_t row, row_len;                // its {"prompt":"","completion":"" in Writer.rows
     size_t others_len;                  // behind it: other keys of the row that has the prompt
     double logp, ref_logp;              // under the model that wrote it; under the reference
@@ -56,6 +59,7 @@ typedef struct {
     Dataset drawn;                      // a record for each prompt, an answer for each completion
     float *token_logp;                  // (drawn.num_tokens) of the answers' tokens
     size_t token_logp_capacity;
+    Buffer texts;                       // prompts and completions
     Buffer rows;                        // the completions' data rows, without the last }
     Written *written;                   // (num_written) by prompt, then by sample
     size_t num_written, capacity;
@@ -151,6 +155,7 @@ void items_free(Items *x) {
 void writer_free(Writer *w) {
     dataset_free(&w->drawn);
     free(w->token_logp);
+    buffer_free(&w->texts);
     buffer_free(&w->rows);
     free(w->written);
     items_free(&w->answers);
@@ -171,6 +176,7 @@ typedef struct {
     const Dataset *file;
     const Prompts *prompts;
     Buffer quoted;                      // the running prompt, whole, as JSON
+    size_t prompt_text, prompt_len;     // the same in Writer.texts
 } Writing;
 
 // The n tokens go to the end of d's; out is where they are.
@@ -193,6 +199,9 @@ static int keep_prompt(Writing *x, int k) {
     int result = -1;
     x->quoted.len = 0;
     if (tokenizer_decode(x->t, token, (size_t)whole->len, &text) < 0) goto done;
+    x->prompt_text = x->writer->texts.len;
+    x->prompt_len = text.len;
+    if (buffer_append(&x->writer->texts, text.data, text.len) < 0) goto done;
     if (json_quote(&x->quoted, text.data ? text.data : "", text.len) < 0) goto done;
 
     // the record of the file, but with the cut prompt and no answers
@@ -231,8 +240,9 @@ static int keep_completion(void *context, const Completion *c) {
     if (c->sample == 0 && keep_prompt(x, c->prompt) < 0) return -1;
     if (keep_answer(w, c) < 0) return -1;
 
-    // its data row
-    const size_t row = w->rows.len;
+    // its text, its data row
+    const size_t text = w->texts.len, row = w->rows.len;
+    if (buffer_append(&w->texts, c->text, c->len) < 0) return -1;
     if (buffer_printf(&w->rows, "{\"prompt\":%s,\"completion\":", x->quoted.data) < 0) return -1;
     if (json_quote(&w->rows, c->text, c->len) < 0) return -1;
     const size_t row_len = w->rows.len - row;
@@ -245,7 +255,8 @@ static int keep_completion(void *context, const Completion *c) {
     if (reserve(&w->written, &w->capacity, w->num_written + 1, sizeof *w->written) < 0) return -1;
     w->written[w->num_written++] = (Written){
         .prompt = c->prompt, .sample = c->sample, .tokens = c->n, .empty = c->len == 0,
-        .finish = c->finish, .logp = c->logp, .row = row, .row_len = row_len,
+        .prompt_text = x->prompt_text, .prompt_len = x->prompt_len, .text = text,
+        .text_len = c->len, .finish = c->finish, .logp = c->logp, .row = row, .row_len = row_len,
         .others_len = r->others_len,
     };
     return 0;
@@ -321,7 +332,8 @@ int writer_write(Writer *w, const char *path, int n, int inside) {
     const DataOptions o = prompts_options();
     int result = -1;
     if (mixture_open(&mixture, path) < 0) goto done;
-    if (load_model(&m, &t, mixture.folder[0], LOAD_LANGUAGE_MODEL) < 0) goto done;
+    const char *dir = mixture.folder[0];
+    if (load_model(&m, &t, dir, LOAD_LANGUAGE_MODEL, opt.max_length) < 0) goto done;
     if (tokenizer_sha256(w->tokenizer, mixture.folder[0]) < 0) goto done;
     if (dataset_load(&file, opt.prompts, &t, &o) < 0) goto done;
     if (dataset_keep_fold(&file, inside) < 0) goto done;

@@ -36,6 +36,28 @@ field rows reward > want
 field out reward > have
 same have want
 
+it "of_several_judges_a_text_has_the_mean_the_least_or_the_rewards_of_the_severest"
+make_singles
+several="./more bestof --model lm --prompts a.test.jsonl $write --n 3 --out x"
+works $several --judge s-b --all all-b
+works $several --judge r s-b --all mean
+works $several --judge r s-b --reward_mix min --all min
+works $several --judge r s-b --reward_mix maxmin --all maxmin
+for f in all all-b mean min maxmin; do field $f reward > $f.reward; done
+paste all.reward all-b.reward mean.reward min.reward maxmin.reward | awk '
+    {
+        mean = ($1 + $2) / 2
+        if (mean - $3 > 1e-6 || $3 - mean > 1e-6) print "mean", $0
+        if ($4 != ($1 < $2 ? $1 : $2)) print "min", $0
+        a += $1
+        b += $2
+        if ($5 != $1) not_a = 1
+        if ($5 != $2) not_b = 1
+    }
+    END { if (a < b ? not_a : not_b) print "maxmin", a, b }' > wrong
+lines 0 wrong
+refused 65 "--judge lm: a language model" $several --judge r lm
+
 it "the_other_keys_of_the_prompts_rows_are_kept"
 awk '{ sub(/}$/, ",\"id\":\"u" NR "\"}"); print }' a.test.jsonl > ids.jsonl
 works ./more bestof --model lm --judge r --prompts ids.jsonl $write --n 3 --out x --all y

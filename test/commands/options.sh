@@ -19,8 +19,8 @@ groups="group_robust groups group_step group_loss group_adjust"
 drawing="temperature top_k top_p min_p repetition_penalty max_new_tokens stop batch seed"
 prompts="prompts precision max_prompt_length template prompt_key chosen_key rejected_key
          bad_rows"
-judging="judge judge_max_length judge_max_prompt_length micro_batch_tokens max_length out folds
-         fold"
+judging="judge reward_mix judge_max_length judge_max_prompt_length micro_batch_tokens max_length
+         out folds fold"
 
 # options_of COMMAND: "..." is for those of an objective that is not listed here
 options_of() {
