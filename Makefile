@@ -88,8 +88,8 @@ test: more $(TESTS)
 	@JOBS=$(JOBS) sh test/run.sh $(WHOLE) $(SLOW) $(filter-out $(WHOLE),$(TESTS)) \
 	    $(filter-out $(SLOW),$(COMMANDS))
 
-QUICK_TESTS    = $(addprefix test/bin/test_,json common loss metrics bagofwords agreement dataset \
-    reward policy train objectives regret)
+QUICK_TESTS    = $(addprefix test/bin/test_,json common loss metrics bagofwords text_features \
+    agreement dataset reward policy train objectives regret)
 QUICK_COMMANDS = $(addprefix test/commands/,options.sh usage.sh train.sh policy.sh eval.sh score.sh)
 quick: more $(QUICK_TESTS)
 	@JOBS=$(JOBS) sh test/run.sh $(QUICK_TESTS) $(QUICK_COMMANDS)

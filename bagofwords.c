@@ -16,13 +16,13 @@
  * C has the largest mean accuracy among 1, .3, .1, .03 .. .0001 in five-fold cross-validation, by
  * prompt, on the five training files of data/.
  *
- * A word is a run of letters, digits and bytes beyond ASCII, with ASCII letters made small; it is
- * known by a hash of 64 bits.  All sums are in double in one order: the bits are the same
+ * Words are those of words.c.  All sums are in double in one order: the bits are the same
  * everywhere.                                                                                    */
 #ifndef BAGOFWORDS_C
 #define BAGOFWORDS_C
 #include "dataset.c"
 #include "loss.c"
+#include "words.c"
 
 typedef struct {
     size_t n;
@@ -40,48 +40,13 @@ void bag_free(Bag *b);
 // ------------------------------------------------------------------------------------------- words
 
 // The words of one answer, sorted: a word stands as often as the answer has it.
-typedef struct {
-    Buffer text;
-    uint64_t *word;
-    size_t n, capacity;
-} Words;
-
-static void words_free(Words *w) {
-    buffer_free(&w->text);
-    free(w->word);
-}
-
-static int compare_words(const void *a, const void *b) {
-    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
-}
-
-// The character as words have it; 0: it is in no word.
-static unsigned char word_character(char c) {
-    const unsigned char u = (unsigned char)c;
-    if (u >= 'A' && u <= 'Z') return (unsigned char)(u - 'A' + 'a');
-    const int part = (u >= 'a' && u <= 'z') || (u >= '0' && u <= '9') || u >= 0x80;
-    return part ? u : 0;
-}
-
-static int words_read(Words *w, const Dataset *d, const Answer *a, const Tokenizer *t) {
-    const uint64_t start = 0xcbf29ce484222325u;           // FNV-1a (Fowler, Noll and Vo), mixed
-    uint64_t hash = start;
-    w->text.len = 0;
-    w->n = 0;
+static int bag_words(TextWords *w, Buffer *text, const Dataset *d, const Answer *a,
+                     const Tokenizer *t) {
     const int *token = d->token + a->tokens.start;
-    if (tokenizer_decode(t, token, (size_t)a->tokens.len, &w->text) < 0) return -1;
-    if (reserve(&w->word, &w->capacity, w->text.len + 1, sizeof *w->word) < 0) return -1;
-    for (size_t i = 0; i <= w->text.len; i++) {
-        const unsigned char c = i < w->text.len ? word_character(w->text.data[i]) : 0;
-        if (c) {
-            hash = (hash ^ c) * 0x100000001b3u;
-        } else if (hash != start) {
-            w->word[w->n++] = random_mix(hash);
-            hash = start;
-        }
-    }
-    qsort(w->word, w->n, sizeof *w->word, compare_words);
+    text->len = 0;
+    if (tokenizer_decode(t, token, (size_t)a->tokens.len, text) < 0) return -1;
+    if (words_read(w, text->data, text->len, 1) < 0) return -1;
+    words_sort(w->word, w->n);
     return 0;
 }
 
@@ -116,39 +81,30 @@ static void counts_free(Counts *x) {
     free(x->entry);
 }
 
-// Sorts word[0 .. n), each once; returns how many these are.
-static size_t sort_words(uint64_t *word, size_t n) {
-    size_t kept = 0;
-    if (n) qsort(word, n, sizeof *word, compare_words);
-    for (size_t k = 0; k < n; k++) {
-        if (k == 0 || word[k] != word[k-1]) word[kept++] = word[k];
-    }
-    return kept;
-}
-
 // Sets the bag's words: those of d's pairs, each once.  They are sorted whenever they have become
 // twice as many, so that memory grows with the words, not with how often they stand.
-static int bag_collect(Bag *b, Words *w, const Dataset *d, const Tokenizer *t) {
+static int bag_collect(Bag *b, TextWords *w, Buffer *text, const Dataset *d, const Tokenizer *t) {
     const size_t least = 1 << 16;
     size_t capacity = 0, limit = least;
     for (size_t i = 0; i < 2 * d->num_records; i++) {
         const Answer *a = &d->answer[d->record[i / 2].first + (int)(i % 2)];
-        if (words_read(w, d, a, t) < 0) return -1;
+        if (bag_words(w, text, d, a, t) < 0) return -1;
         if (b->n + w->n > limit) {
-            b->n = sort_words(b->word, b->n);
+            b->n = words_sort_once(b->word, b->n);
             limit = max_size(2 * (b->n + w->n), least);
         }
         if (reserve(&b->word, &capacity, b->n + w->n + 1, sizeof *b->word) < 0) return -1;
         if (w->n) memcpy(b->word + b->n, w->word, w->n * sizeof *b->word);
         b->n += w->n;
     }
-    b->n = sort_words(b->word, b->n);
+    b->n = words_sort_once(b->word, b->n);
     if (b->n > INT_MAX) return fail(EX_DATAERR, "%s: more than %d words", d->path, INT_MAX);
     return 0;
 }
 
 // The counts of a pair: its two sorted lists of words are walked side by side.
-static int counts_add(Counts *x, const Bag *b, const Words *chosen, const Words *rejected) {
+static int counts_add(Counts *x, const Bag *b, const TextWords *chosen,
+                      const TextWords *rejected) {
     const size_t need = x->entries + chosen->n + rejected->n + 1;
     if (reserve(&x->entry, &x->capacity, need, sizeof *x->entry) < 0) return -1;
     size_t i = 0, k = 0;
@@ -294,15 +250,16 @@ static int bag_fit(Bag *b, const Counts *x) {
 
 // Words and weights from the pairs of d.  0, or -1 after fail(); bag_free follows either.
 int bag_train(Bag *b, const Dataset *d, const Tokenizer *t) {
-    Words chosen = {0}, rejected = {0};
+    TextWords chosen = {0}, rejected = {0};
+    Buffer text = {0};
     Counts x = {0};
     int result = -1;
     memset(b, 0, sizeof *b);
     x.start = allocate(d->num_records + 1, sizeof *x.start);
-    if (!x.start || bag_collect(b, &chosen, d, t) < 0) goto done;
+    if (!x.start || bag_collect(b, &chosen, &text, d, t) < 0) goto done;
     for (const Record *r = d->record; r < d->record + d->num_records; r++) {
-        if (words_read(&chosen, d, &d->answer[r->first], t) < 0) goto done;
-        if (words_read(&rejected, d, &d->answer[r->first + 1], t) < 0) goto done;
+        if (bag_words(&chosen, &text, d, &d->answer[r->first], t) < 0) goto done;
+        if (bag_words(&rejected, &text, d, &d->answer[r->first + 1], t) < 0) goto done;
         if (counts_add(&x, b, &chosen, &rejected) < 0) goto done;
     }
     result = bag_fit(b, &x);
@@ -310,16 +267,18 @@ done:
     counts_free(&x);
     words_free(&chosen);
     words_free(&rejected);
+    buffer_free(&text);
     return result;
 }
 
 // reward (num_answers): the weights of an answer's words, added in the order of the bag, so that
 // answers of the same words have the same reward.  Words that are not in the bag weigh nothing.
 int bag_rewards(const Bag *b, const Dataset *d, const Tokenizer *t, double *reward) {
-    Words w = {0};
+    TextWords w = {0};
+    Buffer text = {0};
     int result = -1;
     for (size_t a = 0; a < d->num_answers; a++) {
-        if (words_read(&w, d, &d->answer[a], t) < 0) goto done;
+        if (bag_words(&w, &text, d, &d->answer[a], t) < 0) goto done;
         reward[a] = 0;
         for (size_t k = 0; k < w.n; k++) {
             const int word = bag_find(b, w.word[k]);
@@ -329,6 +288,7 @@ int bag_rewards(const Bag *b, const Dataset *d, const Tokenizer *t, double *rewa
     result = 0;
 done:
     words_free(&w);
+    buffer_free(&text);
     return result;
 }
 

@@ -150,7 +150,7 @@ static void test_a_bag_of_many_words_holds_each_once_in_order(void) {
     enum { WORDS = 100000, EACH = 50 };                   // each word stands twice
     Buffer rows = {0}, text[2] = {{0}, {0}};
     Bag b = {0};
-    Words w = {0};
+    TextWords w = {0};
     for (int i = 0; i < WORDS; i += EACH) {
         for (int side = 0; side < 2; side++) {
             text[side].len = 0;
@@ -162,7 +162,7 @@ static void test_a_bag_of_many_words_holds_each_once_in_order(void) {
         add_pair(&rows, text[0].data, text[1].data);
     }
     Dataset d = read_pairs(&rows);
-    CHECK(bag_collect(&b, &w, &d, &bytes) == 0);
+    CHECK(bag_collect(&b, &w, &text[0], &d, &bytes) == 0);
     CHECK(b.n == WORDS);
     for (size_t k = 1; k < b.n; k++) CHECK(b.word[k-1] < b.word[k]);
 
