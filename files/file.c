@@ -10,6 +10,7 @@
 #include "../common.h"                  // first: it asks for POSIX
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -518,8 +519,9 @@ static size_t folder_found(const char *path) {
     return n;
 }
 
-// Opens and locks f->lock_path.  1; 0: it was removed meanwhile; -1 after fail().
-static int folder_lock(Folder *f) {
+// Opens and locks f->lock_path, which a signal must not cut in two: its handler removes the file if
+// it is ours.  1; 0: it was removed meanwhile; -1 after fail().
+static int lock_at_once(Folder *f) {
     struct stat ours, there;
     const int flags = O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
     f->lock = open(f->lock_path, flags, 0666);
@@ -545,6 +547,15 @@ static int folder_lock(Folder *f) {
     close(f->lock);
     f->lock = -1;
     return 0;
+}
+
+static int folder_lock(Folder *f) {
+    sigset_t all, before;
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, &before);
+    const int status = lock_at_once(f);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return status;
 }
 
 /* Makes the folder if it is not there, and locks it until folder_leave, by a lock on the file
