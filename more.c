@@ -64,8 +64,9 @@ static const Command commands[] = {
                  "folds fold " DOCTOR_OWN}},
     {.name = "eval", .run = command_eval,
      .help = "held-out numbers: accuracy, calibration, margins; of policies too",
-     .options = {ALWAYS TEXTS, "model tokenizer eval reference from bag by people groups fit_rows "
-                 "out seed folds fold raw_head pooling beta logp top pairs train_turns=all"},
+     .options = {ALWAYS TEXTS, "model tokenizer eval reference from bag by people groups fit "
+                 "fit_rows out seed folds fold raw_head pooling beta logp top pairs "
+                 "train_turns=all"},
      .more_help =
         "\neval compares rows of reward models, or with --reference of policies, on columns of "
         "data.  --model\nis FOLDER or NAME=FOLDER.  Of reward models NAME=A+B+C means the mean of "
@@ -82,7 +83,10 @@ static const Command commands[] = {
         "words, trained on FILE: of the training file that has\nthe evaluation file's name, or of "
         "the only one.  --by adds the numbers of the rows of each value of a\nkey, the least "
         "accurate first; the worst is the first with 20 pairs or more, and its interval does\nnot "
-        "know that it was chosen for being the worst.\n"},
+        "know that it was chosen for being the worst.\n--people predicts each row by its "
+        "annotator's type.  With --fit mixture a person's reward is instead\nsum_k w_k r_k, r_k "
+        "the types' rewards (of a ranking: of its pairs), w on the simplex as their first\n"
+        "--fit_rows rows are likeliest (few-shot LoRe, arXiv 2504.14439).\n"},
     {.name = "score", .run = command_score,
      .help = "rewards or log-probabilities for JSON lines from standard input",
      .options = {ALWAYS TEXTS, "model tokenizer raw_head pooling tokens train_turns="},

@@ -39,6 +39,7 @@
 #ifndef PEOPLE_C
 #define PEOPLE_C
 #include "common.h"
+#include "loss.c"
 
 // ----------------------------------------------------------------------------------- the interface
 
@@ -105,6 +106,9 @@ size_t people_numbers(const People *p);            // in eta, gamma and A, which
 int    people_em(People *p, const TypeModels *m, const PeopleOptions *o);
 void   people_e_step(People *p, int hard);
 double people_posterior(double *gamma, const double *prior, const double *A, int K);
+
+// How one person mixes the types' rewards, instead of being of one type.
+double people_mixture(double *w, const double *margin, size_t n, int K);
 
 // What was found: a type that nobody is left in, or -1; agreement with known groups (H); the mean
 // entropy of gamma in nats; the log-likelihood of other choices; BIC.
@@ -484,6 +488,67 @@ int people_em(People *p, const TypeModels *m, const PeopleOptions *o) {
     memcpy(p->eta, p->best, bytes);
     p->loglik = p->best_loglik;
     return 0;
+}
+
+// ----------------------------------------------------------------------------------- mixed rewards
+
+// g (K) = sum_i sigma(-z_i) margin_i, the slope of f below; returns f.
+static double mixture_slope(double *g, const double *w, const double *margin, size_t n, int K) {
+    double loglik = 0;
+    for (int k = 0; k < K; k++) g[k] = 0;
+    for (size_t i = 0; i < n; i++) {
+        const double *row = margin + i * (size_t)K;
+        double z = 0;
+        for (int k = 0; k < K; k++) z += w[k] * row[k];
+        for (int k = 0; k < K; k++) g[k] += sigmoid(-z) * row[k];
+        loglik += log_sigmoid(z);
+    }
+    return loglik;
+}
+
+// Weight goes from type `down` to type `up` as long as f rises: all of it, or what bisection says.
+static void mixture_move(double *w, int up, int down, const double *margin, size_t n, int K) {
+    const double both = w[up] + w[down];
+    double g[MAX_MATCHED], low = w[up], high = both;
+    w[up] = both;
+    w[down] = 0;
+    mixture_slope(g, w, margin, n, K);
+    if (g[up] >= g[down]) return;
+    for (int i = 0; i < 100; i++) {
+        w[up] = low + (high - low) / 2;
+        w[down] = both - w[up];
+        mixture_slope(g, w, margin, n, K);
+        if (g[up] >= g[down]) low = w[up];
+        else                  high = w[up];
+    }
+    w[up] = low;
+    w[down] = both - low;
+}
+
+/* A person whose reward is a mixture of the types', with weights on the simplex, as each person's
+ * is of basis rewards in LoRe (arXiv 2504.14439), and to whose choices it is fitted:
+ *
+ *     maximise  f(w) = sum_i log sigma(z_i),  z_i = sum_k w_k margin_ik     w_k >= 0, sum_k w_k = 1
+ *
+ * margin (n,K): of the chosen answer of pair i under type k.  f is concave, with the slope g, and
+ * no w is better by more than max_k g_k - w.g.  Two weights at a time, of those types that differ
+ * most in slope, until no slope of a type with weight is below the largest by more than rounding.
+ * Begins at w, where it stays in directions that the pairs say nothing of.  Returns f.           */
+double people_mixture(double *w, const double *margin, size_t n, int K) {
+    double g[MAX_MATCHED], scale = 0;
+    assert(K <= MAX_MATCHED);
+    for (size_t i = 0; i < n * (size_t)K; i++) scale += fabs(margin[i]);
+    for (int moves = 0; moves < 10000; moves++) {
+        int up = 0, down = -1;
+        mixture_slope(g, w, margin, n, K);
+        for (int k = 0; k < K; k++) {
+            if (g[k] > g[up]) up = k;
+            if (w[k] > 0 && (down < 0 || g[k] < g[down])) down = k;
+        }
+        if (g[up] - g[down] <= 1e-13 * scale) break;
+        mixture_move(w, up, down, margin, n, K);
+    }
+    return mixture_slope(g, w, margin, n, K);
 }
 
 // ---------------------------------------------------------------------------------- what was found

@@ -40,13 +40,14 @@ static const char *const metric_names[NUM_METRICS + 1] = {
 enum { MSTEP_RESTART, MSTEP_WARM, NUM_MSTEPS };
 enum { ESTEP_FULL, ESTEP_SPLIT_HALF, NUM_ESTEPS };
 enum { GAMMA_SOFT, GAMMA_HARD, NUM_GAMMAS };
+enum { FIT_TYPE, FIT_MIXTURE, NUM_FITS };
 enum { NOT_CHOSEN = -1 };                   // a choice without a default, which nobody made
 
 typedef struct {
     // files and folders
     List model, train, then, demo, eval, from, bag;
     const char *by, *people;
-    int fit_rows;
+    int fit, fit_rows;
     const char *out, *reference, *reference_cache, *tokenizer;
 
     // data rows to texts

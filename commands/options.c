@@ -79,6 +79,8 @@ static const char *const estep_names[] = {
     [ESTEP_FULL] = "full", [ESTEP_SPLIT_HALF] = "split-half", [NUM_ESTEPS] = NULL};
 static const char *const gamma_names[] = {
     [GAMMA_SOFT] = "soft", [GAMMA_HARD] = "hard", [NUM_GAMMAS] = NULL};
+static const char *const fit_names[] = {
+    [FIT_TYPE] = "type", [FIT_MIXTURE] = "mixture", [NUM_FITS] = NULL};
 
 // ------------------------------------------------------------------------------------ the table
 
@@ -122,6 +124,9 @@ static const Option option_table[] = {
     {.name = "fit_rows", .kind = INT, .to = &opt.fit_rows, .preset = "0", .max = INT_MAX,
      .help = "with --people: so many rows of one who is not in it say of which type, and are then "
              "left out"},
+    {.name = "fit", .kind = CHOICE, .to = &opt.fit, .preset = "type", .choices = fit_names,
+     .help = "with --fit_rows: what they are to say: of which type each newcomer is, or how each "
+             "person, known or not, mixes the types' rewards"},
     {.name = "prompts", .kind = WORDS, .to = &opt.prompts,
      .help = "file of rows with prompts (sample: else standard input: rows, or any text as one "
              "prompt)"},
@@ -772,8 +777,12 @@ static int settle_options(void) {
         return fail(EX_USAGE, "--bapo_base is the answer of one reference; leave it out, or the "
                     "others of --references");
     }
-    static const char *const of_people[] = {"fit_rows"};
-    if (!opt.people && refuse_without("people", of_people, 1) < 0) return -1;
+    static const char *const of_people[] = {"fit", "fit_rows"};
+    if (!opt.people && refuse_without("people", of_people, 2) < 0) return -1;
+    if (opt.fit == FIT_MIXTURE && !opt.fit_rows) {
+        return fail(EX_USAGE, "--fit mixture: --fit_rows N is needed, the rows of each person that "
+                    "their mixture is fitted to");
+    }
     return settle_best();
 }
 

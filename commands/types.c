@@ -6,12 +6,16 @@
 #include "cells.c"
 #include "../files/people_json.c"
 
-// An annotator whom people.json does not know.
+// An annotator whose first rows are set aside: they say of which type one is whom people.json does
+// not know, or how the rewards of the types are mixed.
 typedef struct {
     const char *name;             // in Cells.values
-    int rows;                     // the first ones, which say something of the type
+    int rows;                     // that are set aside
     uint64_t line;                // the last of them: a ranking has several pairs
-    double A[MAX_TYPES];          // their log-likelihood under each type
+    double *margin;               // (n, K) of their pairs under each type
+    size_t n, capacity;
+    double w[MAX_TYPES];          // what they say, once it is asked for
+    int is_fitted;
 } Newcomer;
 
 typedef struct {
@@ -28,7 +32,14 @@ int  types_print_all(const Types *x, const Cells *cells);           // who is of
 
 static const char types_name[] = "people";
 
+// Forgets the newcomers of a data set.
+static void newcomers_free(Types *x) {
+    for (size_t i = 0; i < x->n; i++) free(x->newcomer[i].margin);
+    x->n = 0;
+}
+
 void types_free(Types *x) {
+    newcomers_free(x);
     people_file_free(&x->file);
     free(x->newcomer);
 }
@@ -84,24 +95,53 @@ static Newcomer *newcomer_of(Types *x, const char *name) {
 
 /* What the types together say of pair i of the cells type (K), by their shares w (K):
  *
- *     P(w over l | h) = sum_k w_k sigma(margin_k)          as the margin  log P - log(1 - P)     */
+ *     P(w over l | h) = sum_k w_k sigma(margin_k)          as the margin  log P - log(1 - P)
+ *
+ * or, of mixed rewards, the margin sum_k w_k margin_k.                                           */
 static double types_margin(const Cell *const *type, const double *w, int K, int i) {
-    double chosen = 0, rejected = 0;
+    double chosen = 0, rejected = 0, mixed = 0;
     for (int k = 0; k < K; k++) {
+        mixed += w[k] * type[k]->pair[i].delta;
         chosen += w[k] * sigmoid(type[k]->pair[i].delta);
         rejected += w[k] * sigmoid(-type[k]->pair[i].delta);
     }
-    return more_log(chosen) - more_log(rejected);
+    return opt.fit == FIT_MIXTURE ? mixed : more_log(chosen) - more_log(rejected);
 }
 
-/* The shares of the types (K) for the annotator of pair i: gamma; of a newcomer the posterior of
- * the rows that were set aside, if any, else eta.  1; 0: the row is one of those; -1 after
- * fail().                                                                                        */
+// Sets pair i of the cells type (K) aside: it says something of the newcomer.  0, or -1 after
+// fail().
+static int newcomer_add(Newcomer *new, const Cell *const *type, int K, int i) {
+    const size_t at = new->n * (size_t)K, need = at + (size_t)K;
+    if (reserve(&new->margin, &new->capacity, need, sizeof *new->margin) < 0) return -1;
+    for (int k = 0; k < K; k++) new->margin[at + (size_t)k] = type[k]->pair[i].delta;
+    new->n++;
+    return 0;
+}
+
+// What the rows that were set aside say of the newcomer; eta, if there are none.
+static void newcomer_fit(Newcomer *new, const People *p) {
+    double A[MAX_TYPES] = {0};
+    if (new->is_fitted) return;
+    new->is_fitted = 1;
+    memcpy(new->w, p->eta, (size_t)p->K * sizeof *new->w);
+    if (opt.fit == FIT_MIXTURE) {
+        people_mixture(new->w, new->margin, new->n, p->K);
+        return;
+    }
+    const double *margin = new->margin;
+    for (size_t i = 0; i < new->n; i++) {
+        for (int k = 0; k < p->K; k++) A[k] += log_sigmoid(*margin++);
+    }
+    people_posterior(new->w, p->eta, A, p->K);
+}
+
+/* The shares of the types (K) for the annotator of pair i: gamma, or what the rows say that were
+ * set aside.  1; 0: the row is one of those; -1 after fail().                                    */
 static int types_shares(Types *x, const Cell *const *type, const char *name, int i, double *w) {
     const People *p = &x->file.people;
     const size_t K = (size_t)p->K;
     const int h = people_find(&x->file, name);
-    if (h >= 0) {
+    if (h >= 0 && opt.fit == FIT_TYPE) {
         memcpy(w, p->gamma + (size_t)h * K, K * sizeof *w);
         return 1;
     }
@@ -110,12 +150,12 @@ static int types_shares(Types *x, const Cell *const *type, const char *name, int
     const uint64_t line = type[0]->pair[i].line;
     const int is_new = new->line != line;
     if (*name && opt.fit_rows && (new->rows < opt.fit_rows || !is_new)) {
-        for (size_t k = 0; k < K; k++) new->A[k] += log_sigmoid(type[k]->pair[i].delta);
         new->rows += is_new;
         new->line = line;
-        return 0;
+        return newcomer_add(new, type, p->K, i);
     }
-    people_posterior(w, p->eta, new->A, p->K);
+    newcomer_fit(new, p);
+    memcpy(w, new->w, K * sizeof *w);
     return 1;
 }
 
@@ -139,13 +179,37 @@ static int types_cells(const Cell **type, int K, const Cells *cells, const char 
     return 0;
 }
 
+// A "fit" line for each annotator whose rows were set aside and who has others.  0, or -1 after
+// fail().
+static int types_write_fits(const Types *x, const char *data, FILE *f) {
+    Buffer names = {0};
+    int result = cells_quote_names(&names, types_name, data);
+    for (size_t i = 0; result == 0 && i < x->n; i++) {
+        const Newcomer *new = &x->newcomer[i];
+        Buffer who = {0};
+        if (!new->rows || !new->is_fitted) continue;
+        result = json_quote(&who, new->name, strlen(new->name));
+        if (result == 0) {
+            fprintf(f, "{\"event\":\"fit\",%s,\"annotator\":%s,\"rows\":%d,\"weights\":[",
+                    names.data, who.data, new->rows);
+            for (int k = 0; k < x->file.people.K; k++) {
+                fprintf(f, "%s%.17g", k ? "," : "", new->w[k]);
+            }
+            fprintf(f, "]}\n");
+        }
+        buffer_free(&who);
+    }
+    buffer_free(&names);
+    return result;
+}
+
 // Adds the cell of what the types predict together on a data set; to out too.
 static int types_add(Types *x, Cells *cells, const char *data, FILE *out) {
     const int K = x->file.people.K;
     const Cell *type[MAX_TYPES];
     Cell *c = cell_of(cells, types_name, data);         // cells move: the others are looked up then
     if (!c || types_cells(type, K, cells, data) < 0) return -1;
-    x->n = 0;
+    newcomers_free(x);
     for (int i = 0; i < type[0]->n; i++) {
         double w[MAX_TYPES];
         PairResult pair = type[0]->pair[i];
@@ -156,16 +220,22 @@ static int types_add(Types *x, Cells *cells, const char *data, FILE *out) {
         if (cell_add(c, &pair) < 0) return -1;
     }
     if (!c->n) return fail(EX_DATAERR, "%s: --fit_rows leaves no rows to predict", data);
-    return out ? cell_write_pairs(out, cells, c, 0) : 0;
+    if (!out) return 0;
+    return types_write_fits(x, data, out) < 0 ? -1 : cell_write_pairs(out, cells, c, 0);
 }
 
-// The same on every data set that there are cells of.
+// The same on every data set that there are cells of, in place of what --from has of an earlier
+// eval.
 int types_add_all(Types *x, Cells *cells, FILE *out) {
     const size_t n = cells->n;
     for (size_t i = 0; i < n; i++) {
+        if (!strcmp(cells->cell[i].model, types_name)) cells->cell[i].n = 0;
+    }
+    for (size_t i = 0; i < n; i++) {
         char data[64];
         memcpy(data, cells->cell[i].data, sizeof data);
-        if (cell_find(cells, types_name, data)) continue;
+        const Cell *c = cell_find(cells, types_name, data);
+        if (c && c->n) continue;
         if (types_add(x, cells, data, out) < 0) return -1;
     }
     return 0;

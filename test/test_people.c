@@ -640,6 +640,85 @@ static void test_four_experts_are_one_type_by_bic(void) {
     CHECK(people_bic(one, ASPECTS, EXPERTS) < people_bic(two, 2*ASPECTS + 1, EXPERTS));
 }
 
+// ----------------------------------------------------------------------------------- mixed rewards
+
+// f of people_mixture, written anew.
+static double mixed_loglik(const double *w, const double *delta, int n, int K) {
+    double sum = 0;
+    for (int i = 0; i < n; i++) {
+        double z = 0;
+        for (int k = 0; k < K; k++) z += w[k] * delta[i*K + k];
+        sum -= log1p(exp(-z));
+    }
+    return sum;
+}
+
+static void test_a_mixture_of_two_opposite_rewards_is_the_logit_of_the_choices(void) {
+    // z = w_0 - w_1 of each choice that goes one way, -z of the others: f is largest where z is
+    // the log of how many to how many, or at the end
+    for (int ones = 0; ones <= 8; ones++) {
+        double delta[16], w[2] = {.9, .1};
+        for (int i = 0; i < 8; i++) {
+            delta[2*i] = i < ones ? 1 : -1;
+            delta[2*i + 1] = -delta[2*i];
+        }
+        const double logit = log(ones / (8. - ones)), z = fmin(fmax(logit, -1), 1);
+        const double loglik = people_mixture(w, delta, 8, 2);
+        CHECK_NEAR(w[0], (1 + z) / 2, 1e-12);
+        CHECK_NEAR(w[1], (1 - z) / 2, 1e-12);
+        CHECK_NEAR(loglik, -ones * log1p(exp(-z)) - (8 - ones) * log1p(exp(z)), 1e-12);
+        if (z == 1) CHECK(w[0] == 1 && w[1] == 0);
+        if (z == -1) CHECK(w[0] == 0 && w[1] == 1);
+    }
+}
+
+static void test_a_mixture_of_rewards_has_no_way_up(void) {
+    // Karush, Kuhn and Tucker, slopes by finite differences: that of a type with weight is the
+    // largest there is
+    enum { MOST = 24 };
+    double delta[MOST * MAX_MATCHED], again[MAX_MATCHED];
+    for (int task = 0; task < 60; task++) {
+        const int K = 2 + task % (MAX_MATCHED - 1), n = 1 + task % MOST;
+        const double size = task % 3 ? 1 : 20;
+        double w[MAX_MATCHED], slope[MAX_MATCHED], most = -HUGE_VAL, sum = 0;
+        for (int i = 0; i < n*K; i++) {
+            delta[i] = size * random_normal(1, STREAM_TEST, (uint64_t)task, (uint64_t)i);
+        }
+        for (int k = 0; k < K; k++) w[k] = 1. / K;
+        const double loglik = people_mixture(w, delta, (size_t)n, K);
+        CHECK_NEAR(loglik, mixed_loglik(w, delta, n, K), 1e-11 * (1 + fabs(loglik)));
+        for (int k = 0; k < K; k++) {
+            double moved[MAX_MATCHED];
+            memcpy(moved, w, sizeof moved);
+            moved[k] = w[k] + 1e-6;
+            const double above = mixed_loglik(moved, delta, n, K);
+            moved[k] = w[k] - 1e-6;
+            slope[k] = (above - mixed_loglik(moved, delta, n, K)) / 2e-6;
+            most = fmax(most, slope[k]);
+            sum += w[k];
+        }
+        CHECK_NEAR(sum, 1, 1e-14);
+        for (int k = 0; k < K; k++) {
+            CHECK(w[k] >= 0);
+            if (w[k] > 0) CHECK_NEAR(slope[k], most, 1e-7 * n * size);
+        }
+
+        // the same from another start, where the choices say all there is to say
+        for (int k = 0; k < K; k++) again[k] = k == 0;
+        CHECK_NEAR(people_mixture(again, delta, (size_t)n, K), loglik, 1e-11 * n * size);
+        for (int k = 0; n > K && k < K; k++) CHECK_NEAR(again[k], w[k], 1e-8);
+    }
+}
+
+static void test_a_mixture_of_rewards_that_agree_stays_where_it_begins(void) {
+    const double delta[6] = {1, 1, 1, -2, -2, -2};
+    double w[3] = {.5, .2, .3};
+    people_mixture(w, delta, 2, 3);
+    CHECK(w[0] == .5 && w[1] == .2 && w[2] == .3);
+    people_mixture(w, NULL, 0, 3);
+    CHECK(w[0] == .5 && w[1] == .2 && w[2] == .3);
+}
+
 // ---------------------------------------------------------------------------------- what was found
 
 static void test_clustering_accuracy_is_that_of_the_best_matching(void) {
@@ -844,6 +923,9 @@ int main(int argc, char **argv) {
     RUN(test_linear_choices_have_their_probabilities);
     RUN(test_newton_steps_climb_to_where_the_weighted_likelihood_is_flat);
     RUN(test_four_experts_are_one_type_by_bic);
+    RUN(test_a_mixture_of_two_opposite_rewards_is_the_logit_of_the_choices);
+    RUN(test_a_mixture_of_rewards_has_no_way_up);
+    RUN(test_a_mixture_of_rewards_that_agree_stays_where_it_begins);
     RUN(test_clustering_accuracy_is_that_of_the_best_matching);
     RUN(test_entropy_held_out_likelihood_and_bic_have_their_closed_forms);
     RUN(test_em_dpo_finds_the_types_of_its_bandit_and_a_third_empties);

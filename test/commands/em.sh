@@ -161,6 +161,66 @@ works ./more train em $heads --out heads
 holds err "heads/people.json: finished already"
 refused 64 "heads/people.json: of other options" ./more train em $heads --ridge 2 --out heads
 
+it "a_person_mixes_the_types_rewards_as_their_first_rows_are_likeliest"
+# fits OUT ROWS: how many people have a fit, and how many of these or of their margins are wrong:
+# the best weight of type 1 on a grid; the mixed margin of the rows that are left
+fits() {
+    awk -v rows="$2" '
+    function after(key) { return substr($0, index($0, "\"" key "\":") + length(key) + 3) }
+    function who(  s) { s = substr(after("annotator"), 2); return substr(s, 1, index(s, "\"") - 1) }
+    function loglik(h, w,  i, sum) {
+        for (i = 1; i <= rows; i++)
+            sum -= log(1 + exp(-w * first[h, line[h, i]] - (1 - w) * second[h, line[h, i]]))
+        return sum
+    }
+    /"pair"/ && /"model":"type-1"/ {
+        line[who(), ++count[who()]] = after("line") + 0
+        first[who(), after("line") + 0] = after("delta") + 0
+    }
+    /"pair"/ && /"model":"type-2"/ { second[who(), after("line") + 0] = after("delta") + 0 }
+    /"event":"fit"/ {
+        h = who()
+        split(substr(after("weights"), 2), w, /[],]/)
+        weight[h] = w[1]
+        people++
+        for (best = i = 0; i <= 1000; i++)
+            if (loglik(h, i / 1000) > loglik(h, best)) best = i / 1000
+        if (after("rows") + 0 != rows || w[1] - best > 1e-3 || best - w[1] > 1e-3) bad++
+        if (w[1] + w[2] - 1 > 1e-15 || 1 - w[1] - w[2] > 1e-15) bad++
+    }
+    /"pair"/ && /"model":"people"/ {
+        h = who()
+        l = after("line") + 0
+        error = after("delta") - weight[h] * first[h, l] - (1 - weight[h]) * second[h, l]
+        if (error > 1e-9 || error < -1e-9) bad++
+        left++
+    }
+    END { print people, left, bad + 0 }' "$1"
+}
+# with some who choose now this, now that
+sed '10s/chosen/swapped/; 10s/rejected/chosen/; 10s/swapped/rejected/' held.jsonl > mixed.jsonl
+works ./more eval $cut --reference lm --people two/people.json --eval mixed.jsonl --fit mixture \
+    --fit_rows 2 --out mixed.out
+[ "$(fits mixed.out 2)" = "8 8 0" ] || fault "$(fits mixed.out 2)"
+works ./more eval $cut --people heads/people.json --eval mixed.jsonl --fit mixture --fit_rows 2 \
+    --out mixed.out
+[ "$(fits mixed.out 2)" = "8 8 0" ] || fault "$(fits mixed.out 2)"
+works ./more eval --from mixed.out --people heads/people.json --fit mixture --fit_rows 2 \
+    --out again.out
+grep '"people"' mixed.out > x.out
+grep '"people"' again.out > y.out
+same x.out y.out
+works ./more eval --from mixed.out --people heads/people.json --out again.out
+counts 24 again.out '"pair".*"model":"people"'
+
+it "a_mixture_needs_rows_to_be_fitted_to"
+refused 64 "--fit mixture: --fit_rows N is needed" \
+    ./more eval --people heads/people.json --eval mixed.jsonl --fit mixture
+refused 64 "--fit says nothing without --people" \
+    ./more eval --model r --eval mixed.jsonl --fit mixture
+refused 65 "mixed: --fit_rows leaves no rows to predict" \
+    ./more eval $cut --people heads/people.json --eval mixed.jsonl --fit mixture --fit_rows 3
+
 it "what_people_need_is_said"
 refused 64 "the types are policies: --reference is needed" \
     ./more eval --people two/people.json --eval held.jsonl

@@ -55,7 +55,7 @@ options_of() {
         echo objective by types em_steps mstep estep gamma start starts ridge ;;
     "train "*) echo $policies ... ;;
     eval)
-        echo $data eval from bag by people groups fit_rows out seed folds fold raw_head pooling
+        echo $data eval from bag by people groups fit fit_rows out seed folds fold raw_head pooling
         echo reference beta logp train_turns pairs top ;;
     score) echo $data raw_head pooling tokens train_turns ;;
     sample) echo $prompts $drawing n unique ;;
