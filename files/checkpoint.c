@@ -8,6 +8,7 @@
 
 #include "../model.c"
 #include "beside.c"
+#include "checksum.c"
 #include "config.c"
 #include "file.c"
 #include "json.c"
@@ -481,6 +482,7 @@ int checkpoint_load(Model *m, const char *dir, int kind) {
         if (entry->source < 0) continue;
         if (entry_read(entry, &w.tensor_memory[entry->source]) < 0) goto done;
     }
+    if (weights_check(&w) < 0) goto done;
     result = 0;
 done:
     if (result < 0 && m->params_memory) model_free(m);
@@ -491,11 +493,15 @@ done:
 
 // ----------------------------------------------------------------------------- writing the weights
 
-// The header (safetensors.c), and spaces such that the values after it are aligned to 8 bytes.
-static int header_text(Buffer *b, const Entries *e, Dtype dtype) {
+// The header (safetensors.c), and spaces such that the values after it are aligned to 8 bytes.  sum
+// is the values' checksum.
+static int header_text(Buffer *b, const Entries *e, Dtype dtype, uint64_t sum) {
     const char *name = dtype_name(dtype);
+    char checksum[CHECKSUM_TEXT];
     size_t begin = 0;
-    if (buffer_printf(b, "{\"__metadata__\":{\"format\":\"pt\"}") < 0) return -1;
+    checksum_text(checksum, sum);
+    if (buffer_printf(b, "{\"__metadata__\":{\"format\":\"pt\",\"%s\":\"%s\"}", WEIGHTS_CHECKSUM,
+                      checksum) < 0) return -1;
     for (size_t i = 0; i < e->n; i++) {
         const Entry *t = &e->entry_memory[i];
         const uint64_t shape[2] = {t->rows, t->cols};
@@ -540,8 +546,9 @@ static int entry_fits(const Entry *e, Dtype dtype) {
     return 0;
 }
 
-// Writes our values as they are stored; one that dtype cannot hold is an error.
-static int entry_write(Output *o, Sha256 *sha, const Entry *e, Dtype dtype) {
+// Our values as they are stored: added to the sum, or where that is NULL written to o; one that
+// dtype cannot hold is an error.
+static int entry_write(Output *o, Sha256 *sha, Checksum *sum, const Entry *e, Dtype dtype) {
     unsigned char chunk[CHUNK];
     const size_t size = dtype_size(dtype), per_chunk = CHUNK / size;
     int result = -1;
@@ -557,7 +564,8 @@ static int entry_write(Output *o, Sha256 *sha, const Entry *e, Dtype dtype) {
             fail_value(e, first + k, x, dtype);
             goto done;
         }
-        if (write_hashed(o, sha, chunk, n * size) < 0) goto done;
+        if (sum) checksum_add(sum, chunk, n * size);
+        else if (write_hashed(o, sha, chunk, n * size) < 0) goto done;
     }
     result = 0;
 done:
@@ -565,21 +573,27 @@ done:
     return result;
 }
 
-// model.safetensors, and its SHA-256 on the way
+// model.safetensors, and its SHA-256 on the way.  The header comes first and says the values'
+// checksum, so that they are gone through twice.
 static int weights_write(Output *o, const Model *m, Dtype dtype, char sha256[65]) {
     Entries e;
     Buffer header = {0};
+    Checksum sum;
     Sha256 sha;
     unsigned char length[8];
     int result = -1;
+    checksum_start(&sum);
     sha256_start(&sha);
     if (entries_init(&e, &m->config, &m->params) < 0) goto done;
-    if (header_text(&header, &e, dtype) < 0) goto done;
+    for (size_t i = 0; i < e.n; i++) {
+        if (entry_write(NULL, NULL, &sum, &e.entry_memory[i], dtype) < 0) goto done;
+    }
+    if (header_text(&header, &e, dtype, checksum_finish(&sum)) < 0) goto done;
     for (int i = 0; i < 8; i++) length[i] = (unsigned char)((uint64_t)header.len >> 8*i);
     if (write_hashed(o, &sha, length, 8) < 0) goto done;
     if (write_hashed(o, &sha, header.data, header.len) < 0) goto done;
     for (size_t i = 0; i < e.n; i++) {
-        if (entry_write(o, &sha, &e.entry_memory[i], dtype) < 0) goto done;
+        if (entry_write(o, &sha, NULL, &e.entry_memory[i], dtype) < 0) goto done;
     }
     sha256_finish(&sha, sha256);
     result = 0;
@@ -595,7 +609,7 @@ static int weights_ask(Output *o, const Model *m, Dtype dtype) {
     Buffer header = {0};
     int result = -1;
     if (entries_init(&e, &m->config, &m->params) < 0) goto done;
-    if (header_text(&header, &e, dtype) < 0) goto done;
+    if (header_text(&header, &e, dtype, 0) < 0) goto done;
     uint64_t size = 8 + header.len;
     for (size_t i = 0; i < e.n; i++) size += e.entry_memory[i].n * dtype_size(dtype);
     result = output_ask(o, size);

@@ -5,10 +5,12 @@
  *     the rest    values, row-major, little-endian, without holes; offset 0 is their first byte
  *
  * A file may come from a stranger: every length, offset, shape and name is checked before it is
- * used.                                                                                          */
+ * used.  What we write says the checksum of the values under "__metadata__"; of a file that does,
+ * it is checked when the values are read.                                                        */
 #ifndef SAFETENSORS_C
 #define SAFETENSORS_C
 
+#include "checksum.c"
 #include "file.c"
 #include "json.c"
 #include <inttypes.h>
@@ -16,9 +18,12 @@
 typedef enum { F32, F16, BF16, F64, OTHER } Dtype;      // OTHER: may be there, cannot be read
 enum { MAX_DIMS = 8, MAX_SHARDS = 1024 };
 
+#define WEIGHTS_CHECKSUM "more_checksum"        // its name there
+
 typedef struct {
     int fd;
     Json header;
+    uint64_t data, size;                // where the values begin, bytes of the file
     char path[PATH_SIZE];
 } Shard;
 
@@ -48,6 +53,7 @@ void        dtype_encode(Dtype dtype, unsigned char *bytes, float value);
 
 // reading
 int  weights_open(Weights *w, const char *dir);                 // all files and their headers
+int  weights_check(const Weights *w);                           // have they their checksums?
 void weights_close(Weights *w);                                 // also after an error
 int  name_ends_with(const char *name, const char *end);
 
@@ -239,21 +245,21 @@ static int stored_read(StoredTensor *t, const Shard *s, int line, uint64_t room)
 
 // ---------------------------------------------------------------------------------------- one file
 
-// Parses the header into s->header; *data is where the values begin, *size the size of the file.
-static int header_read(Shard *s, uint64_t *data, uint64_t *size) {
+// Opens the file and parses its header into s->header.
+static int header_read(Shard *s) {
     unsigned char length[8] = {0};
-    s->fd = file_open(s->path, size);
+    s->fd = file_open(s->path, &s->size);
     if (s->fd < 0) return -1;
-    if (*size < 8) {
-        return fail(EX_DATAERR, "%s: %d bytes: not a safetensors file", s->path, (int)*size);
+    if (s->size < 8) {
+        return fail(EX_DATAERR, "%s: %d bytes: not a safetensors file", s->path, (int)s->size);
     }
     if (file_read_at(s->fd, s->path, length, 8, 0) < 0) return -1;
     if (file_refuse_pointer(s->path, (const char *)length, 8) < 0) return -1;
     uint64_t n = little_endian(length, 8);
-    if (n < 2 || n > JSON_FILE_MAX || n > *size - 8) {
+    if (n < 2 || n > JSON_FILE_MAX || n > s->size - 8) {
         return fail(EX_DATAERR, "%s: the header's length is %" PRIu64 ", but it must be from 2 to "
                     "%d, in a file of %" PRIu64 " bytes: truncated, or not safetensors", s->path, n,
-                    JSON_FILE_MAX, *size);
+                    JSON_FILE_MAX, s->size);
     }
     int result = -1;
     char *text = allocate((size_t)n, 1);
@@ -264,7 +270,7 @@ static int header_read(Shard *s, uint64_t *data, uint64_t *size) {
         fail(EX_DATAERR, "%s: the header is not a JSON object", s->path);
         goto done;
     }
-    *data = 8 + n;
+    s->data = 8 + n;
     result = 0;
 done:
     free(text);
@@ -277,17 +283,18 @@ static int compare_offsets(const void *a, const void *b) {
     return (x->end > y->end) - (x->end < y->end);
 }
 
-/* Do the n tensors t of one file fill its values exactly, `bytes` bytes from `data` on?  Their
- * offsets become those in the file.  0, or -1 after fail().                                      */
-static int check_cover(StoredTensor *t, size_t n, const Shard *s, uint64_t data, uint64_t bytes) {
+// Do the n tensors t of one file fill its values exactly?  Their offsets become those in the file.
+// 0, or -1 after fail().
+static int check_cover(StoredTensor *t, size_t n, const Shard *s) {
+    const uint64_t bytes = s->size - s->data;
     uint64_t at = 0;                                    // where the next one must begin
     if (n > 0) qsort(t, n, sizeof *t, compare_offsets);
     for (size_t i = 0; i < n; i++) {
         if (t[i].begin < at) return stored_fail(&t[i], "overlaps the one before it in the file");
         if (t[i].begin > at) return stored_fail(&t[i], "has a hole before it in the file");
         at = t[i].end;
-        t[i].begin += data;
-        t[i].end += data;
+        t[i].begin += s->data;
+        t[i].end += s->data;
     }
     if (at == bytes) return 0;
     return fail(EX_DATAERR, "%s: %" PRIu64 " bytes belong to no tensor", s->path, bytes - at);
@@ -295,7 +302,6 @@ static int check_cover(StoredTensor *t, size_t n, const Shard *s, uint64_t data,
 
 // Opens one safetensors file and appends what it holds to w.
 static int shard_open(Weights *w, const char *dir, const char *name) {
-    uint64_t size = 0, data = 0;
     size_t first = w->num_tensors;
 
     // from here on weights_close closes the file and frees the shard
@@ -309,16 +315,51 @@ static int shard_open(Weights *w, const char *dir, const char *name) {
     w->num_shards++;
 
     if (path_join(s->path, dir, name) < 0) return -1;
-    if (header_read(s, &data, &size) < 0) return -1;
+    if (header_read(s) < 0) return -1;
     const Json *j = &s->header;
+    const uint64_t room = s->size - s->data;
     size_t need = first + (size_t)json_count(j, 0);
     if (reserve(&w->tensor_memory, &w->capacity, need, sizeof *w->tensor_memory) < 0) return -1;
     for (int line = json_first(j, 0); line >= 0; line = json_next(j, line)) {
         if (!strcmp(json_key(j, line), "__metadata__")) continue;
-        if (stored_read(&w->tensor_memory[w->num_tensors], s, line, size - data) < 0) return -1;
+        if (stored_read(&w->tensor_memory[w->num_tensors], s, line, room) < 0) return -1;
         w->num_tensors++;
     }
-    return check_cover(w->tensor_memory + first, w->num_tensors - first, s, data, size - data);
+    return check_cover(w->tensor_memory + first, w->num_tensors - first, s);
+}
+
+// The values' checksum.  0, or -1 after fail().
+static int shard_sum(const Shard *s, uint64_t *sum) {
+    unsigned char chunk[CHUNK];
+    Checksum c;
+    checksum_start(&c);
+    for (uint64_t at = s->data; at < s->size; at += CHUNK) {
+        const size_t n = s->size - at < CHUNK ? (size_t)(s->size - at) : CHUNK;
+        if (file_read_at(s->fd, s->path, chunk, n, at) < 0) return -1;
+        checksum_add(&c, chunk, n);
+    }
+    *sum = checksum_finish(&c);
+    return 0;
+}
+
+// A file that says no checksum, as those of other programs, is taken as it is.  0, or -1 after
+// fail().
+int weights_check(const Weights *w) {
+    for (int i = 0; i < w->num_shards; i++) {
+        const Shard *s = w->shard_memory[i];
+        const Json *j = &s->header;
+        const int said = json_get(j, json_get(j, 0, "__metadata__"), WEIGHTS_CHECKSUM);
+        char text[CHECKSUM_TEXT];
+        uint64_t sum;
+        if (said < 0) continue;
+        if (shard_sum(s, &sum) < 0) return -1;
+        checksum_text(text, sum);
+        if (json_equal(j, said, text)) continue;
+        return fail(EX_DATAERR, "%s: the values are not those that were written: their checksum is "
+                    "%s, not %.20s; the file is damaged, take another copy of it", s->path, text,
+                    json_string(j, said));
+    }
+    return 0;
 }
 
 // --------------------------------------------------------------------------- the files of a folder

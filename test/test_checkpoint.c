@@ -102,6 +102,28 @@ static void test_sha256_gives_the_digests_of_fips_180(void) {
     CHECK(!strcmp(hex, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"));
 }
 
+// The numbers are from Python's integers.
+static void test_a_checksum_is_that_of_its_definition_in_pieces_of_any_size(void) {
+    const unsigned char bytes[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
+    char text[CHECKSUM_TEXT];
+    Checksum c;
+    checksum_start(&c);
+    CHECK(checksum_finish(&c) == 0);
+    checksum_start(&c);
+    checksum_add(&c, "abc", 3);
+    CHECK(checksum_finish(&c) == 0xb0276c3174969902u);
+    for (size_t piece = 1; piece <= sizeof bytes; piece++) {
+        checksum_start(&c);
+        for (size_t at = 0; at < sizeof bytes; at += piece) {
+            const size_t left = sizeof bytes - at;
+            checksum_add(&c, bytes + at, left < piece ? left : piece);
+        }
+        CHECK(checksum_finish(&c) == 0xaa805909f5547473u);
+    }
+    checksum_text(text, 0x0123456789abcdef);
+    CHECK(!strcmp(text, "0123456789abcdef"));
+}
+
 static void test_a_file_is_written_whole_and_replaced(void) {
     Buffer b = {0};
     char hex[65];
@@ -459,6 +481,37 @@ static void test_a_saved_model_loads_bit_for_bit_in_every_family(void) {
         saved_and_loaded(&tiny[i], "f16", F16);
         saved_and_loaded(&tiny[i], "bf16", BF16);
     }
+    remove_all("model");
+}
+
+// A flipped bit of a header makes another header, which is refused or says the same.
+static void test_a_flipped_bit_of_a_weight_is_noticed(void) {
+    Model m, loaded;
+    Buffer b = {0};
+    const char *path = "model/model.safetensors";
+    char sha[65];
+    size_t taken = 0;
+    CHECK(filled(&m, &tiny[0]) == 0);
+    CHECK(checkpoint_save(&m, "model", NULL, "bf16", sha) == 0);
+    CHECK(file_read(&b, path) == 0);
+    const size_t values = 8 + (size_t)number_of_bytes((const unsigned char *)b.data);
+    const int fd = open(path, O_WRONLY);
+    for (size_t bit = 0; bit < 8 * b.len; bit += bit < 8 * values ? 7 : 97) {
+        const char flipped = (char)(b.data[bit / 8] ^ 1 << bit % 8);
+        CHECK(pwrite(fd, &flipped, 1, (off_t)(bit / 8)) == 1);
+        if (checkpoint_load(&loaded, "model", LOAD_AS_STORED) == 0) {
+            CHECK(bit < 8 * values && same_weights(&m, &loaded, BF16));
+            model_free(&loaded);
+            taken++;
+        } else if (bit >= 8 * values && !strstr(error_text, "is not a number")) {
+            CHECK(failed_with(-1, EX_DATAERR, "the file is damaged, take another copy of it"));
+        }
+        CHECK(pwrite(fd, &b.data[bit / 8], 1, (off_t)(bit / 8)) == 1);
+    }
+    close(fd);
+    CHECK(taken < 60);                              // of the metadata's names, "format", "pt"
+    buffer_free(&b);
+    model_free(&m);
     remove_all("model");
 }
 
@@ -1452,6 +1505,7 @@ int main(int argc, char **argv) {
         return 1;
     }
     RUN(test_sha256_gives_the_digests_of_fips_180);
+    RUN(test_a_checksum_is_that_of_its_definition_in_pieces_of_any_size);
     RUN(test_a_file_is_written_whole_and_replaced);
     RUN(test_what_a_killed_run_left_is_removed_and_what_a_running_one_has_is_not);
     RUN(test_a_planted_or_impossible_target_is_refused_and_left_alone);
@@ -1465,6 +1519,7 @@ int main(int argc, char **argv) {
     RUN(test_rows_of_heads_become_rows_of_queries_keys_values);
     RUN(test_every_family_has_its_names_and_a_model_among_these);
     RUN(test_a_saved_model_loads_bit_for_bit_in_every_family);
+    RUN(test_a_flipped_bit_of_a_weight_is_noticed);
     RUN(test_a_language_model_gets_a_head_of_zeros_and_a_reward_model_predicts_no_tokens);
     RUN(test_the_tokenizer_and_its_special_tokens_are_written_beside_the_weights);
     RUN(test_a_member_of_an_object_is_replaced_or_added_in_its_text);
