@@ -153,22 +153,101 @@ done:
     return result;
 }
 
-// The same without single tokens.
+// ------------------------------------------------------------------------- each text but once
+
+// Is it the same text, after the same prompt?
+static int same_answer(const Dataset *d, const Answer *a, const Answer *b) {
+    return a->cut == b->cut && !a->num_gaps && !b->num_gaps
+        && dataset_same_tokens(d, a->tokens, b->tokens);
+}
+
+// twin (num_answers): for each answer of r the one of record s that is the same text.  Returns
+// whether s has all of them.
+static int find_twins(int *twin, const Dataset *d, const Record *r, const Record *s) {
+    if (!dataset_same_tokens(d, r->prompt, s->prompt)) return 0;
+    for (int a = r->first; a < r->first + r->count; a++) {
+        int b = s->first;
+        while (b < s->first + s->count && !same_answer(d, &d->answer[a], &d->answer[b])) b++;
+        if (b == s->first + s->count) return 0;
+        twin[a] = b;
+    }
+    return 1;
+}
+
+// A hash of the texts of r, in whichever order they stand.
+static uint64_t hash_record(const Dataset *d, const Record *r) {
+    uint64_t hash = dataset_hash_tokens(0, d, r->prompt);
+    for (int a = r->first; a < r->first + r->count; a++) {
+        hash += dataset_hash_tokens(1, d, d->answer[a].tokens);
+    }
+    return hash;
+}
+
+/* Several people may have judged the same answers.  once: d with only the first of the records
+ * that have the same texts, the others' answers have their value by twin (num_answers).  Both are
+ * freed by once_free.  0, or -1 after fail().                                                    */
+static int once_make(Dataset *once, int **twin, const Dataset *d) {
+    const size_t N = d->num_records;
+    size_t slots = 16;
+    while (slots < 2 * N) slots *= 2;
+    size_t *table = allocate(slots, sizeof *table);       // a record's index + 1; 0: an empty slot
+    *once = *d;
+    once->num_records = 0;
+    once->record = allocate(N, sizeof *once->record);
+    *twin = allocate(d->num_answers, sizeof **twin);
+    if (!table || !once->record || !*twin) {
+        free(table);
+        free(once->record);
+        free(*twin);
+        return -1;
+    }
+    for (size_t i = 0; i < N; i++) {
+        const Record *r = &d->record[i];
+        size_t slot = hash_record(d, r) % slots;
+        while (table[slot] && !find_twins(*twin, d, r, &d->record[table[slot] - 1])) {
+            slot = (slot + 1) % slots;
+        }
+        if (table[slot]) continue;
+        table[slot] = i + 1;
+        for (int a = r->first; a < r->first + r->count; a++) (*twin)[a] = a;
+        once->record[once->num_records++] = *r;
+    }
+    free(table);
+    return 0;
+}
+
+static void once_free(Dataset *once, int *twin) {
+    free(once->record);
+    free(twin);
+}
+
+// As evaluate_tokens, without single tokens; a text that stands in several rows is computed once.
 int evaluate_texts(Model *m, int eos, const Dataset *d, double *value) {
-    return evaluate_tokens(m, eos, d, value, NULL);
+    Dataset once;
+    int *twin;
+    if (once_make(&once, &twin, d) < 0) return -1;
+    const int status = evaluate_tokens(m, eos, &once, value, NULL);
+    for (const Record *r = d->record; status == 0 && r < d->record + d->num_records; r++) {
+        for (int a = r->first; a < r->first + r->count; a++) value[a] = value[twin[a]];
+    }
+    once_free(&once, twin);
+    return status;
 }
 
 /* What the reward head reads of d's answers: pooled(num_answers, C); an answer that belongs to
  * no record stays as it is. 0, or -1 after fail().  */
 int evaluate_pooled(Model *m, int eos, const Dataset *d, float *pooled) {
     const size_t C = (size_t)m->config.channels;
+    Dataset once;
+    int *twin;
     Pack pack = {0};
     float *reward = NULL, *row = NULL;      // (B), (B, C)
     size_t reward_capacity = 0, row_capacity = 0, end;
     int result = -1;
 
-    for (size_t i = 0; i < d->num_records; i = end) {
-        end = pack_records(&pack, d, i, m->config.pooling, eos);
+    if (once_make(&once, &twin, d) < 0) return -1;
+    for (size_t i = 0; i < once.num_records; i = end) {
+        end = pack_records(&pack, &once, i, m->config.pooling, eos);
         if (!end) goto done;
         Batch b = pack_batch(&pack);
         const size_t B = (size_t)b.B;
@@ -180,14 +259,21 @@ int evaluate_pooled(Model *m, int eos, const Dataset *d, float *pooled) {
 
         // texts stand in the order of the records' answers
         const float *text = row;
-        for (const Record *r = &d->record[i]; r < &d->record[end]; r++) {
+        for (const Record *r = &once.record[i]; r < &once.record[end]; r++) {
             const size_t n = (size_t)r->count * C;
             memcpy(pooled + (size_t)r->first * C, text, n * sizeof *pooled);
             text += n;
         }
     }
+    for (const Record *r = d->record; r < d->record + d->num_records; r++) {
+        for (int a = r->first; a < r->first + r->count; a++) {
+            if (twin[a] == a) continue;
+            memcpy(pooled + (size_t)a * C, pooled + (size_t)twin[a] * C, C * sizeof *pooled);
+        }
+    }
     result = 0;
 done:
+    once_free(&once, twin);
     pack_free(&pack);
     free(reward);
     free(row);

@@ -134,6 +134,39 @@ test_a_texts_log_probability_is_the_sum_over_its_answer_and_end_and_a_cut_one_ha
     }
 }
 
+// Record 1 again with its answers the other way round, with one that ends elsewhere, and with one
+// that is cut; then record 2 behind another prompt.
+static void test_a_text_that_stands_in_several_rows_has_its_own_log_probability_in_each(void) {
+    Dataset d = pairs_of(0);
+    Record rows[PAIRS_MADE + 4];
+    Answer answers[2 * (PAIRS_MADE + 4)];
+    double logp[2 * (PAIRS_MADE + 4)];
+    begin("dpo", &d);
+    memcpy(rows, record, sizeof record);
+    memcpy(answers, answer, sizeof answer);
+    for (int i = 0; i < 4; i++) {
+        const int n = PAIRS_MADE + i, from = i == 3 ? 2 : 1;
+        rows[n] = record[from];
+        rows[n].first = 2 * n;
+        for (int k = 0; k < 2; k++) answers[2 * n + k] = answer[2 * from + (i == 0 ? 1 - k : k)];
+    }
+    answers[2 * (PAIRS_MADE + 1)].tokens.len--;
+    answers[2 * (PAIRS_MADE + 2)].cut = 1;
+    rows[PAIRS_MADE + 3].prompt.start++;
+    d.record = rows;
+    d.answer = answers;
+    d.num_records = PAIRS_MADE + 4;
+    d.num_answers = 2 * d.num_records;
+
+    CHECK(evaluate_texts(&run.model, EOS, &d, logp) == 0);
+    for (int a = 0; a < 2 * (PAIRS_MADE + 4); a++) {
+        int tokens;
+        CHECK(logp[a] == alone(&d, a / 2, a % 2, &tokens));
+    }
+    CHECK(logp[2 * PAIRS_MADE] == logp[3] && logp[2 * PAIRS_MADE + 1] == logp[2]);
+    CHECK(logp[2 * PAIRS_MADE + 2] != logp[2] && logp[2 * PAIRS_MADE + 4] != logp[2]);
+}
+
 static void test_the_log_probabilities_of_its_tokens_are_those_a_text_is_the_sum_of(void) {
     Dataset d = pairs_of(0);
     double logp[8], again[8];
@@ -629,6 +662,7 @@ int main(int argc, char **argv) {
     test_choose(argc, argv);
     if (kernels_init(NULL) < 0) return 1;
     RUN(test_a_texts_log_probability_is_the_sum_over_its_answer_and_end_and_a_cut_one_has_no_end);
+    RUN(test_a_text_that_stands_in_several_rows_has_its_own_log_probability_in_each);
     RUN(test_the_log_probabilities_of_its_tokens_are_those_a_text_is_the_sum_of);
     RUN(test_a_policy_that_is_the_reference_costs_log_2_and_goes_down_from_there);
     RUN(test_two_answers_that_are_the_same_text_have_no_gradient);
