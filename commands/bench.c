@@ -8,7 +8,8 @@
  *     machine          the limits themselves, products of many sizes
  *     for each shape   the products of its layers
  *                      a language model: whole steps, each layer of one, generation
- *                      a reward model: whole steps, of packed pairs and of padded ones
+ *                      a reward model: whole steps, of packed pairs and of padded ones, of
+ *                      rankings and of their pairs written out
  *
  * measure.c has what a measurement is, products and steps; bench_layers.c has the layers. */
 #ifndef BENCH_C
@@ -313,11 +314,22 @@ static int add_packed_and_padded(Bench *b, const char *name, size_t first, size_
     padded->than = packed;
     return 0;
 }
+// A step of rankings, then of their pairs: each has the prompt again, and answers come more than
+// once.
+static int add_rankings(Bench *b, size_t step) {
+    const Objective *o = objective_find("reward");
+    const int whole = b->num_measures;
+    if (!steps_add(b, "step ranking", o, step, step + 1)) return -1;
+    Measure *pairs = steps_add(b, "step ranking as pairs", o, step + 1, step + 2);
+    if (!pairs) return -1;
+    pairs->than = whole;
+    return 0;
+}
 static int add_reward(Bench *b) {
-    const size_t real_steps = (b->run.num_steps - 2) / 2;
-    if (add_packed_and_padded(b, "step reward", 0, 1) < 0) return -1;
+    const size_t real_steps = (b->run.num_steps - 4) / 2;
+    if (add_packed_and_padded(b, "step reward", 0, 1) < 0 || add_rankings(b, 2) < 0) return -1;
     if (!real_steps) return 0;
-    return add_packed_and_padded(b, "step reward real", 2, 2 + real_steps);
+    return add_packed_and_padded(b, "step reward real", 4, 4 + real_steps);
 }
 
 static Config shape_config(const struct Shape *s, int reward) {
@@ -340,17 +352,19 @@ static int stage_model(Bench *b) {
     Run *run = &b->run;
     Model *m = &run->model;
     const Config c = m->config;
-    int T = 0;
+    int T = 0, B = 0;
     for (int k = 0; k < b->num_measures; k++) {
-        if (b->measure[k].wanted) T = max_int(T, b->measure[k].T);
+        if (!b->measure[k].wanted) continue;
+        T = max_int(T, b->measure[k].T);
+        B = max_int(B, b->measure[k].B);
     }
     if (model_init(m, c) < 0 || model_init_training(m) < 0 || model_random(m, 1) < 0) return -1;
     if (c.reward && model_random_head(m, 1) < 0) return -1;
     if ((c.reward ? reward_open(run) : policy_open(run)) < 0) return -1;
-    return model_reserve(m, T, 2*STEP_PAIRS);
+    return model_reserve(m, T, B);
 }
 static void stage_free(Run *run) {
-    for (int i = 0; run->data && i < 4; i++) {
+    for (int i = 0; run->data && i < BENCH_DATA; i++) {
         if (i != 2) dataset_free(&run->data[i]);                      // 2 is the caller's
     }
     reward_close(run);

@@ -5,7 +5,7 @@
  *
  *     limits     a thread's multiply-adds and the memory's bandwidth, in short bursts
  *     products   a matrix product, or a gradient of one, on random numbers
- *     steps      whole steps of training, of random texts and pairs and of the user's pairs
+ *     steps      whole steps of training, of random texts, pairs and rankings and of the user's pairs
  *
  * The layers of a model are in bench_layers.c; bench.c measures. */
 #ifndef MEASURE_C
@@ -20,7 +20,9 @@ enum {
     LM_ROWS = 256,                              // tokens of a text of language modelling
     STEP_PAIRS = 8,                             // pairs of a step
     REAL_STEPS = 4,                             // steps of the user's own pairs
+    STEP_RANKINGS = 2, RANKED = 4,              // rankings of a step; answers of each
     PROMPT = 64,                                // tokens of a random prompt
+    BENCH_DATA = 6,                             // sets of the plan: bench_plan
     MAX_MEASURES = 1024,
 };
 
@@ -78,7 +80,8 @@ struct Measure {
     const Objective *objective;                 // of steps
     size_t first, end;                          // steps of the plan
     int kind, way;                              // a layer; FORWARD, BACKWARD of it or a product
-    int T, C, OC;                               // a product; of steps T is the most rows
+    int T, C, OC;                               // a product; of steps T is the most rows,
+    int B;                                      // and B the most texts
 
     // what a run does, and how it is reported
     double work;                                // operations, or bytes if it streams
@@ -363,10 +366,14 @@ Measure *steps_add(Bench *b, const char *name, const Objective *o, size_t first,
             const Batch batch = pack_batch(&run->pack);
             x.work += step_flops(c, &batch);
             if (o->loss && !o->linear) x.work += vocabulary_flops(c, &batch);   // logits, twice
-            x.pairs += batch.B / 2;
             x.tokens += batch.T;
-            if (batch.T > x.T) x.T = batch.T;
+            x.T = max_int(x.T, batch.T);
+            x.B = max_int(x.B, batch.B);
         }
+    }
+    for (size_t i = step_begin(run, first); i < step_begin(run, end); i++) {
+        const int answers = item_record(run, &run->item[i])->count;
+        x.pairs += answers * (answers - 1) / 2;
     }
     return measure_add(b, x, "%s", name);
 }
@@ -393,6 +400,33 @@ static int random_data(Dataset *d, int records, int P, int answers, int V) {
             const int len = 68 + 8 * (7 * i % 16);
             d->answer[d->num_answers++].tokens = (Span){d->num_tokens, len};
             d->num_tokens += (size_t)len;
+        }
+    }
+    return 0;
+}
+
+// The rankings of d, of distinct places, and p: the pairs of each written out.
+static int written_pairs(Dataset *p, Dataset *d) {
+    const size_t pairs = d->num_records * RANKED * (RANKED - 1) / 2;
+    d->kind = DATA_RANKING;
+    memset(p, 0, sizeof *p);
+    p->kind = DATA_PAIR;
+    p->record = allocate(pairs, sizeof *p->record);
+    p->answer = allocate(2 * pairs, sizeof *p->answer);
+    p->token = allocate(d->num_tokens, sizeof *p->token);
+    if (!p->record || !p->answer || !p->token) return -1;
+    memcpy(p->token, d->token, d->num_tokens * sizeof *p->token);
+    for (const Record *r = d->record; r < d->record + d->num_records; r++) {
+        for (int i = 0; i < RANKED; i++) {
+            d->answer[r->first + i].score = (float)(i + 1);
+            for (int k = i + 1; k < RANKED; k++) {
+                Record pair = *r;
+                pair.first = (int)p->num_answers;
+                pair.count = 2;
+                p->record[p->num_records++] = pair;
+                p->answer[p->num_answers++] = d->answer[r->first + i];
+                p->answer[p->num_answers++] = d->answer[r->first + k];
+            }
         }
     }
     return 0;
@@ -475,7 +509,8 @@ static int plan_lm(Bench *b) {
     return plan_one_step(run, 1, STEP_PAIRS);
 }
 
-// A reward model's: random pairs, packed and padded; then the user's, or NULL, in training's order.
+// A reward model's: random pairs, packed and padded; random rankings, whole and written out; then
+// the user's pairs, or NULL, in training's order.
 static int plan_reward(Bench *b, Dataset *pairs) {
     Run *run = &b->run;
     Run order = {.objective = objective_find("reward"), .data = pairs, .num_train = 1};
@@ -485,6 +520,10 @@ static int plan_reward(Bench *b, Dataset *pairs) {
     for (int i = 0; i < STEP_PAIRS; i++) item[i] = (Item){0, i, 0};
     if (random_data(&run->data[0], STEP_PAIRS, PROMPT, 2, V) < 0) return -1;
     if (plan_both(run, 0, item, STEP_PAIRS) < 0) return -1;
+    if (random_data(&run->data[4], STEP_RANKINGS, PROMPT, RANKED, V) < 0) return -1;
+    if (written_pairs(&run->data[5], &run->data[4]) < 0) return -1;
+    if (plan_one_step(run, 4, STEP_RANKINGS) < 0) return -1;
+    if (plan_one_step(run, 5, (int)run->data[5].num_records) < 0) return -1;
     if (!pairs) return 0;
 
     // the steps that training would begin with
@@ -502,10 +541,11 @@ done:
     return result;
 }
 
-// 0, or -1 after fail().
+// Its data: 0 and 1 are random texts, 2 is the user's, 3 that padded, 4 and 5 are rankings.  0, or
+// -1 after fail().
 int bench_plan(Bench *b, Dataset *pairs) {
     b->run.unit = 1;
-    b->run.data = allocate(4, sizeof *b->run.data);
+    b->run.data = allocate(BENCH_DATA, sizeof *b->run.data);
     if (!b->run.data) return -1;
     return b->run.model.config.reward ? plan_reward(b, pairs) : plan_lm(b);
 }

@@ -195,6 +195,37 @@ static void test_padded_pairs_are_the_packed_ones_with_prompts_repeated_and_rows
     stage_free(&bench.run);
 }
 
+static void test_pairs_of_rankings_are_each_two_of_their_answers_with_prompts_repeated(void) {
+    int answers[2] = {0};                       // tokens, of rankings and of pairs
+    stage_begin(FAMILY_NEOX, 1);
+    CHECK(stage_model(&bench) == 0);
+    const Dataset *d = &bench.run.data[4], *p = &bench.run.data[5];
+    CHECK(d->kind == DATA_RANKING && d->num_records == 2 && d->num_answers == 8);
+    CHECK(p->kind == DATA_PAIR && p->num_records == 12 && p->num_answers == 24);
+    for (size_t i = 0; i < 8; i++) answers[0] += d->answer[i].tokens.len;
+    for (size_t i = 0; i < 24; i++) answers[1] += p->answer[i].tokens.len;
+    CHECK(answers[1] == 3 * answers[0]);
+    CHECK(p->answer[2].tokens.start == d->answer[0].tokens.start);    // the pair of 0 and 2
+    CHECK(p->answer[3].tokens.start == d->answer[2].tokens.start);
+    for (int k = 0; k < bench.num_measures; k++) {
+        const Measure *x = &bench.measure[k];
+        const int whole = !strcmp(x->name, "step ranking");
+        if (!whole && strcmp(x->name, "step ranking as pairs")) continue;
+        CHECK(x->pairs == 12);
+        if (whole) CHECK(x->tokens == 2*63 + 8 + answers[0]);
+        if (!whole) CHECK(x->tokens == 12*63 + 24 + answers[1] && x->than == k - 1);
+        if (!whole) continue;
+
+        // the step does the operations that are reported
+        tile = &counting;
+        counted = 0;
+        num_calls = 0;
+        CHECK(run_measure(x) == 0);
+        CHECK(counted == x->work);
+    }
+    stage_free(&bench.run);
+}
+
 static void test_a_measurement_asked_for_brings_what_it_is_compared_with_and_no_more(void) {
     opt.only = (List){1, {"layer adamw, sub"}};
     stage_begin(FAMILY_NEOX, 0);
@@ -232,6 +263,7 @@ int main(int argc, char **argv) {
     RUN(test_every_measurement_runs_the_operations_that_it_reports);
     RUN(test_the_layers_that_are_measured_are_the_calls_of_a_step);
     RUN(test_padded_pairs_are_the_packed_ones_with_prompts_repeated_and_rows_added);
+    RUN(test_pairs_of_rankings_are_each_two_of_their_answers_with_prompts_repeated);
     RUN(test_a_measurement_asked_for_brings_what_it_is_compared_with_and_no_more);
     RUN(test_a_burst_does_what_was_asked_for_and_little_more);
     return test_summary();

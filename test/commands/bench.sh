@@ -31,6 +31,14 @@ holds bench.jsonl "$name,\"shape\":\"base\",.*$pairs,\"pairs_per_s\":[0-9.e+]*}$
 than='"than":"step reward real","time_ratio":[0-9.e+]*}$'
 holds bench.jsonl "${name%\"} padded\",.*$pairs,.*$than"
 
+it "bench_takes_a_step_of_rankings_beside_that_of_their_pairs"
+works ./more bench --rounds 1 --threads 1 --precision fp32 --only "step ranking as" --out bench.jsonl
+lines 2 bench.jsonl
+pairs='"pairs":12,"pairs_per_s":[0-9.e+]*'
+holds bench.jsonl "\"name\":\"step ranking\",.*\"tokens\":1094,.*$pairs}\$"
+than='"than":"step ranking","time_ratio":[0-9.e+]*}$'
+holds bench.jsonl "\"name\":\"step ranking as pairs\",.*\"tokens\":3660,.*$pairs,$than"
+
 it "bench_refuses_what_it_cannot_measure"
 refused 64 "--shape gpt2: unknown; see --help for the choices" ./more bench --shape gpt2
 refused 64 "--only: no measurement's name starts like that" ./more bench --rounds 1 --only gpt2
