@@ -61,7 +61,7 @@ $(WHOLE): test/bin/%: test/%.c | test/bin
 	$(COMPILE) $(NOTE) $< -o $@ $(LDLIBS)
 
 # but these train
-test/bin/test_people test/bin/test_heads: TEST_CFLAGS = $(CFLAGS)
+test/bin/test_people test/bin/test_heads test/bin/test_features: TEST_CFLAGS = $(CFLAGS)
 
 $(filter-out $(WHOLE),$(TESTS)): test/bin/%: test/%.c $(KERNELS)
 	$(COMPILE) $(TEST_CFLAGS) $(NOTE) $(LINKED) $< $(KERNELS) -o $@ $(LDLIBS)

@@ -13,6 +13,7 @@
 #include "template.c"
 #include "shapes.c"
 #include "unread.c"
+#include "row_features.c"
 
 int  row_read(Reader *r);                                   // the parsed row to its normal form
 int  row_same_text(const Reader *r, const Passage *a, const Passage *b);
@@ -188,6 +189,7 @@ static int read_answer(Reader *r, int v, const char *key, float score) {
 
     // the turn's marker already ends the prompt
     Passage *a = &r->answer[r->n];
+    a->given = r->n;
     r->n++;
     a->start = start;
     if (r->prompt_form == CHAT_PROMPT && form != CONVERSATION) {
@@ -253,7 +255,10 @@ static int read_pair(Reader *r, const RowKeys *k) {
         return read_conversation_of_lists(r, users, rejected, 0);
     }
     if (read_answer(r, chosen, k->set ? "an answer" : r->chosen_key, 1) < 0) return -1;
-    return read_answer(r, rejected, k->set ? "an answer" : r->rejected_key, 0);
+    if (read_answer(r, rejected, k->set ? "an answer" : r->rejected_key, 0) < 0) return -1;
+    r->answer[0].given = second;
+    r->answer[1].given = !second;
+    return 0;
 }
 
 // --------------------------------------------------------------------- all turns of a conversation
@@ -331,6 +336,7 @@ static void number_places(Reader *r, int large_is_good) {
 
 int row_same_text(const Reader *r, const Passage *a, const Passage *b) {
     const char *s = r->rendered.data;
+    if (a->len == 0) return 0;                            // answers of which only features are known
     return a->len == b->len && !memcmp(s + a->start, s + b->start, a->len);
 }
 
@@ -623,6 +629,48 @@ static int read_answers_of_kind(Reader *r, const RowKeys *k) {
     }
 }
 
+// Answers of which only features are known, and their prompt if the row has one: a pair, a ranking
+// (best first, or sorted by ranks or scores), or one answer, with a label or without.
+static int read_features_alone(Reader *r, const RowKeys *k) {
+    int large_is_good = k->scores >= 0;
+    const int by = large_is_good ? k->scores : k->ranks;
+    const FeaturesForm form = row_features_form(r, &r->n);
+    float label = 0;
+    r->kind = form == FEATURES_PAIR ? DATA_PAIR : DATA_RANKING;
+    if (form == FEATURES_ONE) {
+        const int labelled = k->label >= 0 || k->score >= 0 || k->kto_tag >= 0;
+        r->kind = labelled ? DATA_POINT : DATA_COMPLETION;
+        if (labelled && read_label(r, k, &label) < 0) return -1;
+    }
+    if (r->n > MAX_ANSWERS) return row_fail(r, "more than %d answers", MAX_ANSWERS);
+    if (r->kind == DATA_RANKING && r->n < 2) {
+        return row_fail(r, "the features of one answer are no ranking; write them without the list "
+                        "around them");
+    }
+    if (r->kind == DATA_RANKING && refuse_other_numbers(r, k) < 0) return -1;
+    if (by >= 0 && r->kind == DATA_RANKING && json_count(&r->json, by) != r->n) {
+        return row_fail(r, "\"%s\" must be a list of %d numbers, one for each answer",
+                        json_key(&r->json, by), r->n);
+    }
+    if (read_prompt(r, k) < 0) return -1;
+
+    int number = json_first(&r->json, by);
+    for (int i = 0; i < r->n; i++) {
+        Passage *a = &r->answer[i];
+        *a = (Passage){.start = r->rendered.len, .given = i, .score = label};
+        if (r->kind == DATA_PAIR) a->score = i == 0;
+        if (r->kind != DATA_RANKING) continue;
+        a->score = (float)(i + 1);
+        if (by >= 0 && row_number(r, number, json_key(&r->json, by), &a->score) < 0) return -1;
+        number = json_next(&r->json, number);
+    }
+    r->given = r->n;
+    if (r->kind != DATA_RANKING) return 0;
+    if (!r->options->as_given) sort_answers(r, large_is_good);
+    number_places(r, large_is_good);
+    return 0;
+}
+
 // The parsed row to its kind, its prompt and its answers.
 int row_read(Reader *r) {
     const Json *j = &r->json;
@@ -650,6 +698,9 @@ int row_read(Reader *r) {
     r->kind = row_kind(r, &k);
     const int of_turns = r->options->all_turns && r->kind == DATA_COMPLETION && !k.set;
     const int has_history = json_count(j, row_get(r, 0, "history")) > 0;
+    int described;                                        // answers that have features
+    if (r->kind == DATA_PROMPT && r->options->features
+        && row_features_form(r, &described) != FEATURES_NONE) return read_features_alone(r, &k);
 
     // a document is an answer without a prompt, and stays whole
     if (r->kind == DATA_DOCUMENT) {
@@ -680,6 +731,7 @@ int row_read(Reader *r) {
             return row_fail(r, "an answer is empty; remove the row or complete it");
         }
     }
+    r->given = r->n;
     if (r->kind == DATA_RANKING && !r->options->as_given) drop_repeated_answers(r);
     row_find_contrary(r);
     if (row_refuse_two_answers(r, k.answer) < 0) return -1;

@@ -32,6 +32,8 @@
 #include "template.c"
 #include "shapes.c"
 #include "unread.c"
+#include "row_features.c"
+#include "csv.c"
 #include "answers.c"
 
 typedef struct {                        // token[start .. start+len)
@@ -75,6 +77,9 @@ struct Dataset {
     size_t num_answers, answer_capacity;
     Span *gap;                          // the user's turns within answers
     size_t num_gaps, gap_capacity;
+    FeatureNames features, listed;      // of answers; of lists, in the order of the file
+    double *feature;                    // (num_answers, features.n)
+    size_t feature_capacity;
 
     size_t rows;                        // num_records + dropped + tied - parts
     size_t parts;                       // records beyond the first of their row
@@ -279,6 +284,8 @@ unsigned long long text_hash(const char *s, size_t n) {
 // The same prompt has the same id in every file and shape.
 static unsigned long long prompt_id(const Reader *r) {
     const Passage *p = r->prompt.len || !r->n ? &r->prompt : &r->answer[0];
+    const char *row = r->d->contents.data + r->line_start;
+    if (r->n && p->len == 0) return text_hash(row, r->line_len);     // features alone
     return text_hash(r->rendered.data + p->start, p->len);
 }
 
@@ -307,7 +314,7 @@ static int tokenize_answer_text(Reader *r, const Passage *p, Span *out) {
 static int tokenize_answer(Reader *r, const Passage *p, Answer *a) {
     *a = (Answer){.score = p->score};
     a->chars = count_code_points(r->rendered.data + p->start, p->len);
-    return tokenize_answer_text(r, p, &a->tokens);
+    return p->len ? tokenize_answer_text(r, p, &a->tokens) : 0;
 }
 
 // The tokens a prompt may have.
@@ -341,6 +348,36 @@ static int begin_record(Reader *r, Record *record, int answers) {
     return reserve(&d->answer, &d->answer_capacity, most, sizeof *d->answer);
 }
 
+// Features of the row's answers, behind those of the answers before, in the order of the answers.
+static int keep_features(Reader *r, const Record *record) {
+    Dataset *d = r->d;
+    const DataOptions *o = r->options;
+    const FeatureNames *listed = d->listed.n || !o->listed ? &d->listed : o->listed;
+    int described;
+    if (row_features_form(r, &described) == FEATURES_NONE) {
+        return row_fail(r, "the row has no \"features\"");
+    }
+    if (described != r->given) {
+        return row_fail(r, "%d answers, but features of %d", r->given, described);
+    }
+    const int is_first = d->features.n == 0;
+    if (is_first) {
+        d->features = *o->features;
+        if (row_feature_names(r, &d->features, listed) < 0) goto failed;
+    }
+    const size_t n = (size_t)d->features.n;
+    const size_t need = (size_t)(record->first + r->n) * n;
+    if (reserve(&d->feature, &d->feature_capacity, need, sizeof *d->feature) < 0) return -1;
+    for (int i = 0; i < r->n; i++) {
+        double *to = d->feature + (size_t)(record->first + i) * n;
+        if (row_features(r, &d->features, listed, r->answer[i].given, to) < 0) goto failed;
+    }
+    return 0;
+failed:
+    if (is_first) d->features.n = 0;                      // a later row names them
+    return -1;
+}
+
 // Tokenises, cuts the prompt from the left and the answers from the right, drops and counts.
 static int keep_row(Reader *r) {
     Dataset *d = r->d;
@@ -365,6 +402,7 @@ static int keep_row(Reader *r) {
     if (begin_record(r, &record, r->n) < 0) return -1;
     const int has_row = json_type(&r->json, 0) == JSON_OBJECT;
     if (o->keep_others && has_row && keep_others(r, &record) < 0) return -1;
+    if (o->features && keep_features(r, &record) < 0) return -1;
     if (tokenize(r, &r->prompt, &record.prompt) < 0) return -1;
     const int cut = record.prompt.len - prompt_limit(o);
     if (cut > 0) {
@@ -599,7 +637,7 @@ static int next_element(Reader *r) {
         return 0;
     }
 
-    const int is_first = r->d->rows + r->d->bad == 0;
+    const int is_first = r->d->rows + r->d->bad == 0 && !r->d->listed.n;
     if (!is_first) {
         if (r->at == n || s[r->at] != ',') return row_fail(r, "',' or ']' is expected after a row");
         r->at++;
@@ -608,6 +646,16 @@ static int next_element(Reader *r) {
     if (r->at == n || s[r->at] != '{') return row_fail(r, "a row must be a JSON object");
     set_row(r, member_end(s, r->at, n));
     return 1;
+}
+
+// The line of names that a file of features may begin with.
+static int take_names(Reader *r) {
+    Dataset *d = r->d;
+    if (d->rows + d->bad || d->listed.n) {
+        return row_fail(r, "\"feature_names\" must be in the first line of the file alone");
+    }
+    d->listed = feature_names_none();
+    return row_features_header(r, &d->listed);
 }
 
 // Parses the row, brings it to its normal form, keeps it.
@@ -619,6 +667,7 @@ static int take_row(Reader *r) {
         return row_fail(r, "a row must stand on one line; write it so with: jq -c . FILE");
     }
     if (json_parse(&r->json, row, r->line_len, d->path) < 0) return -1;
+    if (json_get(&r->json, 0, "feature_names") >= 0) return take_names(r);
     if (row_read(r) < 0) return -1;
     const int as_pairs = r->options->as_pairs && r->kind == DATA_RANKING;
     if (as_pairs) r->kind = DATA_PAIR;
@@ -727,9 +776,10 @@ static const char *name_colon(const char *spec) {
     return colon && colon[1] && stat(spec, &st) < 0 ? colon : NULL;
 }
 
-// Takes .jsonl, .train and .test off the end of a name.
+// Takes .jsonl, .csv and .tsv, .train, .test and .valid off the end of a name.
 static void strip_endings(char *name) {
-    static const char *const endings[] = {".jsonl", ".json", ".train", ".test"};
+    static const char *const endings[] = {
+        ".jsonl", ".json", ".csv", ".tsv", ".train", ".test", ".valid"};
     for (size_t k = 0; k < sizeof endings / sizeof *endings; k++) {
         const size_t n = strlen(name), e = strlen(endings[k]);
         if (n > e && !strcmp(name + n - e, endings[k])) name[n - e] = 0;
@@ -858,6 +908,11 @@ static int read_file(Reader *r) {
     if (read_contents(d, r->options->rows) < 0) return -1;
     const Buffer *b = &d->contents;
     if (r->options->plain_text != ONE_PROMPT && refuse_other_formats(d) < 0) return -1;
+    if (r->options->features) {
+        const char *s = b->data + strspn(b->data, "\xef\xbb\xbf \t\r\n");
+        const int is_table = *s && *s != '{' && *s != '[';
+        if (is_table && csv_to_rows(&d->contents, d->path, r->options) < 0) return -1;
+    }
     if (b->len >= 3 && !memcmp(b->data, "\xef\xbb\xbf", 3)) r->at = 3;  // a byte order mark
     const char *s = b->data + r->at;
     if (r->options->plain_text == ONE_PROMPT && !looks_like_rows(s)) return read_plain_text(r);
@@ -952,6 +1007,7 @@ void dataset_free(Dataset *d) {
     free(d->record);
     free(d->answer);
     free(d->gap);
+    free(d->feature);
     buffer_free(&d->contents);
     buffer_free(&d->others);
     memset(d, 0, sizeof *d);

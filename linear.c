@@ -11,6 +11,7 @@
 #ifndef LINEAR_C
 #define LINEAR_C
 #include "loss.c"
+#include "newton.c"
 #include "people.c"
 
 enum { LINEAR_MAX_FEATURES = 16, LINEAR_MAX_OPTIONS = 16 };
@@ -99,7 +100,7 @@ static int linear_score(void *self, int k, double *loglik) {
  * step = H^-1 g; features that do not vary get no step.                                          */
 typedef struct {
     double g[LINEAR_MAX_FEATURES];
-    double H[LINEAR_MAX_FEATURES][LINEAR_MAX_FEATURES];    // the lower half
+    double H[LINEAR_MAX_FEATURES * LINEAR_MAX_FEATURES];   // (d,d), the lower half
     double size[LINEAR_MAX_FEATURES];                      // sum_n w_n sum_j p_j x_j^2
 } Curvature;
 
@@ -114,33 +115,11 @@ static void add_row(Curvature *c, const LinearModels *l, size_t n, double weight
             c->g[i] += weight * slope[j] * x[i];
             c->size[i] += weight * p * x[i] * x[i];
             mean[i] += p * x[i];
-            for (int h = 0; h <= i; h++) c->H[i][h] += weight * p * x[i] * x[h];
+            for (int h = 0; h <= i; h++) c->H[i*d + h] += weight * p * x[i] * x[h];
         }
     }
     for (int i = 0; i < d; i++) {
-        for (int h = 0; h <= i; h++) c->H[i][h] -= weight * mean[i] * mean[h];
-    }
-}
-
-// g becomes H^-1 g, by Cholesky's H = R R'; R overwrites H.  A feature that does not vary, or only
-// as those before it do, is left out: its curvature is rounding.
-static void solve(Curvature *c, int d) {
-    double *g = c->g;
-    for (int i = 0; i < d; i++) {
-        for (int h = 0; h <= i; h++) {
-            double sum = c->H[i][h];
-            for (int k = 0; k < h; k++) sum -= c->H[i][k] * c->H[h][k];
-            if (h < i) c->H[i][h] = c->H[h][h] > 0 ? sum / c->H[h][h] : 0;
-            else       c->H[i][i] = sum > 1e-12 * c->size[i] ? sqrt(sum) : 0;
-        }
-    }
-    for (int i = 0; i < d; i++) {
-        for (int k = 0; k < i; k++) g[i] -= c->H[i][k] * g[k];
-        g[i] = c->H[i][i] > 0 ? g[i] / c->H[i][i] : 0;
-    }
-    for (int i = d - 1; i >= 0; i--) {
-        for (int k = i + 1; k < d; k++) g[i] -= c->H[k][i] * g[k];
-        g[i] = c->H[i][i] > 0 ? g[i] / c->H[i][i] : 0;
+        for (int h = 0; h <= i; h++) c->H[i*d + h] -= weight * mean[i] * mean[h];
     }
 }
 
@@ -160,7 +139,7 @@ static int newton_climb(LinearModels *l, int k, const double *weight) {
     for (size_t n = 0; n < N; n++) {
         if (weight[n] > 0) add_row(&c, l, n, weight[n], slope + n * m);
     }
-    solve(&c, l->d);
+    newton_solve(c.g, c.H, c.size, l->d);
     const double now = weighted_sum(weight, loglik, N);
     for (double t = 1; t > 1e-6; t /= 2) {
         for (int i = 0; i < l->d; i++) next[i] = beta[i] + t * c.g[i];

@@ -33,7 +33,15 @@ _Static_assert(sizeof data_kind_name / sizeof *data_kind_name == NUM_DATA_KINDS,
 
 enum { MAX_ANSWERS = 256 };             // of one row
 enum { CONTRARY_SIZE = 160 };           // room for what a row says against its own pair
+enum { MAX_FEATURES = 64, FEATURE_NAME = 64 };  // of an answer; bytes of a name, the last one 0
 enum { MAX_USED = 16 };                 // keys of a row that its texts can be made of
+
+// The features of answers (row_features.c), in order.
+typedef struct {
+    int n;
+    char name[MAX_FEATURES][FEATURE_NAME];
+    double low[MAX_FEATURES], high[MAX_FEATURES];       // of their values; infinite: not said
+} FeatureNames;
 
 typedef struct {
     int max_length;                     // prompt + answer + end of text; 0: no limit
@@ -51,12 +59,16 @@ typedef struct {
     int keep_others;                    // for rows that are written: keep ids and other metadata
     enum { ROWS_ONLY, ONE_PROMPT, ONE_DOCUMENT } plain_text;        // what a file without rows is
     const Buffer *rows;                 // what the file would hold; NULL: the file is read
+    const FeatureNames *features;       // answers have these, and need no text; n 0: as the first
+                                        //     row has.  NULL: features are not read
+    const FeatureNames *listed;         // names of lists in a file without a line of names, or NULL
 } DataOptions;
 
 // A prompt or an answer before it is tokenised: rendered.data[start .. start+len).
 typedef struct {
     size_t start, len;
     float score;                        // of an answer; of a ranking's its place, 1 is the best
+    int given;                          // its place in the row, from 0
     int messages;                       // of a whole conversation its list in the row, or 0
 } Passage;
 
@@ -79,6 +91,7 @@ typedef struct {
     enum { STRING_ANSWER, MESSAGE_ANSWER, CONVERSATION } answer_form;   // the last holds its prompt
     Passage prompt, answer[MAX_ANSWERS];
     int n;                              // answers
+    int given;                          // answers in the row, of which some may be left out
     int is_marked;                      // yes: a role marker ends the prompt of whole texts
     int has_user;                       // yes: whole texts differ so early that their answers hold
                                         //     what the user says after that
