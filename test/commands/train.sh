@@ -343,8 +343,13 @@ frozen_sha=$(sha)
 holds err '^35104 parameters, 32 of them trained, pooling last, 4 steps, '
 works ./more train reward $pairs --train $abc --freeze --micro_batch_tokens 150 --recompute --out x
 [ "$(sha)" = "$frozen_sha" ] || fault "the size of micro-batches matters"
-# below FOLDER: all of its weights but the head, which are the last 32 numbers
-below() { head -c $(($(wc -c < $1/model.safetensors) - 4 * 32)) $1/model.safetensors; }
+# below FOLDER: all of its weights but the head, which are the last 32 numbers; the header's length
+# stands in the first 8 bytes
+below() {
+    header=$(head -c 4 $1/model.safetensors | od -An -t u4)
+    tail -c +$((header + 9)) $1/model.safetensors > weights
+    head -c $(($(wc -c < weights) - 4 * 32)) weights
+}
 works ./more train reward $pairs --train $abc --learning_rate 0 --out x
 below x > start
 below frozen > below.head
