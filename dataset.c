@@ -289,12 +289,15 @@ static unsigned long long prompt_id(const Reader *r) {
     return text_hash(r->rendered.data + p->start, p->len);
 }
 
-static int tokenize(Reader *r, const Passage *p, Span *out) {
+// A passage that begins a text, or goes on after another: then some tokenizers put no space there.
+static int tokenize(Reader *r, const Passage *p, int goes_on, Span *out) {
     Dataset *d = r->d;
+    const Tokenizer *t = r->tokenizer;
     const char *s = r->rendered.data + p->start;
     const size_t start = d->num_tokens;
-    const int encoded = tokenizer_encode(r->tokenizer, s, p->len, &d->token, &d->num_tokens,
-                                         &d->token_capacity);
+    const int encoded =
+        goes_on ? tokenizer_encode_on(t, s, p->len, &d->token, &d->num_tokens, &d->token_capacity)
+                : tokenizer_encode(t, s, p->len, &d->token, &d->num_tokens, &d->token_capacity);
     if (encoded < 0 && error_code == EX_DATAERR) return row_fail(r, "%s", error_text);
     if (encoded < 0) return -1;
     if (d->num_tokens - start > INT_MAX / 4) {
@@ -305,8 +308,8 @@ static int tokenize(Reader *r, const Passage *p, Span *out) {
 }
 
 // An answer needs a token: it may be made of bytes only that the tokenizer drops.
-static int tokenize_answer_text(Reader *r, const Passage *p, Span *out) {
-    if (tokenize(r, p, out) < 0) return -1;
+static int tokenize_answer_text(Reader *r, const Passage *p, int goes_on, Span *out) {
+    if (tokenize(r, p, goes_on, out) < 0) return -1;
     if (out->len) return 0;
     return row_fail(r, "the tokenizer has a piece for none of an answer's bytes");
 }
@@ -314,7 +317,8 @@ static int tokenize_answer_text(Reader *r, const Passage *p, Span *out) {
 static int tokenize_answer(Reader *r, const Passage *p, Answer *a) {
     *a = (Answer){.score = p->score};
     a->chars = count_code_points(r->rendered.data + p->start, p->len);
-    return p->len ? tokenize_answer_text(r, p, &a->tokens) : 0;
+    const int goes_on = r->prompt.len > 0;
+    return p->len ? tokenize_answer_text(r, p, goes_on, &a->tokens) : 0;
 }
 
 // The tokens a prompt may have.
@@ -403,7 +407,7 @@ static int keep_row(Reader *r) {
     const int has_row = json_type(&r->json, 0) == JSON_OBJECT;
     if (o->keep_others && has_row && keep_others(r, &record) < 0) return -1;
     if (o->features && keep_features(r, &record) < 0) return -1;
-    if (tokenize(r, &r->prompt, &record.prompt) < 0) return -1;
+    if (tokenize(r, &r->prompt, 0, &record.prompt) < 0) return -1;
     const int cut = record.prompt.len - prompt_limit(o);
     if (cut > 0) {
         record.prompt.start += (size_t)cut;
@@ -461,8 +465,8 @@ static int tokenize_turns(Reader *r, Turn *turn) {
     for (int i = 0; i < r->n; i++) {
         const Passage *p = &r->answer[i];
         const Passage said_before = {.start = end, .len = p->start - end};
-        if (tokenize(r, &said_before, &before) < 0) return -1;
-        if (tokenize_answer_text(r, p, &turn[i].tokens) < 0) return -1;
+        if (tokenize(r, &said_before, end > 0, &before) < 0) return -1;
+        if (tokenize_answer_text(r, p, p->start > 0, &turn[i].tokens) < 0) return -1;
         turn[i].chars = count_code_points(r->rendered.data + p->start, p->len);
         end = p->start + p->len;
     }

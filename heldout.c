@@ -310,7 +310,7 @@ static int count_bytes(size_t *bytes, const Tokenizer *t, const Dataset *d) {
         for (int k = 0; k < 2; k++) {
             text.len = 0;
             const int *token = d->token + span[k].start;
-            if (tokenizer_decode(t, token, (size_t)span[k].len, &text) < 0) goto done;
+            if (tokenizer_decode_text(t, token, (size_t)span[k].len, &text) < 0) goto done;
             *bytes += text.len;
         }
     }

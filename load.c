@@ -39,7 +39,7 @@ DataOptions data_options(void) {
 int tokenizer_path(char path[PATH_SIZE], const char *dir) {
     if (dir && config_folder(dir) < 0) return -1;
     if (dir && folder_recover(dir) < 0) return -1;
-    if (!opt.tokenizer) return path_join(path, dir, "tokenizer.json");
+    if (!opt.tokenizer) return tokenizer_file(path, dir);
     if (strlen(opt.tokenizer) >= PATH_SIZE) {
         return fail(EX_USAGE, "--tokenizer: the name is longer than %d bytes", PATH_SIZE - 1);
     }

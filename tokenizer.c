@@ -1,9 +1,9 @@
-/* tokenizer.c - byte-level byte pair encoding (BPE), as in GPT-2: encode and decode texts, learn a
- * vocabulary.  files/tokenizer_json.c reads and writes Hugging Face's tokenizer.json.
+/* tokenizer.c - byte pair encoding (BPE): encode and decode texts, learn a vocabulary.
+ * files/tokenizer_json.c reads and writes Hugging Face's tokenizer.json.
  * Sennrich et al. 2016 (arXiv:1508.07909), Radford et al. 2019, section 2.2.
  *
  *     "the hat"            a text
- *     the | _hat           is cut into words by a fixed pattern (word_end; _ is the space);
+ *     the | _hat           is cut into words by a fixed pattern (patterns.c; _ is the space);
  *     t h e | _ h a t      a word is a row of pieces, at first one for each byte;
  *     t h e | _ h at       then merges join neighbours, first the one that was learnt first:
  *     th e  | _ h at       say a+t, then t+h, th+e, _+h and _h+at,
@@ -11,6 +11,9 @@
  *     260, 262             The ids of these pieces are the tokens of the text.
  *
  * Here the vocabulary has at = 258, th = 259, the = 260, _h = 261 and _hat = 262, after the bytes.
+ * That is GPT-2's kind.  In SentencePiece's, LLaMA-2's, a word begins as a row of characters, a
+ * space is the mark U+2581, one stands before the text, and a character without a piece becomes
+ * the pieces <0x00> to <0xFF> of its bytes.
  *
  * Learning goes the other way: over and over, the pair of neighbours that is most frequent in all
  * words becomes the next merge, and its two pieces together a new piece (learn_merges).
@@ -23,18 +26,21 @@
 #include "common.h"
 #include "files/json.c"
 #include "unicode.c"
+#include "patterns.c"
 #include <inttypes.h>
 
 // What is known of a piece.  Added tokens are looked for in a text before it is cut into words.
 enum {
     PIECE_ADDED = 1, PIECE_SPECIAL = 2, PIECE_NORMALIZED = 4, PIECE_IN_VOCAB = 8,
     PIECE_LSTRIP = 16, PIECE_RSTRIP = 32, PIECE_SINGLE_WORD = 64,
+    PIECE_BYTE = 128,                   // of a byte, written <0x00>
 };
 
 enum { ENDOFTEXT = 0, PADDING = 1, FIRST_BYTE = 2, FIRST_MERGE = FIRST_BYTE + 256 };  // ids we give
 enum { MAX_ADDED = 1000 };                                            // bytes of an added token
 enum { MAX_HOLES = 1 << 16 };                                         // ids without a piece
 enum { MAX_ENDS = 64 };                                               // tokens that end a text
+enum { MAX_STEPS = 8, STEP_TEXT = 32 };         // of a normalizer or pre-tokenizer; bytes of a text
 enum { CACHE_SLOTS = 1 << 15, CACHE_WORD = 22, CACHE_IDS = 10 };
 
 typedef struct { int left, right, id; } Merge;                        // left and right become id
@@ -49,20 +55,43 @@ typedef struct {                        // a short word that was encoded before
     int id[CACHE_IDS];
 } CachedWord;
 
+// What is done with a text before added tokens that are "normalized" are looked for.
+typedef struct {
+    enum { NORMAL_NFC, NORMAL_PREPEND, NORMAL_REPLACE } kind;
+    char from[STEP_TEXT], to[STEP_TEXT];        // "from" becomes "to"; "to" is put before the text
+} NormalStep;
+
+/* How what stands between added tokens is cut into words; each step cuts what the one before has
+ * cut.  A space or a mark may be put before each of the parts that a step gets. */
+typedef struct {
+    enum { STEP_WORDS, STEP_SPACE, STEP_METASPACE } kind;
+    WordEnd *end;                               // of STEP_WORDS
+    enum { PREPEND_ALWAYS, PREPEND_FIRST, PREPEND_NEVER } prepend;    // a mark; of STEP_METASPACE
+} WordStep;
+
 typedef struct {                        // what encoding writes to
     int *row;                           // the pieces of a word, see left_of
     size_t row_capacity;
     Heap heap;                          // merges that can be done: rank, place in the row
     CachedWord cache[CACHE_SLOTS];
     NormalForm normal_form;             // if the tokenizer has one
-    Buffer normal;                      // the normal form of a text
+    Buffer normal, next_normal;         // a text after a step of the normalizer, and the next
+    Buffer spaced;                      // a part of it with a space or marks
 } EncodeScratch;
 
 typedef struct Tokenizer {
     int vocab_size;
     int eos, bos, pad;                  // ids or -1
     int num_ends, ends[MAX_ENDS];       // eos and what ends a generated text besides
-    int nfc;                            // yes: texts are put in normal form C
+
+    // a text before it is words of pieces
+    NormalStep normal[MAX_STEPS];
+    WordStep step[MAX_STEPS];
+    int num_normal, num_steps;
+    int of_characters;                  // yes: SentencePiece's kind, a word is a row of characters
+    int strips_space;                   // yes: a space at the beginning of a text is not decoded
+    int ignore_merges;                  // yes: a word that is a piece is not taken apart
+    int fuse_unknown;                   // yes: characters without a piece are one unknown together
 
     // pieces
     int max_vocab;
@@ -72,7 +101,7 @@ typedef struct Tokenizer {
     int *piece_table_memory;            // hash table of the pieces that merges make: ids, -1 empty
     uint64_t piece_mask;
     int byte_id[256];                   // pieces of one byte; -1 where a byte has none
-    int has_unknown;                    // yes: the file has a piece for what has none
+    int unknown;                        // the piece of what has none, or -1
 
     // merges
     int num_merges, max_merges;
@@ -81,13 +110,15 @@ typedef struct Tokenizer {
     uint64_t merge_mask;
 
     // added tokens
-    TrieNode *trie_memory;              // their bytes; node 0 is the root
+    TrieNode *trie_memory;              // their bytes; nodes 0 .. NUM_TRIES - 1 are roots
     size_t num_trie, trie_capacity;
-    int has_raw, has_normalized;        // are there any to find before, after normalization
 
     unsigned char *class_memory;        // (CLASS_END) CLASS_ of each character
     EncodeScratch *scratch_memory;      // so one thread at a time may encode
 } Tokenizer;
+
+// Added tokens to look for before, and after a text is in its normal form; and those that are not.
+enum { TRIE_RAW, TRIE_NORMALIZED, TRIE_SPECIAL, NUM_TRIES };
 
 /* GPT-2's alphabet, in which tokenizer.json writes pieces: a printable character for every byte.
  * The bytes 33..126, 161..172 and 174..255 are themselves, the other 68 are characters 256..323. */
@@ -100,15 +131,19 @@ typedef struct {
 int  tokenizer_learn(Tokenizer *t, const char *text, const size_t *end, size_t n, int vocab_size);
 void tokenizer_free(Tokenizer *t);
 
-// texts to ids and back; both append
+// Texts to ids and back; all append.  What goes on after another text gets no space before it.
 int tokenizer_encode(const Tokenizer *t, const char *text, size_t len, int **ids, size_t *count,
                      size_t *capacity);
+int tokenizer_encode_on(const Tokenizer *t, const char *text, size_t len, int **ids, size_t *count,
+                        size_t *capacity);
 int tokenizer_decode(const Tokenizer *t, const int *ids, size_t n, Buffer *out);
+int tokenizer_decode_text(const Tokenizer *t, const int *ids, size_t n, Buffer *out);
 
 // the bytes of a piece, and the special token that is written out at the beginning of a text
 const char *tokenizer_piece(const Tokenizer *t, int id);
 size_t tokenizer_piece_len(const Tokenizer *t, int id);
 int    tokenizer_is_added(const Tokenizer *t, int id);
+const char *tokenizer_form(const Tokenizer *t);                       // in words, of a text
 int    tokenizer_find(const Tokenizer *t, const char *s, size_t n);   // the id of a piece, or -1
 int    tokenizer_special_at(const Tokenizer *t, const char *s, size_t n);
 
@@ -119,71 +154,13 @@ void tokenizer_add_merge(Tokenizer *t, int left, int right, int id);
 int  tokenizer_add_to_trie(Tokenizer *t, int id, const char *what);
 void tokenizer_find_ids(Tokenizer *t);
 int  tokenizer_find_in_vocab(const Tokenizer *t, const char *s, size_t n);
+int  tokenizer_add_step(Tokenizer *t, WordStep step);                 // -1: there are too many
+int  tokenizer_normalize(const Tokenizer *t, const char *s, size_t n, int goes_on, Buffer **out);
 int  tokenizer_find_merge(const Tokenizer *t, int left, int right);
 Alphabet alphabet_make(void);
 int  alphabet_byte(const Alphabet *a, uint32_t code);
 
-// ---------------------------------------------------------------------------- characters and words
-
-// Is a character a letter, a number, white space?  The table of them ends this file.
-enum { CLASS_OTHER, CLASS_LETTER, CLASS_NUMBER, CLASS_SPACE, NUM_CLASSES };
-enum { CLASS_END = 0x323b0 };           // from here on all characters are CLASS_OTHER
-static void read_classes(unsigned char class[CLASS_END]);
-
-// The class of the character at s, and its length; a byte that is not UTF-8 is a character too.
-static int class_at(const Tokenizer *t, const char *s, size_t n, size_t *len) {
-    *len = 1;
-    if (!(*s & 0x80)) return t->class_memory[(unsigned char)*s];
-    uint32_t code;
-    const int decoded = utf8_decode(s, n, &code);
-    if (!decoded) return CLASS_OTHER;
-    *len = (size_t)decoded;
-    return code < CLASS_END ? t->class_memory[code] : CLASS_OTHER;
-}
-
-// The length of the English ending, such as 's, that s begins with; 0 if there is none.
-static size_t ending_len(const char *s, size_t n) {
-    static const char *const endings[] = {"'s", "'t", "'re", "'ve", "'m", "'ll", "'d"};
-    if (*s != '\'') return 0;
-    for (size_t k = 0; k < sizeof endings / sizeof *endings; k++) {
-        const size_t len = strlen(endings[k]);
-        if (len <= n && !memcmp(s, endings[k], len)) return len;
-    }
-    return 0;
-}
-
-/* Where the word that begins at i ends; n is the end of the text.  GPT-2's pattern, in which the
- * first alternative that matches is taken:
- *
- *     's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+ */
-static size_t word_end(const Tokenizer *t, const char *s, size_t i, size_t n) {
-    // 's|'t|'re|'ve|'m|'ll|'d
-    const size_t ending = ending_len(s + i, n - i);
-    if (ending) return i + ending;
-
-    //  ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+      one space may stand before a run of another class
-    size_t len, at = i;
-    int class = class_at(t, s + i, n - i, &len);
-    if (s[i] == ' ' && n - i > 1) {
-        const int next = class_at(t, s + i + 1, n - i - 1, &len);
-        if (next != CLASS_SPACE) {
-            class = next;
-            at = i + 1;
-        }
-    }
-    size_t last = i;                                      // where the run's last character begins
-    while (at < n && class_at(t, s + at, n - at, &len) == class) {
-        last = at;
-        at += len;
-    }
-    if (class != CLASS_SPACE) return at;
-
-    // \s+(?!\S)      white space before something else leaves its last character to that
-    if (at < n && last > i) return last;
-
-    // \s+
-    return at;
-}
+// -------------------------------------------------------------------------------- GPT-2's alphabet
 
 static int is_printable(int byte) {
     return (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
@@ -325,7 +302,8 @@ int tokenizer_add_piece(Tokenizer *t, const char *s, size_t n, int flags) {
     const int id = t->vocab_size++;
     t->start_memory[id + 1] = t->bytes.len;
     t->flags_memory[id] = (unsigned char)flags;
-    if (flags & PIECE_IN_VOCAB) *piece_slot(t, tokenizer_piece(t, id), n) = id;
+    if (flags & PIECE_BYTE) t->byte_id[(unsigned char)*s] = id;
+    else if (flags & PIECE_IN_VOCAB) *piece_slot(t, tokenizer_piece(t, id), n) = id;
     return id;
 }
 
@@ -346,11 +324,23 @@ static int trie_child(const Tokenizer *t, int at, char byte) {
     return child;
 }
 
-// Enters the added token id; `what` is the file it comes from.
+/* Enters the added token id; `what` is the file it comes from.  One that is "normalized" is looked
+ * for in the form that a text has then. */
 int tokenizer_add_to_trie(Tokenizer *t, int id, const char *what) {
+    const int flags = t->flags_memory[id];
     const char *s = tokenizer_piece(t, id);
-    int at = 0;
-    for (size_t i = 0; i < tokenizer_piece_len(t, id); i++) {
+    size_t n = tokenizer_piece_len(t, id);
+    int at = TRIE_RAW;
+    if (flags & PIECE_SPECIAL) {
+        at = TRIE_SPECIAL;
+    } else if (flags & PIECE_NORMALIZED) {
+        Buffer *normal;
+        if (tokenizer_normalize(t, s, n, 0, &normal) < 0) return -1;
+        s = normal->data;
+        n = normal->len;
+        at = TRIE_NORMALIZED;
+    }
+    for (size_t i = 0; i < n; i++) {
         int child = trie_child(t, at, s[i]);
         if (child < 0) {
             const size_t need = t->num_trie + 1;
@@ -363,33 +353,32 @@ int tokenizer_add_to_trie(Tokenizer *t, int id, const char *what) {
         at = child;
     }
 
-    const int other = t->trie_memory[at].id, flags = t->flags_memory[id];
+    const int other = t->trie_memory[at].id;
     if (other >= 0) {
         return fail(EX_DATAERR, "%s: the added tokens %d and %d are equal", what, other, id);
     }
     t->trie_memory[at].id = id;
-    if (flags & PIECE_SPECIAL) return 0;
-    if (flags & PIECE_NORMALIZED) t->has_normalized = 1;
-    else t->has_raw = 1;
     return 0;
 }
 
-// The longest added token that begins at s and has of the flags in mask just the wanted; or -1.
-static int longest_added(const Tokenizer *t, const char *s, size_t n, int mask, int wanted) {
-    int best = -1, at = 0;
+// The longest added token of a trie that begins at s, or -1; *len is how much of s it takes.
+static int longest_added(const Tokenizer *t, int trie, const char *s, size_t n, size_t *len) {
+    int best = -1, at = trie;
     for (size_t i = 0; i < n; i++) {
         at = trie_child(t, at, s[i]);
         if (at < 0) break;
-        const int id = t->trie_memory[at].id;
-        if (id >= 0 && (t->flags_memory[id] & mask) == wanted) best = id;
+        if (t->trie_memory[at].id < 0) continue;
+        best = t->trie_memory[at].id;
+        *len = i + 1;
     }
     return best;
 }
 
 // The longest special token that is written out at s, or -1: encoding never looks for these.
 int tokenizer_special_at(const Tokenizer *t, const char *s, size_t n) {
+    size_t len;
     if (!t->num_trie) return -1;                          // an empty tokenizer
-    return longest_added(t, s, n, PIECE_SPECIAL, PIECE_SPECIAL);
+    return longest_added(t, TRIE_SPECIAL, s, n, &len);
 }
 
 // ----------------------------------------------------------------------------------- start and end
@@ -400,6 +389,8 @@ void tokenizer_free(Tokenizer *t) {
         free(t->scratch_memory->heap.item);
         normal_form_free(&t->scratch_memory->normal_form);
         buffer_free(&t->scratch_memory->normal);
+        buffer_free(&t->scratch_memory->next_normal);
+        buffer_free(&t->scratch_memory->spaced);
     }
     free(t->scratch_memory);
     free(t->start_memory);
@@ -416,7 +407,7 @@ void tokenizer_free(Tokenizer *t) {
 // An empty tokenizer with room for so many pieces and merges.  0, or -1 after fail().
 int tokenizer_init(Tokenizer *t, size_t max_vocab, size_t max_merges) {
     memset(t, 0, sizeof *t);
-    t->eos = t->bos = t->pad = -1;
+    t->eos = t->bos = t->pad = t->unknown = -1;
     memset(t->byte_id, -1, sizeof t->byte_id);
     t->max_vocab = (int)max_vocab;
     t->max_merges = (int)max_merges;
@@ -427,14 +418,16 @@ int tokenizer_init(Tokenizer *t, size_t max_vocab, size_t max_merges) {
     t->piece_table_memory = table_init(max_vocab, &t->piece_mask);
     t->class_memory = allocate(CLASS_END, 1);
     t->scratch_memory = allocate(1, sizeof *t->scratch_memory);
-    const int root = reserve(&t->trie_memory, &t->trie_capacity, 1, sizeof(TrieNode));
+    const int root = reserve(&t->trie_memory, &t->trie_capacity, NUM_TRIES, sizeof(TrieNode));
     if (!t->start_memory || !t->flags_memory || !t->merge_memory || !t->merge_table_memory
         || !t->piece_table_memory || !t->class_memory || !t->scratch_memory || root < 0) {
         tokenizer_free(t);
         return -1;
     }
-    t->trie_memory[t->num_trie++] = (TrieNode){.child = -1, .sibling = -1, .id = -1};
-    read_classes(t->class_memory);
+    for (; t->num_trie < NUM_TRIES; t->num_trie++) {
+        t->trie_memory[t->num_trie] = (TrieNode){.child = -1, .sibling = -1, .id = -1};
+    }
+    character_classes(t->class_memory);
     return 0;
 }
 
@@ -468,7 +461,7 @@ void tokenizer_find_ids(Tokenizer *t) {
     };
     static const char *const bos[] = {"<s>", "<|begin_of_text|>", "<|endoftext|>", NULL};
     static const char *const pad[] = {"<pad>", "<|padding|>", NULL};
-    for (int b = 0; b < 256; b++) {
+    for (int b = 0; b < 256 && !t->of_characters; b++) {
         const char byte = (char)b;
         t->byte_id[b] = tokenizer_find_in_vocab(t, &byte, 1);
     }
@@ -481,22 +474,29 @@ void tokenizer_find_ids(Tokenizer *t) {
 
 // ---------------------------------------------------------------------- pieces of a word, in a row
 
-/* Pieces in a row, one int for each byte of the word.  The first byte of a piece holds its id;
- * when it has more bytes, the last one holds minus their number, and those between hold anything
- * below 0, so that both neighbours of a piece are found at once.  EDGE stands before and after a
- * word.  The words "the", of the pieces th and e, and " cat", a piece by itself:
+/* Pieces in a row, one int for each unit of the word: a byte, or a character.  The first unit of a
+ * piece holds its id; where it has more, the second and the last one hold minus their number, and
+ * those between hold anything below 0, so that both neighbours of a piece are found at once.  EDGE
+ * stands before and after a word.  The words "the", of the pieces th and e, and " cat", a piece by
+ * itself:
  *
- *     EDGE  id(th) -2  id(e)  EDGE  id(_cat) -1 -1 -4  EDGE */
+ *     EDGE  id(th) -2  id(e)  EDGE  id(_cat) -4 -1 -4  EDGE */
 enum { EDGE = INT_MIN };
+
+// The units of the piece at p.
+static size_t units_at(const int *row, size_t p) {
+    return row[p+1] < 0 && row[p+1] != EDGE ? (size_t)-row[p+1] : 1;
+}
 
 // Where the piece begins that stands before the one at p.
 static size_t left_of(const int *row, size_t p) {
     return row[p-1] < 0 ? p - (size_t)-row[p-1] : p - 1;
 }
 
-// The pieces at p and q, neighbours, become one piece id of len bytes.
+// The pieces at p and q, neighbours, become one piece id of len units.
 static void join(int *row, size_t p, size_t q, int id, size_t len) {
     row[q] = -1;
+    row[p+1] = -(int)len;
     row[p + len - 1] = -(int)len;
     row[p] = id;
 }
@@ -519,13 +519,70 @@ static int note_merge(const Tokenizer *t, size_t p, int left, int right) {
     return heap_push(&t->scratch_memory->heap, rank, p);
 }
 
-/* May a byte without a piece be left out, as `tokenizers` does?  Not where its file has a piece for
- * the unknown, which would stand there, nor a byte that is in no UTF-8, which it never sees. */
-static int may_drop(const Tokenizer *t, unsigned char byte) {
-    return !t->has_unknown && byte != 0xc0 && byte != 0xc1 && byte < 0xf5;
+/* May a byte without a piece be left out, as `tokenizers` does where it knows no piece for the
+ * unknown?  Not a byte that is in no UTF-8, which it never sees. */
+static int may_drop(unsigned char byte) { return byte != 0xc0 && byte != 0xc1 && byte < 0xf5; }
+
+// The next unit of a row is this piece.
+static int lay_piece(const Tokenizer *t, size_t *laid, int id) {
+    int *row = t->scratch_memory->row;
+    const size_t p = ++*laid;
+    row[p] = id;
+    return p > 1 ? note_merge(t, p - 1, row[p-1], id) : 0;
 }
 
-// The word as a row of single bytes, from row[1] on, and the merges that can be done in it.  *laid
+// A unit without a piece; *is_unknown: is the one before it unknown too?
+static int lay_unknown(const Tokenizer *t, const char *s, size_t *laid, int *is_unknown) {
+    const unsigned char byte = (unsigned char)*s;
+    const int is_fused = *is_unknown && t->fuse_unknown;
+    *is_unknown = 1;
+    if (!may_drop(byte)) {
+        return fail(EX_DATAERR, "the tokenizer has no piece for the byte 0x%02x", byte);
+    }
+    if (t->unknown < 0 || is_fused) return 0;
+    return lay_piece(t, laid, t->unknown);
+}
+
+// A word of bytes.
+static int lay_bytes(const Tokenizer *t, const char *s, size_t n, size_t *laid) {
+    int is_unknown = 0;
+    for (size_t i = 0; i < n; i++) {
+        const int id = t->byte_id[(unsigned char)s[i]];
+        if (id < 0) {
+            if (lay_unknown(t, s + i, laid, &is_unknown) < 0) return -1;
+            continue;
+        }
+        is_unknown = 0;
+        if (lay_piece(t, laid, id) < 0) return -1;
+    }
+    return 0;
+}
+
+// A word of characters: one without a piece becomes its bytes, if these have pieces.
+static int lay_characters(const Tokenizer *t, const char *s, size_t n, size_t *laid) {
+    int is_unknown = 0;
+    size_t i = 0;
+    while (i < n) {
+        uint32_t code;
+        const int decoded = utf8_decode(s + i, n - i, &code);
+        const size_t len = decoded ? (size_t)decoded : 1;
+        const int id = decoded ? tokenizer_find_in_vocab(t, s + i, len) : -1;
+        if (id >= 0) {
+            is_unknown = 0;
+            if (lay_piece(t, laid, id) < 0) return -1;
+        } else if (t->byte_id[0] >= 0) {
+            for (size_t k = 0; k < len; k++) {
+                if (lay_piece(t, laid, t->byte_id[(unsigned char)s[i+k]]) < 0) return -1;
+            }
+        } else if (lay_unknown(t, s + i, laid, &is_unknown) < 0) {
+            return -1;
+        }
+        i += len;
+    }
+    return 0;
+}
+
+// The word as a row of single units, from row[1] on, and the merges that can be done in it.  *laid
 // is their number.
 static int lay_word(const Tokenizer *t, const char *s, size_t n, size_t *laid) {
     EncodeScratch *w = t->scratch_memory;
@@ -535,32 +592,29 @@ static int lay_word(const Tokenizer *t, const char *s, size_t n, size_t *laid) {
     if (reserve(&w->row, &w->row_capacity, n + 2, sizeof *w->row) < 0) return -1;
     w->heap.n = 0;
     w->row[0] = EDGE;
-    size_t p = 1;
-    for (size_t i = 0; i < n; i++) {
-        const unsigned char byte = (unsigned char)s[i];
-        const int id = t->byte_id[byte];
-        if (id < 0 && may_drop(t, byte)) continue;
-        if (id < 0) return fail(EX_DATAERR, "the tokenizer has no piece for the byte 0x%02x", byte);
-        w->row[p] = id;
-        if (p > 1 && note_merge(t, p - 1, w->row[p-1], id) < 0) return -1;
-        p++;
+    *laid = 0;
+    if (t->of_characters) {
+        if (lay_characters(t, s, n, laid) < 0) return -1;
+    } else if (lay_bytes(t, s, n, laid) < 0) {
+        return -1;
     }
-    w->row[p] = EDGE;
-    *laid = p - 1;
+    w->row[*laid + 1] = EDGE;
     return 0;
 }
 
 /* Does the merges of the row: of those that can be done the one that was learnt first, and of equal
- * ones the leftmost, until none is left.  By a heap: n log n for a word of n bytes. */
+ * ones the leftmost, until none is left.  By a heap: n log n for a word of n units. */
 static int merge_word(const Tokenizer *t) {
     EncodeScratch *w = t->scratch_memory;
     int *row = w->row;
     while (w->heap.n) {
         const HeapItem top = heap_pop(&w->heap);
         const Merge *m = &t->merge_memory[top.rank];
-        const size_t p = (size_t)top.item, q = p + tokenizer_piece_len(t, m->left);
-        if (row[p] != m->left || row[q] != m->right) continue;    // one was merged with another
-        const size_t len = tokenizer_piece_len(t, m->id);
+        const size_t p = (size_t)top.item;
+        if (row[p] != m->left) continue;                  // it was merged with another
+        const size_t q = p + units_at(row, p);
+        if (row[q] != m->right) continue;
+        const size_t len = q - p + units_at(row, q);
         join(row, p, q, m->id, len);
 
         // the new piece may merge with its neighbours
@@ -586,7 +640,9 @@ static int encode_word(const Tokenizer *t, const char *s, size_t n, IdList *out)
     if (cached && cached->len == n && !memcmp(cached->word, s, n)) {
         return append_ids(out, cached->id, cached->count);
     }
+    const int whole = t->ignore_merges ? tokenizer_find_in_vocab(t, s, n) : -1;
     size_t laid = 0;
+    if (whole >= 0) return append_ids(out, &whole, 1);
     if (lay_word(t, s, n, &laid) < 0 || merge_word(t) < 0) return -1;
 
     // the ids move to the front of the row
@@ -594,8 +650,8 @@ static int encode_word(const Tokenizer *t, const char *s, size_t n, IdList *out)
     size_t count = 0, p = 1;
     while (p <= laid) {
         const int id = row[p];
+        p += units_at(row, p);
         row[count++] = id;
-        p += tokenizer_piece_len(t, id);
     }
     if (cached && count <= CACHE_IDS) {
         cached->len = (unsigned char)n;
@@ -606,56 +662,208 @@ static int encode_word(const Tokenizer *t, const char *s, size_t n, IdList *out)
     return append_ids(out, row, count);
 }
 
-// The last pass: cuts words and encodes each.
-static int encode_words(const Tokenizer *t, const char *s, size_t n, IdList *out) {
+// Where a part of a text stands, by which a space is put before it or not: it begins the text, or a
+// text that goes on after another, or it follows other parts.
+typedef enum { PLACE_FIRST, PLACE_GOES_ON, PLACE_LATER } Place;
+
+// The next step that cuts words.
+int tokenizer_add_step(Tokenizer *t, WordStep step) {
+    if (t->num_steps == MAX_STEPS) return -1;
+    t->step[t->num_steps++] = step;
+    return 0;
+}
+
+// The part with a space before it, unless it begins with one.  0, or -1 after fail().
+static int put_space(const Tokenizer *t, const char **s, size_t *n, Place place) {
+    Buffer *spaced = &t->scratch_memory->spaced;
+    if (!*n || **s == ' ' || place == PLACE_GOES_ON) return 0;
+    spaced->len = 0;
+    if (buffer_append(spaced, " ", 1) < 0 || buffer_append(spaced, *s, *n) < 0) return -1;
+    *s = spaced->data;
+    *n = spaced->len;
+    return 0;
+}
+
+// The part with marks for spaces, and one before it.  0, or -1 after fail().
+static int put_marks(const Tokenizer *t, const char **s, size_t *n, Place place, int prepend) {
+    Buffer *marked = &t->scratch_memory->spaced;
+    const int any = prepend == PREPEND_ALWAYS && place != PLACE_GOES_ON;
+    const int first = prepend == PREPEND_FIRST && place == PLACE_FIRST;
+    const int has_one = *n && (**s == ' ' || (*n >= MARK_LEN && !memcmp(*s, MARK, MARK_LEN)));
+    marked->len = 0;
+    if (buffer_append(marked, "", 0) < 0) return -1;
+    if (*n && !has_one && (any || first) && buffer_append(marked, MARK, MARK_LEN) < 0) return -1;
+    for (size_t i = 0; i < *n; ) {
+        const char *space = memchr(*s + i, ' ', *n - i);
+        const size_t end = space ? (size_t)(space - *s) : *n;
+        if (buffer_append(marked, *s + i, end - i) < 0) return -1;
+        if (space && buffer_append(marked, MARK, MARK_LEN) < 0) return -1;
+        i = end + 1;
+    }
+    *s = marked->data;
+    *n = marked->len;
+    return 0;
+}
+
+// The last pass, from a step on: cuts words and encodes each.
+static int encode_words(const Tokenizer *t, const char *s, size_t n, int number, Place place,
+                        IdList *out) {
+    if (number == t->num_steps) return n ? encode_word(t, s, n, out) : 0;
+    const WordStep *step = &t->step[number];
+    if (step->kind == STEP_SPACE && put_space(t, &s, &n, place) < 0) return -1;
+    if (step->kind == STEP_METASPACE && put_marks(t, &s, &n, place, step->prepend) < 0) return -1;
+    if (step->kind != STEP_WORDS) return encode_words(t, s, n, number + 1, place, out);
     size_t i = 0;
     while (i < n) {
-        const size_t end = word_end(t, s, i, n);
-        if (encode_word(t, s + i, end - i, out) < 0) return -1;
+        const size_t end = step->end(t->class_memory, s, i, n);
+        if (encode_words(t, s + i, end - i, number + 1, place, out) < 0) return -1;
+        place = PLACE_LATER;
         i = end;
     }
     return 0;
 }
 
-// A text is cut at added tokens that are not "normalized"; what stands between them is put in
+// Appends s with "from" replaced by "to".
+static int replace(Buffer *out, const char *s, size_t n, const char *from, const char *to) {
+    const size_t from_len = strlen(from), to_len = strlen(to);
+    size_t begin = 0, i = 0;
+    while (n - i >= from_len) {
+        const char *next = memchr(s + i, *from, n - i - from_len + 1);
+        if (!next) break;
+        i = (size_t)(next - s);
+        if (memcmp(next, from, from_len) != 0) {
+            i++;
+            continue;
+        }
+        if (buffer_append(out, s + begin, i - begin) < 0) return -1;
+        if (buffer_append(out, to, to_len) < 0) return -1;
+        i += from_len;
+        begin = i;
+    }
+    return buffer_append(out, s + begin, n - begin);
+}
+
+/* The text in the form that the normalizer gives it: *out, which the next call overwrites.  0, or
+ * -1 after fail(). */
+int tokenizer_normalize(const Tokenizer *t, const char *s, size_t n, int goes_on, Buffer **out) {
+    EncodeScratch *w = t->scratch_memory;
+    Buffer *normal = &w->normal, *next = &w->next_normal;
+    normal->len = 0;
+    if (buffer_append(normal, s, n) < 0) return -1;
+    for (int i = 0; i < t->num_normal; i++) {
+        const NormalStep *step = &t->normal[i];
+        const char *begin = step->kind == NORMAL_PREPEND && normal->len && !goes_on ? step->to : "";
+        next->len = 0;
+        if (buffer_append(next, begin, strlen(begin)) < 0) return -1;
+        int result = 0;
+        if (step->kind == NORMAL_NFC) {
+            result = normal_form_apply(&w->normal_form, normal->data, normal->len, next);
+        } else if (step->kind == NORMAL_REPLACE) {
+            result = replace(next, normal->data, normal->len, step->from, step->to);
+        } else {
+            result = buffer_append(next, normal->data, normal->len);
+        }
+        if (result < 0) return -1;
+        Buffer *other = normal;
+        normal = next;
+        next = other;
+    }
+    *out = normal;
+    return 0;
+}
+
+// What is done with a text first: it is encoded ...
+const char *tokenizer_form(const Tokenizer *t) {
+    if (t->of_characters) return "with U+2581 for a space";
+    for (int i = 0; i < t->num_normal; i++) {
+        if (t->normal[i].kind == NORMAL_NFC) return "in normal form C";
+    }
+    if (t->num_normal) return "with parts replaced";
+    return t->strips_space ? "after a space" : "as it stands";
+}
+
+// Does a character of a word stand before s[i], or at it?
+static int is_word_before(const char *s, size_t i) {
+    size_t start = i;
+    uint32_t code;
+    if (i == 0) return 0;
+    do {
+        start--;
+    } while (start > 0 && (s[start] & 0xc0) == 0x80);
+    return utf8_decode(s + start, i - start, &code) && character_is_word(code);
+}
+
+static int is_word_at(const char *s, size_t i, size_t n) {
+    uint32_t code;
+    return i < n && utf8_decode(s + i, n - i, &code) && character_is_word(code);
+}
+
+// How much white space stands before s[end], not before s[begin].
+static size_t space_before(const Tokenizer *t, const char *s, size_t begin, size_t end) {
+    size_t start = end, len;
+    for (size_t i = end; i > begin; i--) {
+        if ((s[i-1] & 0xc0) == 0x80) continue;            // inside a character
+        if (class_at(t->class_memory, s + i - 1, end - i + 1, &len) != CLASS_SPACE) break;
+        start = i - 1;
+    }
+    return end - start;
+}
+
+// A text is cut at added tokens that are not "normalized"; what stands between them is put in its
 // normal form and cut at those that are, then in words.
-enum { PASS_RAW, PASS_NORMALIZED, PASS_WORDS };
+enum { PASS_RAW = TRIE_RAW, PASS_NORMALIZED = TRIE_NORMALIZED, PASS_WORDS };
 
 // Added tokens of this pass become ids; what stands between them is for the next pass.
-static int encode_pass(const Tokenizer *t, const char *s, size_t n, int pass, IdList *out) {
-    if (pass == PASS_WORDS) return encode_words(t, s, n, out);
-    const int any = pass == PASS_RAW ? t->has_raw : t->has_normalized;
-    const int wanted = pass == PASS_RAW ? 0 : PIECE_NORMALIZED;
-    size_t from = 0, i = 0;                               // what stands before `from` is encoded
-    if (pass == PASS_NORMALIZED && t->nfc) {
-        Buffer *normal = &t->scratch_memory->normal;
-        normal->len = 0;
-        if (normal_form_apply(&t->scratch_memory->normal_form, s, n, normal) < 0) return -1;
+static int encode_pass(const Tokenizer *t, const char *s, size_t n, int pass, Place place,
+                       IdList *out) {
+    if (pass == PASS_WORDS) return encode_words(t, s, n, 0, place, out);
+    const int any = t->trie_memory[pass].child >= 0;
+    size_t from = 0, i = 0, len = 0;                      // what stands before `from` is encoded
+    if (pass == PASS_NORMALIZED && t->num_normal) {
+        Buffer *normal;
+        if (tokenizer_normalize(t, s, n, place == PLACE_GOES_ON, &normal) < 0) return -1;
         s = normal->data;
         n = normal->len;
     }
     while (any && i < n) {
-        const int id = longest_added(t, s + i, n - i, PIECE_SPECIAL | PIECE_NORMALIZED, wanted);
+        const int id = longest_added(t, pass, s + i, n - i, &len);
         if (id < 0) {
             i++;
             continue;
         }
-        if (encode_pass(t, s + from, i - from, pass + 1, out) < 0) return -1;
+        const int flags = t->flags_memory[id];
+        size_t start = i, end = i + len;
+        i = end;
+        if (flags & PIECE_SINGLE_WORD && (is_word_before(s, start) || is_word_at(s, end, n))) {
+            continue;
+        }
+        if (flags & PIECE_LSTRIP && start > from) start -= space_before(t, s, from, start);
+        if (flags & PIECE_RSTRIP) end = run_end(t->class_memory, CLASS_SPACE, s, end, n);
+        if (start > from) {
+            if (encode_pass(t, s + from, start - from, pass + 1, place, out) < 0) return -1;
+        }
         if (append_ids(out, &id, 1) < 0) return -1;
-        i += tokenizer_piece_len(t, id);
-        from = i;
+        from = end;
+        place = PLACE_LATER;
     }
-    return encode_pass(t, s + from, n - from, pass + 1, out);
+    return from < n ? encode_pass(t, s + from, n - from, pass + 1, place, out) : 0;
 }
 
 // Appends the ids of a text to *ids.  Nothing is put before or after them.  0, or -1 after fail().
 int tokenizer_encode(const Tokenizer *t, const char *text, size_t len, int **ids, size_t *count,
                      size_t *capacity) {
     IdList out = {.ids = ids, .count = count, .capacity = capacity};
-    return encode_pass(t, text, len, PASS_RAW, &out);
+    return encode_pass(t, text, len, PASS_RAW, PLACE_FIRST, &out);
 }
 
-// Appends the bytes of the pieces to out.  0, or -1 after fail().
+// The same of what goes on after another text: an answer after its prompt.
+int tokenizer_encode_on(const Tokenizer *t, const char *text, size_t len, int **ids, size_t *count,
+                        size_t *capacity) {
+    IdList out = {.ids = ids, .count = count, .capacity = capacity};
+    return encode_pass(t, text, len, PASS_RAW, PLACE_GOES_ON, &out);
+}
+
+// Appends the bytes of the pieces to out, marks as spaces.  0, or -1 after fail().
 int tokenizer_decode(const Tokenizer *t, const int *ids, size_t n, Buffer *out) {
     for (size_t i = 0; i < n; i++) {
         const int id = ids[i];
@@ -663,8 +871,22 @@ int tokenizer_decode(const Tokenizer *t, const int *ids, size_t n, Buffer *out) 
             return fail(EX_DATAERR, "no piece has the id %d: the vocabulary has %d", id,
                         t->vocab_size);
         }
-        if (buffer_append(out, tokenizer_piece(t, id), tokenizer_piece_len(t, id)) < 0) return -1;
+        const char *piece = tokenizer_piece(t, id);
+        const size_t len = tokenizer_piece_len(t, id);
+        const int result = t->of_characters ? replace(out, piece, len, MARK, " ")
+                                            : buffer_append(out, piece, len);
+        if (result < 0) return -1;
     }
+    return 0;
+}
+
+// The same of a text from its beginning: without the space that encoding puts before it.
+int tokenizer_decode_text(const Tokenizer *t, const int *ids, size_t n, Buffer *out) {
+    const size_t start = out->len;
+    if (tokenizer_decode(t, ids, n, out) < 0) return -1;
+    if (!t->strips_space || out->len == start || out->data[start] != ' ') return 0;
+    out->len--;
+    memmove(out->data + start, out->data + start + 1, out->len - start + 1);
     return 0;
 }
 
@@ -794,7 +1016,7 @@ static int count_words(Learner *l, const Tokenizer *t, const char *text, const s
     size_t at = 0;
     for (size_t d = 0; d < n; d++) {
         while (at < end[d]) {
-            const size_t next = word_end(t, text, at, end[d]);
+            const size_t next = word_end_gpt2(t->class_memory, text, at, end[d]);
             if (count_word(l, text + at, next - at) < 0) return -1;
             at = next;
         }
@@ -953,6 +1175,7 @@ int tokenizer_learn(Tokenizer *t, const char *text, const size_t *end, size_t n,
                     FIRST_MERGE, most);
     }
     if (tokenizer_init(t, (size_t)vocab_size, (size_t)(vocab_size - FIRST_MERGE)) < 0) return -1;
+    tokenizer_add_step(t, (WordStep){.kind = STEP_WORDS, .end = word_end_gpt2});
     if (add_first_pieces(t) < 0) goto done;
     tokenizer_find_ids(t);
     if (count_words(&l, t, text, end, n) < 0) goto done;
@@ -963,50 +1186,6 @@ done:
     learner_free(&l);
     if (result < 0) tokenizer_free(t);
     return result;
-}
-
-// --------------------------------------------------------------------------- classes of characters
-
-/* The classes of Unicode 16.0.0, printed by scripts/unicode_tables.py, as runs: n characters of
- * one class k are the number 4 n + k. */
-static const char class_runs[] =
-    "T1GX27l1Z1LY3HY3X17X37T15L:45<654>4m24m34Yi1@a1h1EL545T@E498A45H54=454a24]:4]AP1iD4i485HU5l8"
-    "]3@Ad5]5d2Z1@94]<45l19L9Z1=85P254i3d3U;\\15h1Z1U4T19@5Di2@5T15<5l2U3L]1DQ34IT2Y5X7i6<5X25LY1"
-    "@Z14Q2@Q1898i24M45<A<5P25d194=@Z198J85P1I@98i24M494949l3A45LZ18=P2U14=4i24M494E<5X25l19@Z1T1"
-    "5\\1Q1898i24M494E<5h394=@Z145J\\154I<=4A<94549<9<=<a1h25d2f1X2Q14=4m24Q2<5X3=8589@Z1P1N45@Q1"
-    "4=4m24Y14E<5l3949@Z149T2U14=4U585P25D=4N=@^24IDY2<Q34U1458Ml3Z1T2Q649`1MT1Z1l49454E4Q3454Y14"
-    "9T158E45T1Z18AP45l3b2`1Q14a4\\3E\\>]5`25Z1HI@A<5<9L=@e1`154Z1Hi445D58]54eY14A8M454A8U54A8U44"
-    "A8M454A8m14U74A8]8h1b2<Q2P2i:8I<a]28U27Y3D]9<>Q1LY2d1]2h1Y2h1e14=l1a6\\45@5<Z1HZ1h2Z1HU;LE8Y"
-    "445Di8X1m3l4Z1i38E\\1a5@Y3H^1d4m2T1e6\\5Z1HZ1d15d;m5T2Q1<Z1T5i3d19Z1a5X3a4`3Z1<=Z1a48]1D]58="
-    "T5A4I49<5DQHP8iR18I8i48I8Q14545454m38e64M45<=4M<A8I@e1D=4M<_1d3;D7l57P2658JD5Z1He1d<5@58Y145"
-    "<EH545454A4]18ADE@54^69Fhj2b7h9j2h^2j3`]4eLHA<9T168i445D58Q7L5P2m2T1M4M4M4M4M4M4M4MP:5Pj17@9"
-    "6T3V1LE8>9@i:H=4Y;4AD]54i;<BX1Q4P6Q2P4Z1h3R14n1P4Z1l4n1PX1QhIP8eaf2\\8i58eQ1<Q2Z19`2m5P2m38i"
-    "8Z1l4U18m<8]889454Q1d2Q24=4A4m2d1JX1a6h1Y6`3Z1P3I<5494Z1a3X1m2T3e3Lm5`35Z1HE4Y1Z1E4U5l2=4Q1@"
-    "Z1Hm2<5<Y645<98E8545P3=8]1L=`1I8I8IT1M4M4]54i1H]>d1Z1Had[1`1m2@U6`PQ1i]18Y=h4M`1ED54Y14e14E4"
-    "549494a=T4]]1X2Q88i6P5a1`>E4m@\\2Z1LY3HY3\\1U;<I8I8I8=\\4a14Y34]2494m18i1X4]\?`1f5`1V7T2:`Ne"
-    "3<U6P2^3@Q4BT1a26Q16Di4X1i38a4@Q14FX5iC8Z1Ha4@a4@Q5P1a6`1]14m14M494]14m14M49<a6`1mV1T1i2X1Q1"
-    "P3I4Y54U1d8I854a549<58m28R1m28Nm3P1V1P6]249DFi2J@Y3h8Q7@:9R28j55l1A4=4e3X1V1l2e3:4e3>P4Q14a3"
-    "HFP2i6X1i28R1]2DR1Y2l2NP:U9l6]6d1]6LJa4`1Z1HZ1a3T1m2XKn34Y5H9P2=\\7e3Z15P1i2\\1B\\3Y2h5e2N`2"
-    "m2`1e6X3j34985d1e5P4U3LZ1T1a4l1Z1@585P1]4<5`1Q6h1A\\1Z1545@b2\\1Y24U3\\29l7M454A4m14Y1Lm5T2Z"
-    "1\\1Q1898i24M494E<5X25`1Eh3Y145854i445T3545`5e6X2ADZ1D=h3Q6`2945P1Z1hDm5T5A`4Q6`25\\1Z1h4]5d"
-    "15LZ1Hb2`3]3d2b1@MTGa5`>Q8^2`1Q1858Q1494Q3l1545h1Z1h8Q18m4P2545`35X1Q5L5d25\\1i5\\25X2U9lHU4"
-    "l1Z1HU14e4T25l1f3Di3P>M494i4d25T1Z1HI494Q4h15LZ1hV1]2l154e14Y4`3Z1h:5l1f2\\5Yc3h<n=T2aH`Y:U<"
-    "l1QV4T2IT3]c\?DmX2TgJi3X2Z1hh6UW2Lm34Z1Hm94Z1Hi3X2Q6P2A`1Z14N4e2D]2Pf1e5<Z1hHQ8n2T=]9D5X8e1P"
-    "8945`3QoGP1ij4T5Y1llR1A4M494]T1l15d3=85h1AP1aa1`P9]=De1<U1LY1hZ@Z1hh5b2`1b2`=V3l@e:4m8498589"
-    "8A4a1454M4U84A8Q14M4a34A4E45<M4aZ18U34U34m34U34m34U34m34U34m34U34Q18Z6PP7m3HIdP1i7XBe5X1M8Z1"
-    "@5TX1i3X2a5@Z1hj1a3@Z1hJi385Z1dl1M4A494m14eH8V1P6a8L5@Z1lR3^74>4B`9f54n1XHA4]34945854Y14A454"
-    "5H5@545454=4945854545454549458A4M4A4A454Y14U2D=4E4U2`X2f1\\l:Z1hP4QlV5P4YW@HiK8Y`Fh1UVMl1i]2"
-    "Xd9iS2Xl5]YCDQ\\@";
-
-static void read_classes(unsigned char class[CLASS_END]) {
-    size_t at = 0;
-    const char *p = class_runs;
-    while (*p) {
-        const size_t number = unicode_number(&p), n = number / NUM_CLASSES;
-        memset(class + at, (int)(number % NUM_CLASSES), n);
-        at += n;
-    }
-    assert(at == CLASS_END);
 }
 
 #endif

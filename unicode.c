@@ -1,5 +1,5 @@
-/* unicode.c - Unicode's normal form C: a letter and its marks are one character where there is one.
- * Unicode Standard Annex 15.
+/* unicode.c - which characters are letters, numbers and white space; and Unicode's normal form C,
+ * in which a letter and its marks are one character where there is one.  Unicode Standard Annex 15.
  *
  *     e U+0301 U+0323            a text
  *     e U+0323 U+0301            every character is taken apart, and the marks of a letter sorted
@@ -30,6 +30,12 @@ int    normal_form_init(NormalForm *n);
 void   normal_form_free(NormalForm *n);
 int    normal_form_apply(NormalForm *n, const char *s, size_t len, Buffer *out);
 size_t unicode_number(const char **p);                                 // the next one of a table
+
+// Is a character a letter, a number, white space?  Of a table, which is read once.
+enum { CLASS_OTHER, CLASS_LETTER, CLASS_NUMBER, CLASS_SPACE, NUM_CLASSES };
+enum { CLASS_END = 0x323b0 };           // from here on all characters are CLASS_OTHER
+void character_classes(unsigned char class[CLASS_END]);
+int  character_is_word(uint32_t code);
 
 // ------------------------------------------------------------------------------------------ tables
 
@@ -387,6 +393,90 @@ static void read_tables(NormalForm *n) {
         if (pair.second && rest % 2 == 0) n->pair_memory[n->num_pairs++] = pair;
     }
     assert(n->num_parts == NUM_PARTS);
+}
+
+// ------------------------------------------------------------------------- classes, printed
+
+/* The classes of Unicode 16.0.0, as runs: n characters of one class k are the number 4 n + k. */
+static const char class_runs[] =
+    "T1GX27l1Z1LY3HY3X17X37T15L:45<654>4m24m34Yi1@a1h1EL545T@E498A45H54=454a24]:4]AP1iD4i485HU5l8"
+    "]3@Ad5]5d2Z1@94]<45l19L9Z1=85P254i3d3U;\\15h1Z1U4T19@5Di2@5T15<5l2U3L]1DQ34IT2Y5X7i6<5X25LY1"
+    "@Z14Q2@Q1898i24M45<A<5P25d194=@Z198J85P1I@98i24M494949l3A45LZ18=P2U14=4i24M494E<5X25l19@Z1T1"
+    "5\\1Q1898i24M494E<5h394=@Z145J\\154I<=4A<94549<9<=<a1h25d2f1X2Q14=4m24Q2<5X3=8589@Z1P1N45@Q1"
+    "4=4m24Y14E<5l3949@Z149T2U14=4U585P25D=4N=@^24IDY2<Q34U1458Ml3Z1T2Q649`1MT1Z1l49454E4Q3454Y14"
+    "9T158E45T1Z18AP45l3b2`1Q14a4\\3E\\>]5`25Z1HI@A<5<9L=@e1`154Z1Hi445D58]54eY14A8M454A8U54A8U44"
+    "A8M454A8m14U74A8]8h1b2<Q2P2i:8I<a]28U27Y3D]9<>Q1LY2d1]2h1Y2h1e14=l1a6\\45@5<Z1HZ1h2Z1HU;LE8Y"
+    "445Di8X1m3l4Z1i38E\\1a5@Y3H^1d4m2T1e6\\5Z1HZ1d15d;m5T2Q1<Z1T5i3d19Z1a5X3a4`3Z1<=Z1a48]1D]58="
+    "T5A4I49<5DQHP8iR18I8i48I8Q14545454m38e64M45<=4M<A8I@e1D=4M<_1d3;D7l57P2658JD5Z1He1d<5@58Y145"
+    "<EH545454A4]18ADE@54^69Fhj2b7h9j2h^2j3`]4eLHA<9T168i445D58Q7L5P2m2T1M4M4M4M4M4M4M4MP:5Pj17@9"
+    "6T3V1LE8>9@i:H=4Y;4AD]54i;<BX1Q4P6Q2P4Z1h3R14n1P4Z1l4n1PX1QhIP8eaf2\\8i58eQ1<Q2Z19`2m5P2m38i"
+    "8Z1l4U18m<8]889454Q1d2Q24=4A4m2d1JX1a6h1Y6`3Z1P3I<5494Z1a3X1m2T3e3Lm5`35Z1HE4Y1Z1E4U5l2=4Q1@"
+    "Z1Hm2<5<Y645<98E8545P3=8]1L=`1I8I8IT1M4M4]54i1H]>d1Z1Had[1`1m2@U6`PQ1i]18Y=h4M`1ED54Y14e14E4"
+    "549494a=T4]]1X2Q88i6P5a1`>E4m@\\2Z1LY3HY3\\1U;<I8I8I8=\\4a14Y34]2494m18i1X4]\?`1f5`1V7T2:`Ne"
+    "3<U6P2^3@Q4BT1a26Q16Di4X1i38a4@Q14FX5iC8Z1Ha4@a4@Q5P1a6`1]14m14M494]14m14M49<a6`1mV1T1i2X1Q1"
+    "P3I4Y54U1d8I854a549<58m28R1m28Nm3P1V1P6]249DFi2J@Y3h8Q7@:9R28j55l1A4=4e3X1V1l2e3:4e3>P4Q14a3"
+    "HFP2i6X1i28R1]2DR1Y2l2NP:U9l6]6d1]6LJa4`1Z1HZ1a3T1m2XKn34Y5H9P2=\\7e3Z15P1i2\\1B\\3Y2h5e2N`2"
+    "m2`1e6X3j34985d1e5P4U3LZ1T1a4l1Z1@585P1]4<5`1Q6h1A\\1Z1545@b2\\1Y24U3\\29l7M454A4m14Y1Lm5T2Z"
+    "1\\1Q1898i24M494E<5X25`1Eh3Y145854i445T3545`5e6X2ADZ1D=h3Q6`2945P1Z1hDm5T5A`4Q6`25\\1Z1h4]5d"
+    "15LZ1Hb2`3]3d2b1@MTGa5`>Q8^2`1Q1858Q1494Q3l1545h1Z1h8Q18m4P2545`35X1Q5L5d25\\1i5\\25X2U9lHU4"
+    "l1Z1HU14e4T25l1f3Di3P>M494i4d25T1Z1HI494Q4h15LZ1hV1]2l154e14Y4`3Z1h:5l1f2\\5Yc3h<n=T2aH`Y:U<"
+    "l1QV4T2IT3]c\?DmX2TgJi3X2Z1hh6UW2Lm34Z1Hm94Z1Hi3X2Q6P2A`1Z14N4e2D]2Pf1e5<Z1hHQ8n2T=]9D5X8e1P"
+    "8945`3QoGP1ij4T5Y1llR1A4M494]T1l15d3=85h1AP1aa1`P9]=De1<U1LY1hZ@Z1hh5b2`1b2`=V3l@e:4m8498589"
+    "8A4a1454M4U84A8Q14M4a34A4E45<M4aZ18U34U34m34U34m34U34m34U34m34U34Q18Z6PP7m3HIdP1i7XBe5X1M8Z1"
+    "@5TX1i3X2a5@Z1hj1a3@Z1hJi385Z1dl1M4A494m14eH8V1P6a8L5@Z1lR3^74>4B`9f54n1XHA4]34945854Y14A454"
+    "5H5@545454=4945854545454549458A4M4A4A454Y14U2D=4E4U2`X2f1\\l:Z1hP4QlV5P4YW@HiK8Y`Fh1UVMl1i]2"
+    "Xd9iS2Xl5]YCDQ\\@";
+
+// class (CLASS_END): CLASS_ of each character.
+void character_classes(unsigned char class[CLASS_END]) {
+    size_t at = 0;
+    const char *p = class_runs;
+    while (*p) {
+        const size_t number = unicode_number(&p), n = number / NUM_CLASSES;
+        memset(class + at, (int)(number % NUM_CLASSES), n);
+        at += n;
+    }
+    assert(at == CLASS_END);
+}
+
+/* The characters of words, \w of the Unicode Standard's annex 18: letters, marks, decimal digits,
+ * connectors such as _; as runs, not of words and of words in turn. */
+static const char word_runs[] =
+    "P3E>e1832e1n23D383:_12o12eL8IL;>323R1[7254923<327232Y12W52g82k:2]243<c2@k223252523@g189j1G:e"
+    "48]62A4E2W143P1g34[6L]383434m2T1i18G:a12=@g42S84E2W12A454]12\?23694C4549@3852;4ID323472=854]"
+    "12\?252525432;854763>923>Q1F72C272]12\?252;4E272743N94EB\?272A454]12\?252;4C4547>7852;4E23P1"
+    "52=672965232565676I8;672943<3LEP1K272_12Q14C2729>52743494EP192A272_12E2;4C2729>5<5294E27HK27"
+    "2W3272;:9>;4ED=272U16a12C234\?638=232A<E45Je3:O2E^25232;2a1232_14;232\?2E49P23^15<EF323238E2"
+    "Y28Y12U12Y2B3b3e4<m44]223:34g22kD294\?23294c2294S2294\?23294O2c3294W447P2Q1P1]54=6iV14S12e1:"
+    "g46G>]1B]1FY1HK2725HY563854ER272G<c5>g2:]4Do12I8IDa24;Fi28e1<E\\2i18o32k14G<EJ3@o1R3k46ER1CH"
+    "Y7Ha3@E6S34G:g247P172_2:]Q14=4]24=4A2323232o14[32\?23672\?694=8K:72\?N5R35V13h13J3P1KV3S2R13"
+    "834E236;<32323292G49:;83R1c2jb1Y3\\a3[><CH]223:34a3>3Na1B\?2\?2\?2\?2\?2\?2\?2\?2Q2n23ZM7b1O"
+    "2;4;8]545472e529:g22m5R1Q2P3Q1PP1Ql<P4kX[1V4m24k@6i1X1W32E2W7Z2C4_64W445232AZ1]383V1Y3H]4DE<"
+    "a1632S34Y2Hk16S4LG<o12_3BM4E<_16c4`174Q14;D=4=4=B\?2\?2g22M<g7254E<YjEH_18S3X`@mF4e6\\2\?H;:"
+    "I2K2;2325252i6R2gFT1Q44]3`2I8Q1P1Q165`17P2;2_8V1E>e1832e1Fc56=4=4=47V2I2e12W1252O4MT2g7Z4[3`"
+    "83T8k16S3N3n1Q2Jm1:g2:m14Y28A2;d2m94E<Y28Y28a2@Y3HG2O2\?252G2O2\?256Y3H_CB]1DA`1=2e22CZ4=432"
+    "i225634_1D_1Bo1R4W125D]1De1\\4a3<5P4925:A272k14783P2k16k1V2A2m1b1]3D]1DW1JU1l6c4^3W3JW3Ja2@E"
+    "<]26;2_1d\?e22565P17^3S2D3@S2n1]1d2[1f1_1B_4n1Q1Bi3>3Jc1>E<[32E89@Y243B[4892K23V2U12[2<9l3\?"
+    "23292O2E>g3:E<92A454]12\?252;2E454743<3:\?4\?6;FE23432]22E2343292AJ5j1g4:E89l1]423@E\\:]34C^"
+    "1=T2S463FE\\2c3>E<Y1h1g14O8E<\?b;g3Z6e4Z1A434A252m1254CHE\\4A4m24A25f1o3@3@e463T1c4^<S2NE<C2"
+    "k22CNE`1m14]12Mb4\?252i263252C@E<=252[2252=>E\\C_1BS12c26;JGZ53n4ei1\\6o6R1Y<hT5S6NQS2P1]1Dg"
+    "i7:_T1b[=e3\\\\3cS1>o12E<o42E<m14;F_3B9HEB[1:W1PKk26E\\<Q4P8g48c3>S1P4525F5Lao;@]]2b2E^^A92\?"
+    "252WBN3j1743L9@iHX`4g6:K6C>E65RU8E\\P1m24_1lQ1;6=@A4\?l19X97fK[52_4254345492I232\?2S4294A2\?"
+    "2i1292;236\?2YE4c12c12o12c12o12c12o12c12o12c12A4U3PP1_38U3@3L3\\1;2OPU2o1<=Z=\?2S14\?252;:m3"
+    "R23P7k26M4E83RDo1R1e3\\Me2\\=g2ZN\?29252O2[<F\?b2i48E\\Z292g12523432E292323<3832323272523432"
+    "32323232523492\?2929232E2S1:72;2S1XW1e1<e1<e1\\V5E\\P2Q^c2P2eS8<m=4UX;LSc>NmV1Tj4mQ1Tn2gd9:Q"
+    "V8Pe^[1Q\?";
+
+// Is it part of a word?  It is looked up where an added token is single_word: rarely.
+int character_is_word(uint32_t code) {
+    size_t at = 0;
+    const char *p = word_runs;
+    while (*p) {
+        const size_t number = unicode_number(&p);
+        at += number / 2;
+        if (code < at) return (int)(number % 2);
+    }
+    return 0;
 }
 
 #endif

@@ -67,7 +67,8 @@ static int print_completion(void *context, const Completion *c) {
     const int *token = s->d->token + whole->start;
     Buffer prompt = {0};
     int result = -1;
-    if (!s->begun && tokenizer_decode(s->t, token, (size_t)whole->len, &prompt) < 0) goto done;
+    const int is_new = !s->begun;
+    if (is_new && tokenizer_decode_text(s->t, token, (size_t)whole->len, &prompt) < 0) goto done;
     if (s->terminal) print_growth(s, c, &prompt);
     else if (print_line(s, c, &prompt) < 0) goto done;
     if (fflush(stdout) || ferror(stdout)) {

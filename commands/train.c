@@ -51,19 +51,17 @@ int train_check_settings(const Objective *o) {
 }
 
 // The small files that are kept: those of the folder dir; with --tokenizer, what belongs to one
-// comes from that file's folder.
+// comes from that file's folder.  A tokenizer.json that was made of other files is kept too.
 static int keep_files(Run *run, const char *dir) {
-    char folder[PATH_SIZE];
+    char path[PATH_SIZE], folder[PATH_SIZE];
     Buffer text = {0};
     if (dir && beside_load(&run->beside, dir, opt.tokenizer ? NOT_OF_TOKENIZER : ALL_SMALL) < 0) {
         return -1;
     }
-    if (!opt.tokenizer) return 0;
-    const char *slash = strrchr(opt.tokenizer, '/');
-    const int len = slash ? (int)(slash - opt.tokenizer) + 1 : 0;
-    snprintf(folder, sizeof folder, "%.*s.", len, opt.tokenizer);
-    int result = beside_load(&run->beside, folder, OF_TOKENIZER);
-    if (result == 0) result = file_read(&text, opt.tokenizer);
+    if (tokenizer_path(path, dir) < 0 || path_beside(folder, path, ".") < 0) return -1;
+    if (opt.tokenizer && beside_load(&run->beside, folder, OF_TOKENIZER) < 0) return -1;
+    if (!opt.tokenizer && beside_find(&run->beside, "tokenizer.json")) return 0;
+    int result = tokenizer_file_text(&text, path);
     if (result == 0) result = beside_put(&run->beside, "tokenizer.json", text.data, text.len);
     buffer_free(&text);
     return result;

@@ -198,7 +198,7 @@ static int keep_prompt(Writing *x, int k) {
     Buffer text = {0};
     int result = -1;
     x->quoted.len = 0;
-    if (tokenizer_decode(x->t, token, (size_t)whole->len, &text) < 0) goto done;
+    if (tokenizer_decode_text(x->t, token, (size_t)whole->len, &text) < 0) goto done;
     x->prompt_text = x->writer->texts.len;
     x->prompt_len = text.len;
     if (buffer_append(&x->writer->texts, text.data, text.len) < 0) goto done;

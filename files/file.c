@@ -49,6 +49,8 @@ int  sha256_file(char hex[65], const char *path);                  // of a file
 
 // paths and folders
 int  path_join(char path[PATH_SIZE], const char *dir, const char *name);
+int  path_beside(char path[PATH_SIZE], const char *other, const char *name); // in other's folder
+int  name_ends_with(const char *name, const char *end);
 int  folder_make(const char *dir);                                 // a folder and those above it
 int  fd_sync(int fd);                                              // as fsync, whatever comes
 int  folder_sync(const char *path);                                // flushes the folder of a file
@@ -191,6 +193,22 @@ done:
 int path_join(char path[PATH_SIZE], const char *dir, const char *name) {
     if (snprintf(path, PATH_SIZE, "%s/%s", dir, name) < PATH_SIZE) return 0;
     return fail(EX_USAGE, "%.100s...: the path is too long", dir);
+}
+
+int path_beside(char path[PATH_SIZE], const char *other, const char *name) {
+    const char *slash = strrchr(other, '/');
+    const size_t len = slash ? (size_t)(slash - other) + 1 : 0;
+    if (len + strlen(name) >= PATH_SIZE) {
+        return fail(EX_USAGE, "%.60s...: too long a name", other);
+    }
+    memcpy(path, other, len);
+    strcpy(path + len, name);
+    return 0;
+}
+
+int name_ends_with(const char *name, const char *end) {
+    size_t n = strlen(name), k = strlen(end);
+    return n >= k && !strcmp(name + n - k, end);
 }
 
 static const char *file_kind(mode_t mode) {

@@ -469,13 +469,9 @@ done:
 
 // The file `name` in the folder of the file path; j is empty if there is none.
 int json_load_beside(Json *j, const char *path, const char *name) {
-    const char *slash = strrchr(path, '/');
-    const size_t len = slash ? (size_t)(slash - path) + 1 : 0;
     char beside[PATH_SIZE];
     struct stat st;
-    if (len + strlen(name) >= PATH_SIZE) return fail(EX_USAGE, "%.60s...: too long a name", path);
-    memcpy(beside, path, len);
-    strcpy(beside + len, name);
+    if (path_beside(beside, path, name) < 0) return -1;
     if (stat(beside, &st) < 0 && errno == ENOENT) return 0;
     return json_load(j, beside);
 }

@@ -55,7 +55,6 @@ void        dtype_encode(Dtype dtype, unsigned char *bytes, float value);
 int  weights_open(Weights *w, const char *dir);                 // all files and their headers
 int  weights_check(const Weights *w);                           // have they their checksums?
 void weights_close(Weights *w);                                 // also after an error
-int  name_ends_with(const char *name, const char *end);
 
 // ---------------------------------------------------------------------------------- number formats
 
@@ -152,11 +151,6 @@ void dtype_encode(Dtype dtype, unsigned char *bytes, float value) {
 }
 
 // ---------------------------------------------------------------------------- one line of a header
-
-int name_ends_with(const char *name, const char *end) {
-    size_t n = strlen(name), k = strlen(end);
-    return n >= k && !strcmp(name + n - k, end);
-}
 
 static int stored_fail(const StoredTensor *t, const char *reason) {
     return fail(EX_DATAERR, "%s: tensor %.100s %s", t->shard->path, t->name, reason);

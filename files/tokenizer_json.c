@@ -1,10 +1,17 @@
-/* tokenizer_json.c - Hugging Face's tokenizer.json: a byte-level BPE tokenizer read from it, and
- * written to it.  What it asks for and is not done here is refused by name.  */
+/* tokenizer_json.c - Hugging Face's tokenizer.json: a BPE tokenizer read from it, and written to
+ * it.  What it asks for and is not done here is refused by name.
+ *
+ * Where a folder has none, one is made of SentencePiece's tokenizer.model (sentencepiece.c), or of
+ * GPT-2's vocab.json and merges.txt. */
 #ifndef TOKENIZER_JSON_C
 #define TOKENIZER_JSON_C
 #include "../tokenizer.c"
+#include "merges_txt.c"
+#include "sentencepiece.c"
 
 int tokenizer_load(Tokenizer *t, const char *path);
+int tokenizer_file_text(Buffer *out, const char *path);      // the tokenizer.json that path becomes
+int tokenizer_file(char path[PATH_SIZE], const char *dir);  // which file of a folder that is
 int tokenizer_json(const Tokenizer *t, Buffer *out);
 
 // ----------------------------------------------------------------------------------------- reading
@@ -55,23 +62,17 @@ static int refuse_part(const Json *j, int part, const char *name, const char *me
                        const char *known, const char *path) {
     Buffer types = {0};
     if (append_type(&types, j, part, members) == 0) {
-        fail(EX_DATAERR, "%s: the %s is %.200s; only %s is known here", path, name, types.data,
-             known);
+        fail(EX_DATAERR, "%s: the %s is %.200s, which is not known here: a tokenizer is needed "
+             "that has only %s there", path, name, types.data, known);
     }
     buffer_free(&types);
     return -1;
 }
 
-// The only part of a Sequence of one; else the part itself.
-static int single_part(const Json *j, int part, const char *members) {
-    const int list = json_get(j, part, members);
-    return is_type(j, part, "Sequence") && json_count(j, list) == 1 ? json_first(j, list) : part;
-}
-
 // The model: BPE, and of its keys only those that are read here or switched off.
 static int check_model(const Json *j, const char *path) {
     static const char *const known[] = {
-        "type", "vocab", "merges", "unk_token", "fuse_unk", "byte_fallback",
+        "type", "vocab", "merges", "unk_token", "fuse_unk", "byte_fallback", "ignore_merges",
     };
     const int model = json_get(j, 0, "model");
     if (json_type(j, model) != JSON_OBJECT) {
@@ -94,51 +95,250 @@ static int check_model(const Json *j, const char *path) {
     return 0;
 }
 
-// NFC, none, or a Sequence of such.
-static int check_normalizer(Tokenizer *t, const Json *j, int part, const char *path) {
+// ---- the normalizer
+
+static const char known_normalizers[] =
+    "NFC, Prepend and Replace of short strings, or a Sequence of them,";
+
+// The string of a step.  Is it one, of 1 to STEP_TEXT - 1 bytes and without a 0?
+static int step_text(char to[STEP_TEXT], const Json *j, int v) {
+    const size_t n = json_length(j, v);
+    if (json_type(j, v) != JSON_STRING || n == 0 || n >= STEP_TEXT) return 0;
+    memcpy(to, json_string(j, v), n + 1);
+    return strlen(to) == n;
+}
+
+// One of them.  Is it known?
+static int read_normal_step(NormalStep *step, const Json *j, int part) {
+    *step = (NormalStep){.kind = NORMAL_NFC};
+    if (is_type(j, part, "NFC")) return 1;
+    if (is_type(j, part, "Prepend")) {
+        step->kind = NORMAL_PREPEND;
+        return step_text(step->to, j, json_get(j, part, "prepend"));
+    }
+    const int content = json_get(j, part, "content");
+    step->kind = NORMAL_REPLACE;
+    if (!is_type(j, part, "Replace")) return 0;
+    if (!step_text(step->from, j, json_get(j, json_get(j, part, "pattern"), "String"))) return 0;
+    return json_equal(j, content, "") || step_text(step->to, j, content);
+}
+
+static int read_normalizer(Tokenizer *t, const Json *j, int part, const char *path) {
+    const char *name = "normalizer", *members = "normalizers";
+    const int list = json_get(j, part, members);
     if (json_type(j, part) <= JSON_NULL) return 0;
-    if (is_type(j, part, "NFC")) {
-        if (!t->nfc && normal_form_init(&t->scratch_memory->normal_form) < 0) return -1;
-        t->nfc = 1;
+    if (is_type(j, part, "Sequence") && json_type(j, list) == JSON_ARRAY) {
+        for (int i = json_first(j, list); i >= 0; i = json_next(j, i)) {
+            if (read_normalizer(t, j, i, path) < 0) return -1;
+        }
         return 0;
     }
-    const int list = json_get(j, part, "normalizers");
-    if (!is_type(j, part, "Sequence") || json_type(j, list) != JSON_ARRAY) {
-        return refuse_part(j, part, "normalizer", "normalizers", "NFC", path);
+    NormalStep step;
+    if (t->num_normal == MAX_STEPS || !read_normal_step(&step, j, part)) {
+        return refuse_part(j, part, name, members, known_normalizers, path);
     }
-    for (int i = json_first(j, list); i >= 0; i = json_next(j, i)) {
-        if (check_normalizer(t, j, i, path) < 0) return -1;
+    NormalForm *form = &t->scratch_memory->normal_form;
+    if (step.kind == NORMAL_NFC && !form->class_memory && normal_form_init(form) < 0) return -1;
+    t->normal[t->num_normal++] = step;
+    return 0;
+}
+
+// ---- the pre_tokenizer
+
+static const char known_pre_tokenizers[] =
+    "Split by the pattern of GPT-2, LLaMA-3 or Qwen2, Digits, and at the end ByteLevel or "
+    "Metaspace with U+2581";
+
+// Is a setting true, false, or as `absent` says?  -1: it is something else.
+static int read_truth(const Json *j, int object, const char *key, int absent) {
+    const int v = json_get(j, object, key);
+    switch (json_type(j, v)) {
+    case JSON_NONE:
+    case JSON_NULL:  return absent;
+    case JSON_TRUE:  return 1;
+    case JSON_FALSE: return 0;
+    default:         return -1;
+    }
+}
+
+// Split {"pattern": {"Regex": ...}}: every character is in a match, so that all that matters is
+// that matches stand by themselves.
+static int read_split(Tokenizer *t, const Json *j, int part) {
+    const int pattern = json_get(j, json_get(j, part, "pattern"), "Regex");
+    const int invert = read_truth(j, part, "invert", 0), how = json_get(j, part, "behavior");
+    const int isolated = json_equal(j, how, "Isolated") && invert == 0;
+    const int removed = json_equal(j, how, "Removed") && invert == 1;
+    WordEnd *end = word_pattern(json_string(j, pattern));
+    if (!end || !(isolated || removed)) return -1;
+    return tokenizer_add_step(t, (WordStep){.kind = STEP_WORDS, .end = end});
+}
+
+static int read_digits(Tokenizer *t, const Json *j, int part) {
+    const int each = read_truth(j, part, "individual_digits", 0);
+    if (each < 0) return -1;
+    WordEnd *end = each ? word_end_digit : word_end_digits;
+    return tokenizer_add_step(t, (WordStep){.kind = STEP_WORDS, .end = end});
+}
+
+static int read_byte_level(Tokenizer *t, const Json *j, int part) {
+    const int space = read_truth(j, part, "add_prefix_space", 1);
+    const int pattern = read_truth(j, part, "use_regex", 1);
+    if (space < 0 || pattern < 0) return -1;
+    t->of_characters = 0;
+    t->strips_space |= space;
+    if (space && tokenizer_add_step(t, (WordStep){.kind = STEP_SPACE}) < 0) return -1;
+    if (!pattern) return 0;
+    return tokenizer_add_step(t, (WordStep){.kind = STEP_WORDS, .end = word_end_gpt2});
+}
+
+// An older form has "add_prefix_space" for "prepend_scheme".
+static int read_metaspace(Tokenizer *t, const Json *j, int part) {
+    static const char *const schemes[] = {
+        [PREPEND_ALWAYS] = "always", [PREPEND_FIRST] = "first", [PREPEND_NEVER] = "never",
+    };
+    const int scheme = json_get(j, part, "prepend_scheme");
+    const int split = read_truth(j, part, "split", 1);
+    const int space = read_truth(j, part, "add_prefix_space", 1);
+    int prepend = scheme < 0 ? PREPEND_ALWAYS : -1;
+    for (int k = 0; k < 3; k++) {
+        if (json_equal(j, scheme, schemes[k])) prepend = k;
+    }
+    if (!json_equal(j, json_get(j, part, "replacement"), MARK)) return -1;
+    if (prepend < 0 || split < 0 || space < 0) return -1;
+    if (!space) prepend = PREPEND_NEVER;
+    const WordStep step = {.kind = STEP_METASPACE, .prepend = (unsigned)prepend};
+    if (tokenizer_add_step(t, step) < 0) return -1;
+    if (!split) return 0;
+    return tokenizer_add_step(t, (WordStep){.kind = STEP_WORDS, .end = word_end_mark});
+}
+
+/* One member, or the members of a Sequence; *last: nothing may follow what was read.  Bytes or
+ * marks, which the last one makes of a text, are no text for another. */
+static int read_pre_tokenizer_part(Tokenizer *t, const Json *j, int part, int *last) {
+    const int list = json_get(j, part, "pretokenizers");
+    if (is_type(j, part, "Sequence") && json_type(j, list) == JSON_ARRAY) {
+        for (int i = json_first(j, list); i >= 0; i = json_next(j, i)) {
+            if (read_pre_tokenizer_part(t, j, i, last) < 0) return -1;
+        }
+        return 0;
+    }
+    if (*last) return -1;
+    if (is_type(j, part, "Split")) return read_split(t, j, part);
+    if (is_type(j, part, "Digits")) return read_digits(t, j, part);
+    *last = 1;
+    if (is_type(j, part, "ByteLevel")) return read_byte_level(t, j, part);
+    return is_type(j, part, "Metaspace") ? read_metaspace(t, j, part) : -1;
+}
+
+// The pattern of a Split that is not known, in a part or its members; NULL: there is none.
+static const char *unknown_pattern(const Json *j, int part) {
+    const int list = json_get(j, part, "pretokenizers"), pattern = json_get(j, part, "pattern");
+    const int regex = json_get(j, pattern, "Regex"), string = json_get(j, pattern, "String");
+    const char *found = NULL;
+    for (int i = json_first(j, list); i >= 0 && !found; i = json_next(j, i)) {
+        found = unknown_pattern(j, i);
+    }
+    if (found || !is_type(j, part, "Split")) return found;
+    if (regex < 0) return json_string(j, string);
+    return word_pattern(json_string(j, regex)) ? NULL : json_string(j, regex);
+}
+
+static int read_pre_tokenizer(Tokenizer *t, const Json *j, const char *path) {
+    const char *name = "pre_tokenizer";
+    const int part = json_get(j, 0, name);
+    int last = 0;
+    t->of_characters = 1;
+    if (json_type(j, part) <= JSON_NULL) return 0;
+    if (read_pre_tokenizer_part(t, j, part, &last) == 0) return 0;
+    const char *pattern = unknown_pattern(j, part);
+    if (pattern) {
+        return fail(EX_DATAERR, "%s: the pre_tokenizer splits by a pattern that is not known here, "
+                    "%.200s: a tokenizer is needed that has only %s there", path, pattern,
+                    known_pre_tokenizers);
+    }
+    return refuse_part(j, part, name, "pretokenizers", known_pre_tokenizers, path);
+}
+
+// ---- the decoder
+
+// {"type": "Replace", "pattern": {"String": "U+2581"}, "content": " "}
+static int makes_spaces(const Json *j, int part) {
+    if (!is_type(j, part, "Replace") || !json_equal(j, json_get(j, part, "content"), " ")) return 0;
+    return json_equal(j, json_get(j, json_get(j, part, "pattern"), "String"), MARK);
+}
+
+// {"type": "Strip", "content": " ", "start": 1, "stop": 0}
+static int strips_space(const Json *j, int part) {
+    return is_type(j, part, "Strip") && json_equal(j, json_get(j, part, "content"), " ")
+        && json_number(j, json_get(j, part, "start")) == 1
+        && json_number(j, json_get(j, part, "stop")) == 0;
+}
+
+// Of SentencePiece's kind: it makes spaces of marks.  *spaces: has it said so?
+static int read_decoder_of_characters(Tokenizer *t, const Json *j, int part, int *spaces) {
+    const int list = json_get(j, part, "decoders");
+    if (is_type(j, part, "Sequence") && json_type(j, list) == JSON_ARRAY) {
+        for (int i = json_first(j, list); i >= 0; i = json_next(j, i)) {
+            if (read_decoder_of_characters(t, j, i, spaces) < 0) return -1;
+        }
+        return 0;
+    }
+    if (is_type(j, part, "ByteFallback") || is_type(j, part, "Fuse")) return 0;
+    if (strips_space(j, part)) {
+        t->strips_space = 1;
+        return 0;
+    }
+    *spaces = 1;
+    if (makes_spaces(j, part)) return 0;
+    const int is_metaspace = is_type(j, part, "Metaspace")
+                             && json_equal(j, json_get(j, part, "replacement"), MARK);
+    if (!is_metaspace) return -1;
+    if (!json_equal(j, json_get(j, part, "prepend_scheme"), "never")) t->strips_space = 1;
+    return 0;
+}
+
+// After the pre_tokenizer, which says what kind it is.
+static int read_decoder(Tokenizer *t, const Json *j, const char *path) {
+    const char *members = "decoders", *name = "decoder";
+    const int whole = json_get(j, 0, name), list = json_get(j, whole, members);
+    const int is_one = is_type(j, whole, "Sequence") && json_count(j, list) == 1;
+    const int part = is_one ? json_first(j, list) : whole;
+    int spaces = 0;
+    if (!t->of_characters) {
+        if (is_type(j, part, "ByteLevel")) return 0;
+        return refuse_part(j, whole, name, members, "ByteLevel, as the pre_tokenizer,", path);
+    }
+    if (read_decoder_of_characters(t, j, whole, &spaces) == 0 && spaces) return 0;
+    return refuse_part(j, whole, name, members, "Metaspace, or Replace of U+2581 by a space, "
+                       "ByteFallback, Fuse and Strip of one space at the start,", path);
+}
+
+// ---- all parts but the pieces and merges
+
+// Does the normalizer make marks of spaces?
+static int makes_marks(const Tokenizer *t) {
+    for (int i = 0; i < t->num_normal; i++) {
+        const NormalStep *s = &t->normal[i];
+        if (s->kind == NORMAL_REPLACE && !strcmp(s->from, " ") && !strcmp(s->to, MARK)) return 1;
+    }
+    for (int i = 0; i < t->num_steps; i++) {
+        if (t->step[i].kind == STEP_METASPACE) return 1;
     }
     return 0;
 }
 
-// The pre_tokenizer cuts words: ByteLevel with GPT-2's pattern, alone or in a sequence of one.
-static int check_pre_tokenizer(const Json *j, const char *path) {
-    const char *members = "pretokenizers", *name = "pre_tokenizer";
-    const int whole = json_get(j, 0, name), part = single_part(j, whole, members);
-    if (!is_type(j, part, "ByteLevel")) {
-        return refuse_part(j, whole, name, members, "ByteLevel alone", path);
+static int read_parts(Tokenizer *t, const Json *j, const char *path) {
+    const int model = json_get(j, 0, "model");
+    t->ignore_merges = read_truth(j, model, "ignore_merges", 0) == 1;
+    t->fuse_unknown = read_truth(j, model, "fuse_unk", 0) == 1;
+    if (read_normalizer(t, j, json_get(j, 0, "normalizer"), path) < 0) return -1;
+    if (read_pre_tokenizer(t, j, path) < 0) return -1;
+    if (t->of_characters && !makes_marks(t)) {
+        return fail(EX_DATAERR, "%s: neither is the pre_tokenizer ByteLevel or Metaspace, nor does "
+                    "the normalizer Replace a space by U+2581: no such tokenizer is known here",
+                    path);
     }
-    if (json_type(j, json_get(j, part, "add_prefix_space")) != JSON_FALSE) {
-        return fail(EX_DATAERR, "%s: the pre_tokenizer has add_prefix_space, which is not known "
-                    "here", path);
-    }
-    const int use_regex = json_get(j, part, "use_regex");
-    if (use_regex >= 0 && json_type(j, use_regex) != JSON_TRUE) {
-        return fail(EX_DATAERR, "%s: the pre_tokenizer has use_regex false, which is not known "
-                    "here", path);
-    }
-    return 0;
-}
-
-// All parts but the pieces and merges.
-static int check_parts(Tokenizer *t, const Json *j, const char *path) {
-    const int decoder = json_get(j, 0, "decoder");
-    if (check_model(j, path) < 0) return -1;
-    if (check_normalizer(t, j, json_get(j, 0, "normalizer"), path) < 0) return -1;
-    if (check_pre_tokenizer(j, path) < 0) return -1;
-    if (is_type(j, single_part(j, decoder, "decoders"), "ByteLevel")) return 0;
-    return refuse_part(j, decoder, "decoder", "decoders", "ByteLevel", path);
+    return read_decoder(t, j, path);
 }
 
 typedef struct {                        // a piece that the files name
@@ -213,11 +413,6 @@ static int collect_added_token(NamedPieces *p, const char *name, size_t len, int
         return fail(EX_DATAERR, "%s: the added token \"%.40s\" has the id %" PRId64 ", but other "
                     "programs read it as %" PRId64 ": save the tokenizer again with "
                     "save_pretrained", path, name, id, given);
-    }
-    const int unknown = flags & (PIECE_LSTRIP | PIECE_RSTRIP | PIECE_SINGLE_WORD);
-    if (unknown && !(flags & PIECE_SPECIAL)) {
-        return fail(EX_DATAERR, "%s: the added token \"%.40s\" has lstrip, rstrip or single_word, "
-                    "which are not known here", path, name);
     }
     NamedPiece *piece = &p->piece[id];
     if (piece->flags & PIECE_ADDED) {
@@ -294,40 +489,46 @@ static int collect_pieces(NamedPieces *p, const TokenizerFiles *f) {
     return collect_from_list(p, &f->added);
 }
 
-// Is the name of an added token in the form that a text is put in before it is looked for?
-static int check_normal(const Tokenizer *t, const NamedPiece *piece, const char *path) {
-    Buffer *normal = &t->scratch_memory->normal;
-    if (!t->nfc || !(piece->flags & PIECE_NORMALIZED)) return 0;
-    normal->len = 0;
-    if (normal_form_apply(&t->scratch_memory->normal_form, piece->name, piece->len, normal) < 0) {
-        return -1;
-    }
-    if (normal->len == piece->len && !memcmp(normal->data, piece->name, piece->len)) return 0;
-    return fail(EX_DATAERR, "%s: the added token \"%.40s\" is not in normal form C", path,
-                piece->name);
+// The byte that <0x00> to <0xFF> names, or -1.
+static int named_byte(const char *name, size_t len) {
+    static const char digits[] = "0123456789ABCDEF";
+    if (len != 6 || memcmp(name, "<0x", 3) != 0 || name[5] != '>') return -1;
+    const char *high = memchr(digits, name[3], 16), *low = memchr(digits, name[4], 16);
+    return high && low ? (int)(high - digits) * 16 + (int)(low - digits) : -1;
 }
 
-// Added tokens are named as they are, the others in GPT-2's alphabet; an id that has no name is a
-// piece that never occurs.
-static int read_pieces(Tokenizer *t, const NamedPieces *p, const char *path) {
+/* The bytes of a piece of the vocabulary, from its name, which is in GPT-2's alphabet, or as it is
+ * in SentencePiece's kind. */
+static int append_piece(Buffer *out, const Tokenizer *t, const Alphabet *alphabet, const char *name,
+                        size_t len, const char *path) {
+    if (t->of_characters && len) return buffer_append(out, name, len);
+    if (!len || !is_in_alphabet(alphabet, name, len)) {
+        return fail(EX_DATAERR, "%s: the piece \"%.40s\" is not in GPT-2's byte alphabet", path,
+                    name);
+    }
+    return append_bytes(out, alphabet, name, len);
+}
+
+// Added tokens are named as they are; an id that has no name is a piece that never occurs.
+static int read_pieces(Tokenizer *t, const NamedPieces *p, int byte_fallback, const char *path) {
     const Alphabet alphabet = alphabet_make();
     Buffer bytes = {0};
     int result = -1;
     for (size_t i = 0; i < p->n; i++) {
         const NamedPiece *piece = &p->piece[i];
+        const int byte = byte_fallback ? named_byte(piece->name, piece->len) : -1;
         if (!piece->name || piece->flags & PIECE_ADDED) {
             if (tokenizer_add_piece(t, piece->name, piece->len, piece->flags) < 0) goto done;
-            if (piece->name && check_normal(t, piece, path) < 0) goto done;
             if (piece->name && tokenizer_add_to_trie(t, (int)i, path) < 0) goto done;
             continue;
         }
-        if (!piece->len || !is_in_alphabet(&alphabet, piece->name, piece->len)) {
-            fail(EX_DATAERR, "%s: the piece \"%.40s\" is not in GPT-2's byte alphabet", path,
-                 piece->name);
-            goto done;
-        }
         bytes.len = 0;
-        if (append_bytes(&bytes, &alphabet, piece->name, piece->len) < 0) goto done;
+        if (byte >= 0) {
+            const char one = (char)byte;
+            if (tokenizer_add_piece(t, &one, 1, piece->flags | PIECE_BYTE) < 0) goto done;
+            continue;
+        }
+        if (append_piece(&bytes, t, &alphabet, piece->name, piece->len, path) < 0) goto done;
         if (tokenizer_add_piece(t, bytes.data, bytes.len, piece->flags) < 0) goto done;
     }
     result = 0;
@@ -365,12 +566,13 @@ static WrittenMerge split_merge(const Json *j, int node) {
 static int read_merge(Tokenizer *t, const WrittenMerge *m, const Alphabet *alphabet, Buffer *bytes,
                       const char *path) {
     int left = -1, right = -1, id = -1;
-    if (m->len_a && m->len_b && is_in_alphabet(alphabet, m->a, m->len_a)
-        && is_in_alphabet(alphabet, m->b, m->len_b)) {
+    const int is_text = t->of_characters || (is_in_alphabet(alphabet, m->a, m->len_a)
+                                             && is_in_alphabet(alphabet, m->b, m->len_b));
+    if (m->len_a && m->len_b && is_text) {
         bytes->len = 0;
-        if (append_bytes(bytes, alphabet, m->a, m->len_a) < 0) return -1;
+        if (append_piece(bytes, t, alphabet, m->a, m->len_a, path) < 0) return -1;
         const size_t split = bytes->len;
-        if (append_bytes(bytes, alphabet, m->b, m->len_b) < 0) return -1;
+        if (append_piece(bytes, t, alphabet, m->b, m->len_b, path) < 0) return -1;
         left = tokenizer_find_in_vocab(t, bytes->data, split);
         right = tokenizer_find_in_vocab(t, bytes->data + split, bytes->len - split);
         id = tokenizer_find_in_vocab(t, bytes->data, bytes->len);
@@ -411,24 +613,56 @@ static int64_t count_ids(const Json *j, int vocab, const char *path) {
     return n;
 }
 
-// With "byte_fallback" a byte without a piece becomes a piece such as <0x0A>: it is not done here.
-static int check_bytes(Tokenizer *t, const Json *j, const char *path) {
-    const int model = json_get(j, 0, "model");
-    t->has_unknown = !json_off(j, json_get(j, model, "unk_token"));
-    if (json_off(j, json_get(j, model, "byte_fallback"))) return 0;
-    for (int b = 0; b < 256; b++) {
-        char name[8];
-        snprintf(name, sizeof name, "<0x%02X>", b);
-        if (t->byte_id[b] >= 0 || tokenizer_find(t, name, strlen(name)) < 0) continue;
-        return fail(EX_DATAERR, "%s: the model has byte_fallback, which is not known here", path);
+// A merge makes no piece that holds a mark after another character.
+static int marks_begin_pieces(const Tokenizer *t) {
+    for (int i = 0; i < t->num_merges; i++) {
+        const int id = t->merge_memory[i].id;
+        const char *s = tokenizer_piece(t, id);
+        const size_t n = tokenizer_piece_len(t, id);
+        if (word_end_marks(t->class_memory, s, 0, n) < n) return 0;
     }
-    return 0;
+    return tokenizer_find_in_vocab(t, MARK, MARK_LEN) >= 0;
 }
 
-// tokenizer_config.json may ask for a space before a text.
-static int check_settings_of_tokenizer(const Json *j) {
-    if (json_off(j, json_get(j, 0, "add_prefix_space"))) return 0;
-    return fail(EX_DATAERR, "tokenizer_config.json: add_prefix_space is not known here");
+// The piece of what has no piece; what becomes of bytes without one.
+static int read_unknown(Tokenizer *t, const Json *j, const char *path) {
+    const int model = json_get(j, 0, "model"), name = json_get(j, model, "unk_token");
+    if (!json_off(j, name)) {
+        t->unknown = tokenizer_find(t, json_string(j, name), json_length(j, name));
+        if (t->unknown < 0) {
+            return fail(EX_DATAERR, "%s: the \"unk_token\" \"%.40s\" is no piece: add it, or set "
+                        "it to null", path, json_string(j, name));
+        }
+    }
+    if (json_off(j, json_get(j, model, "byte_fallback"))) return 0;
+    int with = 0;
+    for (int b = 0; b < 256; b++) {
+        char byte[8];
+        snprintf(byte, sizeof byte, "<0x%02X>", b);
+        const int found = t->of_characters ? t->byte_id[b] : tokenizer_find(t, byte, strlen(byte));
+        with += found >= 0;
+        if (t->of_characters || t->byte_id[b] >= 0 || found < 0) continue;
+        return fail(EX_DATAERR, "%s: the pre_tokenizer is ByteLevel, and the model has "
+                    "byte_fallback too, which is not known here: set it to false", path);
+    }
+    if (!t->of_characters || with == 0 || with == 256) return 0;
+    return fail(EX_DATAERR, "%s: the model has byte_fallback, but only %d of the 256 pieces <0x00> "
+                "to <0xFF>: all are needed", path, with);
+}
+
+// tokenizer_config.json may say whether a space is put before a text: as tokenizer.json does.
+static int check_settings_of_tokenizer(const Tokenizer *t, const Json *j) {
+    const int want = read_truth(j, 0, "add_prefix_space", -1);
+    int has = 0;
+    for (int i = 0; i < t->num_normal; i++) has |= t->normal[i].kind == NORMAL_PREPEND;
+    for (int i = 0; i < t->num_steps; i++) {
+        const WordStep *s = &t->step[i];
+        has |= s->kind == STEP_SPACE || (s->kind == STEP_METASPACE && s->prepend != PREPEND_NEVER);
+    }
+    if (want < 0 || want == has) return 0;
+    return fail(EX_DATAERR, "tokenizer_config.json: add_prefix_space is %s, but tokenizer.json "
+                "puts %s space before a text: set it to what the model was trained with",
+                want ? "true" : "false", has ? "a" : "no");
 }
 
 // The parsed files.  0, or -1 after fail(); then t is empty.
@@ -454,12 +688,20 @@ static int read_tokenizer(Tokenizer *t, const TokenizerFiles *f) {
     int result = -1;
     if (!p.piece) goto done;
     if (tokenizer_init(t, most, (size_t)json_count(j, merges)) < 0) goto done;
-    if (check_parts(t, j, f->path) < 0) goto done;
-    if (check_settings_of_tokenizer(&f->settings) < 0) goto done;
+    if (read_parts(t, j, f->path) < 0) goto done;
+    if (check_settings_of_tokenizer(t, &f->settings) < 0) goto done;
     if (collect_pieces(&p, f) < 0) goto done;
-    if (read_pieces(t, &p, f->path) < 0 || read_merges(t, j, merges, f->path) < 0) goto done;
+    const int by_byte = t->of_characters && !json_off(j, json_get(j, model, "byte_fallback"));
+    if (read_pieces(t, &p, by_byte, f->path) < 0) goto done;
+    if (read_merges(t, j, merges, f->path) < 0) goto done;
     tokenizer_find_ids(t);
-    if (check_bytes(t, j, f->path) < 0) goto done;
+    if (read_unknown(t, j, f->path) < 0) goto done;
+
+    // then no merge joins what stands before a mark with it: texts are cut there, to be remembered
+    if (t->of_characters && !t->ignore_merges && marks_begin_pieces(t)) {
+        const WordStep words = {.kind = STEP_WORDS, .end = word_end_marks};
+        if (tokenizer_add_step(t, words) < 0) goto done;
+    }
     result = 0;
 
 done:
@@ -468,23 +710,55 @@ done:
     return result;
 }
 
-static int fail_without_file(const char *path) {
-    return fail(EX_NOINPUT, "%s: %s; AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER) "
-                "makes one of vocab.json and merges.txt, or of tokenizer.model", path,
-                strerror(ENOENT));
+static int file_exists(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0 || errno != ENOENT;
 }
 
-/* Reads a tokenizer.json, and from the files beside it, if they are there, which tokens are added.
- * What it asks for and is not done here is refused by name; its post_processor, truncation and
- * padding are not read, because nothing is put around a text.  0, or -1 after fail(); then t is
- * empty. */
+// The file of a folder that its tokenizer is read from: the first of these that is there.  0, or
+// -1 after fail().
+int tokenizer_file(char path[PATH_SIZE], const char *dir) {
+    static const char *const names[] = {"tokenizer.json", "tokenizer.model", "vocab.json"};
+    for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
+        if (path_join(path, dir, names[k]) < 0) return -1;
+        if (file_exists(path)) return 0;
+    }
+    return fail(EX_NOINPUT, "%s: there is no tokenizer.json, nor a tokenizer.model, nor vocab.json "
+                "and merges.txt: copy the tokenizer's files of the model there, or name one by "
+                "--tokenizer", dir);
+}
+
+// Appends the tokenizer.json that is made of the file at path, or which that is.  0, or -1 after
+// fail().
+int tokenizer_file_text(Buffer *out, const char *path) {
+    if (name_ends_with(path, ".model")) return sentencepiece_text(out, path);
+    if (name_ends_with(path, "vocab.json")) return merges_txt_text(out, path);
+    return file_read(out, path);
+}
+
+// tokenizer.json, read or made.
+static int load_whole(Json *j, const char *path) {
+    Buffer text = {0};
+    int result = -1;
+    if (name_ends_with(path, ".model") || name_ends_with(path, "vocab.json")) {
+        result = tokenizer_file_text(&text, path);
+        if (result == 0) result = json_parse(j, text.data, text.len, path);
+    } else {
+        result = json_load(j, path);
+    }
+    buffer_free(&text);
+    return result;
+}
+
+/* Reads a tokenizer.json, or what one is made of, and from the files beside it, if they are there,
+ * which tokens are added.  What it asks for and is not done here is refused by name; its
+ * post_processor, truncation and padding are not read, because nothing is put around a text.  0,
+ * or -1 after fail(); then t is empty. */
 int tokenizer_load(Tokenizer *t, const char *path) {
     TokenizerFiles f = {.path = path};
-    struct stat st;
     int result = -1;
     memset(t, 0, sizeof *t);
-    if (stat(path, &st) < 0 && errno == ENOENT) return fail_without_file(path);
-    if (json_load(&f.tokenizer, path) < 0) goto done;
+    if (load_whole(&f.tokenizer, path) < 0) goto done;
     if (json_load_beside(&f.settings, path, "tokenizer_config.json") < 0) goto done;
     if (json_load_beside(&f.added, path, "added_tokens.json") < 0) goto done;
     result = read_tokenizer(t, &f);
@@ -498,11 +772,15 @@ done:
 
 // ----------------------------------------------------------------------------------------- writing
 
-// Piece id as a JSON string: an added token as it is, another in GPT-2's alphabet.
+// Piece id as a JSON string: an added token and SentencePiece's as they are, another in GPT-2's
+// alphabet.
 static int write_piece(const Tokenizer *t, int id, const Alphabet *alphabet, Buffer *out) {
     const char *s = tokenizer_piece(t, id);
     const size_t len = tokenizer_piece_len(t, id);
-    if (t->flags_memory[id] & PIECE_ADDED) return json_quote(out, s, len);
+    if (t->flags_memory[id] & PIECE_BYTE) {
+        return buffer_printf(out, "\"<0x%02X>\"", (unsigned char)*s);
+    }
+    if (t->flags_memory[id] & PIECE_ADDED || t->of_characters) return json_quote(out, s, len);
     if (buffer_append(out, "\"", 1) < 0) return -1;
     for (size_t i = 0; i < len; i++) {
         char character[4];
@@ -562,11 +840,91 @@ static int write_merges(const Tokenizer *t, const Alphabet *alphabet, Buffer *ou
     return 0;
 }
 
+static int write_normal_step(const NormalStep *step, Buffer *out) {
+    if (step->kind == NORMAL_NFC) return buffer_printf(out, "{\"type\": \"NFC\"}");
+    if (step->kind == NORMAL_PREPEND) {
+        if (buffer_printf(out, "{\"type\": \"Prepend\", \"prepend\": ") < 0) return -1;
+    } else {
+        if (buffer_printf(out, "{\"type\": \"Replace\", \"pattern\": {\"String\": ") < 0) return -1;
+        if (json_quote(out, step->from, strlen(step->from)) < 0) return -1;
+        if (buffer_printf(out, "}, \"content\": ") < 0) return -1;
+    }
+    if (json_quote(out, step->to, strlen(step->to)) < 0) return -1;
+    return buffer_printf(out, "}");
+}
+
+static int write_normalizer(const Tokenizer *t, Buffer *out) {
+    if (t->num_normal == 0) return buffer_printf(out, "null");
+    if (t->num_normal == 1) return write_normal_step(t->normal, out);
+    if (buffer_printf(out, "{\"type\": \"Sequence\", \"normalizers\": [") < 0) return -1;
+    for (int i = 0; i < t->num_normal; i++) {
+        if (i && buffer_printf(out, ", ") < 0) return -1;
+        if (write_normal_step(&t->normal[i], out) < 0) return -1;
+    }
+    return buffer_printf(out, "]}");
+}
+
+static int write_byte_level(int space, int pattern, Buffer *out) {
+    return buffer_printf(out, "{\"type\": \"ByteLevel\", \"add_prefix_space\": %s, "
+                         "\"trim_offsets\": true, \"use_regex\": %s}", truth(space),
+                         truth(pattern));
+}
+
+static int write_word_step(const Tokenizer *t, int i, Buffer *out) {
+    static const char *const schemes[] = {
+        [PREPEND_ALWAYS] = "always", [PREPEND_FIRST] = "first", [PREPEND_NEVER] = "never",
+    };
+    const WordStep *step = &t->step[i];
+    if (step->kind == STEP_METASPACE) {
+        const int split = i + 1 < t->num_steps && t->step[i+1].end == word_end_mark;
+        return buffer_printf(out, "{\"type\": \"Metaspace\", \"replacement\": \"" MARK "\", "
+                             "\"prepend_scheme\": \"%s\", \"split\": %s}",
+                             schemes[step->prepend], truth(split));
+    }
+    const char *pattern = word_pattern_text(step->end);
+    if (!pattern) {
+        return buffer_printf(out, "{\"type\": \"Digits\", \"individual_digits\": %s}",
+                             truth(step->end == word_end_digit));
+    }
+    if (buffer_printf(out, "{\"type\": \"Split\", \"pattern\": {\"Regex\": ") < 0) return -1;
+    if (json_quote(out, pattern, strlen(pattern)) < 0) return -1;
+    return buffer_printf(out, "}, \"behavior\": \"Isolated\", \"invert\": false}");
+}
+
+/* The steps: of a ByteLevel its space and its pattern, at the end, are one part; what cuts at marks
+ * is of Metaspace, or a way to be fast. */
+static int write_pre_tokenizer(const Tokenizer *t, Buffer *out) {
+    int n = t->num_steps, parts = 0;
+    while (n && (t->step[n-1].end == word_end_mark || t->step[n-1].end == word_end_marks)) n--;
+    const int pattern = !t->of_characters && n && t->step[n-1].end == word_end_gpt2;
+    const int space = !t->of_characters && n > pattern && t->step[n-1-pattern].kind == STEP_SPACE;
+    const int others = n - pattern - space, all = others + !t->of_characters;
+    if (all == 0) return buffer_printf(out, "null");
+    if (all > 1 && buffer_printf(out, "{\"type\": \"Sequence\", \"pretokenizers\": [") < 0) {
+        return -1;
+    }
+    for (; parts < others; parts++) {
+        if (parts && buffer_printf(out, ", ") < 0) return -1;
+        if (write_word_step(t, parts, out) < 0) return -1;
+    }
+    if (!t->of_characters) {
+        if (parts && buffer_printf(out, ", ") < 0) return -1;
+        if (write_byte_level(space, pattern, out) < 0) return -1;
+    }
+    return all > 1 ? buffer_printf(out, "]}") : 0;
+}
+
+static int write_decoder_part(const Tokenizer *t, Buffer *out) {
+    const char *strip = t->strips_space ? ", {\"type\": \"Strip\", \"content\": \" \", "
+                                          "\"start\": 1, \"stop\": 0}" : "";
+    if (!t->of_characters) return write_byte_level(0, 1, out);
+    return buffer_printf(out, "{\"type\": \"Sequence\", \"decoders\": [{\"type\": \"Replace\", "
+                         "\"pattern\": {\"String\": \"" MARK "\"}, \"content\": \" \"}, "
+                         "{\"type\": \"ByteFallback\"}, {\"type\": \"Fuse\"}%s]}", strip);
+}
+
 // Appends a tokenizer.json: the same bytes for the same pieces and merges.  0, or -1 after fail().
 int tokenizer_json(const Tokenizer *t, Buffer *out) {
-    static const char byte_level[] = "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, "
-                                     "\"trim_offsets\": true, \"use_regex\": true}";
-    const char *normalizer = t->nfc ? "{\"type\": \"NFC\"}" : "null";
     const Alphabet alphabet = alphabet_make();
     if (buffer_printf(out, "{\n"
                       "  \"version\": \"1.0\",\n"
@@ -574,22 +932,29 @@ int tokenizer_json(const Tokenizer *t, Buffer *out) {
                       "  \"padding\": null,\n"
                       "  \"added_tokens\": [") < 0) return -1;
     if (write_added_tokens(t, &alphabet, out) < 0) return -1;
-    if (buffer_printf(out, "\n  ],\n"
-                      "  \"normalizer\": %s,\n"
-                      "  \"pre_tokenizer\": %s,\n"
-                      "  \"post_processor\": null,\n"
-                      "  \"decoder\": %s,\n"
+    if (buffer_printf(out, "\n  ],\n  \"normalizer\": ") < 0) return -1;
+    if (write_normalizer(t, out) < 0) return -1;
+    if (buffer_printf(out, ",\n  \"pre_tokenizer\": ") < 0) return -1;
+    if (write_pre_tokenizer(t, out) < 0) return -1;
+    if (buffer_printf(out, ",\n  \"post_processor\": null,\n  \"decoder\": ") < 0) return -1;
+    if (write_decoder_part(t, out) < 0) return -1;
+    if (buffer_printf(out, ",\n"
                       "  \"model\": {\n"
                       "    \"type\": \"BPE\",\n"
                       "    \"dropout\": null,\n"
-                      "    \"unk_token\": null,\n"
+                      "    \"unk_token\": ") < 0) return -1;
+    const int result = t->unknown < 0 ? buffer_printf(out, "null")
+                                      : write_piece(t, t->unknown, &alphabet, out);
+    if (result < 0) return -1;
+    if (buffer_printf(out, ",\n"
                       "    \"continuing_subword_prefix\": null,\n"
                       "    \"end_of_word_suffix\": null,\n"
-                      "    \"fuse_unk\": false,\n"
-                      "    \"byte_fallback\": false,\n"
-                      "    \"ignore_merges\": false,\n"
-                      "    \"vocab\": {",
-                      normalizer, byte_level, byte_level) < 0) return -1;
+                      "    \"fuse_unk\": %s,\n"
+                      "    \"byte_fallback\": %s,\n"
+                      "    \"ignore_merges\": %s,\n"
+                      "    \"vocab\": {", truth(t->fuse_unknown),
+                      truth(t->of_characters && t->byte_id[0] >= 0),
+                      truth(t->ignore_merges)) < 0) return -1;
     if (write_vocab(t, &alphabet, out) < 0) return -1;
     if (buffer_printf(out, "\n    },\n    \"merges\": [") < 0) return -1;
     if (write_merges(t, &alphabet, out) < 0) return -1;
