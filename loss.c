@@ -38,8 +38,10 @@ typedef struct {
     const float *rank;                // (B,m), of rankings, see choice_loglik; NULL: pairs, texts
     const float *logp;                // log pi(y|x), a sum or a mean over tokens (--logp)
     const float *ref_logp;            // log pi_ref(y|x), the same
+    const float *old_logp;            // of single tokens that were drawn: log pi when they were
     const float *weight;              // (B); NULL: ones
-    const float *label;               // (B), of points: in [0,1], or a score
+    const float *label;               // (B), of points: in [0,1], or a score; of drawn texts the
+                                      //   advantage
     const unsigned char *demo;        // (B), of points: is it a demonstration?  NULL: none is
     float *dlogp;                     // the gradient is added
 } LossBatch;
@@ -49,6 +51,8 @@ typedef struct {
     double beta;                      // scale of implicit rewards; ORPO's lambda, as in TRL
     double label_smoothing, simpo_gamma, log_z, desirable_weight, undesirable_weight;
     double kl;                        // KTO's, of the whole step
+    double clip_range;                // PPO's epsilon
+    double demo_share;                // of demonstrations beside stored completions with rewards
     int continuous;                   // labels are scores to be reached (ULMA, point-wise DPO)
     int top;                          // of rankings the places that count; 0: all
 } LossSettings;
@@ -65,6 +69,14 @@ PolicyLoss pointwise_dpo_loss;        // of labelled texts, against a reference
 PolicyLoss ulma_loss;                 // of labelled texts and demonstrations, against a reference
 PolicyLoss unlikelihood_loss;         // of labelled texts
 PolicyLoss kto_loss;                  // of labelled texts, against a reference
+PolicyLoss stored_loss;               // of texts with a reward, and demonstrations
+PolicyLoss rloo_loss;                 // of drawn tokens and their advantages
+PolicyLoss ppo_loss;                  // the same, clipped
+PolicyLoss grpo_loss;                 // the same, against a reference
+
+// The advantages of a prompt's n drawn texts, from their rewards.
+void leave_one_out(double *advantage, const double *reward, int n);
+void group_deviations(double *advantage, const double *reward, int n);
 
 // KTO's estimate of KL(pi || pi_ref) from n texts.
 double kto_kl(const float *logp, const float *ref_logp, int n);
@@ -526,6 +538,136 @@ double kto_kl(const float *logp, const float *ref_logp, int n) {
     double sum = 0;
     for (int j = 0; j < n; j++) sum += implicit_reward(logp[j], ref_logp[j], 1);
     return sum > 0 ? sum / n : 0;
+}
+
+/* ---------------------------------------------------------- policies and the rewards of their texts
+ * max E_{y ~ pi} [ r(x,y) ] - beta KL(pi || pi_ref), by the policy gradient: of y drawn from pi
+ *
+ *     the gradient = E[ A grad log pi(y|x) ],     A = R - a baseline that y has no part in
+ *     R            = r(x,y) - beta (log pi(y|x) - log pi_ref(y|x))
+ *
+ * Its maximum is pi*(y|x) ~ pi_ref(y|x) e^{r(x,y)/beta}.  n texts are drawn for each prompt, and
+ * each one's baseline comes from the others, so that no critic is needed.                        */
+
+static double mean_of(const double *x, int n) {
+    double sum = 0;
+    for (int i = 0; i < n; i++) sum += x[i];
+    return sum / n;
+}
+
+/* RLOO: Ahmadian et al. 2024 (arXiv:2402.14740), leave-one-out of Kool et al. 2019.  Against the
+ * mean of the other n-1:
+ *
+ *     A_i = R_i - 1/(n-1) sum_{j not i} R_j = n/(n-1) (R_i - mean R)                             */
+void leave_one_out(double *advantage, const double *reward, int n) {
+    const double mean = mean_of(reward, n);
+    for (int i = 0; i < n; i++) advantage[i] = (reward[i] - mean) * n / (n - 1);
+}
+
+/* GRPO: Shao et al. 2024 (arXiv:2402.03300), sec. 4.1.2.  In deviations from the mean of all n:
+ *
+ *     A_i = (r_i - mean r) / (std r + 1e-4),     std over n-1 and the constant as in TRL         */
+void group_deviations(double *advantage, const double *reward, int n) {
+    const double mean = mean_of(reward, n);
+    double squares = 0;
+    for (int i = 0; i < n; i++) squares += (reward[i] - mean) * (reward[i] - mean);
+    const double deviation = sqrt(squares / (n - 1));
+    for (int i = 0; i < n; i++) advantage[i] = (reward[i] - mean) / (deviation + 1e-4);
+}
+
+/* The loss of RLOO, of texts or of their tokens, whose log-probabilities add up; A is the label:
+ *
+ *     L_j = -A log pi                                                                            */
+double rloo_loss(const LossBatch *b, const LossSettings *s) {
+    double loss = 0;
+    (void)s;
+    for (int j = 0; j < b->B; j++) {
+        const double slope = weight_of(b->weight, j) * -(double)b->label[j];
+        loss += slope * b->logp[j];
+        b->dlogp[j] += (float)slope;
+    }
+    return loss;
+}
+
+// A difference of log-probabilities from which exp is taken: beyond e^20 it counts as that, and
+// *inside says that it is not beyond.
+static double bounded_ratio(int *inside, double logp, double other) {
+    const double bound = 20, x = logp - other;
+    *inside = fabs(x) <= bound;
+    if (*inside) return x;
+    return x < 0 ? -bound : bound;
+}
+
+/* What PPO makes large, of token j, and its slope in log pi: Schulman et al. 2017
+ * (arXiv:1707.06347) eq. (7), with e = clip_range,
+ *
+ *     rho = pi / pi_old
+ *     min( rho A,  clip(rho, 1-e, 1+e) A ),    slope rho A where the first is not larger, else 0 */
+static double clipped_surrogate(double *slope, const LossBatch *b, const LossSettings *s, int j) {
+    int inside;
+    const double A = b->label[j], low = 1 - s->clip_range, high = 1 + s->clip_range;
+    const double rho = more_exp(bounded_ratio(&inside, b->logp[j], b->old_logp[j]));
+    double clipped = rho;
+    if (rho < low) clipped = low;
+    if (rho > high) clipped = high;
+    const double first = rho * A, second = clipped * A;
+    *slope = first <= second && inside ? first : 0;
+    return first <= second ? first : second;
+}
+
+double ppo_loss(const LossBatch *b, const LossSettings *s) {
+    double loss = 0;
+    for (int j = 0; j < b->B; j++) {
+        const double w = weight_of(b->weight, j);
+        double slope;
+        loss -= w * clipped_surrogate(&slope, b, s, j);
+        b->dlogp[j] -= (float)(w * slope);
+    }
+    return loss;
+}
+
+/* GRPO: Shao et al. 2024 eqs. (3) and (4).  PPO's, and KL to the reference as a term of the loss,
+ * by the estimator r - 1 - log r (k3 of Schulman 2020), not as a part of the reward:
+ *
+ *     r   = pi_ref / pi
+ *     L_j = -min( rho A, clip(rho, 1-e, 1+e) A ) + beta (r - 1 - log r)
+ *
+ *     d(r - 1 - log r)/dlog pi = 1 - r
+ *
+ * On average over y ~ pi that gradient is the one of KL(pi_ref || pi), not of KL(pi || pi_ref).  */
+double grpo_loss(const LossBatch *b, const LossSettings *s) {
+    double loss = 0;
+    for (int j = 0; j < b->B; j++) {
+        const double w = weight_of(b->weight, j);
+        double slope;
+        int inside;
+        const double log_r = bounded_ratio(&inside, b->ref_logp[j], b->logp[j]);
+        const double minus_1 = more_expm1(log_r);
+        loss -= w * (clipped_surrogate(&slope, b, s, j) - s->beta * (minus_1 - log_r));
+        if (inside) slope += s->beta * minus_1;
+        b->dlogp[j] -= (float)(w * slope);
+    }
+    return loss;
+}
+
+/* Stored texts with rewards in place of drawn ones: Nath et al. 2024 (arXiv:2402.15473), their
+ * policy gradient on a limited trajectory, of mean log-probabilities (--logp mean).  A
+ * demonstration is imitated; the label of any other text is its reward:
+ *
+ *     L_j = -share log pi(y|x)                  of a demonstration
+ *           -(1 - share) reward log pi(y|x)     of any other text
+ *
+ * It is no gradient of E[r]: what was stored does not come from pi.                              */
+double stored_loss(const LossBatch *b, const LossSettings *s) {
+    double loss = 0;
+    for (int j = 0; j < b->B; j++) {
+        const int demo = b->demo && b->demo[j];
+        const double share = demo ? s->demo_share : (1 - s->demo_share) * b->label[j];
+        const double slope = -weight_of(b->weight, j) * share;
+        loss += slope * b->logp[j];
+        b->dlogp[j] += (float)slope;
+    }
+    return loss;
 }
 
 /* ------------------------------------------------------------------------------ several references

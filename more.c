@@ -204,6 +204,10 @@ static int command_doctor(void) {
         return fail(EX_USAGE, "--objective %s: unknown; more train lists what can be trained",
                     name);
     }
+    if (objective->data == PROMPTS) {
+        return fail(EX_USAGE, "--objective %s: doctor looks at the texts that are trained on, and %s "
+                    "draws its own; doctor --objective sft looks at the prompts", name, name);
+    }
     const Command train = command_of_objective(objective);
     if (options_adopt(&train, DOCTOR_OWN) < 0) return -1;
     const DataOptions adopted = data_options();

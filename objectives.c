@@ -7,6 +7,7 @@
 #define OBJECTIVES_C
 #include "reward.c"
 #include "policy.c"
+#include "rollout.c"
 
 // How a file is used: which kinds of data an objective takes differs.
 typedef enum { FOR_TRAIN, FOR_THEN, FOR_EVAL } DataUse;
@@ -18,9 +19,10 @@ int fail_kind(const Dataset *d, const char *what);
 // ------------------------------------------------------------------------------------- trainers
 
 // Options that several of them read.  "name=value": with this default instead of the table's.
-#define TRAINING \
-    "model train eval out tokenizer dtype "                                              \
-    "template prompt_key chosen_key rejected_key max_length max_prompt_length over_length " \
+#define TRAINING "tokenizer over_length " ALL_TRAINING
+#define ALL_TRAINING \
+    "model train eval out dtype "                                                        \
+    "template prompt_key chosen_key rejected_key max_length max_prompt_length "          \
     "bad_rows num_train_epochs max_steps micro_batch_tokens recompute "                           \
     "learning_rate lr_scheduler_type warmup_ratio max_grad_norm weight_decay "           \
     "adam_beta1 adam_beta2 adam_epsilon logging_steps eval_steps save_steps "            \
@@ -63,6 +65,21 @@ static const Trainer policies = {
     .log = policy_log,
     .show = policy_show,
     .finish = policy_finish,
+};
+
+static const Trainer rollouts = {
+    .options = ALL_TRAINING "prompts per_step_rows=8 folds fold logp reduction learning_rate=1e-5 "
+               "reward reward_mix reward_max_length reward_max_prompt_length reference beta=0.05 "
+               "n=4 max_new_tokens stop batch length_share",
+    .open = rollout_open,
+    .close = rollout_close,
+    .plan = rollout_plan,
+    .step = rollout_step,
+    .evaluate = rollout_evaluate,
+    .log = rollout_log,
+    .show = rollout_show,
+    .enough = rollout_enough,
+    .finish = rollout_finish,
 };
 
 // ------------------------------------------------------------------------------------ the table
@@ -121,6 +138,23 @@ static const Objective objectives[] = {
         .name = "simpo", .trainer = &policies, .data = PAIRS, .loss = simpo_loss,
         .options = "beta=2 simpo_gamma logp=mean",
         .help = "with pairs, no reference: Meng et al. 2024",
+    }, {
+        .name = "stored", .trainer = &policies, .data = POINTS, .loss = stored_loss,
+        .takes_scores = 1, .imitates = 1, .linear = 1,
+        .options = OF_POINTS "labels=continuous reduction=class-means logp=mean demo sft_on "
+                   "demo_share",
+        .help = "with stored answers and rewards: Nath et al. 2024",
+    }, {
+        .name = "rloo", .trainer = &rollouts, .data = PROMPTS, .loss = rloo_loss,
+        .help = "with rewards of its own texts: Ahmadian et al. 2024",
+    }, {
+        .name = "grpo", .trainer = &rollouts, .data = PROMPTS, .loss = grpo_loss, .deviations = 1,
+        .options = "ppo_epochs clip_range beta=0.04 logp=mean",
+        .help = "with rewards of its own texts: Shao et al. 2024",
+    }, {
+        .name = "ppo", .trainer = &rollouts, .data = PROMPTS, .loss = ppo_loss,
+        .options = "ppo_epochs=4 clip_range reduction=tokens",
+        .help = "with rewards of its own texts, no critic: Schulman et al. 2017",
     },
 };
 enum { NUM_OBJECTIVES = sizeof objectives / sizeof *objectives };
@@ -169,10 +203,13 @@ int objective_takes(const Objective *o, const Dataset *d, DataUse use) {
     const int document = d->kind == DATA_DOCUMENT, completion = d->kind == DATA_COMPLETION;
     const int pair = d->kind == DATA_PAIR, point = d->kind == DATA_POINT;
 
-    if (d->kind == DATA_RANKING) return takes_rankings(o, d, use);
+    if (d->kind == DATA_RANKING && o->data != PROMPTS) return takes_rankings(o, d, use);
     if (o->data == DOCUMENTS) {
         if (document || completion) return 0;
         return fail_kind(d, "texts or prompts with completions are needed");
+    }
+    if (o->data == PROMPTS) {
+        return document ? fail_kind(d, "prompts are needed, with or without answers") : 0;
     }
     if (o->reward || (o->data == PAIRS && use == FOR_TRAIN)) {
         const char *kinds = o->rankings ? "pairs or rankings are needed (chosen and rejected, or "
@@ -190,6 +227,7 @@ int objective_takes(const Objective *o, const Dataset *d, DataUse use) {
     return fail_kind(d, "completions, pairs or points are needed (train lm takes texts)");
 }
 #undef TRAINING
+#undef ALL_TRAINING
 #undef OF_POINTS
 #undef OF_REFERENCE
 #undef OF_REFERENCES

@@ -31,6 +31,7 @@ typedef struct {
     int  (*evaluate)(Run *run, const Dataset *d, int step, double metric[NUM_METRICS]);
     void (*log)(const Run *run, FILE *f);           // the step's numbers: members of a JSON object
     void (*show)(const Run *run, FILE *f);          // the same for people
+    int  (*enough)(Run *run);                       // after a step: 1 ends the run, and says why
     void (*finish)(const Run *run);                 // the last words
     const char *options;                            // that they all read (commands/options.c)
 } Trainer;
@@ -40,11 +41,13 @@ typedef struct {
     const char *name, *help;
     const char *options;                            // beyond the trainer's; "beta=2": its default
     const Trainer *trainer;
-    enum { DOCUMENTS, DEMONSTRATIONS, POINTS, PAIRS } data;       // what --train must hold
+    enum { DOCUMENTS, DEMONSTRATIONS, POINTS, PAIRS, PROMPTS } data;      // what --train must hold
     int reward;                                     // yes: the model has a reward head
     int bundles;                                    // yes: steps of one pair of each set (MORE)
     int rankings;                                   // yes: PAIRS may be rankings too
-    PolicyLoss *loss;                               // of a policy
+    PolicyLoss *loss;                               // of a policy; of PROMPTS by token
+    int deviations;                                 // of PROMPTS, yes: GRPO's advantages, and KL is
+                                                    //   a term of the loss, not of the reward
     int reference;                                  // yes: needs log pi_ref (reference.c)
     int takes_scores;                               // yes: labels may be scores to be reached
     int imitates;                                   // yes: good answers themselves are made likely
@@ -86,6 +89,9 @@ struct Run {
                                                     //     items, of documents token rows
     size_t epoch_items, left_out;                   // of one epoch; those of them in no step
     int unit;                                       // items no micro-batch cuts apart: 1, a bundle
+    int repeat;                                     // each step is planned so often, 0: once
+    size_t drawn_rows;                              // token rows of the running step, if it draws
+                                                    //   its texts itself
 
     // the running micro-batch
     int limit;                                      // token rows it may have
@@ -96,6 +102,7 @@ struct Run {
 
     struct RewardRun *reward;                       // reward.c's own part
     struct PolicyRun *policy;                       // policy.c's own part
+    struct RolloutRun *rollout;                     // rollout.c's own part
     struct Groups *groups;                          // of --group_robust: groups.c's own part
 };
 
@@ -114,6 +121,7 @@ int    plan_epochs(Run *run, size_t begin, uint64_t order_key, int is_last_phase
 int    plan_documents(Run *run);
 
 // a step's micro-batches
+int    drawn_set(const Run *run);
 const Record *item_record(const Run *run, const Item *i);
 int    is_ranking(const Run *run, const Item *i);
 size_t step_rows(const Run *run, size_t at, size_t end);
@@ -157,11 +165,24 @@ int plan_item(Run *run, Item item) {
     return 0;
 }
 
-// The running step ends after the last item.  0, or -1 after fail().
+// Are all the steps planned that --max_steps asks for?
+static int plan_is_full(const Run *run) {
+    return opt.max_steps > 0 && run->num_steps == (size_t)opt.max_steps;
+}
+
+// The running step ends after the last item; if steps are repeated, it follows again.  0, or -1
+// after fail().
 int plan_step_ends(Run *run) {
-    const size_t n = run->num_steps + 1;
-    if (reserve(&run->step_end, &run->step_capacity, n, sizeof *run->step_end) < 0) return -1;
-    run->step_end[run->num_steps++] = run->num_items;
+    const size_t begin = run->num_steps ? run->step_end[run->num_steps - 1] : 0;
+    const size_t end = run->num_items;
+    for (int k = 0; k == 0 || (k < run->repeat && !plan_is_full(run)); k++) {
+        const size_t n = run->num_steps + 1;
+        for (size_t i = begin; k > 0 && i < end; i++) {
+            if (plan_item(run, run->item[i]) < 0) return -1;
+        }
+        if (reserve(&run->step_end, &run->step_capacity, n, sizeof *run->step_end) < 0) return -1;
+        run->step_end[run->num_steps++] = run->num_items;
+    }
     return 0;
 }
 
@@ -169,18 +190,29 @@ const Record *item_record(const Run *run, const Item *i) {
     return &run->data[i->set].record[i->record];
 }
 
+// The set of texts that a step draws itself: behind the files.
+int drawn_set(const Run *run) { return run->num_train + run->num_then + run->num_eval; }
+
+// The most token rows that a prompt can take with the --n completions that are to be drawn.
+static int rows_to_draw(const Run *run, const Dataset *d, const Record *r) {
+    int prompt = dataset_prompt(d, r).len;
+    if (opt.max_prompt_length && prompt > opt.max_prompt_length) prompt = opt.max_prompt_length;
+    if (prompt == 0) prompt = 1;                    // what begins a text
+    int room = run->model.config.max_positions - prompt;
+    if (room > opt.max_new_tokens) room = opt.max_new_tokens;
+    return prompt - 1 + opt.n * (1 + room);
+}
+
 // Token rows of an item: of its prompt and answers, or of its window of a document.
 static int item_rows(const Run *run, const Item *i) {
     const Dataset *d = &run->data[i->set];
     const Record *r = item_record(run, i);
+    if (run->objective->data == PROMPTS && i->set != drawn_set(run)) {
+        return rows_to_draw(run, d, r);
+    }
     if (run->objective->data != DOCUMENTS) return record_rows(d, r, run->model.config.pooling);
     int rows = document_rows(d, r) - i->first;
     return rows < opt.max_length ? rows : opt.max_length;
-}
-
-// Are all the steps planned that --max_steps asks for?
-static int plan_is_full(const Run *run) {
-    return opt.max_steps > 0 && run->num_steps == (size_t)opt.max_steps;
 }
 
 // Adds an item, unless --max_steps are planned. The running step ends when it is full.  0, or -1
@@ -225,8 +257,9 @@ int plan_epochs(Run *run, size_t begin, uint64_t order_key, int is_last_phase) {
         }
         share = plan_share(run, n, e + 1, is_last_phase);
     }
+    const size_t repeat = run->repeat > 1 ? (size_t)run->repeat : 1;
     const size_t planned = run->num_items - begin;
-    if (planned < n) run->left_out += n - planned;
+    if (planned < n * repeat) run->left_out += n - (planned + repeat - 1) / repeat;
     result = 0;
 done:
     free(item);
@@ -283,11 +316,13 @@ static const char *choices_name(const Run *run) {
  * 0, or -1 after fail().  */
 int plan_report(const Run *run, Buffer *out) {
     static const char *const names[] = {
-        [DOCUMENTS] = "windows", [DEMONSTRATIONS] = "demonstrations", [POINTS] = "points"};
+        [DOCUMENTS] = "windows", [DEMONSTRATIONS] = "demonstrations", [POINTS] = "points",
+        [PROMPTS] = "prompts"};
     const int documents = run->objective->data == DOCUMENTS;
     const char *items = run->objective->data == PAIRS ? choices_name(run)
                                                       : names[run->objective->data];
-    const double epochs = (double)run->num_items / (double)run->epoch_items;
+    const int repeat = run->repeat > 1 ? run->repeat : 1;
+    const double epochs = (double)run->num_items / (double)run->epoch_items / repeat;
     const char *unit = documents ? "token rows" : items;
     const size_t steps = run->num_steps, begin = steps > 1 ? run->step_end[steps - 2] : 0;
     const size_t last = documents ? step_rows(run, begin, run->num_items) : run->num_items - begin;

@@ -93,6 +93,10 @@ typedef struct {
     List stop;
     int n, top_k, max_new_tokens, batch, unique;
     double temperature, top_p, min_p, repetition_penalty;
+    List reward;                                                // rloo and its relatives
+    int reward_max_length, reward_max_prompt_length;
+    int ppo_epochs;
+    double length_share;
     List judge;                                                 // bestof, compare
     int reward_mix;                                             // of several judges or rewards
     int judge_max_length, judge_max_prompt_length;

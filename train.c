@@ -152,15 +152,21 @@ static int evaluate_all(Run *run, int step, double *mean) {
 // after fail().
 static int check_metric(const Run *run) {
     const int imitated = run->objective->data == DEMONSTRATIONS;
+    const int drawn = run->objective->data == PROMPTS;
     const Dataset *first = run->data + run->num_train + run->num_then;
     for (const Dataset *d = first; d < first + run->num_eval; d++) {
         const int point = d->kind == DATA_POINT;
         const int choice = d->kind == DATA_PAIR || d->kind == DATA_RANKING;
+        if (opt.best_metric == METRIC_ACCURACY && drawn) {
+            return fail(EX_USAGE, "--best_metric accuracy: %s is evaluated by the reward of the "
+                        "texts it draws, of which loss is the negative; choose by loss",
+                        run->objective->name);
+        }
         if (opt.best_metric == METRIC_ACCURACY && !point && !choice) {
             return fail(EX_USAGE, "--best_metric accuracy: %s: %s data has none; choose by loss",
                         d->path, data_kind_name[d->kind]);
         }
-        if (opt.best_metric == METRIC_LOSS && point && !imitated) {
+        if (opt.best_metric == METRIC_LOSS && point && !imitated && !drawn) {
             return fail(EX_USAGE, "--best_metric loss: %s: no held-out loss of points is computed; "
                         "--best_metric accuracy chooses by the area under the curve", d->path);
         }
@@ -178,6 +184,7 @@ typedef struct {                                    // where the loop is
     int best_step;                                  // of --load_best, whose weights are in --out;
     double best;                                    //   0: none yet; and its number
     int not_better;                                 // evaluations since
+    int evaluated;                                  // the step of the last evaluation
 } Progress;
 
 // Gibibytes that this process holds; 0 where there is no /proc.
@@ -371,13 +378,14 @@ static int refuse_start(Run *run, size_t begin, size_t end) {
 // Step s (from 0) of the plan: gradients, their norm, the update.  0, or -1 after fail().
 static int train_step(Run *run, int s, Progress *p) {
     const size_t begin = s ? run->step_end[s - 1] : 0, end = run->step_end[s];
+    const int drawn = run->objective->data == PROMPTS;
 
     // gradients of the whole step
     p->loss = 0;
     model_zero_grads(&run->model);
     run->limit = micro_batch_limit(run, begin, end);
     if (run->objective->trainer->step(run, begin, end, &p->loss) < 0) {
-        if (s == 0 && error_code == EX_DATAERR) return refuse_start(run, begin, end);
+        if (s == 0 && error_code == EX_DATAERR && !drawn) return refuse_start(run, begin, end);
         return -1;
     }
     model_finish_grads(&run->model);
@@ -402,7 +410,7 @@ static int train_step(Run *run, int s, Progress *p) {
     }
     model_update(&run->model, &adamw);
     p->step = s + 1;
-    p->tokens += step_rows(run, begin, end);
+    p->tokens += run->drawn_rows ? run->drawn_rows : step_rows(run, begin, end);
     return 0;
 }
 
@@ -449,6 +457,7 @@ static int stop_without_numbers(Run *run, const Progress *p) {
 // short; 0: it is no better for long (--early_stopping_patience); -1 after fail().
 static int evaluate_step(Run *run, Progress *p) {
     double value;
+    p->evaluated = p->step;
     if (evaluate_all(run, p->step, &value) < 0) return stop_without_numbers(run, p);
     if (keep_best(run, p, value) < 0) return -1;
     if (!opt.patience || p->not_better < opt.patience || stop_asked()) return 1;
@@ -469,6 +478,7 @@ static int train_steps(Run *run, Progress *p) {
             return fail_stopped(run, p);
         }
         if (p->step == p->steps) break;
+        if (run->objective->trainer->enough && run->objective->trainer->enough(run)) break;
         if (opt.eval_steps > 0 && p->step % opt.eval_steps == 0) {
             const int go_on = evaluate_step(run, p);
             if (go_on < 0) return -1;
@@ -496,7 +506,7 @@ static void say_best(const Progress *p) {
 static int train_end(Run *run, Progress *p) {
     const Trainer *trainer = run->objective->trainer;
     double value;
-    if (p->step == p->steps) {                      // else the last evaluation was just now
+    if (p->evaluated != p->step) {
         if (evaluate_all(run, p->step, &value) < 0) return -1;
         if (keep_best(run, p, value) < 0) return -1;
     }

@@ -15,7 +15,7 @@
 #ifndef MIXTURE_C
 #define MIXTURE_C
 #include "setup.c"
-#include "../generate.c"
+#include "../prompts.c"
 #include "../heldout.c"
 #include "../regret.c"
 #include "../files/checkpoint.c"
@@ -147,16 +147,6 @@ int mixture_draw(const Mixture *x, uint64_t seed, uint64_t id) {
     return drawn;
 }
 
-// n completions of each prompt by the model in folder, as the command line has it.
-static Sampling sampling(const Tokenizer *t, int n, const char *folder) {
-    return (Sampling){.folder = folder,
-                      .temperature = opt.temperature, .top_k = opt.top_k, .top_p = opt.top_p,
-                      .min_p = opt.min_p, .repetition_penalty = opt.repetition_penalty,
-                      .seed = (uint64_t)opt.seed, .n = n, .max_new_tokens = opt.max_new_tokens,
-                      .batch = opt.batch, .num_eos = t->num_ends, .eos = t->ends,
-                      .num_stop = opt.stop.n, .stop = opt.stop.item};
-}
-
 // Completions of one policy's prompts that wait for those of the others.
 typedef struct {
     Completion *kept;                   // (prompts, n) each with memory of its own
@@ -194,7 +184,7 @@ static int keep_waiting(void *context, const Completion *c) {
 int mixture_generate(Mixture *x, Model *m, const Tokenizer *t, const Prompt *prompt,
                      int num_prompts, int n, TakeCompletion *take, void *context) {
     if (x->n == 1) {
-        const Sampling s = sampling(t, n, x->folder[0]);
+        const Sampling s = sampling_options(t, n, x->folder[0]);
         return generate(m, t, prompt, num_prompts, &s, take, context);
     }
     const size_t total = (size_t)num_prompts * (size_t)n;
@@ -218,7 +208,7 @@ int mixture_generate(Mixture *x, Model *m, const Tokenizer *t, const Prompt *pro
             fprintf(stderr, "%s: %d of %d prompts\n", x->folder[k], count, num_prompts);
         }
         if (turn_to(x, m, k) < 0) goto done;
-        const Sampling s = sampling(t, n, x->folder[k]);
+        const Sampling s = sampling_options(t, n, x->folder[k]);
         if (generate(m, t, own, count, &s, keep_waiting, &waiting) < 0) goto done;
     }
     for (size_t i = 0; i < total; i++) {

@@ -32,6 +32,10 @@ static int is_one_folder(const char *a, const char *b) {
 }
 
 int train_check_settings(const Objective *o) {
+    if (o->data == PROMPTS && opt.prompts) {
+        if (opt.train.n) return fail(EX_USAGE, "--prompts and --train are one thing here");
+        opt.train = (List){.item = {opt.prompts}, .n = 1};
+    }
     if (!opt.train.n) return fail(EX_USAGE, "--train is needed");
     if (!opt.out) return fail(EX_USAGE, "--out is needed");
     for (int i = 0; i < opt.model.n; i++) {
@@ -133,6 +137,7 @@ static int load_files(Run *run, const List *files, DataUse use, Dataset *to) {
         o.max_prompt_length = 0;
         o.plain_text = ONE_DOCUMENT;
     }
+    if (run->objective->data == PROMPTS) o = prompts_options();
     for (int i = 0; i < files->n; i++) {
         const Tokenizer *t = &run->tokenizer;
         if (load_data(&to[i], files->item[i], t, &o, run->objective, use) < 0) return -1;

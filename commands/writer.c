@@ -1,4 +1,4 @@
-/* writer.c - what language models write: the prompts of a file, completions of them by a model or a
+/* writer.c - what language models write: completions of the prompts of a file by a model or a
  * mixture, and how probable they are under others.
  *
  * A Writer is a model and what it wrote, a Written is one completion.  One model is in memory at a
@@ -13,14 +13,6 @@
 #define WRITER_C
 #include "mixture.c"
 #include "../metrics.c"
-
-// The prompts of a file, before and after they are cut.
-typedef struct {
-    Span *whole;                        // (n) as they stand in the file
-    Prompt *cut;                        // (n) what the model is given
-    int n;
-    int begin;                          // what is given for an empty prompt; -1: nothing can be
-} Prompts;
 
 // One completion.
 typedef struct {
@@ -70,11 +62,6 @@ typedef struct {
     double distinct[2];                 // distinct-1, distinct-2
 } Writer;
 
-// prompts
-int         prompts_init(Prompts *p, const Dataset *d, const Tokenizer *t, int unique);
-void        prompts_free(Prompts *p);
-DataOptions prompts_options(void);
-
 // a writer: its completions, what another model says of them
 int  writer_write(Writer *w, const char *path, int n, int inside);
 void writer_free(Writer *w);
@@ -84,66 +71,6 @@ int  writer_refer(Writer *w, Model *m, int eos);
 
 int  items_init(Items *x, size_t most);
 void items_free(Items *x);
-
-// ------------------------------------------------------------------ what prompts are completed
-
-void prompts_free(Prompts *p) {
-    free(p->whole);
-    free(p->cut);
-}
-
-// What the model is given for a prompt: its last --max_prompt_length tokens, for an empty prompt
-// the token `begin`.
-static Prompt cut_prompt(const Dataset *d, const Span *whole, size_t id, const int *begin) {
-    if (whole->len == 0) return (Prompt){.id = id, .token = begin, .len = 1};
-    Prompt cut = {.id = id, .token = d->token + whole->start, .len = whole->len};
-    if (opt.max_prompt_length && cut.len > opt.max_prompt_length) {
-        cut.token += cut.len - opt.max_prompt_length;
-        cut.len = opt.max_prompt_length;
-    }
-    return cut;
-}
-
-// The prompts of d, of equal ones only the first if `unique`; p borrows d's tokens, and points to
-// itself.  0, or -1 after fail().
-int prompts_init(Prompts *p, const Dataset *d, const Tokenizer *t, int unique) {
-    size_t *first = allocate(d->num_records, sizeof *first);
-    p->begin = t->bos >= 0 ? t->bos : t->eos;
-    p->whole = allocate(d->num_records, sizeof *p->whole);
-    p->cut = allocate(d->num_records, sizeof *p->cut);
-    int result = -1;
-    if (!first || !p->whole || !p->cut) goto done;
-    if (dataset_first_of_prompt(first, d) < 0) goto done;
-
-    for (size_t i = 0; i < d->num_records; i++) {
-        if (unique && first[i] != i) continue;
-        const Span whole = dataset_prompt(d, &d->record[i]);
-        if (whole.len == 0 && p->begin < 0) {
-            fail(EX_DATAERR, "%s:%zu: the prompt is empty, and the tokenizer has no token that "
-                 "begins a text", d->path, d->record[i].line);
-            goto done;
-        }
-        p->whole[p->n] = whole;
-        p->cut[p->n] = cut_prompt(d, &whole, i, &p->begin);
-        p->n++;
-    }
-    result = 0;
-done:
-    free(first);
-    return result;
-}
-
-// How prompts are read: none is left out, and all are whole; prompts_init cuts them.  That of a
-// conversation is all before its last answer.
-DataOptions prompts_options(void) {
-    DataOptions o = data_options();
-    o.all_turns = 0;
-    o.max_length = 0;
-    o.max_prompt_length = 0;
-    o.as_given = 1;
-    o.keep_others = 1;
-    return o;
-}
 
 // ------------------------------------------------------------------------- what a model writes
 
@@ -179,22 +106,11 @@ typedef struct {
     size_t prompt_text, prompt_len;     // the same in Writer.texts
 } Writing;
 
-// The n tokens go to the end of d's; out is where they are.
-static int append_tokens(Dataset *d, Span *out, const int *token, int n) {
-    const size_t need = d->num_tokens + (size_t)n;
-    if (reserve(&d->token, &d->token_capacity, need, sizeof *d->token) < 0) return -1;
-    memcpy(d->token + d->num_tokens, token, (size_t)n * sizeof *token);
-    *out = (Span){d->num_tokens, n};
-    d->num_tokens = need;
-    return 0;
-}
-
 // Prompt k becomes a record of what is drawn, for as many completions as follow.
 static int keep_prompt(Writing *x, int k) {
     const Prompt *cut = &x->prompts->cut[k];
     const Span *whole = &x->prompts->whole[k];
     const int *token = x->file->token + whole->start;
-    Dataset *d = &x->writer->drawn;
     Buffer text = {0};
     int result = -1;
     x->quoted.len = 0;
@@ -204,32 +120,10 @@ static int keep_prompt(Writing *x, int k) {
     if (buffer_append(&x->writer->texts, text.data, text.len) < 0) goto done;
     if (json_quote(&x->quoted, text.data ? text.data : "", text.len) < 0) goto done;
 
-    // the record of the file, but with the cut prompt and no answers
-    Record r = x->file->record[cut->id];
-    r.first = (int)d->num_answers;
-    r.count = 0;
-    if (append_tokens(d, &r.prompt, cut->token, cut->len) < 0) goto done;
-    if (reserve(&d->record, &d->record_capacity, d->num_records + 1, sizeof r) < 0) goto done;
-    d->record[d->num_records++] = r;
-    result = 0;
+    result = drawn_add_prompt(&x->writer->drawn, &x->file->record[cut->id], cut);
 done:
     buffer_free(&text);
     return result;
-}
-
-// The completion's tokens become an answer of the last record.  The token that ended it is the
-// answer's own, and nothing is to be predicted after it: it is marked as an answer that was cut.
-static int keep_answer(Writer *w, const Completion *c) {
-    Dataset *d = &w->drawn;
-    Answer a = {.cut = 1};
-    if (append_tokens(d, &a.tokens, c->token, c->n) < 0) return -1;
-    const size_t need = d->num_tokens, size = sizeof *w->token_logp;
-    if (reserve(&w->token_logp, &w->token_logp_capacity, need, size) < 0) return -1;
-    memcpy(w->token_logp + a.tokens.start, c->token_logp, (size_t)c->n * size);
-    if (reserve(&d->answer, &d->answer_capacity, d->num_answers + 1, sizeof a) < 0) return -1;
-    d->answer[d->num_answers++] = a;
-    d->record[d->num_records - 1].count++;
-    return 0;
 }
 
 // TakeCompletion of writer_write.
@@ -238,7 +132,7 @@ static int keep_completion(void *context, const Completion *c) {
     Writer *w = x->writer;
     if (c->finish == GOING) return 0;
     if (c->sample == 0 && keep_prompt(x, c->prompt) < 0) return -1;
-    if (keep_answer(w, c) < 0) return -1;
+    if (drawn_add_answer(&w->drawn, &w->token_logp, &w->token_logp_capacity, c) < 0) return -1;
 
     // its text, its data row
     const size_t text = w->texts.len, row = w->rows.len;

@@ -8,6 +8,7 @@ static const struct LossRow {
     const char *name;
     PolicyLoss *loss;
     int pairs;                                             // of pairs, or of single texts
+    int advantages;                                        // labels have either sign
     LossSettings low, high;
 } losses[] = {
     {.name = "sft", .loss = sft_loss},
@@ -27,6 +28,12 @@ static const struct LossRow {
     {.name = "kto", .loss = kto_loss,
      .low = {.beta = .1, .desirable_weight = .5, .undesirable_weight = .5},
      .high = {.beta = 1, .desirable_weight = 2, .undesirable_weight = 2, .kl = 2}},
+    {.name = "stored", .loss = stored_loss, .advantages = 1, .high = {.demo_share = 1}},
+    {.name = "rloo", .loss = rloo_loss, .advantages = 1},
+    {.name = "ppo", .loss = ppo_loss, .advantages = 1,
+     .low = {.clip_range = .1}, .high = {.clip_range = .9}},
+    {.name = "grpo", .loss = grpo_loss, .advantages = 1,
+     .low = {.clip_range = .1}, .high = {.clip_range = .9, .beta = 1}},
 };
 enum { NUM_LOSSES = sizeof losses / sizeof *losses };
 #endif

@@ -342,6 +342,8 @@ static LossSettings random_settings(const struct LossRow *row, int test) {
         .desirable_weight   = between(low->desirable_weight, high->desirable_weight, test, 4),
         .undesirable_weight = between(low->undesirable_weight, high->undesirable_weight, test, 5),
         .kl                 = between(low->kl, high->kl, test, 6),
+        .clip_range         = between(low->clip_range, high->clip_range, test, 7),
+        .demo_share         = between(low->demo_share, high->demo_share, test, 8),
         .continuous         = high->continuous && test % 2,
     };
 }
@@ -351,7 +353,7 @@ enum { MAX_PAIRS = 8 };
 typedef struct {
     LossBatch batch;
     LossSettings settings;
-    float logp[2*MAX_PAIRS], ref_logp[2*MAX_PAIRS], dlogp[2*MAX_PAIRS];
+    float logp[2*MAX_PAIRS], ref_logp[2*MAX_PAIRS], old_logp[2*MAX_PAIRS], dlogp[2*MAX_PAIRS];
     float label[MAX_PAIRS], weight[MAX_PAIRS];
     unsigned char demo[MAX_PAIRS];
 } Case;
@@ -359,8 +361,9 @@ typedef struct {
 // B texts or pairs of zeros
 static void case_clear(Case *c, int B) {
     memset(c, 0, sizeof *c);
-    c->batch = (LossBatch){.B = B, .logp = c->logp, .ref_logp = c->ref_logp, .weight = c->weight,
-                           .label = c->label, .demo = c->demo, .dlogp = c->dlogp};
+    c->batch = (LossBatch){.B = B, .logp = c->logp, .ref_logp = c->ref_logp,
+                           .old_logp = c->old_logp, .weight = c->weight, .label = c->label,
+                           .demo = c->demo, .dlogp = c->dlogp};
 }
 
 // soft labels, log-probabilities below -1/4, all in multiples of 2^-16 so that steps of 2^-16 are
@@ -371,9 +374,11 @@ static void random_case(Case *c, const struct LossRow *row, int test) {
     for (int k = 0; k < 2*MAX_PAIRS; k++) {
         c->logp[k]     = (float)(-.25 - rint(fabs(normal(test, k)) * 0x1p17) * 0x1p-16);
         c->ref_logp[k] = (float)(-.25 - rint(fabs(normal(test + 1, k)) * 0x1p17) * 0x1p-16);
+        c->old_logp[k] = c->logp[k] + (float)(normal(test + 3, k) / 2);      // about the clip's edges
     }
     for (int j = 0; j < MAX_PAIRS; j++) {
         c->label[j] = (float)j / (MAX_PAIRS - 1);
+        if (row->advantages) c->label[j] = 2 * c->label[j] - 1;
         c->weight[j] = (float)fabs(normal(test + 2, j));
         c->demo[j] = j % 3 == 0;
     }
@@ -445,10 +450,12 @@ static void test_extremes_do_not_overflow(void) {
                 c.batch.weight = NULL;
                 c.settings = z < 3 ? losses[i].low : losses[i].high;
                 c.label[0] = (float)(z % 3) / 2;
+                if (losses[i].advantages) c.label[0] = (float)(z % 3) - 1;
                 c.logp[0] = extreme[k % 5];
                 c.logp[1] = extreme[k/5 % 5];
                 c.ref_logp[0] = extreme[k/25 % 5];
                 c.ref_logp[1] = extreme[k/125];
+                c.old_logp[0] = c.ref_logp[1];
                 CHECK(isfinite(losses[i].loss(&c.batch, &c.settings)));
                 CHECK(isfinite(c.dlogp[0]) && isfinite(c.dlogp[1]));
             }

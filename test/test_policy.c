@@ -37,7 +37,8 @@ static void end_run(void) {
 static void begin(const char *objective, Dataset *d) {
     end_run();
     opt = (Settings){.micro_batch_tokens = 1000,
-                     .loss = {.beta = 0.1, .desirable_weight = 1, .undesirable_weight = 1}};
+                     .loss = {.beta = 0.1, .desirable_weight = 1, .undesirable_weight = 1,
+                              .demo_share = 0.35}};
     run = (Run){.objective = objective_find(objective), .data = d, .num_train = 1, .unit = 1,
                 .limit = 1000, .item = four, .num_items = 4, .tokenizer.eos = EOS};
     if (run_open(&run) < 0) exit(1);
@@ -227,7 +228,7 @@ static void test_every_objective_has_the_same_bits_in_one_micro_batch_and_in_man
     for (int o = 0; o < NUM_OBJECTIVES; o++) {
         const Objective *x = &objectives[o];
         Dataset d[2] = {pairs_of(0)};
-        if (!x->loss) continue;                             // no policy
+        if (!x->loss || x->data == PROMPTS) continue;       // of data rows (rl.sh has the others)
         begin(x->name, d);
         if (x->mismatched) {
             CHECK(mismatch_answers(&d[1], &d[0]) == 0);

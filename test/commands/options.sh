@@ -15,6 +15,13 @@ points="logp reduction labels score_scale"
 reference="beta reference_cache"
 references="$reference references reference_mix reference_weights reference_clip"
 base="bapo_base bapo_lambda"
+rollouts="precision micro_batch_tokens max_length max_prompt_length template prompt_key chosen_key
+          rejected_key bad_rows train eval out dtype learning_rate num_train_epochs max_steps
+          weight_decay adam_beta1 adam_beta2 adam_epsilon max_grad_norm warmup_ratio
+          lr_scheduler_type logging_steps eval_steps save_steps seed recompute force load_best
+          best_metric early_stopping_patience per_step_rows folds fold prompts logp reduction reward
+          reward_mix reward_max_length reward_max_prompt_length reference beta n max_new_tokens stop
+          batch length_share model"
 groups="group_robust groups group_step group_loss group_adjust"
 drawing="temperature top_k top_p min_p repetition_penalty max_new_tokens stop batch seed"
 prompts="prompts precision max_prompt_length template prompt_key chosen_key rejected_key
@@ -26,7 +33,7 @@ judging="judge reward_mix judge_max_length judge_max_prompt_length micro_batch_t
 options_of() {
     echo $all
     case "$1" in
-    selftest) ;;
+    selftest | "train rloo" | "train grpo" | "train ppo") ;;
     identify) echo seed ;;
     consistency) echo answer gold out ;;
     inspect | gradcheck) echo model ;;
@@ -47,6 +54,9 @@ options_of() {
     "train kto") echo $policies $points $reference desirable_weight undesirable_weight ;;
     "train orpo") echo $policies logp orpo_lambda ;;
     "train simpo") echo $policies logp beta simpo_gamma ;;
+    "train stored") echo $policies $points demo sft_on demo_share ;;
+    "train rloo") echo $rollouts ;;
+    "train grpo" | "train ppo") echo $rollouts ppo_epochs clip_range ;;
     "train em")
         echo train out dtype $data num_train_epochs max_steps recompute learning_rate
         echo top pairs lr_scheduler_type warmup_ratio max_grad_norm weight_decay adam_beta1 adam_beta2
