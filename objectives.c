@@ -93,8 +93,9 @@ static const Objective objectives[] = {
         .options = OF_GROUPS "top",
         .help = "train a reward model on one file, or on several mixed",
     }, {
-        .name = "more", .trainer = &reward_models, .data = PAIRS, .reward = 1, .bundles = 1,
-        .options = "more normalize alpha",
+        .name = "more", .trainer = &reward_models, .data = PAIRS, .reward = 1, .rankings = 1,
+        .bundles = 1,
+        .options = "more normalize alpha top",
         .help = "train one reward model on several files with MORE's weights",
     }, {
         .name = "sft", .trainer = &policies, .data = DEMONSTRATIONS, .loss = sft_loss,
@@ -185,7 +186,7 @@ static int takes_rankings(const Objective *o, const Dataset *d, DataUse use) {
         return fail(EX_DATAERR, "%s: rankings; train lm takes texts, or prompts with completions: "
                     "write the best answers as such", d->path);
     }
-    if (!o->rankings) return fail_kind(d, "train reward and train dpo take them whole");
+    if (!o->rankings) return fail_kind(d, "train reward, more and dpo take them whole");
     if (use == FOR_TRAIN && opt.loss.label_smoothing > 0) {
         return fail(EX_USAGE, "--label_smoothing: %s holds rankings, and it is of pairs: leave it "
                     "out, or make pairs of them with --pairs", d->path);

@@ -2,9 +2,10 @@
  * several sets mixed (MultiTask), and MORE, which finds the weight of each set anew in every step
  * (Zeng et al. 2023, arXiv:2312.07401).
  *
- *     bundle   one pair of each of the K sets; a step of MORE is G bundles
+ *     bundle   one pair or ranking of each of the K sets; a step of MORE is G bundles
  *     g_i      gradient of set i's loss in the reward head w, from the forward alone:
- *              r = w . h, so dL/dw = dL/dr (h_chosen - h_rejected)
+ *              r = w . h, so dL/dw = dL/dr (h_chosen - h_rejected), of a ranking the sum of
+ *              -dL/dr_k (h_best - h_k), as the dL/dr of its answers add up to 0
  *     lambda   weights of the min-norm point of g_1 .. g_K (loss.c: more_weights)
  *     update   the gradient of  sum_i lambda_i L_i,  by one backward
  *
@@ -317,17 +318,20 @@ static int step_mean(Run *run, size_t at, size_t end, double *loss) {
     return 0;
 }
 
-// Adds pair j of the micro-batch, with the factor 1/n and the row's own weight, to its set's head
-// gradient g(C); returns its loss, so weighted.
-static double add_head_gradient(const Run *run, float *g, int j, const Item *item, double n) {
+// Adds the pair or ranking whose texts begin with number *text of the micro-batch, with the factor
+// 1/n and the row's own weight, to its set's head gradient g(C); *text is then the next item's.
+// Returns its loss, so weighted.
+static double add_head_gradient(const Run *run, float *g, int *text, const Item *item, double n) {
     const int C = run->model.config.channels;
     const Record *row = item_record(run, item);
-    const float *r = run->value + 2 * j;
-    const float *h_chosen = run->reward->pooled + (size_t)(2 * j) * (size_t)C;
-    const float *h_rejected = h_chosen + C;
-    float dchosen = 0, drejected = 0, weight = (float)(1 / n) * row->weight;
-    double loss = reward_bt_loss(&dchosen, &drejected, &r[0], &r[1], &weight, &row->margin, 1);
-    more_head_gradient(g, h_chosen, h_rejected, dchosen, C);
+    const float *h_best = run->reward->pooled + (size_t)*text * (size_t)C;
+    float dr[MAX_ANSWERS] = {0};
+    const float weight = (float)(1 / n) * row->weight;
+    const double loss = item_loss(run, item, dr, run->value + *text, weight);
+    for (int k = 1; k < row->count; k++) {
+        more_head_gradient(g, h_best, h_best + (size_t)k * (size_t)C, -dr[k], C);
+    }
+    *text += row->count;
     return loss;
 }
 
@@ -339,7 +343,7 @@ static double vector_norm(const float *g, int C) {
 
 /* MORE as released (--more release): for each bundle in turn
  *
- *     g_i       head gradient of set i's pair
+ *     g_i       head gradient of set i's pair or ranking
  *     m_i       = (1 - alpha) m_i + alpha g_i, from zero at the start of training
  *     lambda    by Frank and Wolfe on the normalised m_1 .. m_K
  *
@@ -356,12 +360,12 @@ static int step_more_release(Run *run, size_t at, size_t end, double *loss) {
         Batch b;
         at = forward_items(run, at, end, &b);
         if (!at) return -1;
-        for (int bundle = 0; bundle < b.B / 2; bundle += K) {
+        int text = 0;
+        for (int bundle = 0; text < b.B; bundle += K) {
             for (int i = 0; i < K; i++) {
                 float *g = x->g, *m = x->momentum + (size_t)i * (size_t)C;
-                const int j = bundle + i;
                 memset(g, 0, (size_t)C * sizeof *g);
-                l[i] = add_head_gradient(run, g, j, &run->item[begin + (size_t)j], 1);
+                l[i] = add_head_gradient(run, g, &text, &run->item[begin + (size_t)(bundle + i)], 1);
                 more_momentum(m, g, opt.alpha, C);
                 x->grad_norm[i] += vector_norm(g, C) / G;
             }
@@ -377,7 +381,7 @@ static int step_more_release(Run *run, size_t at, size_t end, double *loss) {
 }
 
 /* MORE as in the paper (--more paper, eq. 6 and 7): one head gradient g_i of each set over all
- * its n pairs of the step, lambda the exact min-norm point, L = sum_i lambda_i L_i.
+ * its n pairs or rankings of the step, lambda the exact min-norm point, L = sum_i lambda_i L_i.
  *
  * Lambda needs every forward before the first backward. Where the step is one micro-batch, its
  * activations are still there for backward; else each is run forward a second time.  */
@@ -395,10 +399,11 @@ static int step_more_paper(Run *run, size_t at, size_t end, double *loss) {
     for (size_t begin = at, next; begin < end; begin = next) {
         next = forward_items(run, begin, end, &b);
         if (!next) return -1;
-        for (int j = 0; j < b.B / 2; j++) {
+        int text = 0;
+        for (int j = 0; text < b.B; j++) {
             const int i = j % K;
             float *g = x->g + (size_t)i * (size_t)C;
-            l[i] += add_head_gradient(run, g, j, &run->item[begin + (size_t)j], n);
+            l[i] += add_head_gradient(run, g, &text, &run->item[begin + (size_t)j], n);
         }
         micro_batches++;
     }

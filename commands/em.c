@@ -634,7 +634,7 @@ static int settle_objective(Em *em) {
     const char *name = opt.objective ? opt.objective : "dpo";
     em->is_heads = !strcmp(name, "heads");
     const Objective *o = objective_find(em->is_heads ? "reward" : name);
-    if (!o || !o->rankings) {
+    if (!o || !o->rankings || o->bundles) {
         return fail(EX_USAGE, "--objective %s: the loss of a type is the likelihood of its "
                     "people's choices: dpo, reward or heads is needed", name);
     }

@@ -5,7 +5,7 @@
  *
  *     limits     a thread's multiply-adds and the memory's bandwidth, in short bursts
  *     products   a matrix product, or a gradient of one, on random numbers
- *     steps      whole steps of training, of random texts, pairs and rankings and of the user's pairs
+ *     steps      whole steps of training, of random texts, pairs, rankings and of the user's pairs
  *
  * The layers of a model are in bench_layers.c; bench.c measures. */
 #ifndef MEASURE_C

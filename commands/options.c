@@ -342,7 +342,7 @@ static const Option option_table[] = {
      .min = 1, .max = 1 << 30, .help = "an update when this many tokens are seen"},
     {.name = "per_step_pairs", .kind = INT, .to = &opt.per_step_rows, .preset = "20", .min = 1,
      .max = 1 << 20,
-     .help = "pairs or rankings an update (more: whole bundles, one pair of each file)"},
+     .help = "pairs or rankings an update (more: whole bundles, one pair or ranking of each file)"},
     {.name = "per_step_rows", .kind = INT, .to = &opt.per_step_rows, .preset = "20", .min = 1,
      .max = 1 << 20,
      .help = "rows of the files an update: pairs, rankings, points or completions"},

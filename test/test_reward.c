@@ -62,10 +62,59 @@ static void test_the_sampler_takes_every_item_equally_often_over_the_epochs(void
     }
 }
 
+// A ranking of m answers whose rewards are w . h: the head gradient that MORE takes of it.
+static void test_the_head_gradient_of_a_ranking_is_that_of_its_loss(void) {
+    enum { C = 5 };
+    static const int counts[4] = {2, 3, 5, 8};
+    for (int task = 0; task < 16; task++) {
+        const int m = counts[task % 4];
+        Answer answer[8] = {{.score = 1}};
+        Record record = {.count = m, .weight = .75f};
+        Dataset d = {.kind = m == 2 ? DATA_PAIR : DATA_RANKING, .record = &record, .answer = answer};
+        RewardRun x = {0};
+        float h[8 * C], w[C], r[8], g[C] = {0};
+        Run run = {.data = &d, .reward = &x, .value = r, .model.config.channels = C};
+        const Item item = {0, 0, 0};
+        x.pooled = h;
+        opt.loss.top = task / 8;                               // all places, or the best alone
+        for (int k = 0; k < m; k++) answer[k].score = (float)(k < 4 ? k + 1 : 4);
+        for (uint64_t i = 0; i < 8 * C; i++) h[i] = (float)random_normal(1, STREAM_TEST, 1, i);
+        for (uint64_t c = 0; c < C; c++) w[c] = (float)random_normal(1, STREAM_TEST, 2, c);
+
+        // central differences, in steps that floats can hold
+        const float step = 0x1p-8f;
+        double want[C], loss = 0;
+        for (int c = 0; c < C; c++) {
+            double at[2];
+            for (int side = 0; side < 2; side++) {
+                float unused[8] = {0};
+                for (int k = 0; k < m; k++) {
+                    r[k] = 0;
+                    for (int i = 0; i < C; i++) r[k] += w[i] * h[k*C + i];
+                    r[k] += (side ? step : -step) * h[k*C + c];
+                }
+                at[side] = item_loss(&run, &item, unused, r, record.weight / 4);
+            }
+            want[c] = (at[1] - at[0]) / (2 * step);
+        }
+        for (int k = 0; k < m; k++) {
+            r[k] = 0;
+            for (int i = 0; i < C; i++) r[k] += w[i] * h[k*C + i];
+        }
+        int text = 0;
+        float unused[8] = {0};
+        loss = add_head_gradient(&run, g, &text, &item, 4);
+        CHECK(text == m && loss == item_loss(&run, &item, unused, r, .25f * record.weight));
+        for (int c = 0; c < C; c++) CHECK_NEAR(g[c], want[c], 2e-5 * (1 + fabs(want[c])));
+    }
+    opt.loss.top = 0;
+}
+
 int main(int argc, char **argv) {
     test_choose(argc, argv);
     RUN(test_every_set_fills_its_list_and_small_sets_keep_all_their_items);
     RUN(test_the_sampler_is_a_function_of_seed_and_epoch_and_shuffles);
     RUN(test_the_sampler_takes_every_item_equally_often_over_the_epochs);
+    RUN(test_the_head_gradient_of_a_ranking_is_that_of_its_loss);
     return test_summary();
 }

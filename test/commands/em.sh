@@ -276,6 +276,7 @@ refused 64 "--types" ./more train em $em --types 9 --out x
 refused 65 "annotator alone has one row, which cannot be halved; --estep full takes all rows" \
     ./more train em $small --train one-row.jsonl --estep split-half --out x
 refused 64 "dpo, reward or heads is needed" ./more train em $em --objective ipo --out x
+refused 64 "dpo, reward or heads is needed" ./more train em $em --objective more --out x
 refused 64 "more train dpo does not read it" ./more train em $em --head_rate 2 --out x
 refused 64 "one file is enough, not 2" ./more train em $em a.train.jsonl --out x
 refused 65 "the group of annotator \"p1\" is missing" ./more train em $em --start few.json --out x

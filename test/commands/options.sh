@@ -44,7 +44,7 @@ options_of() {
         echo $training then per_step_tokens
         echo vocab_size hidden_size num_hidden_layers num_attention_heads ;;
     "train reward") echo $rewards $groups top ;;
-    "train more") echo $rewards more normalize alpha ;;
+    "train more") echo $rewards more normalize alpha top ;;
     "train sft") echo $policies logp reduction sft_on train_turns ;;
     "train dpo") echo $policies logp $references $base $groups label_smoothing top ;;
     "train ipo") echo $policies logp $references $base $groups ;;

@@ -55,6 +55,24 @@ works ./more train reward $pairs --max_steps 3 --train ranks.jsonl b.train.jsonl
 holds err '^plan: 3 steps of 6 pairs and rankings; '
 holds x/log.jsonl '"loss/ranks":'
 
+it "more_bundles_rankings_and_pairs"
+# of one set lambda is 1; as released and as in the paper the step is that of train reward
+works ./more train reward $pairs --max_steps 3 --train ranks.jsonl --out x
+alone=$(sha)
+for mode in release paper uniform; do
+    works ./more train more --more $mode $pairs --max_steps 3 --train ranks.jsonl --out x
+    [ "$(sha)" = "$alone" ] || fault "$mode: another hash"
+done
+for mode in release paper; do
+    works ./more train more --more $mode $pairs --max_steps 3 --train ranks.jsonl b.train.jsonl --out x
+    mixed=$(sha)
+    holds err '^plan: 3 steps of 6 pairs and rankings; '
+    holds x/log.jsonl '"lambda/ranks":[01][0-9.e-]*,"loss/ranks":[0-9.]*,"grad_norm/ranks":[1-9.]'
+    works ./more train more --more $mode $pairs --max_steps 3 --train ranks.jsonl b.train.jsonl \
+        --micro_batch_tokens 100 --threads 2 --out x
+    [ "$(sha)" = "$mixed" ] || fault "$mode: another hash in small micro-batches"
+done
+
 it "groups_of_rankings_are_weighed_by_their_losses"
 sed 's/}$/,"who":"few"}/; 4,$s/"few"/"many"/' ranks.jsonl > who.jsonl
 for o in "reward $pairs" "dpo $policy"; do
@@ -66,10 +84,9 @@ done
 
 it "what_takes_no_rankings_says_what_does"
 for o in ipo orpo simpo kto ulma pointwise-dpo unlikelihood sft; do
-    refused 65 "ranks.jsonl: rankings of three and more answers; train reward and train dpo take \
+    refused 65 "ranks.jsonl: rankings of three and more answers; train reward, more and dpo take \
 them whole; --pairs makes a pair of each two" ./more train $o $policy --train ranks.jsonl --out x
 done
-refused 65 "--pairs makes a pair of each two" ./more train more $pairs --train ranks.jsonl --out x
 refused 65 "--pairs makes a pair of each two" \
     ./more train simpo $policy --train a.train.jsonl --eval ranks.jsonl --out x
 refused 65 "train lm takes texts" ./more train lm $new --train ranks.jsonl --out x
