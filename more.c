@@ -13,6 +13,7 @@
 #include "commands/score.c"
 #include "commands/compare.c"
 #include "commands/regret.c"
+#include "commands/judge.c"
 #include "commands/doctor.c"
 #include "commands/look.c"
 #include "commands/identify.c"
@@ -131,6 +132,20 @@ static const Command commands[] = {
         "each can be from the best.  --out is a mixture for --model of sample, compare, eval, "
         "score and\nbestof.  For one policy: sample with the mixture, then train sft on the "
         "lines.  Intervals are 95 %, by\nbootstrap over prompts; take 256 prompts or more.\n"},
+    {.name = "judge", .run = command_judge,
+     .help = "features of answers: counted, or scores that a language model gives",
+     .options = {ALWAYS TEXTS, "eval out model tokenizer features rubrics cache retries unscored "
+                 "temperature=0 top_k top_p min_p repetition_penalty max_new_tokens=256 batch "
+                 "seed"},
+     .more_help =
+        "\njudge adds \"features\" to the rows of one file: of a pair, a ranking, or one answer.  "
+        "Those of\n--features are counted, or are --model's perplexity.  For each rubric --model "
+        "is asked, with the\nprompt as {source} and the answer as {summary}; the score is the "
+        "first number between <score> and\n</score>, from 0 to 5, or there is none, and the model "
+        "is asked again (--retries).  data/judge has\nseven rubrics for summaries of opinions, "
+        "after Nath et al. (arXiv 2402.15473).  What the model says is\nkept in the cache, line "
+        "by line: a run that was interrupted goes on with the same command, and what\nwas asked "
+        "once, of the same model in the same words, is not asked again.\n"},
     {.name = "consistency", .run = command_consistency,
      .help = "how sure a model is: how often sample --n gives the same answer",
      .options = {ALWAYS, "answer gold out"},
@@ -259,6 +274,7 @@ static void print_help(const Command *c) {
     printf("more %s%s%s - %s\n\n", c->name, c->object ? " " : "", object, c->help);
     options_print(c);
     if (c->more_help) printf("%s", c->more_help);
+    if (c->run == command_judge) judge_print_features();
 }
 
 // The command that the arguments call; *used: how many of them name it.  0, or -1: none does.

@@ -20,6 +20,7 @@ int reference_logps(Run *run, Model *m, const char *name, const char *path, int 
 int reference_columns(Run *run, const char *path, double *column);
 size_t reference_count(const Run *run);
 int reference_key(const Run *run, const Model *m, char key[65]);
+int reference_hash_weights(Sha256 *s, const Model *m);
 int reference_read(Run *run, const char *path, const char *key_line);
 int reference_write(const Run *run, const char *path, const char *key_line);
 
@@ -30,7 +31,7 @@ static int reference_files(const Run *run) {
 // -------------------------------------------------------------------------------------- the key
 
 // The weights, in pieces.  0, or -1 after fail().
-static int hash_weights(Sha256 *s, const Model *m) {
+int reference_hash_weights(Sha256 *s, const Model *m) {
     enum { NUMBERS = 1 << 16 };
     real *piece = allocate(NUMBERS, sizeof *piece);
     if (!piece) return -1;
@@ -75,7 +76,7 @@ int reference_key(const Run *run, const Model *m, char key[65]) {
     sha256_start(&s);
     sha256_add(&s, head, sizeof head);
     sha256_add(&s, config.data, config.len);
-    if (hash_weights(&s, m) < 0) goto done;
+    if (reference_hash_weights(&s, m) < 0) goto done;
     for (int k = 0; k < files; k++) hash_texts(&s, &run->data[k]);
     sha256_finish(&s, key);
     result = 0;

@@ -27,6 +27,7 @@ enum { GROUP_SHARE, GROUP_MEAN, NUM_GROUP_LOSSES };
 enum { MIX_MRPO, MIX_MDPO, NUM_REFERENCE_MIXES };
 enum { REWARD_MIX_MEAN, REWARD_MIX_MIN, REWARD_MIX_MAXMIN, NUM_REWARD_MIXES };
 enum { BAD_ROWS_RAISE, BAD_ROWS_DROP, NUM_BAD_ROWS };
+enum { UNSCORED_DROP, UNSCORED_RAISE, NUM_UNSCORED };
 enum { TURNS_LAST, TURNS_ALL, NUM_TURNS };
 enum { SCHEDULE_LINEAR, SCHEDULE_COSINE, SCHEDULE_CONSTANT, NUM_SCHEDULES };
 enum { PRECISION_FP32, PRECISION_BF16, NUM_PRECISIONS };
@@ -114,6 +115,9 @@ typedef struct {
     int answer;                                                 // consistency
     const char *gold;
     int show_rows;
+    const char *features, *cache;                               // judge
+    List rubrics;
+    int retries, unscored;
     List shape, only;                                           // bench
     int rounds;
 } Settings;

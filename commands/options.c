@@ -33,6 +33,8 @@ static const char *const over_length_names[] = {
     [NUM_OVER_LENGTHS] = NULL};
 static const char *const bad_row_names[] = {
     [BAD_ROWS_RAISE] = "raise", [BAD_ROWS_DROP] = "drop", [NUM_BAD_ROWS] = NULL};
+static const char *const unscored_names[] = {
+    [UNSCORED_DROP] = "drop", [UNSCORED_RAISE] = "raise", [NUM_UNSCORED] = NULL};
 static const char *const turn_names[] = {
     [TURNS_LAST] = "last", [TURNS_ALL] = "all", [NUM_TURNS] = NULL};
 static const char *const schedule_names[] = {
@@ -148,6 +150,11 @@ static const Option option_table[] = {
     {.name = "reward_mix", .kind = CHOICE, .to = &opt.reward_mix, .preset = "mean",
      .choices = reward_mix_names,
      .help = "of several rewards, each text's mean or least, or those of the least mean"},
+    {.name = "rubrics", .kind = LIST, .to = &opt.rubrics,
+     .help = "scoring prompts, also --prompts: texts with {source} and {summary}, each in a file "
+             "that is named as its feature; --model is asked"},
+    {.name = "cache", .kind = WORDS, .to = &opt.cache,
+     .help = "where what the model says is kept, from which a run goes on; default: OUT.cache"},
     {.name = "tokenizer", .kind = WORDS, .to = &opt.tokenizer,
      .help = "tokenizer.json, if not the model folder's"},
     {.name = "out", .kind = WORDS, .to = &opt.out,
@@ -192,6 +199,14 @@ static const Option option_table[] = {
      .help = "cut the data by prompt into so many folds:"},
     {.name = "fold", .kind = INT, .to = &opt.fold, .preset = "0", .max = 999,
      .help = "training and bestof leave this one out, eval and compare take it alone"},
+    {.name = "features", .kind = WORDS, .to = &opt.features,
+     .help = "names of features, a,b,c"},
+    {.name = "retries", .kind = INT, .to = &opt.retries, .preset = "3", .max = 1000,
+     .help = "so many more attempts where the model gives no score from 0 to 5, each with the next "
+             "seed, at temperature 1 if --temperature is 0"},
+    {.name = "unscored", .kind = CHOICE, .to = &opt.unscored, .preset = "drop",
+     .choices = unscored_names,
+     .help = "a row for which no attempt gives a score: leave it out and say so, or stop"},
     {.name = "tokens", .kind = FLAG, .to = &opt.tokens,
      .help = "of a language model: each token with its id, piece and log-probability"},
     {.name = "unique", .kind = FLAG, .to = &opt.unique,
@@ -443,6 +458,7 @@ static const struct { const char *other, *name, *value; } aliases[] = {
     {.other = "model_name_or_path", .name = "model"},
     {.other = "reference", .name = "references"},
     {.other = "ref_model", .name = "references"},
+    {.other = "prompts", .name = "rubrics"},
     {.other = "output_dir", .name = "out"},
     {.other = "train_file", .name = "train"},
     {.other = "validation_file", .name = "eval"},
