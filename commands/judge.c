@@ -129,6 +129,9 @@ static int choose_features(JudgedRows *x) {
     if (opt.rubrics.n && !opt.cache && is_standard_output(opt.out)) {
         return fail(EX_USAGE, "--cache FILE is needed where --out is standard output");
     }
+    if (opt.cache && !strcmp(opt.cache, opt.out)) {
+        return fail(EX_USAGE, "--out and --cache are both %s", opt.out);
+    }
     return file_check(opt.out);
 }
 
@@ -311,8 +314,10 @@ static int ask_model(JudgedRows *x) {
     int result = -1;
     if (!opt.model.n) return 0;
     const char *dir = opt.model.item[0];
-    if (load_model(&m, &t, dir, LOAD_LANGUAGE_MODEL, opt.max_length) < 0) goto done;
-    if (text_features_need(x, NEEDS_MODEL) && compute_model_features(x, &m, &t) < 0) goto done;
+    const int reads_answers = text_features_need(x, NEEDS_MODEL);
+    const int max_length = reads_answers ? opt.max_length : 0;
+    if (load_model(&m, &t, dir, LOAD_LANGUAGE_MODEL, max_length) < 0) goto done;
+    if (reads_answers && compute_model_features(x, &m, &t) < 0) goto done;
     if (opt.rubrics.n && compute_scores(x, &m, &t, dir) < 0) goto done;
     result = 0;
 done:

@@ -211,13 +211,20 @@ static int read_attempt(Scoring *s, const Json *j, size_t line) {
     int64_t attempt;
     if (json_length(j, question) != 64 || !json_integer(j, json_get(j, 0, "attempt"), &attempt)
         || attempt < 0 || attempt > INT_MAX || !is_score) {
-        return fail(EX_DATAERR, "%s:%zu: not a line of a cache of more judge; remove it, or give "
-                    "another file with --cache", s->path, line);
+        return fail(EX_DATAERR, "%s:%zu: not a line of a cache of more judge; give another file "
+                    "with --cache", s->path, line);
     }
     return keep_attempt(s, json_string(j, question), (int)attempt, number);
 }
 
-// The attempts of earlier runs.  A run that was killed may have left half a line, which is cut off.
+// What a run that was killed may have left at the end of a cache: half a line.
+static int is_half_line(const char *s, size_t n) {
+    static const char begin[] = "{\"question\":\"";
+    const size_t length = strlen(begin);
+    return memcmp(s, begin, n < length ? n : length) == 0;
+}
+
+// The attempts of earlier runs.  Half a line at the end is cut off; any other file is left alone.
 static int read_cache(Scoring *s) {
     Buffer b = {0};
     Json j = {0};
@@ -233,6 +240,11 @@ static int read_cache(Scoring *s) {
         if (json_parse(&j, b.data + at, len, s->path) < 0) goto done;
         if (read_attempt(s, &j, line) < 0) goto done;
         at += len + 1;
+    }
+    if (at < b.len && !is_half_line(b.data + at, b.len - at)) {
+        fail(EX_DATAERR, "%s:%zu: not a line of a cache of more judge; give another file with "
+             "--cache", s->path, line + 1);
+        goto done;
     }
     if (at < b.len && ftruncate(s->cache, (off_t)at) < 0) {
         fail(EX_IOERR, "%s: %s", s->path, strerror(errno));
@@ -259,7 +271,7 @@ static int open_cache(Scoring *s, const char *path) {
     if (fstat(s->cache, &st) < 0 || !S_ISREG(st.st_mode)) {
         return fail(EX_CANTCREAT, "%s: a regular file is needed for the cache", path);
     }
-    if (flock(s->cache, LOCK_EX | LOCK_NB) < 0) {
+    if (flock(s->cache, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) {
         return fail(EX_TEMPFAIL, "%s: in use by another run; wait for it, or give another --cache",
                     path);
     }

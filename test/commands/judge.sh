@@ -138,5 +138,9 @@ echo '{summary}' > bad.txt
 refused 65 "bad.txt: no <score>" ./more judge --model lm --rubrics bad.txt $out
 echo '{"question":"x","attempt":0,"score":9}' > bad.cache
 refused 65 "bad.cache:1: not a line of a cache" $ask --cache bad.cache --out f.jsonl
+printf 'my notes' > bad.cache
+refused 65 "bad.cache:1: not a line of a cache" $ask --cache bad.cache --out f.jsonl
+[ "$(cat bad.cache)" = "my notes" ] || fault "$(cat bad.cache)"
+refused 64 "--out and --cache are both f.jsonl" $ask --cache f.jsonl --out f.jsonl
 
 finish
