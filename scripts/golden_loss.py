@@ -163,6 +163,23 @@ def kto(x, c, beta, kl, desirable_weight, undesirable_weight):
                        undesirable_weight * (1 - torch.sigmoid(beta * (kl - ratio))))
 
 
+def rloo(x, c):
+    return -c["label"] * x
+
+
+def ppo(x, c, clip_range):
+    rho = torch.exp(x - c["old"])
+    return -torch.minimum(rho * c["label"], rho.clamp(1 - clip_range, 1 + clip_range) * c["label"])
+
+
+def grpo(x, c, clip_range, beta):
+    return ppo(x, c, clip_range) + beta * (torch.exp(c["ref"] - x) - (c["ref"] - x) - 1)
+
+
+def stored(x, c, demo_share):
+    return torch.where(c["is_demo"] == 1, -demo_share * x, -(1 - demo_share) * c["label"] * x)
+
+
 LABELS = {"binary": (0, 2, 1), "soft": (0, 9, 1 / 8), "score": (-16, 17, 1 / 8)}
 
 
@@ -173,6 +190,13 @@ def inputs(pairs, mean=False, labels="binary"):
     return {"logp": logp, "ref": logp + numbers(-400, 401, n, 1 / 64),
             "label": numbers(low, high, N, unit), "is_demo": numbers(0, 2, N, 1),
             "weight": numbers(1, 33, N, 1 / 16)}
+
+
+def drawn():  # tokens that were drawn, whose labels are advantages
+    logp = numbers(-300, -1, N, 1 / 64)
+    return {"logp": logp, "ref": logp + numbers(-40, 41, N, 1 / 64),
+            "old": logp + numbers(-40, 41, N, 1 / 64), "label": numbers(-16, 17, N, 1 / 8),
+            "is_demo": numbers(0, 2, N, 1), "weight": numbers(1, 33, N, 1 / 16)}
 
 
 cases = []
@@ -198,7 +222,13 @@ for loss, settings, c in [  # settings: the fields of LossSettings, 0 where not 
         (unlikelihood, {}, inputs(False, labels="soft")),
         (kto, dict(beta=0.1, kl=0.0, desirable_weight=1.0, undesirable_weight=1.0), inputs(False)),
         (kto, dict(beta=0.5, kl=1.25, desirable_weight=1.0, undesirable_weight=1.5), inputs(False)),
-        (sft, {}, inputs(False))]:
+        (sft, {}, inputs(False)),
+        (rloo, {}, drawn()),
+        (ppo, dict(clip_range=0.2), drawn()),
+        (ppo, dict(clip_range=0.5), drawn()),
+        (grpo, dict(clip_range=0.2, beta=0.04), drawn()),
+        (grpo, dict(clip_range=0.3, beta=0.5), drawn()),
+        (stored, dict(demo_share=0.35), drawn())]:
     if loss is orpo and settings["beta"] == 0.5:  # nearly certain answers, and hopeless ones
         c["logp"] = torch.tensor([-2.0**-22, -2.0**-10, -90, -2.0**-16, -700,
                                   -2.0**-3, -2.0**-20, -800, -2.0**-12, -30], dtype=torch.float64)

@@ -496,6 +496,7 @@ static void case_of_json(Case *c, double *gradient, const struct LossRow *row, c
                          int at) {
     double logp[2*MAX_PAIRS] = {0};
     double ref_logp[2*MAX_PAIRS] = {0};
+    double old_logp[2*MAX_PAIRS] = {0};
     double slope[2*MAX_PAIRS] = {0};
     double label[2*MAX_PAIRS] = {0};
     double demo[2*MAX_PAIRS] = {0};
@@ -504,6 +505,7 @@ static void case_of_json(Case *c, double *gradient, const struct LossRow *row, c
     int settings = json_get(json, at, "settings");
     numbers_of(logp, json, at, "logp");
     numbers_of(ref_logp, json, at, "ref");
+    numbers_of(old_logp, json, at, "old");
     numbers_of(label, json, at, "label");
     numbers_of(demo, json, at, "is_demo");
     numbers_of(weight, json, at, "weight");
@@ -518,12 +520,15 @@ static void case_of_json(Case *c, double *gradient, const struct LossRow *row, c
         .desirable_weight   = number_of(json, settings, "desirable_weight"),
         .undesirable_weight = number_of(json, settings, "undesirable_weight"),
         .kl                 = number_of(json, settings, "kl"),
+        .clip_range         = number_of(json, settings, "clip_range"),
+        .demo_share         = number_of(json, settings, "demo_share"),
         .continuous         = number_of(json, settings, "continuous") != 0,
     };
     for (int k = 0; k < (row->pairs ? 2*B : B); k++) {
         int from = row->pairs ? k/2 + k%2 * B : k;
         c->logp[k] = (float)logp[from];
         c->ref_logp[k] = (float)ref_logp[from];
+        c->old_logp[k] = (float)old_logp[from];
         gradient[k] = slope[from];
     }
     for (int j = 0; j < B; j++) {
@@ -556,7 +561,7 @@ static void test_policy_losses_agree_with_an_independent_program(void) {
         cases[row - losses]++;
         total++;
     }
-    CHECK(total == 22);
+    CHECK(total == 28);
     for (int i = 0; i < NUM_LOSSES; i++) {
         if (cases[i]) continue;
         printf("    %s: no such numbers yet (scripts/golden_loss.py)\n", losses[i].name);
