@@ -336,7 +336,7 @@ static void number_places(Reader *r, int large_is_good) {
 
 int row_same_text(const Reader *r, const Passage *a, const Passage *b) {
     const char *s = r->rendered.data;
-    if (a->len == 0) return 0;                            // answers of which only features are known
+    if (a->len == 0) return 0;                            // only features are known
     return a->len == b->len && !memcmp(s + a->start, s + b->start, a->len);
 }
 

@@ -106,6 +106,7 @@ int    feature_measure(FeatureMeasure *m, const FeatureNet *net, const Dataset *
 int    feature_steps(const FeatureFit *s, size_t rows);         // so many it takes
 int    feature_train(FeatureNet *net, const Dataset *d, const FeatureFit *s, FeatureWatch *watch);
 int    feature_newton(FeatureNet *net, const Dataset *d, int top);
+int    feature_is_exact(const FeatureNet *net, const FeatureFit *s);    // by Newton's method?
 int    feature_fit(FeatureNet *net, const Dataset *d, const FeatureFit *s);     // fresh, rounded
 
 // ----------------------------------------------------------------------------------------- layouts
@@ -632,12 +633,16 @@ done:
     return result;
 }
 
-/* Fresh weights by the seed, trained on all rows of d, rounded to float.  A linear network without
- * weight decay, and the mean, which is not decayed, go to their minimum.  0, or -1 after fail(). */
+// A linear network without weight decay, and the mean, which is not decayed, go to their minimum.
+int feature_is_exact(const FeatureNet *net, const FeatureFit *s) {
+    return net->is_mean || (feature_net_is_linear(net) && s->weight_decay == 0);
+}
+
+// Fresh weights by the seed, trained on all rows of d, rounded to float.  0, or -1 after fail().
 int feature_fit(FeatureNet *net, const Dataset *d, const FeatureFit *s) {
-    const int exact = net->is_mean || (feature_net_is_linear(net) && s->weight_decay == 0);
     feature_net_random(net, s->seed);
-    int result = exact ? feature_newton(net, d, s->top) : feature_train(net, d, s, NULL);
+    int result = feature_is_exact(net, s) ? feature_newton(net, d, s->top)
+                                          : feature_train(net, d, s, NULL);
     feature_net_round(net);
     return result;
 }

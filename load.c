@@ -6,9 +6,11 @@
 #include "dataset.c"
 #include "specials.c"
 #include "files/checkpoint.c"
+#include "files/features_folder.c"
 #include "files/tokenizer_json.c"
 
 DataOptions data_options(void);
+int load_features(Dataset *d, const char *spec, const FeatureNames *asked, const DataOptions *o);
 
 // a folder's tokenizer, its model, both
 int tokenizer_path(char path[PATH_SIZE], const char *dir);
@@ -35,10 +37,34 @@ DataOptions data_options(void) {
                          .bad_row = opt.bad_rows == BAD_ROWS_DROP ? drop_bad_row : NULL};
 }
 
+/* A file whose answers have these features (n 0: those that its first row has).  Texts are read
+ * whole where rows have them, as bytes, each a token: a network of features has no tokenizer.  0,
+ * or -1 after fail().                                                                            */
+int load_features(Dataset *d, const char *spec, const FeatureNames *asked, const DataOptions *o) {
+    FeatureNames listed = feature_names_none();
+    DataOptions with = *o;
+    Tokenizer bytes = {0};
+    size_t no_text = 0;
+    if (opt.features && feature_names_parse(&listed, opt.features) < 0) return -1;
+    if (tokenizer_learn(&bytes, "", &no_text, 1, 258) < 0) return -1;
+    with.features = asked;
+    with.listed = opt.features ? &listed : NULL;
+    with.max_length = 0;
+    with.max_prompt_length = 0;
+    with.all_turns = 0;
+    const int result = dataset_load(d, spec, &bytes, &with);
+    tokenizer_free(&bytes);
+    return result;
+}
+
 // Where the tokenizer is: --tokenizer, or in the folder.  0, or -1 after fail().
 int tokenizer_path(char path[PATH_SIZE], const char *dir) {
     if (dir && config_folder(dir) < 0) return -1;
     if (dir && folder_recover(dir) < 0) return -1;
+    if (dir && feature_folder_is(dir)) {
+        return fail(EX_DATAERR, "%s: a reward model of features, which reads no text: a model of "
+                    "texts is needed here", dir);
+    }
     if (!opt.tokenizer) return tokenizer_file(path, dir);
     if (strlen(opt.tokenizer) >= PATH_SIZE) {
         return fail(EX_USAGE, "--tokenizer: the name is longer than %d bytes", PATH_SIZE - 1);

@@ -743,10 +743,10 @@ static void measure_lengths(Metrics *m, const double *delta, const int *chosen,
     m->longer_preferred = unequal > 0 ? preferred / unequal : 0.5;
 }
 
-// Their lengths differ by at most a tenth of the longer one.
+// Their lengths differ by at most a tenth of the longer one; 0 is that of answers without a text.
 int lengths_similar(int chosen, int rejected) {
     const long long longer = chosen > rejected ? chosen : rejected;
-    return 10 * llabs((long long)chosen - rejected) <= longer;
+    return longer > 0 && 10 * llabs((long long)chosen - rejected) <= longer;
 }
 
 // Accuracy where length hardly tells the answers apart.  0, or -1 after fail().

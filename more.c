@@ -9,6 +9,7 @@
 #include "commands/options.c"
 #include "commands/train.c"
 #include "commands/em.c"
+#include "commands/features.c"
 #include "commands/evaluate.c"
 #include "commands/score.c"
 #include "commands/compare.c"
@@ -58,6 +59,23 @@ static const Command commands[] = {
         "interrupted goes on with the same\ncommand.  --objective heads is the cheap mode: one "
         "frozen model whose reward heads alone differ,\neach fitted to its maximum (--ridge); "
         "what only training reads is refused.\n"},
+    {.name = "train", .object = "features", .run = command_features,
+     .help = "train a reward model of a few named numbers: Nath et al. 2024",
+     .options = {ALWAYS "train eval out template prompt_key chosen_key rejected_key bad_rows pairs "
+                 "features feature_range layers activation num_train_epochs=100 per_step_pairs=32 "
+                 "learning_rate=0.02 warmup_ratio=0.3 weight_decay=0.05 max_grad_norm adam_beta1 "
+                 "adam_beta2 adam_epsilon top seed search search_folds folds fold"},
+     .more_help =
+        "\ntrain features reads no text but the numbers that each answer has under \"features\", "
+        "named by whoever\nknows the task (Nath et al., arXiv 2402.15473), and trains a small "
+        "network over them: the chosen\nanswer's reward is to be the larger one.  Rows are pairs, "
+        "{\"features\": {\"chosen\": {\"NAME\": 4.5,\n...}, \"rejected\": {...}}}, or rankings, a "
+        "list of such objects, the best first; lists of numbers under a\nfirst line "
+        "{\"feature_names\": [...], \"feature_range\": [0, 5]}; or a table with the columns "
+        "chosen.NAME\nand rejected.NAME.  The rate falls as a cosine after the warm-up.  --layers "
+        "linear with --weight_decay 0,\nand mean, go to their exact minimum.  --search draws what "
+        "is not given from the ranges of the paper's\nprogram.  eval and score take the folder "
+        "like any reward model; NAME=A+B averages it with others.\n"},
     {.name = "doctor", .run = command_doctor,
      .help = "what training would see of your data, and the traps in it",
      .options = {ALWAYS TEXTS, "model tokenizer train eval pooling recompute freeze labels "
@@ -67,7 +85,7 @@ static const Command commands[] = {
      .help = "held-out numbers: accuracy, calibration, margins; of policies too",
      .options = {ALWAYS TEXTS, "model tokenizer eval reference from bag by people groups fit "
                  "fit_rows out seed folds fold raw_head pooling beta logp top pairs "
-                 "train_turns=all"},
+                 "features train_turns=all"},
      .more_help =
         "\neval compares rows of reward models, or with --reference of policies, on columns of "
         "data.  --model\nis FOLDER or NAME=FOLDER.  Of reward models NAME=A+B+C means the mean of "
@@ -90,7 +108,7 @@ static const Command commands[] = {
         "--fit_rows rows are likeliest (few-shot LoRe, arXiv 2504.14439).\n"},
     {.name = "score", .run = command_score,
      .help = "rewards or log-probabilities for JSON lines from standard input",
-     .options = {ALWAYS TEXTS, "model tokenizer raw_head pooling tokens train_turns="},
+     .options = {ALWAYS TEXTS, "model tokenizer raw_head pooling tokens features train_turns="},
      .more_help =
         "\nscore adds to each row what the model says of its answers.  A reward model: reward; of "
         "a pair\nscores_chosen, scores_rejected and results; of a ranking rewards.  A language "

@@ -78,6 +78,8 @@ typedef struct {
     int types, em_steps, starts, mstep, estep, gamma;           // train em
     const char *start;
     double ridge;
+    const char *feature_range, *layers, *activation;            // train features
+    int search, search_folds;
 
     // the plan and the optimiser
     double epochs;
@@ -115,7 +117,7 @@ typedef struct {
     int answer;                                                 // consistency
     const char *gold;
     int show_rows;
-    const char *features, *cache;                               // judge
+    const char *features, *cache;                               // judge; train features
     List rubrics;
     int retries, unscored;
     List shape, only;                                           // bench

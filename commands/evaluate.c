@@ -24,6 +24,7 @@
  *     types.c     --people                                                                       */
 #ifndef EVALUATE_C
 #define EVALUATE_C
+#include "features.c"
 #include "mixture.c"
 #include "../bagofwords.c"
 #include "tables.c"
@@ -168,32 +169,66 @@ typedef struct {
     int models;
 } Ensemble;
 
-// Adds the rewards of the model in dir on the file.  0, or -1 after fail().
-static int ensemble_add(Ensemble *e, const char *dir, const char *file) {
-    Loaded x = {0};
-    double *reward = NULL;
+// A file under a reward model of features: its rows and their rewards, which the caller frees.
+static int reward_features(Dataset *d, double **reward, const char *dir, const char *file) {
+    FeatureNet net;
     int result = -1;
-    if (loaded_init(&x, dir, file, LOAD_REWARD_MODEL) < 0) goto done;
-    if (e->models && !same_rows(&e->data, &x.data)) {
-        fail(EX_DATAERR, "%s: --over_length drop leaves other pairs to another model of %s",
-             x.data.path, e->name);
+    if (features_read(&net, d, dir, file, 0) < 0) goto done;
+    if (!has_choices(d)) {
+        fail_kind(d, "pairs or rankings are needed");
         goto done;
     }
-    const size_t n = x.data.num_answers;
-    reward = allocate(n, sizeof *reward);
+    if (report_reading(d, LOAD_REWARD_MODEL) < 0) goto done;
+    *reward = allocate(d->num_answers, sizeof **reward);
+    if (!*reward) goto done;
+    feature_rewards(&net, d, *reward);
+    result = dataset_keep_fold(d, 1);
+done:
+    feature_net_free(&net);
+    return result;
+}
+
+// The same under a reward model of texts.
+static int reward_texts(Dataset *d, double **reward, const char *dir, const char *file) {
+    Loaded x = {0};
+    int result = loaded_init(&x, dir, file, LOAD_REWARD_MODEL);
+    if (result == 0) {
+        *reward = allocate(x.data.num_answers, sizeof **reward);
+        result = *reward ? evaluate_texts(&x.model, x.tokenizer.eos, &x.data, *reward) : -1;
+    }
+    *d = x.data;
+    x.data = (Dataset){0};
+    loaded_free(&x);
+    return result;
+}
+
+// Adds the rewards of the model in dir on the file.  0, or -1 after fail().
+static int ensemble_add(Ensemble *e, const char *dir, const char *file) {
+    Dataset d = {0};
+    double *reward = NULL;
+    int result = -1;
+    const int features = feature_folder_is(dir);
+    const int read = features ? reward_features(&d, &reward, dir, file)
+                              : reward_texts(&d, &reward, dir, file);
+    if (read < 0) goto done;
+    if (e->models && !same_rows(&e->data, &d)) {
+        fail(EX_DATAERR, "%s: --over_length drop leaves other pairs to another model of %s",
+             d.path, e->name);
+        goto done;
+    }
+    const size_t n = d.num_answers;
     if (!e->reward) e->reward = allocate(n, sizeof *reward);
-    if (!reward || !e->reward) goto done;
-    if (evaluate_texts(&x.model, x.tokenizer.eos, &x.data, reward) < 0) goto done;
+    if (!e->reward) goto done;
     for (size_t i = 0; i < n; i++) e->reward[i] += reward[i];
     if (e->models == 0) {
-        e->data = x.data;
-        x.data = (Dataset){0};
+        e->data = d;
+        d = (Dataset){0};
     }
     e->models++;
     result = 0;
 done:
     free(reward);
-    loaded_free(&x);
+    dataset_free(&d);
     return result;
 }
 

@@ -1,7 +1,7 @@
 /* look.c - more tokenize, more inspect: tokens, vocabularies and model folders to look at.  */
 #ifndef LOOK_C
 #define LOOK_C
-#include "setup.c"
+#include "features.c"
 
 int command_tokenize(void);
 int command_inspect(void);
@@ -111,10 +111,14 @@ int command_inspect(void) {
     char sha256[65], path[PATH_SIZE];
     if (!opt.model.n) return fail(EX_USAGE, "--model is needed");
     const char *dir = opt.model.item[0];
-    if (checkpoint_load(&m, dir, LOAD_AS_STORED) < 0) return -1;
-    int status = print_model(&m);
-    model_free(&m);
-    if (status < 0) return -1;
+    if (feature_folder_is(dir)) {
+        if (features_inspect(dir) < 0) return -1;
+    } else {
+        if (checkpoint_load(&m, dir, LOAD_AS_STORED) < 0) return -1;
+        int status = print_model(&m);
+        model_free(&m);
+        if (status < 0) return -1;
+    }
     if (path_join(path, dir, "model.safetensors") < 0) return -1;
     if (sha256_file(sha256, path) == 0) printf("weights sha256 %s\n", sha256);
     return 0;

@@ -200,7 +200,8 @@ static const Option option_table[] = {
     {.name = "fold", .kind = INT, .to = &opt.fold, .preset = "0", .max = 999,
      .help = "training and bestof leave this one out, eval and compare take it alone"},
     {.name = "features", .kind = WORDS, .to = &opt.features,
-     .help = "names of features, a,b,c"},
+     .help = "a,b,c: the features to add (judge) or to read (default: those of the first row); and "
+             "the names of lists of numbers where a file has no line of names"},
     {.name = "retries", .kind = INT, .to = &opt.retries, .preset = "3", .max = 1000,
      .help = "so many more attempts where the model gives no score from 0 to 5, each with the next "
              "seed, at temperature 1 if --temperature is 0"},
@@ -260,6 +261,22 @@ static const Option option_table[] = {
      .help = "several by lot, of which the likeliest is kept"},
     {.name = "ridge", .kind = REAL, .to = &opt.ridge, .preset = "0.01", .min = 1e-9, .max = 1e9,
      .help = "of --objective heads: margins are kept to about 1 / sqrt(ridge)"},
+    {.name = "feature_range", .kind = WORDS, .to = &opt.feature_range,
+     .help = "LOW,HIGH of all features: a value outside is an error, the larger end what they are "
+             "divided by; default: as the file says, else the largest value"},
+    {.name = "layers", .kind = WORDS, .to = &opt.layers, .preset = "6,4,2",
+     .help = "units of the hidden layers; linear: none; mean: equal weights; authors: as in the "
+             "paper's program, authors:5,3 of other sizes"},
+    {.name = "activation", .kind = WORDS, .to = &opt.activation,
+     .help = "tanh, relu, sigmoid or none, of the hidden layers, or one for each layer and the "
+             "output, with commas; default: tanh and a linear output (authors: relu on the first "
+             "layer and the output)"},
+    {.name = "search", .kind = INT, .to = &opt.search, .preset = "0", .max = 10000,
+     .help = "try so many settings, first those given, then by lot what is not given, and keep the "
+             "best, with its best step, by the loss on held-out folds of --train; 1: the step "
+             "alone"},
+    {.name = "search_folds", .kind = INT, .to = &opt.search_folds, .preset = "5", .min = 2,
+     .max = 100, .help = "of --search, cut by prompt"},
     {.name = "more", .kind = CHOICE, .to = &opt.more_mode, .preset = "release",
      .choices = more_mode_names,
      .help = "weights as in the released code, as in the paper, or 1/K"},

@@ -6,6 +6,7 @@
  * imitates them; what --max_length parts into several records is one row again here.             */
 #ifndef SCORE_C
 #define SCORE_C
+#include "features.c"
 #include "mixture.c"
 
 int command_score(void);          // the rows of standard input to standard output, with more keys
@@ -216,6 +217,35 @@ static int gives_rewards(const char *dir) {
     return rewards;
 }
 
+// The same by a reward model of features: what only models of texts have is refused.  A line of
+// names stays, which the lists of the rows need.
+static int score_features(const char *dir) {
+    FeatureNet net;
+    ScoredRows s = {.tokenizer = NULL};
+    Dataset *d = &s.data;
+    int result = -1;
+    if (opt.tokens || opt.pooling >= 0 || opt.raw_head >= 0 || opt.train_turns != NOT_CHOSEN) {
+        return fail(EX_USAGE, "--tokens, --pooling, --raw_head and --train_turns are of models of "
+                    "texts; %s reads features", dir);
+    }
+    if (features_read(&net, d, dir, "-", 1) < 0) goto done;
+    if (report_rows(d, 1) < 0) goto done;
+    s.value = allocate(d->num_answers, sizeof *s.value);
+    if (!s.value) goto done;
+    feature_rewards(&net, d, s.value);
+    if (check_finite(&s) < 0) goto done;
+    if (d->listed.n) {
+        const char *names = d->contents.data + strspn(d->contents.data, "\xef\xbb\xbf \t\r\n");
+        printf("%.*s\n", (int)strcspn(names, "\r\n"), names);
+    }
+    result = print_scores(&s, 1);
+done:
+    feature_net_free(&net);
+    dataset_free(d);
+    free(s.value);
+    return result;
+}
+
 // Rows of standard input to standard output, what was read to standard error.
 int command_score(void) {
     Mixture mixture;
@@ -227,6 +257,7 @@ int command_score(void) {
     int result = -1;
     o.as_given = 1;
     if (!opt.model.n) return fail(EX_USAGE, "--model is needed");
+    if (feature_folder_is(opt.model.item[0])) return score_features(opt.model.item[0]);
     if (mixture_open(&mixture, opt.model.item[0]) < 0) goto done;
     const char *dir = mixture.folder[0];
     const int rewards = gives_rewards(dir);

@@ -70,8 +70,17 @@ static void print_row(const char *name, const TableRow *x) {
     printf(" %5.3f %7.4f %7.4f %8.3f %7.4f", x->ties, x->ece, x->brier, x->margin, x->nll);
 }
 
+// Have answers of the cell a text?  Those of which only features are known have no length.
+static int has_lengths(const Cell *c) {
+    for (int i = 0; i < c->n; i++) {
+        if (c->pair[i].chosen > 0 || c->pair[i].rejected > 0) return 1;
+    }
+    return 0;
+}
+
 // What a table of several models has no room for.
-static void print_details(const Metrics *m) {
+static void print_details(const Cell *cell) {
+    const Metrics *m = &cell->metrics;
     printf("    ECE / ACE / MCE ");
     for (int k = 0; k < NUM_ECE; k++) {
         const Calibration *c = &m->symmetric[k];
@@ -93,8 +102,10 @@ static void print_details(const Metrics *m) {
            right->outliers, right->outlier_mean);
     printf("  wrong: %d, median %.3f, %d outliers of mean %.3f\n", wrong->n, wrong->median,
            wrong->outliers, wrong->outlier_mean);
-    printf("    the model prefers the longer answer in %.1f %% of pairs\n",
-           100 * m->longer_preferred);
+    if (has_lengths(cell)) {
+        printf("    the model prefers the longer answer in %.1f %% of pairs\n",
+               100 * m->longer_preferred);
+    }
     if (m->similar) {
         printf("    of %d pairs of similar length it gets %.2f %% (%.2f .. %.2f) right\n",
                m->similar, 100 * m->similar_accuracy, 100 * m->similar_accuracy_95.low,
@@ -133,9 +144,13 @@ static const Cell *cell_of_set(const Table *t, const char *data) {
 static int print_set(const Table *t, const char *data) {
     const Cell *first = cell_find(t->cells, t->models.name[0], data);
     const Cell *some = cell_of_set(t, data);
-    printf("\n%s: %d pairs, %d prompts; the longer answer wins %.1f %%; %d pairs are of similar "
-           "length\n", data, some->n, some->metrics.clusters, 100 * some->metrics.longer_wins,
-           some->metrics.similar);
+    const int lengths = has_lengths(some);
+    printf("\n%s: %d pairs, %d prompts", data, some->n, some->metrics.clusters);
+    if (lengths) {
+        printf("; the longer answer wins %.1f %%; %d pairs are of similar length",
+               100 * some->metrics.longer_wins, some->metrics.similar);
+    }
+    printf("\n");
     print_head(beside_models(t));
     for (int r = 0; r < t->models.n; r++) {
         const char *model = t->models.name[r];
@@ -147,9 +162,9 @@ static int print_set(const Table *t, const char *data) {
             if (print_difference(c->delta, first) < 0) return -1;
         }
         printf("\n");
-        if (t->trained == 1 && strcmp(model, bag_name)) print_details(&c->metrics);
+        if (t->trained == 1 && strcmp(model, bag_name)) print_details(c);
     }
-    if (!first) return 0;
+    if (!first || !lengths) return 0;
     printf("%-18s %6.2f   %15s", "longer answer wins", 100 * first->metrics.longer_wins, "");
     print_similar(first->metrics.similar_longer_wins);
     printf(" %38s", "");
@@ -184,7 +199,7 @@ static void print_rankings(const Table *t, const char *data) {
         print_ranked(c->model, &c->ranked, 1);
         some = c;
     }
-    if (some) print_ranked("longer answer wins", &some->longest, 0);
+    if (some && has_lengths(some)) print_ranked("longer answer wins", &some->longest, 0);
 }
 
 // A table of the cell's parts, the least accurate first.

@@ -27,6 +27,7 @@ int checkpoint_save(const Model *m, const char *dir, const SmallFiles *beside, c
                     char sha256[65]);
 int checkpoint_ask(const Model *m, const char *dir, const SmallFiles *beside, const char *dtype);
 int checkpoint_fits(const Model *m, const char *dtype);
+int checkpoint_save_texts(const char *dir, const Buffer *weights, const Buffer *config);
 
 // the tensors by the names that files have for them
 typedef int TakeTensor(void *context, const char *name, const real *values, size_t n);
@@ -814,6 +815,31 @@ int checkpoint_save(const Model *m, const char *dir, const SmallFiles *beside, c
     if (save_set_aside(s) < 0) goto done;
     if (save_rename(s) < 0) goto done;
     strcpy(sha256, hash);
+    result = 0;
+done:
+    save_end(s);
+    free(s);
+    return result;
+}
+
+// The same of a model that is no transformer: the contents of model.safetensors and config.json.
+// 0, or -1 after fail().
+int checkpoint_save_texts(const char *dir, const Buffer *weights, const Buffer *config) {
+    char old[TAG_SIZE + 32];
+    int result = -1;
+    Save *s = allocate(1, sizeof *s);
+    if (!s) return -1;
+    snprintf(old, sizeof old, "config.json.%ld.old", (long)getpid());
+    if (path_join(s->config_old, dir, old) < 0) goto done;
+    if (folder_make(dir) < 0 || folder_finish(dir) < 0) goto done;
+    s->file = allocate(2, sizeof *s->file);
+    if (!s->file) goto done;
+    s->n = 2;
+    s->file[0] = (SavedFile){.name = "model.safetensors", .text = weights, .out.fd = -1};
+    s->file[1] = (SavedFile){.name = "config.json", .text = config, .out.fd = -1};
+    if (save_write(s, NULL, dir, F32, NULL) < 0) goto done;
+    if (save_set_aside(s) < 0) goto done;
+    if (save_rename(s) < 0) goto done;
     result = 0;
 done:
     save_end(s);

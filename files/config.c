@@ -198,6 +198,11 @@ static void read_family(Fields *f, Config *c) {
     const char *type = field_string(f, 0, "model_type", "(none)");
     const size_t skip = strncmp(type, foreign, strlen(foreign)) ? 0 : strlen(foreign);
     char all[200] = "";
+    if (!strcmp(type, "more_features")) {
+        field_fail(f, "a reward model of features, which reads no text: a model of texts is "
+                   "needed here");
+        return;
+    }
     for (int k = 0; k < NUM_FAMILIES; k++) {
         const char *name = families[k].model_type;
         snprintf(all + strlen(all), sizeof all - strlen(all), "%s%s", k ? ", " : "", name);

@@ -23,6 +23,7 @@ rollouts="precision micro_batch_tokens max_length max_prompt_length template pro
           reward_mix reward_max_length reward_max_prompt_length reference beta n max_new_tokens stop
           batch length_share model"
 groups="group_robust groups group_step group_loss group_adjust"
+rows="template prompt_key chosen_key rejected_key bad_rows"
 drawing="temperature top_k top_p min_p repetition_penalty max_new_tokens stop batch seed"
 prompts="prompts precision max_prompt_length template prompt_key chosen_key rejected_key
          bad_rows"
@@ -37,6 +38,7 @@ options_of() {
     identify) echo seed ;;
     consistency) echo answer gold out ;;
     inspect | gradcheck) echo model ;;
+    "train features") ;;
     *) echo model tokenizer ;;
     esac
     case "$1" in
@@ -57,6 +59,10 @@ options_of() {
     "train stored") echo $policies $points demo sft_on demo_share ;;
     "train rloo") echo $rollouts ;;
     "train grpo" | "train ppo") echo $rollouts ppo_epochs clip_range ;;
+    "train features")
+        echo train eval out $rows pairs top seed folds fold features feature_range layers activation
+        echo num_train_epochs per_step_pairs learning_rate warmup_ratio weight_decay max_grad_norm
+        echo adam_beta1 adam_beta2 adam_epsilon search search_folds ;;
     "train em")
         echo train out dtype $data num_train_epochs max_steps recompute learning_rate
         echo top pairs lr_scheduler_type warmup_ratio max_grad_norm weight_decay adam_beta1 adam_beta2
@@ -66,8 +72,8 @@ options_of() {
     "train "*) echo $policies ... ;;
     eval)
         echo $data eval from bag by people groups fit fit_rows out seed folds fold raw_head pooling
-        echo reference beta logp train_turns pairs top ;;
-    score) echo $data raw_head pooling tokens train_turns ;;
+        echo reference beta logp train_turns pairs features top ;;
+    score) echo $data raw_head pooling tokens features train_turns ;;
     sample) echo $prompts $drawing n unique ;;
     tokenize) echo train out learn ;;
     doctor)
