@@ -420,11 +420,11 @@ int rollout_enough(Run *run) {
     if (opt.length_share == 0) return 0;
     const double share = length_share(p->history, p->rollouts, WINDOW);
     if (share < opt.length_share) return 0;
-    fprintf(stderr, "stopped after %zu rollouts: the reward rises by length alone.  It went from "
-            "%.3f to %.3f while texts went from %.1f to %.1f tokens; what a token more brings "
-            "among texts of one prompt is %.0f %% of the rise.  A reward that does not pay for "
-            "length is needed, or a higher --beta; --length_share 0 goes on\n", p->rollouts,
-            first->reward, last->reward, first->length, last->length, 100 * share);
+    fprintf(stderr, "stopped after %zu rollouts: length alone explains %.0f %% of the reward's rise, "
+            "by what a token more brings among texts of one prompt.  The first rollout has the "
+            "reward %.3f and %.1f tokens a text, the last %.3f and %.1f.  A reward that does not "
+            "pay for length is needed, or a higher --beta; --length_share 0 goes on\n",
+            p->rollouts, 100 * share, first->reward, first->length, last->reward, last->length);
     if (run->log) fprintf(run->log, "{\"event\":\"length\",\"share\":%.6g}\n", share);
     return 1;
 }

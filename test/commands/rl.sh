@@ -71,6 +71,27 @@ paste reward one two | awk '{
 }' > wrong
 lines 0 wrong
 
+it "training_ends_when_the_reward_rises_by_length"
+awk '{
+    words = " the of and to in is"
+    n = NR % 4 + 1
+    long = short = ""
+    for (i = 0; i < n; i++) short = short substr(words, 1 + (NR * 7 + i * 3) % 14, 5)
+    for (i = 0; i < n + 2 + NR % 5; i++) long = long substr(words, 1 + (NR * 5 + i * 3) % 14, 5)
+    sub(/,"chosen".*/, "")
+    print $0 ",\"chosen\":\"" long "\",\"rejected\":\"" short "\"}"
+}' $abc > long.jsonl
+works ./more train reward --model lm $cut --learning_rate 1e-2 --per_step_pairs 6 --quiet \
+    --num_train_epochs 6 --train long.jsonl --out likes-length
+pays="./more train rloo --model lm --reward likes-length $cut $prompts --max_new_tokens 20 --n 4
+    --per_step_rows 8 --learning_rate 1e-2 --lr_scheduler_type constant --beta 0.01 --max_steps 30
+    --stop e a --quiet"
+works $pays --length_share 0.5 --out x
+holds err "^stopped after 2[0-9] rollouts: length alone explains [5-9][0-9] % of the reward's rise"
+counts 1 x/log.jsonl '"event":"length","share":0'
+works $pays --length_share 0 --out on
+counts 30 on/log.jsonl '"event":"train"'
+
 it "prompts_come_from_rows_of_any_kind_and_evaluation_draws_too"
 awk '{ sub(/,"chosen".*/, "}"); print }' a.test.jsonl > only.jsonl
 works ./more train rloo $rl --train only.jsonl --max_steps 5 --out x

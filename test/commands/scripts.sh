@@ -62,6 +62,13 @@ noted "base=data/base"
 [ -d "$odd/align/pointwise-dpo-swapped" ] || fault "no such policy: $(find "$odd")"
 as_they_are
 
+it "rl_takes_the_name_of_its_folder_as_it_is"
+works sh scripts/rl.sh "$odd/rl"
+noted "$odd/rl/reward"
+noted "RLOO=$odd/rl/rloo"
+noted "$odd/rl/by-judge.jsonl"
+as_they_are
+
 it "people_takes_the_name_of_its_folder_as_it_is"
 works sh scripts/people.sh "$odd/people"
 noted "$odd/people/sft"
