@@ -7,7 +7,7 @@ mkdir top
 cd top || exit 1
 cp -r "$root/scripts" .
 mkdir data
-for s in hh_harmless oasst1_en opinpref pandalm tulu_human; do
+for s in em_persona hh_harmless oasst1_en oasst1_en_rank opinpref pandalm tulu_human; do
     for part in train test; do : > data/$s.$part.jsonl; done
 done
 cat > more <<'END'
