@@ -352,29 +352,34 @@ static int begin_record(Reader *r, Record *record, int answers) {
     return reserve(&d->answer, &d->answer_capacity, most, sizeof *d->answer);
 }
 
+// Of the first row that has answers: which features all have.
+static int settle_features(Reader *r, const FeatureNames *listed, int is_counted) {
+    Dataset *d = r->d;
+    d->features = *r->options->features;
+    return is_counted ? 0 : row_feature_names(r, &d->features, listed);
+}
+
 // Features of the row's answers, behind those of the answers before, in the order of the answers.
 static int keep_features(Reader *r, const Record *record) {
     Dataset *d = r->d;
     const DataOptions *o = r->options;
     const FeatureNames *listed = d->listed.n || !o->listed ? &d->listed : o->listed;
+    const int is_first = d->features.n == 0;
     int described;
-    if (row_features_form(r, &described) == FEATURES_NONE) {
-        return row_fail(r, "the row has no \"features\"");
-    }
-    if (described != r->given) {
+    const int is_counted = row_features_form(r, &described) == FEATURES_NONE;
+    if (!is_counted && described != r->given) {
         return row_fail(r, "%d answers, but features of %d", r->given, described);
     }
-    const int is_first = d->features.n == 0;
-    if (is_first) {
-        d->features = *o->features;
-        if (row_feature_names(r, &d->features, listed) < 0) goto failed;
-    }
+    if (is_first && settle_features(r, listed, is_counted) < 0) goto failed;
     const size_t n = (size_t)d->features.n;
     const size_t need = (size_t)(record->first + r->n) * n;
-    if (reserve(&d->feature, &d->feature_capacity, need, sizeof *d->feature) < 0) return -1;
+    if (reserve(&d->feature, &d->feature_capacity, need, sizeof *d->feature) < 0) goto failed;
     for (int i = 0; i < r->n; i++) {
+        const Passage *a = &r->answer[i];
         double *to = d->feature + (size_t)(record->first + i) * n;
-        if (row_features(r, &d->features, listed, r->answer[i].given, to) < 0) goto failed;
+        const int kept = is_counted ? row_count_features(r, &d->features, a, to)
+                                    : row_features(r, &d->features, listed, a->given, to);
+        if (kept < 0) goto failed;
     }
     return 0;
 failed:

@@ -5,6 +5,7 @@
  * (the judge), `more train rloo` and its relatives (--reward).
  *
  *     each (folders, n)     the reward of text k by folder i: that of `more score` for the same row
+ *                           a network of features counts them from the text (text_features.c)
  *     out (n)               of several folders their mean, their least, or MaxMin's: REWARD_MIX_..
  */
 #ifndef REWARDS_C
@@ -24,6 +25,7 @@ typedef struct {
     const char *folder;
     Model model;
     Tokenizer tokenizer;
+    FeatureNet net;                     // in place of these; layers 0: none
 } RewardModel;
 
 typedef struct {
@@ -39,10 +41,33 @@ int  rewards_score(Rewards *x, const RewardText *text, size_t n, double *each, d
 void rewards_free(Rewards *x);
 void rewards_mix(double *out, const double *each, int folders, size_t n, int mix);
 
+// A reward model of features can score a text that was just written where all of them are counted
+// from it.  0, or -1 after fail().
+static int check_features_counted(const char *folder, const char *option) {
+    FeatureNet net;
+    int result = feature_folder_load(&net, NULL, folder);
+    for (int i = 0; result == 0 && i < net.features.n; i++) {
+        const char *name = net.features.name[i];
+        const int k = text_feature_find(name);
+        if (feature_is_counted(&net.features, i) && text_feature_table[k].need == NEEDS_NOTHING) {
+            continue;
+        }
+        result = fail(EX_DATAERR, "--%s %s: feature \"%s\" is not counted from a text alone, and "
+                      "texts that are written here bring no features; train it with --features of "
+                      "those that more judge --help lists", option, folder, name);
+    }
+    feature_net_free(&net);
+    return result;
+}
+
 // Is there a reward model in each folder that the option names?  0, or -1 after fail().
 int rewards_check(const List *folders, const char *option) {
     for (int i = 0; i < folders->n; i++) {
         Config c;
+        if (feature_folder_is(folders->item[i])) {
+            if (check_features_counted(folders->item[i], option) < 0) return -1;
+            continue;
+        }
         if (config_load(&c, folders->item[i]) < 0) return -1;
         if (c.reward) continue;
         return fail(EX_DATAERR, "--%s %s: a language model; a reward model is needed", option,
@@ -60,6 +85,10 @@ int rewards_open(Rewards *x, const List *folders, int max_length, int max_prompt
     for (int i = 0; i < folders->n; i++) {
         RewardModel *r = &x->model[x->n++];
         r->folder = folders->item[i];
+        if (feature_folder_is(r->folder)) {
+            if (feature_folder_load(&r->net, NULL, r->folder) < 0) return -1;
+            continue;
+        }
         if (load_model(&r->model, &r->tokenizer, r->folder, LOAD_REWARD_MODEL, max_length) < 0) {
             return -1;
         }
@@ -71,6 +100,7 @@ void rewards_free(Rewards *x) {
     for (int i = 0; i < x->n; i++) {
         model_free(&x->model[i].model);
         tokenizer_free(&x->model[i].tokenizer);
+        feature_net_free(&x->model[i].net);
     }
     free(x->model);
     *x = (Rewards){0};
@@ -118,10 +148,16 @@ static int score_rows(RewardModel *r, const Rewards *x, const Buffer *rows, size
     o.rejected_key = NULL;
     o.rows = rows;
     int result = -1;
-    if (dataset_load(&d, "completions", &r->tokenizer, &o) < 0) goto done;
-    assert(d.num_answers == n);
-    join_prompts(&d);
-    if (evaluate_texts(&r->model, r->tokenizer.eos, &d, reward) < 0) goto done;
+    if (r->net.layers) {
+        if (load_features(&d, "completions", &r->net.features, &o) < 0) goto done;
+        assert(d.num_answers == n);
+        feature_rewards(&r->net, &d, reward);
+    } else {
+        if (dataset_load(&d, "completions", &r->tokenizer, &o) < 0) goto done;
+        assert(d.num_answers == n);
+        join_prompts(&d);
+        if (evaluate_texts(&r->model, r->tokenizer.eos, &d, reward) < 0) goto done;
+    }
     for (size_t k = 0; k < n; k++) {
         if (isfinite(reward[k])) continue;
         fail(EX_DATAERR, "%s: the reward of completion %zu is not finite", r->folder, k + 1);

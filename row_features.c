@@ -11,6 +11,9 @@
  *
  *     {"feature_names": ["relevance", "length"], "feature_range": [[0, 5], [0, 1000]]}
  *
+ * A row without "features" has those that are counted from its texts (text_features.c), where all
+ * that are read are of these, with their ranges: "length" of another range is somebody else's.
+ *
  * Which features are read is said by the first row, by --features or by the model; a row that lacks
  * one, or has one that is not a finite number in its range, is bad.  They stand in Dataset.feature,
  * (num_answers, n), in the order of Dataset.features; dataset.c puts them there.                 */
@@ -19,6 +22,7 @@
 
 #include "common.h"
 #include "template.c"
+#include "text_features.c"
 
 // names: from the words of the command line, from JSON
 int  feature_names_parse(FeatureNames *f, const char *text);            // a,b,c
@@ -36,6 +40,8 @@ int  row_features_header(const Reader *r, FeatureNames *listed);        // of a 
 int  row_feature_names(const Reader *r, FeatureNames *f, const FeatureNames *listed);
 int  row_features(const Reader *r, const FeatureNames *f, const FeatureNames *listed, int answer,
                   double *out);
+int  row_count_features(const Reader *r, const FeatureNames *f, const Passage *answer, double *out);
+int  feature_is_counted(const FeatureNames *f, int i);                  // a row of text_features.c
 
 // ------------------------------------------------------------------------------------------- names
 
@@ -340,5 +346,45 @@ int row_features(const Reader *r, const FeatureNames *f, const FeatureNames *lis
         if (check_value(r, value, f, i, &out[i]) < 0) return -1;
     }
     return 0;
+}
+
+// ------------------------------------------------------------------------- counted from the texts
+
+// Is feature i of f one that is counted from texts alone, or from a reference too?
+int feature_is_counted(const FeatureNames *f, int i) {
+    const int k = text_feature_find(f->name[i]);
+    if (k < 0 || text_feature_table[k].need == NEEDS_MODEL) return 0;
+    return f->low[i] == text_feature_table[k].low && f->high[i] == text_feature_table[k].high;
+}
+
+// The features f of an answer of a row that brings none, to out (f->n).  0, or -1 after fail().
+int row_count_features(const Reader *r, const FeatureNames *f, const Passage *answer,
+                       double *out) {
+    const char *text = r->rendered.data;
+    const int reference = row_get(r, 0, "reference");
+    FeatureTexts t = {
+        .prompt = text + r->prompt.start, .prompt_len = r->prompt.len,
+        .answer = text + answer->start, .answer_len = answer->len,
+    };
+    int which[MAX_FEATURES];
+    if (json_type(&r->json, reference) == JSON_STRING) {
+        t.reference = json_string(&r->json, reference);
+        t.reference_len = json_length(&r->json, reference);
+    }
+    if (f->n == 0) {
+        return row_fail(r, "the row has no \"features\"; more judge adds some, and --features names "
+                        "those that are counted here");
+    }
+    for (int i = 0; i < f->n; i++) {
+        if (!feature_is_counted(f, i)) {
+            return row_fail(r, "the row has no \"features\", and \"%s\" is none that is counted from "
+                            "texts, in the range that it has here", f->name[i]);
+        }
+        which[i] = text_feature_find(f->name[i]);
+        if (text_feature_table[which[i]].need != NEEDS_REFERENCE || t.reference) continue;
+        return row_fail(r, "feature \"%s\" compares with a \"reference\", a text, which the row has "
+                        "not", f->name[i]);
+    }
+    return text_features_compute(out, which, f->n, &t);
 }
 #endif

@@ -28,10 +28,17 @@ static FeatureFit fit_of_settings(void) {
     };
 }
 
-// The features that the command line asks for, with the range that it says; n 0: those of the file.
+// The features that the command line asks for, with the range that it says, or that of those that
+// are counted from texts; n 0: the features of the file.
 static int asked_features(FeatureNames *f) {
     *f = feature_names_none();
     if (opt.features && feature_names_parse(f, opt.features) < 0) return -1;
+    for (int i = 0; i < f->n; i++) {
+        const int k = text_feature_find(f->name[i]);
+        if (k < 0) continue;
+        f->low[i] = text_feature_table[k].low;
+        f->high[i] = text_feature_table[k].high;
+    }
     return opt.feature_range ? feature_range_parse(f, opt.feature_range) : 0;
 }
 

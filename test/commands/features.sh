@@ -3,6 +3,9 @@
 
 train=$root/data/features/opinpref_features.train.jsonl
 valid=$root/data/features/opinpref_features.valid.jsonl
+make_data
+make_lm
+make_reward
 
 it "a_linear_reward_of_opinprefs_features_has_the_known_minimum_and_accuracies"
 works ./more train features --layers linear --weight_decay 0 --train $train --eval $valid --out lin
@@ -37,7 +40,6 @@ holds out "weights sha256 $linear"
 it "the_weights_are_the_same_for_any_threads_and_instruction_set"
 works ./more train features --train $train --out again --num_train_epochs 2
 bits=$(sha)
-ln -s lin lm
 for isa in $(instruction_sets); do
     works env MORE_ISA=$isa OMP_NUM_THREADS=2 ./more train features --train $train --out again \
         --num_train_epochs 2
@@ -109,6 +111,47 @@ holds out "2 rankings of 3.0 answers"
 printf '%s\n' '{"features": {"a": 2, "b": 0}, "id": 7}' > one.jsonl
 from one.jsonl works ./more score --model rank
 holds out '"id": 7,"reward":'
+
+it "features_that_are_counted_need_no_numbers_in_the_rows"
+works ./more train features --features length,distinct1,overlap --train a.train.jsonl --out counted \
+    --num_train_epochs 20
+holds err "3 features: length, distinct1, overlap"
+counted=$(sha)
+works ./more judge --features length,distinct1,overlap --eval a.train.jsonl --out judged.jsonl
+works ./more train features --train judged.jsonl --out judged --num_train_epochs 20
+[ "$(sha)" = "$counted" ] || fault "other weights from the numbers that more judge writes"
+works ./more eval --model C=counted BOTH=counted+r --eval a.test.jsonl $cut
+holds out "^BOTH "
+holds out "^longer answer wins"
+
+it "bestof_compare_and_rloo_take_it_alone_or_with_others"
+write="$cut --max_new_tokens 12 --seed 3 --quiet"
+works ./more bestof --model lm --judge counted --prompts a.test.jsonl $write --n 3 --out best --all all
+lines 48 all
+grep -v '"completion":""' all > rows
+from rows works ./more score --model counted
+field rows reward > want
+field out reward > have
+same want have
+works ./more compare --model lm --judge counted r --prompts a.test.jsonl $write
+cp out two
+works ./more compare --model lm --judge counted --prompts a.test.jsonl $write
+differ out two "the second judge counts"
+works ./more train rloo --model lm --reward counted --prompts a.test.jsonl $write --n 3 \
+    --per_step_rows 5 --max_steps 2 --out policy
+counts 2 policy/log.jsonl '"event":"train".*"reward":-*[0-9]'
+
+it "a_feature_that_only_rows_bring_cannot_judge_what_is_written"
+refused 65 '--judge lin: feature "aspect-coverage" is not counted from a text alone' \
+    ./more bestof --model lm --judge lin --prompts a.test.jsonl $write --out best
+printf '%s\n' '{"features": [{"length": 1}, {"length": 2}]}' > own.jsonl
+works ./more train features --train own.jsonl --out own
+refused 65 '"length" is none that is counted from texts, in the range' \
+    ./more eval --model own --eval a.test.jsonl
+refused 65 "the row has no \"features\"; more judge adds some" \
+    ./more train features --train a.train.jsonl --out x
+refused 65 'a.train.jsonl:1: feature "rougeL" compares with a "reference"' \
+    ./more train features --features rougeL --train a.train.jsonl --out x
 
 it "what_it_cannot_use_is_refused_by_name"
 refused 64 "one file of --train and --out are needed" ./more train features --train $train
