@@ -98,7 +98,7 @@ static int text_features_need(const JudgedRows *x, FeatureNeed need) {
     return 0;
 }
 
-// 0, or -1 after fail().
+// All features and their names.
 static int choose_features(JudgedRows *x) {
     x->scoring.cache = -1;
     if (!opt.features && !opt.rubrics.n) {
@@ -109,7 +109,11 @@ static int choose_features(JudgedRows *x) {
     for (int r = 0; r < x->scoring.n; r++) {
         if (name_feature(x, x->scoring.rubric[r].name) < 0) return -1;
     }
+    return 0;
+}
 
+// Does the command line have what these features need, and nothing else?
+static int check_judging_options(const JudgedRows *x) {
     const int model = opt.rubrics.n || text_features_need(x, NEEDS_MODEL);
     if (model && !opt.model.n) {
         return fail(EX_USAGE, "--model is needed: a language model%s",
@@ -247,10 +251,11 @@ static int compute_text_features(JudgedRows *x) {
     return 0;
 }
 
-// -log p a token, and its exponential, of a text of so many tokens; NaN: none of them has one.
+// -log p a token, or its exponential, of a text of so many tokens; NaN: none of them has one.
 static double model_feature(const TextFeature *f, double logp, int tokens) {
+    const int is_perplexity = !strcmp(f->name, "perplexity");
     const double nll = tokens ? -logp / tokens : NAN;
-    const double value = f->low == 1 ? more_exp(nll) : nll;
+    const double value = is_perplexity ? more_exp(nll) : nll;
     return value > f->high ? f->high : value;
 }
 
@@ -272,6 +277,11 @@ static int compute_model_features(JudgedRows *x, Model *m, const Tokenizer *t) {
     for (const Record *r = d.record; r < d.record + d.num_records; r++) {
         for (int k = 0; k < r->count; k++) {
             const int a = r->first + k, tokens = scored_tokens(&d, r, k);
+            if (!isfinite(logp[a])) {
+                fail(EX_DATAERR, "%s:%zu: the log-probability of answer %d is not finite: are the "
+                     "model's weights?", d.path, r->line, k + 1);
+                goto done;
+            }
             for (int i = 0; i < x->num_text; i++) {
                 const TextFeature *f = &text_feature_table[x->which[i]];
                 if (f->need == NEEDS_MODEL) values_of(x, a)[i] = model_feature(f, logp[a], tokens);
@@ -530,6 +540,7 @@ int command_judge(void) {
     JudgedRows x = {0};
     int result = -1;
     if (choose_features(&x) < 0) goto done;
+    if (check_judging_options(&x) < 0) goto done;
     if (read_answer_texts(&x) < 0) goto done;
     if (!opt.quiet) {
         fprintf(stderr, "%s: %zu rows of kind %s, %zu answers\n", x.data.name, x.data.num_records,

@@ -82,6 +82,9 @@ static int rubric_read(Rubric *r, const char *path) {
     }
     memcpy(r->name, base, n);
     r->name[n] = 0;
+    if (strpbrk(r->name, ",\"\n")) {
+        return fail(EX_USAGE, "%s: a comma or a quote is in no feature's name; rename it", path);
+    }
     if (file_read(&r->text, path) < 0) return -1;
     if (strlen(r->text.data) != r->text.len) {
         return fail(EX_DATAERR, "%s: a zero byte; a rubric is a text", path);
@@ -284,8 +287,10 @@ static int write_attempt(const Scoring *s, const Question *q, int attempt, doubl
     const char *name = s->rubric[q->rubric].name;
     Buffer line = {0};
     int result = -1;
-    if (buffer_printf(&line, "{\"question\":\"%s\",\"attempt\":%d,\"feature\":", q->question,
-                      attempt) < 0) goto done;
+    if (buffer_printf(&line, "{\"question\":\"%s\",\"attempt\":%d,", q->question, attempt) < 0) {
+        goto done;
+    }
+    if (buffer_printf(&line, "\"feature\":") < 0) goto done;
     if (json_quote(&line, name, strlen(name)) < 0) goto done;
     if (isnan(score) && buffer_printf(&line, ",\"score\":null") < 0) goto done;
     if (!isnan(score) && buffer_printf(&line, ",\"score\":%.9g", score) < 0) goto done;
@@ -328,7 +333,9 @@ static int hash_model(Scoring *s) {
     if (buffer_printf(&text, "more judge 1\n%s\n%s\n%d %.17g %.17g %d %.17g %.17g %.17g %d %d\n",
                       tokenizer, opt.template_, opt.precision, a.temperature, b.temperature,
                       a.top_k, a.top_p, a.min_p, a.repetition_penalty, opt.seed,
-                      a.max_new_tokens) < 0) goto done;
+                      a.max_new_tokens) < 0) {
+        goto done;
+    }
     sha256_start(&sha);
     sha256_add(&sha, text.data, text.len);
     if (reference_hash_weights(&sha, s->m) < 0) goto done;

@@ -18,11 +18,19 @@ first='"features":{"chosen":{"length":4,"overlap":0.75,"distinct1":0.75},"reject
 holds f.jsonl "^{\"prompt\":\"good.*,\"id\":7,$first\"overlap\":0.5,\"distinct1\":1}}}\$"
 holds f.jsonl '"id":8.*"rejected":{"length":3,"overlap":1,"distinct1":0.666666667}}}$'
 holds out '^length  *2\.5000  *1\.0000  *4\.0000  0\.5000$'
+cp f.jsonl counted.jsonl
 works ./more judge --features length,overlap --eval ranks.jsonl --out f.jsonl
 two='{"length":2,"overlap":1},{"length":3,"overlap":0.333333333}'
 holds f.jsonl "\"ranks\":\[2,1\],\"features\":\[$two\]}\$"
 works ./more judge --features rouge1,rougeL,rouge2_stem --eval ones.jsonl --out f.jsonl
 holds f.jsonl '"features":{"rouge1":0.8,"rougeL":0.8,"rouge2_stem":0}}$'
+
+it "train_features_reads_names_ranges_and_numbers"
+works ./more train features --layers 2 --num_train_epochs 2 --train counted.jsonl --out net
+holds err '^3 features: length, overlap, distinct1$'
+holds net/config.json '1000'
+from counted.jsonl works ./more score --model net
+counts 2 out '"features":.*"scores_chosen":'
 
 it "features_that_a_row_has_stay_unless_they_are_asked_for_again"
 sed 's/}$/,"features":{"relevance":0.1,"length":9}}/' ones.jsonl > has.jsonl
