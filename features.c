@@ -98,7 +98,9 @@ double feature_forward(const FeatureNet *net, const double *f, FeatureUnits *u);
 void   feature_backward(const FeatureNet *net, const FeatureUnits *u, double dphi, double *dweight,
                         double *df);
 
-// of the answers of a file that was read with net->features: phi (num_answers); what it comes to
+// of the answers of a file that was read with net->features: what an answer has (D); phi
+// (num_answers); what it comes to
+const double *feature_of_answer(const Dataset *d, int answer);
 void   feature_rewards(const FeatureNet *net, const Dataset *d, double *reward);
 int    feature_measure(FeatureMeasure *m, const FeatureNet *net, const Dataset *d, int top);
 
@@ -341,14 +343,14 @@ void feature_backward(const FeatureNet *net, const FeatureUnits *u, double dphi,
 
 // ---------------------------------------------------------------------------------- rows of a file
 
-static const double *features_of_answer(const Dataset *d, int answer) {
+const double *feature_of_answer(const Dataset *d, int answer) {
     return d->feature + (size_t)answer * (size_t)d->features.n;
 }
 
 void feature_rewards(const FeatureNet *net, const Dataset *d, double *reward) {
     assert(net->features.n == d->features.n);
     for (size_t i = 0; i < d->num_answers; i++) {
-        reward[i] = feature_reward(net, features_of_answer(d, (int)i));
+        reward[i] = feature_reward(net, feature_of_answer(d, (int)i));
     }
 }
 
@@ -366,7 +368,7 @@ int feature_measure(FeatureMeasure *m, const FeatureNet *net, const Dataset *d, 
     for (const Record *r = d->record; r < d->record + d->num_records; r++) {
         record_places(place, d, r);
         for (int j = 0; j < r->count; j++) {
-            reward[j] = feature_reward(net, features_of_answer(d, r->first + j));
+            reward[j] = feature_reward(net, feature_of_answer(d, r->first + j));
             if (!isfinite(reward[j])) {
                 return fail(EX_DATAERR, "%s:%zu: the reward is not finite; are the weights?",
                             d->path, r->line);
@@ -422,7 +424,7 @@ static void row_gradient(FeatureState *s, const FeatureNet *net, const Dataset *
     double phi[MAX_ANSWERS], dphi[MAX_ANSWERS] = {0};
     record_places(place, d, r);
     for (int j = 0; j < r->count; j++) {
-        phi[j] = feature_forward(net, features_of_answer(d, r->first + j), &s->u[j]);
+        phi[j] = feature_forward(net, feature_of_answer(d, r->first + j), &s->u[j]);
     }
     choice_loglik(dphi, phi, place, r->count, top, -weight);
     for (int j = 0; j < r->count; j++) {
@@ -556,7 +558,7 @@ static void newton_row(FeatureNewton *s, const FeatureNet *net, const Dataset *d
     record_places(place, d, r);
     for (int j = 0; j < m; j++) {
         double *x = s->x + j*P;
-        newton_inputs(x, net, features_of_answer(d, r->first + j));
+        newton_inputs(x, net, feature_of_answer(d, r->first + j));
         phi[j] = 0;
         for (int i = 0; i < P; i++) phi[j] += s->theta[i] * x[i];
     }

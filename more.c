@@ -19,6 +19,7 @@
 #include "commands/look.c"
 #include "commands/identify.c"
 #include "commands/consistency.c"
+#include "commands/explain.c"
 #include "commands/bench.c"
 #include <fcntl.h>
 #include <signal.h>
@@ -164,6 +165,19 @@ static const Command commands[] = {
         "after Nath et al. (arXiv 2402.15473).  What the model says is\nkept in the cache, line "
         "by line: a run that was interrupted goes on with the same command, and what\nwas asked "
         "once, of the same model in the same words, is not asked again.\n"},
+    {.name = "explain", .run = command_explain,
+     .help = "what a reward model of features rewards: weights, influence, what is lost without",
+     .options = {ALWAYS, "model eval train template prompt_key chosen_key rejected_key bad_rows "
+                 "pairs features out seed"},
+     .more_help =
+        "\nexplain measures, on the choices of --eval, what each feature does to the rewards of a "
+        "model that more\ntrain features made: its weight, the mean slope of the reward in it, how "
+        "far a pair's answers are apart\nin it, and their product, its influence; what loss and "
+        "accuracy lose when its values are dealt out anew\namong all answers, and with --train, "
+        "when the model is trained on that file without it; and what it\nsays by itself.  Where "
+        "it speaks for an answer and the model holds it against it, a sentence says which\nfeature "
+        "it follows.  --out FILE.json has all numbers and the mean reward over each feature's "
+        "values;\nFILE.svg beside it shows them.\n"},
     {.name = "consistency", .run = command_consistency,
      .help = "how sure a model is: how often sample --n gives the same answer",
      .options = {ALWAYS, "answer gold out"},

@@ -16,6 +16,7 @@
 int command_features(void);                                     // more train features
 int features_inspect(const char *dir);                          // what the folder holds
 int features_read(FeatureNet *net, Dataset *d, const char *dir, const char *file, int as_given);
+int features_load_choices(Dataset *d, const char *file, const FeatureNames *asked);
 
 // ------------------------------------------------------------------------------------ the settings
 
@@ -85,7 +86,8 @@ static int check_choices(const Dataset *d) {
     return fail(EX_DATAERR, "%s: the weight of every row is 0: nothing can be learned", d->path);
 }
 
-static int load_choices(Dataset *d, const char *file, const FeatureNames *asked) {
+// Pairs or rankings with these features (n 0: those of the first row).  0, or -1 after fail().
+int features_load_choices(Dataset *d, const char *file, const FeatureNames *asked) {
     const DataOptions o = data_options();
     if (load_features(d, file, asked, &o) < 0) return -1;
     return check_choices(d);
@@ -152,7 +154,7 @@ static int measure_files(const FeatureNet *net) {
     for (int i = 0; i < opt.eval.n; i++) {
         Dataset d = {0};
         FeatureMeasure m;
-        int result = load_choices(&d, opt.eval.item[i], &net->features);
+        int result = features_load_choices(&d, opt.eval.item[i], &net->features);
         if (result == 0) result = feature_measure(&m, net, &d, opt.loss.top);
         if (result == 0) print_measure(d.name, &m);
         dataset_free(&d);
@@ -196,7 +198,7 @@ int command_features(void) {
     stop_catch(&out);
     int status = asked_features(&asked);
     if (status == 0) status = folder_enter(&out, opt.out);
-    if (status == 0) status = load_choices(&d, opt.train.item[0], &asked);
+    if (status == 0) status = features_load_choices(&d, opt.train.item[0], &asked);
     if (status == 0) status = dataset_keep_fold(&d, 0);
     if (status == 0) status = tell_features(&d);
     if (status == 0) status = train_features(&net, &d);

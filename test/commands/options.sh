@@ -39,6 +39,7 @@ options_of() {
     consistency) echo answer gold out ;;
     inspect | gradcheck) echo model ;;
     "train features") ;;
+    explain) echo model ;;
     *) echo model tokenizer ;;
     esac
     case "$1" in
@@ -63,6 +64,7 @@ options_of() {
         echo train eval out $rows pairs top seed folds fold features feature_range layers activation
         echo num_train_epochs per_step_pairs learning_rate warmup_ratio weight_decay max_grad_norm
         echo adam_beta1 adam_beta2 adam_epsilon search search_folds ;;
+    explain) echo eval train $rows pairs features out seed ;;
     "train em")
         echo train out dtype $data num_train_epochs max_steps recompute learning_rate
         echo top pairs lr_scheduler_type warmup_ratio max_grad_norm weight_decay adam_beta1 adam_beta2
