@@ -78,6 +78,12 @@ PolicyLoss grpo_loss;                 // the same, against a reference
 void leave_one_out(double *advantage, const double *reward, int n);
 void group_deviations(double *advantage, const double *reward, int n);
 
+// Those of a text's n tokens, from their rewards and a critic's values; what the critic learns.
+void   gae(double *advantage, const double *reward, const double *value, int n, double discount,
+           double lambda);
+double value_loss(double *slope, double value, double old_value, double target, double clip_range);
+void   normalise(double *x, size_t n);
+
 // KTO's estimate of KL(pi || pi_ref) from n texts.
 double kto_kl(const float *logp, const float *ref_logp, int n);
 
@@ -540,7 +546,7 @@ double kto_kl(const float *logp, const float *ref_logp, int n) {
     return sum > 0 ? sum / n : 0;
 }
 
-/* ---------------------------------------------------------- policies and the rewards of their texts
+/* --------------------------------------------------------- policies and the rewards of their texts
  * max E_{y ~ pi} [ r(x,y) ] - beta KL(pi || pi_ref), by the policy gradient: of y drawn from pi
  *
  *     the gradient = E[ A grad log pi(y|x) ],     A = R - a baseline that y has no part in
@@ -573,6 +579,48 @@ void group_deviations(double *advantage, const double *reward, int n) {
     for (int i = 0; i < n; i++) squares += (reward[i] - mean) * (reward[i] - mean);
     const double deviation = sqrt(squares / (n - 1));
     for (int i = 0; i < n; i++) advantage[i] = (reward[i] - mean) / (deviation + 1e-4);
+}
+
+// x (n) to the mean 0 and the deviation 1, as PPO's programs do with advantages.
+void normalise(double *x, size_t n) {
+    double mean = 0, squares = 0;
+    for (size_t i = 0; i < n; i++) mean += x[i] / (double)n;
+    for (size_t i = 0; i < n; i++) squares += (x[i] - mean) * (x[i] - mean);
+    const double deviation = sqrt(squares / (double)n + 1e-8);
+    for (size_t i = 0; i < n; i++) x[i] = (x[i] - mean) / deviation;
+}
+
+/* Generalised advantage estimation, Schulman et al. 2016 (arXiv:1506.02438) eq. (16), of the n
+ * tokens of a text with the critic's values V of what stands before each, 0 after the last:
+ *
+ *     delta_t = r_t + discount V_{t+1} - V_t
+ *     A_t     = delta_t + discount lambda A_{t+1}
+ *
+ * All arrays are (n).  A_t + V_t is what V_t is to be.                                           */
+void gae(double *advantage, const double *reward, const double *value, int n, double discount,
+         double lambda) {
+    double next_value = 0, next_advantage = 0;
+    for (int t = n - 1; t >= 0; t--) {
+        const double delta = reward[t] + discount * next_value - value[t];
+        advantage[t] = delta + discount * lambda * next_advantage;
+        next_advantage = advantage[t];
+        next_value = value[t];
+    }
+}
+
+/* The critic's loss of a value V, clipped about the value at drawing as PPO's programs do (OpenAI's
+ * baselines, TRL), and its slope in V:
+ *
+ *     1/2 max( (V - target)^2,  (clip(V, V_old - e, V_old + e) - target)^2 )                     */
+double value_loss(double *slope, double value, double old_value, double target,
+                  double clip_range) {
+    double clipped = value;
+    if (value < old_value - clip_range) clipped = old_value - clip_range;
+    if (value > old_value + clip_range) clipped = old_value + clip_range;
+    const double error = value - target, clipped_error = clipped - target;
+    const int is_first = fabs(error) >= fabs(clipped_error);
+    *slope = is_first ? error : 0;
+    return 0.5 * (is_first ? error * error : clipped_error * clipped_error);
 }
 
 /* The loss of RLOO, of texts or of their tokens, whose log-probabilities add up; A is the label:

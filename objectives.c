@@ -154,8 +154,9 @@ static const Objective objectives[] = {
         .help = "with rewards of its own texts: Shao et al. 2024",
     }, {
         .name = "ppo", .trainer = &rollouts, .data = PROMPTS, .loss = ppo_loss,
-        .options = "ppo_epochs=4 clip_range reduction=tokens",
-        .help = "with rewards of its own texts, no critic: Schulman et al. 2017",
+        .options = "ppo_epochs=4 clip_range reduction=tokens critic discount gae_lambda "
+                   "critic_rate",
+        .help = "with rewards of its own texts: Schulman et al. 2017",
     },
 };
 enum { NUM_OBJECTIVES = sizeof objectives / sizeof *objectives };

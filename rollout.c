@@ -12,7 +12,7 @@
  * the seed and its place in the plan, not on what is computed beside it.  */
 #ifndef ROLLOUT_C
 #define ROLLOUT_C
-#include "train.c"
+#include "critic.c"
 #include "prompts.c"
 #include "rewards.c"
 
@@ -31,6 +31,8 @@ typedef struct {
     double *reward;                     // (d.num_answers) r
     double *logp, *ref_sum, *kl;        // (d.num_answers) log pi_old, log pi_ref; sum of kl_term
     double *advantage;                  // (d.num_answers)
+    float *token_advantage;             // (d.num_tokens) the same, or the critic's
+    float *old_value, *target;          // (d.num_tokens) the critic's, and what it is to be
 } Rollouts;
 
 // What a step's texts are on average.
@@ -58,7 +60,10 @@ typedef struct RolloutRun {
     double clipped;                     // share of tokens whose ratio is beyond the clip
     float *old_logp, *ref_logp;         // (T) of the micro-batch's token rows
     float *advantage, *weight;          // (T)
-    size_t row_capacity[4];
+    float *old_value, *target;          // (T)
+    size_t row_capacity[6];
+    Critic critic;                      // of --critic
+    int updates;                        // so far
     RolloutMeans means;
     LengthSums *history;                // (rollouts)
     double *kl_history;                 // (rollouts)
@@ -96,6 +101,9 @@ static void rollouts_free(Rollouts *x) {
     free(x->ref_sum);
     free(x->kl);
     free(x->advantage);
+    free(x->token_advantage);
+    free(x->old_value);
+    free(x->target);
     *x = (Rollouts){0};
 }
 
@@ -138,6 +146,7 @@ int rollout_open(Run *run) {
     if (!prompt_length) prompt_length = opt.max_prompt_length;
     if (rewards_check(&opt.reward, "reward") < 0) return -1;
     if (rewards_open(&x->rewards, &opt.reward, length, prompt_length) < 0) return -1;
+    if (opt.critic && critic_open(&x->critic, opt.critic, opt.model.item[0]) < 0) return -1;
     return load_reference(run);
 }
 
@@ -146,12 +155,15 @@ void rollout_close(Run *run) {
     if (!x) return;
     rewards_free(&x->rewards);
     model_free(&x->reference);
+    critic_free(&x->critic);
     rollouts_free(&x->x);
     free(x->item);
     free(x->old_logp);
     free(x->ref_logp);
     free(x->advantage);
     free(x->weight);
+    free(x->old_value);
+    free(x->target);
     free(x->history);
     free(x->kl_history);
     free(x);
@@ -420,10 +432,10 @@ int rollout_enough(Run *run) {
     if (opt.length_share == 0) return 0;
     const double share = length_share(p->history, p->rollouts, WINDOW);
     if (share < opt.length_share) return 0;
-    fprintf(stderr, "stopped after %zu rollouts: length alone explains %.0f %% of the reward's rise, "
-            "by what a token more brings among texts of one prompt.  The first rollout has the "
-            "reward %.3f and %.1f tokens a text, the last %.3f and %.1f.  A reward that does not "
-            "pay for length is needed, or a higher --beta; --length_share 0 goes on\n",
+    fprintf(stderr, "stopped after %zu rollouts: length alone explains %.0f %% of the reward's "
+            "rise, by what a token more brings among texts of one prompt.  The first rollout has "
+            "the reward %.3f and %.1f tokens a text, the last %.3f and %.1f.  A reward that does "
+            "not pay for length is needed, or a higher --beta; --length_share 0 goes on\n",
             p->rollouts, 100 * share, first->reward, first->length, last->reward, last->length);
     if (run->log) fprintf(run->log, "{\"event\":\"length\",\"share\":%.6g}\n", share);
     return 1;
@@ -431,8 +443,8 @@ int rollout_enough(Run *run) {
 
 // ------------------------------------------------------------------------------------- the step
 
-// The advantages of all texts, prompt by prompt.
-static void find_advantages(const Run *run, Rollouts *x) {
+// The advantages of all texts, prompt by prompt, each that of all its tokens.
+static void compare_texts(const Run *run, Rollouts *x) {
     const int deviations = run->objective->deviations;
     for (const Record *r = x->d.record; r < x->d.record + x->d.num_records; r++) {
         double shaped[MAX_ANSWERS];
@@ -444,6 +456,94 @@ static void find_advantages(const Run *run, Rollouts *x) {
         if (deviations) group_deviations(x->advantage + r->first, shaped, r->count);
         else leave_one_out(x->advantage + r->first, shaped, r->count);
     }
+    for (size_t k = 0; k < x->d.num_answers; k++) {
+        const Span span = x->d.answer[k].tokens;
+        for (int t = 0; t < span.len; t++) {
+            x->token_advantage[span.start + (size_t)t] = (float)x->advantage[k];
+        }
+    }
+}
+
+// The critic's values of the drawn tokens; [at, end) are their records.  0, or -1 after fail().
+static int ask_critic(Run *run, size_t at, size_t end) {
+    RolloutRun *p = run->rollout;
+    Rollouts *x = &p->x;
+    run->limit = micro_batch_limit(run, at, end);
+    while (at < end) {
+        const size_t begin = at;
+        at = next_micro_batch(run, at, end);
+        if (!at) return -1;
+        const Batch b = pack_batch(&run->pack);
+        if (critic_values(&p->critic, &b, run->value) < 0) return -1;
+
+        // the row before a token has its value
+        const Text *text = b.text;
+        for (size_t i = begin; i < at; i++) {
+            const Record *r = &x->d.record[run->item[i].record];
+            for (int a = r->first; a < r->first + r->count; a++, text++) {
+                const Span span = x->d.answer[a].tokens;
+                const float *value = run->value + text->first - 1;
+                memcpy(x->old_value + span.start, value, (size_t)span.len * sizeof *value);
+            }
+        }
+    }
+    return 0;
+}
+
+// The critic's: a token's reward is -beta (log pi - log pi_ref), the last one's also r.  0, or -1
+// after fail().
+static int compare_with_critic(Run *run, size_t at, size_t end) {
+    Rollouts *x = &run->rollout->x;
+    const size_t n = x->d.num_tokens, room = (size_t)run->model.config.max_positions;
+    size_t drawn = 0;
+    double *reward = allocate(room, sizeof *reward);        // of one text's tokens, as value is
+    double *value = allocate(room, sizeof *value);
+    double *advantage = allocate(n, sizeof *advantage);     // of all drawn tokens, text by text
+    int result = -1;
+    if (!reward || !value || !advantage) goto done;
+    if (ask_critic(run, at, end) < 0) goto done;
+
+    for (size_t k = 0; k < x->d.num_answers; k++) {
+        const Span span = x->d.answer[k].tokens;
+        const float *old_logp = x->old_logp + span.start, *ref_logp = x->ref_logp + span.start;
+        for (int t = 0; t < span.len; t++) {
+            reward[t] = -opt.loss.beta * ((double)old_logp[t] - ref_logp[t]);
+            value[t] = x->old_value[span.start + (size_t)t];
+        }
+        reward[span.len - 1] += x->reward[k];
+        gae(advantage + drawn, reward, value, span.len, opt.discount, opt.gae_lambda);
+        for (int t = 0; t < span.len; t++) {
+            x->target[span.start + (size_t)t] = (float)(advantage[drawn + (size_t)t] + value[t]);
+        }
+        drawn += (size_t)span.len;
+    }
+
+    normalise(advantage, drawn);
+    drawn = 0;
+    for (size_t k = 0; k < x->d.num_answers; k++) {
+        const Span span = x->d.answer[k].tokens;
+        for (int t = 0; t < span.len; t++) {
+            x->token_advantage[span.start + (size_t)t] = (float)advantage[drawn++];
+        }
+    }
+    result = 0;
+done:
+    free(reward);
+    free(value);
+    free(advantage);
+    return result;
+}
+
+// The advantages of what was drawn; [at, end) are its records.  0, or -1 after fail().
+static int find_advantages(Run *run, size_t at, size_t end) {
+    Rollouts *x = &run->rollout->x;
+    const size_t n = x->d.num_tokens;
+    if (!(x->token_advantage = allocate(n, sizeof *x->token_advantage))) return -1;
+    if (!(x->old_value = allocate(n, sizeof *x->old_value))) return -1;
+    if (!(x->target = allocate(n, sizeof *x->target))) return -1;
+    if (opt.critic) return compare_with_critic(run, at, end);
+    compare_texts(run, x);
+    return 0;
 }
 
 // The texts for the items [at, end): those that are there, if another update on them is due, or new
@@ -468,7 +568,6 @@ static int take_texts(Run *run, size_t at, size_t end) {
         drawing_add(&w, &run->data[item->set], (size_t)item->record, i, &p->begin);
     }
     if (draw_and_judge(run, &w) < 0) goto done;
-    find_advantages(run, &p->x);
     p->means = rollout_means(&p->x);
     memcpy(p->item, run->item + at, bytes);
     p->num_items = n;
@@ -490,8 +589,9 @@ static float token_weight(const Rollouts *x, const Record *r, int a, double toke
 static int fill_rows(Run *run, const Batch *b, size_t begin, size_t end) {
     RolloutRun *p = run->rollout;
     const Rollouts *x = &p->x;
-    float **const row[4] = {&p->old_logp, &p->ref_logp, &p->advantage, &p->weight};
-    for (int k = 0; k < 4; k++) {
+    float **const row[6] = {&p->old_logp, &p->ref_logp, &p->advantage, &p->weight,
+                            &p->old_value, &p->target};
+    for (int k = 0; k < 6; k++) {
         if (reserve(row[k], &p->row_capacity[k], (size_t)b->T, sizeof **row[k]) < 0) return -1;
         for (int t = 0; t < b->T; t++) (*row[k])[t] = 0;
     }
@@ -505,9 +605,12 @@ static int fill_rows(Run *run, const Batch *b, size_t begin, size_t end) {
             const float weight = token_weight(x, r, a, rint(tokens));
             for (int k = 0; k < span.len; k++) {
                 const int t = text->first - 1 + k;          // the row that predicts token k
-                p->old_logp[t] = x->old_logp[span.start + (size_t)k];
-                p->ref_logp[t] = x->ref_logp[span.start + (size_t)k];
-                p->advantage[t] = (float)x->advantage[a];
+                const size_t token = span.start + (size_t)k;
+                p->old_logp[t] = x->old_logp[token];
+                p->ref_logp[t] = x->ref_logp[token];
+                p->advantage[t] = x->token_advantage[token];
+                p->old_value[t] = x->old_value[token];
+                p->target[t] = x->target[token];
                 p->weight[t] = weight;
             }
         }
@@ -562,6 +665,7 @@ static int update_on_texts(Run *run, size_t at, size_t end, double *loss) {
     const double tokens = p->means.tokens * (double)p->x.d.num_answers;
     p->clipped = 0;
     run->drawn_rows = 0;
+    if (opt.critic) critic_begin(&p->critic);
     run->limit = micro_batch_limit(run, at, end);
     while (at < end) {
         const size_t begin = at;
@@ -583,8 +687,14 @@ static int update_on_texts(Run *run, size_t at, size_t end, double *loss) {
             if (model_backward(&run->model, &b, NULL, run->dvalue, NULL) < 0) return -1;
             p->clipped += clipped_part(run, &b, tokens);
         }
+        if (!opt.critic) continue;
+        if (critic_learn(&p->critic, &b, p->old_value, p->target, p->weight) < 0) return -1;
     }
-    return 0;
+    p->updates++;
+    if (!opt.critic) return 0;
+    const int steps = (int)run->num_steps;
+    const double rate = opt.learning_rate * train_schedule(p->updates - 1, steps);
+    return critic_update(&p->critic, rate * opt.critic_rate, p->updates);
 }
 
 // The step: while it is computed, the drawn texts stand in the places of its prompts.
@@ -595,7 +705,9 @@ int rollout_step(Run *run, size_t at, size_t end, double *loss) {
     if (take_texts(run, at, end) < 0) return -1;
     run->data[drawn] = p->x.d;
     for (size_t i = at; i < end; i++) run->item[i] = (Item){drawn, (int)(i - at), 0};
-    const int result = update_on_texts(run, at, end, loss);
+    int result = 0;
+    if (p->pass == 0) result = find_advantages(run, at, end);
+    if (result == 0) result = update_on_texts(run, at, end, loss);
     memcpy(run->item + at, p->item, (end - at) * sizeof *p->item);
     run->data[drawn] = (Dataset){0};
     return result;
@@ -619,6 +731,7 @@ void rollout_log(const Run *run, FILE *f) {
     if (opt.ppo_epochs > 1) {
         fprintf(f, ",\"ppo_epoch\":%d,\"clipped\":%.6g", p->pass + 1, p->clipped);
     }
+    if (opt.critic) fprintf(f, ",\"value_loss\":%.9g", p->critic.loss);
     fprintf(f, ",\"drawing_s\":%.2f,\"rewards_s\":%.2f,\"reference_s\":%.2f",
             p->seconds[DRAWING], p->seconds[JUDGING], p->seconds[REFERRING]);
 }

@@ -99,6 +99,8 @@ typedef struct {
     List reward;                                                // rloo and its relatives
     int reward_max_length, reward_max_prompt_length;
     int ppo_epochs;
+    const char *critic;
+    double discount, gae_lambda, critic_rate;
     double length_share;
     List judge;                                                 // bestof, compare
     int reward_mix;                                             // of several judges or rewards

@@ -22,6 +22,8 @@ int    train(Run *run);
 Purpose training_purpose(void);
 MemoryFit memory_fit(const Config *c, int T, int B, double held, char text[MEMORY_TEXT]);
 double now(void);
+double train_schedule(int s, int n);
+AdamW  train_adamw(double rate, double head_rate, double norm, int step);
 
 // a language model's step; evaluation
 int    lm_step(Run *run, size_t at, size_t end, double *loss);
@@ -231,7 +233,7 @@ static void show_step(const Run *run, const Progress *p) {
 // ------------------------------------------------------------------------------------- the loop
 
 // The factor of the learning rate at step s (from 0) of n: a warm-up to 1, then down to 0.
-static double schedule(int s, int n) {
+double train_schedule(int s, int n) {
     const double pi = 3.141592653589793;
     const int warmup = (int)(opt.warmup_ratio * n);
     if (s < warmup) return (s + 1.0) / (warmup + 1);
@@ -375,6 +377,18 @@ static int refuse_start(Run *run, size_t begin, size_t end) {
                 "of %s are too large, or an option is; nothing was saved", start);
 }
 
+// AdamW of update number `step` (from 1), with a gradient of that norm scaled down to
+// --max_grad_norm.
+AdamW train_adamw(double rate, double head_rate, double norm, int step) {
+    AdamW adamw = {.learning_rate = rate, .beta1 = opt.beta1, .beta2 = opt.beta2,
+                   .eps = opt.eps, .weight_decay = opt.weight_decay, .head_rate = head_rate,
+                   .scale = 1, .step = step};
+    if (opt.max_grad_norm > 0 && opt.max_grad_norm < norm + 1e-6) {
+        adamw.scale = opt.max_grad_norm / (norm + 1e-6);
+    }
+    return adamw;
+}
+
 // Step s (from 0) of the plan: gradients, their norm, the update.  0, or -1 after fail().
 static int train_step(Run *run, int s, Progress *p) {
     const size_t begin = s ? run->step_end[s - 1] : 0, end = run->step_end[s];
@@ -400,14 +414,8 @@ static int train_step(Run *run, int s, Progress *p) {
                     number_text(loss, p->loss), number_text(norm, p->norm));
     }
 
-    // AdamW, with the gradient scaled down to --max_grad_norm
-    p->rate = opt.learning_rate * schedule(s, p->steps);
-    AdamW adamw = {.learning_rate = p->rate, .beta1 = opt.beta1, .beta2 = opt.beta2,
-                   .eps = opt.eps, .weight_decay = opt.weight_decay, .head_rate = opt.head_rate,
-                   .scale = 1, .step = s + 1};
-    if (opt.max_grad_norm > 0 && opt.max_grad_norm < p->norm + 1e-6) {
-        adamw.scale = opt.max_grad_norm / (p->norm + 1e-6);
-    }
+    p->rate = opt.learning_rate * train_schedule(s, p->steps);
+    const AdamW adamw = train_adamw(p->rate, opt.head_rate, p->norm, s + 1);
     model_update(&run->model, &adamw);
     p->step = s + 1;
     p->tokens += run->drawn_rows ? run->drawn_rows : step_rows(run, begin, end);

@@ -145,6 +145,8 @@ static const Option option_table[] = {
      .help = "where the reference's log-probabilities are kept, if not in --out"},
     {.name = "reward", .kind = LIST, .to = &opt.reward,
      .help = "folder of the reward model, or several: --reward_mix"},
+    {.name = "critic", .kind = WORDS, .to = &opt.critic,
+     .help = "folder of a reward model that becomes the critic; without one: leave-one-out"},
     {.name = "judge", .kind = LIST, .to = &opt.judge,
      .help = "folder of the reward model, or several: --reward_mix"},
     {.name = "reward_mix", .kind = CHOICE, .to = &opt.reward_mix, .preset = "mean",
@@ -309,6 +311,12 @@ static const Option option_table[] = {
      .help = "PPO's: ratios of probabilities count up to 1 +- this"},
     {.name = "ppo_epochs", .kind = INT, .to = &opt.ppo_epochs, .preset = "1", .min = 1, .max = 1000,
      .help = "updates on the same drawn texts, each a step"},
+    {.name = "discount", .kind = REAL, .to = &opt.discount, .preset = "1", .max = 1,
+     .help = "of what comes a token later, with --critic"},
+    {.name = "gae_lambda", .kind = REAL, .to = &opt.gae_lambda, .preset = "0.95", .max = 1,
+     .help = "0: the critic's next value is believed, 1: only what came, with --critic"},
+    {.name = "critic_rate", .kind = REAL, .to = &opt.critic_rate, .preset = "1", .max = 1e6,
+     .help = "the critic's learning rate, in --learning_rate"},
     {.name = "length_share", .kind = REAL, .to = &opt.length_share, .preset = "0.9", .max = 1e6,
      .help = "training ends when this part of the reward's rise is that of length; 0: never"},
     {.name = "demo_share", .kind = REAL, .to = &opt.loss.demo_share, .preset = "0.35", .max = 1,
@@ -818,6 +826,8 @@ static int settle_options(void) {
         return fail(EX_USAGE, "--reference_weights swapped: the authors' program has it for two "
                     "references and mrpo");
     }
+    static const char *const of_critic[] = {"discount", "gae_lambda", "critic_rate"};
+    if (!opt.critic && refuse_without("critic", of_critic, 3) < 0) return -1;
     static const char *const of_base[] = {"bapo_lambda"};
     if (!opt.bapo_base.n && refuse_without("bapo_base", of_base, 1) < 0) return -1;
     if (opt.bapo_base.n && opt.references.n > 1) {

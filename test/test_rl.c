@@ -26,6 +26,50 @@ static void test_group_deviations_have_mean_0_and_deviation_1(void) {
     for (int i = 0; i < 3; i++) CHECK(A[i] == 0);
 }
 
+// ----------------------------------------------------------------------------------- a critic
+
+static void test_gae_is_what_came_less_the_value_or_one_step_of_it(void) {
+    const double reward[4] = {.5, -1, 2, 3}, value[4] = {1, .25, -2, 4};
+    double A[4];
+    gae(A, reward, value, 4, 1, 1);                         // all that came: sums to the end
+    for (int t = 0; t < 4; t++) {
+        double rest = 0;
+        for (int i = t; i < 4; i++) rest += reward[i];
+        CHECK_NEAR(A[t], rest - value[t], 1e-14);
+    }
+    gae(A, reward, value, 4, .9, 0);                        // the next value is believed
+    for (int t = 0; t < 4; t++) {
+        CHECK_NEAR(A[t], reward[t] + .9 * (t < 3 ? value[t + 1] : 0) - value[t], 1e-14);
+    }
+    gae(A, reward, value, 2, .9, .5);                       // by hand
+    CHECK_NEAR(A[1], -1 - .25, 1e-14);
+    CHECK_NEAR(A[0], .5 + .9 * .25 - 1 + .45 * -1.25, 1e-14);
+}
+
+static void test_the_value_loss_is_the_larger_of_both_errors_and_its_slope_is_right(void) {
+    const double h = 1e-6;
+    for (int i = 0; i < 200; i++) {
+        const double value = (i * 7 % 41 - 20) / 10.3, target = (i * 5 % 37 - 18) / 9.1;
+        double slope, unused;
+        const double loss = value_loss(&slope, value, .1, target, .2);
+        const double clipped = fmin(fmax(value, -.1), .3);
+        const double errors[2] = {value - target, clipped - target};
+        CHECK_NEAR(loss, .5 * fmax(errors[0] * errors[0], errors[1] * errors[1]), 1e-14);
+        const double up = value_loss(&unused, value + h, .1, target, .2);
+        const double down = value_loss(&unused, value - h, .1, target, .2);
+        CHECK_NEAR(slope, (up - down) / (2*h), 1e-6);
+    }
+}
+
+static void test_normalised_advantages_have_mean_0_and_deviation_1(void) {
+    double x[5] = {3, -1, 4, 1, 5}, sum = 0, squares = 0;
+    normalise(x, 5);
+    for (int i = 0; i < 5; i++) sum += x[i];
+    for (int i = 0; i < 5; i++) squares += x[i] * x[i];
+    CHECK_NEAR(sum, 0, 1e-14);
+    CHECK_NEAR(squares / 5, 1, 1e-7);
+}
+
 // ------------------------------------------------------------------------------------ a bandit
 
 // One token, one text: pi = softmax(theta) over the arms.
@@ -186,6 +230,9 @@ int main(int argc, char **argv) {
     test_choose(argc, argv);
     RUN(test_leave_one_out_is_the_reward_less_the_mean_of_the_others);
     RUN(test_group_deviations_have_mean_0_and_deviation_1);
+    RUN(test_gae_is_what_came_less_the_value_or_one_step_of_it);
+    RUN(test_the_value_loss_is_the_larger_of_both_errors_and_its_slope_is_right);
+    RUN(test_normalised_advantages_have_mean_0_and_deviation_1);
     RUN(test_rloo_climbs_the_reward_less_beta_kl);
     RUN(test_rloo_converges_to_the_reference_tilted_by_the_reward);
     RUN(test_the_kl_term_of_grpo_pulls_as_kl_of_the_reference_to_the_policy_does);

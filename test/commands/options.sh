@@ -59,7 +59,8 @@ options_of() {
     "train simpo") echo $policies logp beta simpo_gamma ;;
     "train stored") echo $policies $points demo sft_on demo_share ;;
     "train rloo") echo $rollouts ;;
-    "train grpo" | "train ppo") echo $rollouts ppo_epochs clip_range ;;
+    "train grpo") echo $rollouts ppo_epochs clip_range ;;
+    "train ppo") echo $rollouts ppo_epochs clip_range critic discount gae_lambda critic_rate ;;
     "train features")
         echo train eval out $rows pairs top seed folds fold features feature_range layers activation
         echo num_train_epochs per_step_pairs learning_rate warmup_ratio weight_decay max_grad_norm

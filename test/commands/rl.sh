@@ -42,6 +42,22 @@ field steps clipped | sed -n '1p;5p' > have                 # on-policy: no rati
 printf '0\n0\n' > want
 same have want
 
+it "a_critic_learns_what_is_to_come_with_the_same_bits"
+critic="./more train ppo $rl $prompts --max_steps 4 --critic r --critic_rate 10"
+works $critic --out x
+sha > x.sha
+differ x.sha ppo.sha "a critic changes nothing"
+grep '"event":"train"' x/log.jsonl > steps
+field steps value_loss | awk 'NR == 1 { first = $1 } END { if ($1 >= first / 2) print first, $1 }' \
+    > wrong
+lines 0 wrong
+works $critic --out x --threads 2 --micro_batch_tokens 60 --batch 3
+sha > y.sha
+same x.sha y.sha
+refused 65 "--critic lm: a language model" $critic --critic lm --out x
+refused 64 "--gae_lambda says nothing without --critic" \
+    ./more train ppo $rl $prompts --gae_lambda 1 --out x
+
 it "a_drawn_text_has_the_reward_that_bestof_gives_it"
 works ./more train rloo $rl $prompts --per_step_rows 16 --max_steps 1 --out x
 grep '"event":"train"' x/log.jsonl > steps
@@ -105,6 +121,7 @@ works ./more sample --model x --prompts a.test.jsonl --max_new_tokens 4
 it "what_it_cannot_do_is_refused"
 refused 64 "--reward is needed" ./more train rloo --model lm $prompts --out x
 refused 64 "from 2 to 256 completions" ./more train rloo $rl $prompts --n 1 --out x
+refused 64 "unknown option" ./more train rloo $rl $prompts --critic r --out x
 refused 65 "--reward lm: a language model" ./more train rloo $rl --reward lm $prompts --out x
 refused 64 "--train is needed" ./more train rloo $rl --out x
 refused 64 "are one thing here" ./more train rloo $rl $prompts --train a.test.jsonl --out x
