@@ -290,10 +290,24 @@ static double unit_slope(Unit unit, double y) {
     return 1 - y * y;
 }
 
-// a_l = unit_l(W_l a_{l-1} + b_l), each product a sum over the inputs in order, then + b.
+// The mean of the inputs a (D), rounded to float: answers whose means differ by the rounding of
+// their sums alone are tied.
+static double mean_of_inputs(const double *a, int D) {
+    double sum = 0;
+    for (int i = 0; i < D; i++) sum += a[i];
+    return (float)(sum / D);
+}
+
+// a_l = unit_l(W_l a_{l-1} + b_l), each product a sum over the inputs in order, then + b; of the
+// mean, t times it.
 double feature_forward(const FeatureNet *net, const double *f, FeatureUnits *u) {
     const double *w = net->weight;
-    for (int i = 0; i < net->size[0]; i++) u->a[0][i] = f[i] / net->scale[i];
+    const int D = net->size[0];
+    for (int i = 0; i < D; i++) u->a[0][i] = f[i] / net->scale[i];
+    if (net->is_mean) {
+        u->a[1][0] = w[0] * D * mean_of_inputs(u->a[0], D);
+        return u->a[1][0];
+    }
     for (int l = 0; l < net->layers; l++) {
         const int in = net->size[l], out = net->size[l + 1];
         const double *b = w + in * out;
@@ -536,13 +550,10 @@ typedef struct {
 // x (P): the scaled features, or their mean.
 static void newton_inputs(double *x, const FeatureNet *net, const double *f) {
     const int D = net->features.n;
-    double sum = 0;
-    for (int i = 0; i < D; i++) {
-        const double scaled = f[i] / net->scale[i];
-        if (!net->is_mean) x[i] = scaled;
-        sum += scaled;
-    }
-    if (net->is_mean) x[0] = sum / D;
+    double a[MAX_FEATURES];
+    for (int i = 0; i < D; i++) a[i] = f[i] / net->scale[i];
+    if (net->is_mean) x[0] = mean_of_inputs(a, D);
+    else memcpy(x, a, (size_t)D * sizeof *x);
 }
 
 static void newton_weights(FeatureNet *net, const double *theta) {

@@ -398,6 +398,12 @@ int row_refuse_shape(const Reader *r) {
         return row_fail(r, "unknown shape: %s; if \"%s\" holds the rows, write them as lines with: "
                         "jq -c '.%s[]%s' FILE", found, holders[i], holders[i], in_it);
     }
+    const int has_features = json_get(j, 0, "features") >= 0
+                             || json_get(j, 0, "features_chosen") >= 0;
+    if (has_features && !r->options->features) {
+        return row_fail(r, "features without a text, which train features, and eval and score with "
+                        "its models, read: %s", found);
+    }
     return row_fail(r, "unknown shape: %s; a prompt is called prompt (or what --prompt_key names), "
                     "instruction, messages or conversations; an answer completion, output, "
                     "response, chosen and rejected (or what --chosen_key and --rejected_key name), "

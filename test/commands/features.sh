@@ -169,6 +169,8 @@ refused 65 'is 4.35, its range is 0 to 4; correct' \
 refused 64 "are of models of texts" ./more score --model lin --tokens < one.jsonl
 refused 65 "a reward model of features, which reads no text" \
     ./more sample --model lin --prompts one.jsonl
+refused 65 "one.jsonl:1: features without a text, which train features" \
+    ./more eval --model r --eval one.jsonl
 
 it "a_folder_that_was_tampered_with_is_refused"
 cp -r lin bad
