@@ -323,7 +323,8 @@ same out want
 
 it "what_is_not_finite_is_refused"
 for m in lm r; do
-    cp -r $m nan
+    cp -r $m nan                                       # with no checksum that says more
+    sed 's/more_checksum/none_checksum/' $m/model.safetensors > nan/model.safetensors
     size=$(wc -c < nan/model.safetensors)
     for i in 1 2 3 4; do printf '\377\377\177\177'; done |
         dd of=nan/model.safetensors bs=1 seek=$((size - 16)) conv=notrunc 2> dd.err
