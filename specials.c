@@ -15,6 +15,7 @@
 
 #include "tokenizer.c"
 #include "files/config.c"
+#include "files/gguf_tokenizer.c"
 
 int specials_find(Tokenizer *t, Config *c, const char *dir, const char *tokenizer_file);
 int specials_need_end(const Tokenizer *t, const Config *c, const char *dir);
@@ -95,11 +96,11 @@ int specials_find(Tokenizer *t, Config *c, const char *dir, const char *tokenize
     Json generation = {0}, settings = {0};
     char config[PATH_SIZE];
     int result = -1;
-    if (dir) {
+    if (dir && is_there(dir, "")) {
         if (path_join(config, dir, "config.json") < 0) goto done;
         if (json_load_beside(&generation, config, "generation_config.json") < 0) goto done;
     }
-    if (json_load_beside(&settings, tokenizer_file, "tokenizer_config.json") < 0) goto done;
+    if (beside_tokenizer(&settings, tokenizer_file, "tokenizer_config.json") < 0) goto done;
     choose_end(t, c, &generation, &settings);
 
     const int bos = named_token(t, &settings, "bos_token");

@@ -771,10 +771,12 @@ static int read_habits(Diagnosis *d, const char *tokenizer_file, int *chat) {
     if (path_join(settings, d->dir, "tokenizer_config.json") < 0) return -1;
     if (path_join(template_, d->dir, "chat_template.jinja") < 0) return -1;
     *chat = exists(template_);
-    if (load_json(&json, tokenizer_file)) {
+    const int is_gguf = gguf_names(tokenizer_file);
+    if (!is_gguf && load_json(&json, tokenizer_file)) {
         d->adds_bos = puts_bos(&json, json_get(&json, 0, "post_processor"));
     }
-    if (load_json(&json, settings)) {
+    if (is_gguf ? beside_tokenizer(&json, tokenizer_file, "tokenizer_config.json") == 0
+                : load_json(&json, settings)) {
         if (json_type(&json, json_get(&json, 0, "add_bos_token")) == JSON_TRUE) d->adds_bos = 1;
         if (json_type(&json, json_get(&json, 0, "chat_template")) > JSON_NULL) *chat = 1;
     }
@@ -827,7 +829,7 @@ int diagnose_folder(Diagnosis *d, const char *tokenizer_file) {
     const Token *own = d->own;
     char config[PATH_SIZE], settings[PATH_SIZE];
     int chat;
-    if (path_join(config, d->dir, "config.json") < 0) return -1;
+    if (config_file(config, d->dir) < 0) return -1;
     if (path_join(settings, d->dir, "tokenizer_config.json") < 0) return -1;
     if (read_habits(d, tokenizer_file, &chat) < 0) return -1;
     if (lacks_end(d)) {

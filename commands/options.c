@@ -102,8 +102,8 @@ typedef struct {
 static const Option option_table[] = {
     {.heading = "files and folders"},
     {.name = "model", .kind = LIST, .to = &opt.model,
-     .help = "model folder (eval, compare, regret: several, as NAME=FOLDER), or of policies a "
-             "mixture.json"},
+     .help = "model folder or .gguf file (eval, compare, regret: several, as NAME=FOLDER), or of "
+             "policies a mixture.json"},
     {.name = "train", .kind = LIST, .to = &opt.train,
      .help = "training files, FILE or FILE:NAME (bench: real pairs, one file)"},
     {.name = "also", .kind = LIST, .to = &opt.also,

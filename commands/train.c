@@ -63,7 +63,8 @@ static int keep_files(Run *run, const char *dir) {
         return -1;
     }
     if (tokenizer_path(path, dir) < 0 || path_beside(folder, path, ".") < 0) return -1;
-    if (opt.tokenizer && beside_load(&run->beside, folder, OF_TOKENIZER) < 0) return -1;
+    const char *from = gguf_names(path) ? path : folder;
+    if (opt.tokenizer && beside_load(&run->beside, from, OF_TOKENIZER) < 0) return -1;
     if (!opt.tokenizer && beside_find(&run->beside, "tokenizer.json")) return 0;
     int result = tokenizer_file_text(&text, path);
     if (result == 0) result = beside_put(&run->beside, "tokenizer.json", text.data, text.len);

@@ -8,6 +8,7 @@
 
 #include "config.c"
 #include "file.c"
+#include "gguf_tokenizer.c"
 #include "json.c"
 #include "safetensors.c"
 
@@ -101,12 +102,21 @@ static int is_kept(const char *name) {
     return 1;
 }
 
+// What a GGUF file says in place of the tokenizer's small files.
+static int beside_load_gguf(SmallFiles *s, const char *path, int which) {
+    if (which == NOT_OF_TOKENIZER) return 0;
+    SmallFile *f = beside_add(s, "tokenizer_config.json");
+    return f ? gguf_settings_text(&f->text, path) : -1;
+}
+
 // Adds the small files of a folder that are kept, at most 100 MB each: all, or one sort of them.
 // 0, or -1 after fail().
 int beside_load(SmallFiles *s, const char *dir, int which) {
     char path[PATH_SIZE];
     struct stat st;
     int result = -1;
+    const int is_gguf = gguf_find(path, dir);
+    if (is_gguf) return is_gguf < 0 ? -1 : beside_load_gguf(s, path, which);
     DIR *d = opendir(dir);
     if (!d) return fail(EX_NOINPUT, "%s: %s", dir, strerror(errno));
     for (struct dirent *e = readdir(d); e; e = readdir(d)) {

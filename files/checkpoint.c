@@ -11,6 +11,7 @@
 #include "checksum.c"
 #include "config.c"
 #include "file.c"
+#include "gguf.c"
 #include "json.c"
 #include "safetensors.c"
 
@@ -21,7 +22,7 @@ enum {
     LOAD_REWARD_MODEL = 1,              // a language model gets a head of zeros
 };
 
-// a folder to a model, and back
+// a folder or a GGUF file to a model, and back
 int checkpoint_load(Model *m, const char *dir, int kind);
 int checkpoint_save(const Model *m, const char *dir, const SmallFiles *beside, const char *dtype,
                     char sha256[65]);
@@ -35,9 +36,10 @@ int checkpoint_tensors(const Model *m, TakeTensor *take, void *context);
 
 // ------------------------------------------------------------------------------------ tensor names
 
-// How the rows of a stored matrix stand to ours: the same; transposed (GPT-2's Conv1D); or, in
-// GPT-NeoX, the query, key and value rows of each head together where we have those of all heads.
-typedef enum { AS_IS, TRANSPOSED, BY_HEAD } Layout;
+/* How the rows of a stored matrix stand to ours: the same; transposed (GPT-2's Conv1D); in GPT-NeoX
+ * the query, key and value rows of each head together where we have those of all heads; or, in GGUF
+ * files, the rows of the two halves of each head in turn (gguf_permutes). */
+typedef enum { AS_IS, TRANSPOSED, BY_HEAD, IN_TURN } Layout;
 
 // A tensor as Hugging Face stores it, and where its values are in our memory.
 typedef struct {
@@ -221,6 +223,23 @@ static int entries_init(Entries *e, const Config *c, const Params *p) {
     return 0;
 }
 
+// The same as GGUF files have them: other names, and other layouts of some.
+static void entries_as_gguf(Entries *e, const Config *c) {
+    for (size_t i = 0; i < e->n; i++) {
+        Entry *t = &e->entry_memory[i];
+        char name[sizeof t->name];
+        gguf_tensor_name(name, c, t->name);
+        memcpy(t->name, name, sizeof name);
+        if (t->layout == TRANSPOSED) {
+            const size_t rows = t->cols;
+            t->cols = t->rows;
+            t->rows = rows;
+        }
+        t->layout = gguf_permutes(c, t->name) ? IN_TURN : AS_IS;
+    }
+    qsort(e->entry_memory, e->n, sizeof *e->entry_memory, by_name);
+}
+
 static Entry *entry_find(const Entries *e, const char *prefix, const char *name) {
     Entry key;
     int n = snprintf(key.name, sizeof key.name, "%s%s", prefix, name);
@@ -234,6 +253,10 @@ static size_t entry_place(const Entry *e, size_t i) {
     size_t heads = (size_t)e->heads, HD = (size_t)e->head_dim;
     if (e->layout == AS_IS) return i;
     if (e->layout == TRANSPOSED) return col * e->rows + row;
+    if (e->layout == IN_TURN) {
+        const size_t head = row / HD, half = row % 2, channel = row % HD / 2;
+        return (head * HD + half * (HD/2) + channel) * cols + col;
+    }
 
     // by head: the rows are (heads, 3, HD) as stored, (3, heads, HD) in memory
     size_t head = row / (3*HD), part = row / HD % 3;
@@ -270,14 +293,18 @@ static void shape_text(char text[200], const uint64_t *shape, int dims) {
 }
 
 static int is_output(const char *name) {
-    return !strcmp(name, "lm_head.weight") || !strcmp(name, "embed_out.weight");
+    static const char *const names[] = {"lm_head.weight", "embed_out.weight", "output.weight"};
+    for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
+        if (!strcmp(names[k], name)) return 1;
+    }
+    return 0;
 }
 
 // May this tensor stay unread?  Old files hold constants, and tied models the embedding once more.
 static int is_harmless(const char *name, const Config *c) {
     static const char *const constants[] = {
         ".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias",
-        "rotary_emb.inv_freq",
+        "rotary_emb.inv_freq", "rope_freqs.weight",
     };
     for (size_t k = 0; k < sizeof constants / sizeof *constants; k++) {
         if (name_ends_with(name, constants[k])) return 1;
@@ -332,8 +359,8 @@ static int entry_match(Entry *entry, const StoredTensor *t, size_t i) {
         char have[200], want[200];
         shape_text(have, t->shape, t->dims);
         shape_text(want, shape, dims);
-        return fail(EX_DATAERR, "%s: tensor %.100s has shape %s, config.json asks for %s", path,
-                    t->name, have, want);
+        return fail(EX_DATAERR, "%s: tensor %.100s has shape %s, %s asks for %s", path,
+                    t->name, have, gguf_names(path) ? "the file's metadata" : "config.json", want);
     }
     if (t->dtype == OTHER) {
         return fail(EX_DATAERR, "%s: tensor %.100s is not F32, F16, BF16 or F64; of quantized "
@@ -361,6 +388,7 @@ static int stored_equal(const StoredTensor *a, const StoredTensor *b) {
     unsigned char x[1 << 14], y[1 << 14];
     const size_t per_chunk = sizeof x / max_size(a->size, b->size);
     const size_t n = (size_t)(a->end - a->begin) / a->size;
+    if (dtype_block(a->dtype) > 1 || dtype_block(b->dtype) > 1) return 0;
     if (a->dims != b->dims || memcmp(a->shape, b->shape, sizeof a->shape)) return 0;
     if (a->dtype == OTHER || b->dtype == OTHER) return 0;
     for (size_t first = 0; first < n; first += per_chunk) {
@@ -405,8 +433,9 @@ static int entries_match(Entries *e, const Weights *w, const char *dir, const ch
         if (!entry && is_harmless(t->name, e->config)) continue;
         if (!entry) {
             const char *remedy = remedy_of(t->name);
-            return fail(EX_DATAERR, "%s: tensor %.100s is none of a %s model as config.json "
-                        "describes it%s%s", t->shard->path, t->name, family->architecture,
+            const char *by = gguf_names(t->shard->path) ? "the file's metadata" : "config.json";
+            return fail(EX_DATAERR, "%s: tensor %.100s is none of a %s model as %s describes "
+                        "it%s%s", t->shard->path, t->name, family->architecture, by,
                         *remedy ? ": " : "", remedy);
         }
         if (entry_match(entry, t, i) < 0) return -1;
@@ -419,24 +448,34 @@ static int entries_match(Entries *e, const Weights *w, const char *dir, const ch
     return 0;
 }
 
-// Reads the stored values and puts them where ours are.
+// The values x (n), stored from number `first` on, to their places among ours.
+static int entry_place_values(const Entry *e, const StoredTensor *t, real *ours, size_t first,
+                              const float *x, size_t n) {
+    for (size_t k = 0; k < n; k++) {
+        ours[entry_place(e, first + k)] = x[k];
+        if (fabsf(x[k]) <= FLT_MAX) continue;
+        return fail(EX_DATAERR, "%s: tensor %s: value %zu is %s", t->shard->path, t->name,
+                    first + k, isnan(x[k]) ? "not a number" : "infinite, or beyond a float");
+    }
+    return 0;
+}
+
+// Reads the stored values, block by block where they are in blocks, and puts them where ours are.
 static int entry_read(const Entry *e, const StoredTensor *t) {
     unsigned char chunk[CHUNK];
+    float x[MAX_BLOCK];
+    const size_t block = dtype_block(t->dtype), blocks = e->n / block;
     const size_t per_chunk = CHUNK / t->size;
     int result = -1;
     real *ours = allocate(e->n, sizeof *ours);
     if (!ours) return -1;
-    for (size_t first = 0; first < e->n; first += per_chunk) {
-        size_t n = e->n - first < per_chunk ? e->n - first : per_chunk;
+    for (size_t first = 0; first < blocks; first += per_chunk) {
+        size_t n = blocks - first < per_chunk ? blocks - first : per_chunk;
         uint64_t at = t->begin + first * t->size;
         if (file_read_at(t->shard->fd, t->shard->path, chunk, n * t->size, at) < 0) goto done;
         for (size_t k = 0; k < n; k++) {
-            float x = dtype_decode(t->dtype, chunk + k * t->size);
-            ours[entry_place(e, first + k)] = x;
-            if (fabsf(x) <= FLT_MAX) continue;
-            fail(EX_DATAERR, "%s: tensor %s: value %zu is %s", t->shard->path, t->name, first + k,
-                 isnan(x) ? "not a number" : "infinite, or beyond a float");
-            goto done;
+            dtype_decode_block(t->dtype, x, chunk + k * t->size);
+            if (entry_place_values(e, t, ours, (first + k) * block, x, block) < 0) goto done;
         }
     }
     kernels_write(*e->tensor + e->offset, ours, e->n);
@@ -446,14 +485,18 @@ done:
     return result;
 }
 
-// A model from the folder dir.  0, or -1 after fail(), and then there is no model to free.
+// A model from the folder dir, or a GGUF file.  0, or -1 after fail(), and then there is no model
+// to free.
 int checkpoint_load(Model *m, const char *dir, int kind) {
+    char gguf[PATH_SIZE];
     Config c;
     Weights w = {.num_shards = 0};
     Entries e = {.n = 0};
     int result = -1;
     memset(m, 0, sizeof *m);
     if (config_load(&c, dir) < 0) return -1;
+    const int is_gguf = gguf_find(gguf, dir);
+    if (is_gguf < 0) return -1;
     if (is_there(dir, "adapter_config.json")) {
         return fail(EX_DATAERR, "%s: adapter_config.json stands beside the weights; merge the "
                     "adapter (merge_and_unload) and save the whole, or remove what is left of it",
@@ -470,7 +513,8 @@ int checkpoint_load(Model *m, const char *dir, int kind) {
 
     // all that the files say is checked before memory is taken
     if (entries_init(&e, &c, &m->params) < 0) goto done;
-    if (weights_open(&w, dir) < 0) goto done;
+    if (is_gguf) entries_as_gguf(&e, &c);
+    if ((is_gguf ? gguf_weights(&w, gguf) : weights_open(&w, dir)) < 0) goto done;
     if (settle_output(&c, &e, embedding_entry(&e, &m->params), &w) < 0) goto done;
     if (tied && !c.tied) {
         free(e.entry_memory);

@@ -13,11 +13,13 @@
 
 #include "../model.c"
 #include "file.c"
+#include "gguf.c"
 #include "json.c"
 #include "safetensors.c"
 
 int config_folder(const char *dir);                                 // is there such a folder?
 int config_load(Config *c, const char *dir);                        // reads config.json of a folder
+int config_file(char path[PATH_SIZE], const char *dir);             // or GGUF file: which it is
 int config_text(Buffer *b, const Config *c, const char *dtype);     // what config.json is to say
 
 // kinds of families
@@ -626,12 +628,15 @@ static int is_there(const char *dir, const char *name) {
 
 // Is there such a folder?  0, or -1 after fail().
 int config_folder(const char *dir) {
+    char path[PATH_SIZE];
     struct stat st;
     if (is_there(dir, "")) return 0;
+    const int is_gguf = gguf_find(path, dir);
+    if (is_gguf) return is_gguf < 0 ? -1 : 0;
     if (stat(dir, &st) == 0) {
         return fail(EX_NOINPUT, "%s: a file; a folder is needed, with config.json and "
-                    "model.safetensors in it (a mixture.json is for sample, bestof, compare, "
-                    "score, and eval with --reference)", dir);
+                    "model.safetensors in it, or a .gguf file (a mixture.json is for sample, "
+                    "bestof, compare, score, and eval with --reference)", dir);
     }
     return fail(EX_NOINPUT, "%s: no such folder; a model of a hub must be downloaded first", dir);
 }
@@ -657,22 +662,54 @@ static int fail_without_config(const char *dir) {
                 dir);
 }
 
-// config.json of the folder dir.  0, or -1 after fail().
+// The file that says what the model is.  0, or -1 after fail().
+int config_file(char path[PATH_SIZE], const char *dir) {
+    const int is_gguf = gguf_find(path, dir);
+    if (is_gguf) return is_gguf < 0 ? -1 : 0;
+    return path_join(path, dir, "config.json");
+}
+
+// Of a parsed config.json; what: the path for errors.
+static int config_parsed(Config *c, const Json *j, const char *what) {
+    Fields f = {.json = j, .path = what};
+    f.known_memory = allocate(j->num_nodes, 1);
+    if (!f.known_memory) return -1;
+    config_read(&f, c);
+    free(f.known_memory);
+    return f.result;
+}
+
+// The configuration of a GGUF file.
+static int config_from_gguf(Config *c, const char *path) {
+    Buffer text = {0};
+    Json j = {0};
+    Gguf g;
+    int result = -1;
+    if (gguf_open(&g, path) < 0) goto done;
+    if (gguf_config(&g, &text) < 0) goto done;
+    if (json_parse(&j, text.data, text.len, path) < 0) goto done;
+    if (config_parsed(c, &j, path) < 0) goto done;
+    result = gguf_check_rope(&g, c);
+done:
+    gguf_close(&g);
+    json_free(&j);
+    buffer_free(&text);
+    return result;
+}
+
+// config.json of the folder dir, or what a GGUF file says.  0, or -1 after fail().
 int config_load(Config *c, const char *dir) {
     char path[PATH_SIZE];
     Json j = {0};
-    Fields f = {.json = &j, .path = path};
     memset(c, 0, sizeof *c);
-    if (path_join(path, dir, "config.json") < 0) return -1;
     if (folder_recover(dir) < 0) return -1;
+    if (config_file(path, dir) < 0) return -1;
+    if (gguf_names(path)) return config_from_gguf(c, path);
     if (!is_there(dir, "config.json")) return fail_without_config(dir);
-    f.result = json_load(&j, path);
-    if (f.result == 0) f.known_memory = allocate(j.num_nodes, 1);
-    if (!f.known_memory) f.result = -1;
-    if (f.result == 0) config_read(&f, c);
-    free(f.known_memory);
+    int result = json_load(&j, path);
+    if (result == 0) result = config_parsed(c, &j, path);
     json_free(&j);
-    return f.result;
+    return result;
 }
 
 // ----------------------------------------------------------------------------------- writing a key

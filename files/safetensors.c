@@ -1,4 +1,4 @@
-/* safetensors.c - the tensor files of Hugging Face: number formats, a reader that believes nothing.
+/* safetensors.c - the tensor files of Hugging Face: a reader that believes nothing.
  *
  *     8 bytes     N, little-endian
  *     N bytes     JSON: {"name": {"dtype": .., "shape": [..], "data_offsets": [begin, end]}, ..}
@@ -10,19 +10,20 @@
 #ifndef SAFETENSORS_C
 #define SAFETENSORS_C
 
+#include "blocks.c"
 #include "checksum.c"
 #include "file.c"
 #include "json.c"
 #include <inttypes.h>
 
-typedef enum { F32, F16, BF16, F64, OTHER } Dtype;      // OTHER: may be there, cannot be read
 enum { MAX_DIMS = 8, MAX_SHARDS = 1024 };
 
 #define WEIGHTS_CHECKSUM "more_checksum"        // its name there
 
 typedef struct {
     int fd;
-    Json header;
+    Json header;                        // of a safetensors file
+    Buffer names;                       // of tensors; of a GGUF file (gguf.c)
     uint64_t data, size;                // where the values begin, bytes of the file
     char path[PATH_SIZE];
 } Shard;
@@ -31,7 +32,7 @@ typedef struct {
     const char *name;
     const Shard *shard;                 // the file that holds it
     Dtype dtype;
-    size_t size;                        // bytes of a value
+    size_t size;                        // bytes of a value, or of a block of them (blocks.c)
     int dims;
     uint64_t shape[MAX_DIMS];
     uint64_t begin, end;                // bytes of the file
@@ -45,30 +46,22 @@ typedef struct {
     size_t num_tensors, capacity;
 } Weights;
 
-// number formats; only F32, F16 and BF16 are written
-size_t      dtype_size(Dtype dtype);                            // bytes of a value
-const char *dtype_name(Dtype dtype);
-float       dtype_decode(Dtype dtype, const unsigned char *bytes);
-void        dtype_encode(Dtype dtype, unsigned char *bytes, float value);
-
 // reading
 int  weights_open(Weights *w, const char *dir);                 // all files and their headers
 int  weights_check(const Weights *w);                           // have they their checksums?
 void weights_close(Weights *w);                                 // also after an error
 
-// ---------------------------------------------------------------------------------- number formats
+// ---------------------------------------------------------------------------- one line of a header
 
 static const struct {
     const char *name;
     size_t size;
     Dtype dtype;
-} dtypes[] = {
-    [F32]  = {.name = "F32",  .size = 4, .dtype = F32},
-    [F16]  = {.name = "F16",  .size = 2, .dtype = F16},
-    [BF16] = {.name = "BF16", .size = 2, .dtype = BF16},
-    [F64]  = {.name = "F64",  .size = 8, .dtype = F64},
-
-    // the rest in no order
+} safetensors_dtypes[] = {
+    {.name = "F32",     .size = 4, .dtype = F32},
+    {.name = "F16",     .size = 2, .dtype = F16},
+    {.name = "BF16",    .size = 2, .dtype = BF16},
+    {.name = "F64",     .size = 8, .dtype = F64},
     {.name = "I64",     .size = 8, .dtype = OTHER},
     {.name = "I32",     .size = 4, .dtype = OTHER},
     {.name = "I16",     .size = 2, .dtype = OTHER},
@@ -81,76 +74,6 @@ static const struct {
     {.name = "F8_E4M3", .size = 1, .dtype = OTHER},
     {.name = "F8_E5M2", .size = 1, .dtype = OTHER},
 };
-
-size_t      dtype_size(Dtype dtype) { return dtypes[dtype].size; }
-const char *dtype_name(Dtype dtype) { return dtypes[dtype].name; }
-
-/* binary16: 1 sign, 5 exponent (bias 15), 10 fraction bits.  Rounds to nearest, ties to even: half
- * of the last kept unit, less one where that unit is even, carries exactly when it must.         */
-static uint16_t half_of(float f) {
-    uint32_t u = bits_of(f), sign = u >> 16 & 0x8000;
-    u &= 0x7fffffff;
-    if (u > 0x7f800000) return (uint16_t)(sign | 0x7e00);              // NaN
-    if (u >= 0x47800000) return (uint16_t)(sign | 0x7c00);             // 65536 and above: infinity
-    if (u >= 0x38800000) {                                             // 2^-14 and above: normal
-        uint32_t rebiased = u - 0x38000000;
-        return (uint16_t)(sign | (rebiased + 0xfff + (u >> 13 & 1)) >> 13);
-    }
-    uint32_t e = u >> 23, m = (u & 0x7fffff) | 0x800000;
-    if (e < 102) return (uint16_t)sign;                                // below half a unit
-    uint32_t shift = 126 - e;                                          // m 2^-shift units of 2^-24
-    return (uint16_t)(sign | (m + (1u << (shift - 1)) - 1 + (m >> shift & 1)) >> shift);
-}
-
-static float float_of_half(uint16_t h) {
-    uint32_t sign = (uint32_t)(h & 0x8000) << 16, e = h >> 10 & 31, m = h & 0x3ff;
-    if (e == 31) return float_of(sign | 0x7f800000 | m << 13);         // infinity, NaN
-    if (e > 0) return float_of(sign | (e + 112) << 23 | m << 13);
-    return sign ? -(float)m * 0x1p-24f : (float)m * 0x1p-24f;
-}
-
-// The upper half of a float, rounded to nearest, ties to even.
-static uint16_t bf16_of(float f) {
-    uint32_t u = bits_of(f);
-    if ((u & 0x7fffffff) > 0x7f800000) return (uint16_t)(u >> 16 | 0x40);     // NaN
-    return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
-}
-
-static uint64_t little_endian(const unsigned char *bytes, size_t n) {
-    uint64_t u = 0;
-    for (size_t i = n; i > 0; i--) u = u << 8 | bytes[i-1];
-    return u;
-}
-
-// A double beyond a float becomes infinite: the conversion alone would be undefined.
-static float float_of_double(double d) {
-    if (fabs(d) <= FLT_MAX) return (float)d;
-    if (isnan(d)) return NAN;
-    return d > 0 ? INFINITY : -INFINITY;
-}
-
-float dtype_decode(Dtype dtype, const unsigned char *bytes) {
-    uint64_t u = little_endian(bytes, dtypes[dtype].size);
-    double d;
-    switch (dtype) {
-    case F32:  return float_of((uint32_t)u);
-    case F16:  return float_of_half((uint16_t)u);
-    case BF16: return float_of((uint32_t)u << 16);
-    default:
-        assert(dtype == F64);
-        memcpy(&d, &u, 8);
-        return float_of_double(d);
-    }
-}
-
-void dtype_encode(Dtype dtype, unsigned char *bytes, float value) {
-    uint32_t u = bits_of(value);
-    if (dtype == F16) u = half_of(value);
-    if (dtype == BF16) u = bf16_of(value);
-    for (size_t i = 0; i < dtypes[dtype].size; i++) bytes[i] = (unsigned char)(u >> 8*i);
-}
-
-// ---------------------------------------------------------------------------- one line of a header
 
 static int stored_fail(const StoredTensor *t, const char *reason) {
     return fail(EX_DATAERR, "%s: tensor %.100s %s", t->shard->path, t->name, reason);
@@ -168,10 +91,10 @@ static int stored_name(StoredTensor *t, const Json *j, int line) {
 }
 
 static int stored_dtype(StoredTensor *t, const Json *j, int dtype) {
-    for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++) {
-        if (!json_equal(j, dtype, dtypes[i].name)) continue;
-        t->dtype = dtypes[i].dtype;
-        t->size = dtypes[i].size;
+    for (size_t i = 0; i < sizeof safetensors_dtypes / sizeof *safetensors_dtypes; i++) {
+        if (!json_equal(j, dtype, safetensors_dtypes[i].name)) continue;
+        t->dtype = safetensors_dtypes[i].dtype;
+        t->size = safetensors_dtypes[i].size;
         return 0;
     }
     return stored_fail(t, "has no known dtype");
@@ -407,6 +330,7 @@ void weights_close(Weights *w) {
     for (int i = 0; i < w->num_shards; i++) {
         if (w->shard_memory[i]->fd >= 0) close(w->shard_memory[i]->fd);
         json_free(&w->shard_memory[i]->header);
+        buffer_free(&w->shard_memory[i]->names);
         free(w->shard_memory[i]);
     }
     free(w->tensor_memory);

@@ -1,11 +1,12 @@
 /* tokenizer_json.c - Hugging Face's tokenizer.json: a BPE tokenizer read from it, and written to
  * it.  What it asks for and is not done here is refused by name.
  *
- * Where a folder has none, one is made of SentencePiece's tokenizer.model (sentencepiece.c), or of
- * GPT-2's vocab.json and merges.txt. */
+ * Where a folder has none, one is made of SentencePiece's tokenizer.model (sentencepiece.c), of
+ * GPT-2's vocab.json and merges.txt, or of what a GGUF file says (gguf_tokenizer.c). */
 #ifndef TOKENIZER_JSON_C
 #define TOKENIZER_JSON_C
 #include "../tokenizer.c"
+#include "gguf_tokenizer.c"
 #include "merges_txt.c"
 #include "sentencepiece.c"
 
@@ -719,6 +720,8 @@ static int file_exists(const char *path) {
 // -1 after fail().
 int tokenizer_file(char path[PATH_SIZE], const char *dir) {
     static const char *const names[] = {"tokenizer.json", "tokenizer.model", "vocab.json"};
+    const int is_gguf = gguf_find(path, dir);
+    if (is_gguf) return is_gguf < 0 ? -1 : 0;
     for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
         if (path_join(path, dir, names[k]) < 0) return -1;
         if (file_exists(path)) return 0;
@@ -733,6 +736,7 @@ int tokenizer_file(char path[PATH_SIZE], const char *dir) {
 int tokenizer_file_text(Buffer *out, const char *path) {
     if (name_ends_with(path, ".model")) return sentencepiece_text(out, path);
     if (name_ends_with(path, "vocab.json")) return merges_txt_text(out, path);
+    if (gguf_names(path)) return gguf_tokenizer_text(out, path);
     return file_read(out, path);
 }
 
@@ -740,7 +744,8 @@ int tokenizer_file_text(Buffer *out, const char *path) {
 static int load_whole(Json *j, const char *path) {
     Buffer text = {0};
     int result = -1;
-    if (name_ends_with(path, ".model") || name_ends_with(path, "vocab.json")) {
+    if (name_ends_with(path, ".model") || name_ends_with(path, "vocab.json")
+        || gguf_names(path)) {
         result = tokenizer_file_text(&text, path);
         if (result == 0) result = json_parse(j, text.data, text.len, path);
     } else {
@@ -759,8 +764,8 @@ int tokenizer_load(Tokenizer *t, const char *path) {
     int result = -1;
     memset(t, 0, sizeof *t);
     if (load_whole(&f.tokenizer, path) < 0) goto done;
-    if (json_load_beside(&f.settings, path, "tokenizer_config.json") < 0) goto done;
-    if (json_load_beside(&f.added, path, "added_tokens.json") < 0) goto done;
+    if (beside_tokenizer(&f.settings, path, "tokenizer_config.json") < 0) goto done;
+    if (beside_tokenizer(&f.added, path, "added_tokens.json") < 0) goto done;
     result = read_tokenizer(t, &f);
 
 done:

@@ -1,0 +1,324 @@
+/* test_gguf.c - GGUF files: number formats, names and layouts of tensors, tokenizers, bad files.
+ *
+ * test/golden/gguf was written by the gguf package (scripts/golden_gguf.py).  Runs from the top of
+ * the repository; files that are made go to a fresh folder.                                      */
+#include "../files/checkpoint.c"
+#include "../files/tokenizer_json.c"
+#include "test.h"
+
+#define GOLDEN "test/golden/"
+
+static char made[] = "/tmp/test_gguf.XXXXXX";             // the folder
+static char path[PATH_SIZE];                              // a file in it
+
+static const char *in_made(const char *name) {
+    snprintf(path, sizeof path, "%.200s/%.200s", made, name);
+    return path;
+}
+
+// Did it fail with this code, and do the words stand in the message?
+static int failed_with(int result, int code, const char *words) {
+    if (result < 0 && error_code == code && strstr(error_text, words)) return 1;
+    printf("    %s (%d), not \"%s\" (%d)\n", result < 0 ? error_text : "no error", error_code,
+           words, code);
+    return 0;
+}
+
+// ------------------------------------------------------------------------------------ the formats
+
+static void test_blocks_have_the_values_that_the_gguf_package_gives_them(void) {
+    Weights w;
+    Json sums = {0};
+    CHECK(gguf_weights(&w, GOLDEN "gguf/blocks.gguf") == 0);
+    CHECK(json_load(&sums, GOLDEN "gguf/blocks.json") == 0);
+    CHECK(w.num_tensors == 10 && json_count(&sums, 0) == 10);
+    for (size_t i = 0; i < w.num_tensors; i++) {
+        const StoredTensor *t = &w.tensor_memory[i];
+        const size_t block = dtype_block(t->dtype);
+        unsigned char bytes[MAX_BLOCK_BYTES], little[4];
+        float x[MAX_BLOCK];
+        char hex[65];
+        Sha256 s;
+        sha256_start(&s);
+        CHECK(t->dims == 2 && t->shape[0] == 2 && t->shape[1] == 512);
+        for (uint64_t at = t->begin; at < t->end; at += t->size) {
+            CHECK(file_read_at(t->shard->fd, "", bytes, t->size, at) == 0);
+            dtype_decode_block(t->dtype, x, bytes);
+            for (size_t k = 0; k < block; k++) {
+                dtype_encode(F32, little, x[k]);
+                sha256_add(&s, little, 4);
+            }
+        }
+        sha256_finish(&s, hex);
+        CHECK(json_equal(&sums, json_get(&sums, 0, dtype_name(t->dtype)), hex));
+    }
+    weights_close(&w);
+    json_free(&sums);
+}
+
+// ----------------------------------------------------------------------------------------- models
+
+static void test_a_model_in_gguf_has_the_bits_of_its_folder(void) {
+    static const char *const names[] = {
+        "llama3", "mistral_tied", "qwen2", "qwen3_untied", "gpt2", "neox_sequential", "neox_tied",
+    };
+    for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
+        char folder[100], file[100];
+        Model a, b;
+        snprintf(folder, sizeof folder, GOLDEN "%s", names[k]);
+        snprintf(file, sizeof file, GOLDEN "gguf/%s.gguf", names[k]);
+        const int loaded = checkpoint_load(&a, folder, LOAD_AS_STORED) == 0
+                           && checkpoint_load(&b, file, LOAD_AS_STORED) == 0;
+        CHECK(loaded);
+        if (!loaded) {
+            printf("    %s\n", error_text);
+            continue;
+        }
+
+        // GGUF does not say which family of LLaMA's shape it is, nor which of the two GELUs
+        b.config.family = a.config.family;
+        b.config.activation = a.config.activation;
+        CHECK(!memcmp(&a.config, &b.config, sizeof a.config));
+        CHECK(a.num_params == b.num_params);
+        CHECK(!memcmp(a.params_memory, b.params_memory, a.num_params * sizeof(real)));
+        const size_t turns = rope_size(&a.config);
+        CHECK(!turns || !memcmp(a.rope_memory, b.rope_memory, turns * sizeof(real)));
+        model_free(&a);
+        model_free(&b);
+    }
+}
+
+static void test_a_language_model_in_gguf_becomes_a_reward_model(void) {
+    Model m;
+    CHECK(checkpoint_load(&m, GOLDEN "gguf/qwen2.gguf", LOAD_REWARD_MODEL) == 0);
+    CHECK(m.config.reward && m.params.head && !m.params.unembed);
+    model_free(&m);
+}
+
+static void test_rows_in_turn_become_halves_of_heads(void) {
+    const Entry e = {.rows = 8, .cols = 2, .n = 16, .layout = IN_TURN, .heads = 2, .head_dim = 4};
+    static const size_t ours[8] = {0, 2, 1, 3, 4, 6, 5, 7};
+    for (size_t row = 0; row < 8; row++) {
+        CHECK(entry_place(&e, 2*row) == 2*ours[row]);
+        CHECK(entry_place(&e, 2*row + 1) == 2*ours[row] + 1);
+    }
+}
+
+// ------------------------------------------------------------------------------------- tokenizers
+
+// Do two tokenizers give the same ids for each text of cases.json?
+static int same_ids(const Tokenizer *a, const Tokenizer *b) {
+    Json cases = {0};
+    int good = json_load(&cases, GOLDEN "tokenizers/cases.json") == 0;
+    const int list = json_get(&cases, 0, "cases");
+    int *x = NULL, *y = NULL;
+    size_t x_capacity = 0, y_capacity = 0;
+    good = good && json_count(&cases, list) > 100;
+    for (int i = json_first(&cases, list); i >= 0; i = json_next(&cases, i)) {
+        const int text = json_get(&cases, i, "text");
+        const char *s = json_string(&cases, text);
+        const size_t len = json_length(&cases, text);
+        size_t n = 0, k = 0;
+        if (tokenizer_encode(a, s, len, &x, &n, &x_capacity) < 0) good = 0;
+        if (tokenizer_encode(b, s, len, &y, &k, &y_capacity) < 0) good = 0;
+        if (n == k && (!n || !memcmp(x, y, n * sizeof *x))) continue;
+        printf("    not the same ids: \"%s\"\n", s);
+        good = 0;
+    }
+    json_free(&cases);
+    free(x);
+    free(y);
+    return good;
+}
+
+static void test_a_tokenizer_in_gguf_gives_the_ids_of_its_own_file(void) {
+    static const struct { const char *gguf, *file; } pairs[] = {
+        {"gguf/digit_tokenizer.gguf",         "tokenizers/digit.json"},
+        {"gguf/llama3_tokenizer.gguf",        "tokenizers/llama3.json"},
+        {"gguf/qwen2_tokenizer.gguf",         "tokenizers/qwen2.json"},
+        {"gguf/sentencepiece_tokenizer.gguf", "tokenizers/tokenizer.model"},
+    };
+    for (size_t k = 0; k < sizeof pairs / sizeof *pairs; k++) {
+        char gguf[100], file[100];
+        Tokenizer a, b;
+        snprintf(gguf, sizeof gguf, GOLDEN "%s", pairs[k].gguf);
+        snprintf(file, sizeof file, GOLDEN "%s", pairs[k].file);
+        const int loaded = tokenizer_load(&a, gguf) == 0 && tokenizer_load(&b, file) == 0;
+        CHECK(loaded);
+        if (!loaded) {
+            printf("    %s\n", error_text);
+            continue;
+        }
+        CHECK(a.vocab_size == b.vocab_size && a.num_merges == b.num_merges);
+        CHECK(same_ids(&a, &b));
+        tokenizer_free(&a);
+        tokenizer_free(&b);
+    }
+}
+
+static void test_the_settings_in_gguf_name_the_end_of_text_and_the_chat_template(void) {
+    Json j = {0};
+    const char *file = GOLDEN "gguf/digit_tokenizer.gguf";
+    CHECK(beside_tokenizer(&j, file, "tokenizer_config.json") == 0);
+    CHECK(json_equal(&j, json_get(&j, 0, "eos_token"), "<|endoftext|>"));
+    CHECK(json_get(&j, 0, "bos_token") < 0);
+    CHECK(json_equal(&j, json_get(&j, 0, "chat_template"),
+                     "{% for m in messages %}{{ m['content'] }}{% endfor %}"));
+    json_free(&j);
+    memset(&j, 0, sizeof j);
+    CHECK(beside_tokenizer(&j, file, "added_tokens.json") == 0 && json_count(&j, 0) == 0);
+}
+
+// -------------------------------------------------------------------------------------- bad files
+
+// A golden file, and the same with some bytes changed.
+static Buffer golden;
+
+static void read_golden(const char *name) {
+    buffer_free(&golden);
+    CHECK(file_read(&golden, name) == 0);
+}
+
+// `to` (n bytes) in the place `after` bytes behind the words' first occurrence.
+static Buffer changed(const char *words, size_t after, const void *to, size_t n) {
+    Buffer b = {0};
+    CHECK(buffer_append(&b, golden.data, golden.len) == 0);
+    char *at = memmem(b.data, b.len, words, strlen(words));
+    CHECK(at != NULL);
+    if (at) memcpy(at + after, to, n);
+    return b;
+}
+
+// What loading these bytes ends with.
+static int load_bytes(const Buffer *b) {
+    Model m;
+    CHECK(file_write(in_made("bad.gguf"), b->data, b->len) == 0);
+    const int result = checkpoint_load(&m, path, LOAD_AS_STORED);
+    if (result == 0) model_free(&m);
+    return result;
+}
+
+static int refused(const char *words, size_t after, const void *to, size_t n,
+                   const char *message) {
+    Buffer b = changed(words, after, to, n);
+    const int good = failed_with(load_bytes(&b), EX_DATAERR, message)
+                     && failed_with(-1, EX_DATAERR, "bad.gguf: ");
+    buffer_free(&b);
+    return good;
+}
+
+static void test_a_file_that_is_not_as_it_should_be_is_refused_with_its_key_or_tensor(void) {
+    const uint32_t zero = 0, one = 1, four = 4, big = 1u << 24, five = 5, unknown = 99;
+    const uint64_t huge = UINT64_MAX / 2, small = 32, odd = 7, twenty = 20;
+    read_golden(GOLDEN "gguf/mistral_tied.gguf");
+
+    // the file and its keys; a key's value stands behind its name and 4 bytes of type
+    const char *head = "llama.embedding_length", *width = "llama.feed_forward_length";
+    const char *eps = "llama.attention.layer_norm_rms_epsilon";
+    CHECK(refused("GGUF", 0, "GGML", 4, "not a GGUF file"));
+    CHECK(refused("GGUF", 4, &one, 4, "GGUF of version 1; 2 and 3 are known"));
+    CHECK(refused("GGUF", 4, "\0\0\0\3", 4, "a big-endian file"));
+    CHECK(refused("GGUF", 8, &huge, 8, "ends before its tensors do"));
+    CHECK(refused("GGUF", 16, &huge, 8, "keys, more than 4096"));
+    CHECK(refused(head, strlen(head), &unknown, 4, "embedding_length has a value of type 99"));
+    CHECK(refused(head, strlen(head) + 4, &zero, 4,
+                  "key llama.embedding_length must be a whole number from 1 to"));
+    CHECK(refused(head, 6, "X", 1, "key llama.Xmbedding_length is not known here, and might"));
+    CHECK(refused(eps, strlen(eps) + 4, "\0\0\300\177", 4, "_epsilon is infinite or not a number"));
+    CHECK(refused("llama.context_length", 0, "llama.block_count\1\1\1", 18, "holds byte 1"));
+    CHECK(refused("general.architecture", 28 + 4, "lLama", 5, "architecture: lLama is not known"));
+    CHECK(refused("llama.attention.value_length", 16, "key", 3,
+                  "key llama.attention.keyue_length is not known here"));
+
+    // tensors: behind the name how many sizes, sizes, format, offset
+    const char *norm = "blk.0.attn_norm.weight", *down = "blk.0.ffn_down.weight";
+    const size_t n = strlen(norm), d = strlen(down);
+    CHECK(refused(norm, n, &five, 4, "attn_norm.weight has 5 dimensions"));
+    CHECK(refused(norm, 4, "7", 1, "tensor blk.7.attn_norm.weight is none of a Llama model as the "
+                  "file's metadata describes it"));
+    CHECK(refused(norm, n + 4, &huge, 8, "attn_norm.weight has a shape beyond"));
+    CHECK(refused(norm, n + 4, &small, 8, "overlaps the one before it in the file"));
+    CHECK(refused(width, strlen(width) + 4, &twenty, 4,
+                  "has shape [16,24], the file's metadata asks for [16,20]"));
+    CHECK(refused(norm, n + 12, &unknown, 4, "attn_norm.weight has ggml's format number 99"));
+    CHECK(refused(norm, n + 12, &four, 4, "attn_norm.weight has ggml's format number 4"));
+    CHECK(refused(norm, n + 16, &odd, 8, "begins at an offset that is not aligned"));
+    CHECK(refused(norm, n + 16, &huge, 8, "offset"));
+    CHECK(refused(down, d + 4, &twenty, 8, "in the file"));
+    CHECK(refused(down, d + 20, "\10\0\0\0", 4, "which are not whole blocks of 32 (Q8_0)"));
+    CHECK(refused(down, d + 24, &(uint64_t){1 << 20}, 8, "ends after the file"));
+    CHECK(refused("token_embd.weight", 6, "emXd", 4, "tensor token_embd.weight is missing"));
+    CHECK(refused("token_embd.weight", 17 + 4 + 16, &big, 4, "token_embd.weight"));
+}
+
+// Every file that ends too early, and one byte changed at each place before the values.
+static void test_no_byte_of_the_header_makes_the_reader_stumble(void) {
+    static const char *const names[] = {
+        GOLDEN "gguf/mistral_tied.gguf", GOLDEN "gguf/digit_tokenizer.gguf"};
+    for (int k = 0; k < 2; k++) {
+        read_golden(names[k]);
+        const size_t n = golden.len < 1500 ? golden.len : 1500;
+        for (size_t cut = 0; cut < n; cut += 1 + cut % 7) {
+            const Buffer shorter = {.data = golden.data, .len = cut};
+            CHECK(load_bytes(&shorter) < 0);
+        }
+        for (size_t at = 0; at < n; at++) {
+            Buffer out = {0};
+            Tokenizer t;
+            const char old = golden.data[at];
+            golden.data[at] = (char)(old ^ (at % 3 ? 0xff : 1));
+            load_bytes(&golden);
+            if (k == 1 && at % 16 == 0 && tokenizer_load(&t, path) == 0) tokenizer_free(&t);
+            golden.data[at] = old;
+            buffer_free(&out);
+        }
+    }
+}
+
+static void test_a_tokenizer_that_is_not_known_is_refused_by_name(void) {
+    Tokenizer t;
+    Buffer b;
+    const char *model = "tokenizer.ggml.model", *pre = "tokenizer.ggml.pre";
+    read_golden(GOLDEN "gguf/digit_tokenizer.gguf");
+    b = changed(model, strlen(model) + 12, "bert", 4);
+    CHECK(file_write(in_made("t.gguf"), b.data, b.len) == 0);
+    CHECK(failed_with(tokenizer_load(&t, path), EX_DATAERR, "bert is not known here; gpt2 and"));
+    buffer_free(&b);
+    b = changed(pre, strlen(pre) + 12, "SMOLLM", 6);
+    CHECK(file_write(in_made("t.gguf"), b.data, b.len) == 0);
+    CHECK(failed_with(tokenizer_load(&t, path), EX_DATAERR, "how SMOLLM cuts words is not known"));
+    buffer_free(&b);
+    b = changed(pre, 15, "pXe", 3);
+    CHECK(file_write(in_made("t.gguf"), b.data, b.len) == 0);
+    CHECK(failed_with(tokenizer_load(&t, path), EX_DATAERR, "tokenizer.ggml.pre is missing"));
+    buffer_free(&b);
+}
+
+static void test_a_folder_with_one_gguf_file_is_a_model_and_with_two_is_not(void) {
+    Config c;
+    read_golden(GOLDEN "gguf/gpt2.gguf");
+    CHECK(folder_make(in_made("f")) == 0);
+    CHECK(file_write(in_made("f/one.gguf"), golden.data, golden.len) == 0);
+    CHECK(config_load(&c, in_made("f")) == 0 && c.family == FAMILY_GPT2);
+    CHECK(file_write(in_made("f/two.gguf"), golden.data, golden.len) == 0);
+    CHECK(failed_with(config_load(&c, in_made("f")), EX_USAGE, "several GGUF files"));
+    CHECK(failed_with(config_load(&c, in_made("f/none.gguf")), EX_NOINPUT, "no such folder"));
+}
+
+int main(int argc, char **argv) {
+    test_choose(argc, argv);
+    if (!mkdtemp(made) || kernels_init(NULL) < 0) return 1;
+    RUN(test_blocks_have_the_values_that_the_gguf_package_gives_them);
+    RUN(test_a_model_in_gguf_has_the_bits_of_its_folder);
+    RUN(test_a_language_model_in_gguf_becomes_a_reward_model);
+    RUN(test_rows_in_turn_become_halves_of_heads);
+    RUN(test_a_tokenizer_in_gguf_gives_the_ids_of_its_own_file);
+    RUN(test_the_settings_in_gguf_name_the_end_of_text_and_the_chat_template);
+    RUN(test_a_file_that_is_not_as_it_should_be_is_refused_with_its_key_or_tensor);
+    RUN(test_no_byte_of_the_header_makes_the_reader_stumble);
+    RUN(test_a_tokenizer_that_is_not_known_is_refused_by_name);
+    RUN(test_a_folder_with_one_gguf_file_is_a_model_and_with_two_is_not);
+    buffer_free(&golden);
+    folder_remove(made);
+    return test_summary();
+}
