@@ -307,11 +307,11 @@ static int check_object(const Reader *r, int v, const FeatureNames *f) {
 static int check_value(const Reader *r, int v, const FeatureNames *f, int i, double *out) {
     const char *name = f->name[i];
     char names[256];
-    feature_names_text(f, names);
     switch (json_type(&r->json, v)) {
     case JSON_NUMBER:
         break;
     case JSON_NONE:
+        feature_names_text(f, names);
         return row_fail(r, "feature \"%s\" is missing; needed are %s", name, names);
     case JSON_NULL:
         return row_fail(r, "feature \"%s\" is null; complete the row, or leave such rows out with "
@@ -372,18 +372,18 @@ int row_count_features(const Reader *r, const FeatureNames *f, const Passage *an
         t.reference_len = json_length(&r->json, reference);
     }
     if (f->n == 0) {
-        return row_fail(r, "the row has no \"features\"; more judge adds some, and --features names "
-                        "those that are counted here");
+        return row_fail(r, "the row has no \"features\"; more judge adds some, and --features "
+                        "names those that are counted here");
     }
     for (int i = 0; i < f->n; i++) {
         if (!feature_is_counted(f, i)) {
-            return row_fail(r, "the row has no \"features\", and \"%s\" is none that is counted from "
-                            "texts, in the range that it has here", f->name[i]);
+            return row_fail(r, "the row has no \"features\", and \"%s\" is none that is counted "
+                            "from texts, in the range that it has here", f->name[i]);
         }
         which[i] = text_feature_find(f->name[i]);
         if (text_feature_table[which[i]].need != NEEDS_REFERENCE || t.reference) continue;
-        return row_fail(r, "feature \"%s\" compares with a \"reference\", a text, which the row has "
-                        "not", f->name[i]);
+        return row_fail(r, "feature \"%s\" compares with a \"reference\", a text, which the row "
+                        "has not", f->name[i]);
     }
     return text_features_compute(out, which, f->n, &t);
 }

@@ -94,7 +94,7 @@ static double loss_of(const FeatureNet *net, const Dataset *d) {
         double phi[MAX_ANSWERS];
         record_places(place, d, r);
         for (int j = 0; j < r->count; j++) {
-            phi[j] = feature_reward(net, features_of_answer(d, r->first + j));
+            phi[j] = feature_reward(net, feature_of_answer(d, r->first + j));
         }
         loss -= (double)r->weight * choice_loglik(NULL, phi, place, r->count, 0, 1);
     }
@@ -547,6 +547,7 @@ static void test_features_are_read_in_every_form_beside_texts_or_alone(void) {
             "[{\"a\": 1, \"b\": 2}, {\"a\": 3, \"b\": 4}]}",
         "{\"feature_names\": [\"a\", \"b\"]}\n{\"features\": {\"chosen\": [1, 2], "
             "\"rejected\": [3, 4]}}",
+        "[{\"feature_names\": [\"a\", \"b\"]},\n {\"features\": [[1, 2], [3, 4]]}]",
         "{\"prompt\": \"P\", \"completions\": [\"y\", \"x\"], \"ranks\": [2, 1], \"features\": "
             "[{\"a\": 3, \"b\": 4}, {\"a\": 1, \"b\": 2}]}",
         "{\"features\": [{\"a\": 3, \"b\": 4}, {\"a\": 1, \"b\": 2}], \"scores\": [0.1, 0.7]}",
