@@ -153,9 +153,9 @@ static const Command commands[] = {
         "lines.  Intervals are 95 %, by\nbootstrap over prompts; take 256 prompts or more.\n"},
     {.name = "judge", .run = command_judge,
      .help = "features of answers: counted, or scores that a language model gives",
-     .options = {ALWAYS TEXTS, "eval out model tokenizer features rubrics cache retries unscored "
-                 "temperature=0 top_k top_p min_p repetition_penalty max_new_tokens=256 batch "
-                 "seed"},
+     .options = {ALWAYS TEXTS, "eval out model tokenizer features rubrics cache prefill retries "
+                 "unscored temperature=0 top_k top_p min_p repetition_penalty max_new_tokens=256 "
+                 "batch seed"},
      .more_help =
         "\njudge adds \"features\" to the rows of one file: of a pair, a ranking, or one answer.  "
         "Those of\n--features are counted, or are --model's perplexity.  For each rubric --model "

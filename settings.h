@@ -121,6 +121,7 @@ typedef struct {
     int show_rows;
     const char *features, *cache;                               // judge; train features
     List rubrics;
+    const char *prefill;
     int retries, unscored;
     List shape, only;                                           // bench
     int rounds;

@@ -204,6 +204,9 @@ static const Option option_table[] = {
     {.name = "features", .kind = WORDS, .to = &opt.features,
      .help = "a,b,c: the features to add (judge) or to read (default: those of the first row); and "
              "the names of lists of numbers where a file has no line of names"},
+    {.name = "prefill", .kind = WORDS, .to = &opt.prefill,
+     .help = "what the model's answer begins with: after <score> small models say a number, "
+             "without reasons"},
     {.name = "retries", .kind = INT, .to = &opt.retries, .preset = "3", .max = 1000,
      .help = "so many more attempts where the model gives no score from 0 to 5, each with the next "
              "seed, at temperature 1 if --temperature is 0"},

@@ -3,8 +3,8 @@
  *     rubric       FILE.txt of --rubrics; {source} and {summary} in it stand for an answer's prompt
  *                  and the answer, FILE is the feature's name
  *     question     a rubric that is filled in: a message of the user
- *     attempt      what the model writes; its score is the first number between <score> and
- *                  </score>, if that is a number from 0 to 5
+ *     attempt      what the model writes, behind --prefill; its score is the first number between
+ *                  <score> and </score>, if that is one from 0 to 5
  *
  * The first attempt of a question is at --temperature, by default always the most probable token.
  * While a question has no score, --retries more are drawn, each with a seed of its own.  After that
@@ -308,6 +308,9 @@ done:
 
 // ------------------------------------------------------------------------------------------ asking
 
+// What answers begin with.
+static const char *prefill(void) { return opt.prefill ? opt.prefill : ""; }
+
 // How the attempts of that number are drawn.
 static Sampling attempt_sampling(const Scoring *s, int attempt) {
     static const char *const stop[] = {"</score>"};
@@ -330,10 +333,13 @@ static int hash_model(Scoring *s) {
     int result = -1;
     if (tokenizer_sha256(tokenizer, s->folder) < 0) goto done;
     if (config_text(&text, &s->m->config, "float32") < 0) goto done;
-    if (buffer_printf(&text, "more judge 1\n%s\n%s\n%d %.17g %.17g %d %.17g %.17g %.17g %d %d\n",
-                      tokenizer, opt.template_, opt.precision, a.temperature, b.temperature,
-                      a.top_k, a.top_p, a.min_p, a.repetition_penalty, opt.seed,
-                      a.max_new_tokens) < 0) {
+    if (buffer_printf(&text, "more judge 1\n%s\n%s\n%s\n", tokenizer, opt.template_,
+                      prefill()) < 0) {
+        goto done;
+    }
+    if (buffer_printf(&text, "%d %.17g %.17g %d %.17g %.17g %.17g %d %d\n",
+                      opt.precision, a.temperature, b.temperature, a.top_k, a.top_p, a.min_p,
+                      a.repetition_penalty, opt.seed, a.max_new_tokens) < 0) {
         goto done;
     }
     sha256_start(&sha);
@@ -368,7 +374,10 @@ static int take_attempt(void *context, const Completion *c) {
     Asking *x = context;
     const Question *q = x->asked[c->prompt];
     if (c->finish == GOING) return 0;
-    const double score = score_parse(c->text, c->len, c->finish == FINISH_STOP);
+    Buffer text = {0};
+    if (buffer_printf(&text, "%s%.*s", prefill(), (int)c->len, c->text) < 0) return -1;
+    const double score = score_parse(text.data, text.len, c->finish == FINISH_STOP);
+    buffer_free(&text);
     if (keep_attempt(x->s, q->question, x->attempt, score) < 0) return -1;
     *x->done += 1;
     if (!opt.quiet && (*x->done % 100 == 0 || *x->done == x->all)) {
@@ -380,6 +389,17 @@ static int take_attempt(void *context, const Completion *c) {
 // Tokens that an attempt needs at least; a question that leaves fewer is not asked, and never cut.
 enum { LEAST_ROOM = 16 };
 
+// The tokens of a question and those that its answer begins with go to token + *count.
+static Prompt append_question_tokens(int *token, size_t *count, const Dataset *d,
+                                     const Record *r, const int *begin, size_t num_begin) {
+    const Span whole = dataset_prompt(d, r);
+    int *to = token + *count;
+    memcpy(to, d->token + whole.start, (size_t)whole.len * sizeof *to);
+    if (num_begin) memcpy(to + whole.len, begin, num_begin * sizeof *to);
+    *count += (size_t)whole.len + num_begin;
+    return (Prompt){.token = to, .len = whole.len + (int)num_begin};
+}
+
 // Asks the questions (n).  Their text is a message of the user, rendered by --template.
 static int ask_some(Scoring *s, Question *const *question, int n, int attempt, size_t *done,
                     size_t all) {
@@ -387,6 +407,8 @@ static int ask_some(Scoring *s, Question *const *question, int n, int attempt, s
     Dataset d = {0};
     Prompt *prompt = allocate((size_t)n, sizeof *prompt);
     Question **asked = allocate((size_t)n, sizeof *asked);
+    int *begin = NULL, *token = NULL;
+    size_t num_begin = 0, begin_capacity = 0, tokens = 0;
     DataOptions o = prompts_options();
     o.rows = &rows;
     o.bad_row = NULL;
@@ -405,17 +427,23 @@ static int ask_some(Scoring *s, Question *const *question, int n, int attempt, s
     if (dataset_load(&d, "questions", s->t, &o) < 0) goto done;
     assert(d.num_records == (size_t)n);
 
-    // the random numbers of a question depend on itself alone
+    // prompts; the random numbers of a question depend on itself alone
+    if (tokenizer_encode_on(s->t, prefill(), strlen(prefill()), &begin, &num_begin,
+                            &begin_capacity) < 0) {
+        goto done;
+    }
+    token = allocate(d.num_tokens + (size_t)n * num_begin, sizeof *token);
+    if (!token) goto done;
     for (int i = 0; i < n; i++) {
-        const Span whole = dataset_prompt(&d, &d.record[i]);
-        if (whole.len + LEAST_ROOM > s->m->config.max_positions) {
+        Prompt p = append_question_tokens(token, &tokens, &d, &d.record[i], begin, num_begin);
+        if (p.len + LEAST_ROOM > s->m->config.max_positions) {
             s->too_long += attempt == 0;
             *done += 1;
             if (keep_attempt(s, question[i]->question, attempt, NAN) < 0) goto done;
             continue;
         }
-        prompt[count] = (Prompt){.id = text_hash(question[i]->question, 64),
-                                 .token = d.token + whole.start, .len = whole.len};
+        p.id = text_hash(question[i]->question, 64);
+        prompt[count] = p;
         asked[count++] = question[i];
     }
     Asking x = {.s = s, .asked = asked, .attempt = attempt, .done = done, .all = all};
@@ -424,6 +452,8 @@ static int ask_some(Scoring *s, Question *const *question, int n, int attempt, s
 done:
     free(prompt);
     free(asked);
+    free(begin);
+    free(token);
     dataset_free(&d);
     buffer_free(&rows);
     buffer_free(&text);

@@ -100,6 +100,11 @@ works $ask --features length --retries 1 --out f.jsonl
 same whole.cache f.jsonl.cache
 holds err '^f.jsonl.cache: 3 attempts of earlier runs$'
 
+it "an_answer_may_begin_with_what_the_user_says"
+works $ask --retries 0 --prefill " it is <score>" --out p.jsonl
+counts 1 p.jsonl.cache '"score":4.5,"finish":"stop","text":"4.5"}$'
+counts 1 p.jsonl.cache '"score":null,"finish":"stop","text":"none"}$'
+
 it "batches_and_threads_change_no_bit"
 works $ask --features length --retries 1 --batch 1 --threads 2 --out g.jsonl
 same whole.cache g.jsonl.cache

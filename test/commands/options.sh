@@ -88,7 +88,7 @@ options_of() {
         echo $prompts also reference out fairness eta kl beta n max_new_tokens stop batch seed
         echo micro_batch_tokens ;;
     judge)
-        echo $data eval out features rubrics cache retries unscored
+        echo $data eval out features rubrics cache prefill retries unscored
         echo temperature top_k top_p min_p repetition_penalty max_new_tokens batch seed ;;
     bench) echo train out shape precision only rounds max_length max_prompt_length ;;
     esac
