@@ -109,6 +109,11 @@ int  dataset_value(Buffer *values, size_t *at, const Dataset *d, const Record *r
                    Json *scratch);
 int  values_append(Buffer *values, size_t *at, const Json *json, int object, const char *key,
                    const char *path, size_t line);
+typedef struct {
+    const char *text;                   // what stands there
+    size_t item;                        // the number of the row or pair
+} Value;
+void values_sort(Value *value, size_t n);
 
 // prompts, and which of them are the same
 Span dataset_prompt(const Dataset *d, const Record *r);     // the prompt to write an answer for
@@ -258,6 +263,15 @@ int dataset_value(Buffer *values, size_t *at, const Dataset *d, const Record *r,
     if (json_parse(scratch, row, r->line_len, d->path) < 0) return -1;
     return values_append(values, at, scratch, 0, key, d->path, r->line);
 }
+
+static int compare_values(const void *a, const void *b) {
+    const Value *x = a, *y = b;
+    const int order = strcmp(x->text, y->text);
+    return order ? order : (x->item > y->item) - (x->item < y->item);
+}
+
+// By value, equal ones by number.
+void values_sort(Value *value, size_t n) { qsort(value, n, sizeof *value, compare_values); }
 
 // ------------------------------------------------------------------ from the normal form to tokens
 

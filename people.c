@@ -111,12 +111,11 @@ double people_posterior(double *gamma, const double *prior, const double *A, int
 double people_mixture(double *w, const double *margin, size_t n, int K);
 
 // What was found: a type that nobody is left in, or -1; agreement with known groups (H); the mean
-// entropy of gamma in nats; the log-likelihood of other choices; BIC.
+// entropy of gamma in nats; BIC.
 int    people_type(const People *p, size_t h);             // with the largest gamma
 int    people_empty_type(const People *p);
 double people_accuracy(const People *p, const int *group, int groups);
 double people_entropy(const People *p);
-double people_heldout_loglik(const People *p, const double *A);
 double people_bic(double loglik, double parameters, size_t rows);
 
 // ------------------------------------------------------------------------------------------ memory
@@ -582,16 +581,6 @@ double people_entropy(const People *p) {
         if (p->gamma[i] > 0) sum -= p->gamma[i] * more_log(p->gamma[i]);
     }
     return sum / p->H;
-}
-
-// sum_h log sum_k gamma_hk exp(A_hk), A (H,K) of choices that were not trained on.
-double people_heldout_loglik(const People *p, const double *A) {
-    double sum = 0;
-    for (size_t h = 0; h < (size_t)p->H; h++) {
-        const size_t at = h * (size_t)p->K;
-        sum += people_posterior(p->before, p->gamma + at, A + at, p->K);
-    }
-    return sum;
 }
 
 // -2 LL + parameters log(rows)                                                     (Schwarz 1978)

@@ -25,8 +25,7 @@
  * I(w), between 0 and log K, is what a text says of who wrote it.  It is the same for all types;
  * the rest is the game above, with log pi_j of the writer in the place of log pi_ref.
  *
- * The last part is the same game over all policies, not only mixtures, for policies that are
- * tables.  All is in double and in one fixed order, with our own exp and log.                    */
+ * All is in double and in one fixed order, with our own exp and log.                             */
 #ifndef REGRET_C
 #define REGRET_C
 #include "common.h"
@@ -81,24 +80,6 @@ typedef struct {
 int    regrets_measure(Regrets *r, uint64_t seed);
 double mixture_logp(const double *w, const double *logp, size_t stride, int n);
 double mixture_information(const double *w, const double *logp, int K, int N, size_t each);
-
-// the game of all policies, of tables
-typedef struct {
-    int X, Y, K;                        // prompts, answers, policies
-    const double *ref;                  // (X, Y) log pi_ref, finite
-    const double *policy;               // (K, X, Y) log pi_k, finite
-} PolicyTable;
-typedef enum { REGRET_RAW, REGRET_KL } RegretKind;
-typedef struct {
-    double p[MAX_POLICIES + 1];         // (K + 1) of the reference and of the policies
-    double *logp;                       // (X, Y) log of the geometric mixture, the caller's
-    double regret[MAX_POLICIES];        // (K) of the types
-    double value, bound;                // as in Game
-} TableGame;
-void table_mixture(double *logp, const PolicyTable *t, const double *p);
-void table_regrets(double *regret, const PolicyTable *t, const double *logp, double beta,
-                   RegretKind kind);
-int  table_play(TableGame *g, const PolicyTable *t, double beta, RegretKind kind, int rounds);
 
 // ----------------------------------------------------------------------------------- the mixtures
 
@@ -468,117 +449,5 @@ double mixture_information(const double *w, const double *logp, int K, int N, si
         information += w[j] * sum / (double)each;
     }
     return information;
-}
-
-// --------------------------------------------------------------------------- all policies, tables
-
-/* The adversary's weights p (K + 1) of nobody and of the types; the best a policy can do against
- * them, if it pays beta KL(pi || pi_ref) or is measured by REGRET_KL, is the geometric mixture
- *
- *     log pi_p(y|x) = p_0 log pi_ref(y|x) + sum_k p_k log pi_k(y|x) - log Z(x)
- *
- * logp is (X, Y).                                                                                */
-void table_mixture(double *logp, const PolicyTable *t, const double *p) {
-    const int size = t->X * t->Y;
-    for (int x = 0; x < t->X; x++) {
-        double *row = logp + x * t->Y, max = -HUGE_VAL, sum = 0;
-        for (int y = 0; y < t->Y; y++) {
-            const int at = x * t->Y + y;
-            row[y] = p[0] * t->ref[at];
-            for (int k = 0; k < t->K; k++) row[y] += p[k+1] * t->policy[k*size + at];
-            max = row[y] > max ? row[y] : max;
-        }
-        for (int y = 0; y < t->Y; y++) sum += more_exp(row[y] - max);
-        const double log_z = max + more_log(sum);
-        for (int y = 0; y < t->Y; y++) row[y] -= log_z;
-    }
-}
-
-// E_x KL(a || b), prompts alike probable; a and b are (X, Y) logarithms.
-static double table_kl(const double *a, const double *b, const PolicyTable *t) {
-    double sum = 0;
-    for (int i = 0; i < t->X * t->Y; i++) sum += more_exp(a[i]) * (a[i] - b[i]);
-    return sum / t->X;
-}
-
-/* regret (K) of each type under the policy logp (X, Y).  REGRET_RAW is that of the mixtures,
- *
- *     R_k = beta E_x [ E_pi_k log(pi_k/pi_ref) - E_pi log(pi_k/pi_ref) ]
- *
- * and REGRET_KL what V_k = E_pi r_k - beta KL(pi || pi_ref) loses,
- *
- *     V_k(pi_k) - V_k(pi) = beta E_x KL(pi || pi_k) >= 0                                         */
-void table_regrets(double *regret, const PolicyTable *t, const double *logp, double beta,
-                   RegretKind kind) {
-    const int size = t->X * t->Y;
-    for (int k = 0; k < t->K; k++) {
-        const double *own = t->policy + k*size;
-        if (kind == REGRET_KL) {
-            regret[k] = beta * table_kl(logp, own, t);
-            continue;
-        }
-        double sum = 0;
-        for (int i = 0; i < size; i++) {
-            sum += (more_exp(own[i]) - more_exp(logp[i])) * (own[i] - t->ref[i]);
-        }
-        regret[k] = beta * sum / t->X;
-    }
-}
-
-// The widest range of log pi_k - log pi_ref over a prompt's answers.
-static double table_range(const PolicyTable *t) {
-    double widest = 0;
-    for (int k = 0; k < t->K; k++) {
-        for (int x = 0; x < t->X; x++) {
-            double low = HUGE_VAL, high = -HUGE_VAL;
-            for (int y = 0; y < t->Y; y++) {
-                const int at = x * t->Y + y;
-                const double ratio = t->policy[k * t->X * t->Y + at] - t->ref[at];
-                low = ratio < low ? ratio : low;
-                high = ratio > high ? ratio : high;
-            }
-            widest = high - low > widest ? high - low : widest;
-        }
-    }
-    return widest;
-}
-
-// The two ends of the gap at g->p: what the mixture loses to the worst off, what it loses to p.
-// REGRET_RAW pays beta KL(pi || pi_ref) in both.
-static void table_certify(TableGame *g, const PolicyTable *t, double beta, RegretKind kind) {
-    const double paid = kind == REGRET_RAW ? beta * table_kl(g->logp, t->ref, t) : 0;
-    double worst = kind == REGRET_RAW ? 0 : g->regret[0], mean = 0;
-    for (int k = 0; k < t->K; k++) {
-        worst = g->regret[k] > worst ? g->regret[k] : worst;
-        mean += g->p[k+1] * g->regret[k];
-    }
-    g->value = worst + paid;
-    g->bound = mean + paid;
-}
-
-/* The game over all policies: the adversary's weights grow as p_k <- p_k exp(e R_k(pi_p)), where
- * pi_p is the best answer to them and R_k the slope of what it loses, a concave function of p.  In
- * REGRET_RAW, R_0 = 0 is that of nobody; in REGRET_KL, which is never negative, p_0 stays 0, and
- * the solution is the policy whose greatest divergence to a pi_k is least.
- *
- * The curvature is beta times a variance, at most beta range^2 / 4 with the widest range of a log
- * ratio: with e = 4 / (beta range^2) no round makes it worse (Lu, Freund and Nesterov 2018).
- * Ends when the gap is 0 to 12 digits.  g->logp (X, Y) is the caller's.  0, or -1 after fail().  */
-int table_play(TableGame *g, const PolicyTable *t, double beta, RegretKind kind, int rounds) {
-    const double range = table_range(t);
-    const double e = range > 0 ? 4 / (beta * range * range) : 0;
-    const int first = kind == REGRET_KL;
-    double log_p[MAX_POLICIES + 1] = {0};
-    if (!isfinite(range)) return fail(EX_DATAERR, "a policy gives an answer no probability");
-    for (int round = 0; round < rounds; round++) {
-        g->p[0] = 0;
-        softmax(g->p + first, log_p + first, t->K + 1 - first);
-        table_mixture(g->logp, t, g->p);
-        table_regrets(g->regret, t, g->logp, beta, kind);
-        table_certify(g, t, beta, kind);
-        if (g->value - g->bound <= 1e-12 * fabs(g->value)) break;
-        for (int k = 0; k < t->K; k++) log_p[k+1] += e * g->regret[k];
-    }
-    return 0;
 }
 #endif

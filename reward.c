@@ -364,8 +364,9 @@ static int step_more_release(Run *run, size_t at, size_t end, double *loss) {
         for (int bundle = 0; text < b.B; bundle += K) {
             for (int i = 0; i < K; i++) {
                 float *g = x->g, *m = x->momentum + (size_t)i * (size_t)C;
+                const Item *item = &run->item[begin + (size_t)(bundle + i)];
                 memset(g, 0, (size_t)C * sizeof *g);
-                l[i] = add_head_gradient(run, g, &text, &run->item[begin + (size_t)(bundle + i)], 1);
+                l[i] = add_head_gradient(run, g, &text, item, 1);
                 more_momentum(m, g, opt.alpha, C);
                 x->grad_norm[i] += vector_norm(g, C) / G;
             }

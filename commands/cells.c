@@ -187,18 +187,6 @@ done:
 // none has.  In a smaller one bad luck is likely.
 enum { PAIRS_OF_WORST = 20 };
 
-// A pair's number and its value, to be sorted by value and then by number.
-typedef struct {
-    const char *value;
-    int item;
-} ValueOfPair;
-
-static int compare_values(const void *a, const void *b) {
-    const ValueOfPair *x = a, *y = b;
-    const int order = strcmp(x->value, y->value);
-    return order ? order : (x->item > y->item) - (x->item < y->item);
-}
-
 // The less accurate first, of equals the one that the file has first.
 static int compare_parts(const void *a, const void *b) {
     const Part *x = a, *y = b;
@@ -208,7 +196,7 @@ static int compare_parts(const void *a, const void *b) {
 }
 
 // Measures the n pairs of c that sorted names: they all have one value.
-static int part_measure(Part *part, const Cell *c, const ValueOfPair *sorted, int n) {
+static int part_measure(Part *part, const Cell *c, const Value *sorted, int n) {
     Cell of_value = {0};
     int result = -1;
     for (int k = 0; k < n; k++) {
@@ -226,15 +214,15 @@ done:
 // Sets the cell's parts, and which of them is the worst.  0, or -1 after fail().
 int cell_measure_parts(Cell *c, const Cells *cells) {
     const char *values = cells->values.data;
-    ValueOfPair *sorted = allocate((size_t)c->n, sizeof *sorted);
+    Value *sorted = allocate((size_t)c->n, sizeof *sorted);
     int result = -1, end;
     c->part = allocate((size_t)c->n, sizeof *c->part);
     if (!sorted || !c->part) goto done;
-    for (int i = 0; i < c->n; i++) sorted[i] = (ValueOfPair){values + c->pair[i].value, i};
-    qsort(sorted, (size_t)c->n, sizeof *sorted, compare_values);
+    for (int i = 0; i < c->n; i++) sorted[i] = (Value){values + c->pair[i].value, (size_t)i};
+    values_sort(sorted, (size_t)c->n);
     for (int first = 0; first < c->n; first = end) {
         for (end = first + 1; end < c->n; end++) {
-            if (strcmp(sorted[first].value, sorted[end].value) != 0) break;
+            if (strcmp(sorted[first].text, sorted[end].text) != 0) break;
         }
         if (part_measure(&c->part[c->num_parts], c, sorted + first, end - first) < 0) goto done;
         c->num_parts++;

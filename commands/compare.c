@@ -244,6 +244,17 @@ static int compare_grams(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
+// What is estimated of a writer; differences, wins, ties and losses are against the first writer.
+enum { REWARD_MEAN, REWARD_DIFFERENCE, WINS, TIES, LOSSES, PERPLEXITY, ITEM_PERPLEXITY,
+       LOG_PERPLEXITY_DIFFERENCE, KL, KL_PER_TOKEN, LOG_RATIO, LOG_RATIO_PER_TOKEN, TOKENS, ENDED,
+       NUM_QUANTITIES };
+
+// The numbers of a writer.
+typedef struct {
+    Estimate estimate[NUM_QUANTITIES];  // value NAN: there is none
+    double distinct[2];                 // distinct-1, distinct-2
+} Numbers;
+
 // distinct-n (Li et al. 2016, arXiv:1510.03055): the different n-grams of tokens as a share of all
 // of them, n 1 or 2; the end-of-text token is in none.  gram(drawn.num_tokens) is scratch.
 static double distinct(const Writer *w, int n, uint64_t *gram) {
@@ -366,8 +377,8 @@ static void exponentiate(Estimate *x) {
     x->interval.high = more_exp(x->interval.high);
 }
 
-// All estimates of w, and its distinct-n. 0, or -1 after fail().
-static int measure_writer(Writer *w, const Writer *first, uint64_t seed) {
+// All estimates of w, and its distinct-n, to to. 0, or -1 after fail().
+static int measure_writer(Numbers *to, const Writer *w, const Writer *first, uint64_t seed) {
     Items completions = {0};
     double *value = allocate(max_size(w->num_written, (size_t)w->answers.n), sizeof *value);
     uint64_t *gram = allocate(w->drawn.num_tokens + 1, sizeof *gram);
@@ -385,7 +396,7 @@ static int measure_writer(Writer *w, const Writer *first, uint64_t seed) {
         const Quantity *q = &quantities[k];
         const Items *items = q->of_answers ? &w->answers : &completions;
         const double *tokens = q->per_token ? items->tokens : NULL;
-        Estimate *x = &w->estimate[k];
+        Estimate *x = &to->estimate[k];
         x->value = NAN;
         if (!has_quantity(q, w, first)) continue;
         for (size_t i = 0; i < (size_t)items->n; i++) {
@@ -395,7 +406,7 @@ static int measure_writer(Writer *w, const Writer *first, uint64_t seed) {
         if (estimate_ratio(x, value, tokens, items->prompt_id, items->n, seed) < 0) goto done;
         if (q->exponentiated) exponentiate(x);
     }
-    for (int n = 1; n <= 2; n++) w->distinct[n-1] = distinct(w, n, gram);
+    for (int n = 1; n <= 2; n++) to->distinct[n-1] = distinct(w, n, gram);
     result = 0;
 done:
     items_free(&completions);
@@ -458,8 +469,8 @@ static const Column panels[NUM_PANELS][PANEL_COLUMNS] = {
 };
 
 // A number in its column, after a blank however long it is, or - where there is none.
-static void print_cell(const Writer *w, const Column *c) {
-    const Estimate *e = &w->estimate[c->quantity];
+static void print_cell(const Numbers *x, const Column *c) {
+    const Estimate *e = &x->estimate[c->quantity];
     const double scale = c->percent ? 100 : 1, value = scale * e->value;
     const int digits = c->digits;
     char text[96];
@@ -477,7 +488,7 @@ static void print_cell(const Writer *w, const Column *c) {
 }
 
 // A panel: the heads of its columns, then a line for each writer.
-static void print_panel(int panel, const Writer *writer, int n) {
+static void print_panel(int panel, const Writer *writer, const Numbers *numbers, int n) {
     const Column *column = panels[panel];
     int columns = 0;
     while (columns < PANEL_COLUMNS && column[columns].head) columns++;
@@ -485,16 +496,18 @@ static void print_panel(int panel, const Writer *writer, int n) {
     for (int k = 0; k < columns; k++) printf("%*s", column[k].width, column[k].head);
     if (panel == LAST_PANEL) printf("%12s", "distinct");
     printf("\n");
-    for (const Writer *w = writer; w < writer + n; w++) {
-        printf("%-16.16s", w->name);
-        for (int k = 0; k < columns; k++) print_cell(w, &column[k]);
-        if (panel == LAST_PANEL) printf(" %.3f %.3f", w->distinct[0], w->distinct[1]);
+    for (int i = 0; i < n; i++) {
+        const Numbers *x = &numbers[i];
+        printf("%-16.16s", writer[i].name);
+        for (int k = 0; k < columns; k++) print_cell(x, &column[k]);
+        if (panel == LAST_PANEL) printf(" %.3f %.3f", x->distinct[0], x->distinct[1]);
         printf("\n");
     }
 }
 
 // What is compared, and the panels.
-static void print_comparison(const Writer *writer, int n, const char *reference) {
+static void print_comparison(const Writer *writer, const Numbers *numbers, int n,
+                             const char *reference) {
     static const char *const answers[] = {
         [DATA_COMPLETION] = "answers",
         [DATA_PAIR] = "chosen answers",
@@ -508,7 +521,7 @@ static void print_comparison(const Writer *writer, int n, const char *reference)
         printf("; perplexity of %d %s of the file", writer->answers.n, answers[writer->kind]);
     }
     printf("\n");
-    for (int panel = 0; panel < NUM_PANELS; panel++) print_panel(panel, writer, n);
+    for (int panel = 0; panel < NUM_PANELS; panel++) print_panel(panel, writer, numbers, n);
 }
 
 // Completion i of w as a line of --out; name is quoted.
@@ -531,16 +544,17 @@ static int append_completion(Buffer *out, const Writer *w, const Writer *first, 
 }
 
 // The numbers of w as a line of --out; name is quoted.
-static int append_numbers(Buffer *out, const Writer *w, const char *name) {
+static int append_numbers(Buffer *out, const Numbers *numbers, const Writer *w, const char *name) {
     int empty = 0;
     for (size_t i = 0; i < w->num_written; i++) empty += w->written[i].empty;
     if (buffer_printf(out, "{\"event\":\"compare\",\"model\":%s,\"prompts\":%zu,\"empty\":%d,"
                       "\"answers\":%d,\"distinct_1\":%.9g,\"distinct_2\":%.9g", name,
-                      w->num_written, empty, w->answers.n, w->distinct[0], w->distinct[1]) < 0) {
+                      w->num_written, empty, w->answers.n, numbers->distinct[0],
+                      numbers->distinct[1]) < 0) {
         return -1;
     }
     for (int k = 0; k < NUM_QUANTITIES; k++) {
-        const Estimate *x = &w->estimate[k];
+        const Estimate *x = &numbers->estimate[k];
         const char *key = quantities[k].name;
         if (isnan(x->value)) continue;
         if (buffer_printf(out, ",\"%s\":%.9g,\"%s_error\":%.9g,\"%s_95\":[%.9g,%.9g]", key,
@@ -552,14 +566,15 @@ static int append_numbers(Buffer *out, const Writer *w, const char *name) {
 }
 
 // All lines of w in --out: its completions, then its numbers.
-static int append_writer(Buffer *out, const Writer *w, const Writer *first) {
+static int append_writer(Buffer *out, const Numbers *numbers, const Writer *w,
+                         const Writer *first) {
     Buffer name = {0};
     int result = -1;
     if (json_quote(&name, w->name, strlen(w->name)) < 0) goto done;
     for (size_t i = 0; i < w->num_written; i++) {
         if (append_completion(out, w, first, i, name.data) < 0) goto done;
     }
-    result = append_numbers(out, w, name.data);
+    result = append_numbers(out, numbers, w, name.data);
 done:
     buffer_free(&name);
     return result;
@@ -631,24 +646,26 @@ int command_compare(void) {
     const int n = opt.model.n;
     Buffer out = {0};
     Writer *writer = allocate((size_t)n, sizeof *writer);
+    Numbers *numbers = allocate((size_t)n, sizeof *numbers);
     const Writer *first = writer;
     int result = -1;
-    if (!writer) return -1;
+    if (!writer || !numbers) goto done;
     if (write_all(writer) < 0) goto done;
 
     if (refer_all(writer, n, reference) < 0) goto done;
     if (judge_writers(writer, n) < 0) goto done;
 
     for (int i = 0; i < n; i++) {
-        if (measure_writer(&writer[i], first, (uint64_t)opt.seed) < 0) goto done;
-        if (opt.out && append_writer(&out, &writer[i], first) < 0) goto done;
+        if (measure_writer(&numbers[i], &writer[i], first, (uint64_t)opt.seed) < 0) goto done;
+        if (opt.out && append_writer(&out, &numbers[i], &writer[i], first) < 0) goto done;
     }
-    print_comparison(writer, n, reference);
+    print_comparison(writer, numbers, n, reference);
     if (opt.out && file_write(opt.out, out.data, out.len) < 0) goto done;
     result = 0;
 done:
-    for (int i = 0; i < n; i++) writer_free(&writer[i]);
+    for (int i = 0; writer && i < n; i++) writer_free(&writer[i]);
     free(writer);
+    free(numbers);
     buffer_free(&out);
     return result;
 }

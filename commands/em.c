@@ -76,28 +76,16 @@ typedef struct {
 
 // -------------------------------------------------------------------------------- the annotators
 
-// A row and what stands there, to be sorted by that and then by row.
-typedef struct {
-    const char *value;
-    size_t row;
-} ValueOfRow;
-
-static int compare_rows_by_value(const void *a, const void *b) {
-    const ValueOfRow *x = a, *y = b;
-    const int order = strcmp(x->value, y->value);
-    return order ? order : (x->row > y->row) - (x->row < y->row);
-}
-
 // Numbers annotators in the order in which they come first; their names and rows to em->file.
 // sorted (N): all rows.  0, or -1 after fail().
-static int number_annotators(Em *em, const ValueOfRow *sorted, size_t N) {
+static int number_annotators(Em *em, const Value *sorted, size_t N) {
     PeopleFile *f = &em->file;
     size_t *first = allocate(N, sizeof *first);     // (N) the first row of the same annotator
     int H = 0;
     if (!first) return -1;
     for (size_t i = 0; i < N; i++) {
-        const int is_new = i == 0 || strcmp(sorted[i].value, sorted[i - 1].value) != 0;
-        first[sorted[i].row] = is_new ? sorted[i].row : first[sorted[i - 1].row];
+        const int is_new = i == 0 || strcmp(sorted[i].text, sorted[i - 1].text) != 0;
+        first[sorted[i].item] = is_new ? sorted[i].item : first[sorted[i - 1].item];
         H += is_new;
     }
     f->name = allocate((size_t)H, sizeof *f->name);
@@ -111,7 +99,7 @@ static int number_annotators(Em *em, const ValueOfRow *sorted, size_t N) {
         em->annotator[n] = first[n] == n ? H++ : em->annotator[first[n]];
         f->count[em->annotator[n]]++;
     }
-    for (size_t i = 0; i < N; i++) f->name[em->annotator[sorted[i].row]] = sorted[i].value;
+    for (size_t i = 0; i < N; i++) f->name[em->annotator[sorted[i].item]] = sorted[i].text;
     free(first);
     return people_init(&f->people, H, opt.types, N, em->annotator);
 }
@@ -121,7 +109,7 @@ static int read_annotators(Em *em) {
     const Dataset *d = em->base.data;
     const size_t N = d->num_records;
     size_t *at = allocate(N, sizeof *at);
-    ValueOfRow *sorted = allocate(N, sizeof *sorted);
+    Value *sorted = allocate(N, sizeof *sorted);
     Json json = {0};
     int result = -1;
     em->annotator = allocate(N, sizeof *em->annotator);
@@ -134,8 +122,8 @@ static int read_annotators(Em *em) {
              "another key", d->path, r->line, opt.by);
         goto done;
     }
-    for (size_t n = 0; n < N; n++) sorted[n] = (ValueOfRow){em->values.data + at[n], n};
-    qsort(sorted, N, sizeof *sorted, compare_rows_by_value);
+    for (size_t n = 0; n < N; n++) sorted[n] = (Value){em->values.data + at[n], n};
+    values_sort(sorted, N);
     result = number_annotators(em, sorted, N);
 done:
     free(at);

@@ -156,7 +156,7 @@ static int fit_types(Fit *f, const Study *s, int question, int K, int start) {
     l.seed = s->seed;
     p.start = start;
     if (people_em(&p, &m, &o) < 0) goto done;
-    if (K == 2) fit_match(f, l.beta);
+    if (K == 2) fit_match(f, l.best);
     result = 0;
 done:
     linear_free(&l);

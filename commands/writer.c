@@ -30,11 +30,6 @@ typedef struct {
     double reward;                      // by the judge
 } Written;
 
-// What is estimated of a writer; differences, wins, ties and losses are against the first writer.
-enum { REWARD_MEAN, REWARD_DIFFERENCE, WINS, TIES, LOSSES, PERPLEXITY, ITEM_PERPLEXITY,
-       LOG_PERPLEXITY_DIFFERENCE, KL, KL_PER_TOKEN, LOG_RATIO, LOG_RATIO_PER_TOKEN, TOKENS, ENDED,
-       NUM_QUANTITIES };
-
 // What a mean is taken over: completions or answers.
 typedef struct {
     int n;
@@ -58,8 +53,6 @@ typedef struct {
     int has_reference;                  // yes: ref_logp are known
     Items answers;                      // the good answers of the file of prompts, if any
     double *answer_nll;                 // (answers.n) -log p
-    Estimate estimate[NUM_QUANTITIES];  // value NAN: there is none
-    double distinct[2];                 // distinct-1, distinct-2
 } Writer;
 
 // a writer: its completions, what another model says of them

@@ -239,6 +239,133 @@ static void test_intervals_are_those_of_a_mean_over_prompts(void) {
 
 // ------------------------------------------------------------------------- all policies, of tables
 
+/* The same game over all policies, not only mixtures, for policies that are tables: it bounds what
+ * any mixture can reach, and its own closed forms are those of the paper's general class.        */
+typedef struct {
+    int X, Y, K;                        // prompts, answers, policies
+    const double *ref;                  // (X, Y) log pi_ref, finite
+    const double *policy;               // (K, X, Y) log pi_k, finite
+} PolicyTable;
+typedef enum { REGRET_RAW, REGRET_KL } RegretKind;
+typedef struct {
+    double p[MAX_POLICIES + 1];         // (K + 1) of the reference and of the policies
+    double *logp;                       // (X, Y) log of the geometric mixture, the caller's
+    double regret[MAX_POLICIES];        // (K) of the types
+    double value, bound;                // as in Game
+} TableGame;
+
+/* The adversary's weights p (K + 1) of nobody and of the types; the best a policy can do against
+ * them, if it pays beta KL(pi || pi_ref) or is measured by REGRET_KL, is the geometric mixture
+ *
+ *     log pi_p(y|x) = p_0 log pi_ref(y|x) + sum_k p_k log pi_k(y|x) - log Z(x)
+ *
+ * logp is (X, Y).                                                                                */
+static void table_mixture(double *logp, const PolicyTable *t, const double *p) {
+    const int size = t->X * t->Y;
+    for (int x = 0; x < t->X; x++) {
+        double *row = logp + x * t->Y, max = -HUGE_VAL, sum = 0;
+        for (int y = 0; y < t->Y; y++) {
+            const int at = x * t->Y + y;
+            row[y] = p[0] * t->ref[at];
+            for (int k = 0; k < t->K; k++) row[y] += p[k+1] * t->policy[k*size + at];
+            max = row[y] > max ? row[y] : max;
+        }
+        for (int y = 0; y < t->Y; y++) sum += more_exp(row[y] - max);
+        const double log_z = max + more_log(sum);
+        for (int y = 0; y < t->Y; y++) row[y] -= log_z;
+    }
+}
+
+// E_x KL(a || b), prompts alike probable; a and b are (X, Y) logarithms.
+static double table_kl(const double *a, const double *b, const PolicyTable *t) {
+    double sum = 0;
+    for (int i = 0; i < t->X * t->Y; i++) sum += more_exp(a[i]) * (a[i] - b[i]);
+    return sum / t->X;
+}
+
+/* regret (K) of each type under the policy logp (X, Y).  REGRET_RAW is that of the mixtures,
+ *
+ *     R_k = beta E_x [ E_pi_k log(pi_k/pi_ref) - E_pi log(pi_k/pi_ref) ]
+ *
+ * and REGRET_KL what V_k = E_pi r_k - beta KL(pi || pi_ref) loses,
+ *
+ *     V_k(pi_k) - V_k(pi) = beta E_x KL(pi || pi_k) >= 0                                         */
+static void table_regrets(double *regret, const PolicyTable *t, const double *logp, double beta,
+                          RegretKind kind) {
+    const int size = t->X * t->Y;
+    for (int k = 0; k < t->K; k++) {
+        const double *own = t->policy + k*size;
+        if (kind == REGRET_KL) {
+            regret[k] = beta * table_kl(logp, own, t);
+            continue;
+        }
+        double sum = 0;
+        for (int i = 0; i < size; i++) {
+            sum += (more_exp(own[i]) - more_exp(logp[i])) * (own[i] - t->ref[i]);
+        }
+        regret[k] = beta * sum / t->X;
+    }
+}
+
+// The widest range of log pi_k - log pi_ref over a prompt's answers.
+static double table_range(const PolicyTable *t) {
+    double widest = 0;
+    for (int k = 0; k < t->K; k++) {
+        for (int x = 0; x < t->X; x++) {
+            double low = HUGE_VAL, high = -HUGE_VAL;
+            for (int y = 0; y < t->Y; y++) {
+                const int at = x * t->Y + y;
+                const double ratio = t->policy[k * t->X * t->Y + at] - t->ref[at];
+                low = ratio < low ? ratio : low;
+                high = ratio > high ? ratio : high;
+            }
+            widest = high - low > widest ? high - low : widest;
+        }
+    }
+    return widest;
+}
+
+// The two ends of the gap at g->p: what the mixture loses to the worst off, what it loses to p.
+// REGRET_RAW pays beta KL(pi || pi_ref) in both.
+static void table_certify(TableGame *g, const PolicyTable *t, double beta, RegretKind kind) {
+    const double paid = kind == REGRET_RAW ? beta * table_kl(g->logp, t->ref, t) : 0;
+    double worst = kind == REGRET_RAW ? 0 : g->regret[0], mean = 0;
+    for (int k = 0; k < t->K; k++) {
+        worst = g->regret[k] > worst ? g->regret[k] : worst;
+        mean += g->p[k+1] * g->regret[k];
+    }
+    g->value = worst + paid;
+    g->bound = mean + paid;
+}
+
+/* The game over all policies: the adversary's weights grow as p_k <- p_k exp(e R_k(pi_p)), where
+ * pi_p is the best answer to them and R_k the slope of what it loses, a concave function of p.  In
+ * REGRET_RAW, R_0 = 0 is that of nobody; in REGRET_KL, which is never negative, p_0 stays 0, and
+ * the solution is the policy whose greatest divergence to a pi_k is least.
+ *
+ * The curvature is beta times a variance, at most beta range^2 / 4 with the widest range of a log
+ * ratio: with e = 4 / (beta range^2) no round makes it worse (Lu, Freund and Nesterov 2018).
+ * Ends when the gap is 0 to 12 digits.  g->logp (X, Y) is the caller's.  0, or -1: a policy gives an
+ * answer no probability.                                                                         */
+static int table_play(TableGame *g, const PolicyTable *t, double beta, RegretKind kind,
+                      int rounds) {
+    const double range = table_range(t);
+    const double e = range > 0 ? 4 / (beta * range * range) : 0;
+    const int first = kind == REGRET_KL;
+    double log_p[MAX_POLICIES + 1] = {0};
+    if (!isfinite(range)) return -1;
+    for (int round = 0; round < rounds; round++) {
+        g->p[0] = 0;
+        softmax(g->p + first, log_p + first, t->K + 1 - first);
+        table_mixture(g->logp, t, g->p);
+        table_regrets(g->regret, t, g->logp, beta, kind);
+        table_certify(g, t, beta, kind);
+        if (g->value - g->bound <= 1e-12 * fabs(g->value)) break;
+        for (int k = 0; k < t->K; k++) log_p[k+1] += e * g->regret[k];
+    }
+    return 0;
+}
+
 enum { X = 3, Y = 5 };
 
 // Random logarithms of K + 1 policies: the reference, then the others.
@@ -363,6 +490,30 @@ static void test_between_two_mirrored_policies_the_centre_is_in_the_middle(void)
     CHECK_NEAR(g.value, 2 * 0.4 * (a - b) / 2, 1e-12);     // beta (0.7 - 0.5) log(0.7/0.3)
 }
 
+// Measured by KL a mixture is one of all policies: it cannot be nearer to the farthest one.
+static void test_no_mixture_is_nearer_to_all_policies_than_their_centre(void) {
+    enum { K = 3 };
+    const double fairness[K] = {1, 1, 1};
+    for (uint64_t step = 10; step < 20; step++) {
+        double logp[(K + 1)*X*Y], centre[X*Y], mixed[X*Y], L[K*K], M[(K + 1)*K], farthest = 0;
+        TableGame all = {.logp = centre};
+        Game g;
+        random_tables(logp, K, step);
+        const PolicyTable t = {X, Y, K, logp, logp + X*Y};
+        CHECK(table_play(&all, &t, 1, REGRET_KL, 20000) == 0);
+        for (int i = 0; i < K*K; i++) {
+            L[i] = -table_kl(t.policy + i % K * X*Y, t.policy + i / K * X*Y, &t);
+        }
+        regret_game(M, L, fairness, K);
+        CHECK(game_solve(&g, M, K) == 0);
+        for (int i = 0; i < X*Y; i++) mixed[i] = mixture_logp(g.w, t.policy + i, X*Y, K);
+        for (int k = 0; k < K; k++) {
+            farthest = fmax(farthest, table_kl(mixed, t.policy + k*X*Y, &t));
+        }
+        CHECK(farthest > all.bound && farthest < g.value);             // less by I(w)
+    }
+}
+
 int main(int argc, char **argv) {
     test_choose(argc, argv);
     RUN(test_rows_of_the_game_are_nobody_and_the_weighted_regrets);
@@ -384,6 +535,7 @@ int main(int argc, char **argv) {
     RUN(test_a_mixture_is_nearer_to_all_policies_by_its_information);
     RUN(test_the_geometric_mixture_is_the_best_answer_to_the_adversary);
     RUN(test_the_games_of_all_policies_are_solved);
+    RUN(test_no_mixture_is_nearer_to_all_policies_than_their_centre);
     RUN(test_between_two_mirrored_policies_the_centre_is_in_the_middle);
     return test_summary();
 }

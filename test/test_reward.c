@@ -70,7 +70,8 @@ static void test_the_head_gradient_of_a_ranking_is_that_of_its_loss(void) {
         const int m = counts[task % 4];
         Answer answer[8] = {{.score = 1}};
         Record record = {.count = m, .weight = .75f};
-        Dataset d = {.kind = m == 2 ? DATA_PAIR : DATA_RANKING, .record = &record, .answer = answer};
+        Dataset d = {.kind = m == 2 ? DATA_PAIR : DATA_RANKING, .record = &record,
+                     .answer = answer};
         RewardRun x = {0};
         float h[8 * C], w[C], r[8], g[C] = {0};
         Run run = {.data = &d, .reward = &x, .value = r, .model.config.channels = C};

@@ -5,20 +5,26 @@ make_lm
 make_points
 isas=$(instruction_sets)
 
-# one_hash COMMAND...: however it runs; the hash is then $one
+# one_hash COMMAND...: however it runs; the hashes of its weights are then $one
 one_hash() {
-    works ./more "$@" --out x --threads 1
+    train_anew "$@" --threads 1
     one=$(sha)
-    [ ${#one} = 64 ] || fault "no hash"
+    [ ${#one} -ge 64 ] || fault "no hash"
     for how in "--threads 2" "--threads 3" "--micro_batch_tokens 1" "--micro_batch_tokens 130" \
         "--micro_batch_tokens 100000 --threads 2" "--micro_batch_tokens 150 --recompute"; do
-        works ./more "$@" --out x $how
+        train_anew "$@" $how
         [ "$(sha)" = "$one" ] || fault "another hash with $how"
     done
     for isa in $isas; do
-        works env MORE_ISA=$isa ./more "$@" --out x --threads 2
+        export MORE_ISA=$isa
+        train_anew "$@" --threads 2
+        unset MORE_ISA
         [ "$(sha)" = "$one" ] || fault "another hash with MORE_ISA=$isa"
     done
+}
+train_anew() {
+    rm -rf x
+    works ./more "$@" --out x
 }
 everywhere=for_all_threads_instruction_sets_and_micro_batches
 
@@ -62,6 +68,21 @@ make_rankings
 it "rankings_have_one_hash_$everywhere"
 one_hash train reward $pairs --max_steps 3 --train ranks.jsonl b.train.jsonl
 one_hash train dpo $policy --max_steps 3 --train ranks.jsonl --top 2
+one_hash train more --more paper $pairs --max_steps 3 --train ranks.jsonl b.train.jsonl
+
+it "the_types_of_train_em_have_one_hash_each_$everywhere"
+em="--types 2 --by who --em_steps 2 --train of.jsonl --quiet"
+one_hash train em $policy $em --max_steps 2
+lines 2 out
+one_hash train em $pairs $em --objective reward
+# the models of the heads are fitted to what the frozen one says
+works ./more train em --objective heads --model lm $cut $em --threads 1 --out heads-1
+one=$(sha)
+for isa in $isas; do
+    works env MORE_ISA=$isa ./more train em --objective heads --model lm $cut $em --threads 2 \
+        --micro_batch_tokens 100 --out "heads-$isa"
+    [ "$(sha)" = "$one" ] || fault "another hash of heads with MORE_ISA=$isa"
+done
 
 for what in "lm $new --train text.jsonl --quiet" "reward $pairs --train $abc"; do
     it "bf16_has_one_hash_of_its_own_for_train_${what%% *}"
