@@ -51,6 +51,15 @@ static int read_string_prompt(Reader *r, int prompt) {
     return render_turn(r, ROLE_USER, prompt, r->prompt_key);
 }
 
+// What is rendered so far is the prompt; a conversation is asked for its answer.
+static int end_prompt(Reader *r) {
+    if (r->prompt_form == CHAT_PROMPT && render_answer_marker(r) < 0) return -1;
+    r->prompt.len = r->rendered.len;
+    r->after_prompt = r->state;
+    r->said_in_prompt = r->prompt_form == CHAT_PROMPT ? r->said.len : 0;
+    return 0;
+}
+
 // The prompt, wherever it stands; without the last message of a conversation if that is the answer.
 static int read_prompt(Reader *r, const RowKeys *k) {
     const Json *j = &r->json;
@@ -90,11 +99,7 @@ static int read_prompt(Reader *r, const RowKeys *k) {
     if (last == ROLE_ASSISTANT) {
         return row_fail(r, "the prompt must end with the user's message, not the assistant's");
     }
-    if (r->prompt_form == CHAT_PROMPT) {
-        if (buffer_printf(&r->rendered, "%s", template_marker(r, ROLE_ASSISTANT)) < 0) return -1;
-    }
-    r->prompt.len = r->rendered.len;
-    return 0;
+    return end_prompt(r);
 }
 
 // The prompt of a post or an article that is to be summarised, in the words of the set's authors.
@@ -134,12 +139,10 @@ static int read_prompt_of_set(Reader *r, const RowKeys *k) {
                                       : render_turn(r, ROLE_USER, k->question, set->prompt);
         if (rendered < 0) return -1;
         if (last != ROLE_USER) return row_fail(r, "\"%s\" must end with the user", set->prompt);
-        if (buffer_printf(&r->rendered, "%s", template_marker(r, ROLE_ASSISTANT)) < 0) return -1;
     } else {
         r->prompt_form = NO_PROMPT;
     }
-    r->prompt.len = r->rendered.len;
-    return 0;
+    return end_prompt(r);
 }
 
 // ------------------------------------------------------------------------------------- the answers
@@ -175,6 +178,9 @@ static int read_answer(Reader *r, int v, const char *key, float score) {
     // its text; what follows messages is a turn
     const size_t start = r->rendered.len;
     int first = ROLE_ASSISTANT, last = ROLE_ASSISTANT;
+    if (form == CONVERSATION) render_begin(r);
+    else r->state = r->after_prompt;
+    r->is_last = 1;
     if (form != STRING_ANSWER) {
         if (form == CONVERSATION && render_system(r, v) < 0) return -1;
         if (render_messages(r, v, 0, &first, &last) < 0) return -1;
@@ -193,9 +199,11 @@ static int read_answer(Reader *r, int v, const char *key, float score) {
     r->n++;
     a->start = start;
     if (r->prompt_form == CHAT_PROMPT && form != CONVERSATION) {
-        a->start += strlen(template_marker(r, ROLE_ASSISTANT));
+        a->start += template_answer_marker(r);
     }
-    a->len = r->rendered.len - a->start;
+    const size_t after = form != STRING_ANSWER || r->prompt_form == CHAT_PROMPT
+                         ? r->state.after : 0;
+    a->len = r->rendered.len - after - a->start;
     a->score = score;
     a->messages = form == CONVERSATION ? v : 0;
     return 0;
@@ -225,14 +233,17 @@ static int read_conversation_of_lists(Reader *r, int users, int assistants, floa
     }
 
     const size_t start = r->rendered.len;
+    render_begin(r);
     while (v[0] >= 0) {
+        r->is_last = json_next(&list[0], v[0]) < 0;
         for (int i = 0; i < 2; i++) {
             r->json = list[i];                            // in which render_turn looks values up
             if (render_turn(r, i ? ROLE_ASSISTANT : ROLE_USER, v[i], "a message") < 0) goto done;
             v[i] = json_next(&list[i], v[i]);
         }
     }
-    r->answer[r->n] = (Passage){.start = start, .len = r->rendered.len - start, .score = score};
+    const size_t end = r->rendered.len - r->state.after;
+    r->answer[r->n] = (Passage){.start = start, .len = end - start, .score = score};
     r->n++;
     r->answer_form = CONVERSATION;
     result = 0;
@@ -283,6 +294,7 @@ static int read_turns(Reader *r, int conversation) {
     for (int i = json_first(j, conversation); i >= 0; i = json_next(j, i)) {
         int role = ROLE_USER;
         const size_t start = r->rendered.len;
+        r->is_last = json_next(j, i) < 0;
         if (render_message(r, i, &role) < 0) return -1;
         if (role == ROLE_ASSISTANT && row_end_turn(r, start) < 0) return -1;
     }
@@ -297,6 +309,7 @@ static int read_turns_of_history(Reader *r, const RowKeys *k) {
     row_use(r, k->answer);
     if (render_instruction(r, k->instruction) < 0) return -1;
     const size_t start = r->rendered.len;
+    r->is_last = 1;
     if (render_turn(r, ROLE_ASSISTANT, k->answer, "output") < 0) return -1;
     if (row_end_turn(r, start) < 0) return -1;
     r->prompt.len = r->answer[0].start;
@@ -483,9 +496,12 @@ static size_t common_len(const char *a, size_t len_a, const char *b, size_t len_
 static int is_same_message(Reader *r, int a, int b) {
     const size_t start = r->rendered.len;
     int role_a, role_b;
-    if (render_message(r, a, &role_a) < 0) return -1;
+    r->is_alone = 1;
+    const int rendered_a = render_message(r, a, &role_a);
     const size_t end = r->rendered.len, n = end - start;
-    if (render_message(r, b, &role_b) < 0) return -1;
+    const int rendered_b = rendered_a < 0 ? -1 : render_message(r, b, &role_b);
+    r->is_alone = 0;
+    if (rendered_b < 0) return -1;
     const char *s = r->rendered.data;
     const int same_length = r->rendered.len - end == n;
     r->rendered.len = start;
@@ -539,10 +555,11 @@ static int split_messages(Reader *r, size_t *n) {
     }
 
     // how long it is, is measured
+    render_begin(r);
     if (render_system(r, list) < 0) return -1;
     const int leave = json_count(&r->json, list) - common;
     if (render_messages(r, list, leave, &first, &last) < 0) return -1;
-    *n = r->rendered.len - start + strlen(template_marker(r, ROLE_ASSISTANT));
+    *n = r->rendered.len - start + template_answer_marker(r);
     r->rendered.len = start;
     r->is_marked = 1;
     return 0;
@@ -687,6 +704,12 @@ int row_read(Reader *r) {
     r->answer_form = STRING_ANSWER;
     r->prompt = (Passage){0};
     r->rendered.len = 0;
+    r->num_markup = 0;
+    r->said.len = 0;
+    r->said_in_prompt = 0;
+    r->is_alone = 0;
+    render_begin(r);
+    r->after_prompt = r->state;
     if (buffer_append(&r->rendered, "", 0) < 0) return -1;
 
     if (json_type(j, 0) != JSON_OBJECT) return row_fail(r, "a row must be a JSON object");

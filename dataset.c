@@ -57,6 +57,7 @@ typedef struct {
     size_t line;                        // where the row begins in the file
     size_t line_start, line_len;        // the row: contents.data[line_start .. line_start+line_len)
     size_t others, others_len;          // its keys that are no text or result: Dataset.others
+    size_t said, said_len;              // the prompt's messages there, as JSON; 0: a string
     int part;                           // 1, 2, ... where the row became several records; else 0
     float margin, weight;
     unsigned long long prompt_id;       // hash of the whole prompt, or if empty of the first answer
@@ -69,6 +70,7 @@ struct Dataset {
     char keys[256];                     // "found a, b": those of the first row
     Buffer contents;                    // the file as read
     Buffer others;                      // ,"key":value of rows, if DataOptions.keep_others
+    const char *answer_lead;            // what the template puts before what an answer says
     int *token;
     size_t num_tokens, token_capacity;
     Record *record;
@@ -114,6 +116,11 @@ typedef struct {
     size_t item;                        // the number of the row or pair
 } Value;
 void values_sort(Value *value, size_t n);
+
+// a prompt and its completion for a row that is written, as they will be read again: of a chat
+// template the messages, and what the answer says
+int  dataset_prompt_json(Buffer *out, const Dataset *d, const Record *r, const char *s, size_t n);
+int  dataset_answer_json(Buffer *out, const Dataset *d, const Record *r, const char *s, size_t n);
 
 // prompts, and which of them are the same
 Span dataset_prompt(const Dataset *d, const Record *r);     // the prompt to write an answer for
@@ -183,7 +190,14 @@ static int keep_others(Reader *r, Record *record) {
         if (append_on_one_line(out, row + start, end - start) < 0) return -1;
     }
     record->others_len = out->len - record->others;
-    return 0;
+
+    // a template's text is not what was said: the messages are kept
+    if (!r->said_in_prompt || !r->chat.form || !r->chat.form->end) return 0;
+    record->said = out->len;
+    if (buffer_append(out, "[", 1) < 0) return -1;
+    if (buffer_append(out, r->said.data, r->said_in_prompt) < 0) return -1;
+    record->said_len = r->said_in_prompt + 2;
+    return buffer_append(out, "]", 1);
 }
 
 /* Appends r's row as it stands, but on one line, without its last bracket, and without the keys of
@@ -212,6 +226,19 @@ done:
     json_free(&new);
     buffer_free(&object);
     return result;
+}
+
+// The prompt as JSON: its messages, or its text s, as it is.  0, or -1 after fail().
+int dataset_prompt_json(Buffer *out, const Dataset *d, const Record *r, const char *s, size_t n) {
+    if (r->said_len) return buffer_append(out, d->others.data + r->said, r->said_len);
+    return json_quote(out, n ? s : "", n);
+}
+
+// The answer s to it as a JSON string.  0, or -1 after fail().
+int dataset_answer_json(Buffer *out, const Dataset *d, const Record *r, const char *s, size_t n) {
+    const size_t lead = r->said_len && d->answer_lead ? strlen(d->answer_lead) : 0;
+    const int has_lead = lead && n >= lead && !memcmp(s, d->answer_lead, lead);
+    return has_lead ? json_quote(out, s + lead, n - lead) : json_quote(out, s, n);
 }
 
 // The string (len) goes to values, with a zero; *at is where.  It is printed: control characters
@@ -303,15 +330,56 @@ static unsigned long long prompt_id(const Reader *r) {
     return text_hash(r->rendered.data + p->start, p->len);
 }
 
+// rendered[from .. to), in which all special tokens are plain text.
+static int encode_said(Reader *r, size_t from, size_t to, Place place) {
+    Dataset *d = r->d;
+    if (to <= from) return 0;
+    return tokenizer_encode_part(r->tokenizer, r->rendered.data + from, to - from, place,
+                                 &d->token, &d->num_tokens, &d->token_capacity);
+}
+
+// A special token that the template has written.
+static int add_special(Dataset *d, int id) {
+    if (reserve(&d->token, &d->token_capacity, d->num_tokens + 1, sizeof *d->token) < 0) return -1;
+    d->token[d->num_tokens] = id;
+    d->num_tokens++;
+    return 0;
+}
+
+/* The passage, in which special tokens are tokens where the template has written them; what stands
+ * between them is encoded apart, as `tokenizers` does. */
+static int encode_passage(Reader *r, const Passage *p, Place place) {
+    const Tokenizer *t = r->tokenizer;
+    const char *s = r->rendered.data;
+    const size_t end = p->start + p->len;
+    size_t from = p->start;
+    for (size_t k = 0; k < r->num_markup; k++) {
+        const size_t start = r->markup[k].start, markup_end = start + r->markup[k].len;
+        size_t at = start > from ? start : from;
+        while (at < markup_end && at < end) {
+            const size_t stop = markup_end < end ? markup_end : end;
+            const int id = tokenizer_special_at(t, s + at, stop - at);
+            if (id < 0) {
+                at++;
+                continue;
+            }
+            if (encode_said(r, from, at - tokenizer_stripped_before(t, id, s, from, at),
+                            place) < 0) return -1;
+            if (add_special(r->d, id) < 0) return -1;
+            at += tokenizer_piece_len(t, id);
+            at += tokenizer_stripped_after(t, id, s, at, end);
+            from = at;
+            place = PLACE_LATER;
+        }
+    }
+    return encode_said(r, from, end, place);
+}
+
 // A passage that begins a text, or goes on after another: then some tokenizers put no space there.
 static int tokenize(Reader *r, const Passage *p, int goes_on, Span *out) {
     Dataset *d = r->d;
-    const Tokenizer *t = r->tokenizer;
-    const char *s = r->rendered.data + p->start;
     const size_t start = d->num_tokens;
-    const int encoded =
-        goes_on ? tokenizer_encode_on(t, s, p->len, &d->token, &d->num_tokens, &d->token_capacity)
-                : tokenizer_encode(t, s, p->len, &d->token, &d->num_tokens, &d->token_capacity);
+    const int encoded = encode_passage(r, p, goes_on ? PLACE_GOES_ON : PLACE_FIRST);
     if (encoded < 0 && error_code == EX_DATAERR) return row_fail(r, "%s", error_text);
     if (encoded < 0) return -1;
     if (d->num_tokens - start > INT_MAX / 4) {
@@ -975,10 +1043,14 @@ static void rankings_of_two(Dataset *d) {
 
 // What the command line can ask for in vain.
 static int check_options(const DataOptions *o) {
-    static const char *const templates[] = {"plain", "turns", "none"};
-    if (o->template_ && !LISTED(o->template_, templates)) {
-        return fail(EX_USAGE, "--template %s: unknown; plain, turns and none are known",
-                    o->template_);
+    Buffer names = {0};
+    Chat chat;
+    if (o->template_ && !chat_named(&chat, o->template_)) {
+        if (chat_names(&names) == 0) {
+            fail(EX_USAGE, "--template %s: unknown; %s are known", o->template_, names.data);
+        }
+        buffer_free(&names);
+        return -1;
     }
     if (o->max_length && (o->max_length < 2 || o->max_prompt_length > o->max_length - 2)) {
         return fail(EX_USAGE, "--max_length %d leaves no room for an answer beside "
@@ -1010,6 +1082,8 @@ int dataset_load(Dataset *d, const char *spec, const Tokenizer *t, const DataOpt
     r->prompt_key = o->prompt_key ? o->prompt_key : "prompt";
     r->chosen_key = o->chosen_key ? o->chosen_key : "chosen";
     r->rejected_key = o->rejected_key ? o->rejected_key : "rejected";
+    template_choose(&r->chat, t, o->template_);
+    if (r->chat.form) d->answer_lead = r->chat.form->turn[ROLE_ASSISTANT].lead;
     if (read_file(r) < 0) goto done;
     if (d->kind == DATA_RANKING && !o->as_given) rankings_of_two(d);
     result = 0;
@@ -1018,6 +1092,8 @@ done:
     if (r) {
         json_free(&r->json);
         buffer_free(&r->rendered);
+        buffer_free(&r->said);
+        free(r->markup);
     }
     free(r);
     if (result < 0) dataset_free(d);

@@ -91,7 +91,7 @@ int tokenizer_sha256(char sha256[65], const char *dir) {
 int settle_specials(Tokenizer *t, Config *c, const char *dir) {
     char path[PATH_SIZE];
     if (tokenizer_path(path, dir) < 0) return -1;
-    return specials_find(t, c, dir, path);
+    return specials_find(t, c, dir, path, opt.template_);
 }
 
 // Does the model have a row for each piece, and positions for texts of max_length?

@@ -7,17 +7,20 @@
  *     3. "eos_token" of tokenizer_config.json;
  *     4. the well-known names that the tokenizer has found in its vocabulary (tokenizer.c).
  *
- * Of a list, the one that tokenizer_config.json calls "eos_token" is trained, or else the first;
- * every id of both lists ends a text that is generated.  What is trained is the first in Config,
- * so that it is what is written.                                                                 */
+ * Of a list, the one that ends a turn of the chat template is trained, or the one that
+ * tokenizer_config.json calls "eos_token", or else the first; every id of both lists ends a text
+ * that is generated.  A template that --template names adds its own.  What is trained is the first
+ * in Config, so that it is what is written.                                                      */
 #ifndef SPECIALS_C
 #define SPECIALS_C
 
+#include "template.c"
 #include "tokenizer.c"
 #include "files/config.c"
 #include "files/gguf_tokenizer.c"
 
-int specials_find(Tokenizer *t, Config *c, const char *dir, const char *tokenizer_file);
+int specials_find(Tokenizer *t, Config *c, const char *dir, const char *tokenizer_file,
+                  const char *template_);
 int specials_need_end(const Tokenizer *t, const Config *c, const char *dir);
 
 // The id of the token that tokenizer_config.json has under this name: a string, or an object with
@@ -58,17 +61,29 @@ static int may_end(const Tokenizer *t, int id, int named) {
     return id >= 0 && id < t->vocab_size && (tokenizer_is_added(t, id) || id == named);
 }
 
-// Of config.json's list, this one comes first.
+// Of config.json's list, this one comes first; or before it, if it is not there.
 static void put_first(Config *c, int id) {
-    for (int i = 0; i < c->num_more_eos; i++) {
-        if (c->more_eos[i] != id) continue;
-        c->more_eos[i] = c->eos;
-        c->eos = id;
-    }
+    int at = 0;                                           // where the old first one goes
+    if (id < 0 || id == c->eos) return;
+    while (at < c->num_more_eos && c->more_eos[at] != id) at++;
+    if (at == MAX_MORE_EOS) at--;
+    if (at == c->num_more_eos) c->num_more_eos++;
+    c->more_eos[at] = c->eos;
+    c->eos = id;
 }
 
-static void choose_end(Tokenizer *t, Config *c, const Json *generation, const Json *settings) {
+// The token that ends a turn of the template, if it is not the tokenizer's end of text; or -1.
+static int end_of_turn(const Tokenizer *t, const char *template_) {
+    Chat chat;
+    template_choose(&chat, t, template_);
+    if (!chat.form || !chat.form->end || !strcmp(chat.form->end, "{eos}")) return -1;
+    return template_end(&chat, t);
+}
+
+static void choose_end(Tokenizer *t, Config *c, const Json *generation, const Json *settings,
+                       const char *template_) {
     const int named = named_token(t, settings, "eos_token"), known = t->eos;
+    const int turn = end_of_turn(t, template_);
     t->num_ends = 0;
     add_end(t, c->eos);
     for (int i = 0; i < c->num_more_eos; i++) add_end(t, c->more_eos[i]);
@@ -77,22 +92,22 @@ static void choose_end(Tokenizer *t, Config *c, const Json *generation, const Js
     if (!in_config && t->num_ends == 0) add_end(t, named);
     if (!in_config && t->num_ends == 0) add_end(t, known);
 
-    // of several, the tokenizer's own is trained
+    // of several, the template's or the tokenizer's own is trained
     const int first = t->num_ends ? t->ends[0] : -1;
     t->eos = named >= 0 && is_end(t, named) ? named : first;
+    if (in_config) add_generation_ends(t, generation);
+    if (template_) add_end(t, turn);
+    if (turn >= 0 && is_end(t, turn)) t->eos = turn;
     if (!may_end(t, t->eos, named)) t->eos = -1;
-    if (in_config) {
-        put_first(c, t->eos);
-        add_generation_ends(t, generation);
-    } else {
-        c->eos = t->eos;
-    }
+    if (in_config) put_first(c, t->eos);
+    else c->eos = t->eos;
 }
 
 /* Settles t->eos, t->ends and t->bos, and c->eos if it is not there, for the model folder dir, or
- * for a fresh model if it is NULL, and the tokenizer of tokenizer_file.  t->eos is -1 if there is
- * none.  0, or -1 after fail().                                                                  */
-int specials_find(Tokenizer *t, Config *c, const char *dir, const char *tokenizer_file) {
+ * for a fresh model if it is NULL, the tokenizer of tokenizer_file, and the chat template that is
+ * named, if one is.  t->eos is -1 if there is none.  0, or -1 after fail().                      */
+int specials_find(Tokenizer *t, Config *c, const char *dir, const char *tokenizer_file,
+                  const char *template_) {
     Json generation = {0}, settings = {0};
     char config[PATH_SIZE];
     int result = -1;
@@ -101,7 +116,7 @@ int specials_find(Tokenizer *t, Config *c, const char *dir, const char *tokenize
         if (json_load_beside(&generation, config, "generation_config.json") < 0) goto done;
     }
     if (beside_tokenizer(&settings, tokenizer_file, "tokenizer_config.json") < 0) goto done;
-    choose_end(t, c, &generation, &settings);
+    choose_end(t, c, &generation, &settings, template_);
 
     const int bos = named_token(t, &settings, "bos_token");
     if (may_end(t, c->bos, bos)) t->bos = c->bos;

@@ -7,16 +7,19 @@
  *                '-------------------------'              '-----'              '---'
  *                          prompt                         answer[0]           answer[1]
  *
- * A string stands as it is.  Messages are rendered by the template `plain`, the form of the
- * Anthropic HH data: a turn is "\n\nSystem: ", "\n\nHuman: " or "\n\nAssistant: " and its content,
- * the prompt ends with "\n\nAssistant:", the answer is " " and its content; `turns` takes a string
- * without role markers as the user's message too; `none` joins the bare contents.
+ * A string stands as it is.  Messages are rendered in a form of chat.c: that of the model's chat
+ * template, or where it has none `plain`, the form of the Anthropic HH data: a turn is
+ * "\n\nSystem: ", "\n\nHuman: " or "\n\nAssistant: " and its content, the prompt ends with
+ * "\n\nAssistant:", the answer is " " and its content; `turns` takes a string without role markers
+ * as the user's message too; `none` joins the bare contents.  In what the template writes special
+ * tokens are tokens, in what is said they are plain text (Markup).
  *
  * Which of a row's keys hold messages is said in shapes.c; answers.c calls what is here. */
 #ifndef TEMPLATE_C
 #define TEMPLATE_C
 
 #include "common.h"
+#include "chat.c"
 #include "tokenizer.c"
 
 typedef struct Dataset Dataset;         // dataset.c
@@ -47,7 +50,8 @@ typedef struct {
     int max_length;                     // prompt + answer + end of text; 0: no limit
     int max_prompt_length;              // prompts are cut from the left to this; 0: no own limit
     enum { OVER_DROP, OVER_TRUNCATE, OVER_RAISE, NUM_OVER_LENGTHS } over_length;    // too long
-    const char *template_;              // "plain" (also NULL), "turns" or "none"
+    const char *template_;              // a form of chat.c by name; NULL: that of the tokenizer's
+                                        //     folder, or "plain" if it has none
     const char *prompt_key, *chosen_key, *rejected_key;             // NULL: those of shapes.c
     int as_given;                       // for scoring: ties and rankings stay, in the row's order
     int as_pairs;                       // of a ranking each two answers, one of them better: a pair
@@ -72,9 +76,13 @@ typedef struct {
     int messages;                       // of a whole conversation its list in the row, or 0
 } Passage;
 
+// A part of rendered that the template has written: special tokens there are tokens.
+typedef struct { size_t start, len; } Markup;
+
 typedef struct {
     const DataOptions *options;
     const Tokenizer *tokenizer;
+    Chat chat;                          // how messages are rendered
     Dataset *d;                         // where it is kept (dataset.c)
     const char *path;                   // of the file, for errors
     const char *prompt_key, *chosen_key, *rejected_key;
@@ -87,6 +95,17 @@ typedef struct {
     // that row in its normal form
     enum DataKind kind;
     Buffer rendered;                    // the row's texts, one after the other
+    Markup *markup;                     // (num_markup) what in them the template has written
+    size_t num_markup, markup_capacity;
+    Buffer said;                        // the messages that were rendered, as JSON
+    size_t said_in_prompt;              // how much of it is the prompt's; 0: a string
+    struct {
+        int turns, last_role;           // of the conversation so far
+        int system;                     // the message that the user's first will begin with, or -1
+        size_t after;                   // bytes at the end of rendered that are no content
+    } state, after_prompt;
+    int is_last;                        // yes: no message follows the one that is rendered
+    int is_alone;                       // yes: it is of no conversation, only to be compared
     enum { NO_PROMPT, STRING_PROMPT, CHAT_PROMPT } prompt_form;
     enum { STRING_ANSWER, MESSAGE_ANSWER, CONVERSATION } answer_form;   // the last holds its prompt
     Passage prompt, answer[MAX_ANSWERS];
@@ -122,9 +141,12 @@ int  word_is_listed(const char *word, const char *const *list, size_t n);
 #define LISTED(word, list) word_is_listed(word, list, sizeof (list) / sizeof *(list))
 
 // the template: messages are appended to r->rendered
-enum { ROLE_SYSTEM, ROLE_USER, ROLE_ASSISTANT, NUM_ROLES };
-const char *template_marker(const Reader *r, int role);     // what a turn begins with
 int  template_has_turns(const Reader *r);                   // are strings turns too?
+void template_choose(Chat *chat, const Tokenizer *t, const char *name);
+int  template_end(const Chat *chat, const Tokenizer *t);    // the id that ends an answer, or -1
+size_t template_answer_marker(const Reader *r);             // bytes that ask for an answer, and:
+int  render_answer_marker(Reader *r);
+void render_begin(Reader *r);                               // another conversation begins
 int  message_role(const Reader *r, int message);            // the value that says who speaks
 int  message_is_assistants(const Reader *r, int message);
 int  render_string(Reader *r, int v, const char *key);
@@ -222,9 +244,6 @@ int word_is_listed(const char *word, const char *const *list, size_t n) {
 
 // ------------------------------------------------------------------------------------ the template
 
-static const char *const turn_marker[NUM_ROLES] = {
-    [ROLE_SYSTEM] = "\n\nSystem:", [ROLE_USER] = "\n\nHuman:", [ROLE_ASSISTANT] = "\n\nAssistant:",
-};
 static const struct { const char *name; int role; } known_roles[] = {
     {.name = "system",    .role = ROLE_SYSTEM},
     {.name = "developer", .role = ROLE_SYSTEM},
@@ -257,20 +276,31 @@ static const char *const tool_roles[] = {
     "tool", "function", "function_call", "observation", "tool_call", "tool_response", "ipython",
 };
 
-// Does the template mark whose turn it is?
-static int has_markers(const Reader *r) {
-    const char *template_ = r->options->template_;
-    return !template_ || strcmp(template_, "none") != 0;
-}
-
 // Are strings turns too?
 int template_has_turns(const Reader *r) {
     const char *template_ = r->options->template_;
     return template_ && !strcmp(template_, "turns");
 }
 
-const char *template_marker(const Reader *r, int role) {
-    return has_markers(r) ? turn_marker[role] : "";
+static const char *text_or_none(const char *s) { return s ? s : ""; }
+
+size_t template_answer_marker(const Reader *r) {
+    return r->chat.form ? strlen(text_or_none(r->chat.form->turn[ROLE_ASSISTANT].before)) : 0;
+}
+
+// The form of that name, NULL: that of the template in the tokenizer's folder, if it is known, or
+// where there is none `plain`.
+void template_choose(Chat *chat, const Tokenizer *t, const char *name) {
+    if (!name && t->chat.len) chat_recognise(chat, t->chat.data, t->chat.len);
+    else chat_named(chat, name ? name : "plain");
+}
+
+int template_end(const Chat *chat, const Tokenizer *t) {
+    const char *end = chat->form ? chat->form->end : NULL;
+    if (!end) return -1;
+    if (!strcmp(end, "{eos}")) return t->eos;
+    const int id = tokenizer_find(t, end, strlen(end));
+    return id >= 0 && tokenizer_is_added(t, id) ? id : -1;
 }
 
 // Does a value say nothing: "", [], false, "[]" as some files have it, an object of nothing else?
@@ -353,15 +383,219 @@ static int render_content(Reader *r, int content, const char *key) {
     return 0;
 }
 
-// A turn: its marker, a space and the content; the marker alone where the content is empty.
-int render_turn(Reader *r, int role, int content, const char *key) {
-    const char *marker = template_marker(r, role);
-    if (buffer_printf(&r->rendered, "%s", marker) < 0) return -1;
+// Where the template's words end that s begins with: at {bos} or {eos}, or at the end.
+static size_t words_end(const char *s) {
+    const char *bos = strstr(s, "{bos}"), *eos = strstr(s, "{eos}");
+    const char *first = bos && (!eos || bos < eos) ? bos : eos;
+    return first ? (size_t)(first - s) : strlen(s);
+}
+
+// Appends what the template says, NULL: nothing, with the tokenizer's tokens for {bos} and {eos}.
+static int render_markup(Reader *r, const char *s) {
+    const Tokenizer *t = r->tokenizer;
     const size_t start = r->rendered.len;
-    if (has_markers(r) && buffer_append(&r->rendered, " ", 1) < 0) return -1;
+    while (s && *s) {
+        const size_t n = words_end(s);
+        if (buffer_append(&r->rendered, s, n) < 0) return -1;
+        s += n;
+        if (!*s) break;
+        const int id = s[1] == 'b' ? t->bos : t->eos;
+        s += strlen("{bos}");
+        if (id < 0) continue;
+        const size_t len = tokenizer_piece_len(t, id);
+        if (buffer_append(&r->rendered, tokenizer_piece(t, id), len) < 0) return -1;
+    }
+    if (r->rendered.len == start) return 0;
+
+    // what stood from there on before was taken back
+    while (r->num_markup && r->markup[r->num_markup - 1].start >= start) r->num_markup--;
+    if (reserve(&r->markup, &r->markup_capacity, r->num_markup + 1, sizeof *r->markup) < 0) {
+        return -1;
+    }
+    r->markup[r->num_markup] = (Markup){.start = start, .len = r->rendered.len - start};
+    r->num_markup++;
+    return 0;
+}
+
+int render_answer_marker(Reader *r) {
+    return r->chat.form ? render_markup(r, r->chat.form->turn[ROLE_ASSISTANT].before) : 0;
+}
+
+void render_begin(Reader *r) {
+    r->state.turns = 0;
+    r->state.last_role = -1;
+    r->state.system = -1;
+    r->state.after = 0;
+}
+
+// White space as Python's str.strip() has it, of length *len.
+static int is_blank_at(const Tokenizer *t, const char *s, size_t n, size_t *len) {
+    const int class = class_at(t->class_memory, s, n, len);
+    return class == CLASS_SPACE || (*s >= 0x1c && *s <= 0x1f);
+}
+
+// Takes white space off both ends of what was rendered from `begin` on.
+static void strip_content(Reader *r, size_t begin) {
+    char *s = r->rendered.data + begin;
+    size_t n = r->rendered.len - begin, first = 0, last = 0, len;
+    while (first < n && is_blank_at(r->tokenizer, s + first, n - first, &len)) first += len;
+    for (size_t i = first; i < n; i += len) {
+        if (!is_blank_at(r->tokenizer, s + i, n - i, &len)) last = i + len;
+    }
+    if (last < first) last = first;
+    memmove(s, s + first, last - first);
+    r->rendered.len = begin + last - first;
+    r->rendered.data[r->rendered.len] = 0;
+}
+
+/* Qwen3's rule: thoughts stand in <think> </think> before what is said.  The last answer has some,
+ * perhaps none in it; earlier ones lose theirs. */
+static int render_thoughts(Reader *r, size_t begin) {
+    static const char open[] = "<think>", close[] = "</think>";
+    char *text = r->rendered.data + begin, *said = text, *end = strstr(text, close), *p;
+    Buffer thoughts = {0};
+    int result = -1;
+    if (end) {
+        char *thought = text;
+        while ((p = strstr(said, close)) != NULL) said = p + sizeof close - 1;
+        while ((p = strstr(thought, open)) != NULL && p < end) thought = p + sizeof open - 1;
+        while (thought < end && *thought == '\n') thought++;
+        while (end > thought && end[-1] == '\n') end--;
+        if (buffer_append(&thoughts, thought, (size_t)(end - thought)) < 0) goto done;
+        said += strspn(said, "\n");
+    }
+    if (r->is_last) said += strspn(said, "\n");
+    const size_t n = r->rendered.len - (size_t)(said - r->rendered.data);
+    memmove(text, said, n + 1);
+    r->rendered.len = begin + n;
+    if (!r->is_last) {
+        result = 0;
+        goto done;
+    }
+
+    // "<think>\n" thoughts "\n</think>\n\n" and what is said
+    Buffer answer = {0};
+    if (buffer_append(&answer, text, n) < 0) goto done;
+    r->rendered.len = begin;
+    const char *inner = thoughts.len ? thoughts.data : "";
+    result = buffer_printf(&r->rendered, "%s\n%s\n%s\n\n", open, inner, close);
+    if (result == 0) result = buffer_append(&r->rendered, answer.data, answer.len);
+    buffer_free(&answer);
+done:
+    buffer_free(&thoughts);
+    return result;
+}
+
+// {"role": ..., "content": ...} to r->said: what was said, before it is stripped.
+static int note_said(Reader *r, int role, const char *s, size_t n) {
+    static const char *const names[] = {
+        [ROLE_SYSTEM] = "system", [ROLE_USER] = "user", [ROLE_ASSISTANT] = "assistant",
+    };
+    const char *comma = r->said.len ? "," : "";
+    if (!r->options->keep_others || r->is_alone) return 0;
+    if (buffer_printf(&r->said, "%s{\"role\":\"%s\",\"content\":", comma, names[role]) < 0) {
+        return -1;
+    }
+    if (json_quote(&r->said, s, n) < 0) return -1;
+    return buffer_append(&r->said, "}", 1);
+}
+
+// May a turn of this role stand here, and is the template one that can be rendered?
+static int check_turn(Reader *r, int role) {
+    const ChatForm *f = r->chat.form;
+    Buffer names = {0};
+    if (!f) {
+        if (chat_names(&names) == 0) {
+            row_fail(r, "the chat template of the tokenizer's folder is none that is known here; "
+                     "say which form it has: --template %s", names.data);
+        }
+        buffer_free(&names);
+        return -1;
+    }
+    if (f->end && template_end(&r->chat, r->tokenizer) < 0) {
+        return row_fail(r, "the tokenizer has no token %s, which ends a turn of the template %s: "
+                        "name another by --template", strcmp(f->end, "{eos}") ? f->end : "that "
+                        "ends a text", f->name);
+    }
+    if (f->end && template_end(&r->chat, r->tokenizer) != r->tokenizer->eos) {
+        return row_fail(r, "the template %s ends a turn by %s, which is not the model's end of "
+                        "text: --template %s makes it that, for what is trained and written",
+                        f->name, f->end, f->name);
+    }
+    if (role == ROLE_SYSTEM && f->no_system) {
+        return row_fail(r, "a system message, which the template %s has no place for: put it into "
+                        "the user's message", f->name);
+    }
+    if (role == ROLE_SYSTEM && f->user_system[0] && (r->state.turns || r->state.system >= 0)) {
+        return row_fail(r, "a system message after others, which the template %s has no place for",
+                        f->name);
+    }
+    const int expected = r->state.turns % 2 == 0 ? ROLE_USER : ROLE_ASSISTANT;
+    if (f->alternates && role != ROLE_SYSTEM && role != expected) {
+        return row_fail(r, "the template %s needs user and assistant in turn, and the user first",
+                        f->name);
+    }
+    return 0;
+}
+
+// What stands before the first turn, with the template's own system message if there is no other.
+static int render_first(Reader *r, int role) {
+    const ChatForm *f = r->chat.form;
+    const char *system = chat_system(&r->chat);
+    if (render_markup(r, f->begin) < 0) return -1;
+    if (role == ROLE_SYSTEM || !system) return 0;
+    if (render_markup(r, f->turn[ROLE_SYSTEM].before) < 0) return -1;
+    if (buffer_append(&r->rendered, system, strlen(system)) < 0) return -1;
+    return render_markup(r, f->turn[ROLE_SYSTEM].after);
+}
+
+// A turn's content, behind the system message if it has none of its own.
+static int render_said(Reader *r, int role, int content, const char *key) {
+    const ChatForm *f = r->chat.form;
     const size_t begin = r->rendered.len;
+    if (r->state.system >= 0) {
+        if (buffer_printf(&r->rendered, "%s", f->user_system[0]) < 0) return -1;
+        if (render_content(r, r->state.system, "system") < 0) return -1;
+        if (buffer_printf(&r->rendered, "%s", f->user_system[1]) < 0) return -1;
+        r->state.system = -1;
+    }
+    const size_t start = r->rendered.len;
     if (render_content(r, content, key) < 0) return -1;
-    if (r->rendered.len == begin) r->rendered.len = start;
+    if (note_said(r, role, r->rendered.data + start, r->rendered.len - start) < 0) return -1;
+    if (f->strips) strip_content(r, begin);
+    if (f->thinks && role == ROLE_ASSISTANT) return render_thoughts(r, begin);
+    return 0;
+}
+
+// A turn as the template has it; its marker alone where nothing is said and nothing ends it.
+int render_turn(Reader *r, int role, int content, const char *key) {
+    if (r->is_alone) return render_content(r, content, key);
+    if (check_turn(r, role) < 0) return -1;
+    const ChatForm *f = r->chat.form;
+    const ChatTurn *turn = &f->turn[role];
+    if (role == ROLE_SYSTEM && f->user_system[0]) {
+        const size_t start = r->rendered.len;
+        if (render_content(r, content, key) < 0) return -1;
+        if (note_said(r, role, r->rendered.data + start, r->rendered.len - start) < 0) return -1;
+        r->rendered.len = start;
+        r->state.system = content;
+        return 0;
+    }
+    if (r->state.turns == 0 && render_first(r, role) < 0) return -1;
+    if (render_markup(r, turn->before) < 0) return -1;
+
+    const size_t start = r->rendered.len;
+    if (buffer_printf(&r->rendered, "%s", text_or_none(turn->lead)) < 0) return -1;
+    const size_t begin = r->rendered.len;
+    if (render_said(r, role, content, key) < 0) return -1;
+    if (r->rendered.len == begin && !turn->after) r->rendered.len = start;
+
+    if (buffer_printf(&r->rendered, "%s", text_or_none(turn->tail)) < 0) return -1;
+    const size_t end = r->rendered.len;
+    if (render_markup(r, turn->after) < 0) return -1;
+    r->state.after = r->rendered.len - end;
+    r->state.last_role = role;
+    r->state.turns++;
     return 0;
 }
 
@@ -450,6 +684,7 @@ int render_messages(Reader *r, int list, int leave, int *first, int *last) {
     }
     int message = json_first(j, list);
     for (int k = 0; k < n; k++) {
+        r->is_last = k == n - 1;
         if (render_message(r, message, last) < 0) return -1;
         if (k == 0) *first = *last;
         message = json_next(j, message);
@@ -482,7 +717,7 @@ int render_system(Reader *r, int list) {
 // The assistant's turn that begins at `start` is an answer, but for its marker, which still belongs
 // to what stands before.
 int row_end_turn(Reader *r, size_t start) {
-    const size_t begin = start + strlen(template_marker(r, ROLE_ASSISTANT));
+    const size_t begin = start + template_answer_marker(r);
     if (r->n == MAX_ANSWERS) {
         return row_fail(r, "more than %d turns of the assistant; cut the conversation, or say "
                         "--train_turns last", MAX_ANSWERS);
@@ -490,7 +725,8 @@ int row_end_turn(Reader *r, size_t start) {
     if (r->n && begin == r->answer[r->n - 1].start + r->answer[r->n - 1].len) {
         return row_fail(r, "nothing stands between two turns of the assistant: join them");
     }
-    r->answer[r->n] = (Passage){.start = begin, .len = r->rendered.len - begin};
+    const size_t end = r->rendered.len - r->state.after;
+    r->answer[r->n] = (Passage){.start = begin, .len = end - begin};
     r->n++;
     return 0;
 }
@@ -508,6 +744,7 @@ static int render_history(Reader *r) {
             return row_fail(r, "\"history\" must be a list of [question, answer]");
         }
         const int question = json_first(j, turn), answer = json_next(j, question);
+        r->is_last = 0;
         if (render_turn(r, ROLE_USER, question, "history") < 0) return -1;
         const size_t start = r->rendered.len;
         if (render_turn(r, ROLE_ASSISTANT, answer, "history") < 0) return -1;

@@ -113,6 +113,7 @@ typedef struct Tokenizer {
     TrieNode *trie_memory;              // their bytes; nodes 0 .. NUM_TRIES - 1 are roots
     size_t num_trie, trie_capacity;
 
+    Buffer chat;                        // the chat template of its folder; empty: it has none
     unsigned char *class_memory;        // (CLASS_END) CLASS_ of each character
     EncodeScratch *scratch_memory;      // so one thread at a time may encode
 } Tokenizer;
@@ -131,11 +132,15 @@ typedef struct {
 int  tokenizer_learn(Tokenizer *t, const char *text, const size_t *end, size_t n, int vocab_size);
 void tokenizer_free(Tokenizer *t);
 
-// Texts to ids and back; all append.  What goes on after another text gets no space before it.
+// Where a part of a text stands, by which a space is put before it or not: it begins the text, or a
+// text that goes on after another, or it follows an added token.
+typedef enum { PLACE_FIRST, PLACE_GOES_ON, PLACE_LATER } Place;
+
+// Texts to ids and back; all append.
 int tokenizer_encode(const Tokenizer *t, const char *text, size_t len, int **ids, size_t *count,
                      size_t *capacity);
-int tokenizer_encode_on(const Tokenizer *t, const char *text, size_t len, int **ids, size_t *count,
-                        size_t *capacity);
+int tokenizer_encode_part(const Tokenizer *t, const char *text, size_t len, Place place, int **ids,
+                          size_t *count, size_t *capacity);
 int tokenizer_decode(const Tokenizer *t, const int *ids, size_t n, Buffer *out);
 int tokenizer_decode_text(const Tokenizer *t, const int *ids, size_t n, Buffer *out);
 
@@ -146,6 +151,9 @@ int    tokenizer_is_added(const Tokenizer *t, int id);
 const char *tokenizer_form(const Tokenizer *t);                       // in words, of a text
 int    tokenizer_find(const Tokenizer *t, const char *s, size_t n);   // the id of a piece, or -1
 int    tokenizer_special_at(const Tokenizer *t, const char *s, size_t n);
+size_t tokenizer_stripped_before(const Tokenizer *t, int id, const char *s, size_t begin,
+                                 size_t at);
+size_t tokenizer_stripped_after(const Tokenizer *t, int id, const char *s, size_t at, size_t end);
 
 // what files/tokenizer_json.c makes a tokenizer with, and reads one with
 int  tokenizer_init(Tokenizer *t, size_t max_vocab, size_t max_merges);
@@ -401,6 +409,7 @@ void tokenizer_free(Tokenizer *t) {
     free(t->trie_memory);
     free(t->class_memory);
     buffer_free(&t->bytes);
+    buffer_free(&t->chat);
     memset(t, 0, sizeof *t);
 }
 
@@ -662,10 +671,6 @@ static int encode_word(const Tokenizer *t, const char *s, size_t n, IdList *out)
     return append_ids(out, row, count);
 }
 
-// Where a part of a text stands, by which a space is put before it or not: it begins the text, or a
-// text that goes on after another, or it follows other parts.
-typedef enum { PLACE_FIRST, PLACE_GOES_ON, PLACE_LATER } Place;
-
 // The next step that cuts words.
 int tokenizer_add_step(Tokenizer *t, WordStep step) {
     if (t->num_steps == MAX_STEPS) return -1;
@@ -809,6 +814,16 @@ static size_t space_before(const Tokenizer *t, const char *s, size_t begin, size
     return end - start;
 }
 
+// How much white space before s[at], not before s[begin], an added token takes there; and after it.
+size_t tokenizer_stripped_before(const Tokenizer *t, int id, const char *s, size_t begin,
+                                 size_t at) {
+    return t->flags_memory[id] & PIECE_LSTRIP ? space_before(t, s, begin, at) : 0;
+}
+size_t tokenizer_stripped_after(const Tokenizer *t, int id, const char *s, size_t at, size_t end) {
+    if (!(t->flags_memory[id] & PIECE_RSTRIP)) return 0;
+    return run_end(t->class_memory, CLASS_SPACE, s, at, end) - at;
+}
+
 // A text is cut at added tokens that are not "normalized"; what stands between them is put in its
 // normal form and cut at those that are, then in words.
 enum { PASS_RAW = TRIE_RAW, PASS_NORMALIZED = TRIE_NORMALIZED, PASS_WORDS };
@@ -837,8 +852,8 @@ static int encode_pass(const Tokenizer *t, const char *s, size_t n, int pass, Pl
         if (flags & PIECE_SINGLE_WORD && (is_word_before(s, start) || is_word_at(s, end, n))) {
             continue;
         }
-        if (flags & PIECE_LSTRIP && start > from) start -= space_before(t, s, from, start);
-        if (flags & PIECE_RSTRIP) end = run_end(t->class_memory, CLASS_SPACE, s, end, n);
+        if (start > from) start -= tokenizer_stripped_before(t, id, s, from, start);
+        end += tokenizer_stripped_after(t, id, s, end, n);
         if (start > from) {
             if (encode_pass(t, s + from, start - from, pass + 1, place, out) < 0) return -1;
         }
@@ -856,11 +871,11 @@ int tokenizer_encode(const Tokenizer *t, const char *text, size_t len, int **ids
     return encode_pass(t, text, len, PASS_RAW, PLACE_FIRST, &out);
 }
 
-// The same of what goes on after another text: an answer after its prompt.
-int tokenizer_encode_on(const Tokenizer *t, const char *text, size_t len, int **ids, size_t *count,
-                        size_t *capacity) {
+// The same of a part of a text: an answer goes on after its prompt.
+int tokenizer_encode_part(const Tokenizer *t, const char *text, size_t len, Place place, int **ids,
+                          size_t *count, size_t *capacity) {
     IdList out = {.ids = ids, .count = count, .capacity = capacity};
-    return encode_pass(t, text, len, PASS_RAW, PLACE_GOES_ON, &out);
+    return encode_pass(t, text, len, PASS_RAW, place, &out);
 }
 
 // Appends the bytes of the pieces to out, marks as spaces.  0, or -1 after fail().

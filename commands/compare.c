@@ -43,9 +43,9 @@ static int print_line(const Samples *s, const Completion *c, const Buffer *promp
     Buffer line = {0};
     int result = -1;
     if (buffer_printf(&line, "{\"prompt\":") < 0) goto done;
-    if (json_quote(&line, prompt->data, prompt->len) < 0) goto done;
+    if (dataset_prompt_json(&line, s->d, r, prompt->data, prompt->len) < 0) goto done;
     if (buffer_printf(&line, ",\"completion\":") < 0) goto done;
-    if (json_quote(&line, c->text, c->len) < 0) goto done;
+    if (dataset_answer_json(&line, s->d, r, c->text, c->len) < 0) goto done;
     printf("%s,\"sample\":%d,\"tokens\":%d,\"finish\":\"%s\",\"logp\":%.17g%.*s}\n", line.data,
            c->sample, c->n, finish_name[c->finish], c->logp, (int)r->others_len, others);
     result = 0;

@@ -69,6 +69,7 @@ typedef struct Diagnosis {
     Token model[NUM_SPECIALS];    // special tokens as config.json names them
     Token own[NUM_SPECIALS];      // special tokens as the tokenizer names them
     int adds_bos;                 // yes: other programs put a BOS before a text
+    Chat chat;                    // the form that messages are rendered in
     File *file;                   // the files to train on, then those to evaluate on
     int num_files;
     Keys rows;                    // all rows of all files
@@ -193,6 +194,7 @@ void diagnosis_specials(Diagnosis *d) {
         d->model[k] = token_of(t, model[k]);
         d->own[k] = token_of(t, own[k]);
     }
+    template_choose(&d->chat, &d->tokenizer, opt.template_);
 }
 
 // Frees what the diagnosis made; tokenizer, config and files are the caller's.
@@ -428,20 +430,21 @@ static int training_adds_bos(const Diagnosis *d) {
 static void find_faults(const Diagnosis *d, Faults *x, const int *token, int n, const Buffer *text,
                         size_t line, int begins_text) {
     const Tokenizer *t = &d->tokenizer;
-    const int bos = leading(t, text, bos_of(d)->id);
+    const int by_template = d->chat.form && d->chat.form->end;        // has written some of them
+    const int bos = by_template ? 0 : leading(t, text, bos_of(d)->id);
     const int added = d->adds_bos || training_adds_bos(d);
     if (begins_text && bos && bos + added > 1) found(&x->two_bos, line);
     if (!begins_text && bos) found(&x->later_bos, line);
 
     // special tokens as strings, which encoding never looks for
-    for (size_t at = 0; at < text->len; ) {
+    for (size_t at = 0; at < text->len && !by_template; ) {
         const int id = tokenizer_special_at(t, text->data + at, text->len - at);
         if (id >= 0) found(&x->written[id], line);
         at += id < 0 ? 1 : tokenizer_piece_len(t, id);
     }
 
     // special tokens that the text's own characters became
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n && !by_template; i++) {
         for (int k = 0; k < NUM_SPECIALS; k++) {
             if (token[i] == d->model[k].id) found(&x->own[k], line);
         }
@@ -849,10 +852,16 @@ int diagnose_folder(Diagnosis *d, const char *tokenizer_file) {
              "there, or switch it off",
              *own[BOS].text ? own[BOS].text : "a BOS");
     }
-    if (chat) {
+    Chat of_folder;
+    template_choose(&of_folder, &d->tokenizer, NULL);
+    if (chat && !of_folder.form && !opt.template_) {
         note(d, WARNING, settings, 0,
-             "the folder's chat template is not applied: messages become Human: and Assistant: "
-             "turns; for the other form give rows of strings");
+             "the folder's chat template is none that is known: rows of messages are refused; say "
+             "which form they have by --template, or give rows of strings");
+    } else if (chat && of_folder.form && !d->chat.form->end) {
+        note(d, WARNING, settings, 0,
+             "the folder's chat template is not applied: it is of the form %s, --template says %s",
+             of_folder.form->name, opt.template_);
     }
     return 0;
 }

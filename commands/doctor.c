@@ -627,7 +627,8 @@ static const char *legend(const Objective *o, Pooling pooling) {
 static int load_all(Diagnosis *d, const char *tokenizer_file, const DataOptions *options) {
     if (config_load(&d->config, d->dir) < 0) return -1;
     if (tokenizer_load(&d->tokenizer, tokenizer_file) < 0) return -1;
-    if (specials_find(&d->tokenizer, &d->config, d->dir, tokenizer_file) < 0) return -1;
+    if (specials_find(&d->tokenizer, &d->config, d->dir, tokenizer_file,
+                      options->template_) < 0) return -1;
     if (opt.max_length > d->config.max_positions) {
         return fail(EX_USAGE, "--max_length %d: the model has %d positions", opt.max_length,
                     d->config.max_positions);

@@ -166,9 +166,10 @@ static const Option option_table[] = {
      .help = "file for every completion with its reward"},
 
     {.heading = "data"},
-    {.name = "template", .kind = WORDS, .to = &opt.template_, .preset = "plain",
-     .help = "of messages: plain or none; turns: plain, and a prompt that is a string is the "
-             "user's message"},
+    {.name = "template", .kind = WORDS, .to = &opt.template_,
+     .help = "of messages, if not the model's own or plain: chatml, smollm2, qwen2, qwen2.5, "
+             "qwen3, llama2, llama3, mistral, mistral-v1, zephyr, tinyllama, gemma, plain, none; "
+             "turns: plain, and a prompt that is a string is the user's message"},
     {.name = "prompt_key", .kind = WORDS, .to = &opt.prompt_key,
      .help = "name of the prompt in JSON lines, if not prompt"},
     {.name = "chosen_key", .kind = WORDS, .to = &opt.chosen_key, .help = "likewise"},

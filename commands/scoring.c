@@ -327,13 +327,14 @@ static Sampling attempt_sampling(const Scoring *s, int attempt) {
 // All but the question that attempts depend on: weights, tokenizer, template, sampling.
 static int hash_model(Scoring *s) {
     const Sampling a = attempt_sampling(s, 0), b = attempt_sampling(s, 1);
+    const char *template_ = opt.template_ ? opt.template_ : "plain";
     Buffer text = {0};
     char tokenizer[65];
     Sha256 sha;
     int result = -1;
     if (tokenizer_sha256(tokenizer, s->folder) < 0) goto done;
     if (config_text(&text, &s->m->config, "float32") < 0) goto done;
-    if (buffer_printf(&text, "more judge 1\n%s\n%s\n%s\n", tokenizer, opt.template_,
+    if (buffer_printf(&text, "more judge 1\n%s\n%s\n%s\n", tokenizer, template_,
                       prefill()) < 0) {
         goto done;
     }
@@ -428,8 +429,8 @@ static int ask_some(Scoring *s, Question *const *question, int n, int attempt, s
     assert(d.num_records == (size_t)n);
 
     // prompts; the random numbers of a question depend on itself alone
-    if (tokenizer_encode_on(s->t, prefill(), strlen(prefill()), &begin, &num_begin,
-                            &begin_capacity) < 0) {
+    if (tokenizer_encode_part(s->t, prefill(), strlen(prefill()), PLACE_GOES_ON, &begin,
+                              &num_begin, &begin_capacity) < 0) {
         goto done;
     }
     token = allocate(d.num_tokens + (size_t)n * num_begin, sizeof *token);

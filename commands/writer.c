@@ -111,9 +111,9 @@ static int keep_prompt(Writing *x, int k) {
     x->prompt_text = x->writer->texts.len;
     x->prompt_len = text.len;
     if (buffer_append(&x->writer->texts, text.data, text.len) < 0) goto done;
-    if (json_quote(&x->quoted, text.data ? text.data : "", text.len) < 0) goto done;
-
-    result = drawn_add_prompt(&x->writer->drawn, &x->file->record[cut->id], cut);
+    const Record *r = &x->file->record[cut->id];
+    if (dataset_prompt_json(&x->quoted, x->file, r, text.data, text.len) < 0) goto done;
+    result = drawn_add_prompt(&x->writer->drawn, r, cut);
 done:
     buffer_free(&text);
     return result;
@@ -131,11 +131,11 @@ static int keep_completion(void *context, const Completion *c) {
     const size_t text = w->texts.len, row = w->rows.len;
     if (buffer_append(&w->texts, c->text, c->len) < 0) return -1;
     if (buffer_printf(&w->rows, "{\"prompt\":%s,\"completion\":", x->quoted.data) < 0) return -1;
-    if (json_quote(&w->rows, c->text, c->len) < 0) return -1;
+    const Record *r = &x->file->record[x->prompts->cut[c->prompt].id];
+    if (dataset_answer_json(&w->rows, x->file, r, c->text, c->len) < 0) return -1;
     const size_t row_len = w->rows.len - row;
 
     // the other keys of the prompt's row
-    const Record *r = &x->file->record[x->prompts->cut[c->prompt].id];
     const char *others = r->others_len ? x->file->others.data + r->others : "";
     if (buffer_append(&w->rows, others, r->others_len) < 0) return -1;
 

@@ -755,6 +755,21 @@ static int load_whole(Json *j, const char *path) {
     return result;
 }
 
+// The chat template: chat_template.jinja, or of tokenizer_config.json the string, or of a list the
+// one that is called default.
+static int read_chat_template(Tokenizer *t, const Json *settings, const char *path) {
+    char file[PATH_SIZE];
+    int text = json_get(settings, 0, "chat_template");
+    if (path_beside(file, path, "chat_template.jinja") < 0) return -1;
+    if (file_exists(file)) return file_read(&t->chat, file);
+    for (int i = json_first(settings, text); i >= 0; i = json_next(settings, i)) {
+        if (!json_equal(settings, json_get(settings, i, "name"), "default")) continue;
+        text = json_get(settings, i, "template");
+        break;
+    }
+    return buffer_append(&t->chat, json_string(settings, text), json_length(settings, text));
+}
+
 /* Reads a tokenizer.json, or what one is made of, and from the files beside it, if they are there,
  * which tokens are added.  What it asks for and is not done here is refused by name; its
  * post_processor, truncation and padding are not read, because nothing is put around a text.  0,
@@ -766,7 +781,9 @@ int tokenizer_load(Tokenizer *t, const char *path) {
     if (load_whole(&f.tokenizer, path) < 0) goto done;
     if (beside_tokenizer(&f.settings, path, "tokenizer_config.json") < 0) goto done;
     if (beside_tokenizer(&f.added, path, "added_tokens.json") < 0) goto done;
-    result = read_tokenizer(t, &f);
+    if (read_tokenizer(t, &f) < 0) goto done;
+    result = read_chat_template(t, &f.settings, path);
+    if (result < 0) tokenizer_free(t);
 
 done:
     json_free(&f.tokenizer);

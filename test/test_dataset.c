@@ -1608,8 +1608,8 @@ static void test_bad_messages_are_refused(void) {
 }
 
 static void test_an_unknown_template_is_refused(void) {
-    DataOptions o = {.template_ = "chatml"};
-    CHECK(options_refused(&o, "--template chatml: unknown"));
+    DataOptions o = {.template_ = "chat"};
+    CHECK(options_refused(&o, "--template chat: unknown; plain, turns, none, chatml, "));
 }
 
 // Any prefix of a file, and any one byte of it changed, is read or refused; never more.

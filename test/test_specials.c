@@ -1,4 +1,5 @@
-/* test_specials.c - which token ends a text, by the files of a folder.  main makes one.     */
+/* test_specials.c - which token ends a text, by the files of a folder.  main makes one.  Run from
+ * the repository's root.  */
 #include "../specials.c"
 #include "../files/tokenizer_json.c"
 #include "test.h"
@@ -14,6 +15,8 @@ static const char tokenizer_text[] =
     " \"decoder\": {\"type\": \"ByteLevel\"},"
     " \"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1, \"</s>\": 2},"
     " \"merges\": []}}";
+
+static char gemma[PATH_SIZE];           // the path of its chat template
 
 // A file of the folder; NULL: there is none.
 static void put(const char *name, const char *text) {
@@ -32,7 +35,7 @@ static Found find(int eos, const char *generation, const char *settings) {
     put("generation_config.json", generation);
     put("tokenizer_config.json", settings);
     CHECK(tokenizer_load(&f.t, "tokenizer.json") == 0);
-    CHECK(specials_find(&f.t, &f.c, ".", "tokenizer.json") == 0);
+    CHECK(specials_find(&f.t, &f.c, ".", "tokenizer.json", NULL) == 0);
     return f;
 }
 
@@ -66,9 +69,40 @@ static void test_every_id_of_a_list_ends_a_text_and_the_tokenizers_own_is_traine
     put("tokenizer_config.json", SETTINGS);
     Found f = {.c = {.vocab_size = 8, .bos = 6, .eos = 5, .num_more_eos = 1, .more_eos = {3}}};
     CHECK(tokenizer_load(&f.t, "tokenizer.json") == 0);
-    CHECK(specials_find(&f.t, &f.c, ".", "tokenizer.json") == 0);
+    CHECK(specials_find(&f.t, &f.c, ".", "tokenizer.json", NULL) == 0);
     CHECK(f.c.more_eos[0] == 5 && f.t.bos == 6);
     CHECK(found(f, 3, 3));
+}
+
+// Gemma's template ends a turn by its own token, which its lists have second.
+static void test_the_token_that_ends_a_turn_is_trained_and_written(void) {
+    static const struct {
+        const char *generation, *jinja, *template_;
+        int eos, num_ends, more;
+    } folders[] = {
+        {.generation = "{\"eos_token_id\": [3, 7]}", .template_ = NULL, .eos = 7, .num_ends = 2,
+         .more = 3},                                      // a list names it
+        {.generation = NULL, .template_ = "gemma", .eos = 7, .num_ends = 2, .more = 3},
+        {.generation = NULL, .template_ = NULL, .eos = 3, .num_ends = 1, .more = -1},
+        {.generation = NULL, .template_ = "plain", .eos = 3, .num_ends = 1, .more = -1},
+    };
+    Buffer jinja = {0};
+    CHECK(file_read(&jinja, gemma) == 0);
+    put("chat_template.jinja", jinja.data);
+    put("added_tokens.json", "{\"<end_of_turn>\": 7}");
+    put("tokenizer_config.json", SETTINGS);
+    for (size_t k = 0; k < sizeof folders / sizeof *folders; k++) {
+        Found f = {.c = {.vocab_size = 8, .bos = -1, .eos = 3, .pad = -1}};
+        put("generation_config.json", folders[k].generation);
+        CHECK(tokenizer_load(&f.t, "tokenizer.json") == 0);
+        CHECK(specials_find(&f.t, &f.c, ".", "tokenizer.json", folders[k].template_) == 0);
+        CHECK(f.c.num_more_eos == (folders[k].more >= 0));
+        CHECK(!f.c.num_more_eos || f.c.more_eos[0] == folders[k].more);
+        CHECK(found(f, folders[k].eos, folders[k].num_ends));
+    }
+    put("chat_template.jinja", NULL);
+    put("added_tokens.json", NULL);
+    buffer_free(&jinja);
 }
 
 static void test_an_ordinary_piece_ends_no_text_unless_the_tokenizer_says_so(void) {
@@ -98,7 +132,7 @@ static void test_a_damaged_file_is_an_error_and_a_missing_one_is_none(void) {
     Config c = {.eos = 3, .bos = -1};
     put("tokenizer_config.json", "{");
     const int loaded = tokenizer_load(&t, "tokenizer.json");
-    CHECK(loaded < 0 || specials_find(&t, &c, ".", "tokenizer.json") < 0);
+    CHECK(loaded < 0 || specials_find(&t, &c, ".", "tokenizer.json", NULL) < 0);
     CHECK(strstr(error_text, "tokenizer_config.json:1:2") != NULL);
     tokenizer_free(&t);
 }
@@ -107,11 +141,13 @@ int main(int argc, char **argv) {
     char folder[PATH_SIZE];
     const char *tmp = getenv("TMPDIR");
     test_choose(argc, argv);
+    if (!realpath("test/golden/templates/gemma.jinja", gemma)) return 1;
     if (path_join(folder, tmp ? tmp : "/tmp", "more-test-XXXXXX") < 0) return 1;
     if (!mkdtemp(folder) || chdir(folder) < 0) return 1;
     put("tokenizer.json", tokenizer_text);
     RUN(test_config_comes_before_the_other_files_and_the_known_names_last);
     RUN(test_every_id_of_a_list_ends_a_text_and_the_tokenizers_own_is_trained);
+    RUN(test_the_token_that_ends_a_turn_is_trained_and_written);
     RUN(test_an_ordinary_piece_ends_no_text_unless_the_tokenizer_says_so);
     RUN(test_a_folder_without_an_end_is_told_where_to_name_one);
     RUN(test_a_damaged_file_is_an_error_and_a_missing_one_is_none);

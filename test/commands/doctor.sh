@@ -418,8 +418,7 @@ cp lm.keep/tokenizer.json lm
 other_config ''
 sed 's/{/{"add_bos_token": true, "chat_template": "x",/' lm.keep/tokenizer_config.json \
     > lm/tokenizer_config.json
-a_warning "the folder's chat template is not applied: messages become Human: and Assistant: turns" \
-    a.train.jsonl
+a_warning "the folder's chat template is none that is known: rows of messages are refused" a.train.jsonl
 a_warning "other programs put \"<|endoftext|>\" before a text, training here does not" a.train.jsonl
 third '"prompt":"' '"prompt":"<|endoftext|>'
 a_trap "d.jsonl:3: two BOS: the text begins with \"<|endoftext|>\", \

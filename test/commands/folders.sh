@@ -112,7 +112,7 @@ refused 66 'org/model-70m: no such folder; a model of a hub must be downloaded f
     ./more train dpo --model org/model-70m --train a.train.jsonl $short --out z
 folder
 rm x/tokenizer.json
-refused 66 'x/tokenizer.json: No such file or directory; AutoTokenizer.from_pretrained(FOLDER)' \
+refused 66 'x: there is no tokenizer.json, nor a tokenizer.model, nor vocab.json and merges.txt' \
     ./more train dpo --model x --train a.train.jsonl $short --out z
 
 it "the_folder_to_start_from_is_not_written_over"

@@ -81,8 +81,8 @@ refused 64 "--normalize l3: unknown" ./more train more --normalize l3
 refused 64 "--dtype f8: unknown; see --help for the choices" \
     ./more train reward $pairs --train $abc --out f8 --dtype f8
 [ ! -f f8/log.jsonl ] || fault "it was noticed after training only"
-refused 64 "--template chatml: unknown" \
-    ./more train reward $pairs --train $abc --out x --template chatml
+refused 64 "--template chat: unknown" \
+    ./more train reward $pairs --train $abc --out x --template chat
 refused 64 "MORE_ISA=z80: unknown here" env MORE_ISA=z80 ./more inspect --model lm
 
 it "what_a_command_cannot_do_without_is_asked_for"

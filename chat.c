@@ -1,0 +1,220 @@
+/* chat.c - chat templates: a conversation as the one text that a model was trained to go on with.
+ *
+ *     {"role": "user", "content": "Hi"}            messages
+ *     <|im_start|>user                             by the form `chatml`, which says what stands
+ *     Hi<|im_end|>                                 before and after each turn; <|im_start|> and
+ *     <|im_start|>assistant                        <|im_end|> are single tokens.  The last line
+ *                                                  asks for the answer: it ends the prompt.
+ *
+ * A model's folder has its template as a program, in Jinja.  No program is run here: the templates
+ * that are published are known by their text, as it is when spaces and quotes that change nothing
+ * are left out (chat_recognise), and their forms by name.                                        */
+#ifndef CHAT_C
+#define CHAT_C
+
+#include "common.h"
+#include "files/file.c"
+
+enum { ROLE_SYSTEM, ROLE_USER, ROLE_ASSISTANT, NUM_ROLES };
+
+/* A turn is before, lead, the content, tail and after, in this order.  Of the assistant's, `before`
+ * ends the prompt, the answer is lead to tail, and `after` begins with the token that ends it.
+ * {bos} and {eos} are the tokenizer's own tokens.  */
+typedef struct { const char *before, *lead, *tail, *after; } ChatTurn;
+
+typedef struct {
+    const char *name;
+    const char *begin;                  // before the first turn
+    ChatTurn turn[NUM_ROLES];
+    const char *system;                 // what the system says where nobody has said it; or NULL
+    const char *user_system[2];         // around a system message that has no turn of its own and
+                                        //     stands in the user's first; NULL: it has a turn
+    const char *end;                    // the token that ends an answer; NULL: the end of text
+    int no_system;                      // yes: a system message is refused
+    int alternates;                     // yes: so is another order than user, assistant, user, ..
+    int strips;                         // yes: contents lose white space at both ends
+    int thinks;                         // yes: the last answer begins with its thoughts, old ones
+                                        //     have lost them
+} ChatForm;
+
+enum { CHAT_SYSTEM = 512 };             // room for a template's own system message
+typedef struct {
+    const ChatForm *form;               // NULL: the folder's template is not known
+    char system[CHAT_SYSTEM];           // "": that of the form, if it has one
+} Chat;
+
+int  chat_named(Chat *chat, const char *name);                    // is there a form of that name?
+int  chat_recognise(Chat *chat, const char *jinja, size_t n);     // is it a template that is known?
+int  chat_names(Buffer *out);                                     // appends "plain, turns, ..."
+const char *chat_system(const Chat *chat);                        // or NULL
+
+// ------------------------------------------------------------------------------------------ forms
+
+#define IM(role) {.before = "<|im_start|>" role "\n", .after = "<|im_end|>\n"}
+#define CHATML {[ROLE_SYSTEM] = IM("system"), [ROLE_USER] = IM("user"), \
+                [ROLE_ASSISTANT] = IM("assistant")}
+#define HEADER(role) {.before = "<|start_header_id|>" role "<|end_header_id|>\n\n", \
+                      .after = "<|eot_id|>"}
+#define BAR(role) {.before = "<|" role "|>\n", .after = "{eos}\n"}
+#define BARS {[ROLE_SYSTEM] = BAR("system"), [ROLE_USER] = BAR("user"), \
+              [ROLE_ASSISTANT] = BAR("assistant")}
+#define SAYS(who) {.before = "\n\n" who ":", .lead = " "}
+#define SAID {[ROLE_SYSTEM] = SAYS("System"), [ROLE_USER] = SAYS("Human"), \
+              [ROLE_ASSISTANT] = SAYS("Assistant")}
+
+static const ChatForm forms[] = {
+    {.name = "plain", .turn = SAID},                      // as the Anthropic HH data
+    {.name = "turns", .turn = SAID},                      // the same, and a string is a turn
+    {.name = "none"},
+    {.name = "chatml", .turn = CHATML, .end = "<|im_end|>"},
+    {.name = "smollm2", .turn = CHATML, .end = "<|im_end|>",
+     .system = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"},
+    {.name = "qwen2", .turn = CHATML, .end = "<|im_end|>",
+     .system = "You are a helpful assistant."},
+    {.name = "qwen2.5", .turn = CHATML, .end = "<|im_end|>",
+     .system = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."},
+    {.name = "qwen3", .turn = CHATML, .end = "<|im_end|>", .thinks = 1},
+    {.name = "llama2", .end = "{eos}", .alternates = 1, .strips = 1,
+     .user_system = {"<<SYS>>\n", "\n<</SYS>>\n\n"},
+     .turn = {[ROLE_USER] = {.before = "{bos}[INST] ", .after = " [/INST]"},
+              [ROLE_ASSISTANT] = {.lead = " ", .tail = " ", .after = "{eos}"}}},
+    {.name = "llama3", .begin = "{bos}", .end = "<|eot_id|>", .strips = 1,
+     .turn = {[ROLE_SYSTEM] = HEADER("system"), [ROLE_USER] = HEADER("user"),
+              [ROLE_ASSISTANT] = HEADER("assistant")}},
+    {.name = "mistral", .begin = "{bos}", .end = "{eos}", .alternates = 1, .no_system = 1,
+     .turn = {[ROLE_USER] = {.before = "[INST] ", .after = " [/INST]"},
+              [ROLE_ASSISTANT] = {.after = "{eos}"}}},
+    {.name = "mistral-v1", .begin = "{bos}", .end = "{eos}", .alternates = 1,
+     .user_system = {"", "\n\n"},
+     .turn = {[ROLE_USER] = {.before = " [INST] ", .after = " [/INST]"},
+              [ROLE_ASSISTANT] = {.lead = " ", .after = "{eos}"}}},
+    {.name = "zephyr", .turn = BARS, .end = "{eos}"},
+    {.name = "tinyllama", .turn = BARS, .end = "{eos}"},  // the same
+    {.name = "gemma", .begin = "{bos}", .end = "<end_of_turn>", .alternates = 1, .no_system = 1,
+     .strips = 1,
+     .turn = {[ROLE_USER] = {.before = "<start_of_turn>user\n", .after = "<end_of_turn>\n"},
+              [ROLE_ASSISTANT] = {.before = "<start_of_turn>model\n",
+                                  .after = "<end_of_turn>\n"}}},
+};
+enum { NUM_FORMS = sizeof forms / sizeof *forms };
+
+int chat_named(Chat *chat, const char *name) {
+    *chat = (Chat){.form = NULL};
+    for (int k = 0; k < NUM_FORMS; k++) {
+        if (!strcmp(forms[k].name, name)) chat->form = &forms[k];
+    }
+    return chat->form != NULL;
+}
+
+int chat_names(Buffer *out) {
+    for (int k = 0; k < NUM_FORMS; k++) {
+        const char *before = k ? ", " : "";
+        if (k == NUM_FORMS - 1) before = " and ";
+        if (buffer_printf(out, "%s%s", before, forms[k].name) < 0) return -1;
+    }
+    return 0;
+}
+
+// What the system says where a conversation has no system message; NULL: nothing.
+const char *chat_system(const Chat *chat) {
+    return *chat->system ? chat->system : chat->form->system;
+}
+
+// -------------------------------------------------------------------------------------- templates
+
+/* The text of a template without what means nothing: outside of strings, white space in {{ }} and
+ * {% %}; which quotes a string has, and whether a line end in it is one or \n.  */
+static int append_plainly(Buffer *out, const char *s, size_t n) {
+    int in_block = 0;
+    char quote = 0;
+    while (n && isspace((unsigned char)s[n-1])) n--;
+    for (size_t i = 0; i < n; i++) {
+        const char next = i + 1 < n ? s[i+1] : 0;
+        char c = s[i];
+        if (!in_block && c == '{' && (next == '{' || next == '%')) in_block = 2;
+        if (in_block && !quote && next == '}' && (c == '}' || c == '%')) in_block = 0;
+        if (in_block == 2) {                              // the second character of {{ or {%
+            if (buffer_append(out, &c, 1) < 0) return -1;
+            i++;
+            c = next;
+            in_block = 1;
+        } else if (in_block && quote && c == '\\' && next == 'n') {
+            i++;
+            c = '\n';
+        } else if (in_block && quote && c == quote) {
+            quote = 0;
+            c = '"';
+        } else if (in_block && !quote && (c == '\'' || c == '"')) {
+            quote = c;
+            c = '"';
+        } else if (in_block && !quote && isspace((unsigned char)c)) {
+            continue;
+        }
+        if (buffer_append(out, &c, 1) < 0) return -1;
+    }
+    return 0;
+}
+
+// Removes from text[at] on each occurrence of s.
+static void remove_all(Buffer *text, const char *s) {
+    const size_t n = strlen(s);
+    char *at = n ? strstr(text->data, s) : NULL;
+    for (; at; at = strstr(at, s)) {
+        const size_t behind = text->len - (size_t)(at - text->data) - n;
+        memmove(at, at + n, behind + 1);
+        text->len -= n;
+    }
+}
+
+/* A template of the ChatML kind has a system message of its own, which differs from model to model:
+ * it is taken out, and kept.  */
+static void take_system(Buffer *text, char system[CHAT_SYSTEM]) {
+    static const char before[] = "<|im_start|>system\n";
+    *system = 0;
+    for (char *at = strstr(text->data, before); at; at = strstr(at, before)) {
+        at += sizeof before - 1;
+        const size_t n = strcspn(at, "\"{}<");
+        if (n == 0 || n >= CHAT_SYSTEM || strncmp(at + n, "<|im_end|>", 10) != 0) continue;
+        memcpy(system, at, n);
+        system[n] = 0;
+        remove_all(text, system);
+        return;
+    }
+}
+
+// The first 16 digits of the SHA-256 of what append_plainly and take_system leave of a template.
+static const struct { const char *hash, *form; } known_templates[] = {
+    {.hash = "79ccbf0d5585c8b0", .form = "chatml"},     // with any system message or none
+    {.hash = "08753ea57765e412", .form = "chatml"},     // the same in other words
+    {.hash = "c3d392d4eeccdcc6", .form = "chatml"},     // SmolLM2 and Qwen2, whose system says ..
+    {.hash = "778518f251dca81f", .form = "qwen2.5"},    // Qwen2.5
+    {.hash = "42809e2cbe8a5ef7", .form = "qwen3"},      // Qwen3
+    {.hash = "82e2d33f97bf53dd", .form = "chatml"},     // Qwen3 of July 2025, which does not think
+    {.hash = "5d183297bd23bf3d", .form = "llama2"},     // LLaMA-2
+    {.hash = "3b79414aebdd078e", .form = "llama3"},     // LLaMA-3
+    {.hash = "7ae04cc5e5e06702", .form = "llama3"},     // the same, always asking for an answer
+    {.hash = "edd5b4536bec09bf", .form = "mistral"},    // Mistral 0.1 and 0.2
+    {.hash = "38aee6c30f3178bc", .form = "mistral-v1"}, // Mistral 0.2, later
+    {.hash = "1686e736ae375ff9", .form = "zephyr"},     // Zephyr and TinyLlama
+    {.hash = "a25177ea9b7b37b7", .form = "gemma"},      // Gemma and Gemma 2
+};
+
+int chat_recognise(Chat *chat, const char *jinja, size_t n) {
+    char hex[65], system[CHAT_SYSTEM];
+    Buffer text = {0};
+    *chat = (Chat){.form = NULL};
+    if (append_plainly(&text, jinja, n) < 0 || text.len == 0) goto done;
+    take_system(&text, system);
+    sha256_hex(hex, text.data, text.len);
+    for (size_t k = 0; k < sizeof known_templates / sizeof *known_templates; k++) {
+        if (strncmp(hex, known_templates[k].hash, 16) != 0) continue;
+        if (!chat_named(chat, known_templates[k].form)) break;
+        strcpy(chat->system, system);
+        break;
+    }
+done:
+    buffer_free(&text);
+    return chat->form != NULL;
+}
+
+#endif

@@ -1,0 +1,97 @@
+#!/usr/bin/env python3
+"""Writes test/golden/templates/cases.json: what transformers' apply_chat_template makes of conversations.
+
+    pip install transformers==5.24.0 tokenizers==0.23.3 jinja2 && python3 scripts/golden_templates.py
+
+Each template, NAME.jinja, is rendered with a tokenizer of test/golden: of each conversation the ids of the prompt,
+that is of all messages before the last of the assistant and what asks for an answer, and those of the whole; or null
+where the template refuses it."""
+import json
+import os
+import tempfile
+
+from transformers import PreTrainedTokenizerFast
+
+GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "test", "golden")
+OUT = os.path.join(GOLDEN, "templates")
+SPECIAL = ["<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>",
+           "<|eot_id|>", "<bos>", "<start_of_turn>", "<end_of_turn>"]
+# name of the template: the form it is known as, tokenizer, bos, eos
+TEMPLATES = {
+    "chatml": ("chatml", "bytes", None, "<|im_end|>"), "chatml-last": ("chatml", "bytes", None, "<|im_end|>"),
+    "smollm2": ("smollm2", "bytes", None, "<|im_end|>"), "qwen2": ("qwen2", "bytes", None, "<|im_end|>"),
+    "qwen2.5": ("qwen2.5", "bytes", None, "<|im_end|>"), "qwen3": ("qwen3", "bytes", None, "<|im_end|>"),
+    "qwen3-2507": ("chatml", "bytes", None, "<|im_end|>"),
+    "llama2": ("llama2", "pieces", "<s>", "</s>"), "llama3": ("llama3", "bytes", "<|begin_of_text|>", "<|eot_id|>"),
+    "llama3-always": ("llama3", "bytes", "<|begin_of_text|>", "<|eot_id|>"),
+    "mistral": ("mistral", "pieces", "<s>", "</s>"), "mistral-v1": ("mistral-v1", "pieces", "<s>", "</s>"),
+    "zephyr": ("zephyr", "pieces", "<s>", "</s>"), "gemma": ("gemma", "bytes", "<bos>", "<end_of_turn>"),
+}
+
+
+def say(*contents, system=None, first="user"):
+    roles = ["user", "assistant"] if first == "user" else ["assistant", "user"]
+    turns = [{"role": roles[i % 2], "content": c} for i, c in enumerate(contents)]
+    return ([{"role": "system", "content": system}] if system is not None else []) + turns
+
+
+CONVERSATIONS = [
+    say("Hi", "Hello."), say("What color is the sky?", "It is blue.", system="Be brief."),
+    say("a", "b", "c", "d"), say("a", "b", "c", "d", "e", "f", system="You know 3 letters."),
+    say("  two  spaces ", "an answer  "), say("line\nline\n\n", "one\n\ttwo\nthree", system=" s "),
+    say("caf\u00e9 \u4f60\u597d 1234 \U0001f600", "\u00fc\u00df 12 it's"), say("", "nothing"), say("x", "y \n"),
+    say("a", "b", first="assistant"), say("q", "<think>\nhm\n</think>\n\nyes", "more", "no thoughts"),
+    say("q", "one", "more", "<think>why</think>because"), say("{% x %} {{ y }} <|user|> [INST]", "'\"\\n"),
+    [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}, {"role": "assistant", "content": "c"}],
+    [{"role": "user", "content": "a"}, {"role": "system", "content": "s"}, {"role": "assistant", "content": "c"}],
+]
+
+
+def tokenizers():
+    """The tokenizer files: byte-level with the special tokens of all templates, and SentencePiece's."""
+    import golden_families
+    from tokenizers import AddedToken, Tokenizer, normalizers
+    from sentencepiece import sentencepiece_model_pb2
+    t = Tokenizer.from_file(os.path.join(GOLDEN, "tokenizers", "llama3.json"))
+    t.add_special_tokens(SPECIAL)
+    t.add_tokens([AddedToken("<think>", normalized=False), AddedToken("</think>", normalized=False)])
+    t.save(os.path.join(OUT, "tokenizer.json"), pretty=False)
+    proto = sentencepiece_model_pb2.ModelProto()
+    proto.ParseFromString(open(os.path.join(GOLDEN, "tokenizers", "tokenizer.model"), "rb").read())
+    mark = golden_families.MARK
+    marks = normalizers.Sequence([normalizers.Prepend(mark), normalizers.Replace(" ", mark)])
+    pieces = golden_families.of_pieces(proto.pieces, "tokenizer", marks, None, fuse_unk=True)
+    return {"bytes": t, "pieces": pieces}
+
+
+def ids_of(t, messages, template, ask):
+    ids = t.apply_chat_template(messages, chat_template=template, tokenize=True, add_generation_prompt=ask,
+                                return_dict=False)
+    return list(ids)
+
+
+def main():
+    files, rows = tokenizers(), []
+    with tempfile.TemporaryDirectory() as d:
+        for name, (form, kind, bos, eos) in TEMPLATES.items():
+            path = os.path.join(d, kind + ".json")
+            files[kind].encode_special_tokens = False
+            files[kind].save(path)
+            t = PreTrainedTokenizerFast(tokenizer_file=path, bos_token=bos, eos_token=eos)
+            template = open(os.path.join(OUT, name + ".jinja")).read()
+            cases = []
+            for messages in CONVERSATIONS:
+                try:
+                    cases.append({"prompt": ids_of(t, messages[:-1], template, True),
+                                  "whole": ids_of(t, messages, template, False)})
+                except Exception:
+                    cases.append(None)
+            rows.append({"template": name, "form": form, "tokenizer": kind, "bos": bos, "eos": eos, "cases": cases})
+    with open(os.path.join(OUT, "cases.json"), "w") as f:
+        f.write('{"conversations": [\n' + ",\n".join(map(json.dumps, CONVERSATIONS)) + '\n], "templates": [\n' +
+                ",\n".join(json.dumps(r) for r in rows) + "\n]}\n")
+    print(sum(c is not None for r in rows for c in r["cases"]), "of", sum(len(r["cases"]) for r in rows), "rendered")
+
+
+if __name__ == "__main__":
+    main()
