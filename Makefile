@@ -114,7 +114,7 @@ align: more
 	sh scripts/align.sh
 
 people: more
-	sh scripts/people.sh
+	sh scripts/people.sh people $(MORE_DATA)
 
 study: more
 	sh scripts/study.sh $(MORE_DATA)

@@ -1,62 +1,143 @@
 #!/bin/sh
-# make people: who is of which hidden group, and a policy for each, on data/em_persona, where two groups answer in
-# opposite ways; a step that is done is not done again.
+# make people: who is of which hidden group, a policy for each, and one that is fair to both, on data/em_persona,
+# where two groups of people answer in opposite ways; then the control, data/opinpref, whose people are alike.
 #
-#   heads-K   the cheap way first: EM over K reward heads of the frozen base, K = 1, 2, 3; BIC says which K; a figure
-#   sft       the shipped base imitates the answers, so that it says Yes or No
-#   single    one DPO policy for all: a coin, for whatever one group chooses the other rejects
-#   em        EM-DPO with two types, people at first divided by lot
-#   cluster   the first iteration from clusters by agreement: Cluster-DPO
-#   halves-K  two iterations from K = 1, 2, 3 clusters, people judged by rows not trained on: which K?
+#   how many   EM over K reward heads of the frozen base, K = 1 .. 4: which K has the least BIC?
+#   who        EM-DPO from a start by lot, and Cluster-DPO, against one policy for all, which is a coin
+#   fair       the mixture of the two policies whose worst off type loses least; its distillation into one policy;
+#              group-robust DPO with the groups that EM found; what each type loses by each of them
 #
-# Groups are read by eval and the figure alone.
-# Usage: sh scripts/people.sh [OUT]
+# Hidden groups are read by eval and the figure alone, test rows by eval and the last regret alone.  A step that is
+# done is not done again; what each printed is in OUT/NAME.log.
+# Usage: sh scripts/people.sh [OUT [FOLDER]]     FOLDER may hold em_domain.train.jsonl, em_domain.test.jsonl and
+# em_groups.json (four groups; CC BY-NC, not shipped), which are then taken too.
 set -e
-out=${1:-people}
-train=data/em_persona.train.jsonl test=data/em_persona.test.jsonl
+out=${1:-people} folder=$2
+train=data/em_persona.train.jsonl test=data/em_persona.test.jsonl groups=data/em_groups.json
 cut="--max_length 96 --max_prompt_length 88"
-recipe="$cut --train $train --warmup_ratio 0.06 --per_step_rows 16 --seed 1 --quiet"
-policy="$recipe --learning_rate 1e-3"
+long="--max_length 320 --max_prompt_length 64"      # of opinpref and em_domain, whose texts are long
+heads="--objective heads --em_steps 40 --starts 3 --seed 1 --quiet --model data/base"
+steps="--warmup_ratio 0.06 --per_step_rows 16 --seed 1 --quiet"
+dpo="$cut $steps --learning_rate 3e-4 --beta 1"
+say="--max_prompt_length 88 --max_new_tokens 8 --seed 1 --quiet"
 mkdir -p "$out"
-# done_once NAME COMMAND...: writes to OUT/NAME, under another name until it is whole
-done_once() {
-    name=$1
-    shift
-    [ -e "$out/$name" ] || { "$@" --out "$out/$name.part" && mv "$out/$name.part" "$out/$name"; }
+
+# once NAME WHAT COMMAND...: makes OUT/NAME by COMMAND --out OUT/NAME, and says how long it took
+once() {
+    name=$1 what=$2 began=$(date +%s)
+    shift 2
+    [ ! -e "$out/$name" ] || return 0
+    "$@" --out "$out/part-$name" > "$out/$name.log" 2>&1 || { tail -n 3 "$out/$name.log"; exit 1; }
+    mv "$out/part-$name" "$out/$name"
+    printf '%5d s  %-12s %s\n' $(($(date +%s) - began)) "$name" "$what"
 }
-# em NAME OPTION...: train em goes on by itself
+# em NAME WHAT OPTION...: the same of train em, which goes on where it was and finds what is finished
 em() {
-    name=$1
-    shift
-    ./more train em $policy --model "$out/sft" --gamma hard "$@" --out "$out/$name"
+    name=$1 what=$2 began=$(date +%s)
+    shift 2
+    ./more train em $dpo --train $train --model "$out/sft" --gamma hard "$@" --out "$out/$name" \
+        > "$out/$name.log" 2>&1 || { tail -n 3 "$out/$name.log"; exit 1; }
+    ! grep -q "finished already" "$out/$name.log" || return 0
+    printf '%5d s  %-12s %s\n' $(($(date +%s) - began)) "$name" "$what"
+    sed -n 's/^\(iteration [0-9]*\) of [0-9]*\(.*\), [0-9.]* s$/                      \1\2/p' "$out/$name.log"
 }
+# value KEY NAME: a number of OUT/NAME/people.json
+value() { sed -n "s/.*\"$1\":\([-0-9.e+]*\).*/\1/p" "$out/$2/people.json" | tail -n 1; }
+# judge NAME WHAT OPTION...: eval of test rows to OUT/NAME.eval; its row for the table
+judge() {
+    name=$1 what=$2
+    shift 2
+    ./more eval --quiet "$@" > "$out/$name.eval" 2> "$out/$name.log"
+    awk -v what="$what" '
+        $1 == "people" || $1 == "single" { row = sprintf("%6s  %s .. %s", $2, $3, $5) }
+        /right on .* of their/ { sub(/.*right on /, ""); types = types sprintf("%9s", $1) }
+        /^clustering/ { clustering = $2 }
+        END { printf "%-34s %-25s %18s %10s\n", what, row, types, clustering }' "$out/$name.eval"
+}
+# prompts FILE: its different prompts, as rows
+prompts() { awk -F '","chosen":' '!seen[$1]++ { print $1 "\"}" }' "$1"; }
 
-for K in 1 2 3; do
-    done_once heads-$K ./more train em --objective heads --types $K --starts 3 --seed 1 $cut --quiet \
-        --model data/base --train $train
+echo "Seconds, what is made in $out, and what it is:"
+for K in 1 2 3 4; do
+    once heads-$K "reward heads of the frozen base, types of people: $K" \
+        ./more train em $heads $cut --types $K --train $train
 done
-echo; echo "Heads of the frozen base"
-./more eval $cut --people "$out/heads-2/people.json" --eval $test --groups data/em_groups.json
 for K in 1 2 3; do
-    sed -n "s/.*\"bic\":\([-0-9.e+]*\).*/K = $K  BIC \1/p" "$out/heads-$K/people.json" | head -n 1
+    once control-$K "the same of opinpref, 4 annotators, types: $K" \
+        ./more train em $heads $long --types $K --train data/opinpref.train.jsonl
 done
-cat "$out/heads-2/people.json" data/em_groups.json | awk -f scripts/people_figure.awk > "$out/people.svg"
-echo "who is of which type, iteration by iteration: $out/people.svg"
+once sft "the base imitates everybody's answers, so that it says Yes or No" \
+    ./more train sft --force $cut $steps --model data/base --train $train
+once single "one DPO policy for all" ./more train dpo --force $dpo --model "$out/sft" --train $train
+em em "EM-DPO, two types, people at first divided by lot" --em_steps 8
+em cluster "Cluster-DPO: types are clusters of people who agree" --start spectral --em_steps 1
 
-done_once sft ./more train sft --force $recipe --model data/base
-done_once single ./more train dpo --force $policy --model "$out/sft"
-em em --em_steps 12
-em cluster --start spectral --em_steps 1
-for K in 1 2 3; do em halves-$K --types $K --start spectral --estep split-half --em_steps 2; done
+# the policies of the types as they were found, and their shares
+set -- type-1="$out/em/type-1" type-2="$out/em/type-2"
+eta=$(sed -n 's/^"eta":\[\([^],]*\),\([^],]*\)\],$/\1 \2/p' "$out/em/people.json")
+regret() { ./more regret $say --beta 1 --reference "$out/sft" --eta ${eta:-0.5 0.5} "$@"; }
+prompts $train | head -n 512 > "$out/train.prompts.jsonl"
+prompts $train > "$out/all.prompts.jsonl"
+prompts $test > "$out/test.prompts.jsonl"
+once mixture.json "the min-max mixture, on 512 prompts of the training rows" \
+    regret --model "$@" --prompts "$out/train.prompts.jsonl"
+[ -e "$out/drawn.jsonl" ] || ./more sample $say --model "$out/mixture.json" --prompts "$out/all.prompts.jsonl" \
+    > "$out/drawn.part" 2> "$out/drawn.log" && mv "$out/drawn.part" "$out/drawn.jsonl"
+once distilled "one policy that imitates what the mixture says" \
+    ./more train sft --force $cut $steps --learning_rate 3e-4 --bad_rows drop --model "$out/sft" --train "$out/drawn.jsonl"
+# {"a05": "type-1", ...}, as EM found them
+awk 'BEGIN { printf "{" }
+    /^\{"annotator":/ {
+        split($0, part, "\"")
+        printf "%s\n\"%s\": \"type-%d\"", n++ ? "," : "", part[4], /"gamma":\[1,/ ? 1 : 2
+    }
+    END { print "\n}" }' "$out/em/people.json" > "$out/found.json"
+once robust "group-robust DPO, the groups those that EM found" ./more train dpo --force $dpo \
+    --group_robust annotator --groups "$out/found.json" --model "$out/sft" --train $train
+once regret.json "what each type loses, on the prompts of the test rows" \
+    regret --prompts "$out/test.prompts.jsonl" --model "$@" \
+    --also mixture="$out/mixture.json" distilled="$out/distilled" robust="$out/robust" single="$out/single"
+cat "$out/em/people.json" $groups "$out/regret.json" | awk -f scripts/people_figure.awk > "$out/people.svg"
+if [ -f "$folder/em_domain.train.jsonl" ]; then
+    for K in 1 2 3 4 5; do
+        once domain-$K "reward heads on em_domain, types of people: $K" \
+            ./more train em $heads $long --types $K --train "$folder/em_domain.train.jsonl"
+    done
+fi
 
-echo; echo "One policy for all"
-./more eval $cut --reference "$out/sft" --model "single=$out/single" --eval $test
+echo
+echo "How many types?  The least BIC says."
+printf '%-8s %12s %12s %12s\n' "" em_persona opinpref "${folder:+em_domain}"
+for K in 1 2 3 4 5; do
+    [ -e "$out/heads-$K" ] || [ -e "$out/domain-$K" ] || continue
+    printf 'K = %d   ' $K
+    for set in heads control domain; do
+        bic=
+        [ ! -e "$out/$set-$K" ] || bic=$(value bic $set-$K)
+        printf ' %12.6s' "$bic"
+    done
+    echo
+done
+
+echo
+echo "Test rows of em_persona: how often has the answer that the annotator chose the higher reward?"
+printf '%-34s %-25s %18s %10s\n' "" " right   95 %" "by type" "found"
+judge single "one policy for all" $cut --eval $test --reference "$out/sft" --model "single=$out/single"
+judge heads "two heads of the frozen base" $cut --eval $test --groups $groups --people "$out/heads-2/people.json"
 for name in em cluster; do
-    echo; echo "$name"
-    ./more eval $cut --reference "$out/sft" --people "$out/$name/people.json" --eval $test --groups data/em_groups.json
+    what="EM-DPO"
+    [ $name = em ] || what="Cluster-DPO"
+    judge $name "$what" $cut --eval $test --groups $groups --reference "$out/sft" --people "$out/$name/people.json"
 done
-echo; echo "Log-likelihood of a row that was not trained on"
-for K in 1 2 3; do
-    sed -n 's/.*"log_likelihood":\([^,]*\),"rows":\([0-9]*\).*/\1 \2/p' "$out/halves-$K/people.json" | tail -n 2 |
-        awk -v K=$K '{ sum += $1; n += $2 } END { if (n) printf "K = %d  %.4f\n", K, sum / n }'
-done
+if [ -f "$folder/em_domain.test.jsonl" ]; then
+    for K in 1 4; do
+        judge domain-$K "em_domain, heads, K = $K" $long --eval "$folder/em_domain.test.jsonl" \
+            --groups "$folder/em_groups.json" --people "$out/domain-$K/people.json"
+    done
+fi
+echo "found: annotators whose type matches their hidden group, which nothing but this line and the figure reads"
+
+echo
+echo "What does a type lose if another policy than its own answers?  (rewards are of DPO, beta log-ratios)"
+sed -n '/^regret (95 %)/,$p' "$out/regret.json.log"
+echo "who is of which type, iteration by iteration, and the regrets: $out/people.svg"

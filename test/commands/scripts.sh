@@ -22,8 +22,9 @@ case $1 in
 train)
     mkdir -p "$out"
     : > "$out/log.jsonl"
+    : > "$out/people.json"
     ;;
-eval | bestof | compare) if [ "$out" ]; then : > "$out"; fi ;;
+eval | bestof | compare | regret) if [ "$out" ]; then : > "$out"; fi ;;
 esac
 END
 chmod +x more
@@ -70,11 +71,17 @@ noted "$odd/rl/by-judge.jsonl"
 as_they_are
 
 it "people_takes_the_name_of_its_folder_as_it_is"
-works sh scripts/people.sh "$odd/people"
+for part in train test; do : > "$odd/em_domain.$part.jsonl"; done
+works sh scripts/people.sh "$odd/people" "$odd"
 noted "$odd/people/sft"
 noted "single=$odd/people/single"
 noted "$odd/people/em/people.json"
-noted "$odd/people/halves-3"
+noted "type-2=$odd/people/em/type-2"
+noted "mixture=$odd/people/mixture.json"
+noted "$odd/people/found.json"
+noted "$odd/people/part-regret.json"
+noted "$odd/em_domain.train.jsonl"
+noted "$odd/em_groups.json"
 as_they_are
 
 it "run_takes_the_name_of_its_folder_as_it_is"
