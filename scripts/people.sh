@@ -15,7 +15,8 @@ set -e
 out=${1:-people} folder=$2
 train=data/em_persona.train.jsonl test=data/em_persona.test.jsonl groups=data/em_groups.json
 cut="--max_length 96 --max_prompt_length 88"
-long="--max_length 320 --max_prompt_length 64"      # of opinpref and em_domain, whose texts are long
+long="--max_length 320 --max_prompt_length 64"                               # of opinpref
+longer="--max_length 128 --max_prompt_length 32 --over_length truncate"     # of em_domain
 heads="--objective heads --em_steps 40 --starts 3 --seed 1 --quiet --model data/base"
 steps="--warmup_ratio 0.06 --per_step_rows 16 --seed 1 --quiet"
 dpo="$cut $steps --learning_rate 3e-4 --beta 1"
@@ -47,12 +48,12 @@ value() { sed -n "s/.*\"$1\":\([-0-9.e+]*\).*/\1/p" "$out/$2/people.json" | tail
 judge() {
     name=$1 what=$2
     shift 2
-    ./more eval --quiet "$@" > "$out/$name.eval" 2> "$out/$name.log"
+    ./more eval --quiet "$@" > "$out/$name.eval" 2> "$out/$name.eval.log"
     awk -v what="$what" '
-        $1 == "people" || $1 == "single" { row = sprintf("%6s  %s .. %s", $2, $3, $5) }
-        /right on .* of their/ { sub(/.*right on /, ""); types = types sprintf("%9s", $1) }
-        /^clustering/ { clustering = $2 }
-        END { printf "%-34s %-25s %18s %10s\n", what, row, types, clustering }' "$out/$name.eval"
+        $1 == "people" || $1 == "single" { row = sprintf("%6s  %s .. %s %10.3f", $2, $3, $5, -$11) }
+        /right on .* of their/ { sub(/.*right on /, ""); types = types " " $1 }
+        /^clustering/ { found = $2 }
+        END { printf "%-34s %s %8s  %s\n", what, row, found, types }' "$out/$name.eval"
 }
 # prompts FILE: its different prompts, as rows
 prompts() { awk -F '","chosen":' '!seen[$1]++ { print $1 "\"}" }' "$1"; }
@@ -81,8 +82,11 @@ prompts $train > "$out/all.prompts.jsonl"
 prompts $test > "$out/test.prompts.jsonl"
 once mixture.json "the min-max mixture, on 512 prompts of the training rows" \
     regret --model "$@" --prompts "$out/train.prompts.jsonl"
-[ -e "$out/drawn.jsonl" ] || ./more sample $say --model "$out/mixture.json" --prompts "$out/all.prompts.jsonl" \
-    > "$out/drawn.part" 2> "$out/drawn.log" && mv "$out/drawn.part" "$out/drawn.jsonl"
+if [ ! -e "$out/drawn.jsonl" ]; then
+    ./more sample $say --model "$out/mixture.json" --prompts "$out/all.prompts.jsonl" > "$out/part-drawn.jsonl" \
+        2> "$out/drawn.log"
+    mv "$out/part-drawn.jsonl" "$out/drawn.jsonl"
+fi
 once distilled "one policy that imitates what the mixture says" \
     ./more train sft --force $cut $steps --learning_rate 3e-4 --bad_rows drop --model "$out/sft" --train "$out/drawn.jsonl"
 # {"a05": "type-1", ...}, as EM found them
@@ -97,11 +101,11 @@ once robust "group-robust DPO, the groups those that EM found" ./more train dpo 
 once regret.json "what each type loses, on the prompts of the test rows" \
     regret --prompts "$out/test.prompts.jsonl" --model "$@" \
     --also mixture="$out/mixture.json" distilled="$out/distilled" robust="$out/robust" single="$out/single"
-cat "$out/em/people.json" $groups "$out/regret.json" | awk -f scripts/people_figure.awk > "$out/people.svg"
+cat "$out/heads-2/people.json" $groups "$out/regret.json" | awk -f scripts/people_figure.awk > "$out/people.svg"
 if [ -f "$folder/em_domain.train.jsonl" ]; then
     for K in 1 2 3 4 5; do
         once domain-$K "reward heads on em_domain, types of people: $K" \
-            ./more train em $heads $long --types $K --train "$folder/em_domain.train.jsonl"
+            ./more train em $heads $longer --types $K --train "$folder/em_domain.train.jsonl"
     done
 fi
 
@@ -114,16 +118,19 @@ for K in 1 2 3 4 5; do
     for set in heads control domain; do
         bic=
         [ ! -e "$out/$set-$K" ] || bic=$(value bic $set-$K)
-        printf ' %12.6s' "$bic"
+        printf ' %12s' "${bic%.*}"
     done
     echo
 done
 
 echo
 echo "Test rows of em_persona: how often has the answer that the annotator chose the higher reward?"
-printf '%-34s %-25s %18s %10s\n' "" " right   95 %" "by type" "found"
+printf '%-34s %s\n' "" " right   95 %           held-out    found   by type"
 judge single "one policy for all" $cut --eval $test --reference "$out/sft" --model "single=$out/single"
-judge heads "two heads of the frozen base" $cut --eval $test --groups $groups --people "$out/heads-2/people.json"
+for K in 1 2 3 4; do
+    judge heads-$K "heads of the frozen base, types: $K" $cut --eval $test --groups $groups \
+        --people "$out/heads-$K/people.json"
+done
 for name in em cluster; do
     what="EM-DPO"
     [ $name = em ] || what="Cluster-DPO"
@@ -131,11 +138,12 @@ for name in em cluster; do
 done
 if [ -f "$folder/em_domain.test.jsonl" ]; then
     for K in 1 4; do
-        judge domain-$K "em_domain, heads, K = $K" $long --eval "$folder/em_domain.test.jsonl" \
+        judge domain-$K "em_domain, heads, types: $K" $longer --eval "$folder/em_domain.test.jsonl" \
             --groups "$folder/em_groups.json" --people "$out/domain-$K/people.json"
     done
 fi
-echo "found: annotators whose type matches their hidden group, which nothing but this line and the figure reads"
+echo "held-out: log-likelihood of a test row.  found: annotators whose type matches their hidden group, in %,"
+echo "which nothing but this column and the figure reads."
 
 echo
 echo "What does a type lose if another policy than its own answers?  (rewards are of DPO, beta log-ratios)"

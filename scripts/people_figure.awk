@@ -18,11 +18,16 @@
     for (i = 3; i <= n; i++) gamma[i - 2, iteration] = row[i] + 0
     iteration = 0
 }
-/^\{"annotator":"/ { split($0, part, "\""); annotator[++annotators] = part[4] }
+/^\{"annotator":"/ {
+    split($0, part, "\"")
+    annotator[++annotators] = part[4]
+    is_annotator[part[4]] = 1
+}
 
 # the hidden groups
 /^ *"[^"]*": *"[^"]*",?$/ {
     split($0, part, "\"")
+    if (!(part[2] in is_annotator)) next
     if (!(part[4] in colour)) { colour[part[4]] = ++groups; group_name[groups] = part[4] }
     of_group[part[2]] = part[4]
 }

@@ -73,6 +73,8 @@ as_they_are
 it "people_takes_the_name_of_its_folder_as_it_is"
 for part in train test; do : > "$odd/em_domain.$part.jsonl"; done
 works sh scripts/people.sh "$odd/people" "$odd"
+works sh scripts/people.sh "$odd/people" "$odd"         # a step that is done is not done again
+[ "$(grep -c -F -x -e "$odd/people/part-robust" "$NOTES")" = 1 ] || fault "it is trained again"
 noted "$odd/people/sft"
 noted "single=$odd/people/single"
 noted "$odd/people/em/people.json"
@@ -129,11 +131,21 @@ cat > people.json <<'END'
 {"annotator":"a01","rows":46,"gamma":[0.2,0.8]}]}
 END
 printf '{\n"a00": "red",\n"a01": "blue"\n}\n' > groups.json
-works awk -f scripts/people_figure.awk people.json groups.json
+cat > regret.json <<'END'
+{"models":["type-1","type-2"],
+"reference":"sft",
+"ways":[
+{"name":"uniform","writer_weights":[0.5,0.5],"regret":[0.5,0.25],"worst":0.5},
+{"name":"min-max","writer_weights":[0.4,0.6],"regret":[0.4,0.4],"worst":0.4}]}
+END
+works awk -f scripts/people_figure.awk people.json groups.json regret.json
 # gamma is 260 units from 0 to 1, whose top is at 70
 holds out '<polyline class="g1" points="70.0,174.0 370.0,70.0 "/>'
 holds out '<polyline class="g2" points="70.0,226.0 370.0,278.0 "/>'
 counts 2 out '<polyline'
+counts 2 out '<line [^>]*class="g[0-9]"'
+holds out '>min-max</text>'
+counts 6 out '<rect [^>]*class="t[12]"'
 
 it "same_bits_trains_into_a_folder_that_nobody_can_guess"
 mkdir temporary
