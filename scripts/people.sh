@@ -117,8 +117,8 @@ for K in 1 2 3 4 5; do
     printf 'K = %d   ' $K
     for set in heads control domain; do
         bic=
-        [ ! -e "$out/$set-$K" ] || bic=$(value bic $set-$K)
-        printf ' %12s' "${bic%.*}"
+        [ ! -e "$out/$set-$K" ] || bic=$(value bic $set-$K | awk '{ printf "%.0f", $1 }')
+        printf ' %12s' "$bic"
     done
     echo
 done
