@@ -17,6 +17,7 @@
 #include "commands/judge.c"
 #include "commands/doctor.c"
 #include "commands/look.c"
+#include "commands/export.c"
 #include "commands/identify.c"
 #include "commands/consistency.c"
 #include "commands/explain.c"
@@ -196,6 +197,13 @@ static const Command commands[] = {
     {.name = "inspect", .run = command_inspect,
      .help = "show a model folder",
      .options = {ALWAYS, "model"}},
+    {.name = "export", .run = command_export,
+     .help = "a language model as a GGUF file, for llama.cpp",
+     .options = {ALWAYS, "model tokenizer out dtype"},
+     .more_help =
+        "\nexport writes --out FILE.gguf: weights, tokenizer and chat template of a language model, "
+        "to load in\nllama.cpp and, as --model FILE.gguf, here.  Vectors are stored in f32; in "
+        "q8_0, matrices whose rows\nare not whole blocks of 32 in f16.\n"},
     {.name = "identify", .run = command_identify,
      .help = "which answers tell types of people apart: EM on made-up people",
      .options = {ALWAYS, "seed"}},

@@ -746,16 +746,6 @@ int diagnose_across(Diagnosis *d) {
 
 // ---------------------------------------------------------------------------- tokenizer and config
 
-// Does the tokenizer's own post-processor put a token before a text?
-static int puts_bos(const Json *json, int part) {
-    const int list = json_get(json, part, "processors");
-    for (int i = json_first(json, list); i >= 0; i = json_next(json, i)) {
-        if (puts_bos(json, i)) return 1;
-    }
-    const int first = json_first(json, json_get(json, part, "single"));
-    return json_get(json, first, "SpecialToken") >= 0;
-}
-
 static int exists(const char *path) {
     struct stat st;
     return stat(path, &st) == 0;
@@ -776,7 +766,7 @@ static int read_habits(Diagnosis *d, const char *tokenizer_file, int *chat) {
     *chat = exists(template_);
     const int is_gguf = gguf_names(tokenizer_file);
     if (!is_gguf && load_json(&json, tokenizer_file)) {
-        d->adds_bos = puts_bos(&json, json_get(&json, 0, "post_processor"));
+        d->adds_bos = tokenizer_json_puts_bos(&json, json_get(&json, 0, "post_processor"));
     }
     if (is_gguf ? beside_tokenizer(&json, tokenizer_file, "tokenizer_config.json") == 0
                 : load_json(&json, settings)) {

@@ -243,7 +243,7 @@ static const Option option_table[] = {
     {.name = "random_weights", .kind = FLAG, .to = &opt.random_weights,
      .help = "start from fresh weights of the model's shape: a control"},
     {.name = "dtype", .kind = CHOICE, .to = &opt.dtype, .preset = "f32", .choices = dtype_names,
-     .help = "how weights are stored"},
+     .help = "how weights are stored; q8_0: by export alone"},
 
     {.heading = "objective"},
     {.name = "objective", .kind = WORDS, .to = &opt.objective,

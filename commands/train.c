@@ -38,6 +38,10 @@ int train_check_settings(const Objective *o) {
     }
     if (!opt.train.n) return fail(EX_USAGE, "--train is needed");
     if (!opt.out) return fail(EX_USAGE, "--out is needed");
+    if (opt.dtype == DTYPE_Q8_0) {
+        return fail(EX_USAGE, "--dtype q8_0: training writes f32, f16 or bf16; more export writes "
+                    "GGUF files in q8_0");
+    }
     for (int i = 0; i < opt.model.n; i++) {
         if (!is_one_folder(opt.out, opt.model.item[i])) continue;
         return fail(EX_USAGE, "--out %s: the folder of --model, which would be lost", opt.out);

@@ -34,6 +34,11 @@ int checkpoint_save_texts(const char *dir, const Buffer *weights, const Buffer *
 typedef int TakeTensor(void *context, const char *name, const real *values, size_t n);
 int checkpoint_tensors(const Model *m, TakeTensor *take, void *context);
 
+// the same as GGUF files have them, (rows, cols) or a vector (rows); values: NULL, or as stored
+typedef int TakeStored(void *context, const char *name, size_t rows, size_t cols,
+                       const real *values);
+int checkpoint_gguf_tensors(const Model *m, int with_values, TakeStored *take, void *context);
+
 // ------------------------------------------------------------------------------------ tensor names
 
 /* How the rows of a stored matrix stand to ours: the same; transposed (GPT-2's Conv1D); in GPT-NeoX
@@ -282,6 +287,41 @@ int checkpoint_tensors(const Model *m, TakeTensor *take, void *context) {
     return result;
 }
 
+// An entry's values in the order of the file, to `take`.
+static int entry_give(const Entry *e, TakeStored *take, void *context) {
+    real *ours = allocate(e->n, sizeof *ours), *stored = allocate(e->n, sizeof *stored);
+    int result = -1;
+    if (!ours || !stored) goto done;
+    kernels_read(ours, *e->tensor + e->offset, e->n);
+    for (size_t i = 0; i < e->n; i++) stored[i] = ours[entry_place(e, i)];
+    result = take(context, e->name, e->rows, e->cols, stored);
+done:
+    free(ours);
+    free(stored);
+    return result;
+}
+
+/* Gives `take` each tensor as a GGUF file stores it, by name.  llama.cpp wants an output matrix of
+ * GPT-NeoX also where it is the embedding.  0, or -1 after fail(). */
+int checkpoint_gguf_tensors(const Model *m, int with_values, TakeStored *take, void *context) {
+    Config c = m->config;
+    Params p = m->params;
+    Entries e;
+    if (config_is_neox(&c) && c.tied) {
+        c.tied = 0;
+        p.unembed = p.wte;
+    }
+    int result = entries_init(&e, &c, &p);
+    if (result == 0) entries_as_gguf(&e, &c);
+    for (size_t i = 0; i < e.n && result == 0; i++) {
+        const Entry *t = &e.entry_memory[i];
+        result = with_values ? entry_give(t, take, context)
+                             : take(context, t->name, t->rows, t->cols, NULL);
+    }
+    free(e.entry_memory);
+    return result;
+}
+
 // -------------------------------------------------------------------------------- reading a folder
 
 static void shape_text(char text[200], const uint64_t *shape, int dims) {
@@ -388,7 +428,8 @@ static int stored_equal(const StoredTensor *a, const StoredTensor *b) {
     unsigned char x[1 << 14], y[1 << 14];
     const size_t per_chunk = sizeof x / max_size(a->size, b->size);
     const size_t n = (size_t)(a->end - a->begin) / a->size;
-    if (dtype_block(a->dtype) > 1 || dtype_block(b->dtype) > 1) return 0;
+    const int blocks = dtype_block(a->dtype) > 1 || dtype_block(b->dtype) > 1;
+    if (blocks && a->dtype != b->dtype) return 0;
     if (a->dims != b->dims || memcmp(a->shape, b->shape, sizeof a->shape)) return 0;
     if (a->dtype == OTHER || b->dtype == OTHER) return 0;
     for (size_t first = 0; first < n; first += per_chunk) {
@@ -396,7 +437,8 @@ static int stored_equal(const StoredTensor *a, const StoredTensor *b) {
         const uint64_t at = a->begin + first * a->size, bt = b->begin + first * b->size;
         if (file_read_at(a->shard->fd, a->shard->path, x, k * a->size, at) < 0) return -1;
         if (file_read_at(b->shard->fd, b->shard->path, y, k * b->size, bt) < 0) return -1;
-        for (size_t i = 0; i < k; i++) {
+        if (blocks && memcmp(x, y, k * a->size)) return 0;
+        for (size_t i = 0; i < k && !blocks; i++) {
             const float u = dtype_decode(a->dtype, x + i * a->size);
             const float v = dtype_decode(b->dtype, y + i * b->size);
             if (u != v) return 0;
@@ -519,6 +561,7 @@ int checkpoint_load(Model *m, const char *dir, int kind) {
     if (tied && !c.tied) {
         free(e.entry_memory);
         if (entries_init(&e, &c, &m->params) < 0) goto done;
+        if (is_gguf) entries_as_gguf(&e, &c);
     }
     if (entries_match(&e, &w, dir, optional) < 0) goto done;
     if (model_init(m, c) < 0) goto done;

@@ -633,6 +633,9 @@ static const char *const gguf_known_keys[] = {
     "rope.scaling.original_context_length", "rope.scaling.finetuned", "tensor_data_layout",
 };
 
+// Our own key: which GELU, as config.json calls it, for families that have either.
+#define GGUF_ACTIVATION "more.hidden_act"
+
 // What is written: the text, the file, and an error that lasts.
 typedef struct {
     const Gguf *g;
@@ -756,8 +759,19 @@ static void put_biases(GgufWriter *w) {
     if (!strcmp(type, "llama")) {
         put_json(w, "\"mlp_bias\": %s, ", has_tensor(w, "blk.0.ffn_up.bias") ? "true" : "false");
     }
-    put_json(w, "\"tie_word_embeddings\": %s, ",
-             has_tensor(w, "output.weight") ? "false" : "true");
+    put_json(w, "\"tie_word_embeddings\": true, ");       // the weights know better: settle_output
+}
+
+static void put_activation(GgufWriter *w) {
+    const char *s = "", *name = strcmp(w->family->model_type, "gpt2") ? "hidden_act"
+                                                                      : "activation_function";
+    size_t n = 0;
+    const int has = gguf_string(w->g, GGUF_ACTIVATION, &s, &n);
+    if (has < 0) w->result = -1;
+    if (has > 0 && n == 4 && !memcmp(s, "gelu", 4)) put_json(w, "\"%s\": \"gelu\", ", name);
+    if (has > 0 && n == 8 && !memcmp(s, "gelu_new", 8)) {
+        put_json(w, "\"%s\": \"gelu_new\", ", name);
+    }
 }
 
 // A window shorter than the positions is Mistral's.
@@ -956,6 +970,7 @@ int gguf_config(const Gguf *g, Buffer *json) {
     put_sizes_of(&w);
     put_heads(&w);
     put_biases(&w);
+    put_activation(&w);
     put_window(&w);
     if (w.family->theta) put_scaling(&w);
     put_tokens(&w);

@@ -14,6 +14,7 @@ int tokenizer_load(Tokenizer *t, const char *path);
 int tokenizer_file_text(Buffer *out, const char *path);      // the tokenizer.json that path becomes
 int tokenizer_file(char path[PATH_SIZE], const char *dir);  // which file of a folder that is
 int tokenizer_json(const Tokenizer *t, Buffer *out);
+int tokenizer_json_puts_bos(const Json *j, int post_processor);     // a token before a text?
 
 // ----------------------------------------------------------------------------------------- reading
 
@@ -790,6 +791,16 @@ done:
     json_free(&f.settings);
     json_free(&f.added);
     return result;
+}
+
+// Does the tokenizer's own post-processor, which is not applied here, put a token before a text?
+int tokenizer_json_puts_bos(const Json *j, int post_processor) {
+    const int list = json_get(j, post_processor, "processors");
+    for (int i = json_first(j, list); i >= 0; i = json_next(j, i)) {
+        if (tokenizer_json_puts_bos(j, i)) return 1;
+    }
+    const int first = json_first(j, json_get(j, post_processor, "single"));
+    return json_get(j, first, "SpecialToken") >= 0;
 }
 
 // ----------------------------------------------------------------------------------------- writing

@@ -3,8 +3,8 @@
 
     pip install gguf==0.19.0 numpy sentencepiece protobuf && python3 scripts/golden_gguf.py
 
-blocks.gguf      a tensor of every number format that is read, and blocks.json with the SHA-256 of its values as float32,
-                 which gguf.quants.dequantize gives; of Q4_K and Q6_K, which it does not write, random blocks
+blocks.gguf      the same numbers in every number format that is read, and blocks.json with the SHA-256 of their values
+                 as float32, which gguf.quants.dequantize gives; of Q4_K and Q6_K, which it does not write, random blocks
 MODEL.gguf       folders of test/golden as GGUF: names by gguf.get_tensor_name_map, rows of queries and keys and
                  query_key_value rearranged as llama.cpp's convert_hf_to_gguf.py does
 *_tokenizer.gguf tokenizers of test/golden/tokenizers, without a model
@@ -36,10 +36,10 @@ def random_blocks(random, name):                        # any bytes, but scales 
 def blocks():
     random, sums = np.random.RandomState(1), {}
     w = gguf.GGUFWriter(os.path.join(OUT, "blocks.gguf"), "llama")
+    x = random.standard_normal((2, 512)).astype(np.float32)
+    x[0, :32] = 0
+    x[1, 5] = -9.5
     for name in FORMATS:
-        x = random.standard_normal((2, 512)).astype(np.float32)
-        x[0, :32] = 0
-        x[1, 5] = -9.5
         data = random_blocks(random, name) if name.endswith("_K") else gguf.quantize(x, Q[name])
         w.add_tensor(name.lower(), data, raw_dtype=Q[name])
         sums[name] = hashlib.sha256(gguf.dequantize(data, Q[name]).astype("<f4").tobytes()).hexdigest()

@@ -3,6 +3,7 @@
  * test/golden/gguf was written by the gguf package (scripts/golden_gguf.py).  Runs from the top of
  * the repository; files that are made go to a fresh folder.                                      */
 #include "../files/checkpoint.c"
+#include "../files/gguf_write.c"
 #include "../files/tokenizer_json.c"
 #include "test.h"
 
@@ -54,6 +55,29 @@ static void test_blocks_have_the_values_that_the_gguf_package_gives_them(void) {
     }
     weights_close(&w);
     json_free(&sums);
+}
+
+static void test_numbers_are_rounded_to_the_bytes_that_the_gguf_package_writes(void) {
+    static const Dtype written[] = {F16, BF16, Q8_0};
+    Weights w;
+    const StoredTensor *of[NUM_DTYPES_STORED] = {0};
+    CHECK(gguf_weights(&w, GOLDEN "gguf/blocks.gguf") == 0);
+    for (size_t i = 0; i < w.num_tensors; i++) of[w.tensor_memory[i].dtype] = &w.tensor_memory[i];
+    for (size_t k = 0; k < sizeof written / sizeof *written; k++) {
+        const StoredTensor *from = of[F32], *to = of[written[k]];
+        const size_t block = dtype_block(written[k]);
+        for (size_t i = 0; i < 1024 / block; i++) {
+            unsigned char bytes[4 * MAX_BLOCK], want[MAX_BLOCK_BYTES], have[MAX_BLOCK_BYTES];
+            float x[MAX_BLOCK];
+            const uint64_t at = from->begin + i * 4*block, to_at = to->begin + i * to->size;
+            CHECK(file_read_at(from->shard->fd, "", bytes, 4*block, at) == 0);
+            CHECK(file_read_at(to->shard->fd, "", want, to->size, to_at) == 0);
+            for (size_t j = 0; j < block; j++) x[j] = dtype_decode(F32, bytes + 4*j);
+            dtype_encode_block(written[k], have, x);
+            CHECK(!memcmp(have, want, to->size));
+        }
+    }
+    weights_close(&w);
 }
 
 // ----------------------------------------------------------------------------------------- models
@@ -167,6 +191,148 @@ static void test_the_settings_in_gguf_name_the_end_of_text_and_the_chat_template
     json_free(&j);
     memset(&j, 0, sizeof j);
     CHECK(beside_tokenizer(&j, file, "added_tokens.json") == 0 && json_count(&j, 0) == 0);
+}
+
+// ---------------------------------------------------------------------------------------- writing
+
+// Shapes of all families, whose vocabulary has room for the golden tokenizers.
+static const Config shapes[] = {
+    {.family = FAMILY_LLAMA, .vocab_size = 700, .channels = 32, .num_layers = 2, .num_heads = 4,
+     .num_kv_heads = 2, .head_dim = 8, .hidden = 64, .max_positions = 64, .rms_norm = 1, .gated = 1,
+     .qkv_bias = 1, .out_bias = 1, .mlp_bias = 1, .activation = ACT_SILU, .norm_eps = 1e-5f,
+     .rotary_dims = 8, .rope_theta = 500, .rope_factor = 8, .rope_low_freq = 1,
+     .rope_high_freq = 4, .rope_original = 32, .bos = 1, .eos = 2, .pad = -1,
+     .num_more_eos = 1, .more_eos = {3}},
+    {.family = FAMILY_QWEN3, .vocab_size = 700, .channels = 32, .num_layers = 1, .num_heads = 2,
+     .num_kv_heads = 1, .head_dim = 24, .hidden = 40, .max_positions = 64, .rms_norm = 1,
+     .gated = 1, .tied = 1, .qk_norm = 1, .activation = ACT_SILU, .norm_eps = 1e-6f,
+     .rotary_dims = 24, .rope_theta = 1e6, .rope_factor = 1, .bos = 1, .eos = 2, .pad = 0},
+    {.family = FAMILY_NEOX, .vocab_size = 700, .channels = 32, .num_layers = 1, .num_heads = 2,
+     .num_kv_heads = 2, .head_dim = 16, .hidden = 48, .max_positions = 64, .parallel_residual = 1,
+     .tied = 1, .qkv_bias = 1, .out_bias = 1, .mlp_bias = 1, .activation = ACT_GELU_TANH,
+     .norm_eps = 1e-5f, .rotary_dims = 4, .rope_theta = 10000, .rope_factor = 1,
+     .bos = 0, .eos = 0, .pad = 1},
+    {.family = FAMILY_GPT2, .vocab_size = 700, .channels = 32, .num_layers = 1, .num_heads = 2,
+     .num_kv_heads = 2, .head_dim = 16, .hidden = 48, .max_positions = 64, .learned_positions = 1,
+     .tied = 1, .qkv_bias = 1, .out_bias = 1, .mlp_bias = 1, .activation = ACT_GELU_ERF,
+     .norm_eps = 1e-5f, .bos = 0, .eos = 0, .pad = -1},
+};
+
+// Random values also where a fresh model has ones and zeros.
+static void fill(Model *m, const Config *c) {
+    CHECK(model_init(m, *c) == 0);
+    for (size_t i = 0; i < m->num_params; i++) {
+        m->params_memory[i] = (real)random_normal(1, STREAM_TEST, 0, i);
+    }
+}
+
+static void test_a_model_that_is_written_comes_back_bit_for_bit(void) {
+    Tokenizer t;
+    CHECK(tokenizer_load(&t, GOLDEN "tokenizers/llama3.json") == 0);
+    for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++) {
+        const GgufExtras x = {.tokenizer = &t, .name = "m", .chat_template = "{{ bos_token }}"};
+        Model a, b;
+        char sha[65], again[65];
+        fill(&a, &shapes[k]);
+        CHECK(gguf_save(&a, &x, in_made("m.gguf"), F32, sha) == 0);
+        CHECK(sha256_file(again, path) == 0 && !strcmp(sha, again));
+        const int loaded = checkpoint_load(&b, path, LOAD_LANGUAGE_MODEL) == 0;
+        CHECK(loaded);
+        if (!loaded) printf("    %s\n", error_text);
+        if (loaded) {
+            CHECK(!memcmp(&a.config, &b.config, sizeof a.config));
+            CHECK(!memcmp(a.params_memory, b.params_memory, a.num_params * sizeof(real)));
+            model_free(&b);
+        }
+        model_free(&a);
+    }
+    tokenizer_free(&t);
+}
+
+static void test_a_model_in_q8_0_has_the_values_of_its_blocks(void) {
+    Tokenizer t;
+    Model a, b;
+    char sha[65];
+    CHECK(tokenizer_load(&t, GOLDEN "tokenizers/llama3.json") == 0);
+    const GgufExtras x = {.tokenizer = &t, .name = "m"};
+    fill(&a, &shapes[1]);
+    CHECK(gguf_save(&a, &x, in_made("m.gguf"), Q8_0, sha) == 0);
+    CHECK(checkpoint_load(&b, path, LOAD_LANGUAGE_MODEL) == 0);
+
+    // rows of 32 in blocks, rows of 40 in F16, vectors as they are
+    for (size_t i = 0; i < 700*32; i += 32) {
+        unsigned char bytes[MAX_BLOCK_BYTES];
+        float want[32];
+        dtype_encode_block(Q8_0, bytes, a.params.wte + i);
+        dtype_decode_block(Q8_0, want, bytes);
+        CHECK(!memcmp(want, b.params.wte + i, sizeof want));
+    }
+    for (size_t i = 0; i < 32*40; i++) {
+        CHECK(b.params.block[0].projw[i] == float_of_half(half_of(a.params.block[0].projw[i])));
+    }
+    CHECK(!memcmp(a.params.lnfw, b.params.lnfw, 32 * sizeof(real)));
+    model_free(&a);
+    model_free(&b);
+
+    // an output matrix beside an equal embedding: it is the embedding
+    fill(&a, &shapes[2]);
+    CHECK(gguf_save(&a, &x, path, Q8_0, sha) == 0);
+    CHECK(checkpoint_load(&b, path, LOAD_LANGUAGE_MODEL) == 0 && b.config.tied);
+    model_free(&a);
+    model_free(&b);
+    tokenizer_free(&t);
+}
+
+static void test_a_tokenizer_that_is_written_gives_the_same_ids(void) {
+    static const char *const names[] = {
+        "digit.json", "llama3.json", "qwen2.json", "tokenizer.model", "../pythia_tokenizer.json",
+    };
+    for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
+        char file[100], sha[65];
+        Tokenizer a, b;
+        Model m;
+        Config c = shapes[1];
+        snprintf(file, sizeof file, GOLDEN "tokenizers/%s", names[k]);
+        CHECK(tokenizer_load(&a, file) == 0);
+        c.vocab_size = a.vocab_size + 3;
+        fill(&m, &c);
+        const GgufExtras x = {.tokenizer = &a, .name = "m"};
+        const int saved = gguf_save(&m, &x, in_made("t.gguf"), BF16, sha) == 0;
+        const int loaded = saved && tokenizer_load(&b, path) == 0;
+        CHECK(loaded);
+        if (!loaded) printf("    %s: %s\n", names[k], error_text);
+        if (loaded) {
+            CHECK(a.num_merges == b.num_merges && same_ids(&a, &b));
+            tokenizer_free(&b);
+        }
+        tokenizer_free(&a);
+        model_free(&m);
+    }
+}
+
+static void test_what_gguf_cannot_say_is_refused(void) {
+    Tokenizer t;
+    Model m;
+    char sha[65];
+    CHECK(tokenizer_load(&t, GOLDEN "tokenizers/digits.json") == 0);
+    const GgufExtras x = {.tokenizer = &t, .name = "m"};
+    fill(&m, &shapes[1]);
+    CHECK(failed_with(gguf_save(&m, &x, in_made("no.gguf"), F32, sha), EX_DATAERR,
+                      "how it prepares texts and cuts words has no name in llama.cpp"));
+    m.config.reward = 1;
+    CHECK(failed_with(gguf_save(&m, &x, path, F32, sha), EX_DATAERR, "a reward model: GGUF"));
+    m.config.reward = 0;
+    CHECK(access(path, F_OK) < 0);
+    tokenizer_free(&t);
+
+    // 1e6 is beyond binary16
+    CHECK(tokenizer_load(&t, GOLDEN "tokenizers/digit.json") == 0);
+    m.params.wte[5] = 1e6f;
+    CHECK(failed_with(gguf_save(&m, &x, path, F16, sha), EX_DATAERR,
+                      "tensor token_embd.weight: value 5 is 1e+06, which F16 cannot hold"));
+    CHECK(access(path, F_OK) < 0);
+    tokenizer_free(&t);
+    model_free(&m);
 }
 
 // -------------------------------------------------------------------------------------- bad files
@@ -309,11 +475,16 @@ int main(int argc, char **argv) {
     test_choose(argc, argv);
     if (!mkdtemp(made) || kernels_init(NULL) < 0) return 1;
     RUN(test_blocks_have_the_values_that_the_gguf_package_gives_them);
+    RUN(test_numbers_are_rounded_to_the_bytes_that_the_gguf_package_writes);
     RUN(test_a_model_in_gguf_has_the_bits_of_its_folder);
     RUN(test_a_language_model_in_gguf_becomes_a_reward_model);
     RUN(test_rows_in_turn_become_halves_of_heads);
     RUN(test_a_tokenizer_in_gguf_gives_the_ids_of_its_own_file);
     RUN(test_the_settings_in_gguf_name_the_end_of_text_and_the_chat_template);
+    RUN(test_a_model_that_is_written_comes_back_bit_for_bit);
+    RUN(test_a_model_in_q8_0_has_the_values_of_its_blocks);
+    RUN(test_a_tokenizer_that_is_written_gives_the_same_ids);
+    RUN(test_what_gguf_cannot_say_is_refused);
     RUN(test_a_file_that_is_not_as_it_should_be_is_refused_with_its_key_or_tensor);
     RUN(test_no_byte_of_the_header_makes_the_reader_stumble);
     RUN(test_a_tokenizer_that_is_not_known_is_refused_by_name);

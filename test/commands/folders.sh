@@ -131,4 +131,24 @@ refused 65 'which F16 cannot hold' \
 lacks err '^step '
 [ ! -f z16/log.jsonl ] || fault "it was begun"
 
+it "a_model_exported_as_gguf_scores_and_trains_with_the_same_bits"
+works ./more export --model lm --out lm.gguf
+from a.train.jsonl works ./more score --model lm
+mv out folder.out
+from a.train.jsonl works ./more score --model lm.gguf
+same out folder.out
+works ./more train dpo --model lm --train a.train.jsonl $short --out y
+sha=$(sha)
+works ./more train dpo --model lm.gguf --train a.train.jsonl $short --out z
+[ "$(sha)" = "$sha" ] || fault "other weights from lm.gguf than from lm"
+same z/config.json y/config.json
+from a.train.jsonl works ./more score --model z
+works ./more export --model lm.gguf --out again.gguf
+same again.gguf lm.gguf
+works ./more export --model lm --out q8.gguf --dtype q8_0
+from a.train.jsonl works ./more score --model q8.gguf
+refused 64 "--out lm2: a name that ends in .gguf" ./more export --model lm --out lm2
+refused 64 "--dtype q8_0: training writes f32" \
+    ./more train dpo --model lm --train a.train.jsonl $short --dtype q8_0 --out z
+
 finish
