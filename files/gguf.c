@@ -343,7 +343,7 @@ static int read_counts(Gguf *g, uint64_t *tensors, uint64_t *keys) {
 
 // Opens a file and reads what stands before the values.  gguf_close also after an error.
 int gguf_open(Gguf *g, const char *path) {
-    uint64_t tensors, keys;
+    uint64_t tensors = 0, keys = 0;
     *g = (Gguf){.fd = -1, .alignment = 32};
     if (strlen(path) >= PATH_SIZE) return fail(EX_USAGE, "%.60s...: too long a name", path);
     strcpy(g->path, path);
