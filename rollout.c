@@ -37,6 +37,7 @@ typedef struct {
 
 // What a step's texts are on average.
 typedef struct {
+    double all_tokens;                  // the one number that is no mean
     double reward, kl, tokens, ended;   // of a text
     double entropy, kl_per_token;       // of a token
     double each[MAX_FILES];             // reward by folder
@@ -341,19 +342,19 @@ static RolloutMeans rollout_means(const Rollouts *x) {
     const size_t n = x->d.num_answers;
     const double texts = (double)n;
     RolloutMeans m = {0};
-    double tokens = 0, kl = 0;
+    double kl = 0;
     for (size_t k = 0; k < n; k++) {
-        tokens += x->d.answer[k].tokens.len;
+        m.all_tokens += x->d.answer[k].tokens.len;
         kl += x->kl[k];
         m.reward += x->reward[k] / texts;
         m.ended += x->ended[k] / texts;
         m.entropy -= x->logp[k];
         for (int u = 0; u < opt.reward.n; u++) m.each[u] += x->each[(size_t)u * n + k] / texts;
     }
-    m.tokens = tokens / texts;
+    m.tokens = m.all_tokens / texts;
     m.kl = kl / texts;
-    m.kl_per_token = kl / tokens;
-    m.entropy /= tokens;
+    m.kl_per_token = kl / m.all_tokens;
+    m.entropy /= m.all_tokens;
     return m;
 }
 
@@ -596,13 +597,12 @@ static int fill_rows(Run *run, const Batch *b, size_t begin, size_t end) {
         for (int t = 0; t < b->T; t++) (*row[k])[t] = 0;
     }
 
-    const double tokens = p->means.tokens * (double)x->d.num_answers;
     const Text *text = b->text;
     for (size_t i = begin; i < end; i++) {
         const Record *r = &x->d.record[run->item[i].record];
         for (int a = r->first; a < r->first + r->count; a++, text++) {
             const Span span = x->d.answer[a].tokens;
-            const float weight = token_weight(x, r, a, rint(tokens));
+            const float weight = token_weight(x, r, a, p->means.all_tokens);
             for (int k = 0; k < span.len; k++) {
                 const int t = text->first - 1 + k;          // the row that predicts token k
                 const size_t token = span.start + (size_t)k;
@@ -662,7 +662,6 @@ static double clipped_part(const Run *run, const Batch *b, double all) {
  * the vocabulary's product is not computed twice.                                               */
 static int update_on_texts(Run *run, size_t at, size_t end, double *loss) {
     RolloutRun *p = run->rollout;
-    const double tokens = p->means.tokens * (double)p->x.d.num_answers;
     p->clipped = 0;
     run->drawn_rows = 0;
     if (opt.critic) critic_begin(&p->critic);
@@ -685,7 +684,7 @@ static int update_on_texts(Run *run, size_t at, size_t end, double *loss) {
             if (model_logp(&run->model, &b, run->value) < 0) return -1;
             tokens_loss(run, &b, run->value, loss);
             if (model_backward(&run->model, &b, NULL, run->dvalue, NULL) < 0) return -1;
-            p->clipped += clipped_part(run, &b, tokens);
+            p->clipped += clipped_part(run, &b, p->means.all_tokens);
         }
         if (!opt.critic) continue;
         if (critic_learn(&p->critic, &b, p->old_value, p->target, p->weight) < 0) return -1;
