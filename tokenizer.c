@@ -41,6 +41,7 @@ enum { MAX_ADDED = 1000 };                                            // bytes o
 enum { MAX_HOLES = 1 << 16 };                                         // ids without a piece
 enum { MAX_ENDS = 64 };                                               // tokens that end a text
 enum { MAX_STEPS = 8, STEP_TEXT = 32 };         // of a normalizer or pre-tokenizer; bytes of a text
+enum { NO_UNKNOWN = -2 };                       // the piece of what has none is none itself
 enum { CACHE_SLOTS = 1 << 15, CACHE_WORD = 22, CACHE_IDS = 10 };
 
 typedef struct { int left, right, id; } Merge;                        // left and right become id
@@ -101,7 +102,7 @@ typedef struct Tokenizer {
     int *piece_table_memory;            // hash table of the pieces that merges make: ids, -1 empty
     uint64_t piece_mask;
     int byte_id[256];                   // pieces of one byte; -1 where a byte has none
-    int unknown;                        // the piece of what has none, or -1
+    int unknown;                        // the piece of what has none; -1: that is left out
 
     // merges
     int num_merges, max_merges;
@@ -545,7 +546,7 @@ static int lay_unknown(const Tokenizer *t, const char *s, size_t *laid, int *is_
     const unsigned char byte = (unsigned char)*s;
     const int is_fused = *is_unknown && t->fuse_unknown;
     *is_unknown = 1;
-    if (!may_drop(byte)) {
+    if (!may_drop(byte) || t->unknown == NO_UNKNOWN) {
         return fail(EX_DATAERR, "the tokenizer has no piece for the byte 0x%02x", byte);
     }
     if (t->unknown < 0 || is_fused) return 0;

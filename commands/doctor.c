@@ -267,6 +267,7 @@ static void show_tokenizer(const Diagnosis *d, const char *tokenizer_file) {
     printf("%s\n    %d pieces, the model has room for %d; a text is encoded %s\n",
            tokenizer_file, t->vocab_size, d->config.vocab_size,
            tokenizer_form(t));
+    printf("    messages in %s\n", d->chat.form ? d->chat.form->name : "no form that is known");
     printf("    bos  config.json %d %s, tokenizer %d %s; %s\n", model[BOS].id, model[BOS].text,
            own[BOS].id, own[BOS].text,
            of_documents(d) ? "a document begins with the eos" : "not put before a text");

@@ -631,10 +631,7 @@ static int read_unknown(Tokenizer *t, const Json *j, const char *path) {
     const int model = json_get(j, 0, "model"), name = json_get(j, model, "unk_token");
     if (!json_off(j, name)) {
         t->unknown = tokenizer_find(t, json_string(j, name), json_length(j, name));
-        if (t->unknown < 0) {
-            return fail(EX_DATAERR, "%s: the \"unk_token\" \"%.40s\" is no piece: add it, or set "
-                        "it to null", path, json_string(j, name));
-        }
+        if (t->unknown < 0) t->unknown = NO_UNKNOWN;
     }
     if (json_off(j, json_get(j, model, "byte_fallback"))) return 0;
     int with = 0;

@@ -105,6 +105,26 @@ static void test_the_token_that_ends_a_turn_is_trained_and_written(void) {
     buffer_free(&jinja);
 }
 
+// Is the template that the folder's files have this one?
+static int has_template(const char *jinja, const char *settings, const char *want) {
+    Tokenizer t;
+    put("chat_template.jinja", jinja);
+    put("tokenizer_config.json", settings);
+    const int loaded = tokenizer_load(&t, "tokenizer.json") == 0;
+    const int same = loaded && (*want ? t.chat.len && !strcmp(t.chat.data, want) : !t.chat.len);
+    tokenizer_free(&t);
+    put("chat_template.jinja", NULL);
+    return same;
+}
+
+static void test_the_chat_template_is_a_file_or_a_string_or_the_default_of_a_list(void) {
+    CHECK(has_template(NULL, NULL, "") && has_template(NULL, "{\"chat_template\": null}", ""));
+    CHECK(has_template(NULL, "{\"chat_template\": \"x\"}", "x"));
+    CHECK(has_template("y", "{\"chat_template\": \"x\"}", "y"));
+    CHECK(has_template(NULL, "{\"chat_template\": [{\"name\": \"rag\", \"template\": \"a\"},"
+                       " {\"name\": \"default\", \"template\": \"b\"}]}", "b"));
+}
+
 static void test_an_ordinary_piece_ends_no_text_unless_the_tokenizer_says_so(void) {
     Found f = find(1, NULL, NULL);
     CHECK(f.t.eos == -1 && specials_need_end(&f.t, &f.c, "x") < 0);
@@ -148,6 +168,7 @@ int main(int argc, char **argv) {
     RUN(test_config_comes_before_the_other_files_and_the_known_names_last);
     RUN(test_every_id_of_a_list_ends_a_text_and_the_tokenizers_own_is_trained);
     RUN(test_the_token_that_ends_a_turn_is_trained_and_written);
+    RUN(test_the_chat_template_is_a_file_or_a_string_or_the_default_of_a_list);
     RUN(test_an_ordinary_piece_ends_no_text_unless_the_tokenizer_says_so);
     RUN(test_a_folder_without_an_end_is_told_where_to_name_one);
     RUN(test_a_damaged_file_is_an_error_and_a_missing_one_is_none);

@@ -630,8 +630,6 @@ static void test_what_is_not_known_is_refused_by_name(void) {
     CHECK(refused(HEAD PARTS MODEL "['a b'], 'end_of_word_suffix': '</w>'}}",
                   "end_of_word_suffix"));
     CHECK(refused(HEAD PARTS MODEL "['a b'], 'something': 1}}", "something"));
-    CHECK(refused(HEAD PARTS MODEL "['a b'], 'unk_token': '<unk>'}}",
-                  "the \"unk_token\" \"<unk>\" is no piece"));
     CHECK(refused(HEAD PARTS "'model': {'type': 'Unigram', 'vocab': {'a': 0}, 'merges': []}}",
                   "Unigram"));
     CHECK(refused(HEAD "], 'decoder': {'type': 'ByteLevel'}, " SMALL_MODEL,
@@ -724,6 +722,10 @@ static void test_a_byte_without_a_piece_is_dropped_as_by_hugging_face(void) {
     static const char unknown[] = HEAD PARTS MODEL "['a b'], 'unk_token': 'a'}}";
     CHECK(load_quoted(&t, unknown, strlen(unknown)) == 0);
     CHECK(encodes_to(&t, "bcb", (int[]){1, 2}, 2));        // the unknown is merged too
+    tokenizer_free(&t);
+    static const char none[] = HEAD PARTS MODEL "['a b'], 'unk_token': '<unk>'}}";
+    CHECK(load_quoted(&t, none, strlen(none)) == 0 && encodes_to(&t, "ab", (int[]){2}, 1));
+    CHECK(encode(&t, "acb", 3) < 0 && strstr(error_text, "no piece for the byte 0x63"));
     tokenizer_free(&t);
 }
 

@@ -110,4 +110,20 @@ over="prompt 1 has 2100 tokens, the model 2048 positions; --max_prompt_length cu
 from long refused 65 "$over" ./more sample $texts --max_prompt_length 0
 from long works ./more sample $texts
 
+# special tokens of a template are tokens, which the text of a prompt would not be
+it "the_prompt_of_a_chat_template_is_written_as_its_messages"
+cp -r lm chat
+cp "$root/test/golden/templates/zephyr.jinja" chat/chat_template.jinja
+echo '{"prompt":[{"role":"user","content":"Why?"}],"id":1}' > asked
+echo '{"messages":[{"role":"system","content":"s"},{"from":"human","value":"a"}],"id":2}' >> asked
+chat="./more sample --model chat --max_new_tokens 12 --prompts"
+works $chat asked
+cp out drawn
+counts 1 drawn '^{"prompt":\[{"role":"user","content":"Why?"}\],"completion":"'
+counts 1 drawn '^{"prompt":\[{"role":"system","content":"s"},{"role":"user","content":"a"}\],".*"id":2}$'
+works $chat drawn
+same out drawn
+works $chat asked --template plain
+counts 1 out '^{"prompt":"\\n\\nHuman: Why?\\n\\nAssistant:","completion":"'
+
 finish
