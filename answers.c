@@ -556,10 +556,12 @@ static int split_messages(Reader *r, size_t *n) {
 
     // how long it is, is measured
     render_begin(r);
+    r->said.len = 0;
     if (render_system(r, list) < 0) return -1;
     const int leave = json_count(&r->json, list) - common;
     if (render_messages(r, list, leave, &first, &last) < 0) return -1;
     *n = r->rendered.len - start + template_answer_marker(r);
+    r->said_in_prompt = r->said.len;
     r->rendered.len = start;
     r->is_marked = 1;
     return 0;

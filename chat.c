@@ -123,7 +123,12 @@ const char *chat_system(const Chat *chat) {
 // -------------------------------------------------------------------------------------- templates
 
 /* The text of a template without what means nothing: outside of strings, white space in {{ }} and
- * {% %}; which quotes a string has, and whether a line end in it is one or \n.  */
+ * {% %}; which quotes a string has, and whether a line end in it is one or \n.
+ *
+ *                 {{ or {%                 a quote
+ *     text: kept ----------> a block ------------------> a string: kept, "\n" as a line end
+ *                <---------- no spaces <------------------
+ *                 }} or %}                 the same quote                                        */
 static int append_plainly(Buffer *out, const char *s, size_t n) {
     int in_block = 0;
     char quote = 0;
@@ -155,7 +160,7 @@ static int append_plainly(Buffer *out, const char *s, size_t n) {
     return 0;
 }
 
-// Removes from text[at] on each occurrence of s.
+// Removes each occurrence of s.
 static void remove_all(Buffer *text, const char *s) {
     const size_t n = strlen(s);
     char *at = n ? strstr(text->data, s) : NULL;

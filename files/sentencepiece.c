@@ -17,6 +17,7 @@
 #ifndef SENTENCEPIECE_C
 #define SENTENCEPIECE_C
 
+#include "../patterns.c"
 #include "file.c"
 #include "json.c"
 
@@ -305,8 +306,6 @@ static int cuts_make(Cuts *c, const SentencePieces *p) {
 
 // ---------------------------------------------------------------------------------- tokenizer.json
 
-#define SPACE_MARK "\xe2\x96\x81"
-
 // Control pieces and the unknown one are special, those that a user defined are added.
 static int write_added(Buffer *out, const SentencePieces *p) {
     const char *comma = "";
@@ -328,17 +327,17 @@ static int write_added(Buffer *out, const SentencePieces *p) {
  * ways, the older of which puts the mark after added tokens and before spaces too. */
 static int write_preparation(Buffer *out, const SentencePieces *p) {
     const char *replace = "{\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, "
-                          "\"content\": \"" SPACE_MARK "\"}";
+                          "\"content\": \"" MARK "\"}";
     if (p->dummy_prefix && p->only_at_start) {
         return buffer_printf(out, "  \"normalizer\": null,\n  \"pre_tokenizer\": {\"type\": "
-                             "\"Metaspace\", \"replacement\": \"" SPACE_MARK "\", "
+                             "\"Metaspace\", \"replacement\": \"" MARK "\", "
                              "\"prepend_scheme\": \"first\", \"split\": false},\n");
     }
     if (!p->dummy_prefix) {
         return buffer_printf(out, "  \"normalizer\": %s,\n  \"pre_tokenizer\": null,\n", replace);
     }
     return buffer_printf(out, "  \"normalizer\": {\"type\": \"Sequence\", \"normalizers\": "
-                         "[{\"type\": \"Prepend\", \"prepend\": \"" SPACE_MARK "\"}, %s]},\n"
+                         "[{\"type\": \"Prepend\", \"prepend\": \"" MARK "\"}, %s]},\n"
                          "  \"pre_tokenizer\": null,\n", replace);
 }
 
@@ -347,7 +346,7 @@ static int write_decoder(Buffer *out, const SentencePieces *p) {
                                           "\"start\": 1, \"stop\": 0}" : "";
     return buffer_printf(out, "  \"post_processor\": null,\n"
                          "  \"decoder\": {\"type\": \"Sequence\", \"decoders\": [{\"type\": "
-                         "\"Replace\", \"pattern\": {\"String\": \"" SPACE_MARK "\"}, "
+                         "\"Replace\", \"pattern\": {\"String\": \"" MARK "\"}, "
                          "\"content\": \" \"}, {\"type\": \"ByteFallback\"}, {\"type\": "
                          "\"Fuse\"}%s]},\n", strip);
 }

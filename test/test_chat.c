@@ -284,6 +284,7 @@ static void test_pairs_of_conversations_are_cut_after_what_asks_for_the_answer(v
         CHECK(load_rows(&b, &t, apart, forms_[k][0]) == 0);
         CHECK(a.num_tokens == b.num_tokens);
         CHECK(!memcmp(a.token, b.token, a.num_tokens * sizeof *a.token));
+        CHECK(a.record[0].said_len == b.record[0].said_len);
         dataset_free(&a);
         dataset_free(&b);
     }
