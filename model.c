@@ -26,10 +26,16 @@
 
 typedef enum {
     FAMILY_NEOX, FAMILY_GPT2, FAMILY_LLAMA, FAMILY_QWEN2, FAMILY_QWEN3, FAMILY_MISTRAL,
-    NUM_FAMILIES
+    FAMILY_SMOLLM3, NUM_FAMILIES
 } Family;
 
 enum { MAX_LAYERS = 128, MAX_MORE_EOS = 31 };
+
+// How the frequencies of rotary positions are scaled for texts longer than those of the first
+// training.
+typedef enum {
+    ROPE_DEFAULT, ROPE_LINEAR, ROPE_DYNAMIC, ROPE_YARN, ROPE_LLAMA3, NUM_ROPE_TYPES
+} RopeType;
 
 typedef struct {
     Family family;                            // for names in files; the model reads what follows
@@ -54,9 +60,13 @@ typedef struct {
 
     int rotary_dims;                          // of a head's HD that are turned; 0: none
     double rope_theta;
-    double rope_factor;                       // llama3's scaling; 0 or 1: none
-    double rope_low_freq, rope_high_freq;
-    int rope_original;
+    RopeType rope_type;                       // what the next lines are read for
+    double rope_factor;                       // 0 or 1: none
+    double rope_low_freq, rope_high_freq;     // llama3's and yarn's limits, in turns
+    int rope_original;                        // the positions of the first training
+    double rope_attention;                    // multiplies yarn's cosines and sines; 0: 1
+    int rope_exact;                           // yes: yarn's limits are not whole channels
+    char unturned[MAX_LAYERS];                // yes: this layer has no rotary positions
 
     int bos, eos, pad;                        // token ids, -1 for none
     int num_more_eos, more_eos[MAX_MORE_EOS]; // further tokens that end a text
@@ -236,6 +246,7 @@ const char *model_family_name(Family family) {
         [FAMILY_QWEN2]   = "Qwen2",
         [FAMILY_QWEN3]   = "Qwen3",
         [FAMILY_MISTRAL] = "Mistral",
+        [FAMILY_SMOLLM3] = "SmolLM3",
     };
     _Static_assert(sizeof name / sizeof *name == NUM_FAMILIES, "a family without a name");
     return name[family];
@@ -430,18 +441,48 @@ void model_free(Model *m) {
     memset(m, 0, sizeof *m);
 }
 
+// llama3's scaling lowers the low frequencies: f/factor below a number of turns over the original
+// positions, f above another, and between them a line in the number of turns.
+static double llama3_frequency(const Config *c, double f) {
+    const double turns = c->rope_original * f / 6.283185307179586;
+    double smooth = (turns - c->rope_low_freq) / (c->rope_high_freq - c->rope_low_freq);
+    if (smooth < 0) smooth = 0;
+    if (smooth > 1) smooth = 1;
+    return (1 - smooth) * f / c->rope_factor + smooth * f;
+}
+
+// The channel pair, as a fraction, that does so many turns over the original positions.
+static double yarn_channel(const Config *c, double turns) {
+    const double positions = c->rope_original / (turns * 6.283185307179586);
+    return c->rotary_dims * more_log(positions) / (2 * more_log(c->rope_theta));
+}
+
+// YaRN (Peng et al. 2023, sec. 3.2) as transformers has it: like llama3's, but between the limits
+// a line in the channel's number i.
+static double yarn_frequency(const Config *c, double f, int i) {
+    double low = yarn_channel(c, c->rope_high_freq), high = yarn_channel(c, c->rope_low_freq);
+    if (!c->rope_exact) {
+        low = floor(low);
+        high = ceil(high);
+    }
+    if (low < 0) low = 0;
+    if (high > c->rotary_dims - 1) high = c->rotary_dims - 1;
+    if (low == high) high += 0.001;
+    double ramp = (i - low) / (high - low);
+    if (ramp < 0) ramp = 0;
+    if (ramp > 1) ramp = 1;
+    return f / c->rope_factor * ramp + f * (1 - ramp);
+}
+
 /* Inverse frequency i of the rotary embedding, theta^(-2i/dims), rounded to float (Su et al.
- * 2021, sec. 3.2.2).  llama3's scaling, which is for texts longer than those of the first
- * training, lowers the low ones: f/factor below a number of turns over the original
- * positions, f above another, and between them a line in the number of turns. */
+ * 2021, sec. 3.2.2), and scaled.  "dynamic" changes the frequencies of texts alone that are longer
+ * than the positions, and there are none. */
 static float rope_frequency(const Config *c, int i) {
     double f = more_pow(c->rope_theta, -2.0*i / c->rotary_dims);
     if (c->rope_factor > 0 && c->rope_factor != 1) {
-        const double turns = c->rope_original * f / 6.283185307179586;
-        double smooth = (turns - c->rope_low_freq) / (c->rope_high_freq - c->rope_low_freq);
-        if (smooth < 0) smooth = 0;
-        if (smooth > 1) smooth = 1;
-        f = (1 - smooth) * f / c->rope_factor + smooth * f;
+        if (c->rope_type == ROPE_LINEAR) f /= c->rope_factor;
+        if (c->rope_type == ROPE_YARN) f = yarn_frequency(c, f, i);
+        if (c->rope_type == ROPE_LLAMA3) f = llama3_frequency(c, f);
     }
     return (float)f;
 }
@@ -452,6 +493,7 @@ static int rope_init(Model *m) {
     const Config *c = &m->config;
     const int half = c->rotary_dims / 2;
     const size_t n = (size_t)c->max_positions * (size_t)half;
+    const double scale = c->rope_attention > 0 ? c->rope_attention : 1;
     real *table = allocate(2*n, sizeof *table);
     if (!table) return -1;
     for (int i = 0; i < half; i++) {
@@ -459,8 +501,8 @@ static int rope_init(Model *m) {
         for (int p = 0; p < c->max_positions; p++) {
             double sine, cosine;
             more_sincos((double)((float)p * f), &sine, &cosine);
-            table[(size_t)p*half + i] = (real)cosine;
-            table[n + (size_t)p*half + i] = (real)sine;
+            table[(size_t)p*half + i] = (real)(scale * cosine);
+            table[n + (size_t)p*half + i] = (real)(scale * sine);
         }
     }
     m->rope_memory = kernels_alloc(2*n);
@@ -652,12 +694,12 @@ static void linear_forward(real *out, const real *inp, const real *w, const real
 
 // -------------------------------------------------------------------------- blocks of layers
 
-// Turns the queries and keys of qkv(T,QO) by their rows' positions, or with sign -1 back.
-static void rotate(const Model *m, const Batch *s, real *qkv, int sign) {
+// Turns the queries and keys of layer l, qkv(T,QO), by their rows' positions, or with sign -1 back.
+static void rotate(const Model *m, const Batch *s, int l, real *qkv, int sign) {
     const Config *c = &m->config;
     const int heads = c->num_heads + c->num_kv_heads;
     const real *cosine = m->rope_memory, *sine = cosine + rope_size(c) / 2;
-    if (!c->rotary_dims) return;
+    if (!c->rotary_dims || c->unturned[l]) return;
     rotary(qkv, cosine, sine, s->position, sign, s->T, heads, c->head_dim, c->rotary_dims,
            (int)model_qkv_width(c));
 }
@@ -695,7 +737,7 @@ static void block_forward(const Model *m, const Batch *s, int l, int again) {
         head_norm_forward(a->qkv, a->pre, a->rstdq, w->qnormw, c->norm_eps, T, NH, HD, QO);
         head_norm_forward(key, key_pre, a->rstdk, w->knormw, c->norm_eps, T, NKV, HD, QO);
     }
-    rotate(m, s, a->qkv, 1);
+    rotate(m, s, l, a->qkv, 1);
 
     // attention, then its output matrix
     if (s->cache) cache_append(s->cache, a->qkv, s->seg, s->S, l, NH, NKV, HD);
@@ -774,7 +816,7 @@ static void block_backward(const Model *m, const Batch *s, int l) {
     // not if parallel
     matmul_backward(dact, g->attw, g->attb, dy, a->att, w->attw, T, NH*HD, C, blocks);
     attention_backward(dwide, dact, a->att, a->lse, a->qkv, s->seg, s->S, T, NH, NKV, HD);
-    rotate(m, s, dwide, -1);
+    rotate(m, s, l, dwide, -1);
     if (c->qk_norm) {
         real *dkey = dwide + NH*HD, *key_pre = a->pre + NH*HD;
         head_norm_backward(dwide, g->qnormw, a->pre, a->rstdq, w->qnormw, T, NH, HD, QO);

@@ -93,12 +93,22 @@ static const FamilyNames families[] = {
         .prefix = "model.", .activation = "silu",
         .keys = &common_keys, .norm_eps = "rms_norm_eps",
     },
+    [FAMILY_SMOLLM3] = {
+        .model_type = "smollm3", .architecture = "SmolLM3", .language_model = "ForCausalLM",
+        .prefix = "model.", .activation = "silu",
+        .keys = &common_keys, .norm_eps = "rms_norm_eps",
+    },
 };
 _Static_assert(sizeof families / sizeof *families == NUM_FAMILIES, "a family without its names");
 
 // Of "more": {"pooling": ..}, and the choices of --pooling, which end with NULL.
 static const char *const pooling_names[NUM_POOLINGS + 1] = {
     [POOL_LAST] = "last", [POOL_EOS] = "eos", [POOL_MEAN] = "mean",
+};
+
+static const char *const rope_types[NUM_ROPE_TYPES] = {
+    [ROPE_DEFAULT] = "default", [ROPE_LINEAR] = "linear", [ROPE_DYNAMIC] = "dynamic",
+    [ROPE_YARN] = "yarn", [ROPE_LLAMA3] = "llama3",
 };
 
 // As we write them; read_activation knows more.
@@ -259,11 +269,13 @@ static void read_block(Fields *f, Config *c) {
     c->gated             = llama;
     c->learned_positions = gpt2;
     c->parallel_residual = neox && field_truth(f, "use_parallel_residual", 1);
-    c->tied              = field_truth(f, "tie_word_embeddings", gpt2);
+    const int smollm3 = c->family == FAMILY_SMOLLM3;
+    c->tied              = field_truth(f, "tie_word_embeddings", gpt2 || smollm3);
     int attention_bias   = !qwen2 && !gpt2 && field_truth(f, "attention_bias", neox);
     c->qkv_bias          = attention_bias || gpt2 || qwen2;
     c->out_bias          = attention_bias || gpt2;
-    c->mlp_bias          = !llama || (c->family == FAMILY_LLAMA && field_truth(f, "mlp_bias", 0));
+    const int may_have   = c->family == FAMILY_LLAMA || smollm3;
+    c->mlp_bias          = !llama || (may_have && field_truth(f, "mlp_bias", 0));
     c->qk_norm           = c->family == FAMILY_QWEN3;
     const char *eps = families[c->family].norm_eps;
     c->norm_eps = (float)field_number(f, 0, eps, 1e-30, 1, llama ? 1e-6 : 1e-5);
@@ -294,7 +306,8 @@ static void read_activation(Fields *f, Config *c) {
 static int rope_object(Fields *f, const char *name) {
     static const char *const known[] = {
         "rope_type", "type", "rope_theta", "partial_rotary_factor", "factor", "low_freq_factor",
-        "high_freq_factor", "original_max_position_embeddings",
+        "high_freq_factor", "original_max_position_embeddings", "attention_factor", "beta_fast",
+        "beta_slow", "mscale", "mscale_all_dim", "truncate",
     };
     const Json *j = f->json;
     const int object = field_find(f, 0, name);
@@ -322,10 +335,10 @@ static const char *rope_type(Fields *f, int object) {
     return field_string(f, object, "rope_type", type);
 }
 
-// What llama3's scaling consists of; nothing has a default.
+// What a scaling consists of and what has no default.
 static double scaling_number(Fields *f, int object, const char *name, double lo, double hi) {
     if (field_find(f, object, name) < 0) {
-        field_fail(f, "\"%s\" is missing: the rope_type llama3 needs it", name);
+        field_fail(f, "\"%s\" is missing: the rope_type %s needs it", name, rope_type(f, object));
     }
     return field_number(f, object, name, lo, hi, lo);
 }
@@ -342,9 +355,60 @@ static void read_llama3(Fields *f, Config *c, int object) {
     }
 }
 
+// YaRN's mscale(factor) of transformers.
+static double yarn_scale(double factor, double mscale) {
+    return factor <= 1 ? 1 : 0.1 * mscale * more_log(factor) + 1;
+}
+
+// YaRN's scaling (yarn_frequency in model.c), with the defaults that transformers has.
+static void read_yarn(Fields *f, Config *c, int object) {
+    const double factor = scaling_number(f, object, "factor", 1, 1e6);
+    const double mscale = field_number(f, object, "mscale", 0, 1e6, 0);
+    const double all_dim = field_number(f, object, "mscale_all_dim", 0, 1e6, 0);
+    double attention = yarn_scale(factor, 1);
+    if (mscale > 0 && all_dim > 0) {
+        attention = yarn_scale(factor, mscale) / yarn_scale(factor, all_dim);
+    }
+    c->rope_factor    = factor;
+    c->rope_attention = field_number(f, object, "attention_factor", 1e-6, 1e6, attention);
+    c->rope_high_freq = field_number(f, object, "beta_fast", 1e-6, 1e6, 32);
+    c->rope_low_freq  = field_number(f, object, "beta_slow", 1e-6, 1e6, 1);
+    c->rope_original  = (int)scaling_number(f, object, "original_max_position_embeddings", 1,
+                                            1 << 24);
+    c->rope_exact     = json_type(f->json, field_find(f, object, "truncate")) == JSON_FALSE;
+    if (c->rope_high_freq <= c->rope_low_freq) field_refuse(f, "beta_fast", "one below beta_slow");
+}
+
 static int same_scaling(const Config *a, const Config *b) {
-    return a->rope_factor == b->rope_factor && a->rope_low_freq == b->rope_low_freq
-        && a->rope_high_freq == b->rope_high_freq && a->rope_original == b->rope_original;
+    return a->rope_type == b->rope_type
+        && a->rope_factor == b->rope_factor && a->rope_low_freq == b->rope_low_freq
+        && a->rope_high_freq == b->rope_high_freq && a->rope_original == b->rope_original
+        && a->rope_attention == b->rope_attention && a->rope_exact == b->rope_exact;
+}
+
+// The scaling of one object; its type is default where there is none.
+static void read_scaling(Fields *f, Config *c, int object) {
+    const char *type = rope_type(f, object);
+    int known = 0;
+    c->rope_factor = 1;
+    for (int k = 0; k < NUM_ROPE_TYPES; k++) {
+        if (strcmp(rope_types[k], type)) continue;
+        c->rope_type = (RopeType)k;
+        known = 1;
+    }
+    if (!known) {
+        field_fail(f, "\"rope_type\": %.60s is not supported; supported are default, linear, "
+                   "dynamic, yarn, llama3", type);
+        return;
+    }
+    if (c->rope_type == ROPE_DEFAULT && field_find(f, object, "factor") >= 0) {
+        field_fail(f, "\"factor\" of rotary positions without a \"rope_type\" that has one");
+    }
+    if (c->rope_type == ROPE_LINEAR || c->rope_type == ROPE_DYNAMIC) {
+        c->rope_factor = scaling_number(f, object, "factor", 1, 1e6);
+    }
+    if (c->rope_type == ROPE_YARN) read_yarn(f, c, object);
+    if (c->rope_type == ROPE_LLAMA3) read_llama3(f, c, object);
 }
 
 /* Scaling stands in "rope_parameters", in the older "rope_scaling", or in both, and then it must be
@@ -354,17 +418,8 @@ static void read_rope_scaling(Fields *f, Config *c, int parameters, int scaling)
     Config read[2] = {*c, *c};
     int scaled[2] = {0, 0};
     for (int i = 0; i < 2; i++) {
-        const char *type = rope_type(f, objects[i]);
-        scaled[i] = !strcmp(type, "llama3");
-        read[i].rope_factor = 1;
-        if (scaled[i]) {
-            read_llama3(f, &read[i], objects[i]);
-        } else if (strcmp(type, "default")) {
-            field_fail(f, "\"rope_type\": %.60s is not supported; supported are default, llama3",
-                       type);
-        } else if (field_find(f, objects[i], "factor") >= 0) {
-            field_fail(f, "\"factor\" of rotary positions without a \"rope_type\" that has one");
-        }
+        read_scaling(f, &read[i], objects[i]);
+        scaled[i] = read[i].rope_type != ROPE_DEFAULT;
     }
     if (scaled[0] && scaling >= 0 && (!scaled[1] || !same_scaling(&read[0], &read[1]))) {
         field_fail(f, "\"rope_scaling\" and \"rope_parameters\" disagree: remove one");
@@ -387,6 +442,26 @@ static double rope_number(Fields *f, const char *key, const char *name, int para
     return x;
 }
 
+/* SmolLM3's layers without rotary positions: those that "no_rope_layers" has a 0 for, or without it
+ * each fourth, or as "no_rope_layer_interval" says. */
+static void read_unturned(Fields *f, Config *c) {
+    const char *name = "no_rope_layers";
+    const int list = field_find(f, 0, name), named = json_count(f->json, list);
+    const int interval = field_integer(f, "no_rope_layer_interval", 1, INT_MAX, 4);
+    int i = json_first(f->json, list);
+    if (list >= 0 && (json_type(f->json, list) != JSON_ARRAY || named < c->num_layers)) {
+        field_fail(f, "\"%s\" must be a list of a number for each of the %d layers", name,
+                   c->num_layers);
+        return;
+    }
+    for (int l = 0; l < c->num_layers; l++) {
+        c->unturned[l] = (l + 1) % interval == 0;
+        if (list < 0) continue;
+        c->unturned[l] = field_whole(f, i, name, 0, 1, REQUIRED) == 0;
+        i = json_next(f->json, i);
+    }
+}
+
 // Rotary positions: transformers 5 has them in "rope_parameters", earlier ones beside other keys.
 static void read_rope(Fields *f, Config *c) {
     const int neox = config_is_neox(c);
@@ -394,7 +469,8 @@ static void read_rope(Fields *f, Config *c) {
     const int scaling = rope_object(f, "rope_scaling");
     const char *theta = neox ? "rotary_emb_base" : "rope_theta";
     const char *part = neox ? "rotary_pct" : "partial_rotary_factor";
-    c->rope_theta = rope_number(f, theta, "rope_theta", parameters, scaling, 1, 1e12, 10000);
+    const double usual = c->family == FAMILY_SMOLLM3 ? 2000000 : 10000;
+    c->rope_theta = rope_number(f, theta, "rope_theta", parameters, scaling, 1, 1e12, usual);
 
     // the part of a head that turns: an even number of channels, of the LLaMAs all
     const double share = rope_number(f, part, "partial_rotary_factor", parameters, scaling, 0, 1,
@@ -404,6 +480,7 @@ static void read_rope(Fields *f, Config *c) {
         field_refuse(f, "partial_rotary_factor", "this part of a head");
     }
     read_rope_scaling(f, c, parameters, scaling);
+    if (c->family == FAMILY_SMOLLM3) read_unturned(f, c);
 }
 
 // Is there a layer of that type in the list "layer_types"?
@@ -426,7 +503,7 @@ static int refuse_window(Fields *f, const Config *c, int types) {
     const int is_null = json_type(f->json, json_get(f->json, 0, name)) == JSON_NULL;
     const int window = field_integer(f, name, 1, INT_MAX, is_null ? INT_MAX : 4096);
     const int named = json_count(f->json, types);
-    int slides = first < c->num_layers;
+    int slides = first < c->num_layers || c->family == FAMILY_SMOLLM3;
     if (types >= 0 && !mistral && named != c->num_layers) {
         field_fail(f, "\"layer_types\" names %d layers, there are %d", named, c->num_layers);
     }
@@ -834,27 +911,36 @@ static void put_own_keys(ConfigWriter *w, const Config *c) {
         put_plain(w, "rope_theta", decimal(theta, c->rope_theta));
     }
     if (c->family == FAMILY_MISTRAL) put_plain(w, "sliding_window", "null");
+    if (c->family == FAMILY_SMOLLM3) {
+        put_text(w, "  \"no_rope_layers\": [");
+        for (int l = 0; l < c->num_layers; l++) put_text(w, "%s%d", l ? ", " : "", !c->unturned[l]);
+        put_text(w, "],\n");
+    }
     if (!config_is_gpt2(c)) put_truth(w, "attention_bias", c->out_bias);
 }
 
 // "rope_type" and its numbers: members of an object that the caller opens and closes
 static void put_rope_scaling(ConfigWriter *w, const Config *c) {
     char number[40];
-    if (c->rope_factor <= 1) {
-        put_text(w, "\"rope_type\": \"default\"");
-        return;
-    }
-    put_text(w, "\"rope_type\": \"llama3\"");
+    const int yarn = c->rope_type == ROPE_YARN;
+    put_text(w, "\"rope_type\": \"%s\"", rope_types[c->rope_type]);
+    if (c->rope_type == ROPE_DEFAULT) return;
     put_text(w, ", \"factor\": %s", decimal(number, c->rope_factor));
-    put_text(w, ", \"low_freq_factor\": %s", decimal(number, c->rope_low_freq));
-    put_text(w, ", \"high_freq_factor\": %s", decimal(number, c->rope_high_freq));
+    if (c->rope_type != ROPE_LLAMA3 && !yarn) return;
+    put_text(w, ", \"%s\": %s", yarn ? "beta_slow" : "low_freq_factor",
+             decimal(number, c->rope_low_freq));
+    put_text(w, ", \"%s\": %s", yarn ? "beta_fast" : "high_freq_factor",
+             decimal(number, c->rope_high_freq));
     put_text(w, ", \"original_max_position_embeddings\": %d", c->rope_original);
+    if (!yarn) return;
+    put_text(w, ", \"attention_factor\": %s", decimal(number, c->rope_attention));
+    put_text(w, ", \"truncate\": %s", c->rope_exact ? "false" : "true");
 }
 
 // For transformers up to 4 and from 5 on.
 static void put_rope(ConfigWriter *w, const Config *c) {
     char number[40];
-    if (c->rope_factor > 1) {
+    if (c->rope_type != ROPE_DEFAULT) {
         put_text(w, "  \"rope_scaling\": {");
         put_rope_scaling(w, c);
         put_text(w, "},\n");

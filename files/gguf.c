@@ -580,17 +580,19 @@ const char *gguf_architecture(const Config *c) {
         [FAMILY_QWEN2]   = "qwen2",
         [FAMILY_QWEN3]   = "qwen3",
         [FAMILY_MISTRAL] = "llama",
+        [FAMILY_SMOLLM3] = "smollm3",
     };
     _Static_assert(sizeof names / sizeof *names == NUM_FAMILIES, "a family without a name");
     return names[c->family];
 }
 
 /* llama.cpp turns neighbouring channels of a head together where Hugging Face turns channel i with
- * channel i + HD/2: files of the architecture "llama" have the rows of a query or key head as
- * 0, HD/2, 1, HD/2 + 1, ... */
+ * channel i + HD/2: files of the architectures "llama" and "smollm3" have the rows of a query or
+ * key head as 0, HD/2, 1, HD/2 + 1, ... */
 int gguf_permutes(const Config *c, const char *name) {
     const char *part = strrchr(name, '_');                // attn_q.weight, attn_k.bias
-    if (strcmp(gguf_architecture(c), "llama") || !part) return 0;
+    const char *architecture = gguf_architecture(c);
+    if ((strcmp(architecture, "llama") && strcmp(architecture, "smollm3")) || !part) return 0;
     return !strncmp(part, "_q.", 3) || !strncmp(part, "_k.", 3);
 }
 
@@ -612,6 +614,8 @@ static const GgufFamily gguf_families[] = {
     {.architecture = "llama", .model_type = "llama", .class_ = "LlamaForCausalLM", LLAMA_KEYS},
     {.architecture = "qwen2", .model_type = "qwen2", .class_ = "Qwen2ForCausalLM", LLAMA_KEYS},
     {.architecture = "qwen3", .model_type = "qwen3", .class_ = "Qwen3ForCausalLM", LLAMA_KEYS},
+    {.architecture = "smollm3", .model_type = "smollm3", .class_ = "SmolLM3ForCausalLM",
+     LLAMA_KEYS},
     {.architecture = "gpt2", .model_type = "gpt2", .class_ = "GPT2LMHeadModel",
      .channels = "n_embd", .layers = "n_layer", .heads = "n_head", .hidden = "n_inner",
      .positions = "n_positions", .eps = "layer_norm_epsilon",
@@ -752,11 +756,12 @@ static void put_biases(GgufWriter *w) {
         put_json(w, "\"attention_bias\": %s, ",
                  has_tensor(w, "blk.0.attn_qkv.bias") ? "true" : "false");
     }
-    if (!strcmp(type, "llama") || !strcmp(type, "qwen3")) {
+    const int mlp = !strcmp(type, "llama") || !strcmp(type, "smollm3");
+    if (mlp || !strcmp(type, "qwen3")) {
         put_json(w, "\"attention_bias\": %s, ",
                  has_tensor(w, "blk.0.attn_q.bias") ? "true" : "false");
     }
-    if (!strcmp(type, "llama")) {
+    if (mlp) {
         put_json(w, "\"mlp_bias\": %s, ", has_tensor(w, "blk.0.ffn_up.bias") ? "true" : "false");
     }
     put_json(w, "\"tie_word_embeddings\": true, ");       // the weights know better: settle_output
@@ -951,8 +956,8 @@ static const GgufFamily *family_of(const Gguf *g) {
         const char *name = gguf_families[k].architecture;
         if (strlen(name) == n && !memcmp(name, s, n)) return &gguf_families[k];
     }
-    fail(EX_DATAERR, "%s: key %s: %.*s is not known here; known are llama, qwen2, qwen3, gpt2, "
-         "gptneox", g->path, key, (int)(n < 60 ? n : 60), s);
+    fail(EX_DATAERR, "%s: key %s: %.*s is not known here; known are llama, qwen2, qwen3, smollm3, "
+         "gpt2, gptneox", g->path, key, (int)(n < 60 ? n : 60), s);
     return NULL;
 }
 
@@ -987,7 +992,7 @@ int gguf_check_rope(const Gguf *g, const Config *c) {
     if (!by) return -1;
     int same = 1;
     Config plain = *c;
-    plain.rope_factor = 0;
+    plain.rope_type = ROPE_DEFAULT;
     for (size_t i = 0; i < n; i++) {
         const double want = (double)rope_frequency(&plain, (int)i) / by[i];
         const double have = (double)rope_frequency(c, (int)i);

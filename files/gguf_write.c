@@ -117,6 +117,13 @@ static void put_config_keys(GgufText *w, const Config *c, const GgufExtras *x, D
         put_u32_key(w, ".rope.dimension_count", c->rotary_dims);
         put_f32_key(w, ".rope.freq_base", c->rope_theta);
     }
+    if (c->rope_type == ROPE_LINEAR || c->rope_type == ROPE_YARN) {
+        put_text_key(w, ".rope.scaling.type", rope_types[c->rope_type]);
+        put_f32_key(w, ".rope.scaling.factor", c->rope_factor);
+    }
+    if (c->rope_type == ROPE_YARN) {
+        put_u32_key(w, ".rope.scaling.original_context_length", c->rope_original);
+    }
 }
 
 // -------------------------------------------------------------------------------------- tokenizer
@@ -377,8 +384,8 @@ static int scaling_tensor(const Config *c, TakeStored *take, TensorWriter *w) {
     const int n = c->rotary_dims / 2;
     real by[2048];
     Config plain = *c;
-    plain.rope_factor = 0;
-    if (c->rope_factor <= 1) return 0;
+    plain.rope_type = ROPE_DEFAULT;
+    if (c->rope_type != ROPE_LLAMA3) return 0;
     for (int i = 0; i < n; i++) {
         by[i] = (real)((double)rope_frequency(&plain, i) / (double)rope_frequency(c, i));
     }
@@ -415,6 +422,26 @@ done:
     return result;
 }
 
+// llama.cpp has YaRN with the paper's numbers alone, and SmolLM3 without rotary positions in each
+// fourth layer.
+static int check_positions(const Config *c) {
+    Config usual = *c;
+    usual.rope_attention = yarn_scale(c->rope_factor, 1);
+    usual.rope_low_freq = 1;
+    usual.rope_high_freq = 32;
+    usual.rope_exact = 0;
+    if (c->rope_type == ROPE_YARN && !same_scaling(c, &usual)) {
+        return fail(EX_DATAERR, "yarn with an attention_factor, beta_fast, beta_slow or truncate "
+                    "of its own, for which GGUF has no key that is known here");
+    }
+    for (int l = 0; l < c->num_layers; l++) {
+        const int want = c->family == FAMILY_SMOLLM3 && (l + 1) % 4 == 0;
+        if (c->unturned[l] == want) continue;
+        return fail(EX_DATAERR, "no_rope_layers other than each fourth, for which GGUF has no key");
+    }
+    return 0;
+}
+
 static int check_exportable(const Config *c, Dtype dtype) {
     if (c->reward) {
         return fail(EX_DATAERR, "a reward model: GGUF files are written of language models");
@@ -422,6 +449,7 @@ static int check_exportable(const Config *c, Dtype dtype) {
     if (dtype != F32 && dtype != F16 && dtype != BF16 && dtype != Q8_0) {
         return fail(EX_USAGE, "%s: f32, f16, bf16 and q8_0 are written", dtype_name(dtype));
     }
+    if (check_positions(c) < 0) return -1;
     if (c->rotary_dims > 4096) return fail(EX_DATAERR, "heads of more than 4096 channels");
     return 0;
 }

@@ -17,7 +17,7 @@ GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "test", 
 OUT = os.path.join(GOLDEN, "gguf")
 FORMATS = ["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q6_K"]
 MODELS = {"llama3": "llama", "mistral_tied": "llama", "qwen2": "qwen2", "qwen3_untied": "qwen3", "gpt2": "gpt2",
-          "neox_sequential": "gptneox", "neox_tied": "gptneox"}
+          "neox_sequential": "gptneox", "neox_tied": "gptneox", "llama_linear": "llama", "qwen2_yarn": "qwen2"}
 
 def finish(w):
     w.write_header_to_file()
@@ -106,6 +106,11 @@ def model(name, arch):
             factors.append(1 if length < old/high else rope["factor"] if length > old/low
                            else 1/((1 - smooth)/rope["factor"] + smooth))
         w.add_tensor("rope_freqs.weight", np.array(factors, np.float32))
+    if rope.get("rope_type") in ("linear", "yarn"):
+        w.add_rope_scaling_type(gguf.RopeScalingType(rope["rope_type"]))
+        w.add_rope_scaling_factor(rope["factor"])
+    if rope.get("rope_type") == "yarn":
+        w.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
     for key, add in (("bos_token_id", w.add_bos_token_id), ("eos_token_id", w.add_eos_token_id),
                      ("pad_token_id", w.add_pad_token_id)):
         if c.get(key) is not None:

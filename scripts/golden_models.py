@@ -18,7 +18,7 @@ from transformers import (GPTNeoXConfig, GPT2Config, LlamaConfig, MistralConfig,
                           GPTNeoXForCausalLM, GPT2LMHeadModel, LlamaForCausalLM, MistralForCausalLM,
                           Qwen2ForCausalLM, Qwen3ForCausalLM, GPTNeoXForSequenceClassification,
                           GPT2ForSequenceClassification, LlamaForSequenceClassification,
-                          MistralForSequenceClassification)
+                          MistralForSequenceClassification, SmolLM3Config, SmolLM3ForCausalLM)
 
 NEOX = dict(vocab_size=64, hidden_size=24, num_hidden_layers=2, num_attention_heads=3, intermediate_size=48,
             max_position_embeddings=64, bos_token_id=0, eos_token_id=0, pad_token_id=1)
@@ -53,6 +53,14 @@ MODELS = {
                        "float32"),
     "qwen2_tied": (Qwen2ForCausalLM, Qwen2Config(**TINY, tie_word_embeddings=True), "bfloat16"),
     "qwen3_untied": (Qwen3ForCausalLM, Qwen3Config(**TINY, head_dim=8, attention_bias=True), "float16"),
+    "llama_linear": (LlamaForCausalLM, LlamaConfig(**TINY, rope_parameters=dict(rope_type="linear", rope_theta=1000.0,
+                     factor=4.0)), "bfloat16"),
+    "llama_dynamic": (LlamaForCausalLM, LlamaConfig(**TINY, rope_parameters=dict(rope_type="dynamic",
+                      rope_theta=1000.0, factor=4.0)), "bfloat16"),
+    "qwen2_yarn": (Qwen2ForCausalLM, Qwen2Config(**TINY, rope_parameters=dict(rope_type="yarn",
+                   rope_theta=1000.0, factor=4.0, original_max_position_embeddings=64)), "bfloat16"),
+    "smollm3": (SmolLM3ForCausalLM, SmolLM3Config(**TINY, no_rope_layers=[1, 0], rope_parameters=dict(
+                rope_type="default", rope_theta=100.0)), "bfloat16"),
 }
 SHARDED = {"mistral": "8KB"}                           # the largest part of its weights
 

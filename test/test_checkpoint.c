@@ -371,7 +371,8 @@ static const Config tiny[] = {
      .num_kv_heads = 1, .head_dim = 2, .hidden = 5, .max_positions = 9, .rotary_dims = 2,
      .rms_norm = 1, .gated = 1, .qkv_bias = 1, .out_bias = 1, .mlp_bias = 1, .tied = 1,
      .activation = ACT_SILU, .norm_eps = 1e-6f, .rope_theta = 10000, .rope_factor = 8,
-     .rope_low_freq = 1, .rope_high_freq = 4, .rope_original = 4, .bos = 1, .eos = 2, .pad = 0},
+     .rope_type = ROPE_LLAMA3, .rope_low_freq = 1, .rope_high_freq = 4, .rope_original = 4,
+     .bos = 1, .eos = 2, .pad = 0},
     {.family = FAMILY_QWEN2, .vocab_size = 8, .channels = 8, .num_layers = 2, .num_heads = 4,
      .num_kv_heads = 2, .head_dim = 2, .hidden = 5, .max_positions = 9, .rotary_dims = 2,
      .rms_norm = 1, .gated = 1, .qkv_bias = 1, .activation = ACT_SILU, .norm_eps = 1e-6f,
@@ -384,6 +385,12 @@ static const Config tiny[] = {
      .num_kv_heads = 2, .head_dim = 4, .hidden = 5, .max_positions = 5000, .rotary_dims = 4,
      .rms_norm = 1, .gated = 1, .activation = ACT_SILU, .norm_eps = 1e-5f, .rope_theta = 1e6,
      .rope_factor = 1, .bos = 1, .eos = 2, .pad = -1},
+    {.family = FAMILY_SMOLLM3, .vocab_size = 8, .channels = 8, .num_layers = 2, .num_heads = 2,
+     .num_kv_heads = 1, .head_dim = 4, .hidden = 5, .max_positions = 50, .rotary_dims = 4,
+     .rms_norm = 1, .gated = 1, .activation = ACT_SILU, .norm_eps = 1e-6f, .rope_theta = 1e6,
+     .rope_type = ROPE_YARN, .rope_factor = 3.5, .rope_low_freq = 1.5, .rope_high_freq = 30,
+     .rope_original = 7, .rope_attention = 1.0625, .rope_exact = 1, .unturned = {1, 0}, .bos = 1,
+     .eos = 2, .pad = -1},
 };
 enum { TINY = sizeof tiny / sizeof *tiny };
 
@@ -454,7 +461,9 @@ static int same_config(Config a, Config b) {
         && SAME(rms_norm) && SAME(learned_positions) && SAME(rotary_dims) && SAME(parallel_residual)
         && SAME(gated) && SAME(tied) && SAME(qkv_bias) && SAME(out_bias) && SAME(mlp_bias)
         && SAME(qk_norm) && SAME(activation) && SAME(norm_eps) && SAME(rope_low_freq)
-        && SAME(rope_high_freq) && SAME(rope_original) && SAME(bos) && SAME(eos) && SAME(pad)
+        && SAME(rope_high_freq) && SAME(rope_original) && SAME(rope_type) && SAME(rope_attention)
+        && SAME(rope_exact) && SAME(unturned[0]) && SAME(unturned[1])
+        && SAME(bos) && SAME(eos) && SAME(pad)
         && SAME(num_more_eos) && SAME(more_eos[0]) && SAME(more_eos[1])
         && SAME(reward) && SAME(pooling)
         && (a.learned_positions || (SAME(rope_theta) && SAME(rope_factor)));
@@ -825,7 +834,8 @@ static void test_folders_of_transformers_come_back_value_for_value(void) {
     static const char *const names[] = {
         "neox", "neox_sequential", "neox_reward", "gpt2", "llama", "llama3", "llama_reward",
         "qwen2", "qwen3", "stories260K", "neox_tied", "gpt2_untied", "gpt2_reward", "mistral",
-        "mistral_tied", "mistral_reward", "qwen2_tied", "qwen3_untied",
+        "mistral_tied", "mistral_reward", "qwen2_tied", "qwen3_untied", "llama_linear",
+        "llama_dynamic", "qwen2_yarn", "smollm3",
     };
     for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
         Model m;
@@ -1225,7 +1235,9 @@ static void test_every_field_of_a_configuration_is_checked(void) {
     REFUSED("\"use_parallel_residual\": true", "\"use_parallel_residual\": 1",
             "must be true or false");
     REFUSED("\"default\"", "\"yarn\"",
-            "\"rope_type\": yarn is not supported; supported are default, llama3");
+            "\"factor\" is missing: the rope_type yarn needs it");
+    REFUSED("\"default\"", "\"longrope\"",
+            "\"rope_type\": longrope is not supported; supported are default, linear, dynamic, ");
     REFUSED("\"partial_rotary_factor\": 0.33", "\"partial_rotary_factor\": 0.93",
             "\"partial_rotary_factor\"");
     REFUSED("\"bos_token_id\": 0", "\"bos_token_id\": 8",
@@ -1305,8 +1317,10 @@ static void test_no_key_that_could_change_numbers_is_passed_over(void) {
     REFUSED(0, "\"add_cross_attention\": true", "\"add_cross_attention\" is not known");
     REFUSED(0, "\"pruned_heads\": {\"1\": [0]}", "\"pruned_heads\" is not known");
     REFUSED(LLAMA, "\"rope_scaling\": \"yarn\"", "\"rope_scaling\" must be an object");
-    REFUSED(LLAMA, "\"rope_scaling\": {\"type\": \"linear\", \"factor\": 2}",
-            "\"rope_type\": linear is not supported; supported are default, llama3");
+    REFUSED(LLAMA, "\"rope_scaling\": {\"type\": \"linear\"}",
+            "\"factor\" is missing: the rope_type linear needs it");
+    REFUSED(LLAMA, "\"rope_scaling\": {\"type\": \"yarn\", \"factor\": 2}",
+            "_embeddings\" is missing: the rope_type yarn needs it");
     REFUSED(LLAMA, "\"rope_scaling\": {\"factor\": 2}", "without a \"rope_type\"");
     REFUSED(LLAMA, "\"rope_scaling\": {\"mrope_section\": [1]}", "has \"mrope_section\"");
     REFUSED(LLAMA, "\"rope_scaling\": {\"rope_theta\": 7}", "\"rope_theta\" has two values");

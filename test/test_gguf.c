@@ -85,6 +85,7 @@ static void test_numbers_are_rounded_to_the_bytes_that_the_gguf_package_writes(v
 static void test_a_model_in_gguf_has_the_bits_of_its_folder(void) {
     static const char *const names[] = {
         "llama3", "mistral_tied", "qwen2", "qwen3_untied", "gpt2", "neox_sequential", "neox_tied",
+        "llama_linear", "qwen2_yarn",
     };
     for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
         char folder[100], file[100];
@@ -200,13 +201,20 @@ static const Config shapes[] = {
     {.family = FAMILY_LLAMA, .vocab_size = 700, .channels = 32, .num_layers = 2, .num_heads = 4,
      .num_kv_heads = 2, .head_dim = 8, .hidden = 64, .max_positions = 64, .rms_norm = 1, .gated = 1,
      .qkv_bias = 1, .out_bias = 1, .mlp_bias = 1, .activation = ACT_SILU, .norm_eps = 1e-5f,
-     .rotary_dims = 8, .rope_theta = 500, .rope_factor = 8, .rope_low_freq = 1,
+     .rotary_dims = 8, .rope_theta = 500, .rope_type = ROPE_LLAMA3, .rope_factor = 8,
+     .rope_low_freq = 1,
      .rope_high_freq = 4, .rope_original = 32, .bos = 1, .eos = 2, .pad = -1,
      .num_more_eos = 1, .more_eos = {3}},
     {.family = FAMILY_QWEN3, .vocab_size = 700, .channels = 32, .num_layers = 1, .num_heads = 2,
      .num_kv_heads = 1, .head_dim = 24, .hidden = 40, .max_positions = 64, .rms_norm = 1,
      .gated = 1, .tied = 1, .qk_norm = 1, .activation = ACT_SILU, .norm_eps = 1e-6f,
      .rotary_dims = 24, .rope_theta = 1e6, .rope_factor = 1, .bos = 1, .eos = 2, .pad = 0},
+    {.family = FAMILY_SMOLLM3, .vocab_size = 700, .channels = 16, .num_layers = 4, .num_heads = 2,
+     .num_kv_heads = 1, .head_dim = 8, .hidden = 24, .max_positions = 64, .rms_norm = 1,
+     .gated = 1, .tied = 1, .activation = ACT_SILU, .norm_eps = 1e-6f, .rotary_dims = 8,
+     .rope_theta = 1e6, .rope_type = ROPE_YARN, .rope_factor = 1, .rope_low_freq = 1,
+     .rope_high_freq = 32, .rope_original = 16, .rope_attention = 1, .unturned = {0, 0, 0, 1},
+     .bos = 1, .eos = 2, .pad = 0},
     {.family = FAMILY_NEOX, .vocab_size = 700, .channels = 32, .num_layers = 1, .num_heads = 2,
      .num_kv_heads = 2, .head_dim = 16, .hidden = 48, .max_positions = 64, .parallel_residual = 1,
      .tied = 1, .qkv_bias = 1, .out_bias = 1, .mlp_bias = 1, .activation = ACT_GELU_TANH,
@@ -275,7 +283,7 @@ static void test_a_model_in_q8_0_has_the_values_of_its_blocks(void) {
     model_free(&b);
 
     // an output matrix beside an equal embedding: it is the embedding
-    fill(&a, &shapes[2]);
+    fill(&a, &shapes[3]);
     CHECK(gguf_save(&a, &x, path, Q8_0, sha) == 0);
     CHECK(checkpoint_load(&b, path, LOAD_LANGUAGE_MODEL) == 0 && b.config.tied);
     model_free(&a);
@@ -319,6 +327,9 @@ static void test_what_gguf_cannot_say_is_refused(void) {
     fill(&m, &shapes[1]);
     CHECK(failed_with(gguf_save(&m, &x, in_made("no.gguf"), F32, sha), EX_DATAERR,
                       "how it prepares texts and cuts words has no name in llama.cpp"));
+    m.config.unturned[0] = 1;
+    CHECK(failed_with(gguf_save(&m, &x, path, F32, sha), EX_DATAERR, "no_rope_layers other than"));
+    m.config.unturned[0] = 0;
     m.config.reward = 1;
     CHECK(failed_with(gguf_save(&m, &x, path, F32, sha), EX_DATAERR, "a reward model: GGUF"));
     m.config.reward = 0;

@@ -128,6 +128,8 @@ static Config llama(int reward, Pooling pooling) {
         .family = FAMILY_LLAMA, .vocab_size = 11, .channels = 12, .num_layers = 2, .num_heads = 4,
         .num_kv_heads = 2, .head_dim = 6, .hidden = 20, .max_positions = 16, .rotary_dims = 6,
         .rms_norm = 1, .gated = 1, .activation = ACT_SILU, .norm_eps = 1e-5f, .rope_theta = 10000,
+        .rope_type = ROPE_YARN, .rope_factor = 4, .rope_original = 8, .rope_low_freq = 1,
+        .rope_high_freq = 32, .rope_attention = 1.25, .unturned = {0, 1},
         .reward = reward, .pooling = pooling,
     };
 }

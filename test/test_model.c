@@ -888,7 +888,8 @@ static void test_models_written_by_transformers_score_as_pytorch_does_in_double(
     static const char *const folder[] = {
         "neox", "neox_sequential", "gpt2", "llama", "llama3", "qwen2", "qwen3",
         "neox_reward", "llama_reward", "neox_tied", "gpt2_untied", "gpt2_reward", "mistral",
-        "mistral_tied", "mistral_reward", "qwen2_tied", "qwen3_untied",
+        "mistral_tied", "mistral_reward", "qwen2_tied", "qwen3_untied", "llama_linear",
+        "llama_dynamic", "qwen2_yarn", "smollm3",
     };
     for (size_t k = 0; k < sizeof folder / sizeof *folder; k++) {
         const int bad = test_bad;
