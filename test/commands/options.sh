@@ -37,6 +37,7 @@ options_of() {
     selftest | "train rloo" | "train grpo" | "train ppo") ;;
     identify) echo seed ;;
     consistency) echo answer gold out ;;
+    export) echo model tokenizer out dtype ;;
     inspect | gradcheck) echo model ;;
     "train features") ;;
     explain) echo model ;;
