@@ -45,6 +45,7 @@ int  group_of(const Run *run, const Item *item);
 void groups_begin(Groups *g, double share);
 void groups_add(Groups *g, int group, double loss);
 int  groups_weigh(Groups *g);
+int  groups_state(Groups *g, State *s);
 
 // what is reported
 void groups_log(const Groups *g, FILE *f);
@@ -248,6 +249,21 @@ int groups_weigh(Groups *g) {
     group_alpha(g->alpha, g->log_alpha, loss, opt.group_step, g->n);
     for (int k = 0; k < g->n; k++) g->factor[k] = g->alpha[k] * share[k];
     return 0;
+}
+
+// What is kept from step to step, to be saved or read (Trainer.state).  0, or -1 after fail().
+int groups_state(Groups *g, State *s) {
+    const size_t most = (size_t)opt.logging_steps, numbers = sizeof *g->recent / sizeof(double);
+    uint64_t steps = g->steps;
+    state_doubles(s, g->log_alpha, (size_t)g->n);
+    state_number(s, &steps);
+    g->steps = (size_t)steps;
+    const size_t places = g->steps < most ? g->steps : most;
+    if (s->result < 0) return -1;
+    if (reserve(&g->recent, &g->recent_capacity, places, sizeof *g->recent) < 0) return -1;
+    if (s->reading) memset(g->recent, 0, places * sizeof *g->recent);
+    state_ring(s, (double *)g->recent, numbers, g->steps, most);
+    return s->result;
 }
 
 // ----------------------------------------------------------------------------- what is reported

@@ -411,6 +411,8 @@ int main(int argc, char **argv) {
     keep_standard_streams();
     kernels_bound_spinning(argv);
     signal(SIGXFSZ, SIG_IGN);                       // a file beyond ulimit -f is an error of write
+    opt.arguments = argv;
+    opt.num_arguments = argc;
     int status = check_stack();
     if (status == 0) status = argc > 0 ? run_arguments(argc, argv) : EX_USAGE;
     if (status >= 0) status = flush_output(status);

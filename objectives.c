@@ -26,6 +26,7 @@ int fail_kind(const Dataset *d, const char *what);
     "bad_rows num_train_epochs max_steps micro_batch_tokens recompute "                           \
     "learning_rate lr_scheduler_type warmup_ratio max_grad_norm weight_decay "           \
     "adam_beta1 adam_beta2 adam_epsilon logging_steps eval_steps save_steps "            \
+    "save_minutes keep resume "                                                          \
     "load_best best_metric early_stopping_patience "                                     \
     "seed precision force threads quiet help "
 #define OF_POINTS "reduction labels score_scale "
@@ -52,6 +53,7 @@ static const Trainer reward_models = {
     .evaluate = reward_evaluate,
     .log = reward_log,
     .show = reward_show,
+    .state = reward_state,
 };
 
 static const Trainer policies = {
@@ -65,6 +67,7 @@ static const Trainer policies = {
     .log = policy_log,
     .show = policy_show,
     .finish = policy_finish,
+    .state = policy_state,
 };
 
 static const Trainer rollouts = {
@@ -80,6 +83,8 @@ static const Trainer rollouts = {
     .show = rollout_show,
     .enough = rollout_enough,
     .finish = rollout_finish,
+    .state = rollout_state,
+    .goes_on = rollout_goes_on,
 };
 
 // ------------------------------------------------------------------------------------ the table

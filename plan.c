@@ -13,6 +13,7 @@
 #include "loss.c"
 #include "batch.c"
 #include "files/beside.c"
+#include "files/state.c"
 #include "files/surroundings.c"
 
 enum { MAX_PAIRS = 4096, MAX_TEXTS = 2 * MAX_PAIRS };       // of a micro-batch
@@ -33,6 +34,9 @@ typedef struct {
     void (*show)(const Run *run, FILE *f);          // the same for people
     int  (*enough)(Run *run);                       // after a step: 1 ends the run, and says why
     void (*finish)(const Run *run);                 // the last words
+    int  (*state)(Run *run, State *s);              // what it keeps from step to step (resume.c)
+    int  (*goes_on)(const Run *run);                // after a step: 1 asks for the next one before
+                                                    //   a state is saved
     const char *options;                            // that they all read (commands/options.c)
 } Trainer;
 
@@ -72,6 +76,8 @@ struct Run {
                                                     //   line: it says no more; NULL: of none
     int has_reference;                              // Answer.ref_logp are there already
     char sha256[65];                                // of the weights that were saved last
+    Buffer recipe, manner;                          // all that decides the numbers, and how they
+                                                    //   are computed (resume.c)
     Log log_file;
     FILE *log;                                      // its stream of JSON lines, or NULL
 
@@ -153,6 +159,8 @@ void run_free(Run *run) {
     model_free(&run->model);
     tokenizer_free(&run->tokenizer);
     beside_free(&run->beside);
+    buffer_free(&run->recipe);
+    buffer_free(&run->manner);
     *run = (Run){0};
 }
 

@@ -73,6 +73,7 @@ int  policy_evaluate(Run *run, const Dataset *d, int step, double metric[NUM_MET
 void policy_log(const Run *run, FILE *f);
 void policy_show(const Run *run, FILE *f);
 void policy_finish(const Run *run);
+int  policy_state(Run *run, State *s);
 
 // what doctor asks too
 int  policy_data(Run *run);
@@ -727,6 +728,38 @@ int policy_step(Run *run, size_t at, size_t end, double *loss) {
     if (reserve(&p->history, &p->history_capacity, p->steps + 1, sizeof *p->history) < 0) return -1;
     p->history[p->steps++] = p->sums;
     return 0;
+}
+
+// The references of all texts.
+static uint64_t sum_references(const Run *run) {
+    const int files = run->num_train + run->num_then + run->num_mismatched;
+    Checksum c;
+    checksum_start(&c);
+    for (int k = 0; k < files; k++) {
+        const Dataset *d = &run->data[k < run->num_train + run->num_then ? k : k + run->num_eval];
+        for (size_t a = 0; a < d->num_answers; a++) {
+            uint64_t bits;
+            memcpy(&bits, &d->answer[a].ref_logp, sizeof bits);
+            checksum_number(&c, bits);
+        }
+    }
+    return checksum_finish(&c);
+}
+
+// What is kept from step to step, to be saved or read (Trainer.state); the references are computed
+// again before, or come from their file.  0, or -1 after fail().
+int policy_state(Run *run, State *s) {
+    PolicyRun *p = run->policy;
+    const size_t numbers = sizeof *p->history / sizeof(double);
+    uint64_t steps = p->steps;
+    state_same(s, sum_references(run), "log-probabilities of the reference");
+    state_number(s, &steps);
+    if (s->result < 0) return -1;
+    if (steps > run->num_steps) return fail(EX_DATAERR, "%s: too many steps", s->path);
+    p->steps = (size_t)steps;
+    if (reserve(&p->history, &p->history_capacity, p->steps, sizeof *p->history) < 0) return -1;
+    state_doubles(s, (double *)p->history, p->steps * numbers);
+    return run->groups ? groups_state(run->groups, s) : s->result;
 }
 
 // ------------------------------------------------------------------------ before the first step

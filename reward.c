@@ -47,6 +47,7 @@ int  reward_step(Run *run, size_t at, size_t end, double *loss);
 int  reward_evaluate(Run *run, const Dataset *d, int step, double metric[NUM_METRICS]);
 void reward_log(const Run *run, FILE *f);
 void reward_show(const Run *run, FILE *f);
+int  reward_state(Run *run, State *s);
 
 // the plan
 void sampler_fill(uint32_t *index, const uint32_t *size, int K, uint32_t N, uint64_t seed,
@@ -452,6 +453,22 @@ int reward_step(Run *run, size_t at, size_t end, double *loss) {
     x->recent[place] = x->sums;
     x->steps++;
     return 0;
+}
+
+// What is kept from step to step, to be saved or read (Trainer.state).  0, or -1 after fail().
+int reward_state(Run *run, State *s) {
+    RewardRun *x = run->reward;
+    const size_t most = (size_t)opt.logging_steps, numbers = sizeof *x->recent / sizeof(double);
+    uint64_t steps = x->steps;
+    state_floats(s, x->momentum, (size_t)run->num_train * (size_t)run->model.config.channels);
+    state_number(s, &steps);
+    x->steps = (size_t)steps;
+    const size_t places = x->steps < most ? x->steps : most;
+    if (s->result < 0) return -1;
+    if (reserve(&x->recent, &x->recent_capacity, places, sizeof *x->recent) < 0) return -1;
+    if (s->reading) memset(x->recent, 0, places * sizeof *x->recent);
+    state_ring(s, (double *)x->recent, numbers, x->steps, most);
+    return run->groups ? groups_state(run->groups, s) : s->result;
 }
 
 // ----------------------------------------------------------------------------- what is reported

@@ -83,6 +83,8 @@ void rollout_log(const Run *run, FILE *f);
 void rollout_show(const Run *run, FILE *f);
 int  rollout_enough(Run *run);
 void rollout_finish(const Run *run);
+int  rollout_state(Run *run, State *s);
+int  rollout_goes_on(const Run *run);
 
 // does the reward rise by length alone?
 double length_share(const LengthSums *history, size_t n, size_t window);
@@ -710,6 +712,33 @@ int rollout_step(Run *run, size_t at, size_t end, double *loss) {
     memcpy(run->item + at, p->item, (end - at) * sizeof *p->item);
     run->data[drawn] = (Dataset){0};
     return result;
+}
+
+// Is another update on the texts that are there due?
+int rollout_goes_on(const Run *run) { return run->rollout->pass + 1 < opt.ppo_epochs; }
+
+// What is kept from step to step, to be saved or read (Trainer.state); texts are drawn anew.  0, or
+// -1 after fail().
+int rollout_state(Run *run, State *s) {
+    RolloutRun *p = run->rollout;
+    const size_t numbers = sizeof *p->history / sizeof(double);
+    Model *critic = &p->critic.model;
+    uint64_t rollouts = p->rollouts, checked = p->checked;
+    state_number(s, &rollouts);
+    state_number(s, &checked);
+    state_int(s, &p->updates);
+    if (s->result < 0) return -1;
+    if (rollouts > run->num_steps) return fail(EX_DATAERR, "%s: too many rollouts", s->path);
+    p->rollouts = (size_t)rollouts;
+    p->checked = (size_t)checked;
+    const size_t n = p->rollouts;
+    if (reserve(&p->history, &p->history_capacity, n, sizeof *p->history) < 0) return -1;
+    if (reserve(&p->kl_history, &p->kl_capacity, n, sizeof *p->kl_history) < 0) return -1;
+    state_doubles(s, (double *)p->history, n * numbers);
+    state_doubles(s, p->kl_history, n);
+    state_reals(s, critic->params_memory, critic->num_params);
+    state_reals(s, critic->moments_memory, 2 * critic->num_trained);
+    return s->result;
 }
 
 // ----------------------------------------------------------------------------- what is reported

@@ -88,7 +88,9 @@ typedef struct {
     double learning_rate, head_rate, warmup_ratio;
     int scheduler, freeze;
     double beta1, beta2, eps, weight_decay, max_grad_norm;
-    int logging_steps, eval_steps, save_steps;
+    int logging_steps, eval_steps, save_steps, keep;
+    double save_minutes;
+    const char *resume;                                         // auto, no, or where from
     int load_best, best_metric, patience;
     int seed, threads, force, quiet, help;
 
@@ -110,8 +112,11 @@ typedef struct {
     List also, fairness, eta;                                   // regret
     int kl;
 
+    char **arguments;                                           // (num_arguments) of main
+    int num_arguments;
+
     // which options were given, by their place in the table
-    unsigned char given[160];
+    unsigned char given[192];
 
     // of one command each
     int learn;                                                  // tokenize

@@ -9,6 +9,7 @@
 #define TRAIN_C
 #include "plan.c"
 #include "heldout.c"
+#include "resume.c"
 #include "files/checkpoint.c"
 #include "files/surroundings.c"
 #include <time.h>
@@ -135,6 +136,15 @@ int report_choices(const Run *run, const Dataset *d, const double *reward, int s
                                    : report_pairs(run, d, reward, step, metric);
 }
 
+// Is nothing of the step left for the next one, so that the run can go on from here?
+static int step_is_whole(const Run *run, int step) {
+    const Trainer *trainer = run->objective->trainer;
+    return step == (int)run->num_steps || !trainer->goes_on || !trainer->goes_on(run);
+}
+
+// Does a signal ask for an end, here where there can be one?
+static int ends_here(const Run *run, int step) { return stop_asked() && step_is_whole(run, step); }
+
 // The held-out numbers of all files, unless a signal asks for an end.  *mean: over the files, of
 // what --best_metric names; NAN where a file has none or is left out.  0, or -1 after fail().
 static int evaluate_all(Run *run, int step, double *mean) {
@@ -142,7 +152,7 @@ static int evaluate_all(Run *run, int step, double *mean) {
     *mean = 0;
     for (const Dataset *d = first; d < first + run->num_eval; d++) {
         double metric[NUM_METRICS] = {[METRIC_LOSS] = NAN, [METRIC_ACCURACY] = NAN};
-        if (!stop_asked()) {
+        if (!ends_here(run, step)) {
             if (run->objective->trainer->evaluate(run, d, step, metric) < 0) return -1;
         }
         *mean += metric[opt.best_metric] / run->num_eval;
@@ -178,17 +188,6 @@ static int check_metric(const Run *run) {
 
 // -------------------------------------------------------------------------------------- the log
 
-typedef struct {                                    // where the loop is
-    int step, steps;                                // from 1 in what is printed
-    double loss, rate, norm;                        // of this step
-    double start;                                   // now() before the first
-    size_t tokens;                                  // token rows of all steps so far
-    int best_step;                                  // of --load_best, whose weights are in --out;
-    double best;                                    //   0: none yet; and its number
-    int not_better;                                 // evaluations since
-    int evaluated;                                  // the step of the last evaluation
-} Progress;
-
 // Gibibytes that this process holds; 0 where there is no /proc.
 static double memory_gib(void) {
     FILE *f = fopen("/proc/self/statm", "r");
@@ -200,7 +199,7 @@ static double memory_gib(void) {
 }
 
 // A line of log.jsonl.  0, or -1 after fail().
-static int log_step(Run *run, const Progress *p) {
+static int log_step(Run *run, Progress *p) {
     const Trainer *trainer = run->objective->trainer;
     const double wall = now() - p->start;
     FILE *f = run->log;
@@ -209,7 +208,9 @@ static int log_step(Run *run, const Progress *p) {
     fprintf(f, ",\"learning_rate\":%.9g,\"grad_norm\":%.9g,\"num_tokens\":%zu,"
             "\"tokens_per_s\":%.0f,\"rss_gib\":%.3f,\"wall_s\":%.2f}\n", p->rate, p->norm,
             p->tokens, (double)p->tokens / wall, memory_gib(), wall);
-    return log_flush(&run->log_file);
+    if (log_flush(&run->log_file) < 0) return -1;
+    p->log_size = run->log_file.written;
+    return 0;
 }
 
 // A line for people: on a terminal the same one again and again, until numbers follow below it.
@@ -307,13 +308,14 @@ static int check_memory(const Run *run, int T, int B) {
     return 0;
 }
 
-// Says and logs the plan.  0, or -1 after fail().
-static int show_plan(const Run *run) {
+// Says the plan, and logs it if the log does not have it.  0, or -1 after fail().
+static int show_plan(const Run *run, const Progress *p) {
     const size_t n = run->num_steps, last = n > 1 ? run->step_end[n - 2] : 0;
     Buffer line = {0};
     int result = plan_report(run, &line);
     if (result == 0 && !run->part) fprintf(stderr, "%s", line.data);
     buffer_free(&line);
+    if (p->resumed) return result;
     fprintf(run->log, "{\"event\":\"plan\",\"steps\":%zu,\"items\":%zu,\"epoch_items\":%zu,"
             "\"last_step_items\":%zu}\n", n, run->num_items, run->epoch_items,
             run->num_items - last);
@@ -453,50 +455,85 @@ static int fail_stopped(const Run *run, const Progress *p) {
                 p->steps, run->out);
 }
 
-// The step's numbers could not be had.  Where a signal ended the wait for a disk to write them to,
-// the weights may still find room: they are tried once.  -1, after fail().
-static int stop_without_numbers(Run *run, const Progress *p) {
-    if (!stop_asked()) return -1;
-    if (!p->best_step && try_save(run) < 0) return -1;
+// Saves what there is, to go on from, and ends the run.  -1 after fail().
+static int stop_saved(Run *run, Progress *p) {
+    p->wall = now() - p->start;
+    if (save_last(run, p) < 0 || resume_save(run, p) < 0) return -1;
     return fail_stopped(run, p);
 }
 
-// Evaluates on the way, and keeps the best.  1: go on, also where a signal cut the evaluation
-// short; 0: it is no better for long (--early_stopping_patience); -1 after fail().
+// The step's numbers could not be had.  Where a signal ended the wait for a disk to write them to,
+// the rest may still find room: it is tried once.  -1, after fail().
+static int stop_without_numbers(Run *run, const Progress *p) {
+    if (!stop_asked()) return -1;
+    if (!p->best_step && try_save(run) < 0) return -1;
+    if (resume_save(run, p) < 0) fprintf(stderr, "more: %s; the run cannot go on\n", error_text);
+    return fail_stopped(run, p);
+}
+
+/* Evaluates on the way, and keeps the best.  1: go on; 0: it is no better for long
+ * (--early_stopping_patience); -1 after fail(): also where a signal cut the evaluation short, which
+ * the run then goes on with.                                                                     */
 static int evaluate_step(Run *run, Progress *p) {
     double value;
-    p->evaluated = p->step;
     if (evaluate_all(run, p->step, &value) < 0) return stop_without_numbers(run, p);
+    if (ends_here(run, p->step)) return stop_saved(run, p);
     if (keep_best(run, p, value) < 0) return -1;
-    if (!opt.patience || p->not_better < opt.patience || stop_asked()) return 1;
+    p->evaluated = p->step;
+    p->log_size = run->log_file.written;
+    if (!opt.patience || p->not_better < opt.patience) return 1;
     fprintf(stderr, "stopped early, after step %d of %d: %d evaluations without a better eval %s\n",
             p->step, p->steps, p->not_better, metric_names[opt.best_metric]);
     return 0;
 }
 
-// The steps, from the first to the last or to a signal; then the weights are saved.  0, or -1 after
-// fail(): EX_TEMPFAIL if a signal came.
+// Is a save due, by steps or by the clock?
+static int save_is_due(const Run *run, const Progress *p) {
+    if (!step_is_whole(run, p->step)) return 0;
+    const int steps = opt.save_steps;
+    if (steps > 0 && p->step / steps > p->saved_step / steps) return 1;
+    return opt.save_minutes > 0 && now() - p->saved >= 60 * opt.save_minutes;
+}
+
+// The weights, but where the best ones are in --out, and what it takes to go on.  A disk without
+// room for that ends no run.  0, or -1 after fail().
+static int save_on_the_way(Run *run, Progress *p) {
+    p->wall = now() - p->start;
+    if (!opt.load_best && save_model(run) < 0) return -1;
+    if (log_sync(&run->log_file) < 0 || resume_save(run, p) < 0) {
+        fprintf(stderr, "more: %s; the run goes on, but could not go on from here\n", error_text);
+    }
+    p->saved = now();
+    p->saved_step = p->step;
+    return 0;
+}
+
+// What comes after a step: evaluation, a save.  1: the next step; 0: it was the last; -1 after
+// fail().
+static int after_step(Run *run, Progress *p) {
+    const Trainer *trainer = run->objective->trainer;
+    const int eval_is_due = opt.eval_steps > 0 && p->step % opt.eval_steps == 0;
+    if (p->step == p->steps) return 0;
+    if (trainer->enough && trainer->enough(run)) return 0;
+    if (eval_is_due && p->evaluated != p->step) {
+        const int go_on = evaluate_step(run, p);
+        if (go_on <= 0) return go_on;
+    }
+    return save_is_due(run, p) && save_on_the_way(run, p) < 0 ? -1 : 1;
+}
+
+// The steps, from the first, or where the run goes on, to the last or to a signal; then the weights
+// are saved.  0, or -1 after fail(): EX_TEMPFAIL if a signal came.
 static int train_steps(Run *run, Progress *p) {
-    for (int s = 0; s < p->steps; s++) {
-        if (train_step(run, s, p) < 0) return -1;
+    int go_on = p->step ? after_step(run, p) : 1;
+    while (go_on > 0) {
+        if (train_step(run, p->step, p) < 0) return -1;
         if (log_step(run, p) < 0) return stop_without_numbers(run, p);
         show_step(run, p);
-        if (stop_asked()) {
-            if (save_last(run, p) < 0) return -1;
-            return fail_stopped(run, p);
-        }
-        if (p->step == p->steps) break;
-        if (run->objective->trainer->enough && run->objective->trainer->enough(run)) break;
-        if (opt.eval_steps > 0 && p->step % opt.eval_steps == 0) {
-            const int go_on = evaluate_step(run, p);
-            if (go_on < 0) return -1;
-            if (!go_on) break;
-        }
-        if (opt.save_steps > 0 && p->step % opt.save_steps == 0) {
-            if (save_model(run) < 0) return -1;
-        }
+        if (ends_here(run, p->step)) return stop_saved(run, p);
+        go_on = after_step(run, p);
     }
-    return save_last(run, p);
+    return go_on < 0 ? -1 : save_last(run, p);
 }
 
 // Which weights --load_best has left in --out.
@@ -510,64 +547,126 @@ static void say_best(const Progress *p) {
             p->best);
 }
 
+// Are the best weights, of a step before the run was interrupted, still those in --out?  0, or -1
+// after fail().
+static int check_best(const Run *run, const Progress *p) {
+    char path[PATH_SIZE], sha256[65];
+    if (!p->resumed || !p->best_step) return 0;
+    if (path_join(path, run->out, "model.safetensors") < 0) return -1;
+    if (sha256_file(sha256, path) == 0 && !strcmp(sha256, run->sha256)) return 0;
+    return fail(EX_DATAERR, "%s: the best weights, those of step %d, are not there any more; "
+                "--resume no trains anew", path, p->best_step);
+}
+
+// The state of a run that has ended: of one of several its numbers, which are read on; else that it
+// has.  0, or -1 after fail().
+static int end_state(Run *run, Progress *p) {
+    p->finished = !run->part;
+    p->evaluated = p->step;
+    p->log_size = run->log_file.written;
+    return resume_save(run, p);
+}
+
 // What is said and logged when all steps are done, or no more are to come.  0, or -1 after fail().
 static int train_end(Run *run, Progress *p) {
     const Trainer *trainer = run->objective->trainer;
     double value;
     if (p->evaluated != p->step) {
         if (evaluate_all(run, p->step, &value) < 0) return -1;
+        if (stop_asked()) {
+            if (resume_save(run, p) < 0) return -1;
+            return fail(EX_TEMPFAIL, "stopped after the last step, before all numbers; the weights "
+                        "are in %s", run->out);
+        }
         if (keep_best(run, p, value) < 0) return -1;
     }
-    const double wall = now() - p->start;
+    if (check_best(run, p) < 0) return -1;
+    p->wall = now() - p->start;
     if (!run->part) {
         if (trainer->finish) trainer->finish(run);
         if (opt.load_best) say_best(p);
-        fprintf(stderr, "%s: %zu tokens in %.1f s\n", run->out, p->tokens, wall);
+        fprintf(stderr, "%s: %zu tokens in %.1f s\n", run->out, p->tokens, p->wall);
         printf("weights sha256 %s\n", run->sha256);
     }
     fprintf(run->log, "{\"event\":\"end\",\"weights_sha256\":\"%s\",\"wall_s\":%.2f", run->sha256,
-            wall);
+            p->wall);
     if (p->best_step) {
         fprintf(run->log, ",\"best_step\":%d,\"best_%s\":%.9g", p->best_step,
                 metric_names[opt.best_metric], p->best);
     }
     fprintf(run->log, "}\n");
     if (log_flush(&run->log_file) < 0) return -1;
-    if (!stop_asked()) return 0;
-    return fail(EX_TEMPFAIL, "stopped after the last step, before all numbers; the weights are in "
-                "%s", run->out);
+    return end_state(run, p);
 }
 
-/* The whole run: model, tokenizer and data are loaded, the plan is made, --out is there.  What can
- * be known to go wrong goes wrong before the first step: memory, disk, log.  Ends with the line
- * `weights sha256` on standard output.  0, or -1 after fail(): EX_TEMPFAIL if a signal stopped it
- * (the weights so far are saved).  */
-int train(Run *run) {
+// ----------------------------------------------------------------------------------- the whole run
+
+// Opens the log: anew, or to go on behind what it had when the state was saved.  0, or -1 after
+// fail().
+static int open_log(Run *run, const State *from, const Progress *p) {
+    char path[PATH_SIZE], old[PATH_SIZE];
+    const char *slash = strrchr(from->path, '/');
+    if (path_join(path, run->out, "log.jsonl") < 0 || log_open(&run->log_file, path) < 0) return -1;
+    run->log = run->log_file.stream;
+    if (!p->resumed) return 0;
+    snprintf(old, sizeof old, "%.*s", slash ? (int)(slash - from->path) : 1,
+             slash ? from->path : ".");
+    if (path_join(path, old, "log.jsonl") < 0) return -1;
+    return log_keep(&run->log_file, path, p->log_size);
+}
+
+// From the first step, or where the run goes on, to the end.  What can be known to go wrong goes
+// wrong before: memory, disk, log.  0, or -1 after fail().
+static int train_from(Run *run, State *from, Progress *p) {
     const Trainer *trainer = run->objective->trainer;
-    char path[PATH_SIZE];
-    const int steps = (int)run->num_steps;
-    if (opt.load_best && check_metric(run) < 0) return -1;
-    if (checkpoint_fits(&run->model, dtype_names[opt.dtype]) < 0) return -1;
-    if (prepare(run, steps) < 0) return -1;
+    if (prepare(run, p->steps) < 0) return -1;
     stop_hold();
     int result = checkpoint_ask(&run->model, run->out, &run->beside, dtype_names[opt.dtype]);
     if (!run->part) stop_release();
     if (result < 0) return -1;
-    if (path_join(path, run->out, "log.jsonl") < 0) return -1;
-    if (log_open(&run->log_file, path) < 0) return -1;
-    run->log = run->log_file.stream;
+    if (open_log(run, from, p) < 0) return -1;
 
-    Progress p = {.steps = steps};
-    result = show_plan(run);
+    // what is there before the first step, then what the steps before made of it
+    result = show_plan(run, p);
     if (result == 0 && trainer->start) result = trainer->start(run);
-    p.start = now();
+    if (result == 0 && p->resumed) result = resume_load(run, from);
+    p->start = now() - p->wall;
+    p->saved = now();
+    p->saved_step = p->step;
     stop_hold();                                    // there is something to save
-    if (result == 0) result = train_steps(run, &p);
-    if (result == 0) result = train_end(run, &p);
+    if (result == 0) result = state_remove(run->out, p->step + 1, INT64_MAX);
+    if (result == 0) result = train_steps(run, p);
+    if (result == 0) result = train_end(run, p);
     if (result < 0) {
         log_abandon(&run->log_file);
         return -1;
     }
     return log_close(&run->log_file);
+}
+
+/* The whole run: model, tokenizer and data are loaded, the plan is made, --out is there.  A run
+ * that was interrupted goes on (--resume), one that has finished is not repeated.  Ends with the
+ * line `weights sha256` on standard output.  0, or -1 after fail(): EX_TEMPFAIL if a signal stopped
+ * it (the weights so far are saved).  */
+int train(Run *run) {
+    Progress p = {.steps = (int)run->num_steps};
+    State from;
+    if (opt.load_best && check_metric(run) < 0) return -1;
+    if (checkpoint_fits(&run->model, dtype_names[opt.dtype]) < 0) return -1;
+    if (resume_recipe(run) < 0) return -1;
+    int result = resume_open(run, &from, &p);
+    if (result > 0 && p.finished) {
+        fprintf(stderr, "%s: finished already; --resume no trains anew\n", from.path);
+        printf("weights sha256 %s\n", run->sha256);
+        result = 0;
+    } else if (result >= 0) {
+        if (p.resumed) {
+            fprintf(stderr, "%s%s: goes on after step %d of %d\n", run->part ? run->part : "",
+                    from.path, p.step, p.steps);
+        }
+        result = train_from(run, &from, &p);
+    }
+    state_close(&from);
+    return result;
 }
 #endif

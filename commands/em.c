@@ -15,8 +15,9 @@
  *     OUT/start-1-iteration-2/type-1 ..   the models of the running iteration
  *     OUT/type-1 ..                       in the end those of the best start
  *
- * people.json names the last iteration that is whole; folders of others are left over and are
- * removed.  A run that was interrupted goes on from there.
+ * people.json names the last iteration that is whole.  A run that was interrupted goes on from
+ * there: in the folders of the next iteration are its types' states (resume.c), with which the
+ * training of each goes on or is not repeated.  Folders of others are left over and are removed.
  *
  * --objective heads: the models are those of heads.c; nothing is written before the end.         */
 #ifndef EM_C
@@ -33,7 +34,8 @@
     "model train out tokenizer dtype template prompt_key chosen_key rejected_key max_length " \
     "max_prompt_length over_length=drop bad_rows num_train_epochs max_steps micro_batch_tokens " \
     "recompute learning_rate=1e-5 lr_scheduler_type warmup_ratio max_grad_norm weight_decay " \
-    "adam_beta1 adam_beta2 adam_epsilon logging_steps seed precision force threads quiet help " \
+    "adam_beta1 adam_beta2 adam_epsilon logging_steps save_steps save_minutes keep seed " \
+    "precision force threads quiet help " \
     "beta reference_cache label_smoothing top pairs logp per_step_rows per_step_pairs head_rate " \
     "freeze pooling raw_head random_weights folds fold "
 
@@ -148,15 +150,15 @@ static int type_path(char path[PATH_SIZE], const char *dir, int k) {
     return path_join(path, dir, name);
 }
 
-// Is the iteration of this name one whose models are still needed?
-static int is_needed(const Em *em, const char *name) {
+// Is the iteration (from 1) of a start (from 0) one whose models are still needed, or one that
+// comes next, which may have begun?
+static int is_needed(const Em *em, int start, int iteration) {
     const People *p = &em->file.people;
     const PeopleFile *f = &em->file;
-    char last[64], best[64];
-    snprintf(last, sizeof last, "start-%d-iteration-%d", p->start + 1, p->iteration);
-    snprintf(best, sizeof best, "start-%d-iteration-%d", f->best_start + 1, f->best_iteration);
     if (f->finished) return 0;
-    return !strcmp(name, last) || !strcmp(name, best);
+    if (start == f->best_start && iteration == f->best_iteration) return 1;
+    if (start == p->start + 1 && iteration == 1) return 1;
+    return start == p->start && (iteration == p->iteration || iteration == p->iteration + 1);
 }
 
 // Removes the models of other iterations.  0, or -1 after fail().
@@ -168,7 +170,7 @@ static int remove_others(const Em *em) {
     for (struct dirent *e = readdir(d); e; e = readdir(d)) {
         if (sscanf(e->d_name, "start-%d-iteration-%d", &start, &iteration) != 2) continue;
         snprintf(exact, sizeof exact, "start-%d-iteration-%d", start, iteration);
-        if (strcmp(exact, e->d_name) || is_needed(em, e->d_name)) continue;
+        if (strcmp(exact, e->d_name) || is_needed(em, start - 1, iteration)) continue;
         if (path_join(path, opt.out, e->d_name) < 0 || folder_remove(path) < 0) goto done;
     }
     result = 0;
@@ -237,6 +239,8 @@ static int em_fit(void *self, int k, const double *weight) {
     *run = (Run){.objective = &em->objective, .tokenizer = em->base.tokenizer,
                  .beside = em->base.beside, .data = &em->rows, .num_train = 1, .unit = 1,
                  .out = em->out, .part = em->part, .has_reference = 1};
+    if (buffer_printf(&run->recipe, "train=em\n") < 0) return -1;
+    if (options_text(&run->recipe, &em->command, 0) < 0) return -1;
     if (load_start(em, k) < 0 || run_open(run) < 0 || plan_make(run) < 0) return -1;
     const int status = train(run);
     memcpy(em->file.sha256[k], run->sha256, sizeof run->sha256);
@@ -378,7 +382,7 @@ static int em_key(Em *em) {
     Buffer settings = {0};
     Sha256 s;
     int result = -1;
-    if (options_text(&settings, &em->command) < 0) goto done;
+    if (options_text(&settings, &em->command, 0) < 0) goto done;
     if (reference_key(&em->base, &em->base.model, em->file.key) < 0) goto done;
     sha256_start(&s);
     sha256_add(&s, settings.data, settings.len);
@@ -534,6 +538,7 @@ static int em_place_models(const Em *em) {
         if (stat(from, &st) < 0) continue;          // moved before a run was interrupted
         if (folder_remove(to) < 0) return -1;
         if (rename(from, to) < 0) return fail(EX_CANTCREAT, "%s: %s", to, strerror(errno));
+        if (state_remove(to, 0, INT64_MAX) < 0) return -1;
     }
     return folder_sync(to);
 }
@@ -651,6 +656,7 @@ int command_em(void) {
     int status = folder_enter(&out, opt.out);
     if (status == 0) status = em_run(&em);
     if (status == 0) em_say(&em);
+    if (status < 0 && error_code == EX_TEMPFAIL && stop_asked()) options_print_again();
     stop_hold();                                    // the folder is left here, not by a signal
     em_free(&em);
     folder_leave(&out);

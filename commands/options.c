@@ -24,7 +24,8 @@ int  options_check_lists(const Command *c);
 void options_defaults(const Command *c);
 void options_print(const Command *c);
 void options_print_header(const Command *c);
-int  options_text(Buffer *out, const Command *c);
+void options_print_again(void);
+int  options_text(Buffer *out, const Command *c, int all);
 
 // -------------------------------------------------------------------------------------- choices
 
@@ -422,7 +423,15 @@ static const Option option_table[] = {
     {.name = "eval_steps", .kind = INT, .to = &opt.eval_steps, .preset = "0", .max = INT_MAX,
      .help = "0: at the end only"},
     {.name = "save_steps", .kind = INT, .to = &opt.save_steps, .preset = "0", .max = INT_MAX,
-     .help = "0: at the end only"},
+     .help = "after so many steps the weights and all it takes to go on are saved, 0: by "
+             "--save_minutes alone"},
+    {.name = "save_minutes", .kind = REAL, .to = &opt.save_minutes, .preset = "10", .max = 1e6,
+     .help = "after so many minutes, 0: by --save_steps alone"},
+    {.name = "keep", .kind = INT, .to = &opt.keep, .preset = "2", .min = 1, .max = INT_MAX,
+     .help = "states of that kind, state-STEP.bin in --out, that stay while the run goes on"},
+    {.name = "resume", .kind = WORDS, .to = &opt.resume, .preset = "auto",
+     .help = "auto: a run that was interrupted goes on, with the same bits, one that has finished "
+             "is not repeated; no: begin anew; or the folder or state-STEP.bin to go on from"},
     {.name = "load_best", .kind = FLAG, .to = &opt.load_best,
      .help = "--out holds the weights of the best evaluation; --eval then selects, and is no test"},
     {.name = "best_metric", .kind = CHOICE, .to = &opt.best_metric, .preset = "loss",
@@ -726,28 +735,60 @@ void options_print_header(const Command *c) {
     if (column) fprintf(stderr, "\n");
 }
 
-// Does the option change what comes out?  Files do, but by what is in them.
+// A word as a shell takes it.
+static void print_word(FILE *f, const char *word) {
+    const char *plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=:,+@%";
+    if (*word && !word[strspn(word, plain)]) {
+        fprintf(f, " %s", word);
+        return;
+    }
+    fprintf(f, " '");
+    for (; *word; word++) {
+        if (*word == '\'') fprintf(f, "'\\'");
+        putc(*word, f);
+    }
+    putc('\'', f);
+}
+
+// The command that goes on with a run that was stopped: the same, but it goes on from --out.
+void options_print_again(void) {
+    fprintf(stderr, "this goes on with it:\n   ");
+    for (int i = 0; i < opt.num_arguments; i++) {
+        const char *word = opt.arguments[i];
+        if (!strncmp(word, "--resume=", strlen("--resume="))) continue;
+        if (!strcmp(word, "--resume")) i++;
+        else print_word(stderr, word);
+    }
+    fprintf(stderr, "\n");
+}
+
+// Does the option change what comes out?  Files do, but by what is in them; evaluations only where
+// they choose.
 static int changes_results(const Option *o) {
     const void *const without[] = {
         &opt.help, &opt.quiet, &opt.threads, &opt.force, &opt.micro_batch_tokens, &opt.recompute,
-        &opt.logging_steps, &opt.model, &opt.train, &opt.out, &opt.tokenizer,
-        &opt.reference_cache};
+        &opt.logging_steps, &opt.save_steps, &opt.save_minutes, &opt.keep, &opt.resume,
+        &opt.model, &opt.train, &opt.then, &opt.demo, &opt.bapo_base, &opt.eval, &opt.references,
+        &opt.reward, &opt.reference, &opt.critic, &opt.prompts, &opt.groups, &opt.out,
+        &opt.tokenizer, &opt.reference_cache};
+    if (o->to == &opt.eval_steps) return opt.load_best;
     for (size_t i = 0; i < sizeof without / sizeof *without; i++) {
         if (o->to == without[i]) return 0;
     }
     return 1;
 }
 
-// Appends what the command is set to, as far as it changes results, a line for each option.  0, or
-// -1 after fail().
-int options_text(Buffer *out, const Command *c) {
+// Appends what the command is set to, a line for each option: as far as it changes results, or
+// `all` but where it goes to and where from.  0, or -1 after fail().
+int options_text(Buffer *out, const Command *c, int all) {
     char *text = NULL;
     size_t size = 0;
     FILE *f = open_memstream(&text, &size);
     if (!f) return fail(EX_OSERR, "out of memory");
     for (const Option *o = option_table; o < option_table + NUM_OPTIONS; o++) {
-        if (!command_lists(c, o, NULL) || !changes_results(o)) continue;
-        fprintf(f, "%s=", o->name);
+        if (!command_lists(c, o, NULL) || o->to == &opt.out || o->to == &opt.resume) continue;
+        if (!all && !changes_results(o)) continue;
+        fprintf(f, "--%s=", o->name);
         print_value(f, o);
         fprintf(f, "\n");
     }
@@ -790,10 +831,6 @@ static int settle_best(void) {
     if (!opt.eval_steps) {
         return fail(EX_USAGE, "--%s: --eval_steps is needed: after how many steps to evaluate",
                     asked);
-    }
-    if (opt.save_steps) {
-        return fail(EX_USAGE, "--save_steps would replace the best weights; leave it out, --%s "
-                    "saves each new best", asked);
     }
     return 0;
 }

@@ -2,6 +2,7 @@
 #ifndef COMMAND_TRAIN_C
 #define COMMAND_TRAIN_C
 #include "diagnose.c"
+#include "options.c"
 
 int command_train(const Objective *o);
 
@@ -185,7 +186,14 @@ static int check_reference_folders(const Run *run, const char *dir) {
 
 static int prepare_run(Run *run) {
     const Objective *o = run->objective;
+    const Command command = command_of_objective(o);
     const char *dir = opt.model.n ? opt.model.item[0] : NULL;
+    if (buffer_printf(&run->recipe, "train=%s\n", o->name) < 0) return -1;
+    if (options_text(&run->recipe, &command, 0) < 0) return -1;
+    if (options_text(&run->manner, &command, 1) < 0) return -1;
+    if (buffer_printf(&run->manner, "%d threads, %s\n", kernels_threads(), kernels_name()) < 0) {
+        return -1;
+    }
     if (run_load_tokenizer(run, dir) < 0) return -1;
     if (run_load_model(run, dir) < 0) return -1;
     if (check_reference_folders(run, dir) < 0) return -1;
@@ -207,6 +215,7 @@ int command_train(const Objective *o) {
     if (status == 0) status = prepare_run(&run);
     if (status == 0) status = diagnose_run(&run, dir);
     if (status == 0) status = train(&run);
+    if (status < 0 && error_code == EX_TEMPFAIL && stop_asked()) options_print_again();
     stop_hold();                                    // the folder is left here, not by a signal
     run_free(&run);
     folder_leave(&out);

@@ -20,10 +20,14 @@ enum { CHECKSUM_TEXT = 17 };            // of 16 hexadecimal digits
 
 void checksum_start(Checksum *c);
 void checksum_add(Checksum *c, const void *data, size_t n);
+void checksum_number(Checksum *c, uint64_t x);
 uint64_t checksum_finish(Checksum *c);
 void checksum_text(char text[CHECKSUM_TEXT], uint64_t sum);
 
-// A number of 8 bytes in files, the lowest first.
+// A number as 8 bytes in files, the lowest first; and back.
+static void bytes_of_number(unsigned char *p, uint64_t x) {
+    for (int i = 0; i < 8; i++) p[i] = (unsigned char)(x >> 8*i);
+}
 static uint64_t number_of_bytes(const unsigned char *p) {
     return (uint64_t)p[0] | (uint64_t)p[1] << 8 | (uint64_t)p[2] << 16 | (uint64_t)p[3] << 24
          | (uint64_t)p[4] << 32 | (uint64_t)p[5] << 40 | (uint64_t)p[6] << 48
@@ -55,6 +59,12 @@ void checksum_add(Checksum *c, const void *data, size_t n) {
     for (; end - p >= 8; p += 8) h = checksum_mix(h, number_of_bytes(p));
     c->h = h;
     if (p < end) memcpy(c->word, p, (size_t)(end - p));
+}
+
+void checksum_number(Checksum *c, uint64_t x) {
+    unsigned char bytes[8];
+    bytes_of_number(bytes, x);
+    checksum_add(c, bytes, sizeof bytes);
 }
 
 uint64_t checksum_finish(Checksum *c) {

@@ -8,10 +8,12 @@
 #define FILE_C
 
 #include "../common.h"                  // first: it asks for POSIX
+#include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { PATH_SIZE = 4096 };              // bytes of a path, the last one 0
@@ -378,16 +380,24 @@ static void remove_unlocked(const char *path) {
     close(fd);
 }
 
-// Removes the temporary files of path that runs left which were killed.
-static void remove_leftovers(const char *path) {
-    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
-    char dir[PATH_SIZE] = "./", leftover[PATH_SIZE];
-    if (slash) snprintf(dir, sizeof dir, "%.*s", (int)(base - path), path);
+// How long is the name of the file whose temporary name this is?  0: it is none.
+static size_t base_length(const char *name) {
+    const size_t n = strlen(name);
+    size_t at = n > strlen(".tmp") ? n - strlen(".tmp") : 0;
+    while (at > 0 && isdigit((unsigned char)name[at - 1])) at--;
+    return at > 1 && is_tagged(name, name, at - 1, ".tmp") ? at - 1 : 0;
+}
+
+// Removes the temporary files in dir that runs left which were killed: of the file `base`, or of
+// all if that is NULL.
+static void remove_leftovers(const char *dir, const char *base) {
+    char leftover[PATH_SIZE];
     DIR *d = opendir(dir);
     if (!d) return;
     for (struct dirent *e = readdir(d); e; e = readdir(d)) {
-        if (!is_tagged(e->d_name, base, strlen(base), ".tmp")) continue;
-        if (snprintf(leftover, PATH_SIZE, "%s%s", dir, e->d_name) < PATH_SIZE) {
+        const size_t n = base_length(e->d_name);
+        if (!n || (base && (n != strlen(base) || strncmp(e->d_name, base, n)))) continue;
+        if (snprintf(leftover, PATH_SIZE, "%s/%s", dir, e->d_name) < PATH_SIZE) {
             remove_unlocked(leftover);
         }
     }
@@ -404,7 +414,10 @@ int output_open(Output *o, const char *path) {
     if (through) return open_through(o);
 
     // what is still at the temporary name was not left by a run
-    remove_leftovers(path);
+    const char *slash = strrchr(path, '/');
+    char dir[PATH_SIZE] = ".";
+    if (slash) snprintf(dir, sizeof dir, "%.*s", (int)(slash - path) + 1, path);
+    remove_leftovers(dir, slash ? slash + 1 : path);
     snprintf(o->temporary, sizeof o->temporary, "%s.%ld.tmp", path, (long)getpid());
     if (lstat(o->temporary, &st) == 0) {
         return fail(EX_CANTCREAT, "%s: is a %s, not a file of ours: remove it", o->temporary,
@@ -576,6 +589,17 @@ static int folder_lock(Folder *f) {
     return status;
 }
 
+// Tries for two seconds: the system takes its time to take the lock of a process that dies.
+static int folder_wait(Folder *f) {
+    const struct timespec moment = {.tv_nsec = 100 * 1000 * 1000};
+    int status = folder_lock(f);
+    for (int i = 0; i < 20 && status < 0 && error_code == EX_TEMPFAIL; i++) {
+        nanosleep(&moment, NULL);
+        status = folder_lock(f);
+    }
+    return status;
+}
+
 /* Makes the folder if it is not there, and locks it until folder_leave, by a lock on the file
  * more.lock in it: of a process that dies the system takes it back.  A save there that was cut
  * short is ended first.  0, or -1 after fail(): EX_TEMPFAIL if another process has it.           */
@@ -586,7 +610,7 @@ int folder_enter(Folder *f, const char *dir) {
     if (path_join(f->lock_path, dir, "more.lock") < 0) return -1;
     f->found = folder_found(f->path);
     int status = folder_make(dir);
-    while (status == 0) status = folder_lock(f);
+    while (status == 0) status = folder_wait(f);
     if (status > 0) status = folder_finish(dir);
     if (status < 0) folder_leave(f);
     return status < 0 ? -1 : 0;
@@ -659,9 +683,8 @@ static int rename_rest(const char *dir, const char *ending, const char *config) 
     return status;
 }
 
-/* Ends a save that was cut short between its renames: forward, for all new files are there; or
- * back, if an error had removed them.  The folder is locked.  0, or -1 after fail().             */
-int folder_finish(const char *dir) {
+// Forward, for all new files are there; or back, if an error had removed them.
+static int finish_save(const char *dir) {
     char tag[TAG_SIZE], ending[TAG_SIZE + 8], config[TAG_SIZE + 32], aside[TAG_SIZE + 32];
     char path[PATH_SIZE];
     find_aside(tag, dir);
@@ -678,6 +701,14 @@ int folder_finish(const char *dir) {
     }
     if (path_join(path, dir, aside) < 0) return -1;
     unlink(path);
+    return 0;
+}
+
+/* Ends a save that was cut short between its renames, and removes what one that was cut short
+ * before has left.  The folder is locked.  0, or -1 after fail().                                */
+int folder_finish(const char *dir) {
+    if (finish_save(dir) < 0) return -1;
+    remove_leftovers(dir, NULL);
     return 0;
 }
 

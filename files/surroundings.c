@@ -16,6 +16,8 @@ typedef struct {
     size_t size;
     int fd;                             // -1: there is no such file yet
     int begun;                          // yes: it holds lines of this run
+    uint64_t kept;                      // bytes of an earlier process of the run, which stay
+    uint64_t written;                   // bytes in the file
     char path[PATH_SIZE];
 } Log;
 
@@ -30,7 +32,9 @@ int  disk_wait(const char *dir, double *said);
 
 // the log
 int  log_open(Log *log, const char *path);
+int  log_keep(Log *log, const char *old, uint64_t bytes);          // goes on behind these
 int  log_flush(Log *log);
+int  log_sync(Log *log);                                           // and it is on the disk
 int  log_close(Log *log);                                          // and all is on the disk
 void log_abandon(Log *log);                                        // after an error
 
@@ -143,11 +147,32 @@ int log_open(Log *log, const char *path) {
     return fail(EX_OSERR, "out of memory for %s", path);
 }
 
-// Before the first line: an empty file.  0, or -1 after fail().
+/* After log_open, for a run that goes on: the first `bytes` of the log `old` stay before what is
+ * printed.  It is the same file, or these are copied.  0, or -1 after fail().                    */
+int log_keep(Log *log, const char *old, uint64_t bytes) {
+    struct stat was, is;
+    Buffer text = {0};
+    if (stat(old, &was) < 0 || !S_ISREG(was.st_mode)) return 0;
+    const uint64_t there = (uint64_t)was.st_size, kept = there < bytes ? there : bytes;
+    if (stat(log->path, &is) == 0 && is.st_ino == was.st_ino && is.st_dev == was.st_dev) {
+        log->kept = kept;
+        return 0;
+    }
+    int result = file_read(&text, old);
+    if (result == 0) fwrite(text.data, 1, kept < text.len ? (size_t)kept : text.len, log->stream);
+    buffer_free(&text);
+    return result;
+}
+
+// Before the first line: an empty file, or what is kept.  0, or -1 after fail().
 static int log_begin(Log *log) {
+    const off_t kept = (off_t)log->kept;
     if (log->fd < 0) log->fd = open(log->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (log->fd < 0) return fail(EX_CANTCREAT, "%s: %s", log->path, strerror(errno));
-    if (ftruncate(log->fd, 0) < 0) return fail(EX_IOERR, "%s: %s", log->path, strerror(errno));
+    if (ftruncate(log->fd, kept) < 0 || lseek(log->fd, kept, SEEK_SET) < 0) {
+        return fail(EX_IOERR, "%s: %s", log->path, strerror(errno));
+    }
+    log->written = log->kept;
     log->begun = 1;
     return 0;
 }
@@ -162,6 +187,7 @@ int log_flush(Log *log) {
     while (at < log->size) {
         ssize_t k = write(log->fd, log->memory + at, log->size - at);
         if (k > 0) at += (size_t)k;
+        if (k > 0) log->written += (uint64_t)k;
         if (k >= 0 || errno == EINTR) continue;
         fail(EX_IOERR, "%s: %s", log->path, strerror(errno));
         if (disk_wait(log->path, &said) < 0) return -1;
@@ -169,6 +195,12 @@ int log_flush(Log *log) {
     rewind(log->stream);
     log->size = 0;                      // not every library says so before the next character
     return 0;
+}
+
+// What was flushed is on the disk.  0, or -1 after fail().
+int log_sync(Log *log) {
+    if (log->fd < 0 || fd_sync(log->fd) == 0 || errno == EINVAL) return 0;
+    return fail(EX_IOERR, "%s: %s", log->path, strerror(errno));
 }
 
 // Closes the log of a run that failed.
@@ -183,10 +215,7 @@ void log_abandon(Log *log) {
 // The last lines, and all are on the disk.  0, or -1 after fail().
 int log_close(Log *log) {
     int result = log_flush(log);
-    if (result == 0 && log->fd >= 0 && fd_sync(log->fd) < 0 && errno != EINVAL) {
-        fail(EX_IOERR, "%s: %s", log->path, strerror(errno));
-        result = -1;
-    }
+    if (result == 0) result = log_sync(log);
     log_abandon(log);
     return result;
 }

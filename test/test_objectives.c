@@ -146,24 +146,25 @@ static void test_trainings_follow_one_another_in_one_process_with_the_same_bits(
     char first[65], again[65], between[65];
     char *lm[] = {"--train", "test/bin/two.text.jsonl", "--out", "test/bin/two.lm", "--vocab_size",
                   "280", "--hidden_size", "16", "--num_layers", "1", "--num_heads", "2",
-                  "--max_length", "32", "--per_step_tokens", "20", "--quiet"};
+                  "--max_length", "32", "--per_step_tokens", "20", "--quiet", "--resume=no"};
     char *rest[] = {"--model", "test/bin/two.lm", "--train", "test/bin/two.pairs.jsonl", "--out",
                     "test/bin/two.out", "--max_length", "32", "--max_prompt_length", "16",
-                    "--learning_rate", "1e-2", "--quiet", "--per_step_rows=1"};
+                    "--learning_rate", "1e-2", "--quiet", "--per_step_rows=1",
+                    "--resume=no"};
     write_file("test/bin/two.text.jsonl", text);
     write_file("test/bin/two.pairs.jsonl", pairs);
 
-    train_here(first, "lm", 17, lm);
-    train_here(again, "lm", 17, lm);
+    train_here(first, "lm", 18, lm);
+    train_here(again, "lm", 18, lm);
     CHECK(!strcmp(first, again));
     for (int i = 0; i < 6; i++) {
         rest[13] = objective_find(names[i])->reward ? "--per_step_pairs=1" : "--per_step_rows=1";
-        train_here(first, names[i], 14, rest);
+        train_here(first, names[i], 15, rest);
         rest[13] = "--per_step_rows=1";
-        train_here(between, "unlikelihood", 14, rest);
+        train_here(between, "unlikelihood", 15, rest);
         CHECK(strcmp(first, between));
         rest[13] = objective_find(names[i])->reward ? "--per_step_pairs=1" : "--per_step_rows=1";
-        train_here(again, names[i], 14, rest);
+        train_here(again, names[i], 15, rest);
         CHECK(!strcmp(first, again));
     }
 }

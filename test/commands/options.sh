@@ -7,8 +7,8 @@ data="precision micro_batch_tokens max_length max_prompt_length over_length temp
       chosen_key rejected_key bad_rows"
 training="$data train eval out dtype learning_rate num_train_epochs max_steps weight_decay
           adam_beta1 adam_beta2 adam_epsilon max_grad_norm warmup_ratio lr_scheduler_type
-          logging_steps eval_steps save_steps seed recompute force load_best best_metric
-          early_stopping_patience"
+          logging_steps eval_steps save_steps save_minutes keep resume seed recompute force
+          load_best best_metric early_stopping_patience"
 rewards="$training pairs head_rate freeze per_step_pairs pooling random_weights raw_head folds fold"
 policies="$training pairs per_step_rows folds fold"
 points="logp reduction labels score_scale"
@@ -18,8 +18,8 @@ base="bapo_base bapo_lambda"
 rollouts="precision micro_batch_tokens max_length max_prompt_length template prompt_key chosen_key
           rejected_key bad_rows train eval out dtype learning_rate num_train_epochs max_steps
           weight_decay adam_beta1 adam_beta2 adam_epsilon max_grad_norm warmup_ratio
-          lr_scheduler_type logging_steps eval_steps save_steps seed recompute force load_best
-          best_metric early_stopping_patience per_step_rows folds fold prompts logp reduction reward
+          lr_scheduler_type logging_steps eval_steps save_steps save_minutes keep resume seed
+          recompute force load_best best_metric early_stopping_patience per_step_rows folds fold prompts logp reduction reward
           reward_mix reward_max_length reward_max_prompt_length reference beta n max_new_tokens stop
           batch length_share model"
 groups="group_robust groups group_step group_loss group_adjust"
@@ -71,7 +71,8 @@ options_of() {
     "train em")
         echo train out dtype $data num_train_epochs max_steps recompute learning_rate
         echo top pairs lr_scheduler_type warmup_ratio max_grad_norm weight_decay adam_beta1 adam_beta2
-        echo adam_epsilon logging_steps seed force $reference label_smoothing logp per_step_rows
+        echo adam_epsilon logging_steps save_steps save_minutes keep seed force $reference
+        echo label_smoothing logp per_step_rows
         echo per_step_pairs head_rate freeze pooling raw_head random_weights folds fold
         echo objective by types em_steps mstep estep gamma start starts ridge ;;
     "train "*) echo $policies ... ;;

@@ -70,7 +70,7 @@ holds first '"loss":0.69314.*"rewards/accuracies":0.5,.*"kl":0,'
 
 # ---------------------------------------------------------------------------------------- reference
 
-again() { works ./more train dpo $policy --max_steps 2 --out p-again "$@"; }
+again() { works ./more train dpo $policy --max_steps 2 --out p-again --resume no "$@"; }
 kept=p-again/reference.bin
 
 it "the_references_log_probabilities_are_computed_once"
@@ -89,7 +89,7 @@ it "other_weights_texts_or_options_and_damage_make_the_reference_anew"
 # from_sft: training from other weights
 from_sft() {
     works ./more train dpo --model p-sft $cut --per_step_rows 6 --max_steps 1 \
-        --train a.train.jsonl --out p-again
+        --train a.train.jsonl --out p-again --resume no
 }
 for other in "--train b.train.jsonl" "--train a.train.jsonl --eval a.test.jsonl" \
     "--train a.train.jsonl --max_prompt_length 10" "--train a.train.jsonl --precision bf16"; do
@@ -106,7 +106,7 @@ from_sft
 holds err "reference.bin: damaged; computed again"
 mkdir folder
 refused 66 "folder: " \
-    ./more train dpo $policy --max_steps 1 --train a.train.jsonl --out x --reference_cache folder
+    ./more train dpo $policy --max_steps 1 --train a.train.jsonl --out x --resume no --reference_cache folder
 
 # ------------------------------------------------------------------ what an objective makes of rows
 
@@ -177,7 +177,7 @@ holds err '^chat: perplexity of the answers [0-9.]*, mean over texts [0-9.]*$'
 # ------------------------------------------------------------------------------- several references
 
 it "the_starting_model_among_references_is_as_without_them"
-three="$policy --max_steps 3 --train a.train.jsonl --eval a.test.jsonl"
+three="$policy --max_steps 3 --train a.train.jsonl --eval a.test.jsonl --resume no"
 works ./more train dpo $three --out x
 one=$(sha)
 holds err 'a: accuracy '
@@ -417,7 +417,7 @@ if command -v sha256sum > x.out; then                  # a cache of the right ke
         sha256sum < x.bin | head -c 64
     } > $kept
     refused 65 "$kept is not of these weights; remove it" \
-        ./more train dpo $policy --train a.train.jsonl --out p-again
+        ./more train dpo $policy --train a.train.jsonl --out p-again --resume no
 fi
 
 it "policies_leave_a_fold_out_and_eval_takes_it_alone"

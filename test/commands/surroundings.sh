@@ -76,7 +76,7 @@ refused 75 "used: in use by another run" \
 kill -TERM $pid
 wait $pid
 [ $? = 75 ] || fault "the first run was disturbed: $(tail -n 1 first.err)"
-works ./more train reward $pairs --train $abc --out used
+works ./more train reward $pairs --train $abc --out used --resume no
 same used/model.safetensors r/model.safetensors
 [ ! -e used/more.lock ] || fault "the lock stays"
 
@@ -95,7 +95,7 @@ for i in 1 2 3; do
     wait $pid 2> x.out
     from a.test.jsonl works ./more score $cut --model killed
 done
-works ./more train reward $pairs --train $abc --out killed
+works ./more train reward $pairs --train $abc --out killed --resume no
 [ -z "$(find killed -name '*.tmp' -o -name '*.lock' -o -name '*.old')" ] || fault "$(find killed)"
 same killed/model.safetensors r/model.safetensors
 
