@@ -47,6 +47,8 @@ typedef struct {
     int head_dim;                             // HD
     int hidden;                               // F
     int max_positions;                        // P
+    int sliding_window, long_positions;       // 0, or P, and the positions of config.json
+    char slides[MAX_LAYERS];                  // yes: this layer sees no further than the window
 
     int rms_norm;                             // yes: RMS norms; no: layer norms
     int learned_positions;                    // yes: wpe is added to wte

@@ -11,30 +11,20 @@ static const Dtype export_dtypes[NUM_DTYPES] = {
     [DTYPE_F32] = F32, [DTYPE_F16] = F16, [DTYPE_BF16] = BF16, [DTYPE_Q8_0] = Q8_0,
 };
 
-// What stands beside the tokenizer: its chat template, appended to `template_`, and whether
-// a token is put before a text.
-static int read_extras(GgufExtras *x, Buffer *template_, const char *tokenizer_file) {
-    char jinja[PATH_SIZE];
-    struct stat st;
+// Do other programs put a token before a text?
+static int read_adds_bos(int *adds_bos, const char *tokenizer_file) {
     Json j = {0};
     int result = -1;
     if (name_ends_with(tokenizer_file, ".json")) {
         if (json_load(&j, tokenizer_file) < 0) goto done;
-        x->adds_bos = tokenizer_json_puts_bos(&j, json_get(&j, 0, "post_processor"));
+        *adds_bos = tokenizer_json_puts_bos(&j, json_get(&j, 0, "post_processor"));
         json_free(&j);
         memset(&j, 0, sizeof j);
     }
     if (beside_tokenizer(&j, tokenizer_file, "tokenizer_config.json") < 0) goto done;
-    const int adds = json_get(&j, 0, "add_bos_token"), text = json_get(&j, 0, "chat_template");
-    if (json_type(&j, adds) == JSON_TRUE) x->adds_bos = 1;
-    if (json_type(&j, adds) == JSON_FALSE) x->adds_bos = 0;
-    if (json_type(&j, text) == JSON_STRING) {
-        if (buffer_append(template_, json_string(&j, text), json_length(&j, text)) < 0) goto done;
-    } else {
-        if (path_beside(jinja, tokenizer_file, "chat_template.jinja") < 0) goto done;
-        if (stat(jinja, &st) == 0 && file_read(template_, jinja) < 0) goto done;
-    }
-    x->chat_template = template_->data;
+    const int adds = json_get(&j, 0, "add_bos_token");
+    if (json_type(&j, adds) == JSON_TRUE) *adds_bos = 1;
+    if (json_type(&j, adds) == JSON_FALSE) *adds_bos = 0;
     result = 0;
 done:
     json_free(&j);
@@ -54,7 +44,6 @@ static void name_of_folder(char name[64], const char *dir) {
 int command_export(void) {
     Model m = {0};
     Tokenizer t = {0};
-    Buffer template_ = {0};
     char tokenizer_file[PATH_SIZE], name[64], sha256[65];
     int result = -1;
     if (!opt.model.n) return fail(EX_USAGE, "--model is needed");
@@ -67,7 +56,8 @@ int command_export(void) {
     name_of_folder(name, dir);
     if (load_model(&m, &t, dir, LOAD_LANGUAGE_MODEL, 1) < 0) goto done;
     if (tokenizer_path(tokenizer_file, dir) < 0) goto done;
-    if (read_extras(&x, &template_, tokenizer_file) < 0) goto done;
+    if (read_adds_bos(&x.adds_bos, tokenizer_file) < 0) goto done;
+    if (t.chat.len) x.chat_template = t.chat.data;
     if (gguf_save(&m, &x, opt.out, export_dtypes[opt.dtype], sha256) < 0) goto done;
     printf("%s: %zu parameters, %s; sha256 %s\n", opt.out, m.num_params,
            dtype_name(export_dtypes[opt.dtype]), sha256);
@@ -75,7 +65,6 @@ int command_export(void) {
 done:
     model_free(&m);
     tokenizer_free(&t);
-    buffer_free(&template_);
     return result;
 }
 #endif

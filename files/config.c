@@ -4,7 +4,7 @@
  * which key; what the families call differently stands in families[].  transformers 5 moved the
  * rotary keys into "rope_parameters" and renamed "torch_dtype": both forms are read and written.
  * A value that is missing, of another type or out of range is an error that names its key; what a
- * model could ask for and we do not have (a sliding window, ...) is refused by name.
+ * model could ask for and we do not have is refused by name.
  *
  * No key is passed over that could change numbers: one that is not read must be among those that
  * change none (harmless_keys), or be switched off, or else it is refused (refuse_unknown).       */
@@ -483,19 +483,12 @@ static void read_rope(Fields *f, Config *c) {
     if (c->family == FAMILY_SMOLLM3) read_unturned(f, c);
 }
 
-// Is there a layer of that type in the list "layer_types"?
-static int has_layer_type(const Fields *f, int types, const char *type) {
-    for (int i = json_first(f->json, types); i >= 0; i = json_next(f->json, i)) {
-        if (json_equal(f->json, i, type)) return 1;
-    }
-    return 0;
-}
-
-/* A window as long as all positions is none.  Qwen has one only where "use_sliding_window" says so,
+/* A window as long as all positions is none; texts up to a shorter one are the same without it, so
+ * that the positions end there.  Qwen has one only where "use_sliding_window" says so,
  * in the layers that "layer_types" names, or without it from the layer "max_window_layers" on;
  * Mistral has one of 4096 where it is not given, in all layers.  Returns whether layers may be
- * called sliding, for what they see is all. */
-static int refuse_window(Fields *f, const Config *c, int types) {
+ * called sliding. */
+static int read_window(Fields *f, Config *c, int types) {
     const char *name = "sliding_window";
     const int mistral = c->family == FAMILY_MISTRAL;
     const int used = field_truth(f, "use_sliding_window", 0) || mistral;
@@ -503,21 +496,28 @@ static int refuse_window(Fields *f, const Config *c, int types) {
     const int is_null = json_type(f->json, json_get(f->json, 0, name)) == JSON_NULL;
     const int window = field_integer(f, name, 1, INT_MAX, is_null ? INT_MAX : 4096);
     const int named = json_count(f->json, types);
-    int slides = first < c->num_layers || c->family == FAMILY_SMOLLM3;
     if (types >= 0 && !mistral && named != c->num_layers) {
         field_fail(f, "\"layer_types\" names %d layers, there are %d", named, c->num_layers);
+        return 0;
     }
-    if (types >= 0) slides = has_layer_type(f, types, "sliding_attention");
-    if (used && window < c->max_positions && (slides || mistral)) {
-        field_fail(f, "\"%s\": %d is not supported; texts up to that length are the same without "
-                   "it: set it to null and \"max_position_embeddings\" to %d", name, window,
-                   window);
+    int any = 0, i = json_first(f->json, types);
+    for (int l = 0; l < c->num_layers && used && window < c->max_positions; l++) {
+        int slides = c->family == FAMILY_SMOLLM3 ? c->unturned[l] : l >= first;
+        if (types >= 0) slides = json_equal(f->json, i, "sliding_attention");
+        c->slides[l] = slides || mistral;
+        if (c->slides[l]) any = 1;
+        i = json_next(f->json, i);
+    }
+    if (any) {
+        c->long_positions = c->max_positions;
+        c->sliding_window = window;
+        c->max_positions = window;
     }
     return used && !mistral && !is_null;
 }
 
-// Keys that ask for something we do not have.
-static void refuse_other_attention(Fields *f, const Config *c) {
+// Windows; and keys that ask for something we do not have.
+static void read_other_attention(Fields *f, Config *c) {
     if (config_is_gpt2(c)) {
         const char *by_layer = "scale_attn_by_inverse_layer_idx";
         const char *by_width = "scale_attn_weights";
@@ -530,7 +530,7 @@ static void refuse_other_attention(Fields *f, const Config *c) {
     if (types >= 0 && json_type(j, types) != JSON_ARRAY) {
         field_fail(f, "\"layer_types\" must be a list");
     }
-    if (config_is_llama(c) && c->family != FAMILY_LLAMA) may_slide = refuse_window(f, c, types);
+    if (config_is_llama(c) && c->family != FAMILY_LLAMA) may_slide = read_window(f, c, types);
     for (int i = json_first(j, types); i >= 0; i = json_next(j, i)) {
         if (json_equal(j, i, "full_attention")) continue;
         if (may_slide && json_equal(j, i, "sliding_attention")) continue;
@@ -691,7 +691,7 @@ static void config_read(Fields *f, Config *c) {
     read_block(f, c);
     read_activation(f, c);
     if (!config_is_gpt2(c)) read_rope(f, c);
-    refuse_other_attention(f, c);
+    read_other_attention(f, c);
     read_special_tokens(f, c);
     read_purpose(f, c);
     refuse_unknown(f);
@@ -875,7 +875,7 @@ static void put_sizes(ConfigWriter *w, const Config *c) {
     put_integer(w, key->num_layers, c->num_layers);
     put_integer(w, key->num_heads, c->num_heads);
     put_integer(w, key->hidden, c->hidden);
-    put_integer(w, key->max_positions, c->max_positions);
+    put_integer(w, key->max_positions, c->sliding_window ? c->long_positions : c->max_positions);
 }
 
 static void put_block(ConfigWriter *w, const Config *c) {
@@ -890,6 +890,22 @@ static const char *rotary_share(char text[40], const Config *c) {
     double share = c->head_dim ? (double)c->rotary_dims / c->head_dim : 0;
     if ((int)(c->head_dim * share) < c->rotary_dims) share = nextafter(share, 1);
     return decimal(text, share);
+}
+
+// Which layers slide, in transformers 4's words and in 5's.
+static void put_window_keys(ConfigWriter *w, const Config *c) {
+    int first = 0;
+    if (c->sliding_window) put_integer(w, "sliding_window", c->sliding_window);
+    else if (c->family == FAMILY_MISTRAL) put_plain(w, "sliding_window", "null");
+    if (!c->sliding_window || c->family == FAMILY_MISTRAL) return;
+    while (!c->slides[first]) first++;
+    put_truth(w, "use_sliding_window", 1);
+    put_integer(w, "max_window_layers", first);
+    put_text(w, "  \"layer_types\": [");
+    for (int l = 0; l < c->num_layers; l++) {
+        put_text(w, "%s\"%s_attention\"", l ? ", " : "", c->slides[l] ? "sliding" : "full");
+    }
+    put_text(w, "],\n");
 }
 
 // What only this family's config.json has.
@@ -910,7 +926,7 @@ static void put_own_keys(ConfigWriter *w, const Config *c) {
         put_truth(w, "mlp_bias", c->mlp_bias);
         put_plain(w, "rope_theta", decimal(theta, c->rope_theta));
     }
-    if (c->family == FAMILY_MISTRAL) put_plain(w, "sliding_window", "null");
+    put_window_keys(w, c);
     if (c->family == FAMILY_SMOLLM3) {
         put_text(w, "  \"no_rope_layers\": [");
         for (int l = 0; l < c->num_layers; l++) put_text(w, "%s%d", l ? ", " : "", !c->unturned[l]);

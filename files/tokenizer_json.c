@@ -759,7 +759,7 @@ static int read_chat_template(Tokenizer *t, const Json *settings, const char *pa
     char file[PATH_SIZE];
     int text = json_get(settings, 0, "chat_template");
     if (path_beside(file, path, "chat_template.jinja") < 0) return -1;
-    if (file_exists(file)) return file_read(&t->chat, file);
+    if (!gguf_names(path) && file_exists(file)) return file_read(&t->chat, file);
     for (int i = json_first(settings, text); i >= 0; i = json_next(settings, i)) {
         if (!json_equal(settings, json_get(settings, i, "name"), "default")) continue;
         text = json_get(settings, i, "template");

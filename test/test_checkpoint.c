@@ -385,6 +385,16 @@ static const Config tiny[] = {
      .num_kv_heads = 2, .head_dim = 4, .hidden = 5, .max_positions = 5000, .rotary_dims = 4,
      .rms_norm = 1, .gated = 1, .activation = ACT_SILU, .norm_eps = 1e-5f, .rope_theta = 1e6,
      .rope_factor = 1, .bos = 1, .eos = 2, .pad = -1},
+    {.family = FAMILY_QWEN2, .vocab_size = 8, .channels = 8, .num_layers = 2, .num_heads = 4,
+     .num_kv_heads = 2, .head_dim = 2, .hidden = 5, .max_positions = 9, .sliding_window = 9,
+     .long_positions = 20, .slides = {1, 0}, .rotary_dims = 2, .rms_norm = 1, .gated = 1,
+     .qkv_bias = 1, .activation = ACT_SILU, .norm_eps = 1e-6f, .rope_theta = 1e6,
+     .rope_factor = 1, .bos = -1, .eos = 2, .pad = 0},
+    {.family = FAMILY_MISTRAL, .vocab_size = 8, .channels = 6, .num_layers = 2, .num_heads = 4,
+     .num_kv_heads = 2, .head_dim = 4, .hidden = 5, .max_positions = 9, .sliding_window = 9,
+     .long_positions = 50, .slides = {1, 1}, .rotary_dims = 4, .rms_norm = 1, .gated = 1,
+     .activation = ACT_SILU, .norm_eps = 1e-5f, .rope_theta = 1e6, .rope_factor = 1, .bos = 1,
+     .eos = 2, .pad = -1},
     {.family = FAMILY_SMOLLM3, .vocab_size = 8, .channels = 8, .num_layers = 2, .num_heads = 2,
      .num_kv_heads = 1, .head_dim = 4, .hidden = 5, .max_positions = 50, .rotary_dims = 4,
      .rms_norm = 1, .gated = 1, .activation = ACT_SILU, .norm_eps = 1e-6f, .rope_theta = 1e6,
@@ -462,6 +472,7 @@ static int same_config(Config a, Config b) {
         && SAME(gated) && SAME(tied) && SAME(qkv_bias) && SAME(out_bias) && SAME(mlp_bias)
         && SAME(qk_norm) && SAME(activation) && SAME(norm_eps) && SAME(rope_low_freq)
         && SAME(rope_high_freq) && SAME(rope_original) && SAME(rope_type) && SAME(rope_attention)
+        && SAME(sliding_window) && SAME(long_positions) && SAME(slides[0]) && SAME(slides[1])
         && SAME(rope_exact) && SAME(unturned[0]) && SAME(unturned[1])
         && SAME(bos) && SAME(eos) && SAME(pad)
         && SAME(num_more_eos) && SAME(more_eos[0]) && SAME(more_eos[1])
@@ -1262,9 +1273,6 @@ static void test_every_field_of_a_configuration_is_checked(void) {
     good_free(&g);
 
     g = good_folder(&tiny[5]);
-    REFUSED("\"rms_norm_eps\"", "\"use_sliding_window\": true, \"sliding_window\": 4, "
-            "\"max_window_layers\": 1, \"rms_norm_eps\"",
-            "\"sliding_window\": 4 is not supported; texts up to that length are the same");
     REFUSED("  \"num_key_value_heads\": 2,", "", "\"num_key_value_heads\" is missing");
     REFUSED("\"rms_norm_eps\"", "\"layer_types\": \"full_attention\", \"rms_norm_eps\"",
             "\"layer_types\" must be a list");
@@ -1327,8 +1335,6 @@ static void test_no_key_that_could_change_numbers_is_passed_over(void) {
     REFUSED(LLAMA, "\"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8,"
             "\"high_freq_factor\": 4, \"original_max_position_embeddings\": 4}",
             "\"low_freq_factor\" is missing: the rope_type llama3 needs it");
-    REFUSED(QWEN2, "\"use_sliding_window\": true, \"max_window_layers\": 1,"
-            "\"sliding_window\": 8", "\"sliding_window\": 8 is not supported");
     #undef REFUSED
 
     CHECK(with_members(0, "\"_commit_hash\": \"x\", \"unsloth_fixed\": true,"
@@ -1343,10 +1349,26 @@ static void test_no_key_that_could_change_numbers_is_passed_over(void) {
                        "\"sliding_window\": 9") == 0);
 }
 
+// Do the texts of tiny[i] with these members end at so many positions?
+static int ends_at(int i, int positions, const char *members) {
+    Good g = good_folder(&tiny[i]);
+    char begin[1000];
+    Config c;
+    snprintf(begin, sizeof begin, "{ %s,", members);
+    const int loaded = spoilt_config(&g, "{", begin) == 0 && config_load(&c, "bad") == 0;
+    good_free(&g);
+    if (!loaded) return 0;
+    if (positions == tiny[i].max_positions) {
+        return c.max_positions == positions && !c.sliding_window && !c.slides[1];
+    }
+    return c.max_positions == positions && c.sliding_window == positions
+        && c.long_positions == tiny[i].max_positions && c.slides[1];
+}
+
 /* Which layers slide, as Qwen2Config and Qwen3Config of transformers have it: those that
  * "layer_types" calls so, if it is there; the window is none without "use_sliding_window".  The
  * models have 2 layers and 9 positions. */
-static void test_a_window_is_refused_exactly_where_a_layer_slides(void) {
+static void test_texts_end_at_the_window_exactly_where_a_layer_slides(void) {
     #define FULL "\"layer_types\": [\"full_attention\", \"full_attention\"]"
     #define SLIDING "\"layer_types\": [\"full_attention\", \"sliding_attention\"]"
     #define WINDOW(n) "\"use_sliding_window\": true, \"sliding_window\": " #n
@@ -1357,9 +1379,12 @@ static void test_a_window_is_refused_exactly_where_a_layer_slides(void) {
         CHECK(with_members(i, FULL "," WINDOW(null)) == 0);
         CHECK(with_members(i, WINDOW(null) ", \"max_window_layers\": 0") == 0);
         CHECK(with_members(i, "\"sliding_window\": 4, \"max_window_layers\": 0") == 0);
-        CHECK(with_members(i, SLIDING "," WINDOW(9)) == 0);
-        REFUSED(SLIDING "," WINDOW(8), "\"sliding_window\": 8 is not supported; texts up to");
-        REFUSED(SLIDING "," WINDOW(8) ", \"max_window_layers\": 2", "\"sliding_window\": 8 is not");
+        CHECK(ends_at(i, 9, SLIDING "," WINDOW(9)));
+        CHECK(ends_at(i, 9, FULL "," WINDOW(8)));
+        CHECK(ends_at(i, 9, WINDOW(8) ", \"max_window_layers\": 2"));
+        CHECK(ends_at(i, 8, SLIDING "," WINDOW(8)));
+        CHECK(ends_at(i, 8, SLIDING "," WINDOW(8) ", \"max_window_layers\": 2"));
+        CHECK(ends_at(i, 8, WINDOW(8) ", \"max_window_layers\": 1"));
         REFUSED(SLIDING "," WINDOW(null), "\"layer_types\": sliding_attention is not supported");
         REFUSED(SLIDING, "\"layer_types\": sliding_attention is not supported");
         REFUSED("\"layer_types\": [\"full_attention\"]", "names 1 layers, there are 2");
@@ -1413,13 +1438,15 @@ static void test_rotary_scaling_is_read_wherever_it_stands(void) {
 // Without the key the class has a window of 4096, and the model has 5000 positions.
 static void test_mistral_has_a_window_unless_it_says_no(void) {
     Good g = good_folder(&tiny[7]);
-    CHECK(failed_with(spoilt_config(&g, "\"sliding_window\": null,", ""), EX_DATAERR,
-                      "\"sliding_window\": 4096 is not supported"));
+    Config c;
+    CHECK(spoilt_config(&g, "\"sliding_window\": null,", "") == 0);
+    CHECK(config_load(&c, "bad") == 0 && c.max_positions == 4096 && c.long_positions == 5000);
     CHECK(spoilt_config(&g, "\"sliding_window\": null", "\"sliding_window\": 5000") == 0);
+    CHECK(config_load(&c, "bad") == 0 && c.max_positions == 5000 && !c.sliding_window);
     // its class does not look at the layers' types
-    CHECK(failed_with(spoilt_config(&g, "\"sliding_window\": null", "\"sliding_window\": 4999,"
-                                    "\"layer_types\": [\"full_attention\", \"full_attention\"]"),
-                      EX_DATAERR, "\"sliding_window\": 4999 is not supported"));
+    CHECK(spoilt_config(&g, "\"sliding_window\": null", "\"sliding_window\": 4999,"
+                        "\"layer_types\": [\"full_attention\", \"full_attention\"]") == 0);
+    CHECK(config_load(&c, "bad") == 0 && c.max_positions == 4999);
     CHECK(spoilt_config(&g, "\"silu\"", "\"swish\"") == 0);
     good_free(&g);
 }
@@ -1554,7 +1581,7 @@ int main(int argc, char **argv) {
     RUN(test_every_field_of_a_configuration_is_checked);
     RUN(test_no_key_that_could_change_numbers_is_passed_over);
     RUN(test_rotary_scaling_is_read_wherever_it_stands);
-    RUN(test_a_window_is_refused_exactly_where_a_layer_slides);
+    RUN(test_texts_end_at_the_window_exactly_where_a_layer_slides);
     RUN(test_ids_that_a_class_made_up_are_none);
     RUN(test_mistral_has_a_window_unless_it_says_no);
     RUN(test_configurations_of_public_models_are_read);
