@@ -195,7 +195,7 @@ static const Command commands[] = {
      .help = "show tokens, or learn a vocabulary",
      .options = {ALWAYS, "model tokenizer train out learn"}},
     {.name = "inspect", .run = command_inspect,
-     .help = "show a model folder",
+     .help = "what a model folder or file is, and what it is for",
      .options = {ALWAYS, "model"}},
     {.name = "export", .run = command_export,
      .help = "a language model as a GGUF file, for llama.cpp",

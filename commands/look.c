@@ -1,7 +1,9 @@
 /* look.c - more tokenize, more inspect: tokens, vocabularies and model folders to look at.  */
 #ifndef LOOK_C
 #define LOOK_C
+#include "diagnose.c"
 #include "features.c"
+#include "mixture.c"
 
 int command_tokenize(void);
 int command_inspect(void);
@@ -77,9 +79,123 @@ static void print_config(const Config *c, size_t num_params) {
            c->rotary_dims);
     if (c->reward) printf("a score head, pooling %s\n", pooling_names[c->pooling]);
     else           printf("%s\n", c->tied ? "tied" : "separate");
+    if (c->rope_type != ROPE_DEFAULT) {
+        printf("rotary positions scaled by %s with the factor %g\n", rope_types[c->rope_type],
+               c->rope_factor);
+    }
+    if (c->sliding_window) {
+        printf("a sliding window of %d of %d positions: longer texts are refused\n",
+               c->sliding_window, c->long_positions);
+    }
+    if (c->reward && c->pooling == POOL_MEAN) {
+        printf("transformers cannot read a reward from the mean: the folder is of our own type\n");
+    }
     printf("training 4096 rows at a time takes %.2f GiB, with --recompute %.2f\n",
            (double)model_bytes(c, 4096, 4096, TRAINING) / gib,
            (double)model_bytes(c, 4096, 4096, RECOMPUTING) / gib);
+}
+
+// How many tensors have which number format, and how large all are.
+static int print_formats(const char *dir) {
+    char path[PATH_SIZE];
+    size_t of[NUM_DTYPES_STORED] = {0};
+    uint64_t bytes = 0;
+    Weights w = {.num_shards = 0};
+    const int is_gguf = gguf_find(path, dir);
+    if (is_gguf < 0) return -1;
+    const int result = is_gguf ? gguf_weights(&w, path) : weights_open(&w, dir);
+    for (size_t i = 0; i < w.num_tensors; i++) {
+        of[w.tensor_memory[i].dtype]++;
+        bytes += w.tensor_memory[i].end - w.tensor_memory[i].begin;
+    }
+    if (result == 0) {
+        printf("weights: %zu tensors in %d file%s, %.1f MB:", w.num_tensors, w.num_shards,
+               w.num_shards == 1 ? "" : "s", (double)bytes / 1e6);
+        for (int k = 0; k < NUM_DTYPES_STORED; k++) {
+            if (of[k]) printf(" %zu %s", of[k], dtype_name((Dtype)k));
+        }
+        printf("\n");
+    }
+    weights_close(&w);
+    return result;
+}
+
+static void print_token(const Tokenizer *t, const char *name, int id) {
+    const Token token = token_of(t, id);
+    if (id < 0) printf("%s none", name);
+    else        printf("%s %d %s", name, id, token.text);
+}
+
+// The tokenizer of a model, its template and special tokens; or why there is none.
+static void print_tokenizer(Config *c, const char *dir) {
+    char path[PATH_SIZE];
+    Tokenizer t = {0};
+    Chat chat;
+    if (tokenizer_file(path, dir) < 0 || tokenizer_load(&t, path) < 0
+        || specials_find(&t, c, dir, path, NULL) < 0) {
+        printf("tokenizer: none that can be used: %s\n", error_text);
+        tokenizer_free(&t);
+        return;
+    }
+    template_choose(&chat, &t, NULL);
+    printf("tokenizer: %s: %d pieces, %d merges; a text is encoded %s\n", path, t.vocab_size,
+           t.num_merges, tokenizer_form(&t));
+    if (!t.chat.len) printf("chat template: missing: messages become plain turns\n");
+    else if (chat.form) printf("chat template: %s\n", chat.form->name);
+    else printf("chat template: not known here: name one by --template\n");
+    print_token(&t, "end of text", t.eos);
+    for (int i = 0; i < t.num_ends; i++) {
+        if (t.ends[i] != t.eos) print_token(&t, ", or", t.ends[i]);
+    }
+    print_token(&t, "; begin", t.bos);
+    print_token(&t, "; pad", c->pad);
+    printf("\n");
+    if (t.vocab_size > c->vocab_size) {
+        printf("missing: rows for %d of the tokenizer's pieces\n", t.vocab_size - c->vocab_size);
+    }
+    tokenizer_free(&t);
+}
+
+static void print_uses(const Config *c) {
+    if (c->reward) {
+        printf("for: more score, eval, doctor; --judge of bestof and compare; --reward of train "
+               "rloo, grpo and ppo; train reward goes on with it\n");
+    } else {
+        printf("for: more sample, score, compare, export; train sft, dpo and the like; train "
+               "reward gives it a head; --reference\n");
+    }
+}
+
+// What a model folder or a GGUF file says, before its weights are read.
+static int print_folder(const char *dir) {
+    char path[PATH_SIZE];
+    Config c;
+    const int is_gguf = gguf_find(path, dir);
+    if (is_gguf < 0 || config_load(&c, dir) < 0) return -1;
+    printf("%s: %s\n", is_gguf ? path : dir, is_gguf ? "a GGUF file" : "a Hugging Face folder");
+    print_config(&c, model_num_params(&c));
+    print_tokenizer(&c, dir);
+    print_uses(&c);
+    return print_formats(dir);
+}
+
+// A file that is no model: a mixture, or what it may be.
+static int print_file(const char *path) {
+    Mixture x = {.n = 0};
+    if (!name_ends_with(path, ".json")) {
+        printf("%s: a file, and no model: rows or text?  more doctor --model FOLDER --train %s "
+               "shows what training would see of it\n", path, path);
+        return 0;
+    }
+    if (mixture_open(&x, path) < 0) {
+        mixture_free(&x);
+        return -1;
+    }
+    printf("%s: a mixture of %d policies\n", path, x.n);
+    for (int k = 0; k < x.n; k++) printf("%8.5f  %s\n", x.weight[k], x.folder[k]);
+    printf("for: more sample, bestof, compare, score; eval with --reference\n");
+    mixture_free(&x);
+    return 0;
 }
 
 // TakeTensor: size, root mean square, least and largest number, name.
@@ -101,25 +217,25 @@ static int print_tensor(void *context, const char *name, const real *values, siz
     return 0;
 }
 
-static int print_model(const Model *m) {
-    print_config(&m->config, m->num_params);
-    return checkpoint_tensors(m, print_tensor, NULL);
-}
-
 int command_inspect(void) {
     Model m = {0};
     char sha256[65], path[PATH_SIZE];
+    struct stat st;
     if (!opt.model.n) return fail(EX_USAGE, "--model is needed");
     const char *dir = opt.model.item[0];
+    const int is_gguf = gguf_find(path, dir);
+    if (is_gguf < 0) return -1;
+    if (stat(dir, &st) == 0 && S_ISREG(st.st_mode) && !is_gguf) return print_file(dir);
     if (feature_folder_is(dir)) {
         if (features_inspect(dir) < 0) return -1;
     } else {
+        if (print_folder(dir) < 0) return -1;
         if (checkpoint_load(&m, dir, LOAD_AS_STORED) < 0) return -1;
-        int status = print_model(&m);
+        int status = checkpoint_tensors(&m, print_tensor, NULL);
         model_free(&m);
         if (status < 0) return -1;
     }
-    if (path_join(path, dir, "model.safetensors") < 0) return -1;
+    if (!is_gguf && path_join(path, dir, "model.safetensors") < 0) return -1;
     if (sha256_file(sha256, path) == 0) printf("weights sha256 %s\n", sha256);
     return 0;
 }

@@ -29,6 +29,35 @@ holds out '^GPT-NeoX, reward model: '
 holds out 'channels 32, layers 2, heads 2'
 holds out 'a score head, pooling mean'
 
+it "inspect_says_what_it_is_for_and_what_is_missing"
+works ./more inspect --model lm
+holds out '^lm: a Hugging Face folder$'
+holds out '^weights: 27 tensors in 1 file, .* MB: 27 F32$'
+holds out '^tokenizer: lm/tokenizer.json: [0-9]* pieces, [0-9]* merges; a text is encoded as it stands$'
+holds out '^chat template: missing'
+holds out '^end of text 0 "<|endoftext|>"; begin 0 "<|endoftext|>"; pad 1 "<|padding|>"$'
+holds out '^for: more sample, score, compare, export;'
+works ./more export --model lm --out lm.gguf --dtype q8_0
+works ./more inspect --model lm.gguf
+holds out '^lm.gguf: a GGUF file$'
+holds out '^weights: 28 tensors .* MB: 18 F32 10 Q8_0$'
+holds out '^weights sha256 '
+works ./more inspect --model s-b
+holds out '^for: more score, eval, doctor;'
+holds out '^transformers cannot read a reward from the mean'
+cp -r lm bare
+rm bare/tokenizer*
+works ./more inspect --model bare
+holds out '^tokenizer: none that can be used: bare: there is no tokenizer.json'
+works ./more inspect --model text.jsonl
+holds out '^text.jsonl: a file, and no model'
+printf '{"models": ["lm", "lm"], "weights": [0.25, 0.75]}\n' > mixture.json
+works ./more inspect --model mixture.json
+holds out '^mixture.json: a mixture of 2 policies$'
+rm bare/model.safetensors
+refused 66 "no model.safetensors here" ./more inspect --model bare
+holds out '^bare: a Hugging Face folder$'
+
 it "the_machine_and_the_gradients_of_a_model_can_be_checked"
 works ./more selftest
 holds out '^this machine keeps the contract$'

@@ -67,7 +67,6 @@ options_of() {
         echo num_train_epochs per_step_pairs learning_rate warmup_ratio weight_decay max_grad_norm
         echo adam_beta1 adam_beta2 adam_epsilon search search_folds ;;
     explain) echo eval train $rows pairs features out seed ;;
-    export) echo out dtype ;;
     "train em")
         echo train out dtype $data num_train_epochs max_steps recompute learning_rate
         echo top pairs lr_scheduler_type warmup_ratio max_grad_norm weight_decay adam_beta1 adam_beta2
