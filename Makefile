@@ -11,6 +11,7 @@
 # make run       trains and compares reward models on the shipped data: minutes
 # make align     a judge and six policies, compared on test prompts: minutes
 # make people    people of two hidden groups: who is of which, a policy for each: minutes
+# make domain    reward models of expert features, by how many judgements; a policy with one: minutes
 # make study     the full comparison, resumable: an hour
 # make install   copies the program to PREFIX/bin (/usr/local) as PROGRAM (more).  `more` is also
 #                the name of a pager: `make install PROGRAM=morec` leaves that one alone
@@ -77,7 +78,7 @@ test/bin test/debug:
 
 -include $(wildcard test/bin/*.d)
 
-.PHONY: help quick test debug seam run align people study install clean
+.PHONY: help quick test debug seam run align people domain study install clean
 help:
 	@sed '/^$$/q; s/^# \{0,1\}//' Makefile
 
@@ -115,6 +116,9 @@ align: more
 
 people: more
 	sh scripts/people.sh people $(MORE_DATA)
+
+domain: more
+	sh scripts/domain.sh
 
 study: more
 	sh scripts/study.sh $(MORE_DATA)

@@ -70,6 +70,15 @@ noted "RLOO=$odd/rl/rloo"
 noted "$odd/rl/by-judge.jsonl"
 as_they_are
 
+it "domain_takes_the_name_of_its_folder_as_it_is"
+mkdir data/features
+for part in train valid; do : > data/features/opinpref_features.$part.jsonl; done
+SEEDS=1 works sh scripts/domain.sh "$odd/domain"
+noted "$odd/domain/models/counts-6,4,2"
+noted "both=$odd/domain/models/counts-linear+$odd/domain/models/counts-texts"
+noted "RLOO=$odd/domain/models/rloo"
+as_they_are
+
 it "people_takes_the_name_of_its_folder_as_it_is"
 for part in train test; do : > "$odd/em_domain.$part.jsonl"; done
 works sh scripts/people.sh "$odd/people" "$odd"
