@@ -210,6 +210,7 @@ size_t model_bytes(const Config *c, int T, int B, Purpose purpose);
 size_t model_qkv_width(const Config *c);          // QO
 size_t model_att_width(const Config *c);          // NH HD
 size_t model_fc_width(const Config *c);           // FC
+float model_rope_frequency(const Config *c, int i);
 
 // start and end; these return 0, or -1 after fail()
 int  model_init(Model *m, Config c);              // zeroed parameters
@@ -479,7 +480,7 @@ static double yarn_frequency(const Config *c, double f, int i) {
 /* Inverse frequency i of the rotary embedding, theta^(-2i/dims), rounded to float (Su et al.
  * 2021, sec. 3.2.2), and scaled.  "dynamic" changes the frequencies of texts alone that are longer
  * than the positions, and there are none. */
-static float rope_frequency(const Config *c, int i) {
+float model_rope_frequency(const Config *c, int i) {
     double f = more_pow(c->rope_theta, -2.0*i / c->rotary_dims);
     if (c->rope_factor > 0 && c->rope_factor != 1) {
         if (c->rope_type == ROPE_LINEAR) f /= c->rope_factor;
@@ -499,7 +500,7 @@ static int rope_init(Model *m) {
     real *table = allocate(2*n, sizeof *table);
     if (!table) return -1;
     for (int i = 0; i < half; i++) {
-        const float f = rope_frequency(c, i);
+        const float f = model_rope_frequency(c, i);
         for (int p = 0; p < c->max_positions; p++) {
             double sine, cosine;
             more_sincos((double)((float)p * f), &sine, &cosine);

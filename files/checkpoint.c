@@ -233,7 +233,7 @@ static void entries_as_gguf(Entries *e, const Config *c) {
     for (size_t i = 0; i < e->n; i++) {
         Entry *t = &e->entry_memory[i];
         char name[sizeof t->name];
-        gguf_tensor_name(name, c, t->name);
+        gguf_tensor_name(name, t->name);
         memcpy(t->name, name, sizeof name);
         if (t->layout == TRANSPOSED) {
             const size_t rows = t->cols;

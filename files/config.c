@@ -22,6 +22,10 @@ int config_load(Config *c, const char *dir);                        // reads con
 int config_file(char path[PATH_SIZE], const char *dir);             // or GGUF file: which it is
 int config_text(Buffer *b, const Config *c, const char *dtype);     // what config.json is to say
 
+// scaled rotary positions
+int config_same_scaling(const Config *a, const Config *b);
+double config_yarn_scale(double factor, double mscale);             // of cosines and sines
+
 // kinds of families
 int config_is_neox(const Config *c);
 int config_is_gpt2(const Config *c);
@@ -343,7 +347,7 @@ static double scaling_number(Fields *f, int object, const char *name, double lo,
     return field_number(f, object, name, lo, hi, lo);
 }
 
-// LLaMA-3's scaling (rope_frequency in model.c).
+// LLaMA-3's scaling (model_rope_frequency in model.c).
 static void read_llama3(Fields *f, Config *c, int object) {
     const char *original = "original_max_position_embeddings";
     c->rope_factor    = scaling_number(f, object, "factor", 1, 1e6);
@@ -356,7 +360,7 @@ static void read_llama3(Fields *f, Config *c, int object) {
 }
 
 // YaRN's mscale(factor) of transformers.
-static double yarn_scale(double factor, double mscale) {
+double config_yarn_scale(double factor, double mscale) {
     return factor <= 1 ? 1 : 0.1 * mscale * more_log(factor) + 1;
 }
 
@@ -365,9 +369,9 @@ static void read_yarn(Fields *f, Config *c, int object) {
     const double factor = scaling_number(f, object, "factor", 1, 1e6);
     const double mscale = field_number(f, object, "mscale", 0, 1e6, 0);
     const double all_dim = field_number(f, object, "mscale_all_dim", 0, 1e6, 0);
-    double attention = yarn_scale(factor, 1);
+    double attention = config_yarn_scale(factor, 1);
     if (mscale > 0 && all_dim > 0) {
-        attention = yarn_scale(factor, mscale) / yarn_scale(factor, all_dim);
+        attention = config_yarn_scale(factor, mscale) / config_yarn_scale(factor, all_dim);
     }
     c->rope_factor    = factor;
     c->rope_attention = field_number(f, object, "attention_factor", 1e-6, 1e6, attention);
@@ -379,7 +383,7 @@ static void read_yarn(Fields *f, Config *c, int object) {
     if (c->rope_high_freq <= c->rope_low_freq) field_refuse(f, "beta_fast", "one below beta_slow");
 }
 
-static int same_scaling(const Config *a, const Config *b) {
+int config_same_scaling(const Config *a, const Config *b) {
     return a->rope_type == b->rope_type
         && a->rope_factor == b->rope_factor && a->rope_low_freq == b->rope_low_freq
         && a->rope_high_freq == b->rope_high_freq && a->rope_original == b->rope_original
@@ -421,7 +425,7 @@ static void read_rope_scaling(Fields *f, Config *c, int parameters, int scaling)
         read_scaling(f, &read[i], objects[i]);
         scaled[i] = read[i].rope_type != ROPE_DEFAULT;
     }
-    if (scaled[0] && scaling >= 0 && (!scaled[1] || !same_scaling(&read[0], &read[1]))) {
+    if (scaled[0] && scaling >= 0 && (!scaled[1] || !config_same_scaling(&read[0], &read[1]))) {
         field_fail(f, "\"rope_scaling\" and \"rope_parameters\" disagree: remove one");
     }
     *c = read[scaled[1]];

@@ -72,12 +72,14 @@ int  gguf_truth(const Gguf *g, const char *key, int *value);
 int  gguf_string(const Gguf *g, const char *key, const char **s, size_t *n);
 int  gguf_array(const Gguf *g, const char *key, GgufType item, const GgufValue **array);
 void gguf_item(const Gguf *g, size_t *at, const char **s, size_t *n);      // the next string
+uint64_t gguf_bytes(const Gguf *g, size_t at, size_t n);    // a number of n bytes
+int  gguf_key_fail(const Gguf *g, const char *key, const char *reason);
 
 // as the files of a folder
 int  gguf_config(const Gguf *g, Buffer *json);              // config.json
 int  gguf_check_rope(const Gguf *g, const Config *c);
 int  gguf_weights(Weights *w, const char *path);            // instead of weights_open
-void gguf_tensor_name(char name[96], const Config *c, const char *folder_name);
+void gguf_tensor_name(char name[96], const char *folder_name);
 int  gguf_permutes(const Config *c, const char *name);      // are its rows in another order?
 const char *gguf_architecture(const Config *c);
 
@@ -90,7 +92,7 @@ static int gguf_fail(const Gguf *g, const char *reason) {
 }
 
 // Of a key, which is printable.
-static int key_fail(const Gguf *g, const char *key, const char *reason) {
+int gguf_key_fail(const Gguf *g, const char *key, const char *reason) {
     return fail(EX_DATAERR, "%s: key %.100s %s", g->path, key, reason);
 }
 
@@ -116,7 +118,7 @@ static int gguf_take(Gguf *g, uint64_t n, size_t *at) {
     return 0;
 }
 
-static uint64_t gguf_bytes(const Gguf *g, size_t at, size_t n) {
+uint64_t gguf_bytes(const Gguf *g, size_t at, size_t n) {
     return little_endian((const unsigned char *)g->text.data + at, n);
 }
 
@@ -243,7 +245,7 @@ int gguf_integer(const Gguf *g, const char *key, int64_t lo, int64_t hi, int64_t
     if (!v) return 0;
     if (v->type != GGUF_ARRAY && whole_of(g, v, value) && *value >= lo && *value <= hi) return 1;
     snprintf(reason, sizeof reason, "must be a whole number from %" PRId64 " to %" PRId64, lo, hi);
-    return key_fail(g, key, reason);
+    return gguf_key_fail(g, key, reason);
 }
 
 int gguf_number(const Gguf *g, const char *key, double *value) {
@@ -258,15 +260,15 @@ int gguf_number(const Gguf *g, const char *key, double *value) {
     } else if (v->type != GGUF_ARRAY && whole_of(g, v, &whole)) {
         *value = (double)whole;
     } else {
-        return key_fail(g, key, "must be a number");
+        return gguf_key_fail(g, key, "must be a number");
     }
-    return fabs(*value) <= FLT_MAX ? 1 : key_fail(g, key, "is infinite or not a number");
+    return fabs(*value) <= FLT_MAX ? 1 : gguf_key_fail(g, key, "is infinite or not a number");
 }
 
 int gguf_truth(const Gguf *g, const char *key, int *value) {
     const GgufValue *v = gguf_get(g, key);
     if (!v) return 0;
-    if (v->type != GGUF_BOOL) return key_fail(g, key, "must be true or false");
+    if (v->type != GGUF_BOOL) return gguf_key_fail(g, key, "must be true or false");
     *value = g->text.data[v->at] != 0;
     return 1;
 }
@@ -274,7 +276,7 @@ int gguf_truth(const Gguf *g, const char *key, int *value) {
 int gguf_string(const Gguf *g, const char *key, const char **s, size_t *n) {
     const GgufValue *v = gguf_get(g, key);
     if (!v) return 0;
-    if (v->type != GGUF_STRING) return key_fail(g, key, "must be a string");
+    if (v->type != GGUF_STRING) return gguf_key_fail(g, key, "must be a string");
     size_t at = v->at;
     gguf_item(g, &at, s, n);
     return 1;
@@ -289,7 +291,7 @@ int gguf_array(const Gguf *g, const char *key, GgufType item, const GgufValue **
     *array = gguf_get(g, key);
     if (!*array) return 0;
     if ((*array)->type == GGUF_ARRAY && (*array)->item == item) return 1;
-    return key_fail(g, key, reason[item]);
+    return gguf_key_fail(g, key, reason[item]);
 }
 
 // The string at *at, of a list or alone; *at becomes the place of the next.
@@ -360,7 +362,7 @@ int gguf_open(Gguf *g, const char *path) {
     if (gguf_integer(g, "general.alignment", 8, 1 << 20, &alignment) < 0) return -1;
     g->alignment = (uint64_t)alignment;
     if (alignment & (alignment - 1)) {
-        return key_fail(g, "general.alignment", "must be a power of two");
+        return gguf_key_fail(g, "general.alignment", "must be a power of two");
     }
     g->data = (g->at + g->alignment - 1) / g->alignment * g->alignment;
     return 0;
@@ -437,7 +439,7 @@ static int tensor_store(const Gguf *g, const GgufTensor *from, StoredTensor *t) 
 // The n tensors of the file lie one after the other, with no more than padding between.
 static int check_order(const Gguf *g, StoredTensor *t, size_t n) {
     uint64_t at = g->data;
-    if (n > 0) qsort(t, n, sizeof *t, compare_offsets);
+    if (n > 0) qsort(t, n, sizeof *t, stored_compare);
     for (size_t i = 0; i < n; i++) {
         if (t[i].begin < at) return stored_fail(&t[i], "overlaps the one before it in the file");
         if (t[i].begin - at >= g->alignment) {
@@ -552,10 +554,9 @@ static const char *translate(const TensorNames *names, size_t n, const char *s, 
 }
 
 // GGUF's name of the tensor that folders call folder_name; one that GGUF has not stays as it is.
-void gguf_tensor_name(char name[96], const Config *c, const char *folder_name) {
+void gguf_tensor_name(char name[96], const char *folder_name) {
     static const char *const layers[] = {"gpt_neox.layers.", "transformer.h.", "model.layers."};
     const char *end = strrchr(folder_name, '.');          // ".weight" or ".bias"
-    (void)c;
     snprintf(name, 96, "%s", folder_name);
     for (size_t k = 0; k < sizeof layers / sizeof *layers; k++) {
         const size_t n = strlen(layers[k]);
@@ -674,7 +675,7 @@ static int64_t put_key_whole(GgufWriter *w, const char *name, const char *suffix
     if (w->result < 0) return 1;
     const int has = gguf_integer(w->g, key, 1, MAX_SIZE, &value);
     if (has < 0) w->result = -1;
-    if (has == 0 && otherwise == REQUIRED_KEY) w->result = key_fail(w->g, key, "is missing");
+    if (has == 0 && otherwise == REQUIRED_KEY) w->result = gguf_key_fail(w->g, key, "is missing");
     if (has > 0) put_json(w, "\"%s\": %" PRId64 ", ", name, value);
     return value;
 }
@@ -730,7 +731,8 @@ static void put_heads(GgufWriter *w) {
         const int has = gguf_integer(w->g, key, 1, MAX_SIZE, &value_length);
         if (has < 0) w->result = -1;
         if (has > 0 && value_length != width) {
-            w->result = key_fail(w->g, key, "is not attention.key_length, which is not known here");
+            w->result = gguf_key_fail(w->g, key, "is not attention.key_length, which is not known "
+                                      "here");
         }
     }
 
@@ -739,7 +741,7 @@ static void put_heads(GgufWriter *w) {
     if (w->result < 0 || !f->theta) return;
     if (gguf_integer(w->g, key, 1, width, &turned) < 0) w->result = -1;
     if (is_llama && turned != width) {
-        w->result = key_fail(w->g, key, "is less than a head, which is not known here");
+        w->result = gguf_key_fail(w->g, key, "is less than a head, which is not known here");
     }
     if (!is_llama) put_json(w, "\"rotary_pct\": %.17g, ", (double)turned / (double)width);
     put_key_number(w, f->theta, "rope.freq_base", 10000);
@@ -790,7 +792,7 @@ static void put_window(GgufWriter *w) {
     if (has <= 0 || gguf_integer(w->g, key, 1, MAX_SIZE, &positions) < 0) return;
     if (window == 0 || window >= positions) return;
     put_key(key, w, "attention.sliding_window");
-    w->result = key_fail(w->g, key, "is less than context_length, which is not known here");
+    w->result = gguf_key_fail(w->g, key, "is less than context_length, which is not known here");
 }
 
 // The numbers of a vector of floats, which free() releases; NULL after fail().
@@ -813,7 +815,7 @@ static float *read_vector(const Gguf *g, const GgufTensor *t, size_t n) {
     return x;
 }
 
-/* The positions of the first training behind LLaMA-3's scaling (rope_frequency in model.c): of a
+/* The positions of the first training behind LLaMA-3's scaling (llama3_frequency in model.c): of a
  * frequency f that is divided by something between 1 and the factor, 1 / by = (1 - s) / factor + s,
  * and s = (turns - 1) / (4 - 1), turns = positions f / 2 pi. */
 static double llama3_positions(const float *by, size_t n, double theta) {
@@ -874,7 +876,7 @@ static void put_scaling(GgufWriter *w) {
     }
     if (n == 4 && !memcmp(type, "none", 4)) return;
     if (by || n > 20) {
-        w->result = key_fail(w->g, key, "is not known here");
+        w->result = gguf_key_fail(w->g, key, "is not known here");
         return;
     }
     put_json(w, "\"rope_scaling\": {\"rope_type\": \"");
@@ -941,15 +943,17 @@ static const GgufFamily *family_of(const Gguf *g) {
     if (has < 0 || gguf_string(g, "general.type", &type, &type_len) < 0) return NULL;
     if (gguf_integer(g, "split.count", 0, 65535, &parts) < 0) return NULL;
     if (has == 0) {
-        key_fail(g, key, "is missing");
+        gguf_key_fail(g, key, "is missing");
         return NULL;
     }
     if (type_len != 5 || memcmp(type, "model", 5)) {
-        key_fail(g, "general.type", "is not \"model\": an adapter, a vocabulary or a part of one");
+        gguf_key_fail(g, "general.type",
+                      "is not \"model\": an adapter, a vocabulary or a part of one");
         return NULL;
     }
     if (parts > 1) {
-        key_fail(g, "split.count", "is more than 1: join the parts (llama-gguf-split --merge)");
+        gguf_key_fail(g, "split.count",
+                      "is more than 1: join the parts (llama-gguf-split --merge)");
         return NULL;
     }
     for (size_t k = 0; k < sizeof gguf_families / sizeof *gguf_families; k++) {
@@ -970,7 +974,7 @@ int gguf_config(const Gguf *g, Buffer *json) {
     if (refuse_unknown_keys(g, w.family->architecture) < 0) return -1;
     put_key(key, &w, "attention.causal");
     if (gguf_truth(g, key, &causal) < 0) return -1;
-    if (!causal) return key_fail(g, key, "is false, which is not known here");
+    if (!causal) return gguf_key_fail(g, key, "is false, which is not known here");
     put_json(&w, "{\"model_type\": \"%s\", ", w.family->model_type);
     put_sizes_of(&w);
     put_heads(&w);
@@ -994,8 +998,8 @@ int gguf_check_rope(const Gguf *g, const Config *c) {
     Config plain = *c;
     plain.rope_type = ROPE_DEFAULT;
     for (size_t i = 0; i < n; i++) {
-        const double want = (double)rope_frequency(&plain, (int)i) / by[i];
-        const double have = (double)rope_frequency(c, (int)i);
+        const double want = (double)model_rope_frequency(&plain, (int)i) / by[i];
+        const double have = (double)model_rope_frequency(c, (int)i);
         if (!(fabs(have - want) <= 1e-5 * fabs(want))) same = 0;
     }
     free(by);
@@ -1011,8 +1015,7 @@ int gguf_names(const char *name) {
 /* Is `model` a GGUF file, or a folder with one and without weights in Hugging Face's form?  1 and
  * its path, 0, or -1 after fail(): there are several. */
 int gguf_find(char path[PATH_SIZE], const char *model) {
-    static const char *const others[] = {
-        "model.safetensors", "model.safetensors.index.json", "config.json"};
+    static const char *const others[] = {"model.safetensors", "model.safetensors.index.json"};
     struct stat st;
     int found = 0;
     if (stat(model, &st) < 0 || strlen(model) >= PATH_SIZE) return 0;

@@ -66,10 +66,10 @@ static int pieces_find(const Gguf *g, GgufPieces *p) {
     if (gguf_array(g, "tokenizer.ggml.merges", GGUF_STRING, &p->merges) < 0) return -1;
     if (gguf_array(g, "tokenizer.ggml.scores", GGUF_F32, &p->scores) < 0) return -1;
     if (has == 0 || p->tokens->count == 0 || p->tokens->count > 1 << 24) {
-        return key_fail(g, tokens, "is missing, empty or longer than 2^24");
+        return gguf_key_fail(g, tokens, "is missing, empty or longer than 2^24");
     }
     if (p->types && p->types->count != p->tokens->count) {
-        return key_fail(g, types, "has another length than tokenizer.ggml.tokens");
+        return gguf_key_fail(g, types, "has another length than tokenizer.ggml.tokens");
     }
     return 0;
 }
@@ -151,8 +151,8 @@ static const KnownCut *cut_of(const Gguf *g) {
     const int has = gguf_string(g, key, &s, &n);
     if (has < 0) return NULL;
     if (has == 0) {
-        key_fail(g, key, "is missing, so that it is not known how words are cut; give the model's "
-                 "own tokenizer.json by --tokenizer");
+        gguf_key_fail(g, key, "is missing, so that it is not known how words are cut; give the "
+                      "model's own tokenizer.json by --tokenizer");
         return NULL;
     }
     for (size_t k = 0; k < sizeof known_cuts / sizeof *known_cuts; k++) {
@@ -171,10 +171,10 @@ static int gpt2_text(Buffer *out, const GgufPieces *p) {
     if (!known) return -1;
     if (gguf_truth(p->g, "tokenizer.ggml.add_space_prefix", &space) < 0) return -1;
     if (space) {
-        return key_fail(p->g, "tokenizer.ggml.add_space_prefix",
+        return gguf_key_fail(p->g, "tokenizer.ggml.add_space_prefix",
                         "is true, which is not known here for tokenizer.ggml.model gpt2");
     }
-    if (!p->merges) return key_fail(p->g, "tokenizer.ggml.merges", "is missing");
+    if (!p->merges) return gguf_key_fail(p->g, "tokenizer.ggml.merges", "is missing");
     if (buffer_printf(out, "{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n"
                       "  \"padding\": null,\n  \"added_tokens\": [") < 0) return -1;
     if (write_gguf_added(out, p) < 0) return -1;
@@ -204,7 +204,7 @@ static int llama_text(Buffer *out, const GgufPieces *p) {
     size_t at = p->tokens->at;
     int result = -1;
     if (!p->scores || p->scores->count != p->tokens->count) {
-        return key_fail(g, "tokenizer.ggml.scores", "is missing, or has another length than "
+        return gguf_key_fail(g, "tokenizer.ggml.scores", "is missing, or has another length than "
                         "tokenizer.ggml.tokens");
     }
     if (gguf_truth(g, "tokenizer.ggml.add_space_prefix", &made.dummy_prefix) < 0) return -1;
@@ -219,7 +219,7 @@ static int llama_text(Buffer *out, const GgufPieces *p) {
         piece->score = float_of((uint32_t)gguf_bytes(g, p->scores->at + 4*id, 4));
         piece->type = (SentencePieceType)type_of_piece(p, id);
         if (piece->type == SP_BYTE) made.byte_fallback = 1;
-        if (is_utf8(piece->s, piece->len) && piece->score == piece->score) continue;
+        if (sentencepiece_is_utf8(piece->s, piece->len) && piece->score == piece->score) continue;
         fail(EX_DATAERR, "%s: token %zu of tokenizer.ggml.tokens is not UTF-8, or its score not a "
              "number", g->path, id);
         goto done;
@@ -241,7 +241,7 @@ int gguf_tokenizer_text(Buffer *out, const char *path) {
     int result = -1;
     if (gguf_open(&g, path) < 0) goto done;
     const int has = gguf_string(&g, key, &s, &n);
-    if (has == 0) key_fail(&g, key, "is missing: give a tokenizer by --tokenizer");
+    if (has == 0) gguf_key_fail(&g, key, "is missing: give a tokenizer by --tokenizer");
     if (has <= 0 || pieces_find(&g, &p) < 0) goto done;
     if (n == 4 && !memcmp(s, "gpt2", 4)) {
         result = gpt2_text(out, &p);

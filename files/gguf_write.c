@@ -237,7 +237,7 @@ static int spm_pieces(SentencePiece *piece, const Tokenizer *t, int n) {
     const SentencePieces all = {.piece = piece, .n = (size_t)n};
     Cuts c;
     int same = -1;
-    if (cuts_make(&c, &all) == 0) {
+    if (sentencepiece_cuts(&c, &all) == 0) {
         same = c.num_cuts == (size_t)t->num_merges;
         for (int i = 0; i < t->num_merges && same; i++) {
             const Merge *m = &t->merge_memory[i];
@@ -245,7 +245,7 @@ static int spm_pieces(SentencePiece *piece, const Tokenizer *t, int n) {
             same = cut->piece == &piece[m->id] && cut->left_len == tokenizer_piece_len(t, m->left);
         }
     }
-    cuts_free(&c);
+    sentencepiece_cuts_free(&c);
     if (same) return same < 0 ? -1 : 0;
     return fail(EX_DATAERR, "the tokenizer: its merges do not follow from an order of its pieces, "
                 "which is all that llama.cpp has for tokenizers of SentencePiece's kind");
@@ -387,7 +387,8 @@ static int scaling_tensor(const Config *c, TakeStored *take, TensorWriter *w) {
     plain.rope_type = ROPE_DEFAULT;
     if (c->rope_type != ROPE_LLAMA3) return 0;
     for (int i = 0; i < n; i++) {
-        by[i] = (real)((double)rope_frequency(&plain, i) / (double)rope_frequency(c, i));
+        const double f = (double)model_rope_frequency(&plain, i);
+        by[i] = (real)(f / (double)model_rope_frequency(c, i));
     }
     return take(w, "rope_freqs.weight", (size_t)n, 0, by);
 }
@@ -426,11 +427,11 @@ done:
 // fourth layer.
 static int check_positions(const Config *c) {
     Config usual = *c;
-    usual.rope_attention = yarn_scale(c->rope_factor, 1);
+    usual.rope_attention = config_yarn_scale(c->rope_factor, 1);
     usual.rope_low_freq = 1;
     usual.rope_high_freq = 32;
     usual.rope_exact = 0;
-    if (c->rope_type == ROPE_YARN && !same_scaling(c, &usual)) {
+    if (c->rope_type == ROPE_YARN && !config_same_scaling(c, &usual)) {
         return fail(EX_DATAERR, "yarn with an attention_factor, beta_fast, beta_slow or truncate "
                     "of its own, for which GGUF has no key that is known here");
     }

@@ -50,6 +50,8 @@ typedef struct {
 int  weights_open(Weights *w, const char *dir);                 // all files and their headers
 int  weights_check(const Weights *w);                           // have they their checksums?
 void weights_close(Weights *w);                                 // also after an error
+int  stored_fail(const StoredTensor *t, const char *reason);
+int  stored_compare(const void *a, const void *b);              // by their place; for qsort
 
 // ---------------------------------------------------------------------------- one line of a header
 
@@ -75,7 +77,7 @@ static const struct {
     {.name = "F8_E5M2", .size = 1, .dtype = OTHER},
 };
 
-static int stored_fail(const StoredTensor *t, const char *reason) {
+int stored_fail(const StoredTensor *t, const char *reason) {
     return fail(EX_DATAERR, "%s: tensor %.100s %s", t->shard->path, t->name, reason);
 }
 
@@ -194,7 +196,7 @@ done:
     return result;
 }
 
-static int compare_offsets(const void *a, const void *b) {
+int stored_compare(const void *a, const void *b) {
     const StoredTensor *x = a, *y = b;
     if (x->begin != y->begin) return x->begin < y->begin ? -1 : 1;
     return (x->end > y->end) - (x->end < y->end);
@@ -205,7 +207,7 @@ static int compare_offsets(const void *a, const void *b) {
 static int check_cover(StoredTensor *t, size_t n, const Shard *s) {
     const uint64_t bytes = s->size - s->data;
     uint64_t at = 0;                                    // where the next one must begin
-    if (n > 0) qsort(t, n, sizeof *t, compare_offsets);
+    if (n > 0) qsort(t, n, sizeof *t, stored_compare);
     for (size_t i = 0; i < n; i++) {
         if (t[i].begin < at) return stored_fail(&t[i], "overlaps the one before it in the file");
         if (t[i].begin > at) return stored_fail(&t[i], "has a hole before it in the file");

@@ -44,8 +44,26 @@ typedef struct {
     size_t normalizer_len, table_len;
 } SentencePieces;
 
+// the ways to cut pieces in two, in the order of merging
+typedef struct {
+    const SentencePiece *piece;         // of which two parts become one:
+    size_t left_len;                    // its first bytes, and the others
+    int left_characters, right_characters;
+    size_t number;                      // in the order of ids, then of the parts' ids
+} Cut;
+
+typedef struct {
+    const SentencePiece **by_name;      // (n) those that merges are made of, sorted
+    size_t n;
+    Cut *cut;
+    size_t num_cuts, capacity;
+} Cuts;
+
 int  sentencepiece_text(Buffer *out, const char *path);     // the tokenizer.json of a .model file
 int  sentencepiece_json(Buffer *out, const SentencePieces *p, const char *path);
+int  sentencepiece_cuts(Cuts *c, const SentencePieces *p);
+void sentencepiece_cuts_free(Cuts *c);                      // also after an error
+int  sentencepiece_is_utf8(const char *s, size_t n);
 
 // --------------------------------------------------------------------------------------- protobuf
 
@@ -107,7 +125,7 @@ static int read_field(Message *m, Field *f) {
 
 // ----------------------------------------------------------------------------------- what it says
 
-static int is_utf8(const char *s, size_t n) {
+int sentencepiece_is_utf8(const char *s, size_t n) {
     size_t i = 0;
     while (i < n) {
         uint32_t code;
@@ -132,7 +150,8 @@ static int read_piece(SentencePieces *p, Message *m) {
         if (f.number == 3) piece.type = (SentencePieceType)f.value;
     }
     if (any < 0) return -1;
-    if (!is_utf8(piece.s, piece.len) || piece.score != piece.score) return refuse_message(m);
+    if (piece.score != piece.score) return refuse_message(m);
+    if (!sentencepiece_is_utf8(piece.s, piece.len)) return refuse_message(m);
     if (reserve(&p->piece, &p->capacity, p->n + 1, sizeof piece) < 0) return -1;
     p->piece[p->n++] = piece;
     return 0;
@@ -209,20 +228,6 @@ static int check_pieces(const SentencePieces *p, const char *path) {
 
 // ----------------------------------------------------------------------------------------- merges
 
-typedef struct {
-    const SentencePiece *piece;         // of which two parts become one:
-    size_t left_len;                    // its first bytes, and the others
-    int left_characters, right_characters;
-    size_t number;                      // in the order of ids, then of the parts' ids
-} Cut;
-
-typedef struct {
-    const SentencePiece **by_name;      // (n) those that merges are made of, sorted
-    size_t n;
-    Cut *cut;
-    size_t num_cuts, capacity;
-} Cuts;
-
 static int compare_strings(const char *a, size_t a_len, const char *b, size_t b_len) {
     const int by_bytes = memcmp(a, b, a_len < b_len ? a_len : b_len);
     return by_bytes ? by_bytes : (a_len > b_len) - (a_len < b_len);
@@ -284,13 +289,13 @@ static int add_cuts(Cuts *c, const SentencePiece *piece) {
     return 0;
 }
 
-static void cuts_free(Cuts *c) {
+void sentencepiece_cuts_free(Cuts *c) {
     free(c->by_name);
     free(c->cut);
 }
 
 // Of all pieces that a text may become by merging.
-static int cuts_make(Cuts *c, const SentencePieces *p) {
+int sentencepiece_cuts(Cuts *c, const SentencePieces *p) {
     *c = (Cuts){.by_name = allocate(p->n, sizeof *c->by_name)};
     if (!c->by_name) return -1;
     for (size_t i = 0; i < p->n; i++) {
@@ -387,7 +392,7 @@ int sentencepiece_json(Buffer *out, const SentencePieces *p, const char *path) {
     Cuts c = {0};
     int result = -1;
     if (check_pieces(p, path) < 0) return -1;
-    if (cuts_make(&c, p) < 0) goto done;
+    if (sentencepiece_cuts(&c, p) < 0) goto done;
     if (buffer_printf(out, "{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n"
                       "  \"padding\": null,\n  \"added_tokens\": [") < 0) goto done;
     if (write_added(out, p) < 0 || buffer_printf(out, "\n  ],\n") < 0) goto done;
@@ -395,7 +400,7 @@ int sentencepiece_json(Buffer *out, const SentencePieces *p, const char *path) {
     if (write_model(out, p, &c) < 0) goto done;
     result = 0;
 done:
-    cuts_free(&c);
+    sentencepiece_cuts_free(&c);
     return result;
 }
 

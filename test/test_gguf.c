@@ -480,6 +480,13 @@ static void test_a_folder_with_one_gguf_file_is_a_model_and_with_two_is_not(void
     CHECK(file_write(in_made("f/two.gguf"), golden.data, golden.len) == 0);
     CHECK(failed_with(config_load(&c, in_made("f")), EX_USAGE, "several GGUF files"));
     CHECK(failed_with(config_load(&c, in_made("f/none.gguf")), EX_NOINPUT, "no such folder"));
+
+    // a configuration beside it does not matter, weights do
+    unlink(in_made("f/two.gguf"));
+    CHECK(file_write(in_made("f/config.json"), "{}", 2) == 0);
+    CHECK(config_load(&c, in_made("f")) == 0 && c.family == FAMILY_GPT2);
+    CHECK(file_write(in_made("f/model.safetensors"), "x", 1) == 0);
+    CHECK(failed_with(config_load(&c, in_made("f")), EX_DATAERR, "\"model_type\""));
 }
 
 int main(int argc, char **argv) {
