@@ -193,7 +193,7 @@ static void test_ppo_is_clipped_on_the_side_that_gains(void) {
 
 // n rollouts of which the reward rises by `rise` in all and the length by 20 tokens, with noise;
 // among texts of one prompt a token more brings `slope`.
-static double share_of(double rise, double slope) {
+static double share_explained(double rise, double slope) {
     LengthSums s[30];
     for (int i = 0; i < 30; i++) {
         const double noise = (i % 3 - 1) * 0.01;
@@ -204,11 +204,11 @@ static double share_of(double rise, double slope) {
 }
 
 static void test_a_rise_by_length_alone_is_known_from_one_by_merit(void) {
-    CHECK_NEAR(share_of(1, 0.05), 1, 0.01);                 // 20 tokens at 0.05
-    CHECK_NEAR(share_of(1, 0.01), 0.2, 0.01);
-    CHECK(share_of(1, -0.05) < 0);                          // longer texts are worse
-    CHECK(share_of(0, 0.05) == 0);                          // nothing rises
-    CHECK(share_of(-1, 0.05) == 0);
+    CHECK_NEAR(share_explained(1, 0.05), 1, 0.01);                 // 20 tokens at 0.05
+    CHECK_NEAR(share_explained(1, 0.01), 0.2, 0.01);
+    CHECK(share_explained(1, -0.05) < 0);                          // longer texts are worse
+    CHECK(share_explained(0, 0.05) == 0);                          // nothing rises
+    CHECK(share_explained(-1, 0.05) == 0);
     const LengthSums few[4] = {{.reward = 0, .length = 1}, {.reward = 9, .length = 9}};
     CHECK(length_share(few, 4, 10) == 0);                   // too soon to say
 }

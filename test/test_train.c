@@ -6,7 +6,8 @@ enum { DOCUMENTS_MADE = 300, LONGEST = 200 };
 static Record record[DOCUMENTS_MADE];
 static Item item[DOCUMENTS_MADE];
 static Dataset data = {.record = record, .num_records = DOCUMENTS_MADE};
-static const Objective on_documents = {.data = DOCUMENTS};
+static const Trainer no_hooks;
+static const Objective on_documents = {.trainer = &no_hooks, .data = DOCUMENTS};
 static Run run = {.objective = &on_documents, .data = &data, .item = item,
                   .num_items = DOCUMENTS_MADE};
 
