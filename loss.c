@@ -96,6 +96,9 @@ double mrpo_reference(const double *ref, const double *a, int K, int m, int k);
 // BAPO: what keeps a base response as likely as it was, of sums over its tokens.
 double bapo_loss(double *slope, double logp, double ref_logp, int tokens);
 
+// SPO: which of L levels a copy has, by scores z (L); sets slope (L).
+double level_loss(double *slope, const double *z, int L, int level);
+
 // Group-robust optimisation: the weights of n groups from their losses of a step.
 void group_alpha(double *alpha, double *log_alpha, const double *loss, double step, int n);
 
@@ -795,6 +798,24 @@ double bapo_loss(double *slope, double logp, double ref_logp, int tokens) {
     const double r = (logp - ref_logp) / tokens;
     *slope = 2 * r / tokens;
     return r * r;
+}
+
+/* --------------------------------------------------------------------------------------------- SPO
+ * Self-supervised preference optimisation (arXiv:2409.17791): copies of answers lack more and more
+ * of their key phrases, and a head is to tell the level l of each (copies.c).  Our reading:
+ *
+ *     L_level = -log softmax(z)_l         dL_level/dz_k = softmax(z)_k - [k = l]                 */
+double level_loss(double *slope, const double *z, int L, int level) {
+    double most = z[0], sum = 0;
+    for (int k = 1; k < L; k++) {
+        if (z[k] > most) most = z[k];
+    }
+    for (int k = 0; k < L; k++) {
+        slope[k] = more_exp(z[k] - most);
+        sum += slope[k];
+    }
+    for (int k = 0; k < L; k++) slope[k] = slope[k] / sum - (k == level);
+    return more_log(sum) - (z[level] - most);
 }
 
 /* ------------------------------------------------------------------------------------------ groups

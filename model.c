@@ -227,16 +227,20 @@ void model_forward(Model *m, const Batch *s);
 void model_rewards(Model *m, const Batch *s, real *reward, real *pooled);
 int  model_logp(Model *m, const Batch *s, real *logp);
 void model_logits(Model *m, const int *row, int n, real *logits, real *lse);
+void model_heads(Model *m, const Batch *s, const real *w, int n, real *score);
 real *model_output_matrix(const Model *m);        // (V, C)
 
 // backward of each micro-batch, after its forward; zero and finish are called once a step
 void model_zero_grads(Model *m);
 int  model_backward(Model *m, const Batch *s, const real *dreward, const real *dlogp, real *logp);
+void model_heads_backward(Model *m, const Batch *s, const real *w, real *dw, int n,
+                          const real *dscore);
 void model_finish_grads(Model *m);
 
 // update
 double model_grad_norm(const Model *m);
 void model_update(Model *m, const AdamW *o);
+void model_update_heads(real *w, const real *dw, real *moments, size_t n, const AdamW *o);
 
 // ------------------------------------------------------------------------------------ layout
 
@@ -859,6 +863,19 @@ void model_rewards(Model *m, const Batch *s, real *reward, real *pooled) {
     if (pooled) kernels_read(pooled, a->pooled, (size_t)B * (size_t)C);
 }
 
+// After forward: score(n,B) = w(n,C) h_b of n heads beside the model's own, h_b the hidden state of
+// each text's last row.
+void model_heads(Model *m, const Batch *s, const real *w, int n, real *score) {
+    const int B = s->B, C = m->config.channels;
+    Acts *a = &m->acts;
+    assert(B >= 0 && B <= m->B);
+    pool_forward(a->pooled, a->lnf, s->text, POOL_LAST, B, C);
+    for (int k = 0; k < n; k++) {
+        head_forward(a->reward, a->pooled, w + (size_t)k * (size_t)C, B, C);
+        kernels_read(score + (size_t)k * (size_t)B, a->reward, (size_t)B);
+    }
+}
+
 real *model_output_matrix(const Model *m) {
     return m->config.tied ? m->params.wte : m->params.unembed;
 }
@@ -973,27 +990,17 @@ static void reward_backward(Model *m, const Batch *s, real *dlnf, const real *dr
                   B, C);
 }
 
-/* After forward: adds to the gradients those of
- *
- *     sum_b dreward[b] reward[b] + sum_t dlogp[t] logp[t]
- *
- * dreward(B) or NULL; dlogp(T) or NULL, read where target >= 0; logp(T) or NULL receives the
- * log-probabilities.  0, or -1 after fail(). */
-int model_backward(Model *m, const Batch *s, const real *dreward, const real *dlogp, real *logp) {
+// From dlnf(T,C), which is acts.b, to the gradients of all below the output matrix and the heads.
+static void trunk_backward(Model *m, const Batch *s) {
     const Config *c = &m->config;
     const Params *p = &m->params, *g = &m->grads;
     const int T = s->T, C = c->channels;
     const int L = c->num_layers;
     Acts *a = &m->acts;
 
-    // forward: h = norm(x_L) went to the output matrix or the reward head
-    real *dlnf = a->b;
-    kernels_zero(dlnf, (size_t)T*C);
-    if (dlogp && output_backward(m, s, dlnf, dlogp, logp) < 0) return -1;
-    if (dreward) reward_backward(m, s, dlnf, dreward);
-    if (m->freeze) return 0;                  // all below the head stays as it is
+    // forward: h = norm(x_L)
     kernels_zero(a->dres, (size_t)T*C);
-    norm_backward(a->dres, g->lnfw, g->lnfb, dlnf, a->res, a->meanf, a->rstdf, p->lnfw,
+    norm_backward(a->dres, g->lnfw, g->lnfb, a->b, a->res, a->meanf, a->rstdf, p->lnfw,
                   c->rms_norm, T, C);
 
     // the blocks from last to first; the last one's activations are still there
@@ -1003,7 +1010,38 @@ int model_backward(Model *m, const Batch *s, const real *dreward, const real *dl
         block_backward(m, s, l);
     }
     embed_backward(g->wte, g->wpe, a->dres, s->token, s->position, T, C);
+}
+
+/* After forward: adds to the gradients those of
+ *
+ *     sum_b dreward[b] reward[b] + sum_t dlogp[t] logp[t]
+ *
+ * dreward(B) or NULL; dlogp(T) or NULL, read where target >= 0; logp(T) or NULL receives the
+ * log-probabilities.  0, or -1 after fail(). */
+int model_backward(Model *m, const Batch *s, const real *dreward, const real *dlogp, real *logp) {
+    // forward: h went to the output matrix or the reward head
+    real *dlnf = m->acts.b;
+    kernels_zero(dlnf, (size_t)s->T * (size_t)m->config.channels);
+    if (dlogp && output_backward(m, s, dlnf, dlogp, logp) < 0) return -1;
+    if (dreward) reward_backward(m, s, dlnf, dreward);
+    if (!m->freeze) trunk_backward(m, s);     // else all below the head stays as it is
     return 0;
+}
+
+// After model_heads: adds to the gradients those of sum_kb dscore[k,b] score[k,b], to dw(n,C) those
+// of the n heads.
+void model_heads_backward(Model *m, const Batch *s, const real *w, real *dw, int n,
+                          const real *dscore) {
+    const int B = s->B, C = m->config.channels;
+    Acts *a = &m->acts;
+    real *dlnf = a->b;
+    kernels_zero(dlnf, (size_t)s->T*C);
+    for (int k = 0; k < n; k++) {
+        const size_t head = (size_t)k * (size_t)C;
+        kernels_write(a->reward, dscore + (size_t)k * (size_t)B, (size_t)B);
+        head_backward(dlnf, dw + head, a->reward, a->pooled, w + head, s->text, POOL_LAST, B, C);
+    }
+    trunk_backward(m, s);
 }
 
 // Once a step, after its last backward: a tied embedding's two roles meet, output + input.
@@ -1026,16 +1064,32 @@ double model_grad_norm(const Model *m) {
     return sqrt(sum);
 }
 
-/* AdamW, Loshchilov and Hutter 2019, algorithm 2, with decay multiplied by the learning rate:
+// b1^t and b2^t
+static void beta_powers(double power[2], const AdamW *o) {
+    power[0] = 1;
+    power[1] = 1;
+    for (int i = 0; i < o->step; i++) {
+        power[0] *= o->beta1;
+        power[1] *= o->beta2;
+    }
+}
+
+/* AdamW, Loshchilov and Hutter 2019, algorithm 2, with decay multiplied by the learning rate lr,
+ * of n numbers w with the gradients g:
  *
  *     m = b1 m + (1-b1) g,   v = b2 v + (1-b2) g^2,   mhat = m/(1 - b1^t),   vhat = v/(1 - b2^t)
  *     w = w - lr (mhat / (sqrt(vhat) + eps) + weight_decay w) */
+static void update_tensor(real *w, real *moment1, real *moment2, const real *g, size_t n,
+                          const AdamW *o, const double power[2], double lr, int decays) {
+    const double decay = decays ? 1 - lr * o->weight_decay : 1;
+    const double rate = lr / (1 - power[0]), root = 1 / sqrt(1 - power[1]);
+    adamw_update(w, moment1, moment2, g, n, (real)o->scale, (real)o->beta1, (real)o->beta2,
+                 (real)rate, (real)root, (real)o->eps, (real)decay);
+}
+
 void model_update(Model *m, const AdamW *o) {
-    double b1t = 1, b2t = 1;
-    for (int i = 0; i < o->step; i++) {
-        b1t *= o->beta1;
-        b2t *= o->beta2;
-    }
+    double power[2];
+    beta_powers(power, o);
     const size_t frozen = m->num_params - m->num_trained;
     real *moment1 = m->moments_memory, *moment2 = moment1 + m->num_trained;
     for (int k = 0; k < m->num_tensors; k++) {
@@ -1043,11 +1097,15 @@ void model_update(Model *m, const AdamW *o) {
         if (t->offset < frozen) continue;
         const size_t at = t->offset - frozen;
         const double lr = o->learning_rate * (t->kind == KIND_HEAD ? o->head_rate : 1);
-        const double decay = t->decay ? 1 - lr * o->weight_decay : 1;
-        const double rate = lr / (1 - b1t), root = 1 / sqrt(1 - b2t);
-        adamw_update(m->params_memory + t->offset, moment1 + at, moment2 + at, m->grads_memory + at,
-                     t->size, (real)o->scale, (real)o->beta1, (real)o->beta2, (real)rate,
-                     (real)root, (real)o->eps, (real)decay);
+        update_tensor(m->params_memory + t->offset, moment1 + at, moment2 + at,
+                      m->grads_memory + at, t->size, o, power, lr, t->decay);
     }
+}
+
+// The same of heads beside the model's own: w(n), dw(n), moments(2,n).
+void model_update_heads(real *w, const real *dw, real *moments, size_t n, const AdamW *o) {
+    double power[2];
+    beta_powers(power, o);
+    update_tensor(w, moments, moments + n, dw, n, o, power, o->learning_rate, 1);
 }
 #endif

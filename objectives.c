@@ -33,6 +33,7 @@ int fail_kind(const Dataset *d, const char *what);
 #define OF_REFERENCE "beta reference_cache "
 #define OF_REFERENCES OF_REFERENCE "references reference_mix reference_weights reference_clip "
 #define OF_BASE "bapo_base bapo_lambda "
+#define OF_COPIES "spo_gamma spo_levels spo_head_rate "
 #define OF_GROUPS "group_robust groups group_step group_loss group_adjust "
 
 static const Trainer language_models = {
@@ -110,11 +111,11 @@ static const Objective objectives[] = {
     }, {
         .name = "dpo", .trainer = &policies, .data = PAIRS, .loss = dpo_loss, .reference = 1,
         .rankings = 1,
-        .options = OF_REFERENCES OF_BASE OF_GROUPS "label_smoothing top",
+        .options = OF_REFERENCES OF_BASE OF_COPIES OF_GROUPS "label_smoothing top",
         .help = "align a policy with pairs or rankings: Rafailov et al. 2023",
     }, {
         .name = "ipo", .trainer = &policies, .data = PAIRS, .loss = ipo_loss, .reference = 1,
-        .options = OF_REFERENCES OF_BASE OF_GROUPS,
+        .options = OF_REFERENCES OF_BASE OF_COPIES OF_GROUPS,
         .help = "with pairs: Azar et al. 2023",
     }, {
         .name = "pointwise-dpo", .trainer = &policies, .data = POINTS, .loss = pointwise_dpo_loss,
@@ -239,5 +240,6 @@ int objective_takes(const Objective *o, const Dataset *d, DataUse use) {
 #undef OF_REFERENCE
 #undef OF_REFERENCES
 #undef OF_BASE
+#undef OF_COPIES
 #undef OF_GROUPS
 #endif

@@ -81,8 +81,8 @@ struct Run {
     Log log_file;
     FILE *log;                                      // its stream of JSON lines, or NULL
 
-    // data: num_train files, num_then of --then, --demo or --bapo_base, num_eval, KTO's
-    // mismatched sets
+    // data: num_train files, num_then of --then, --demo or --bapo_base, num_eval; then what is made
+    // of the first: KTO's mismatched sets, or SPO's copies
     Dataset *data;
     int num_train, num_then, num_eval, num_mismatched;
 
@@ -110,6 +110,7 @@ struct Run {
     struct PolicyRun *policy;                       // policy.c's own part
     struct RolloutRun *rollout;                     // rollout.c's own part
     struct Groups *groups;                          // of --group_robust: groups.c's own part
+    struct Copies *copies;                          // of --spo_gamma: copies.c's own part
 };
 
 // a run

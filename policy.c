@@ -15,6 +15,7 @@
 #define POLICY_C
 #include "reference.c"
 #include "groups.c"
+#include "copies.c"
 
 // What is known of a text before it is computed.
 typedef struct {
@@ -104,6 +105,7 @@ void policy_close(Run *run) {
     }
     run->num_mismatched = 0;
     groups_close(run);
+    copies_close(run);
     for (int i = 0; run->policy && run->policy->base && i < run->num_train; i++) {
         free(run->policy->base[i]);
     }
@@ -374,7 +376,7 @@ done:
 int policy_plan(Run *run) {
     const int bases = opt.bapo_base.n ? run->num_then : 0;      // that are in no plan
     if (policy_data(run) < 0 || find_bases(run) < 0) return -1;
-    if (groups_open(run) < 0) return -1;
+    if (groups_open(run) < 0 || copies_open(run) < 0) return -1;
     run->full = (size_t)opt.per_step_rows;
     for (int s = 0; s < run->num_train + run->num_then - bases; s++) {
         for (size_t r = 0; r < run->data[s].num_records; r++) {
@@ -725,6 +727,7 @@ int policy_step(Run *run, size_t at, size_t end, double *loss) {
     }
 
     if (p->base && add_bases(run, at, end, loss) < 0) return -1;
+    if (run->copies && copies_step(run, at, end, loss) < 0) return -1;
     if (reserve(&p->history, &p->history_capacity, p->steps + 1, sizeof *p->history) < 0) return -1;
     p->history[p->steps++] = p->sums;
     return 0;
@@ -957,6 +960,7 @@ void policy_log(const Run *run, FILE *f) {
     }
 
     if (run->groups) groups_log(run->groups, f);
+    if (run->copies) copies_log(run->copies, f);
 
     // KL(policy || reference), estimated on the data's texts, not on samples: mean of log pi -
     // log ref

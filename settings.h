@@ -69,6 +69,8 @@ typedef struct {
     int logp, reduction, compat;                                // of policies
     List bapo_base;
     double bapo_lambda;
+    double spo_gamma, spo_head_rate;
+    int spo_levels;
     List references;
     int reference_mix, reference_weights;
     double reference_clip;

@@ -361,6 +361,15 @@ static const Option option_table[] = {
              "answers of a pair together"},
     {.name = "bapo_lambda", .kind = REAL, .to = &opt.bapo_lambda, .preset = "0.1", .max = 1e6,
      .help = "weight of ((log pi - log ref) / tokens)^2 of these completions beside the loss"},
+    {.name = "spo_gamma", .kind = REAL, .to = &opt.spo_gamma, .preset = "0", .max = 1e6,
+     .help = "weight, beside the loss, of telling how many key phrases copies of the answers lack: "
+             "our reading of SPO, arXiv 2409.17791 (0: no copies)"},
+    {.name = "spo_levels", .kind = INT, .to = &opt.spo_levels, .preset = "3", .min = 2,
+     .max = MAX_LEVELS,
+     .help = "copies of an answer: without 0, 1/levels, 2/levels .. of its key phrases"},
+    {.name = "spo_head_rate", .kind = REAL, .to = &opt.spo_head_rate, .preset = "10", .max = 1e6,
+     .help = "factor of the rate for the head that tells them apart, which starts at zero and is "
+             "not saved"},
     {.name = "group_robust", .kind = WORDS, .to = &opt.group_robust,
      .help = "key of the rows, a group or an annotator: each step weighs the groups, the worse "
              "ones more (GRPO, Ramesh et al. 2024)"},
@@ -875,6 +884,8 @@ static int settle_options(void) {
         return fail(EX_USAGE, "--bapo_base is the answer of one reference; leave it out, or the "
                     "others of --references");
     }
+    static const char *const of_copies[] = {"spo_levels", "spo_head_rate"};
+    if (!(opt.spo_gamma > 0) && refuse_without("spo_gamma", of_copies, 2) < 0) return -1;
     static const char *const of_people[] = {"fit", "fit_rows"};
     if (!opt.people && refuse_without("people", of_people, 2) < 0) return -1;
     if (opt.fit == FIT_MIXTURE && !opt.fit_rows) {

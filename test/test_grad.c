@@ -111,6 +111,37 @@ static double worst_gradient(Config c) {
     return worst;
 }
 
+// ------------------------------------------------------------------------ heads beside the model
+
+enum { HEADS = 3 };
+
+// The loss sum_kb a_kb score[k,b] + score[k,b]^2 / 2 of heads w (HEADS,C); its slopes go to
+// slope(HEADS,B).
+static real heads_loss(Model *m, const real *w, real *slope) {
+    real score[HEADS * B];
+    real loss = 0;
+    model_forward(m, &batch);
+    model_heads(m, &batch, w, HEADS, score);
+    for (int i = 0; i < HEADS * B; i++) {
+        const real factor = 0.2*i - 1;
+        loss += factor * score[i] + 0.5 * score[i] * score[i];
+        slope[i] = factor + score[i];
+    }
+    return loss;
+}
+
+// |backward - difference| of the number x, relative to 1 or to the gradient.
+static double heads_error(Model *m, const real *w, real *x, real gradient) {
+    const real h = 1e-5, at = *x;
+    real unused[HEADS * B];
+    *x = at + h;
+    const real up = heads_loss(m, w, unused);
+    *x = at - h;
+    const real down = heads_loss(m, w, unused);
+    *x = at;
+    return fabs((up - down) / (2*h) - gradient) / (1 + fabs(gradient));
+}
+
 // ------------------------------------------------------------------------------ small models
 
 static Config neox(int reward, Pooling pooling) {
@@ -171,6 +202,27 @@ static void test_reward_head_backward_is_the_derivative_with_every_pooling(void)
     CHECK_NEAR(worst_gradient(gpt2(1, POOL_EOS)), 0, 1e-6);
 }
 
+static void test_backward_of_heads_beside_a_language_model_is_the_derivative(void) {
+    const Config c = llama(0, POOL_LAST);
+    const int C = c.channels;
+    real slope[HEADS * B], w[HEADS * 12], dw[HEADS * 12] = {0};
+    Model m;
+    CHECK(C == 12 && model_init(&m, c) == 0);
+    CHECK(model_init_training(&m) == 0 && model_reserve(&m, T, B) == 0);
+    draw_weights(&m);
+    for (int i = 0; i < HEADS * C; i++) w[i] = random_normal(8, STREAM_TEST, 0, (uint64_t)i);
+    heads_loss(&m, w, slope);
+    model_zero_grads(&m);
+    model_heads_backward(&m, &batch, w, dw, HEADS, slope);
+    model_finish_grads(&m);
+    CHECK(model_grad_norm(&m) > 1);
+    for (int i = 0; i < HEADS * C; i++) CHECK_NEAR(heads_error(&m, w, &w[i], dw[i]), 0, 1e-7);
+    for (size_t i = 0; i < m.num_params; i += 5) {
+        CHECK_NEAR(heads_error(&m, w, &m.params_memory[i], m.grads_memory[i]), 0, 1e-6);
+    }
+    model_free(&m);
+}
+
 int main(int argc, char **argv) {
     test_choose(argc, argv);
     kernels_set_threads(1);                                 // thousands of tiny forwards
@@ -183,5 +235,6 @@ int main(int argc, char **argv) {
     RUN(test_gpt2_backward_is_the_derivative_of_forward_with_tied_output);
     RUN(test_query_and_key_norm_backward_is_the_derivative);
     RUN(test_reward_head_backward_is_the_derivative_with_every_pooling);
+    RUN(test_backward_of_heads_beside_a_language_model_is_the_derivative);
     return test_summary();
 }

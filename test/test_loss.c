@@ -688,6 +688,31 @@ static void test_a_base_response_costs_the_square_of_its_log_ratio_for_a_token(v
     }
 }
 
+static void test_a_level_costs_the_log_of_how_many_there_are_where_nothing_tells_them_apart(void) {
+    const double h = 0x1p-16, flat[4] = {7, 7, 7, 7};
+    double slope[4], unused[4], z[4];
+    for (int level = 0; level < 4; level++) {
+        CHECK_NEAR(level_loss(slope, flat, 4, level), log(4), 1e-15);
+        for (int k = 0; k < 4; k++) CHECK_NEAR(slope[k], .25 - (k == level), 1e-15);
+    }
+    CHECK_NEAR(level_loss(slope, (double[]){-1e6, 1e6}, 2, 0), 2e6, 1e-9);
+    CHECK(slope[0] == -1 && slope[1] == 1);
+    for (int i = 0; i < 20; i++) {
+        const int level = i % 4;
+        for (int k = 0; k < 4; k++) z[k] = 3 * normal(910, 4 * i + k);
+        level_loss(slope, z, 4, level);
+        for (int k = 0; k < 4; k++) {
+            const double at = z[k];
+            z[k] = at + h;
+            const double up = level_loss(unused, z, 4, level);
+            z[k] = at - h;
+            const double down = level_loss(unused, z, 4, level);
+            z[k] = at;
+            CHECK_NEAR(slope[k], (up - down) / (2*h), 1e-9);
+        }
+    }
+}
+
 // alpha from 1/n on, of the losses (2,n)
 static void check_groups(const double *loss, double step, int n, const double *want, double error) {
     double log_alpha[3] = {0}, alpha[3];
@@ -1552,6 +1577,7 @@ int main(int argc, char **argv) {
     RUN(test_mixed_references_of_the_specification_and_of_an_independent_program);
     RUN(test_one_reference_or_equal_ones_are_their_own_mixture);
     RUN(test_a_base_response_costs_the_square_of_its_log_ratio_for_a_token);
+    RUN(test_a_level_costs_the_log_of_how_many_there_are_where_nothing_tells_them_apart);
     RUN(test_group_weights_are_those_of_the_specification_and_of_an_independent_program);
     RUN(test_group_weights_go_to_the_worst_group_and_do_not_overflow);
     RUN(test_pointwise_losses_of_the_specifications_texts);

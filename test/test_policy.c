@@ -334,6 +334,131 @@ static void test_base_responses_add_their_squares_and_gradient(void) {
     }
 }
 
+// A vocabulary of names, full stops and a stop word: one token each.
+static void name_tokens(Tokenizer *t) {
+    char piece[8];
+    CHECK(tokenizer_init(t, V, 1) == 0);
+    for (int i = 0; i < V; i++) {
+        if (i % 4 == 0) snprintf(piece, sizeof piece, ".");
+        else if (i % 4 == 1) snprintf(piece, sizeof piece, " of");
+        else snprintf(piece, sizeof piece, " n%d", i);
+        CHECK(tokenizer_add_piece(t, piece, strlen(piece), PIECE_IN_VOCAB) == i);
+    }
+}
+
+// Four pairs with tokens of their own: answers of seven tokens, but for one of stop words.
+static Dataset named_pairs(void) {
+    Dataset d = pairs_of(0);
+    int *own = allocate(TOKENS, sizeof *own);
+    if (!own) exit(1);
+    memcpy(own, token, sizeof token);
+    for (int i = 0; i < 2 * PAIRS_MADE; i++) d.answer[i].tokens.len = 7;
+    for (int i = 0; i < 7; i++) own[d.answer[4].tokens.start + (size_t)i] = 1;
+    // " n2 n3. n6 n7 of n2": n6 n7 scores 2 + 2, n2 n3 3/2 + 2, n2 3/2
+    const int first[] = {2, 3, 0, 6, 7, 1, 2};
+    memcpy(own + d.answer[0].tokens.start, first, sizeof first);
+    d.token = own;
+    d.num_tokens = d.token_capacity = TOKENS;
+    return d;
+}
+
+static int copy_is(const Dataset *copies, int k, const int *want, int n) {
+    const Span s = copies->answer[k].tokens;
+    return s.len == n && !memcmp(copies->token + s.start, want, (size_t)n * sizeof *want);
+}
+
+// The step with copies is the step without plus gamma times the mean of their levels' losses, log 3
+// at first, and its gradient is the slope of that along itself, in the policy and in the head.
+static void test_copies_add_the_loss_of_their_levels_and_its_gradient(void) {
+    static Dataset d[2];
+    pairs_of(0);
+    begin("dpo", d);
+    d[0] = named_pairs();
+    d[1] = (Dataset){0};
+    refer(&d[0]);
+    name_tokens(&run.tokenizer);
+    update(1e-2, 1);
+    run.limit = 1000;
+    const double plain = step(4);
+    float *plain_g = gradients();
+
+    // the copies
+    opt.spo_gamma = 20;
+    opt.spo_levels = 3;
+    opt.spo_head_rate = 1;
+    CHECK(copies_open(&run) == 0);
+    CHECK(d[1].record[2].count < 6 && d[1].num_answers > 6);
+    CHECK(copy_is(&d[1], 0, (int[]){2, 3, 0, 6, 7, 1, 2}, 7));
+    CHECK(copy_is(&d[1], 1, (int[]){2, 3, 0, 1, 2}, 5));
+    CHECK(copy_is(&d[1], 2, (int[]){0, 1, 2}, 3));
+
+    // a head of zero
+    CHECK_NEAR(step(4), plain + 20 * log(3), 1e-6 * 20);
+    CHECK_NEAR(run.copies->loss, log(3), 1e-6);
+    CHECK(run.copies->n == (double)d[1].num_answers && same_gradients(plain_g));
+
+    // another one, which stays as it is without a learning rate
+    const size_t n = run.model.num_params, heads = 3 * 16;
+    float *head = run.copies->head, *moments = head + 2 * heads;
+    for (size_t i = 0; i < heads; i++) head[i] = (float)random_normal(6, STREAM_TEST, 0, i);
+    const double loss = step(4);
+    float *g = gradients(), *head_g = allocate(heads, sizeof *head_g);
+    memcpy(head_g, head + heads, heads * sizeof *head);
+    CHECK_NEAR(loss, plain + 20 * run.copies->loss, 1e-6 * loss);
+    CHECK(!same_gradients(plain_g));
+    for (run.limit = 1; run.limit < 60; run.limit += 13) {
+        CHECK(step(4) == loss && same_gradients(g));
+        CHECK(!memcmp(head_g, head + heads, heads * sizeof *head));
+    }
+
+    // half a step along the gradients up and down: (L(+) - L(-)) / 2h is their square norm
+    run.limit = 1000;
+    float *at = allocate(n, sizeof *at), *moved = allocate(n, sizeof *moved);
+    double norm[2] = {0, 0}, side[2];
+    kernels_read(at, run.model.params_memory, n);
+    for (size_t i = 0; i < n; i++) norm[0] += (double)g[i] * g[i];
+    for (size_t i = 0; i < heads; i++) norm[1] += (double)head_g[i] * head_g[i];
+    for (int of_head = 0; of_head < 2; of_head++) {
+        const double h = 1e-2 / norm[of_head];
+        for (int up = 0; up < 2; up++) {
+            const float by = (float)(up ? h : -h);
+            for (size_t i = 0; i < n; i++) moved[i] = at[i] + (of_head ? 0 : by * g[i]);
+            kernels_write(run.model.params_memory, moved, n);
+            for (size_t i = 0; of_head && i < heads; i++) head[i] += by * head_g[i];
+            side[up] = step(4);
+            for (size_t i = 0; of_head && i < heads; i++) head[i] -= by * head_g[i];
+        }
+        CHECK_NEAR((side[1] - side[0]) / (2 * h), norm[of_head], 0.01 * norm[of_head]);
+    }
+
+    // the first update of Adam is the rate, against the gradient's sign
+    kernels_write(run.model.params_memory, at, n);
+    memset(head, 0, heads * sizeof *head);
+    memset(moments, 0, 2 * heads * sizeof *moments);
+    run.copies->steps = 0;
+    opt.learning_rate = 1e-3;
+    opt.beta1 = 0.9;
+    opt.beta2 = 0.999;
+    step(4);
+    for (size_t i = 0; i < heads; i++) {
+        CHECK_NEAR(head[i], head[heads + i] > 0 ? -1e-3 : 1e-3, 1e-6);
+    }
+
+    // answers without key phrases have no copies
+    copies_close(&run);
+    for (int i = 0; i < TOKENS; i++) d[0].token[i] = 1;
+    CHECK(copies_open(&run) < 0 && strstr(error_text, "p: no answer has key phrases for 3"));
+    end_run();
+    tokenizer_free(&run.tokenizer);
+    free(d[0].token);
+    run = (Run){0};
+    free(at);
+    free(moved);
+    free(g);
+    free(head_g);
+    free(plain_g);
+}
+
 // Adds times the gradients of the step of four items with the references in d to sum; returns times
 // its loss.
 static double add_step(double *sum, double times) {
@@ -669,6 +794,7 @@ int main(int argc, char **argv) {
     RUN(test_two_answers_that_are_the_same_text_have_no_gradient);
     RUN(test_every_objective_has_the_same_bits_in_one_micro_batch_and_in_many);
     RUN(test_base_responses_add_their_squares_and_gradient);
+    RUN(test_copies_add_the_loss_of_their_levels_and_its_gradient);
     RUN(test_mdpo_is_the_mean_of_losses_and_mrpo_the_loss_of_the_harmonic_mean);
     RUN(test_a_group_robust_step_is_that_of_rows_with_the_groups_weights);
     RUN(test_a_rare_groups_losses_count_by_its_share_of_the_data);

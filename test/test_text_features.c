@@ -2,6 +2,7 @@
 // rouge-score (scripts/golden_text_features.py).  Run from the repository's root.
 #include "test.h"
 #include "../text_features.c"
+#include "../phrases.c"
 #include "../files/json.c"
 
 static const char golden[] = "test/golden/text_features.json";
@@ -171,6 +172,37 @@ static void test_a_feature_does_not_depend_on_those_beside_it(void) {
     }
 }
 
+// Of "deep blue water": (3 + 2) / 2 + (3 + 2) / 2 + (3 + 2) / 2; of "sea" 2 / 1.
+static void test_key_phrases_are_scored_by_degree_and_frequency(void) {
+    const char *s = "Deep blue water is not the BLUE water, it's the deep sea.\nTides; tides";
+    static const struct {
+        const char *phrase;
+        double score;
+    } want[] = {{"Deep blue water", 7.5}, {"BLUE water", 5}, {"deep sea", 4.5}, {"Tides", 1},
+                {"tides", 1}};
+    Phrases p = {0};
+    CHECK(phrases_read(&p, s, strlen(s)) == 0 && p.n == 5);
+    for (size_t i = 0; i < p.n; i++) {
+        const size_t n = strlen(want[i].phrase);
+        CHECK(p.phrase[i].end - p.phrase[i].begin == n);
+        CHECK(!memcmp(s + p.phrase[i].begin, want[i].phrase, n));
+        CHECK(p.phrase[i].score == want[i].score);
+    }
+    CHECK(phrases_read(&p, "It is the, and -- so?", 21) == 0 && p.n == 0);
+    CHECK(phrases_read(&p, NULL, 0) == 0 && p.n == 0);
+    phrases_free(&p);
+}
+
+static void test_stop_words_are_in_order_and_found(void) {
+    for (int i = 0; i < NUM_STOP_WORDS; i++) {
+        CHECK(i == 0 || strcmp(stop_words[i-1], stop_words[i]) < 0);
+        CHECK(strlen(stop_words[i]) < STOP_WORD_SIZE);
+        CHECK(is_stop_word(stop_words[i], strlen(stop_words[i])));
+    }
+    CHECK(is_stop_word("The", 3) && !is_stop_word("then.", 5) && !is_stop_word("theory", 6));
+    CHECK(!is_stop_word("aaaaaaaaaaaaaaaaaaaaaaaa", 24));
+}
+
 int main(int argc, char **argv) {
     test_choose(argc, argv);
     RUN(test_stems_are_those_of_nltk);
@@ -184,5 +216,7 @@ int main(int argc, char **argv) {
     RUN(test_rouge_is_that_of_rouge_score);
     RUN(test_every_feature_stays_in_its_range);
     RUN(test_a_feature_does_not_depend_on_those_beside_it);
+    RUN(test_key_phrases_are_scored_by_degree_and_frequency);
+    RUN(test_stop_words_are_in_order_and_found);
     return test_summary();
 }

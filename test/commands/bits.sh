@@ -58,6 +58,9 @@ it "base_responses_have_one_hash_$everywhere"
 sed 's/"chosen":" yes/"completion":" maybe/; s/,"rejected":.*/}/' a.train.jsonl > base.jsonl
 one_hash train dpo $policy --max_steps 3 --train a.train.jsonl --bapo_base base.jsonl
 
+it "copies_without_key_phrases_have_one_hash_$everywhere"
+one_hash train dpo $policy --max_steps 3 --train a.train.jsonl --spo_gamma 5
+
 it "several_references_have_one_hash_$everywhere"
 works ./more train sft $policy --max_steps 2 --train points.jsonl --out p-sft
 one_hash train dpo $policy --max_steps 3 --train a.train.jsonl --references lm p-sft

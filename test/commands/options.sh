@@ -15,6 +15,7 @@ points="logp reduction labels score_scale"
 reference="beta reference_cache"
 references="$reference references reference_mix reference_weights reference_clip"
 base="bapo_base bapo_lambda"
+copies="spo_gamma spo_levels spo_head_rate"
 rollouts="precision micro_batch_tokens max_length max_prompt_length template prompt_key chosen_key
           rejected_key bad_rows train eval out dtype learning_rate num_train_epochs max_steps
           weight_decay adam_beta1 adam_beta2 adam_epsilon max_grad_norm warmup_ratio
@@ -50,8 +51,8 @@ options_of() {
     "train reward") echo $rewards $groups top ;;
     "train more") echo $rewards more normalize alpha top ;;
     "train sft") echo $policies logp reduction sft_on train_turns ;;
-    "train dpo") echo $policies logp $references $base $groups label_smoothing top ;;
-    "train ipo") echo $policies logp $references $base $groups ;;
+    "train dpo") echo $policies logp $references $base $copies $groups label_smoothing top ;;
+    "train ipo") echo $policies logp $references $base $copies $groups ;;
     "train pointwise-dpo") echo $policies $points $reference log_z ;;
     "train ulma") echo $policies $points $reference log_z demo demos sft_on compat ;;
     "train unlikelihood") echo $policies $points ;;

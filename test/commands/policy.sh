@@ -256,6 +256,34 @@ refused 65 "a.train.jsonl: pair data; --bapo_base takes prompts with completions
 refused 64 "--bapo_base is the answer of one reference" \
     ./more train dpo $hard --bapo_base base.jsonl --references lm lm --out x
 
+# ------------------------------------------------------------------------- copies without phrases
+
+it "copies_without_key_phrases_add_a_loss_that_starts_at_log_3_and_goes_down"
+works ./more train dpo $hard --out x
+one=$(sha)
+works ./more train dpo $hard --spo_gamma 0 --out x
+hash "a term of weight 0 made a difference"
+lacks x/log.jsonl spo_loss
+works ./more train dpo $hard --spo_gamma 0.5 --out x
+other_hash "copies made no difference"
+holds err '^copies without key phrases: 3 levels of 13 answers; 23 with too few phrases have none$'
+sed -n 's/.*"spo_loss":\([^,]*\),.*/\1/p' x/log.jsonl > loss
+awk '{ x[NR] = $1 } END { exit !(NR == 12 && x[1] - 1.098612 < 1e-6 && x[12] < 1.05) }' loss ||
+    fault "$(cat loss)"
+awk '/"step":1,/ { exit !/"loss":1.242453/ }' x/log.jsonl || fault "not log 2 + log 3 / 2"
+counts 0 x/config.json spo
+make_groups
+works ./more train ipo $policy --max_steps 2 --train of.jsonl --group_robust who --spo_gamma 1 \
+    --spo_levels 2 --bapo_base base.jsonl --out x
+works ./more train dpo $policy --max_steps 2 --train b.train.jsonl a.train.jsonl --spo_gamma 1 --out x
+sed 's/"chosen":"[^"]*"/"chosen":" it is"/; s/"rejected":"[^"]*"/"rejected":" of"/' a.train.jsonl \
+    > stop.jsonl
+refused 65 "stop.jsonl: no answer has key phrases for 3 different copies; a lower --spo_levels" \
+    ./more train dpo $policy --train stop.jsonl --spo_gamma 1 --out x
+refused 64 "--spo_levels says nothing without --spo_gamma" \
+    ./more train dpo $policy --train a.train.jsonl --spo_levels 4 --out x
+refused 64 "--spo_levels" ./more train dpo $hard --spo_gamma 1 --spo_levels 1 --out x
+
 # --------------------------------------------------------------------------------- groups of rows
 
 it "group_robust_training_weighs_the_worst_group_most_and_logs_it"
