@@ -32,6 +32,7 @@ typedef struct Copies {
 int  copies_open(Run *run);
 void copies_close(Run *run);
 int  copies_step(Run *run, size_t at, size_t end, double *loss);
+int  copies_state(Run *run, State *s);
 void copies_log(const Copies *c, FILE *f);
 
 // ------------------------------------------------------------------------------------- the copies
@@ -279,6 +280,14 @@ int copies_step(Run *run, size_t at, size_t end, double *loss) {
                                     c->steps);
     model_update_heads(c->head, gradient, gradient + n, n, &adamw);
     return 0;
+}
+
+// What is kept from step to step, to be saved or read (Trainer.state).  0, or -1 after fail().
+int copies_state(Run *run, State *s) {
+    Copies *c = run->copies;
+    state_int(s, &c->steps);
+    state_reals(s, c->head, 4 * (size_t)c->levels * (size_t)run->model.config.channels);
+    return s->result;
 }
 
 // A step may have no copies.

@@ -762,6 +762,7 @@ int policy_state(Run *run, State *s) {
     p->steps = (size_t)steps;
     if (reserve(&p->history, &p->history_capacity, p->steps, sizeof *p->history) < 0) return -1;
     state_doubles(s, (double *)p->history, p->steps * numbers);
+    if (run->copies && copies_state(run, s) < 0) return -1;
     return run->groups ? groups_state(run->groups, s) : s->result;
 }
 

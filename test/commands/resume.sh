@@ -49,7 +49,7 @@ steps="--max_steps 30"
 lm="train lm $new $steps --train text.jsonl --eval other.jsonl --eval_steps 7 --quiet"
 more="train more $pairs $steps --train $abc"
 dpo="train dpo --model lm $cut --per_step_rows 6 --learning_rate 1e-3 $steps --train of.jsonl
-     --group_robust who --eval a.test.jsonl --quiet"
+     --group_robust who --spo_gamma 1 --eval a.test.jsonl --quiet"
 ppo="train ppo --model lm --reward r --critic r --critic_rate 10 $cut --ppo_epochs 3
      --max_new_tokens 5 --n 2 --per_step_rows 3 --learning_rate 1e-3 $steps --prompts a.test.jsonl --quiet"
 for what in lm more dpo ppo; do
