@@ -7,6 +7,7 @@
 #
 # make debug     builds ./more-debug for gdb, with address and undefined-behaviour sanitizers;
 #                make test/debug/test_loss builds a test like that
+# make crash     kills training runs at every call to the disk, at random, and worse: they go on
 # make seam      links the program with another implementation of kernels.h
 # make run       trains and compares reward models on the shipped data: minutes
 # make align     a judge and six policies, compared on test prompts: minutes
@@ -78,7 +79,7 @@ test/bin test/debug:
 
 -include $(wildcard test/bin/*.d)
 
-.PHONY: help quick test debug seam run align people domain study install clean
+.PHONY: help quick test debug crash seam run align people domain study install clean
 help:
 	@sed '/^$$/q; s/^# \{0,1\}//' Makefile
 
@@ -96,6 +97,10 @@ quick: more $(QUICK_TESTS)
 	@JOBS=$(JOBS) sh test/run.sh $(QUICK_TESTS) $(QUICK_COMMANDS)
 
 debug: more-debug
+
+crash: more
+	sh test/slow/crash.sh
+
 
 # kernels.h is all that the program needs of the layers: it links with a stub that has just these
 # functions, and with kernels.c compiled by itself as other hardware's file would be.
