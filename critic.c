@@ -17,28 +17,24 @@ typedef struct {
     double loss;                        // of the running step
 } Critic;
 
-int  critic_open(Critic *c, const char *dir, const char *policy);
+int  critic_open(Critic *c, const char *dir);
 void critic_free(Critic *c);
-int  critic_values(Critic *c, const Batch *b, float *value);
+int  critic_values(Critic *c, const Batch *b, float *value);        // of a micro-batch's rows
+
+// a step: it begins; each micro-batch adds its gradient; the update
 void critic_begin(Critic *c);
 int  critic_learn(Critic *c, const Batch *b, const float *old_value, const float *target,
                   const float *weight);
 int  critic_update(Critic *c, double rate, int step);
 
-// From the reward model of the folder dir, which has the tokens of the policy's folder.  0, or -1
-// after fail().
-int critic_open(Critic *c, const char *dir, const char *policy) {
-    char own[65], others[65];
+// From the reward model of the folder dir; whoever calls sees that it has the policy's tokens and
+// positions.  0, or -1 after fail().
+int critic_open(Critic *c, const char *dir) {
     Config config;
     if (config_load(&config, dir) < 0) return -1;
     if (!config.reward) {
         return fail(EX_DATAERR, "--critic %s: a language model; a reward model is needed, as of "
                     "--reward", dir);
-    }
-    if (tokenizer_sha256(own, dir) < 0 || tokenizer_sha256(others, policy) < 0) return -1;
-    if (strcmp(own, others) != 0) {
-        return fail(EX_DATAERR, "--critic %s: another tokenizer than that of %s, whose tokens it "
-                    "is to value", dir, policy);
     }
     if (checkpoint_load(&c->model, dir, LOAD_REWARD_MODEL) < 0) return -1;
     c->model.config.pooling = POOL_LAST;

@@ -52,9 +52,10 @@ static int check_features_counted(const char *folder, const char *option) {
         if (feature_is_counted(&net.features, i) && text_feature_table[k].need == NEEDS_NOTHING) {
             continue;
         }
-        result = fail(EX_DATAERR, "--%s %s: feature \"%s\" is not counted from a text alone, and "
-                      "texts that are written here bring no features; train it with --features of "
-                      "those that more judge --help lists", option, folder, name);
+        result = -1;
+        fail(EX_DATAERR, "--%s %s: feature \"%s\" is not counted from a text alone, and texts "
+             "that are written here bring no features; train it with --features of those that "
+             "more judge --help lists", option, folder, name);
     }
     feature_net_free(&net);
     return result;

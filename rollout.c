@@ -110,20 +110,32 @@ static void rollouts_free(Rollouts *x) {
     *x = (Rollouts){0};
 }
 
-// The reference: the model of --reference, or the policy's own start.  0, or -1 after fail().
-static int load_reference(Run *run) {
-    const char *start = opt.model.item[0], *dir = opt.reference ? opt.reference : start;
+// The model m of the folder dir reads the policy's texts as they are: has it the same tokens, and
+// positions for all of them?  0, or -1 after fail() that names the option.
+static int check_beside(const Run *run, const Model *m, const char *option, const char *dir) {
+    const char *start = opt.model.item[0];
     char policy[65], other[65];
     if (tokenizer_sha256(policy, start) < 0 || tokenizer_sha256(other, dir) < 0) return -1;
     if (strcmp(policy, other) != 0) {
-        return fail(EX_DATAERR, "--reference %s: another tokenizer than that of %s; "
-                    "log-probabilities of other tokens do not compare", dir, start);
+        return fail(EX_DATAERR, "--%s %s: another tokenizer than that of %s, whose tokens it is to "
+                    "read", option, dir, start);
     }
-    Model *m = &run->rollout->reference;
-    if (checkpoint_load(m, dir, LOAD_LANGUAGE_MODEL) < 0) return -1;
+    if (check_fit(m, &run->tokenizer, dir, 0) < 0) return -1;
     if (m->config.max_positions >= run->model.config.max_positions) return 0;
-    return fail(EX_DATAERR, "--reference %s: %d positions, %s has %d", dir,
+    return fail(EX_DATAERR, "--%s %s: %d positions, %s has %d", option, dir,
                 m->config.max_positions, start, run->model.config.max_positions);
+}
+
+// The reference: the model of --reference, or the policy's own start; and the critic, if there is
+// one.  0, or -1 after fail().
+static int load_beside(Run *run) {
+    RolloutRun *x = run->rollout;
+    const char *dir = opt.reference ? opt.reference : opt.model.item[0];
+    if (checkpoint_load(&x->reference, dir, LOAD_LANGUAGE_MODEL) < 0) return -1;
+    if (check_beside(run, &x->reference, "reference", dir) < 0) return -1;
+    if (!opt.critic) return 0;
+    if (critic_open(&x->critic, opt.critic) < 0) return -1;
+    return check_beside(run, &x->critic.model, "critic", opt.critic);
 }
 
 int rollout_open(Run *run) {
@@ -149,8 +161,7 @@ int rollout_open(Run *run) {
     if (!prompt_length) prompt_length = opt.max_prompt_length;
     if (rewards_check(&opt.reward, "reward") < 0) return -1;
     if (rewards_open(&x->rewards, &opt.reward, length, prompt_length) < 0) return -1;
-    if (opt.critic && critic_open(&x->critic, opt.critic, opt.model.item[0]) < 0) return -1;
-    return load_reference(run);
+    return load_beside(run);
 }
 
 void rollout_close(Run *run) {
@@ -190,9 +201,10 @@ int rollout_plan(Run *run) {
                 result = plan_item(run, (Item){s, (int)record, 0});
                 continue;
             }
-            result = fail(EX_DATAERR, "%s:%zu: the prompt has %d tokens, the model %d positions; "
-                          "--max_prompt_length cuts prompts", d->path, d->record[record].line,
-                          prompts.cut[i].len, positions);
+            result = -1;
+            fail(EX_DATAERR, "%s:%zu: the prompt has %d tokens, the model %d positions; "
+                 "--max_prompt_length cuts prompts", d->path, d->record[record].line,
+                 prompts.cut[i].len, positions);
         }
         prompts_free(&prompts);
         if (result < 0) return -1;
@@ -526,8 +538,9 @@ static int compare_with_critic(Run *run, size_t at, size_t end) {
     for (size_t k = 0; k < x->d.num_answers; k++) {
         const Span span = x->d.answer[k].tokens;
         for (int t = 0; t < span.len; t++) {
-            x->token_advantage[span.start + (size_t)t] = (float)advantage[drawn++];
+            x->token_advantage[span.start + (size_t)t] = (float)advantage[drawn + (size_t)t];
         }
+        drawn += (size_t)span.len;
     }
     result = 0;
 done:

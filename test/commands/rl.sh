@@ -55,6 +55,15 @@ works $critic --out x --threads 2 --micro_batch_tokens 60 --batch 3
 sha > y.sha
 same x.sha y.sha
 refused 65 "--critic lm: a language model" $critic --critic lm --out x
+few='s/"max_position_embeddings": [0-9]*/"max_position_embeddings": 24/'
+for folder in r lm; do
+    cp -r $folder few-$folder
+    sed "$few" $folder/config.json > few-$folder/config.json
+done
+refused 65 "--critic few-r: 24 positions, lm has 2048" $critic --critic few-r --out x
+refused 65 "--reference few-lm: 24 positions" $critic --reference few-lm --out x
+make_lm2
+refused 65 "--reference lm2: another tokenizer than that of lm" $critic --reference lm2 --out x
 refused 64 "--gae_lambda says nothing without --critic" \
     ./more train ppo $rl $prompts --gae_lambda 1 --out x
 
