@@ -79,8 +79,10 @@ static int csv_cell(Csv *t, int *last) {
     }
     if (t->at < t->end && *t->at == '\r') t->at++;
     if (t->at < t->end && *t->at != '\n') {
-        return fail(EX_DATAERR, "%s:%zu: text after a quote that ends; write a quote in a cell "
-                    "twice", t->path, t->line);
+        return fail(EX_DATAERR, "%s:%zu: %s", t->path, t->line,
+                    quoted ? "text after a quote that ends; write a quote in a cell twice"
+                           : "a carriage return that ends no line; write line feeds, or quotes "
+                             "around the cell");
     }
     if (t->at < t->end) {
         t->at++;
@@ -260,6 +262,7 @@ int csv_to_rows(Buffer *contents, const char *path, const DataOptions *o) {
         goto done;
     }
     if (csv_header(t, o) < 0) goto done;
+    if (buffer_append(&out, "", 0) < 0) goto done;          // of a header alone nothing is left
     t->value = allocate((size_t)t->n, sizeof *t->value);
     if (!t->value) goto done;
     for (size_t i = 1; i < t->line; i++) {

@@ -149,7 +149,7 @@ static int read_layers(FeatureNet *net, const char *text) {
  * the output.  Or as many names as there are layers, the output's last.  0, or -1 after fail().  */
 static int read_units(FeatureNet *net, const char *text, int is_authors) {
     int given = 0, all[FEATURE_LAYERS];
-    for (const char *at = text; *at; ) {
+    for (const char *at = text; ; at++) {
         const size_t n = strcspn(at, ",");
         const int unit = unit_find(at, n);
         if (unit < 0 || given == FEATURE_LAYERS) {
@@ -158,7 +158,8 @@ static int read_units(FeatureNet *net, const char *text, int is_authors) {
         }
         all[given] = unit;
         given++;
-        at += n + (at[n] == ',');
+        at += n;
+        if (!*at) break;
     }
     if (given != 1 && (given != net->layers || is_authors)) {
         return fail(EX_USAGE, "--activation %s: %d names for %d layers, the output counted", text,

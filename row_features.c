@@ -74,12 +74,15 @@ static int feature_name_add(FeatureNames *f, const char *name, size_t n, const c
 // a,b,c.  0, or -1 after fail().
 int feature_names_parse(FeatureNames *f, const char *text) {
     f->n = 0;
-    while (*text) {
+    for (;;) {
         const size_t n = strcspn(text, ",");
-        if (feature_name_add(f, text, n, "--features") < 0) return -1;
-        text += n + (text[n] == ',');
+        if (feature_name_add(f, text, n, "--features") < 0) {
+            error_code = EX_USAGE;
+            return -1;
+        }
+        if (!text[n]) return 0;
+        text += n + 1;
     }
-    return 0;
 }
 
 // LOW,HIGH of all features, named yet or not.  0, or -1 after fail().

@@ -288,6 +288,10 @@ static int explain_model(Explained *e) {
     order_by_influence(e);
     if (measure_length_rule(e) < 0) return -1;
     if (!opt.train.n) return 0;
+    if (!e->fit.rows) {
+        return fail(EX_DATAERR, "%s: config.json has no \"training\", how it was trained; leave "
+                    "out --train, which trains it again", e->dir);
+    }
     if (e->x.D == 1) {
         return fail(EX_USAGE, "--train: there is one feature, which cannot be dropped");
     }

@@ -55,7 +55,7 @@ static int tell_features(const Dataset *d) {
     for (int i = 0; i < D; i++) {
         int differs = 0;
         for (const Record *r = d->record; r < d->record + d->num_records; r++) {
-            const double *x = d->feature + (size_t)r->first * (size_t)D + i;
+            const double *x = feature_of_answer(d, r->first) + i;
             for (int j = 1; j < r->count; j++) differs |= x[j * D] != x[0];
         }
         if (differs) continue;
@@ -240,8 +240,7 @@ static void print_layers(const FeatureNet *net) {
 
 int features_inspect(const char *dir) {
     FeatureNet net;
-    FeatureFit fit;
-    int result = feature_folder_load(&net, &fit, dir);
+    int result = feature_folder_load(&net, NULL, dir);
     if (result == 0) {
         const FeatureNames *f = &net.features;
         printf("a reward model of %d features, layers %s: %zu parameters\n", f->n, net.layout,

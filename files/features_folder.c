@@ -178,7 +178,7 @@ static int read_scales(FeatureNet *net, const Json *j, const char *path) {
     int v = json_first(j, list);
     for (int i = 0; i < net->features.n; i++) {
         const double x = json_type(j, v) == JSON_NUMBER ? json_number(j, v) : 0;
-        if (!(x > 0)) {
+        if (!(x > 0) || json_count(j, list) != net->features.n) {
             return fail(EX_DATAERR, "%s: \"feature_scale\" must be a list of %d positive numbers",
                         path, net->features.n);
         }
@@ -204,7 +204,7 @@ static int read_activations(FeatureNet *net, const Json *j, const char *path) {
     return 0;
 }
 
-// How it was trained; what is not said stays 0.
+// How it was trained; where it is not said, all is 0, rows too.
 static int read_training(FeatureFit *fit, const Json *j, const char *path) {
     const int object = json_get(j, 0, "training");
     int64_t seed = 0;
@@ -222,7 +222,8 @@ static int read_training(FeatureFit *fit, const Json *j, const char *path) {
         if (field->is_whole) *(int *)(void *)at = (int)x;
         else *(double *)(void *)at = x;
     }
-    return 0;
+    if (fit->rows >= 1) return 0;
+    return fail(EX_DATAERR, "%s: \"training\": \"rows\" is out of range", path);
 }
 
 // An empty network as config.json describes it.

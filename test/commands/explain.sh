@@ -44,6 +44,14 @@ refused 64 "FILE.json is needed" ./more explain --model lin --eval $valid --out 
 refused 64 "one --model and one --eval are needed" ./more explain --model lin
 refused 64 "one feature, which cannot be dropped" \
     ./more explain --model one --eval texts.jsonl --train texts.jsonl
+works ./more train features --layers 3 --num_train_epochs 1 --train $train --out net
+cp -r net untold
+sed 's/"rows": [0-9]*/"rows": 0/' net/config.json > untold/config.json
+refused 65 '"training": "rows" is out of range' \
+    ./more explain --model untold --eval $train --train $train
+awk '!/"training"/' net/config.json > untold/config.json
+refused 65 'untold: config.json has no "training"' \
+    ./more explain --model untold --eval $train --train $train
 refused 65 'feature "aspect-coverage" is missing' ./more explain --model lin --eval texts.jsonl
 
 finish

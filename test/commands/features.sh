@@ -162,6 +162,15 @@ printf '%s\n' '{"features": [{"a": 1}, {"a": 2}], "margin": 1}' > margin.jsonl
 refused 65 "margin.jsonl:1: a margin" ./more train features --train margin.jsonl --out x
 printf '%s\n' '{"features": [{"a": 1}, {"a": 2}], "weight": 0}' > zero.jsonl
 refused 65 "the weight of every row is 0" ./more train features --train zero.jsonl --out x
+refused 64 "--activation tanh,: tanh, relu" \
+    ./more train features --train $train --out x --activation tanh,
+refused 64 "--features: the name of a feature has from 1 to 63 bytes, not 0" \
+    ./more train features --train $train --out x --features relevance,
+printf 'chosen.a,rejected.a' > header.csv
+refused 65 "header.csv: no rows" ./more train features --train header.csv --out x
+printf 'chosen.a,rejected.a\r1,2\r' > old.csv
+refused 65 "old.csv:1: a carriage return that ends no line" \
+    ./more train features --train old.csv --out x
 refused 64 "--feature_range 5,0: LOW,HIGH" \
     ./more train features --train $train --out x --feature_range 5,0
 refused 65 'is 4.35, its range is 0 to 4; correct' \
@@ -180,6 +189,8 @@ sed 's/"feature_scale": \[5/"feature_scale": [0/' lin/config.json > bad/config.j
 refused 65 '"feature_scale" must be a list of 7 positive' ./more inspect --model bad
 sed 's/"aspect-coverage",//; s/\[0,5\],//; s/\[5,/[/' lin/config.json > bad/config.json
 refused 65 'tensor layers.0.weight has not the shape' ./more inspect --model bad
+sed 's/"feature_scale": \[5/"feature_scale": [5,5/' lin/config.json > bad/config.json
+refused 65 '"feature_scale" must be a list of 7 positive' ./more inspect --model bad
 cp lin/config.json bad/config.json
 printf '\0' | dd of=bad/model.safetensors bs=1 seek=$(($(wc -c < bad/model.safetensors) - 5)) \
     conv=notrunc 2>/dev/null
