@@ -125,12 +125,12 @@ done
 row "locks and planted links"
 
 # stopped, then damaged: every state that is hurt is refused, and the one before it goes on
-rm -rf o half
-timeout -s KILL 0.2 ./more $training $often --keep 9 > out 2> err
-i=0
-while [ ! -e o/state-3.bin ] && [ $i -lt 50 ]; do
-    timeout -s KILL 0.2 ./more $training $often --keep 9 > out 2> err
-    i=$((i + 1))
+rm -rf half
+i=10
+while [ ! -e o/state-2.bin ] || ls o/state-6.bin > x.out 2>&1; do
+    rm -rf o
+    timeout -s KILL 0.$(printf %03d $i) ./more $training $often --keep 9 > out 2> err
+    i=$((i % 600 + 7))
 done
 last=$(ls o | sed -n 's/^state-\([0-9]*\).bin$/\1/p' | sort -n | tail -n 1)
 cp -r o half
