@@ -104,6 +104,8 @@ typedef struct {
         int system;                     // the message that the user's first will begin with, or -1
         size_t after;                   // bytes at the end of rendered that are no content
     } state, after_prompt;
+    int input;                          // the row's value that the instruction goes on with on a
+                                        //     line of its own, while that is rendered; or 0
     int is_last;                        // yes: no message follows the one that is rendered
     int is_alone;                       // yes: it is of no conversation, only to be compared
     enum { NO_PROMPT, STRING_PROMPT, CHAT_PROMPT } prompt_form;
@@ -549,6 +551,12 @@ static int render_first(Reader *r, int role) {
     return render_markup(r, f->turn[ROLE_SYSTEM].after);
 }
 
+// The input behind an instruction, which was rendered from `start` on.
+static int render_input(Reader *r, size_t start) {
+    if (r->rendered.len > start && buffer_append(&r->rendered, "\n", 1) < 0) return -1;
+    return render_string(r, r->input, json_key(&r->json, r->input));
+}
+
 // A turn's content, behind the system message if it has none of its own.
 static int render_said(Reader *r, int role, int content, const char *key) {
     const ChatForm *f = r->chat.form;
@@ -561,6 +569,7 @@ static int render_said(Reader *r, int role, int content, const char *key) {
     }
     const size_t start = r->rendered.len;
     if (render_content(r, content, key) < 0) return -1;
+    if (r->input && render_input(r, start) < 0) return -1;
     if (note_said(r, role, r->rendered.data + start, r->rendered.len - start) < 0) return -1;
     if (f->strips) strip_content(r, begin);
     if (f->thinks && role == ROLE_ASSISTANT) return render_thoughts(r, begin);
@@ -761,10 +770,12 @@ int render_instruction(Reader *r, int instruction) {
     if (input < 0) input = row_get(r, 0, "context");
     row_use(r, instruction);
     if (render_system(r, -1) < 0 || render_history(r) < 0) return -1;
-    if (render_turn(r, ROLE_USER, instruction, "instruction") < 0) return -1;
-    if (input < 0 || json_equal(j, input, "")) return 0;
-    row_use(r, input);
-    if (json_length(j, instruction) && buffer_append(&r->rendered, "\n", 1) < 0) return -1;
-    return render_string(r, input, json_key(j, input));
+    if (input >= 0 && !json_equal(j, input, "")) {
+        row_use(r, input);
+        r->input = input;
+    }
+    const int result = render_turn(r, ROLE_USER, instruction, "instruction");
+    r->input = 0;
+    return result;
 }
 #endif

@@ -291,6 +291,33 @@ static void test_pairs_of_conversations_are_cut_after_what_asks_for_the_answer(v
     tokenizer_free(&t);
 }
 
+// "instruction" and "input" are one message, in every form as in that of the HH data.
+static void test_an_input_stands_within_the_turn_of_its_instruction(void) {
+    static const char one[] = "{\"messages\":[{\"role\":\"system\",\"content\":\"s\"},{\"role\":"
+                              "\"user\",\"content\":\"R\\nI\"},{\"role\":\"assistant\","
+                              "\"content\":\"A\"}]}";
+    static const char two[] = "{\"system\":\"s\",\"instruction\":\"R\",\"input\":\"I\","
+                              "\"output\":\"A\"}";
+    static const char *const forms_[][2] = {
+        {"chatml", "<|im_end|>"}, {"llama2", "</s>"}, {"llama3", "<|eot_id|>"}, {"plain", "</s>"},
+    };
+    Tokenizer t;
+    CHECK(tokenizer_load(&t, TEMPLATES "tokenizer.json") == 0);
+    for (size_t k = 0; k < sizeof forms_ / sizeof *forms_; k++) {
+        Dataset a, b;
+        t.eos = t.bos = tokenizer_find(&t, forms_[k][1], strlen(forms_[k][1]));
+        CHECK(load_rows(&a, &t, one, forms_[k][0]) == 0);
+        CHECK(load_rows(&b, &t, two, forms_[k][0]) == 0);
+        CHECK(a.num_tokens == b.num_tokens);
+        CHECK(!memcmp(a.token, b.token, a.num_tokens * sizeof *a.token));
+        CHECK(a.record[0].said_len == b.record[0].said_len);
+        CHECK((a.record[0].said_len > 0) == (strcmp(forms_[k][0], "plain") != 0));
+        dataset_free(&a);
+        dataset_free(&b);
+    }
+    tokenizer_free(&t);
+}
+
 int main(int argc, char **argv) {
     test_choose(argc, argv);
     RUN(test_conversations_have_the_ids_of_apply_chat_template);
@@ -301,6 +328,7 @@ int main(int argc, char **argv) {
     RUN(test_special_tokens_in_a_message_are_plain_text);
     RUN(test_the_messages_of_a_prompt_are_kept);
     RUN(test_pairs_of_conversations_are_cut_after_what_asks_for_the_answer);
+    RUN(test_an_input_stands_within_the_turn_of_its_instruction);
     json_free(&cases);
     return test_summary();
 }
