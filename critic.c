@@ -3,10 +3,11 @@
  *
  * It is a reward model whose head is read at every token row with a target, not at the text's last
  * one: each such row is a text of one token to it.  Values and their targets, and the advantages
- * that they are for, are in loss.c (gae, value_loss).  */
+ * that they are for, are in rl_loss.c (gae, value_loss).  */
 #ifndef CRITIC_C
 #define CRITIC_C
 #include "train.c"
+#include "rl_loss.c"
 #include "load.c"
 
 typedef struct {

@@ -2,7 +2,7 @@
  *
  *     draw         n completions of each prompt of the step by the policy as it is: log pi_old
  *     judge        their rewards r (rewards.c), and log pi_ref of their tokens
- *     advantages   of a prompt's n completions beside each other: A (loss.c)
+ *     advantages   of a prompt's n completions beside each other: A (rl_loss.c)
  *     update       forward, the loss of each token from log pi, log pi_old, log pi_ref and A,
  *                  backward; with --ppo_epochs again on the same texts, each time a step
  *

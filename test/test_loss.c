@@ -3,7 +3,7 @@
 #include "test.h"
 #include "../files/file.c"
 #include "../files/json.c"
-#include "../loss.c"
+#include "../rl_loss.c"
 #include "losses.h"
 
 static double normal(int test, int i) {
