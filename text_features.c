@@ -35,7 +35,7 @@ typedef struct {
     const char *help;
 } TextFeature;
 
-int text_feature_find(const char *name);                    // which row of text_features, or -1
+int text_feature_find(const char *name);                    // its row of the table, or -1
 int text_features_compute(double *out, const int *which, int n, const FeatureTexts *t);
 
 // ----------------------------------------------------------------------------------------- n-grams
@@ -125,7 +125,7 @@ static double feature_repetition(const FeatureWords *w) {
     return share_of(count - words_sort_once(w->gram[0], count), count);
 }
 
-// -------------------------------------------------------------------- answers and references: ROUG
+// ------------------------------------------------------------------- answers and references: ROUGE
 
 /* Lin 2004, ROUGE: A Package for Automatic Evaluation of Summaries.  With c n-grams, or words of
  * the longest common subsequence, in both texts,

@@ -355,7 +355,7 @@ static int is_new(const JudgedRows *x, const char *name) {
     return 0;
 }
 
-// The features of answer k as an object: those that the row has, then the new ones.
+// The features of answer k as an object: those that the row has, but for nulls, then the new ones.
 static int append_features(Buffer *out, const JudgedRows *x, const Json *j, const Record *r,
                            int k) {
     const double *value = values_of(x, r->first + k);
@@ -419,6 +419,14 @@ done:
     return result;
 }
 
+// The first feature of an answer that is no number or null, which would be lost; or -1.
+static int odd_feature(const Json *j, int features) {
+    for (int v = json_first(j, features); v >= 0; v = json_next(j, v)) {
+        if (json_type(j, v) != JSON_NUMBER && json_type(j, v) != JSON_NULL) return v;
+    }
+    return -1;
+}
+
 // Can features be added to those that the row has?  0, or -1 after fail().
 static int check_old(const JudgedRows *x, const Json *j, const Record *r) {
     const int has = json_type(j, json_get(j, 0, "features")) != JSON_NONE;
@@ -426,7 +434,12 @@ static int check_old(const JudgedRows *x, const Json *j, const Record *r) {
                       || json_get(j, 0, "features_rejected") >= 0;
     int fit = !apart;
     for (int k = 0; has && k < r->count; k++) {
-        if (json_type(j, old_features(x, j, r, k)) != JSON_OBJECT) fit = 0;
+        const int old = old_features(x, j, r, k);
+        const int odd = json_type(j, old) == JSON_OBJECT ? odd_feature(j, old) : -1;
+        if (json_type(j, old) != JSON_OBJECT) fit = 0;
+        if (odd < 0) continue;
+        return fail(EX_DATAERR, "%s:%zu: feature \"%.60s\" is no number; correct the row, or "
+                    "remove it", x->data.path, r->line, json_key(j, odd));
     }
     if (fit) return 0;
     return fail(EX_DATAERR, "%s:%zu: has features in another form, to which none can be added; "

@@ -44,6 +44,9 @@ holds f.jsonl '"features":{"relevance":0.1,"length":2,"overlap":1}}$'
 sed 's/}$/,"features":[1,2]}/' ones.jsonl > has.jsonl
 refused 65 "has.jsonl:1: has features in another form" \
     ./more judge --features length --eval has.jsonl --out f.jsonl
+sed 's/}$/,"features":{"a":1,"b":"4.5"}}/' ones.jsonl > has.jsonl
+refused 65 'has.jsonl:1: feature "b" is no number' \
+    ./more judge --features length --eval has.jsonl --out f.jsonl
 
 # lm: says of "good" 4.5, of "bad" no number
 for i in 1 2 3 4; do
