@@ -25,6 +25,7 @@
 #include "text_features.c"
 
 // names: from the words of the command line, from JSON
+int  feature_name_add(FeatureNames *f, const char *name, size_t n, const char *where);
 int  feature_names_parse(FeatureNames *f, const char *text);            // a,b,c
 int  feature_range_parse(FeatureNames *f, const char *text);            // LOW,HIGH for all
 int  feature_names_read(FeatureNames *f, const Json *j, int list, const char *where);
@@ -42,11 +43,12 @@ int  row_features(const Reader *r, const FeatureNames *f, const FeatureNames *li
                   double *out);
 int  row_count_features(const Reader *r, const FeatureNames *f, const Passage *answer, double *out);
 int  feature_is_counted(const FeatureNames *f, int i);                  // a row of text_features.c
+void feature_ranges_counted(FeatureNames *f);                           // of those: their ranges
 
 // ------------------------------------------------------------------------------------------- names
 
 // Adds a name of n bytes.  0, or -1 after fail() that begins with where it stands.
-static int feature_name_add(FeatureNames *f, const char *name, size_t n, const char *where) {
+int feature_name_add(FeatureNames *f, const char *name, size_t n, const char *where) {
     if (f->n == MAX_FEATURES) {
         return fail(EX_DATAERR, "%s: more than %d features", where, MAX_FEATURES);
     }
@@ -358,6 +360,16 @@ int feature_is_counted(const FeatureNames *f, int i) {
     const int k = text_feature_find(f->name[i]);
     if (k < 0 || text_feature_table[k].need == NEEDS_MODEL) return 0;
     return f->low[i] == text_feature_table[k].low && f->high[i] == text_feature_table[k].high;
+}
+
+// Those of f that text_features.c has get its ranges.
+void feature_ranges_counted(FeatureNames *f) {
+    for (int i = 0; i < f->n; i++) {
+        const int k = text_feature_find(f->name[i]);
+        if (k < 0) continue;
+        f->low[i] = text_feature_table[k].low;
+        f->high[i] = text_feature_table[k].high;
+    }
 }
 
 // The features f of an answer of a row that brings none, to out (f->n).  0, or -1 after fail().

@@ -34,12 +34,7 @@ static FeatureFit fit_of_settings(void) {
 static int asked_features(FeatureNames *f) {
     *f = feature_names_none();
     if (opt.features && feature_names_parse(f, opt.features) < 0) return -1;
-    for (int i = 0; i < f->n; i++) {
-        const int k = text_feature_find(f->name[i]);
-        if (k < 0) continue;
-        f->low[i] = text_feature_table[k].low;
-        f->high[i] = text_feature_table[k].high;
-    }
+    feature_ranges_counted(f);
     return opt.feature_range ? feature_range_parse(f, opt.feature_range) : 0;
 }
 

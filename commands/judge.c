@@ -17,17 +17,14 @@
 #ifndef JUDGE_C
 #define JUDGE_C
 #include "scoring.c"
+#include "../row_features.c"
 
 int  command_judge(void);
 void judge_print_features(void);                    // for help: a line for each text feature
 
-enum { MAX_JUDGED = MAX_FEATURES };                           // features at a time
-
 typedef struct {
-    const char *name[MAX_JUDGED];
-    int n;                                          // features: of the table, then the rubrics'
-    int which[MAX_JUDGED], num_text;                // the table's rows; how many
-    Buffer words;                                   // --features, cut into names
+    FeatureNames features;                          // of the table, then the rubrics'
+    int which[MAX_FEATURES], num_text;              // the table's rows; how many
     Scoring scoring;                                // the rubrics
 
     Dataset data;                                   // as bytes
@@ -40,14 +37,13 @@ typedef struct {
 
 // The features of an answer, by its number in the data.
 static double *values_of(const JudgedRows *x, int answer) {
-    return x->value + (size_t)answer * (size_t)x->n;
+    return x->value + (size_t)answer * (size_t)x->features.n;
 }
 
 static void judged_rows_free(JudgedRows *x) {
     scoring_free(&x->scoring);
     dataset_free(&x->data);
     tokenizer_free(&x->bytes);
-    buffer_free(&x->words);
     buffer_free(&x->text);
     free(x->texts);
     free(x->value);
@@ -63,30 +59,19 @@ void judge_print_features(void) {
 
 // ------------------------------------------------------------------------------- what is asked for
 
-static int name_feature(JudgedRows *x, const char *name) {
-    for (int i = 0; i < x->n; i++) {
-        if (!strcmp(x->name[i], name)) return fail(EX_USAGE, "two features are called %s", name);
-    }
-    if (x->n == MAX_JUDGED) return fail(EX_USAGE, "more than %d features", MAX_JUDGED);
-    x->name[x->n++] = name;
-    return 0;
-}
-
 // The names of --features.
 static int choose_text_features(JudgedRows *x) {
+    FeatureNames *f = &x->features;
     if (!opt.features) return 0;
-    if (buffer_append(&x->words, opt.features, strlen(opt.features)) < 0) return -1;
-    char *at = x->words.data;
-    while (at) {
-        const char *name = strsep(&at, ",");
-        const int which = text_feature_find(name);
-        if (which < 0) {
-            return fail(EX_USAGE, "--features: there is no \"%s\"; more judge --help lists them",
-                        name);
-        }
-        if (name_feature(x, name) < 0) return -1;
-        x->which[x->num_text++] = which;
+    if (feature_names_parse(f, opt.features) < 0) return -1;
+    x->num_text = f->n;
+    for (int i = 0; i < f->n; i++) {
+        x->which[i] = text_feature_find(f->name[i]);
+        if (x->which[i] >= 0) continue;
+        return fail(EX_USAGE, "--features: there is no \"%s\"; more judge --help lists them",
+                    f->name[i]);
     }
+    feature_ranges_counted(f);
     return 0;
 }
 
@@ -107,7 +92,14 @@ static int choose_features(JudgedRows *x) {
     if (choose_text_features(x) < 0) return -1;
     if (opt.rubrics.n && scoring_rubrics(&x->scoring, &opt.rubrics) < 0) return -1;
     for (int r = 0; r < x->scoring.n; r++) {
-        if (name_feature(x, x->scoring.rubric[r].name) < 0) return -1;
+        FeatureNames *f = &x->features;
+        const char *name = x->scoring.rubric[r].name;
+        if (feature_name_add(f, name, strlen(name), "--rubrics") < 0) {
+            error_code = EX_USAGE;
+            return -1;
+        }
+        f->low[f->n - 1] = 0;
+        f->high[f->n - 1] = SCORE_MAX;
     }
     return 0;
 }
@@ -211,7 +203,7 @@ static int read_answer_texts(JudgedRows *x) {
     Json json = {0};
     int result = -1;
     x->texts = allocate(d->num_answers, sizeof *x->texts);
-    x->value = allocate(d->num_answers * (size_t)x->n, sizeof *x->value);
+    x->value = allocate(d->num_answers * (size_t)x->features.n, sizeof *x->value);
     if (!prompt || !answer || !reference || !x->texts || !x->value) goto done;
     for (const Record *r = d->record; r < d->record + d->num_records; r++) {
         TextPlace p, q = {0};
@@ -237,8 +229,8 @@ done:
 
 // Those of text_features.c that need no model, column by column as they were asked for.
 static int compute_text_features(JudgedRows *x) {
-    int which[MAX_JUDGED], column[MAX_JUDGED], n = 0;
-    double value[MAX_JUDGED];
+    int which[MAX_FEATURES], column[MAX_FEATURES], n = 0;
+    double value[MAX_FEATURES];
     for (int i = 0; i < x->num_text; i++) {
         if (text_feature_table[x->which[i]].need == NEEDS_MODEL) continue;
         which[n] = x->which[i];
@@ -348,13 +340,6 @@ static int old_features(const JudgedRows *x, const Json *j, const Record *r, int
     return element;
 }
 
-static int is_new(const JudgedRows *x, const char *name) {
-    for (int i = 0; i < x->n; i++) {
-        if (!strcmp(x->name[i], name)) return 1;
-    }
-    return 0;
-}
-
 // The features of answer k as an object: those that the row has, but for nulls, then the new ones.
 static int append_features(Buffer *out, const JudgedRows *x, const Json *j, const Record *r,
                            int k) {
@@ -362,7 +347,7 @@ static int append_features(Buffer *out, const JudgedRows *x, const Json *j, cons
     const int old = old_features(x, j, r, k);
     const char *between = "{";
     for (int v = json_first(j, old); v >= 0; v = json_next(j, v)) {
-        if (is_new(x, json_key(j, v)) || json_type(j, v) != JSON_NUMBER) continue;
+        if (feature_find(&x->features, json_key(j, v)) >= 0 || json_type(j, v) != JSON_NUMBER) continue;
         if (buffer_append(out, between, 1) < 0) return -1;
         if (json_quote(out, json_key(j, v), json_key_length(j, v)) < 0) return -1;
         const double number = json_number(j, v);
@@ -372,9 +357,9 @@ static int append_features(Buffer *out, const JudgedRows *x, const Json *j, cons
         if (buffer_printf(out, ":%.*g", digits, number) < 0) return -1;
         between = ",";
     }
-    for (int i = 0; i < x->n; i++) {
+    for (int i = 0; i < x->features.n; i++) {
         if (buffer_append(out, between, 1) < 0) return -1;
-        if (json_quote(out, x->name[i], strlen(x->name[i])) < 0) return -1;
+        if (json_quote(out, x->features.name[i], strlen(x->features.name[i])) < 0) return -1;
         if (buffer_printf(out, ":%.9g", value[i]) < 0) return -1;
         between = ",";
     }
@@ -398,18 +383,16 @@ static int append_name(Buffer *names, Buffer *ranges, const char *name, double l
 
 // The line of names: those that the file has and that stay, then the new ones.
 static int append_names(Buffer *out, const JudgedRows *x) {
-    const FeatureNames *old = &x->data.listed;
+    const FeatureNames *old = &x->data.listed, *new = &x->features;
     Buffer names = {0}, ranges = {0};
     int result = -1;
     for (int i = 0; i < old->n; i++) {
         const char *name = old->name[i];
-        if (is_new(x, name)) continue;
+        if (feature_find(&x->features, name) >= 0) continue;
         if (append_name(&names, &ranges, name, old->low[i], old->high[i]) < 0) goto done;
     }
-    for (int i = 0; i < x->n; i++) {
-        const TextFeature *f = i < x->num_text ? &text_feature_table[x->which[i]] : NULL;
-        const double low = f ? f->low : 0, high = f ? f->high : SCORE_MAX;
-        if (append_name(&names, &ranges, x->name[i], low, high) < 0) goto done;
+    for (int i = 0; i < x->features.n; i++) {
+        if (append_name(&names, &ranges, new->name[i], new->low[i], new->high[i]) < 0) goto done;
     }
     result = buffer_printf(out, "{\"feature_names\":[%s],\"feature_range\":[%s]}\n", names.data,
                            ranges.data);
@@ -462,8 +445,8 @@ static int append_row_features(Buffer *out, const JudgedRows *x, const Json *j, 
 // The first feature that an answer of the row does not have, or NULL: it has all.
 static const char *missing_feature(const JudgedRows *x, const Record *r) {
     for (int k = 0; k < r->count; k++) {
-        for (int i = 0; i < x->n; i++) {
-            if (isnan(values_of(x, r->first + k)[i])) return x->name[i];
+        for (int i = 0; i < x->features.n; i++) {
+            if (isnan(values_of(x, r->first + k)[i])) return x->features.name[i];
         }
     }
     return NULL;
@@ -523,7 +506,7 @@ static void report_features(const JudgedRows *x) {
     if (x->left_out) printf("%zu of %zu rows left out\n", x->left_out, d->num_records);
     printf("%-22s %10s %10s %10s%s\n", "feature", "mean", "least", "largest",
            pairs ? "  chosen has more" : "");
-    for (int i = 0; i < x->n; i++) {
+    for (int i = 0; i < x->features.n; i++) {
         double sum = 0, least = INFINITY, largest = -INFINITY, more = 0;
         size_t answers = 0, rows = 0;
         for (const Record *r = d->record; r < d->record + d->num_records; r++) {
@@ -542,7 +525,7 @@ static void report_features(const JudgedRows *x) {
                 answers++;
             }
         }
-        printf("%-22s %10.4f %10.4f %10.4f", x->name[i], sum / (double)answers, least, largest);
+        printf("%-22s %10.4f %10.4f %10.4f", x->features.name[i], sum / (double)answers, least, largest);
         if (pairs) printf("  %.4f", more / (double)rows);
         printf("\n");
     }

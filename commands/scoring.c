@@ -82,9 +82,6 @@ static int rubric_read(Rubric *r, const char *path) {
     }
     memcpy(r->name, base, n);
     r->name[n] = 0;
-    if (strpbrk(r->name, ",\"\n")) {
-        return fail(EX_USAGE, "%s: a comma or a quote is in no feature's name; rename it", path);
-    }
     if (file_read(&r->text, path) < 0) return -1;
     if (strlen(r->text.data) != r->text.len) {
         return fail(EX_DATAERR, "%s: a zero byte; a rubric is a text", path);

@@ -140,6 +140,11 @@ it "what_cannot_be_judged_is_refused_by_name"
 out="--eval pairs.jsonl --out f.jsonl"
 refused 64 "there is no \"lenght\"; more judge --help lists them" ./more judge --features lenght $out
 refused 64 "two features are called length" ./more judge --features length,length $out
+refused 64 "--rubrics: two features are called rated" \
+    ./more judge --model lm --rubrics rated.txt ./rated.txt $out
+cp rated.txt 'a,b.txt'
+refused 64 "--rubrics: the name of a feature holds a comma" \
+    ./more judge --model lm --rubrics a,b.txt $out
 refused 64 "--features or --rubrics is needed" ./more judge $out
 refused 64 "--model is needed: a language model to be asked" ./more judge --rubrics rated.txt $out
 refused 64 "--model: no feature that is asked for needs one" \
