@@ -5,6 +5,7 @@
 #include "settings.h"
 #include "dataset.c"
 #include "specials.c"
+#include "vocabulary.c"
 #include "files/checkpoint.c"
 #include "files/features_folder.c"
 #include "files/tokenizer_json.c"
@@ -44,9 +45,8 @@ int load_features(Dataset *d, const char *spec, const FeatureNames *asked, const
     FeatureNames listed = feature_names_none();
     DataOptions with = *o;
     Tokenizer bytes = {0};
-    size_t no_text = 0;
     if (opt.features && feature_names_parse(&listed, opt.features) < 0) return -1;
-    if (tokenizer_learn(&bytes, "", &no_text, 1, 258) < 0) return -1;
+    if (tokenizer_of_bytes(&bytes) < 0) return -1;
     with.features = asked;
     with.listed = opt.features ? &listed : NULL;
     with.max_length = 0;

@@ -1,4 +1,4 @@
-/* tokenizer.c - byte pair encoding (BPE): encode and decode texts, learn a vocabulary.
+/* tokenizer.c - byte pair encoding (BPE): encode and decode texts.  vocabulary.c learns a tokenizer,
  * files/tokenizer_json.c reads and writes Hugging Face's tokenizer.json.
  * Sennrich et al. 2016 (arXiv:1508.07909), Radford et al. 2019, section 2.2.
  *
@@ -14,9 +14,6 @@
  * That is GPT-2's kind.  In SentencePiece's, LLaMA-2's, a word begins as a row of characters, a
  * space is the mark U+2581, one stands before the text, and a character without a piece becomes
  * the pieces <0x00> to <0xFF> of its bytes.
- *
- * Learning goes the other way: over and over, the pair of neighbours that is most frequent in all
- * words becomes the next merge, and its two pieces together a new piece (learn_merges).
  *
  * The ids are those of the Python package `tokenizers`.  One difference remains:
  * special tokens such as <|endoftext|> are not looked for in a text, so that data cannot end it. */
@@ -36,7 +33,6 @@ enum {
     PIECE_BYTE = 128,                   // of a byte, written <0x00>
 };
 
-enum { ENDOFTEXT = 0, PADDING = 1, FIRST_BYTE = 2, FIRST_MERGE = FIRST_BYTE + 256 };  // ids we give
 enum { MAX_ADDED = 1000 };                                            // bytes of an added token
 enum { MAX_HOLES = 1 << 16 };                                         // ids without a piece
 enum { MAX_ENDS = 64 };                                               // tokens that end a text
@@ -71,7 +67,7 @@ typedef struct {
 } WordStep;
 
 typedef struct {                        // what encoding writes to
-    int *row;                           // the pieces of a word, see left_of
+    int *row;                           // the pieces of a word, see pieces_left_of
     size_t row_capacity;
     Heap heap;                          // merges that can be done: rank, place in the row
     CachedWord cache[CACHE_SLOTS];
@@ -130,7 +126,6 @@ typedef struct {
     unsigned char order[256];           // the bytes, the printable ones first: order of their ids
 } Alphabet;
 
-int  tokenizer_learn(Tokenizer *t, const char *text, const size_t *end, size_t n, int vocab_size);
 void tokenizer_free(Tokenizer *t);
 
 // Where a part of a text stands, by which a space is put before it or not: it begins the text, or a
@@ -156,7 +151,7 @@ size_t tokenizer_stripped_before(const Tokenizer *t, int id, const char *s, size
                                  size_t at);
 size_t tokenizer_stripped_after(const Tokenizer *t, int id, const char *s, size_t at, size_t end);
 
-// what files/tokenizer_json.c makes a tokenizer with, and reads one with
+// what files/tokenizer_json.c and vocabulary.c make a tokenizer with, and read one with
 int  tokenizer_init(Tokenizer *t, size_t max_vocab, size_t max_merges);
 int  tokenizer_add_piece(Tokenizer *t, const char *s, size_t n, int flags);
 void tokenizer_add_merge(Tokenizer *t, int left, int right, int id);
@@ -168,6 +163,15 @@ int  tokenizer_normalize(const Tokenizer *t, const char *s, size_t n, int goes_o
 int  tokenizer_find_merge(const Tokenizer *t, int left, int right);
 Alphabet alphabet_make(void);
 int  alphabet_byte(const Alphabet *a, uint32_t code);
+
+// heaps, hash tables, and words as rows of pieces: also for vocabulary.c
+int      heap_push(Heap *h, int64_t rank, uint64_t item);
+HeapItem heap_pop(Heap *h);
+uint64_t hash_bytes(const char *s, size_t n);
+uint64_t hash_pair(int left, int right);
+int     *table_init(size_t n, uint64_t *mask);
+size_t   pieces_left_of(const int *row, size_t p);
+void     pieces_join(int *row, size_t p, size_t q, int id, size_t len);
 
 // -------------------------------------------------------------------------------- GPT-2's alphabet
 
@@ -206,7 +210,7 @@ static int heap_less(HeapItem a, HeapItem b) {
     return a.rank != b.rank ? a.rank < b.rank : a.item < b.item;
 }
 
-static int heap_push(Heap *h, int64_t rank, uint64_t item) {
+int heap_push(Heap *h, int64_t rank, uint64_t item) {
     if (reserve(&h->item, &h->capacity, h->n + 1, sizeof *h->item) < 0) return -1;
     const HeapItem x = {.rank = rank, .item = item};
     size_t i = h->n++;
@@ -218,7 +222,7 @@ static int heap_push(Heap *h, int64_t rank, uint64_t item) {
     return 0;
 }
 
-static HeapItem heap_pop(Heap *h) {
+HeapItem heap_pop(Heap *h) {
     const HeapItem top = h->item[0], x = h->item[--h->n];
     size_t i = 0;
     for (;;) {
@@ -252,7 +256,7 @@ static int piece_equals(const Tokenizer *t, int id, const char *s, size_t n) {
 }
 
 // A multiplicative hash, a byte at a time; no file depends on it.
-static uint64_t hash_bytes(const char *s, size_t n) {
+uint64_t hash_bytes(const char *s, size_t n) {
     uint64_t h = n;
     for (size_t i = 0; i < n; i++) {
         h = (h ^ (unsigned char)s[i]) * 0x9e3779b97f4a7c15u;
@@ -261,13 +265,13 @@ static uint64_t hash_bytes(const char *s, size_t n) {
     return h;
 }
 
-static uint64_t hash_pair(int left, int right) {
+uint64_t hash_pair(int left, int right) {
     return random_mix((uint64_t)left << 32 | (uint32_t)right);
 }
 
 // Hash tables are open: an entry stands at its hash or in the next free slot, -1 is a free one.
 // This makes one of at least 2 n slots, with nothing in it.
-static int *table_init(size_t n, uint64_t *mask) {
+int *table_init(size_t n, uint64_t *mask) {
     size_t slots = 16;
     while (slots < 2 * n) slots *= 2;
     int *table = allocate(slots, sizeof *table);
@@ -499,12 +503,12 @@ static size_t units_at(const int *row, size_t p) {
 }
 
 // Where the piece begins that stands before the one at p.
-static size_t left_of(const int *row, size_t p) {
+size_t pieces_left_of(const int *row, size_t p) {
     return row[p-1] < 0 ? p - (size_t)-row[p-1] : p - 1;
 }
 
 // The pieces at p and q, neighbours, become one piece id of len units.
-static void join(int *row, size_t p, size_t q, int id, size_t len) {
+void pieces_join(int *row, size_t p, size_t q, int id, size_t len) {
     row[q] = -1;
     row[p+1] = -(int)len;
     row[p + len - 1] = -(int)len;
@@ -625,11 +629,11 @@ static int merge_word(const Tokenizer *t) {
         const size_t q = p + units_at(row, p);
         if (row[q] != m->right) continue;
         const size_t len = q - p + units_at(row, q);
-        join(row, p, q, m->id, len);
+        pieces_join(row, p, q, m->id, len);
 
         // the new piece may merge with its neighbours
         if (row[p-1] != EDGE) {
-            const size_t left = left_of(row, p);
+            const size_t left = pieces_left_of(row, p);
             if (note_merge(t, left, row[left], m->id) < 0) return -1;
         }
         if (row[p + len] != EDGE && note_merge(t, p, m->id, row[p + len]) < 0) return -1;
@@ -904,304 +908,6 @@ int tokenizer_decode_text(const Tokenizer *t, const int *ids, size_t n, Buffer *
     out->len--;
     memmove(out->data + start, out->data + start + 1, out->len - start + 1);
     return 0;
-}
-
-// ---------------------------------------------------------------------------------------- learning
-
-/* Sennrich et al. 2016, algorithm 1, with the counts kept instead of counted again:
- *
- *     count the words of the text                                                   count_words
- *     count the pairs of neighbours in them                                         lay_words
- *     repeat: the most frequent pair becomes a merge and a piece                    learn_merges
- *             it is joined wherever it stands; the counts of its neighbours change  join_everywhere
- *
- * A pair keeps the list of its places, so that a merge costs as much as it changes.  The heap of
- * pairs is lazy: a count that became smaller is noticed when its pair comes to the top. */
-
-typedef struct {
-    const char *s;
-    size_t len;
-    uint64_t hash;
-    int64_t count;                      // how often it occurs
-} WordCount;
-
-typedef struct {
-    int left, right;
-    int first, last;                    // of its list in Learner.place, or -1
-    int64_t count;                      // how often it occurs, now
-} PairCount;
-
-typedef struct { int at, next; } PairPlace;               // in the row; the next in the list or -1
-
-typedef struct {
-    WordCount *word;                    // the different words
-    size_t num_words, word_capacity;
-    int *word_table;                    // hash table of words, -1 empty
-    size_t word_slots;
-    int *row, *word_of;                 // (N) all words in one row; the word of each place
-    PairCount *pair;                    // neighbours that occur, or did
-    size_t num_pairs, pair_capacity;
-    int *pair_table;                    // hash table of pairs, -1 empty
-    size_t pair_slots;
-    PairPlace *place;                   // lists, ascending; a pair may be gone from there
-    size_t num_places, place_capacity;
-    Heap heap;                          // rank = -count when it was pushed, item = left, right
-} Learner;
-
-static void learner_free(Learner *l) {
-    free(l->word);
-    free(l->word_table);
-    free(l->row);
-    free(l->word_of);
-    free(l->pair);
-    free(l->pair_table);
-    free(l->place);
-    free(l->heap.item);
-}
-
-// A larger table for n entries, and nothing in it.  0, or -1 after fail().
-static int table_enlarge(int **table, size_t *slots, size_t n) {
-    uint64_t mask;
-    int *larger = table_init(n < 1024 ? 1024 : 2 * n, &mask);
-    if (!larger) return -1;
-    free(*table);
-    *table = larger;
-    *slots = mask + 1;
-    return 0;
-}
-
-static int *word_slot(const Learner *l, const char *s, size_t len, uint64_t hash) {
-    const size_t mask = l->word_slots - 1;
-    size_t i = hash & mask;
-    for (; l->word_table[i] >= 0; i = (i + 1) & mask) {
-        const WordCount *w = &l->word[l->word_table[i]];
-        if (w->hash == hash && w->len == len && !memcmp(w->s, s, len)) break;
-    }
-    return &l->word_table[i];
-}
-
-static int *pair_slot(const Learner *l, int left, int right) {
-    const size_t mask = l->pair_slots - 1;
-    size_t i = hash_pair(left, right) & mask;
-    for (; l->pair_table[i] >= 0; i = (i + 1) & mask) {
-        const PairCount *p = &l->pair[l->pair_table[i]];
-        if (p->left == left && p->right == right) break;
-    }
-    return &l->pair_table[i];
-}
-
-// Keeps at least half of the table of words free.
-static int word_table_grow(Learner *l) {
-    if (2 * l->num_words < l->word_slots) return 0;
-    if (table_enlarge(&l->word_table, &l->word_slots, l->num_words) < 0) return -1;
-    for (size_t i = 0; i < l->num_words; i++) {
-        const WordCount *w = &l->word[i];
-        *word_slot(l, w->s, w->len, w->hash) = (int)i;
-    }
-    return 0;
-}
-
-// The same for the pairs.
-static int pair_table_grow(Learner *l) {
-    if (2 * l->num_pairs < l->pair_slots) return 0;
-    if (table_enlarge(&l->pair_table, &l->pair_slots, l->num_pairs) < 0) return -1;
-    for (size_t i = 0; i < l->num_pairs; i++) {
-        *pair_slot(l, l->pair[i].left, l->pair[i].right) = (int)i;
-    }
-    return 0;
-}
-
-// The word occurs once more.
-static int count_word(Learner *l, const char *s, size_t len) {
-    if (word_table_grow(l) < 0) return -1;
-    const uint64_t hash = hash_bytes(s, len);
-    int *slot = word_slot(l, s, len, hash);
-    if (*slot >= 0) {
-        l->word[*slot].count++;
-        return 0;
-    }
-    if (reserve(&l->word, &l->word_capacity, l->num_words + 1, sizeof *l->word) < 0) return -1;
-    *slot = (int)l->num_words;
-    l->word[l->num_words++] = (WordCount){.s = s, .len = len, .hash = hash, .count = 1};
-    return 0;
-}
-
-// The words of n documents.
-static int count_words(Learner *l, const Tokenizer *t, const char *text, const size_t *end,
-                       size_t n) {
-    size_t at = 0;
-    for (size_t d = 0; d < n; d++) {
-        while (at < end[d]) {
-            const size_t next = word_end_gpt2(t->class_memory, text, at, end[d]);
-            if (count_word(l, text + at, next - at) < 0) return -1;
-            at = next;
-        }
-    }
-    return 0;
-}
-
-// One more place of a pair, which is new if need be: its left piece begins at p.
-static int add_place(Learner *l, int left, int right, size_t p) {
-    if (pair_table_grow(l) < 0) return -1;
-    int *slot = pair_slot(l, left, right);
-    if (*slot < 0) {
-        if (reserve(&l->pair, &l->pair_capacity, l->num_pairs + 1, sizeof *l->pair) < 0) return -1;
-        const PairCount none = {.left = left, .right = right, .first = -1, .last = -1};
-        *slot = (int)l->num_pairs;
-        l->pair[l->num_pairs++] = none;
-    }
-
-    if (l->num_places >= INT_MAX) {
-        return fail(EX_DATAERR, "too much text to learn a vocabulary from");
-    }
-    if (reserve(&l->place, &l->place_capacity, l->num_places + 1, sizeof *l->place) < 0) return -1;
-    PairCount *pair = &l->pair[*slot];
-    const int place = (int)l->num_places++;
-    l->place[place] = (PairPlace){.at = (int)p, .next = -1};
-    if (pair->first < 0) pair->first = place;
-    else l->place[pair->last].next = place;
-    pair->last = place;
-    pair->count += l->word[l->word_of[p]].count;
-    return 0;
-}
-
-// Pairs from number `first` on are new: into the heap.
-static int push_pairs(Learner *l, size_t first) {
-    for (size_t i = first; i < l->num_pairs; i++) {
-        const PairCount *p = &l->pair[i];
-        const uint64_t item = (uint64_t)p->left << 32 | (uint32_t)p->right;
-        if (heap_push(&l->heap, -p->count, item) < 0) return -1;
-    }
-    return 0;
-}
-
-// All different words in one row of bytes, and the pairs in it.
-static int lay_words(Learner *l, const Tokenizer *t) {
-    size_t n = 1, at = 0;
-    for (size_t w = 0; w < l->num_words; w++) n += l->word[w].len + 1;
-    if (n >= INT_MAX) return fail(EX_DATAERR, "too much text to learn a vocabulary from");
-    l->row = allocate(n, sizeof *l->row);
-    l->word_of = allocate(n, sizeof *l->word_of);
-    if (!l->row || !l->word_of) return -1;
-
-    l->row[at++] = EDGE;
-    for (size_t w = 0; w < l->num_words; w++) {
-        for (size_t i = 0; i < l->word[w].len; i++) {
-            l->row[at] = t->byte_id[(unsigned char)l->word[w].s[i]];
-            l->word_of[at] = (int)w;
-            if (i > 0 && add_place(l, l->row[at-1], l->row[at], at - 1) < 0) return -1;
-            at++;
-        }
-        l->row[at++] = EDGE;
-    }
-    return push_pairs(l, 0);
-}
-
-/* Joins pair k, which is a b, into the piece id = ab wherever it stands, and keeps the counts:
- *
- *     ... x a b y ...   the pairs x a, a b and b y become fewer,
- *     ... x ab  y ...   the pairs x ab and ab y are new */
-static int join_everywhere(Learner *l, const Tokenizer *t, int k, int id) {
-    const int a = l->pair[k].left, b = l->pair[k].right;
-    const size_t len_a = tokenizer_piece_len(t, a), len = tokenizer_piece_len(t, id);
-    const size_t old_pairs = l->num_pairs;
-    int *row = l->row;
-    for (int i = l->pair[k].first; i >= 0; i = l->place[i].next) {
-        const size_t p = (size_t)l->place[i].at, q = p + len_a;
-        if (row[p] != a || row[q] != b) continue;         // no longer there
-        const int64_t count = l->word[l->word_of[p]].count;
-        join(row, p, q, id, len);
-        l->pair[k].count -= count;
-        if (row[p-1] != EDGE) {
-            const size_t x = left_of(row, p);
-            l->pair[*pair_slot(l, row[x], a)].count -= count;
-            if (add_place(l, row[x], id, x) < 0) return -1;
-        }
-        if (row[p + len] != EDGE) {
-            const int y = row[p + len];
-            l->pair[*pair_slot(l, b, y)].count -= count;
-            if (add_place(l, id, y, p) < 0) return -1;
-        }
-    }
-    assert(l->pair[k].count == 0);
-    return push_pairs(l, old_pairs);                      // no other pair has become more frequent
-}
-
-/* The most frequent pair becomes a piece, until the vocabulary is full or no pair occurs twice.
- * Of equally frequent pairs the least left id is taken, then the least right id: the result
- * depends on the text alone. */
-static int learn_merges(Learner *l, Tokenizer *t) {
-    Buffer joined = {0};
-    int result = -1;
-    while (t->vocab_size < t->max_vocab && l->heap.n) {
-        const HeapItem top = heap_pop(&l->heap);
-        const int left = (int)(top.item >> 32), right = (int)(top.item & 0x7fffffff);
-        const int k = *pair_slot(l, left, right);
-        const int64_t count = l->pair[k].count;
-        if (count < 2) continue;
-        if (count != -top.rank) {                         // it has become less frequent since
-            if (heap_push(&l->heap, -count, top.item) < 0) goto done;
-            continue;
-        }
-
-        joined.len = 0;
-        const char *a = tokenizer_piece(t, left), *b = tokenizer_piece(t, right);
-        if (buffer_append(&joined, a, tokenizer_piece_len(t, left)) < 0) goto done;
-        if (buffer_append(&joined, b, tokenizer_piece_len(t, right)) < 0) goto done;
-        if (tokenizer_find_in_vocab(t, joined.data, joined.len) >= 0) {
-            continue;                                      // made of others before
-        }
-        const int id = tokenizer_add_piece(t, joined.data, joined.len, PIECE_IN_VOCAB);
-        if (id < 0) goto done;
-        tokenizer_add_merge(t, left, right, id);
-        if (join_everywhere(l, t, k, id) < 0) goto done;
-    }
-    result = 0;
-
-done:
-    buffer_free(&joined);
-    return result;
-}
-
-// The ids that every vocabulary begins with: two special tokens, and a piece for each byte.
-static int add_first_pieces(Tokenizer *t) {
-    static const char *const special[] = {[ENDOFTEXT] = "<|endoftext|>", [PADDING] = "<|padding|>"};
-    const int flags = PIECE_IN_VOCAB | PIECE_ADDED | PIECE_SPECIAL;
-    const Alphabet alphabet = alphabet_make();
-    for (int id = 0; id < FIRST_BYTE; id++) {
-        if (tokenizer_add_piece(t, special[id], strlen(special[id]), flags) < 0) return -1;
-        if (tokenizer_add_to_trie(t, id, "tokenizer") < 0) return -1;
-    }
-    for (int i = 0; i < 256; i++) {
-        const char byte = (char)alphabet.order[i];
-        if (tokenizer_add_piece(t, &byte, 1, PIECE_IN_VOCAB) < 0) return -1;
-    }
-    return 0;
-}
-
-/* Learns at most vocab_size pieces from n documents, one after the other in text: document i ends
- * at end[i].  0, or -1 after fail(); then t is empty. */
-int tokenizer_learn(Tokenizer *t, const char *text, const size_t *end, size_t n, int vocab_size) {
-    const int most = 1 << 24;
-    Learner l = {0};
-    int result = -1;
-    memset(t, 0, sizeof *t);
-    if (vocab_size < FIRST_MERGE || vocab_size > most) {
-        return fail(EX_USAGE, "a vocabulary of %d pieces: from %d to %d is possible", vocab_size,
-                    FIRST_MERGE, most);
-    }
-    if (tokenizer_init(t, (size_t)vocab_size, (size_t)(vocab_size - FIRST_MERGE)) < 0) return -1;
-    tokenizer_add_step(t, (WordStep){.kind = STEP_WORDS, .end = word_end_gpt2});
-    if (add_first_pieces(t) < 0) goto done;
-    tokenizer_find_ids(t);
-    if (count_words(&l, t, text, end, n) < 0) goto done;
-    if (lay_words(&l, t) < 0 || learn_merges(&l, t) < 0) goto done;
-    result = 0;
-
-done:
-    learner_free(&l);
-    if (result < 0) tokenizer_free(t);
-    return result;
 }
 
 #endif

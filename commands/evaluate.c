@@ -27,6 +27,7 @@
 #include "features.c"
 #include "mixture.c"
 #include "../bagofwords.c"
+#include "../vocabulary.c"
 #include "tables.c"
 #include "types.c"
 
@@ -418,10 +419,9 @@ static int evaluate_bags(Cells *cells, FILE *out) {
     Tokenizer bytes = {0};
     Dataset train = {0};
     Bag bag = {0};
-    size_t no_text = 0;
     int result = -1;
     if (!opt.bag.n) return 0;
-    if (tokenizer_learn(&bytes, "", &no_text, 1, 258) < 0) return -1;
+    if (tokenizer_of_bytes(&bytes) < 0) return -1;
     for (int i = 0; i < opt.bag.n; i++) {
         const char *file = opt.bag.item[i];
         if (load_pairs(&train, &bytes, file, 1) < 0 || dataset_keep_fold(&train, 0) < 0) goto done;

@@ -18,6 +18,7 @@
 #define JUDGE_C
 #include "scoring.c"
 #include "../row_features.c"
+#include "../vocabulary.c"
 
 int  command_judge(void);
 void judge_print_features(void);                    // for help: a line for each text feature
@@ -177,12 +178,11 @@ static void set_texts(JudgedRows *x, const TextPlace *prompt, const TextPlace *a
 
 // Reads the rows, each byte of their texts a token, so that no text changes.
 static int read_rows_as_bytes(JudgedRows *x) {
-    static const size_t no_text = 0;
     DataOptions o = data_options();
     o.max_length = 0;
     o.max_prompt_length = 0;
     o.as_given = 1;
-    if (tokenizer_learn(&x->bytes, "", &no_text, 1, 258) < 0) return -1;
+    if (tokenizer_of_bytes(&x->bytes) < 0) return -1;
     if (dataset_load(&x->data, opt.eval.item[0], &x->bytes, &o) < 0) return -1;
     const enum DataKind kind = x->data.kind;
     if (kind == DATA_PROMPT || kind == DATA_DOCUMENT) {

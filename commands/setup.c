@@ -3,6 +3,7 @@
 #define SETUP_C
 #include "../objectives.c"
 #include "../load.c"
+#include "../vocabulary.c"
 
 int  load_data(Dataset *d, const char *spec, const Tokenizer *t, const DataOptions *o,
                const Objective *objective, DataUse use);
@@ -157,9 +158,8 @@ done:
 // 0, or -1 after fail().
 int learn_vocabulary(Tokenizer *t, const List *files, const List *more_files, int size) {
     Corpus c = {0};
-    size_t no_text = 0;
     int result = -1;
-    if (tokenizer_learn(&c.bytes, "", &no_text, 1, 258) < 0) goto done;
+    if (tokenizer_of_bytes(&c.bytes) < 0) goto done;
     for (int i = 0; i < files->n; i++) {
         if (corpus_add(&c, files->item[i]) < 0) goto done;
     }

@@ -2,6 +2,7 @@
 // scripts/golden_bag.py.
 #include "test.h"
 #include "../bagofwords.c"
+#include "../vocabulary.c"
 
 static Tokenizer bytes;
 
@@ -174,9 +175,8 @@ static void test_a_bag_of_many_words_holds_each_once_in_order(void) {
 }
 
 int main(int argc, char **argv) {
-    const size_t no_text = 0;
     test_choose(argc, argv);
-    if (tokenizer_learn(&bytes, "", &no_text, 1, 258) < 0) return 1;
+    if (tokenizer_of_bytes(&bytes) < 0) return 1;
     RUN(test_words_are_runs_of_letters_digits_and_bytes_beyond_ascii_in_small_letters);
     RUN(test_the_weight_of_one_word_has_its_closed_form);
     RUN(test_the_weights_are_those_of_scikit_learn);

@@ -2,6 +2,7 @@
 // the others follow from small models by hand.
 #include "test.h"
 #include "../explain.c"
+#include "../vocabulary.c"
 
 enum { D = 7 };
 static Tokenizer bytes;
@@ -151,9 +152,8 @@ static void test_a_network_is_explained_by_its_own_slopes(void) {
 }
 
 int main(int argc, char **argv) {
-    size_t no_text = 0;
     test_choose(argc, argv);
-    if (tokenizer_learn(&bytes, "", &no_text, 1, 258) < 0) return 1;
+    if (tokenizer_of_bytes(&bytes) < 0) return 1;
     RUN(test_the_linear_reward_of_opinpref_is_explained_by_known_numbers);
     RUN(test_what_a_reward_does_not_read_has_no_effect);
     RUN(test_agreement_with_a_rule_counts_what_the_rule_decides);

@@ -3,6 +3,7 @@
 // or, of OpinPref, from independent programs.
 #include "test.h"
 #include "../features.c"
+#include "../vocabulary.c"
 
 enum { D = 7 };
 static Tokenizer bytes;
@@ -678,9 +679,8 @@ static void test_bad_rows_can_be_left_out_even_the_first(void) {
 }
 
 int main(int argc, char **argv) {
-    size_t no_text = 0;
     test_choose(argc, argv);
-    if (tokenizer_learn(&bytes, "", &no_text, 1, 258) < 0) exit(1);
+    if (tokenizer_of_bytes(&bytes) < 0) exit(1);
 
     // training
     RUN(test_the_gradient_is_that_of_finite_differences_on_every_layout);

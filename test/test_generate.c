@@ -4,6 +4,7 @@
 #include "test.h"
 #include "../files/checkpoint.c"
 #include "../generate.c"
+#include "../vocabulary.c"
 
 enum { V = 29, POSITIONS = 160, PROMPTS = 6, SAMPLES = 3, NEW = 24, MAX_TEXTS = PROMPTS*SAMPLES };
 
@@ -447,7 +448,7 @@ static void test_a_text_grows_by_whole_characters_and_ends_before_a_stop_string(
     Model m;
     Config c = small_model(FAMILY_NEOX);
     make_prompts(&p);
-    CHECK(tokenizer_learn(&t, "", &(size_t){0}, 1, 258) == 0);  // bytes: most are no characters
+    CHECK(tokenizer_of_bytes(&t) == 0);  // bytes: most are no characters
     c.vocab_size = 261;                                     // three rows more than there are pieces
     start_model(&m, c);
     Sampling s = plain_sampling(1);
@@ -504,7 +505,7 @@ static void test_what_cannot_be_generated_is_an_error(void) {
     CHECK(!strcmp(error_text, "prompt 1 has 160 tokens, the model 160 positions; "
                   "--max_prompt_length cuts prompts"));
 
-    CHECK(tokenizer_learn(&t, "", &(size_t){0}, 1, 258) == 0);
+    CHECK(tokenizer_of_bytes(&t) == 0);
     CHECK(generate(&m, &t, p.prompt, 1, &s, listen, NULL) == -1);
     CHECK(!strcmp(error_text, "the tokenizer has 258 pieces, the model 29"));
 

@@ -2,6 +2,7 @@
  * scripts/golden_tokenizer.py and golden_families.py.  Run from the repository's root. */
 #include "test.h"
 #include "../files/tokenizer_json.c"
+#include "../vocabulary.c"
 
 #define GOLDEN "test/golden/"
 
