@@ -11,6 +11,7 @@
 #define GROUPS_C
 #include "plan.c"
 #include "heldout.c"
+#include "values.c"
 
 enum { MAX_GROUPS = 64 };
 
@@ -135,7 +136,7 @@ done:
 // The group of the row of r.  -1 after fail().
 static int group_of_row(Groups *g, SeenValues *seen, const Dataset *d, const Record *r) {
     size_t at;
-    if (dataset_value(&seen->text, &at, d, r, opt.group_robust, &seen->row) < 0) return -1;
+    if (values_append_row(&seen->text, &at, d, r, opt.group_robust, &seen->row) < 0) return -1;
     const char *value = seen->text.data + at;
     for (size_t i = 0; i < seen->n; i++) {
         if (strcmp(seen->text.data + seen->value[i].at, value) != 0) continue;

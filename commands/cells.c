@@ -4,7 +4,7 @@
  * With --by KEY the pairs of a cell are parted by what their rows have under that key.           */
 #ifndef CELLS_C
 #define CELLS_C
-#include "../dataset.c"
+#include "../values.c"
 #include "../metrics.c"
 #include "../settings.h"
 

@@ -26,6 +26,7 @@
 #include "options.c"
 #include "../agreement.c"
 #include "../heads.c"
+#include "../values.c"
 #include "../files/people_json.c"
 
 #define EM_LOOP "objective by types estep gamma start starts "
@@ -118,7 +119,7 @@ static int read_annotators(Em *em) {
     if (!at || !sorted || !em->annotator) goto done;
     for (size_t n = 0; n < N; n++) {
         const Record *r = &d->record[n];
-        if (dataset_value(&em->values, &at[n], d, r, opt.by, &json) < 0) goto done;
+        if (values_append_row(&em->values, &at[n], d, r, opt.by, &json) < 0) goto done;
         if (em->values.data[at[n]]) continue;
         fail(EX_DATAERR, "%s:%zu: the row has no \"%s\": every row needs one, or --by KEY names "
              "another key", d->path, r->line, opt.by);

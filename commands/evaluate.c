@@ -28,6 +28,7 @@
 #include "mixture.c"
 #include "../bagofwords.c"
 #include "../vocabulary.c"
+#include "../values.c"
 #include "tables.c"
 #include "types.c"
 
@@ -121,7 +122,7 @@ static int add_choices(Cells *cells, const char *model, const Dataset *d, const 
     for (size_t i = 0; i < d->num_records; i++) {
         const Record *r = &d->record[i];
         PairResult pair = {.prompt_id = r->prompt_id, .line = r->line};
-        if (opt.by && dataset_value(&cells->values, &pair.value, d, r, opt.by, &json) < 0) {
+        if (opt.by && values_append_row(&cells->values, &pair.value, d, r, opt.by, &json) < 0) {
             goto done;
         }
         if (opt.by && cells->values.data[pair.value]) some = 1;

@@ -347,7 +347,8 @@ static int append_features(Buffer *out, const JudgedRows *x, const Json *j, cons
     const int old = old_features(x, j, r, k);
     const char *between = "{";
     for (int v = json_first(j, old); v >= 0; v = json_next(j, v)) {
-        if (feature_find(&x->features, json_key(j, v)) >= 0 || json_type(j, v) != JSON_NUMBER) continue;
+        const int is_asked = feature_find(&x->features, json_key(j, v)) >= 0;
+        if (is_asked || json_type(j, v) != JSON_NUMBER) continue;
         if (buffer_append(out, between, 1) < 0) return -1;
         if (json_quote(out, json_key(j, v), json_key_length(j, v)) < 0) return -1;
         const double number = json_number(j, v);
@@ -525,7 +526,8 @@ static void report_features(const JudgedRows *x) {
                 answers++;
             }
         }
-        printf("%-22s %10.4f %10.4f %10.4f", x->features.name[i], sum / (double)answers, least, largest);
+        printf("%-22s %10.4f %10.4f %10.4f", x->features.name[i], sum / (double)answers, least,
+               largest);
         if (pairs) printf("  %.4f", more / (double)rows);
         printf("\n");
     }
