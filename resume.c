@@ -106,6 +106,17 @@ static int sum_file(Checksum *c, const char *path) {
     return result;
 }
 
+// Is a file of that name read where a model is: weights, configuration, tokenizer, template?
+static int is_of_model(const char *name) {
+    static const char *const ends[] = {
+        ".json", ".safetensors", ".gguf", ".GGUF", ".model", "merges.txt", ".jinja",
+    };
+    for (size_t k = 0; k < sizeof ends / sizeof *ends; k++) {
+        if (name_ends_with(name, ends[k])) return 1;
+    }
+    return 0;
+}
+
 // Adds the files that make a model of a folder, or one file.  0, or -1 after fail().
 static int sum_folder(Checksum *c, const char *path) {
     typedef char Name[256];
@@ -116,10 +127,10 @@ static int sum_folder(Checksum *c, const char *path) {
     DIR *d = opendir(path);
     if (!d) return sum_file(c, path);
     for (struct dirent *e = readdir(d); e; e = readdir(d)) {
-        const char *of = e->d_name;
-        if (!name_ends_with(of, ".json") && !name_ends_with(of, ".safetensors")) continue;
+        if (!is_of_model(e->d_name)) continue;
         if (reserve(&name, &capacity, n + 1, sizeof *name) < 0) goto done;
-        snprintf(name[n++], sizeof *name, "%s", of);
+        snprintf(name[n], sizeof *name, "%s", e->d_name);
+        n++;
     }
     if (n) qsort(name, n, sizeof *name, names_in_order);
     for (size_t i = 0; i < n; i++) {

@@ -296,6 +296,7 @@ static int64_t step_of_name(const char *name) {
     if (strncmp(name, "state-", strlen("state-"))) return -1;
     const size_t n = strspn(digits, "0123456789");
     if (n == 0 || n > 15 || strcmp(digits + n, ".bin")) return -1;
+    if (*digits == '0' && n > 1) return -1;               // state_path writes no such name
     return strtoll(digits, NULL, 10);
 }
 

@@ -157,7 +157,8 @@ static void test_a_ring_is_read_into_one_of_another_size(void) {
 static void test_the_newest_are_found_and_kept(void) {
     static const char *const names[] = {
         "f/state-9.bin", "f/state-10.bin", "f/state-100.bin", "f/state-7.bin", "f/state-.bin",
-        "f/state-11.bin.5.tmp", "f/state-x.bin", "f/astate-500.bin", "f/state-500.bin2"};
+        "f/state-11.bin.5.tmp", "f/state-x.bin", "f/astate-500.bin", "f/state-500.bin2",
+        "f/state-0600.bin"};
     char path[PATH_SIZE];
     CHECK(folder_make("f") == 0 && state_find(path, "f", INT64_MAX) == -1);
     CHECK(state_find(path, "no such folder", INT64_MAX) == -1);

@@ -109,6 +109,14 @@ refused 64 "bin: of another run: sha256 of the tokenizer was " \
 works ./more train lm --model lm $cut --train text.jsonl --max_steps 1 --out other --quiet
 refused 64 "bin: of another run: the checksum of the weights at the start was " \
     ./more train more --model other $recipe $steps --train $abc --out copy
+mkdir gguf
+works ./more export --model lm --out gguf/m.gguf
+two="train dpo --model lm --reference gguf --tokenizer lm/tokenizer.json $cut --max_steps 2
+     --train of.jsonl --quiet"
+works ./more $two --out two
+works ./more export --model lm --out gguf/m.gguf --dtype bf16
+refused 64 "bin: of another run: the checksum of --references 1 was " \
+    ./more $two --out three --resume two
 refused 66 "--resume nowhere: there is no run there to go on with" \
     ./more $more --out elsewhere3 --resume nowhere
 [ -e copy/state-3.bin ] || fault "the state is gone"
