@@ -1,5 +1,5 @@
-/* tokenizer.c - byte pair encoding (BPE): encode and decode texts.  vocabulary.c learns a tokenizer,
- * files/tokenizer_json.c reads and writes Hugging Face's tokenizer.json.
+/* tokenizer.c - byte pair encoding (BPE): encode and decode texts.  vocabulary.c learns pieces and
+ * merges, files/tokenizer_json.c reads and writes Hugging Face's tokenizer.json.
  * Sennrich et al. 2016 (arXiv:1508.07909), Radford et al. 2019, section 2.2.
  *
  *     "the hat"            a text

@@ -58,6 +58,24 @@ typedef struct {
     const GgufValue *tokens, *types, *merges, *scores;
 } GgufPieces;
 
+static int type_of_piece(const GgufPieces *p, uint64_t id) {
+    return p->types ? (int)gguf_bytes(p->g, p->types->at + 4 * (size_t)id, 4) : SP_NORMAL;
+}
+
+// Each token is UTF-8 and of a type that is known.
+static int check_tokens(const GgufPieces *p) {
+    size_t at = p->tokens->at, n;
+    const char *s;
+    for (uint64_t id = 0; id < p->tokens->count; id++) {
+        const int type = type_of_piece(p, id);
+        gguf_item(p->g, &at, &s, &n);
+        if (sentencepiece_is_utf8(s, n) && type >= SP_NORMAL && type <= SP_BYTE) continue;
+        return fail(EX_DATAERR, "%s: token %" PRIu64 " of tokenizer.ggml.tokens is not UTF-8, or "
+                    "its type %d is not one of 1 to 6", p->g->path, id, type);
+    }
+    return 0;
+}
+
 static int pieces_find(const Gguf *g, GgufPieces *p) {
     const char *tokens = "tokenizer.ggml.tokens", *types = "tokenizer.ggml.token_type";
     p->g = g;
@@ -71,11 +89,7 @@ static int pieces_find(const Gguf *g, GgufPieces *p) {
     if (p->types && p->types->count != p->tokens->count) {
         return gguf_key_fail(g, types, "has another length than tokenizer.ggml.tokens");
     }
-    return 0;
-}
-
-static int type_of_piece(const GgufPieces *p, uint64_t id) {
-    return p->types ? (int)gguf_bytes(p->g, p->types->at + 4 * (size_t)id, 4) : SP_NORMAL;
+    return check_tokens(p);
 }
 
 // Those that are special or were added by a user.
@@ -219,9 +233,8 @@ static int llama_text(Buffer *out, const GgufPieces *p) {
         piece->score = float_of((uint32_t)gguf_bytes(g, p->scores->at + 4*id, 4));
         piece->type = (SentencePieceType)type_of_piece(p, id);
         if (piece->type == SP_BYTE) made.byte_fallback = 1;
-        if (sentencepiece_is_utf8(piece->s, piece->len) && piece->score == piece->score) continue;
-        fail(EX_DATAERR, "%s: token %zu of tokenizer.ggml.tokens is not UTF-8, or its score not a "
-             "number", g->path, id);
+        if (piece->score == piece->score) continue;
+        fail(EX_DATAERR, "%s: the score of token %zu is not a number", g->path, id);
         goto done;
     }
     result = sentencepiece_json(out, &made, g->path);

@@ -138,7 +138,8 @@ int sentencepiece_is_utf8(const char *s, size_t n) {
 
 // message SentencePiece { piece = 1; score = 2; type = 3; }
 static int read_piece(SentencePieces *p, Message *m) {
-    SentencePiece piece = {.s = "", .type = SP_NORMAL};
+    SentencePiece piece = {.s = ""};
+    uint64_t type = SP_NORMAL;
     Field f;
     int any;
     while ((any = read_field(m, &f)) > 0) {
@@ -147,9 +148,11 @@ static int read_piece(SentencePieces *p, Message *m) {
             piece.len = (size_t)(f.bytes.end - f.bytes.p);
         }
         if (f.number == 2) piece.score = float_of((uint32_t)f.value);
-        if (f.number == 3) piece.type = (SentencePieceType)f.value;
+        if (f.number == 3) type = f.value;
     }
     if (any < 0) return -1;
+    if (type < SP_NORMAL || type > SP_BYTE) return refuse_message(m);
+    piece.type = (SentencePieceType)type;
     if (piece.score != piece.score) return refuse_message(m);
     if (!sentencepiece_is_utf8(piece.s, piece.len)) return refuse_message(m);
     if (reserve(&p->piece, &p->capacity, p->n + 1, sizeof piece) < 0) return -1;

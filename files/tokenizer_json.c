@@ -71,6 +71,23 @@ static int refuse_part(const Json *j, int part, const char *name, const char *me
     return -1;
 }
 
+// Is a setting true, false, or as `absent` says?  -1: it is something else.
+static int read_truth(const Json *j, int object, const char *key, int absent) {
+    const int v = json_get(j, object, key);
+    switch (json_type(j, v)) {
+    case JSON_NONE:
+    case JSON_NULL:  return absent;
+    case JSON_TRUE:  return 1;
+    case JSON_FALSE: return 0;
+    default:         return -1;
+    }
+}
+
+static int check_truth(const Json *j, int object, const char *key, const char *path) {
+    if (read_truth(j, object, key, 0) >= 0) return 0;
+    return fail(EX_DATAERR, "%s: \"%s\" must be true or false", path, key);
+}
+
 // The model: BPE, and of its keys only those that are read here or switched off.
 static int check_model(const Json *j, const char *path) {
     static const char *const known[] = {
@@ -93,6 +110,10 @@ static int check_model(const Json *j, const char *path) {
             return fail(EX_DATAERR, "%s: the model has %.40s, which is not known here", path,
                         json_key(j, i));
         }
+    }
+    static const char *const truths[] = {"ignore_merges", "fuse_unk", "byte_fallback"};
+    for (size_t k = 0; k < sizeof truths / sizeof *truths; k++) {
+        if (check_truth(j, model, truths[k], path) < 0) return -1;
     }
     return 0;
 }
@@ -150,18 +171,6 @@ static int read_normalizer(Tokenizer *t, const Json *j, int part, const char *pa
 static const char known_pre_tokenizers[] =
     "Split by the pattern of GPT-2, LLaMA-3 or Qwen2, Digits, and at the end ByteLevel or "
     "Metaspace with U+2581";
-
-// Is a setting true, false, or as `absent` says?  -1: it is something else.
-static int read_truth(const Json *j, int object, const char *key, int absent) {
-    const int v = json_get(j, object, key);
-    switch (json_type(j, v)) {
-    case JSON_NONE:
-    case JSON_NULL:  return absent;
-    case JSON_TRUE:  return 1;
-    case JSON_FALSE: return 0;
-    default:         return -1;
-    }
-}
 
 // Split {"pattern": {"Regex": ...}}: every character is in a match, so that all that matters is
 // that matches stand by themselves.
@@ -331,8 +340,8 @@ static int makes_marks(const Tokenizer *t) {
 
 static int read_parts(Tokenizer *t, const Json *j, const char *path) {
     const int model = json_get(j, 0, "model");
-    t->ignore_merges = read_truth(j, model, "ignore_merges", 0) == 1;
-    t->fuse_unknown = read_truth(j, model, "fuse_unk", 0) == 1;
+    t->ignore_merges = read_truth(j, model, "ignore_merges", 0);
+    t->fuse_unknown = read_truth(j, model, "fuse_unk", 0);
     if (read_normalizer(t, j, json_get(j, 0, "normalizer"), path) < 0) return -1;
     if (read_pre_tokenizer(t, j, path) < 0) return -1;
     if (t->of_characters && !makes_marks(t)) {
@@ -374,8 +383,9 @@ static int collect_vocab(NamedPieces *p, const Json *j, const char *path) {
     return 0;
 }
 
-// The flags of an added token: {"content": "<|endoftext|>", "special": true, ...}
-static int added_flags(const Json *j, int token) {
+// The flags of an added token: {"content": "<|endoftext|>", "special": true, ...}, or -1 after
+// fail().
+static int added_flags(const Json *j, int token, const char *path) {
     static const struct { const char *name; int flag; } options[] = {
         {.name = "special",     .flag = PIECE_SPECIAL},
         {.name = "normalized",  .flag = PIECE_NORMALIZED},
@@ -385,8 +395,8 @@ static int added_flags(const Json *j, int token) {
     };
     int flags = PIECE_ADDED;
     for (size_t k = 0; k < sizeof options / sizeof *options; k++) {
-        const int option = json_get(j, token, options[k].name);
-        if (json_type(j, option) == JSON_TRUE) flags |= options[k].flag;
+        if (check_truth(j, token, options[k].name, path) < 0) return -1;
+        if (read_truth(j, token, options[k].name, 0)) flags |= options[k].flag;
     }
     return flags;
 }
@@ -437,8 +447,10 @@ static int collect_added_tokens(NamedPieces *p, const Json *j, const char *path)
         const int content = json_get(j, i, "content");
         int64_t id = -1;
         json_integer(j, json_get(j, i, "id"), &id);
-        if (collect_added_token(p, json_string(j, content), json_length(j, content), id,
-                                added_flags(j, i), path) < 0) return -1;
+        const int flags = added_flags(j, i, path);
+        if (flags < 0) return -1;
+        if (collect_added_token(p, json_string(j, content), json_length(j, content), id, flags,
+                                path) < 0) return -1;
     }
     return 0;
 }
@@ -458,8 +470,10 @@ static int collect_from_settings(NamedPieces *p, const Json *j) {
     for (int i = json_first(j, list); i >= 0; i = json_next(j, i)) {
         const int content = json_get(j, i, "content");
         const int64_t id = strtoll(json_key(j, i), NULL, 10);
-        if (collect_further_token(p, json_string(j, content), json_length(j, content), id,
-                                  added_flags(j, i), path) < 0) return -1;
+        const int flags = added_flags(j, i, path);
+        if (flags < 0) return -1;
+        if (collect_further_token(p, json_string(j, content), json_length(j, content), id, flags,
+                                  path) < 0) return -1;
     }
     return 0;
 }

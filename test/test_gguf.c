@@ -469,6 +469,17 @@ static void test_a_tokenizer_that_is_not_known_is_refused_by_name(void) {
     CHECK(file_write(in_made("t.gguf"), b.data, b.len) == 0);
     CHECK(failed_with(tokenizer_load(&t, path), EX_DATAERR, "tokenizer.ggml.pre is missing"));
     buffer_free(&b);
+
+    // of the first token its first byte, and its type
+    const char *tokens = "tokenizer.ggml.tokens", *types = "tokenizer.ggml.token_type";
+    b = changed(tokens, strlen(tokens) + 4 + 4 + 8 + 8, "\xff", 1);
+    CHECK(file_write(in_made("t.gguf"), b.data, b.len) == 0);
+    CHECK(failed_with(tokenizer_load(&t, path), EX_DATAERR, "token 0 of tokenizer.ggml.tokens is"));
+    buffer_free(&b);
+    b = changed(types, strlen(types) + 4 + 4 + 8, "\x07", 1);
+    CHECK(file_write(in_made("t.gguf"), b.data, b.len) == 0);
+    CHECK(failed_with(tokenizer_load(&t, path), EX_DATAERR, "its type 7 is not one of 1 to 6"));
+    buffer_free(&b);
 }
 
 static void test_a_folder_with_one_gguf_file_is_a_model_and_with_two_is_not(void) {

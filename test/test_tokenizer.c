@@ -689,6 +689,10 @@ static void test_wrong_ids_pieces_and_merges_are_refused(void) {
                   "\"x\" has the id 4, but other programs read it as 3"));
     CHECK(refused(HEAD "{'id': 3, 'content': 'x'}, {'id': 3, 'content': 'x'}" PARTS MODEL "[]}}",
                   "twice"));
+    CHECK(refused(HEAD "{'id': 3, 'content': 'x', 'special': 'yes'}" PARTS MODEL "[]}}",
+                  "\"special\" must be true or false"));
+    CHECK(refused(HEAD PARTS "'model': {'vocab': {'a': 0}, 'merges': [], 'ignore_merges': 1}}",
+                  "\"ignore_merges\" must be true or false"));
 }
 
 // Are the ids of the text these?
@@ -809,6 +813,7 @@ static void test_a_damaged_or_other_sentencepiece_model_is_refused(void) {
         {.bytes = "\x0a\x7f",                  .n = 2,  .words = "cut short"},
         {.bytes = "\xff",                      .n = 1,  .words = "not a SentencePiece model"},
         {.bytes = "\x0a\x03\x0a\x01\xff",     .n = 5,  .words = "not a SentencePiece model"},
+        {.bytes = "\x0a\x05\x0a\x01" "a\x18\x07", .n = 7, .words = "not a SentencePiece model"},
         {.bytes = "\x0a\x03\x0a\x01" "a",      .n = 5,  .words = "unigram"},
         {.bytes = "\x0a\x03\x0a\x01" "a\x12\x02\x18\x04", .n = 9, .words = "characters or words"},
         {.bytes = "\x0a\x03\x0a\x01" "a\x12\x02\x18\x02", .n = 9,
