@@ -200,7 +200,8 @@ static inline uint64_t random_mix(uint64_t x) {
     return x ^ (x >> 31);
 }
 enum { STREAM_INIT, STREAM_HEAD, STREAM_ORDER, STREAM_RESAMPLE, STREAM_BOOTSTRAP, STREAM_FOLD,
-       STREAM_TEST, STREAM_SAMPLE, STREAM_PEOPLE, STREAM_MIXTURE, STREAM_CLUSTER, STREAM_SEARCH };
+       STREAM_TEST, STREAM_SAMPLE, STREAM_PEOPLE, STREAM_MIXTURE, STREAM_CLUSTER, STREAM_SEARCH,
+       STREAM_ADAPTER };
 static inline uint64_t random_u64(uint64_t seed, uint64_t stream, uint64_t step, uint64_t index) {
     return random_mix(random_mix(random_mix(random_mix(seed) ^ stream) ^ step) ^ index);
 }

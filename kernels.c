@@ -98,6 +98,19 @@ void add3_forward(real *out, const real *a, const real *b, const real *c, size_t
     FOR_PIECES(n) add3_piece(out + at, a + at, b + at, c + at, PIECE_LEN(n));
 }
 
+INLINE void scaled_add_row_body(const int hw, real *out, const real *inp, real scale, int C) {
+    for (int c = 0; c < C; c++) out[c] = R_FMA(scale, inp[c], out[c]);
+}
+VARIANTS(scaled_add_row, (real *out, const real *inp, real scale, int C), out, inp, scale, C)
+
+void scaled_add(real *out, int out_stride, const real *inp, int inp_stride, real scale, int T,
+                int C) {
+    PARALLEL_FOR_IF((size_t)T*C)
+    for (int t = 0; t < T; t++) {
+        scaled_add_row(out + (size_t)t*out_stride, inp + (size_t)t*inp_stride, scale, C);
+    }
+}
+
 /* Sums down the columns (gradients of biases, gains, embeddings) take the rows in order, so
  * threads share out the columns: each takes a strip, which is the wider, the longer the runs
  * of memory. */
@@ -230,7 +243,7 @@ INLINE void norm_columns_back_body(const int hw, real *dw, real *db, const real 
 VARIANTS(norm_columns_back, (real *dw, real *db, const real *dy, const real *x, const real *mean,
          const real *rstd, int T, int C, int n), dw, db, dy, x, mean, rstd, T, C, n)
 
-// dinp, dout, inp(T,C); dw, db(C)
+// dinp, dout, inp(T,C); dw, db(C) or NULL
 void norm_backward(real *dinp, real *dw, real *db, const real *dout, const real *inp,
                    const real *mean, const real *rstd, const real *w, int rms, int T, int C) {
     PARALLEL_FOR
@@ -238,6 +251,7 @@ void norm_backward(real *dinp, real *dw, real *db, const real *dout, const real 
         const size_t row = (size_t)t*C;
         norm_row_back(dinp + row, dout + row, inp + row, mean[t], rstd[t], w, rms, C);
     }
+    if (!dw) return;
     const int strip = strip_width(C);
     PARALLEL_FOR
     for (int c = 0; c < C; c += strip) {
@@ -293,7 +307,7 @@ VARIANTS(head_row_back, (real *d, const real *x, real r, const real *w, int n), 
 void head_norm_backward(real *drows, real *dw, const real *pre, const real *rstd, const real *w,
                         int T, int heads, int HD, int stride) {
     PARALLEL_FOR
-    for (int c = 0; c < HD; c += STRIP) {
+    for (int c = 0; c < (dw ? HD : 0); c += STRIP) {
         head_columns_back(dw + c, drows + c, pre + c, rstd, T, heads, HD, stride,
                           min_int(STRIP, HD - c));
     }

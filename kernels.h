@@ -89,14 +89,14 @@ void embed_backward(real *dwte, real *dwpe, const real *dout, const int *token, 
                     int T, int C);
 
 // layer norm, or RMS norm when rms (then b and mean are not used); mean(T), rstd(T) are kept for
-// backward
+// backward, where dw(C), db(C) may be NULL
 void norm_forward(real *out, real *mean, real *rstd, const real *inp, const real *w, const real *b,
                   real eps, int rms, int T, int C);
 void norm_backward(real *dinp, real *dw, real *db, const real *dout, const real *inp,
                    const real *mean, const real *rstd, const real *w, int rms, int T, int C);
 
 // RMS norm of each of `heads` heads of HD in rows `stride` apart, in place; pre (laid out like
-// rows) and rstd(T, heads) are kept for backward, which turns drows in place
+// rows) and rstd(T, heads) are kept for backward, which turns drows in place; dw may be NULL
 void head_norm_forward(real *rows, real *pre, real *rstd, const real *w, real eps, int T, int heads,
                        int HD, int stride);
 void head_norm_backward(real *drows, real *dw, const real *pre, const real *rstd, const real *w,
@@ -163,6 +163,9 @@ void gated_backward(real *dinp, const real *dout, const real *inp, Activation ki
 // out = a + b, out = (a + b) + c; out may be one of them
 void add_forward(real *out, const real *a, const real *b, size_t n);
 void add3_forward(real *out, const real *a, const real *b, const real *c, size_t n);
+// out = out + scale inp, (T,C) both, of which a row begins so many numbers after the one before
+void scaled_add(real *out, int out_stride, const real *inp, int inp_stride, real scale, int T,
+                int C);
 
 // pooled(B,C): the scored row, or with POOL_MEAN the mean of the content rows
 // reward(B) = w(C) . pooled;  dinp(T,C)
@@ -177,7 +180,7 @@ void lse_forward(real *lse, const real *logits, int T, int V);
 // inp(T,C), w(V,C); work(chunk, V + C)
 void logp_forward(real *logp, const real *inp, const real *w, const int *row, const int *target,
                   int n, int C, int V, real *work, int chunk);
-// the same, and adds the gradient of sum_i dlogp[i] logp[i] to dinp and dw; logp may be NULL;
+// the same, and adds the gradient of sum_i dlogp[i] logp[i] to dinp and dw; logp, dw may be NULL;
 // work(chunk, V + 2C); blocks of the n rows, then chunk >= 32
 void logp_backward(real *dinp, real *dw, real *logp, const real *dlogp, const real *inp,
                    const real *w, const int *row, const int *target, int n, int C, int V,

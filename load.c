@@ -20,6 +20,7 @@ int tokenizer_sha256(char sha256[65], const char *dir);
 int settle_specials(Tokenizer *t, Config *c, const char *dir);
 int check_fit(const Model *m, const Tokenizer *t, const char *dir, int max_length);
 int load_model(Model *m, Tokenizer *t, const char *dir, int kind, int max_length);
+LoraOptions lora_options(void);
 
 // DataOptions.bad_row of --bad_rows drop: names the first ones; the report of the file counts all.
 static void drop_bad_row(void *to, const Dataset *d) {
@@ -65,12 +66,22 @@ int tokenizer_path(char path[PATH_SIZE], const char *dir) {
         return fail(EX_DATAERR, "%s: a reward model of features, which reads no text: a model of "
                     "texts is needed here", dir);
     }
-    if (!opt.tokenizer) return tokenizer_file(path, dir);
+    if (!opt.tokenizer && dir) {
+        char base[PATH_SIZE];
+        if (tokenizer_file(path, dir) == 0) return 0;
+        return config_base(base, dir) > 0 ? tokenizer_file(path, base) : -1;
+    }
     if (strlen(opt.tokenizer) >= PATH_SIZE) {
         return fail(EX_USAGE, "--tokenizer: the name is longer than %d bytes", PATH_SIZE - 1);
     }
     strcpy(path, opt.tokenizer);
     return 0;
+}
+
+// What the settings say of adapters.
+LoraOptions lora_options(void) {
+    return (LoraOptions){.r = opt.lora_r, .targets = opt.lora_targets,
+                         .alpha = opt.lora_alpha > 0 ? opt.lora_alpha : 2 * opt.lora_r};
 }
 
 int load_tokenizer(Tokenizer *t, const char *dir) {

@@ -13,6 +13,8 @@
  * but attention works row by row and knows nothing of texts.  Tensors are only handed to the
  * layers; nothing here looks into one.
  *
+ * A linear layer may have an adapter: W x + s B (A x), of which A and B alone are trained.
+ *
  * T token rows, B texts, C channels, L layers, V vocabulary, P positions, NH query heads, NKV
  * key/value heads, HD head size, F width of the feed-forward layer. */
 #ifndef MODEL_C
@@ -36,6 +38,12 @@ enum { MAX_LAYERS = 128, MAX_MORE_EOS = 31 };
 typedef enum {
     ROPE_DEFAULT, ROPE_LINEAR, ROPE_DYNAMIC, ROPE_YARN, ROPE_LLAMA3, NUM_ROPE_TYPES
 } RopeType;
+
+/* Where an adapter can be, as files name the matrices: queries, keys and values have one each, or
+ * one together.  Several may be of one linear layer of ours, and then each adds to its columns. */
+typedef enum {
+    SITE_Q, SITE_K, SITE_V, SITE_QKV, SITE_OUT, SITE_GATE, SITE_UP, SITE_DOWN, NUM_SITES
+} Site;
 
 typedef struct {
     Family family;                            // for names in files; the model reads what follows
@@ -74,6 +82,11 @@ typedef struct {
     int num_more_eos, more_eos[MAX_MORE_EOS]; // further tokens that end a text
     int reward;                               // yes: a score head instead of an output layer
     Pooling pooling;
+
+    // adapters (Hu et al. 2021): out = W x + (alpha/r) B A x; r = 0: none
+    int lora_r;
+    double lora_alpha;
+    char lora[NUM_SITES];                     // yes: every layer has one here
 } Config;
 
 // -------------------------------------------------------------------------------- parameters
@@ -88,6 +101,8 @@ typedef struct {
     real *ln2w, *ln2b;                        // (C), (C)
     real *fcw, *fcb;                          // (FC, C), (FC): up, or gate and up
     real *projw, *projb;                      // (C, F), (C): down to the residual stream
+    real *lora;                               // A (r, inputs), B (rows, r) of each site that has
+                                              // an adapter, in the order of Site
 } Block;
 
 // The same for parameters, gradients and packed copies.
@@ -108,6 +123,7 @@ typedef enum {
     KIND_ONE,                                 // a norm's gains
     KIND_ZERO,                                // biases
     KIND_HEAD,                                // the reward head
+    KIND_LORA_A, KIND_LORA_B,                 // of an adapter
     NUM_TENSOR_KINDS
 } TensorKind;
 
@@ -143,6 +159,7 @@ typedef struct {
     real *dres;                               // (T, C) gradient of the residual stream
     real *dwide;                              // (T, max(QO, FC)) of fc, then of qkv
     real *dact;                               // (T, max(F, NH HD)) of act, then of att
+    real *low, *wide;                         // (T, 2r), (T, widest layer) of an adapter
 } Acts;
 
 enum { LOGITS_ROWS = 512 };                   // rows whose logits exist at one time
@@ -172,7 +189,8 @@ typedef struct {
     int recompute;                            // yes: RECOMPUTING; set before model_reserve
     int freeze;                               // yes: TRAINING_HEAD; before model_init_training
 
-    // laid out by params_layout; the last num_trained numbers are trained, all or the reward head
+    // laid out by params_layout; the last num_trained numbers are trained: all, the reward head, or
+    // the reward head and the adapters
     size_t num_params, num_trained;
     Params params, grads;
     Tensor *tensor;                           // (num_tensors), in the order of the layout
@@ -206,11 +224,15 @@ typedef struct {
 // of a shape
 const char *model_family_name(Family family);
 size_t model_num_params(const Config *c);         // numbers in the parameters
+size_t model_num_base(const Config *c);           // without those of adapters
+size_t model_num_trained(const Config *c, Purpose purpose);
 size_t model_bytes(const Config *c, int T, int B, Purpose purpose);
 size_t model_qkv_width(const Config *c);          // QO
 size_t model_att_width(const Config *c);          // NH HD
 size_t model_fc_width(const Config *c);           // FC
 float model_rope_frequency(const Config *c, int i);
+void model_site_shape(const Config *c, Site k, size_t *rows, size_t *inputs);
+size_t model_site_offset(const Config *c, Site k);          // of A in Block.lora; B follows it
 
 // start and end; these return 0, or -1 after fail()
 int  model_init(Model *m, Config c);              // zeroed parameters
@@ -218,6 +240,7 @@ int  model_init_training(Model *m);               // gradients and moments besid
 int  model_reserve(Model *m, int T, int B);       // room for micro-batches
 int  model_random(Model *m, uint64_t seed);       // fresh weights
 int  model_random_head(Model *m, uint64_t seed);  // a fresh reward head
+int  model_random_lora(Model *m, uint64_t seed);  // fresh adapters, which change nothing yet
 int  model_pack(Model *m);                        // forward is faster where rows are few
 void model_unpack(Model *m);                      // until here
 void model_free(Model *m);
@@ -270,7 +293,40 @@ static size_t rope_size(const Config *c) {
     return 2 * (size_t)c->max_positions * (size_t)(c->rotary_dims/2);
 }
 // Has the output matrix a second gradient, because it is the embedding too?
-static int has_tied_gradient(const Config *c) { return c->tied && !c->reward; }
+static int has_tied_gradient(const Config *c) { return c->tied && !c->reward && !c->lora_r; }
+
+// The linear layers of a block.
+typedef enum { LINEAR_QKV, LINEAR_ATT, LINEAR_FC, LINEAR_PROJ } LinearLayer;
+
+// The linear layer that a site is in, and which of its outputs are the site's: rows, from `row` on.
+typedef struct {
+    LinearLayer linear;
+    size_t row, rows, inputs;
+} SiteShape;
+
+static SiteShape site_shape(const Config *c, Site k) {
+    const size_t C = (size_t)c->channels;
+    const size_t F = (size_t)c->hidden;
+    const size_t Q = model_att_width(c), QO = model_qkv_width(c), KV = (QO - Q) / 2;
+    const size_t up = c->gated ? F : 0;
+    switch (k) {
+    case SITE_Q:    return (SiteShape){LINEAR_QKV, 0, Q, C};
+    case SITE_K:    return (SiteShape){LINEAR_QKV, Q, KV, C};
+    case SITE_V:    return (SiteShape){LINEAR_QKV, Q + KV, KV, C};
+    case SITE_QKV:  return (SiteShape){LINEAR_QKV, 0, QO, C};
+    case SITE_OUT:  return (SiteShape){LINEAR_ATT, 0, C, Q};
+    case SITE_GATE: return (SiteShape){LINEAR_FC, 0, F, C};
+    case SITE_UP:   return (SiteShape){LINEAR_FC, up, F, C};
+    default:        return (SiteShape){LINEAR_PROJ, 0, C, F};
+    }
+}
+
+// An adapter's B has so many rows, its A so many columns.
+void model_site_shape(const Config *c, Site k, size_t *rows, size_t *inputs) {
+    const SiteShape s = site_shape(c, k);
+    *rows = s.rows;
+    *inputs = s.inputs;
+}
 
 // The next n numbers of the memory; without memory they are only counted.
 static real *carve(real *memory, size_t *used, size_t n) {
@@ -279,10 +335,20 @@ static real *carve(real *memory, size_t *used, size_t n) {
     return p;
 }
 
+size_t model_site_offset(const Config *c, Site k) {
+    size_t offset = 0;
+    for (int i = 0; i < (int)k; i++) {
+        const SiteShape s = site_shape(c, (Site)i);
+        if (c->lora[i]) offset += (s.rows + s.inputs) * (size_t)c->lora_r;
+    }
+    return offset;
+}
+
 // A walk over all tensors: lays them out in memory, and describes them in list; either may be
-// NULL.
+// NULL.  The first `frozen` numbers have no place in the memory: it is of gradients.
 typedef struct {
     real *memory;
+    size_t frozen;
     size_t used;
     Tensor *list;
     int count;
@@ -298,8 +364,13 @@ static real *walk_tensor(Walk *walk, size_t size, TensorKind kind, size_t fan_in
             .fan_in = (int)fan_in,
         };
     }
+    real *p = NULL;
+    if (walk->memory && walk->used >= walk->frozen) {
+        p = walk->memory + (walk->used - walk->frozen);
+    }
     walk->count++;
-    return carve(walk->memory, &walk->used, size);
+    walk->used += size;
+    return p;
 }
 
 // Every tensor, in the order of the memory.
@@ -339,6 +410,18 @@ static void params_layout(Params *p, const Config *c, Walk *walk) {
     if (!c->rms_norm) p->lnfb = walk_tensor(walk, C, KIND_ZERO, 0);
     if (!c->tied && !c->reward) p->unembed = walk_tensor(walk, V*C, KIND_EMBED, C);
     if (c->reward) p->head = walk_tensor(walk, C, KIND_HEAD, C);
+
+    // adapters come last, for they are trained alone
+    const size_t r = (size_t)c->lora_r;
+    for (int i = 0; i < c->num_layers * NUM_SITES && r > 0; i++) {
+        const Site k = (Site)(i % NUM_SITES);
+        const SiteShape s = site_shape(c, k);
+        Block *b = &p->block[i / NUM_SITES];
+        if (!c->lora[k]) continue;
+        real *A = walk_tensor(walk, r*s.inputs, KIND_LORA_A, s.inputs);
+        if (model_site_offset(c, k) == 0) b->lora = A;
+        walk_tensor(walk, s.rows*r, KIND_LORA_B, r);
+    }
 }
 
 // One block's activations; shapes stand in BlockActs.
@@ -405,6 +488,11 @@ static size_t acts_layout(Acts *a, const Config *c, real *memory, size_t T, size
         a->dact  = carve(memory, &used, T*max_size((size_t)c->hidden, AW));
     }
     if (!c->reward) a->logits = carve(memory, &used, LOGITS_ROWS*(V + 2*C));
+    if (c->lora_r) {
+        const size_t F = (size_t)c->hidden;
+        a->low  = carve(memory, &used, T * 2*(size_t)c->lora_r);
+        a->wide = carve(memory, &used, T*max_size(max_size(C, F), model_qkv_width(c)));
+    }
     return used;
 }
 
@@ -413,6 +501,20 @@ size_t model_num_params(const Config *c) {
     Walk walk = {0};
     params_layout(&p, c, &walk);
     return walk.used;
+}
+
+size_t model_num_base(const Config *c) {
+    Config without = *c;
+    without.lora_r = 0;
+    return model_num_params(&without);
+}
+
+// How many numbers, the last ones, have gradients and moments.
+size_t model_num_trained(const Config *c, Purpose purpose) {
+    const size_t head = c->reward ? (size_t)c->channels : 0;
+    if (purpose == SCORING) return 0;
+    if (purpose == TRAINING_HEAD) return head;
+    return model_num_params(c) - (c->lora_r ? model_num_base(c) - head : 0);
 }
 
 // Of the largest tensor that a file has by itself.
@@ -425,10 +527,7 @@ static size_t largest_tensor(const Config *c) {
 // once more.
 size_t model_bytes(const Config *c, int T, int B, Purpose purpose) {
     Acts a;
-    const size_t params = model_num_params(c);
-    size_t trained = has_backward(purpose) ? params : 0;
-    if (purpose == TRAINING_HEAD) trained = (size_t)c->channels;
-    size_t numbers = params + 3 * trained + rope_size(c);
+    size_t numbers = model_num_params(c) + 3 * model_num_trained(c, purpose) + rope_size(c);
     numbers += acts_layout(&a, c, NULL, (size_t)T, (size_t)B, purpose);
     if (purpose != SCORING && has_tied_gradient(c)) numbers += output_size(c);
     if (purpose != SCORING) numbers += largest_tensor(c);
@@ -547,21 +646,18 @@ int model_init(Model *m, Config c) {
 // Adds gradients and both Adam moments, zeroed, of what is trained.  0, or -1 after fail().
 int model_init_training(Model *m) {
     const Config *c = &m->config;
-    assert(!m->freeze || c->reward);
-    m->num_trained = m->freeze ? (size_t)c->channels : m->num_params;
+    assert(!m->freeze || (c->reward && !c->lora_r));
+    m->num_trained = model_num_trained(c, m->freeze ? TRAINING_HEAD : TRAINING);
     m->grads_memory = kernels_alloc(m->num_trained);
     if (!m->grads_memory) return -1;
     m->moments_memory = kernels_alloc(2 * m->num_trained);
     if (!m->moments_memory) return -1;
-    if (m->freeze) {
-        m->grads = (Params){.head = m->grads_memory};
-        return 0;
-    }
     if (has_tied_gradient(c)) {
         m->tied_memory = kernels_alloc(output_size(c));
         if (!m->tied_memory) return -1;
     }
-    params_layout(&m->grads, c, &(Walk){.memory = m->grads_memory});
+    const size_t frozen = m->num_params - m->num_trained;
+    params_layout(&m->grads, c, &(Walk){.memory = m->grads_memory, .frozen = frozen});
     return 0;
 }
 
@@ -615,6 +711,8 @@ int model_random(Model *m, uint64_t seed) {
         [KIND_ONE]    = 0,
         [KIND_ZERO]   = 0,
         [KIND_HEAD]   = 0,
+        [KIND_LORA_A] = 0,
+        [KIND_LORA_B] = 0,
     };
     for (int k = 0; k < m->num_tensors; k++) {
         const Tensor *t = &m->tensor[k];
@@ -641,6 +739,27 @@ int model_random_head(Model *m, uint64_t seed) {
     }
     kernels_write(m->params.head, host, C);
     free(host);
+    return 0;
+}
+
+/* Adapters that change nothing yet: B zero, A uniform from -1/sqrt(inputs) to 1/sqrt(inputs), which
+ * is He et al.'s (2015) for a leaky ReLU of slope sqrt 5, as PEFT draws it.  0, or -1 after
+ * fail(). */
+int model_random_lora(Model *m, uint64_t seed) {
+    for (int k = 0; k < m->num_tensors; k++) {
+        const Tensor *t = &m->tensor[k];
+        if (t->kind == KIND_LORA_B) kernels_zero(m->params_memory + t->offset, t->size);
+        if (t->kind != KIND_LORA_A) continue;
+        const double bound = 1 / sqrt(t->fan_in);
+        real *host = allocate(t->size, sizeof *host);
+        if (!host) return -1;
+        for (size_t i = 0; i < t->size; i++) {
+            const uint64_t bits = random_u64(seed, STREAM_ADAPTER, (uint64_t)k, i) >> 11;
+            host[i] = (real)(float)(bound * (0x1p-52 * (double)bits - 1));
+        }
+        kernels_write(m->params_memory + t->offset, host, t->size);
+        free(host);
+    }
     return 0;
 }
 
@@ -699,6 +818,56 @@ static void linear_forward(real *out, const real *inp, const real *w, const real
     }
 }
 
+// ---------------------------------------------------------------------------------- adapters
+
+// s of W x + s B A x
+static real lora_scale(const Config *c) { return (real)(float)(c->lora_alpha / c->lora_r); }
+
+/* What the adapters of a linear layer add to its out(T,OC), from inp(T,C): one after the other
+ *
+ *     u = A x,   v = B u,   out = out + s v          of the columns that are the site's */
+static void lora_forward(const Model *m, const Block *w, LinearLayer linear, real *out,
+                         const real *inp, int T, int OC) {
+    const Config *c = &m->config;
+    real *u = m->acts.low;                    // (T,r)
+    real *v = m->acts.wide;                   // (T, rows of the site)
+    for (int k = 0; k < NUM_SITES; k++) {
+        const SiteShape s = site_shape(c, (Site)k);
+        if (!c->lora_r || !c->lora[k] || s.linear != linear) continue;
+        const int rows = (int)s.rows, r = c->lora_r;
+        const real *A = w->lora + model_site_offset(c, (Site)k);
+        const real *B = A + (size_t)r * s.inputs;
+        matmul_forward(u, inp, A, NULL, T, (int)s.inputs, r);
+        matmul_forward(v, u, B, NULL, T, r, rows);
+        scaled_add(out + s.row, OC, v, rows, lora_scale(c), T, rows);
+    }
+}
+
+/* Adds to the gradients of A and B, and to dinp(T,C), which the linear layer's own backward wrote;
+ * u is computed again.  forward: out = out + s B A x, so that
+ *
+ *     dv = s dout,   dB += dv u',   du = B' dv,   dA += du x',   dx += A' du */
+static void lora_backward(const Model *m, const Block *g, const Block *w, LinearLayer linear,
+                          real *dinp, const real *dout, const real *inp, int T, int OC) {
+    const Config *c = &m->config;
+    const int r = c->lora_r;
+    real *u = m->acts.low, *du = u + (size_t)T * (size_t)r;           // (T,r)
+    real *wide = m->acts.wide;                // dv(T, rows of the site), then of dinp (T,C)
+    for (int k = 0; k < NUM_SITES; k++) {
+        const SiteShape s = site_shape(c, (Site)k);
+        if (!c->lora_r || !c->lora[k] || s.linear != linear) continue;
+        const int rows = (int)s.rows, C = (int)s.inputs;
+        const size_t at_a = model_site_offset(c, (Site)k), at_b = at_a + (size_t)r * s.inputs;
+        const real *A = w->lora + at_a, *B = w->lora + at_b;
+        matmul_forward(u, inp, A, NULL, T, C, r);
+        kernels_zero(wide, (size_t)T * s.rows);
+        scaled_add(wide, rows, dout + s.row, OC, lora_scale(c), T, rows);
+        matmul_backward(du, g->lora + at_b, NULL, wide, u, B, T, r, rows, &m->blocks);
+        matmul_backward(wide, g->lora + at_a, NULL, du, inp, A, T, C, r, &m->blocks);
+        add_forward(dinp, dinp, wide, (size_t)T * s.inputs);
+    }
+}
+
 // -------------------------------------------------------------------------- blocks of layers
 
 // Turns the queries and keys of layer l, qkv(T,QO), by their rows' positions, or with sign -1 back.
@@ -739,6 +908,7 @@ static void block_forward(const Model *m, const Batch *s, int l, int again) {
     norm_forward(a->ln1, a->mean1, a->rstd1, a->res, w->ln1w, w->ln1b,
                  c->norm_eps, c->rms_norm, T, C);
     linear_forward(a->qkv, a->ln1, w->qkvw, packed->qkvw, w->qkvb, T, C, QO);
+    lora_forward(m, w, LINEAR_QKV, a->qkv, a->ln1, T, QO);
     if (c->qk_norm) {
         real *key = a->qkv + NH*HD, *key_pre = a->pre + NH*HD;
         head_norm_forward(a->qkv, a->pre, a->rstdq, w->qnormw, c->norm_eps, T, NH, HD, QO);
@@ -755,6 +925,7 @@ static void block_forward(const Model *m, const Batch *s, int l, int again) {
     }
     if (!again || !c->parallel_residual) {
         linear_forward(att_out, a->att, w->attw, packed->attw, w->attb, T, NH*HD, C);
+        lora_forward(m, w, LINEAR_ATT, att_out, a->att, T, C);
     }
 
     // z = x + attention(norm1(x)); if parallel res2 is res, and stands for x
@@ -764,6 +935,7 @@ static void block_forward(const Model *m, const Batch *s, int l, int again) {
     norm_forward(a->ln2, a->mean2, a->rstd2, a->res2, w->ln2w, w->ln2b,
                  c->norm_eps, c->rms_norm, T, C);
     linear_forward(a->fc, a->ln2, w->fcw, packed->fcw, w->fcb, T, C, FC);
+    lora_forward(m, w, LINEAR_FC, a->fc, a->ln2, T, FC);
     if (c->gated) {
         gated_forward(a->act, a->fc, c->activation, T, F);
     } else {
@@ -771,6 +943,7 @@ static void block_forward(const Model *m, const Batch *s, int l, int again) {
     }
     if (again) return;
     linear_forward(mlp_out, a->act, w->projw, packed->projw, w->projb, T, F, C);
+    lora_forward(m, w, LINEAR_PROJ, mlp_out, a->act, T, C);
 
     // y
     if (c->parallel_residual) {
@@ -810,18 +983,21 @@ static void block_backward(const Model *m, const Batch *s, int l) {
 
     // forward: y = z + mlp(norm2(z)), where mlp is projw act(fcw norm2(z))
     matmul_backward(dact, g->projw, g->projb, dy, a->act, w->projw, T, F, C, blocks);
+    lora_backward(m, g, w, LINEAR_PROJ, dact, dy, a->act, T, C);
     if (c->gated) {
         gated_backward(dwide, dact, a->fc, c->activation, T, F);
     } else {
         activation_backward(dwide, dact, a->fc, c->activation, T, F);
     }
     matmul_backward(dnorm, g->fcw, g->fcb, dwide, a->ln2, w->fcw, T, C, FC, blocks);
+    lora_backward(m, g, w, LINEAR_FC, dnorm, dwide, a->ln2, T, FC);
     norm_backward(dz, g->ln2w, g->ln2b, dnorm, a->res2, a->mean2, a->rstd2, w->ln2w,
                   c->rms_norm, T, C);
 
     // forward: z = x + attention(norm1(x)), where attention ends with attw; dy is dz by now, but
     // not if parallel
     matmul_backward(dact, g->attw, g->attb, dy, a->att, w->attw, T, NH*HD, C, blocks);
+    lora_backward(m, g, w, LINEAR_ATT, dact, dy, a->att, T, C);
     attention_backward(dwide, dact, a->att, a->lse, a->qkv, s->seg, s->S, T, NH, NKV, HD);
     rotate(m, s, l, dwide, -1);
     if (c->qk_norm) {
@@ -830,6 +1006,7 @@ static void block_backward(const Model *m, const Batch *s, int l) {
         head_norm_backward(dkey, g->knormw, key_pre, a->rstdk, w->knormw, T, NKV, HD, QO);
     }
     matmul_backward(dnorm, g->qkvw, g->qkvb, dwide, a->ln1, w->qkvw, T, C, QO, blocks);
+    lora_backward(m, g, w, LINEAR_QKV, dnorm, dwide, a->ln1, T, QO);
     norm_backward(dz, g->ln1w, g->ln1b, dnorm, a->res, a->mean1, a->rstd1, w->ln1w,
                   c->rms_norm, T, C);
 
@@ -1009,7 +1186,7 @@ static void trunk_backward(Model *m, const Batch *s) {
         if (m->recompute && l + 1 < L) block_forward(m, s, l, 1);
         block_backward(m, s, l);
     }
-    embed_backward(g->wte, g->wpe, a->dres, s->token, s->position, T, C);
+    if (g->wte) embed_backward(g->wte, g->wpe, a->dres, s->token, s->position, T, C);
 }
 
 /* After forward: adds to the gradients those of

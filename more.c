@@ -198,12 +198,13 @@ static const Command commands[] = {
      .help = "what a model folder or file is, and what it is for",
      .options = {ALWAYS, "model"}},
     {.name = "export", .run = command_export,
-     .help = "a language model as a GGUF file, for llama.cpp",
+     .help = "a language model as a GGUF file, for llama.cpp; an adapter, merged, as a folder",
      .options = {ALWAYS, "model tokenizer out dtype"},
      .more_help =
         "\nexport writes --out FILE.gguf: weights, tokenizer and chat template of a language model, "
         "to load in\nllama.cpp and, as --model FILE.gguf, here.  Vectors are stored in f32; in "
-        "q8_0, matrices whose rows\nare not whole blocks of 32 in f16.\n"},
+        "q8_0, matrices whose rows\nare not whole blocks of 32 in f16.  --out FOLDER writes a "
+        "Hugging Face folder: of an adapter,\nmerged with its base model.\n"},
     {.name = "identify", .run = command_identify,
      .help = "which answers tell types of people apart: EM on made-up people",
      .options = {ALWAYS, "seed"}},

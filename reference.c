@@ -30,13 +30,15 @@ static int reference_files(const Run *run) {
 
 // -------------------------------------------------------------------------------------- the key
 
-// The weights, in pieces.  0, or -1 after fail().
+// The weights, in pieces; without adapters, which change nothing before the first step.  0, or -1
+// after fail().
 int reference_hash_weights(Sha256 *s, const Model *m) {
     enum { NUMBERS = 1 << 16 };
     real *piece = allocate(NUMBERS, sizeof *piece);
     if (!piece) return -1;
-    for (size_t i = 0; i < m->num_params; i += NUMBERS) {
-        const size_t n = m->num_params - i < NUMBERS ? m->num_params - i : NUMBERS;
+    const size_t numbers = model_num_base(&m->config);
+    for (size_t i = 0; i < numbers; i += NUMBERS) {
+        const size_t n = numbers - i < NUMBERS ? numbers - i : NUMBERS;
         kernels_read(piece, m->params_memory + i, n);
         sha256_add(s, piece, n * sizeof *piece);
     }

@@ -3,7 +3,7 @@
  *     recipe      a line for all that decides the numbers: options, and the hashes of tokenizer,
  *                 files, starting weights and rows; of another recipe nothing goes on
  *     progress    the step, the evaluations so far, how long the log is
- *     numbers     weights, Adam's two moments, and what the trainer keeps from step to step
+ *     numbers     weights that are trained, Adam's two moments, and what the trainer keeps from step to step
  *
  * Which rows a step has, and every random number, is a function of data, seed and step (plan.c):
  * the step is the place in the data.  Threads, instruction set, micro-batches, the machine and its
@@ -149,7 +149,10 @@ static int recipe_models(Buffer *b, const char *option, const char *const *dir, 
     for (int i = 0; i < n; i++) {
         Checksum c;
         checksum_start(&c);
-        if (sum_folder(&c, dir[i]) < 0) return -1;
+        char base[PATH_SIZE];
+        const int is_adapter = config_base(base, dir[i]);
+        if (is_adapter < 0 || sum_folder(&c, dir[i]) < 0) return -1;
+        if (is_adapter && sum_folder(&c, base) < 0) return -1;
         checksum_text(text, checksum_finish(&c));
         if (buffer_printf(b, "the checksum of %s %d=%s\n", option, i + 1, text) < 0) return -1;
     }
@@ -257,7 +260,7 @@ static void state_progress(State *s, Run *run, Progress *p) {
 static int state_numbers(State *s, Run *run) {
     Model *m = &run->model;
     const Trainer *trainer = run->objective->trainer;
-    state_reals(s, m->params_memory, m->num_params);
+    state_reals(s, m->params_memory + (m->num_params - m->num_trained), m->num_trained);
     state_reals(s, m->moments_memory, 2 * m->num_trained);
     return trainer->state ? trainer->state(run, s) : s->result;
 }
@@ -341,7 +344,8 @@ static int weights_are_there(const Run *run, const char *path) {
     char weights[PATH_SIZE], sha256[65];
     const char *slash = strrchr(path, '/');
     const int length = slash ? (int)(slash - path) + 1 : 0;
-    const int n = snprintf(weights, PATH_SIZE, "%.*smodel.safetensors", length, path);
+    const int n = snprintf(weights, PATH_SIZE, "%.*s%s", length, path,
+                           checkpoint_weights(&run->model.config));
     return n < PATH_SIZE && sha256_file(sha256, weights) == 0 && !strcmp(sha256, run->sha256);
 }
 

@@ -62,6 +62,9 @@ typedef struct {
     int vocab_size, hidden_size, num_layers, num_heads;         // of a new one
     int pooling, raw_head, random_weights;
     int precision, dtype, recompute;
+    int lora_r;                                                 // adapters, with these two
+    double lora_alpha;
+    const char *lora_targets;
 
     // the objective
     int more_mode, normalize;                                   // MORE's weights

@@ -326,7 +326,8 @@ static int show_plan(const Run *run, const Progress *p) {
 static void show_size(const Run *run, int steps, int T, int B) {
     const double bytes = (double)model_bytes(&run->model.config, T, B, training_purpose());
     fprintf(stderr, "%zu parameters, ", run->model.num_params);
-    if (opt.freeze) fprintf(stderr, "%d of them trained, ", run->model.config.channels);
+    const size_t trained = model_num_trained(&run->model.config, training_purpose());
+    if (trained < run->model.num_params) fprintf(stderr, "%zu of them trained, ", trained);
     if (run->objective->reward) {
         fprintf(stderr, "pooling %s, ", pooling_names[run->model.config.pooling]);
     }
@@ -552,7 +553,7 @@ static void say_best(const Progress *p) {
 static int check_best(const Run *run, const Progress *p) {
     char path[PATH_SIZE], sha256[65];
     if (!p->resumed || !p->best_step) return 0;
-    if (path_join(path, run->out, "model.safetensors") < 0) return -1;
+    if (path_join(path, run->out, checkpoint_weights(&run->model.config)) < 0) return -1;
     if (sha256_file(sha256, path) == 0 && !strcmp(sha256, run->sha256)) return 0;
     return fail(EX_DATAERR, "%s: the best weights, those of step %d, are not there any more; "
                 "--resume no trains anew", path, p->best_step);

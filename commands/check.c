@@ -472,6 +472,8 @@ static const char *const kind_names[] = {
     [KIND_ONE]    = "gains",
     [KIND_ZERO]   = "biases",
     [KIND_HEAD]   = "score head",
+    [KIND_LORA_A] = "adapters that read",
+    [KIND_LORA_B] = "adapters that write",
 };
 _Static_assert(sizeof kind_names / sizeof *kind_names == NUM_TENSOR_KINDS, "a kind without a name");
 

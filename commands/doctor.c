@@ -298,7 +298,7 @@ static void show_memory(const Diagnosis *d, const Config *c) {
         {.name = "scoring", .purpose = SCORING},
         {.name = "training with --freeze", .purpose = TRAINING_HEAD},
     };
-    const int lines = c->reward ? LINES : LINES - 1;
+    const int lines = c->reward && !c->lora_r ? LINES : LINES - 1;
     printf("\nmemory in GiB                     ");
     for (int k = 0; k < SIZES; k++) printf("%9d", T[k]);
     printf("  rows at a time (--micro_batch_tokens)\n");
@@ -488,7 +488,8 @@ static int measure_time(const Diagnosis *d, const Config *c, const Batch *b, dou
     Model m = {0};
     Timing x = {0};
     int result = -1;
-    if (checkpoint_load(&m, d->dir, kind) < 0) goto done;
+    const LoraOptions lora = lora_options();
+    if (checkpoint_load_lora(&m, d->dir, kind, &lora) < 0) goto done;
     m.config.pooling = c->pooling;
     if (time_batch(d, &m, b, &x) < 0) goto done;
     if (x.seconds > 0) show_time(d, &x, rows);
@@ -646,6 +647,8 @@ static int load_all(Diagnosis *d, const char *tokenizer_file, const DataOptions 
 
 static int diagnose(Diagnosis *d, const char *tokenizer_file, const DataOptions *options) {
     if (load_all(d, tokenizer_file, options) < 0) return -1;
+    const LoraOptions lora = lora_options();
+    if (adapter_settle(&d->config, &lora) < 0) return -1;
     if (opt.pooling >= 0) d->config.pooling = (Pooling)opt.pooling;
     if (!d->objective->reward) d->config.pooling = POOL_LAST;     // the end is a target, not a row
     printf("objective %s; in rows: id\"piece\", %s\n", d->objective->name,

@@ -1,5 +1,5 @@
-/* export.c - more export: a language model as one GGUF file, for llama.cpp and what is built on it.
- */
+/* export.c - more export: a language model as one GGUF file, for llama.cpp and what is built on it,
+ * or an adapter and its base model as one folder.  */
 #ifndef EXPORT_C
 #define EXPORT_C
 #include "setup.c"
@@ -41,17 +41,39 @@ static void name_of_folder(char name[64], const char *dir) {
     snprintf(name, 64, "%.*s", (int)(n - first), dir + first);
 }
 
+// A folder of the model in dir: an adapter is merged with its base.  0, or -1 after fail().
+static int export_folder(const char *dir) {
+    Model m = {0};
+    Tokenizer t = {0};
+    SmallFiles beside = {.n = 0};
+    char sha256[65];
+    int result = -1;
+    if (opt.dtype == DTYPE_Q8_0) {
+        return fail(EX_USAGE, "--dtype q8_0: a folder is written as f32, f16 or bf16; q8_0 is for "
+                    "--out FILE.gguf");
+    }
+    const char *dtype = dtype_names[opt.dtype];
+    if (load_model(&m, &t, dir, LOAD_AS_STORED, 1) < 0) goto done;
+    if (keep_files(&beside, dir) < 0) goto done;
+    if (checkpoint_save(&m, opt.out, &beside, dtype, sha256) < 0) goto done;
+    printf("%s: %zu parameters, %s\nweights sha256 %s\n", opt.out, m.num_params, dtype, sha256);
+    result = 0;
+done:
+    beside_free(&beside);
+    model_free(&m);
+    tokenizer_free(&t);
+    return result;
+}
+
 int command_export(void) {
     Model m = {0};
     Tokenizer t = {0};
     char tokenizer_file[PATH_SIZE], name[64], sha256[65];
     int result = -1;
     if (!opt.model.n) return fail(EX_USAGE, "--model is needed");
-    if (!opt.out) return fail(EX_USAGE, "--out is needed: the file to write, FILE.gguf");
-    if (!gguf_names(opt.out)) {
-        return fail(EX_USAGE, "--out %s: a name that ends in .gguf is needed", opt.out);
-    }
+    if (!opt.out) return fail(EX_USAGE, "--out is needed: FILE.gguf, or the folder to write");
     const char *dir = opt.model.item[0];
+    if (!gguf_names(opt.out)) return export_folder(dir);
     GgufExtras x = {.tokenizer = &t, .name = name};
     name_of_folder(name, dir);
     if (load_model(&m, &t, dir, LOAD_LANGUAGE_MODEL, 1) < 0) goto done;

@@ -103,7 +103,11 @@ static int print_formats(const char *dir) {
     Weights w = {.num_shards = 0};
     const int is_gguf = gguf_find(path, dir);
     if (is_gguf < 0) return -1;
-    const int result = is_gguf ? gguf_weights(&w, path) : weights_open(&w, dir);
+    const int is_adapter = is_there(dir, ADAPTER_WEIGHTS);
+    int result;
+    if (is_gguf) result = gguf_weights(&w, path);
+    else if (is_adapter) result = weights_open_one(&w, dir, ADAPTER_WEIGHTS);
+    else result = weights_open(&w, dir);
     for (size_t i = 0; i < w.num_tensors; i++) {
         of[w.tensor_memory[i].dtype]++;
         bytes += w.tensor_memory[i].end - w.tensor_memory[i].begin;
@@ -168,11 +172,13 @@ static void print_uses(const Config *c) {
 
 // What a model folder or a GGUF file says, before its weights are read.
 static int print_folder(const char *dir) {
-    char path[PATH_SIZE];
+    char path[PATH_SIZE], base[PATH_SIZE];
     Config c;
-    const int is_gguf = gguf_find(path, dir);
-    if (is_gguf < 0 || config_load(&c, dir) < 0) return -1;
-    printf("%s: %s\n", is_gguf ? path : dir, is_gguf ? "a GGUF file" : "a Hugging Face folder");
+    const int is_gguf = gguf_find(path, dir), is_adapter = config_base(base, dir);
+    if (is_gguf < 0 || is_adapter < 0 || config_load(&c, dir) < 0) return -1;
+    if (is_adapter) printf("%s: an adapter over %s\n", dir, base);
+    else if (is_gguf) printf("%s: a GGUF file\n", path);
+    else printf("%s: a Hugging Face folder\n", dir);
     print_config(&c, model_num_params(&c));
     print_tokenizer(&c, dir);
     print_uses(&c);
@@ -235,7 +241,8 @@ int command_inspect(void) {
         model_free(&m);
         if (status < 0) return -1;
     }
-    if (!is_gguf && path_join(path, dir, "model.safetensors") < 0) return -1;
+    const char *weights = is_there(dir, ADAPTER_WEIGHTS) ? ADAPTER_WEIGHTS : "model.safetensors";
+    if (!is_gguf && path_join(path, dir, weights) < 0) return -1;
     if (sha256_file(sha256, path) == 0) printf("weights sha256 %s\n", sha256);
     return 0;
 }

@@ -412,6 +412,14 @@ static const Option option_table[] = {
     {.name = "freeze", .kind = FLAG, .to = &opt.freeze,
      .help = "train a reward model's head alone, all below it stays to the last bit; policies have "
              "no head"},
+    {.name = "lora_r", .kind = INT, .to = &opt.lora_r, .preset = "0", .max = 4096,
+     .help = "train adapters of this rank alone (LoRA, Hu et al. 2021), and a reward head: less "
+             "memory; --out is PEFT's folder of an adapter; wants a learning rate of ten times"},
+    {.name = "lora_alpha", .kind = REAL, .to = &opt.lora_alpha, .preset = "0", .max = 1e6,
+     .help = "what they add is multiplied by lora_alpha / lora_r; 0: by 2"},
+    {.name = "lora_targets", .kind = WORDS, .to = &opt.lora_targets, .preset = "all-linear",
+     .help = "which matrices get one, as q_proj,v_proj, by PEFT's names; all-linear: each of the "
+             "layers"},
     {.name = "warmup_ratio", .kind = REAL, .to = &opt.warmup_ratio, .preset = "0", .max = 1,
      .help = "part of the steps"},
     {.name = "lr_scheduler_type", .kind = CHOICE, .to = &opt.scheduler, .preset = "linear",

@@ -8,6 +8,7 @@
 int  load_data(Dataset *d, const char *spec, const Tokenizer *t, const DataOptions *o,
                const Objective *objective, DataUse use);
 int  report_turns(const Dataset *d);
+int  keep_files(SmallFiles *to, const char *dir);
 void split_model(const char *spec, char name[64], const char **folders);
 int  names_differ(const List *models);
 int  refuse_streams(const List *files, const char *who);
@@ -83,6 +84,22 @@ int report_turns(const Dataset *d) {
     const int result = opt.quiet ? 0 : dataset_report_turns(d, &line);
     if (line.len) fprintf(stderr, "%s", line.data);
     buffer_free(&line);
+    return result;
+}
+
+// The small files that are kept: those of the folder dir; with --tokenizer, what belongs to one
+// comes from that file's folder.  A tokenizer.json that was made of other files is kept too.
+int keep_files(SmallFiles *to, const char *dir) {
+    char path[PATH_SIZE], folder[PATH_SIZE];
+    Buffer text = {0};
+    if (dir && beside_load(to, dir, opt.tokenizer ? NOT_OF_TOKENIZER : ALL_SMALL) < 0) return -1;
+    if (tokenizer_path(path, dir) < 0 || path_beside(folder, path, ".") < 0) return -1;
+    const char *from = gguf_names(path) ? path : folder;
+    if (opt.tokenizer && beside_load(to, from, OF_TOKENIZER) < 0) return -1;
+    if (!opt.tokenizer && beside_find(to, "tokenizer.json")) return 0;
+    int result = tokenizer_file_text(&text, path);
+    if (result == 0) result = beside_put(to, "tokenizer.json", text.data, text.len);
+    buffer_free(&text);
     return result;
 }
 

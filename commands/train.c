@@ -47,6 +47,12 @@ int train_check_settings(const Objective *o) {
         if (!is_one_folder(opt.out, opt.model.item[i])) continue;
         return fail(EX_USAGE, "--out %s: the folder of --model, which would be lost", opt.out);
     }
+    if (opt.lora_r && (!opt.model.n || opt.random_weights)) {
+        return fail(EX_USAGE, "--lora_r: adapters need the weights of --model, which they change");
+    }
+    if (opt.lora_r && opt.freeze) {
+        return fail(EX_USAGE, "--freeze and --lora_r: the head alone, or adapters and the head");
+    }
     if (o->data != DOCUMENTS && !opt.model.n) {
         return fail(EX_USAGE, "--model is needed: the folder to start from");
     }
@@ -59,30 +65,12 @@ int train_check_settings(const Objective *o) {
     return 0;
 }
 
-// The small files that are kept: those of the folder dir; with --tokenizer, what belongs to one
-// comes from that file's folder.  A tokenizer.json that was made of other files is kept too.
-static int keep_files(Run *run, const char *dir) {
-    char path[PATH_SIZE], folder[PATH_SIZE];
-    Buffer text = {0};
-    if (dir && beside_load(&run->beside, dir, opt.tokenizer ? NOT_OF_TOKENIZER : ALL_SMALL) < 0) {
-        return -1;
-    }
-    if (tokenizer_path(path, dir) < 0 || path_beside(folder, path, ".") < 0) return -1;
-    const char *from = gguf_names(path) ? path : folder;
-    if (opt.tokenizer && beside_load(&run->beside, from, OF_TOKENIZER) < 0) return -1;
-    if (!opt.tokenizer && beside_find(&run->beside, "tokenizer.json")) return 0;
-    int result = tokenizer_file_text(&text, path);
-    if (result == 0) result = beside_put(&run->beside, "tokenizer.json", text.data, text.len);
-    buffer_free(&text);
-    return result;
-}
-
 // The tokenizer of the folder dir, or --tokenizer, or one learned from the training files.
 int run_load_tokenizer(Run *run, const char *dir) {
     Buffer text = {0};
     if (dir || opt.tokenizer) {
         if (load_tokenizer(&run->tokenizer, dir) < 0) return -1;
-        return keep_files(run, dir);
+        return keep_files(&run->beside, dir);
     }
     const char *who = "train, which learns a vocabulary first, reads";
     if (refuse_streams(&opt.train, who) < 0 || refuse_streams(&opt.then, who) < 0) return -1;
@@ -109,8 +97,23 @@ static int check_room(const Objective *o, const char *dir) {
     if (opt.force) return 0;
     if (config_load(&c, dir) < 0) return -1;
     c.reward = o->reward;
+    const LoraOptions lora = lora_options();
+    if (adapter_settle(&c, &lora) < 0) return -1;
     if (memory_fit(&c, 1, 1, 0, text) != MEMORY_LACKS) return 0;
     return fail(EX_OSERR, "%s: %s; --force trains all the same", dir, text);
+}
+
+// Fresh adapters, and what is to stand of them beside their weights.  0, or -1 after fail().
+static int begin_adapters(Run *run, const char *dir) {
+    Buffer text = {0};
+    if (!run->model.config.lora_r) return 0;
+    if (model_random_lora(&run->model, (uint64_t)opt.seed) < 0) return -1;
+    int result = adapter_config_text(&text, &run->model.config, dir);
+    if (result == 0) {
+        result = beside_put(&run->beside, "adapter_config.json", text.data, text.len);
+    }
+    buffer_free(&text);
+    return result;
 }
 
 // The model of the folder dir, or a fresh one.
@@ -119,12 +122,14 @@ int run_load_model(Run *run, const char *dir) {
     const int kind = o->reward ? LOAD_REWARD_MODEL : LOAD_LANGUAGE_MODEL;
     Model *m = &run->model;
     if (dir && check_room(o, dir) < 0) return -1;
-    int status = dir ? checkpoint_load(m, dir, kind)
+    const LoraOptions lora = lora_options();
+    int status = dir ? checkpoint_load_lora(m, dir, kind, &lora)
                      : model_init(m, new_config(&run->tokenizer));
     if (status < 0) return -1;
     if (!dir || opt.random_weights) {
         if (model_random(m, (uint64_t)opt.seed) < 0) return -1;
     }
+    if (begin_adapters(run, dir) < 0) return -1;
     if (o->reward && opt.pooling >= 0) m->config.pooling = (Pooling)opt.pooling;
     if (o->reward && opt.raw_head >= 0) {
         if (model_random_head(m, (uint64_t)opt.raw_head) < 0) return -1;

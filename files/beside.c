@@ -91,6 +91,7 @@ static int is_kept(const char *name) {
     static const char *const others[] = {
         "config.json", "log.jsonl", "trainer_state.json", "all_results.json", "eval_results.json",
         "train_results.json", "predict_results.json", "adapter_config.json",
+        ADAPTER_MODEL_CONFIG,
     };
     if (*name == '.') return 0;
     for (size_t k = 0; k < sizeof ends / sizeof *ends; k++) {

@@ -7,6 +7,7 @@
 #define CHECKPOINT_C
 
 #include "../model.c"
+#include "adapter.c"
 #include "beside.c"
 #include "checksum.c"
 #include "config.c"
@@ -24,10 +25,12 @@ enum {
 
 // a folder or a GGUF file to a model, and back
 int checkpoint_load(Model *m, const char *dir, int kind);
+int checkpoint_load_lora(Model *m, const char *dir, int kind, const LoraOptions *lora);
 int checkpoint_save(const Model *m, const char *dir, const SmallFiles *beside, const char *dtype,
                     char sha256[65]);
 int checkpoint_ask(const Model *m, const char *dir, const SmallFiles *beside, const char *dtype);
 int checkpoint_fits(const Model *m, const char *dtype);
+const char *checkpoint_weights(const Config *c);            // the name of the file with the weights
 int checkpoint_save_texts(const char *dir, const Buffer *weights, const Buffer *config);
 
 // the tensors by the names that files have for them
@@ -223,6 +226,39 @@ static int entries_init(Entries *e, const Config *c, const Params *p) {
     if (config_is_gpt2(c)) gpt2_ends(e, c, p, unembed);
     if (config_is_llama(c)) llama_ends(e, c, p, unembed);
     if (c->reward) entry_matrix(e, &p->head, 1, c->channels, "score.weight");
+    if (e->result < 0) return -1;
+    qsort(e->entry_memory, e->n, sizeof *e->entry_memory, by_name);
+    return 0;
+}
+
+// The adapters of layer e->layer.
+static void adapter_layer(Entries *e, const Config *c, const Block *b) {
+    const int r = c->lora_r;
+    for (int k = 0; k < NUM_SITES; k++) {
+        const char *matrix = adapter_matrix(c, (Site)k);
+        const Layout layout = k == SITE_QKV && config_is_neox(c) ? BY_HEAD : AS_IS;
+        char name[sizeof e->entry_memory->name];
+        size_t rows, inputs;
+        if (!c->lora[k]) continue;
+        model_site_shape(c, (Site)k, &rows, &inputs);
+        snprintf(name, sizeof name, "base_model.model.%s.lora_A.weight", matrix);
+        const size_t at = model_site_offset(c, (Site)k);
+        entry_add(e, &b->lora, at, r, (int)inputs, AS_IS, name);
+        snprintf(name, sizeof name, "base_model.model.%s.lora_B.weight", matrix);
+        entry_add(e, &b->lora, at + (size_t)r * inputs, (int)rows, r, layout, name);
+    }
+}
+
+// What a run saves, sorted by name: all tensors, or if adapters are trained those of an adapter's
+// folder.
+static int saved_entries_init(Entries *e, const Config *c, const Params *p) {
+    if (!c->lora_r) return entries_init(e, c, p);
+    *e = (Entries){.config = c};
+    for (int l = 0; l < c->num_layers; l++) {
+        e->layer = l;
+        adapter_layer(e, c, &p->block[l]);
+    }
+    if (c->reward) entry_matrix(e, &p->head, 1, c->channels, "base_model.model.score.weight");
     if (e->result < 0) return -1;
     qsort(e->entry_memory, e->n, sizeof *e->entry_memory, by_name);
     return 0;
@@ -527,9 +563,9 @@ done:
     return result;
 }
 
-// A model from the folder dir, or a GGUF file.  0, or -1 after fail(), and then there is no model
-// to free.
-int checkpoint_load(Model *m, const char *dir, int kind) {
+// A model from the folder dir, which is no adapter's, or a GGUF file; with adapters as lora asks
+// for, zeros at first.  0, or -1 after fail(), and then there is no model to free.
+static int load_whole_model(Model *m, const char *dir, int kind, const LoraOptions *lora) {
     char gguf[PATH_SIZE];
     Config c;
     Weights w = {.num_shards = 0};
@@ -539,11 +575,6 @@ int checkpoint_load(Model *m, const char *dir, int kind) {
     if (config_load(&c, dir) < 0) return -1;
     const int is_gguf = gguf_find(gguf, dir);
     if (is_gguf < 0) return -1;
-    if (is_there(dir, "adapter_config.json")) {
-        return fail(EX_DATAERR, "%s: adapter_config.json stands beside the weights; merge the "
-                    "adapter (merge_and_unload) and save the whole, or remove what is left of it",
-                    dir);
-    }
     if (kind == LOAD_LANGUAGE_MODEL && c.reward) {
         return fail(EX_DATAERR, "%s: a reward model, which predicts no tokens: give the language "
                     "model it was trained from", dir);
@@ -564,6 +595,7 @@ int checkpoint_load(Model *m, const char *dir, int kind) {
         if (is_gguf) entries_as_gguf(&e, &c);
     }
     if (entries_match(&e, &w, dir, optional) < 0) goto done;
+    if (adapter_settle(&c, lora) < 0) goto done;
     if (model_init(m, c) < 0) goto done;
     for (size_t i = 0; i < e.n; i++) {
         const Entry *entry = &e.entry_memory[i];
@@ -579,7 +611,192 @@ done:
     return result;
 }
 
+// -------------------------------------------------------------------------------- merging adapters
+
+static const char adapter_prefix[] = "base_model.model.";
+
+// A stored matrix of an adapter, its rows as ours.
+typedef struct {
+    const StoredTensor *stored;
+    int rows, cols;
+    real *values;                       // (rows, cols)
+} Factor;
+
+static const StoredTensor *stored_find(const Weights *w, const char *name) {
+    for (size_t i = 0; i < w->num_tensors; i++) {
+        if (!strcmp(w->tensor_memory[i].name, name)) return &w->tensor_memory[i];
+    }
+    return NULL;
+}
+
+// Reads a matrix whose rows stand in that layout to ours.  0, or -1 after fail().
+static int factor_read(Factor *f, const Entry *of, Layout layout) {
+    Entry e = {.rows = (size_t)f->rows, .cols = (size_t)f->cols, .layout = layout,
+               .n = (size_t)f->rows * (size_t)f->cols, .tensor = &f->values, .heads = of->heads,
+               .head_dim = of->head_dim, .source = -1};
+    if (entry_match(&e, f->stored, 0) < 0) return -1;
+    f->values = kernels_alloc(e.n);
+    return f->values ? entry_read(&e, f->stored) : -1;
+}
+
+/* W = W + s B A, in our layout: row o of B A is the sum of B[o][k] (row k of A), k from 0 to r - 1,
+ * each term added by one fused multiply-add, from +0.  0, or -1 after fail().                    */
+static int merge_product(real *w, const Factor *a, const Factor *b, double scale) {
+    const int r = b->cols, inputs = a->cols;
+    real *row = kernels_alloc((size_t)inputs), *factor = allocate((size_t)r, sizeof *factor);
+    int result = -1;
+    if (!row || !factor) goto done;
+    for (int o = 0; o < b->rows; o++) {
+        kernels_read(factor, b->values + (size_t)o * (size_t)r, (size_t)r);
+        kernels_zero(row, (size_t)inputs);
+        for (int k = 0; k < r; k++) {
+            const real *of_a = a->values + (size_t)k * (size_t)inputs;
+            scaled_add(row, inputs, of_a, inputs, factor[k], 1, inputs);
+        }
+        real *to = w + (size_t)o * (size_t)inputs;
+        scaled_add(to, inputs, row, inputs, (real)(float)scale, 1, inputs);
+    }
+    result = 0;
+done:
+    kernels_free(row);
+    free(factor);
+    return result;
+}
+
+// The matrix whose lora_A is the stored tensor a becomes W + s B A.  0, or -1 after fail().
+static int merge_matrix(const Entries *e, const Weights *w, const StoredTensor *a,
+                        const AdapterSettings *s) {
+    const char *name = a->name + strlen(adapter_prefix);
+    const size_t n = strlen(name) - strlen("lora_A.weight");
+    char b_name[200], matrix[200];
+    int result = -1;
+    snprintf(b_name, sizeof b_name, "%s%.*slora_B.weight", adapter_prefix, (int)n, name);
+    snprintf(matrix, sizeof matrix, "%.*sweight", (int)n, name);
+    const Entry *entry = entry_find(e, "", matrix);
+    const StoredTensor *b = stored_find(w, b_name);
+    if (!b) return stored_fail(a, "has no lora_B beside it");
+    if (!entry || !entry->cols) return stored_fail(a, "is of no matrix of the base model");
+    if (a->dims != 2 || a->shape[0] < 1 || a->shape[0] > 1 << 16) {
+        return stored_fail(a, "must have the shape [r, inputs], r from 1 to 65536");
+    }
+    const int r = (int)a->shape[0];
+    const int turned = entry->layout == TRANSPOSED;
+    const int rows = (int)(turned ? entry->cols : entry->rows);
+    const int inputs = (int)(turned ? entry->rows : entry->cols);
+    Factor fa = {.stored = a, .rows = r, .cols = inputs};
+    Factor fb = {.stored = b, .rows = rows, .cols = r};
+    if (factor_read(&fa, entry, AS_IS) < 0) goto done;
+    if (factor_read(&fb, entry, turned ? AS_IS : entry->layout) < 0) goto done;
+    result = merge_product(*entry->tensor + entry->offset, &fa, &fb, adapter_scale(s, r));
+done:
+    kernels_free(fa.values);
+    kernels_free(fb.values);
+    return result;
+}
+
+// One stored tensor of an adapter: a lora_A with its lora_B, or what takes the place of the base
+// model's.  0, or -1 after fail().
+static int merge_tensor(const Entries *e, const Weights *w, const StoredTensor *t,
+                        const AdapterSettings *s) {
+    const size_t prefix = strlen(adapter_prefix);
+    char a_name[200];
+    if (strlen(t->name) >= sizeof a_name || strncmp(t->name, adapter_prefix, prefix)) {
+        return stored_fail(t, "is none of an adapter: its name must begin with base_model.model.");
+    }
+    if (name_ends_with(t->name, ".lora_A.weight")) return merge_matrix(e, w, t, s);
+    if (name_ends_with(t->name, ".lora_B.weight")) {
+        const int n = (int)(strlen(t->name) - strlen("lora_B.weight"));
+        snprintf(a_name, sizeof a_name, "%.*slora_A.weight", n, t->name);
+        return stored_find(w, a_name) ? 0 : stored_fail(t, "has no lora_A beside it");
+    }
+    Entry *entry = entry_find(e, "", t->name + prefix);
+    if (!entry) return stored_fail(t, "is none of the base model's; merge the adapter "
+                                   "(merge_and_unload) and save the whole");
+    return entry_match(entry, t, 0) < 0 ? -1 : entry_read(entry, t);
+}
+
+// The adapter in the folder dir becomes a part of its base model m; brings_head: it must have the
+// reward head.  0, or -1 after fail().
+static int merge_adapter(Model *m, const char *dir, int brings_head) {
+    AdapterSettings settings;
+    Entries e = {.n = 0};
+    Weights w = {.num_shards = 0};
+    int result = -1;
+    if (adapter_settings(&settings, dir) < 0) return -1;
+    if (!is_there(dir, ADAPTER_WEIGHTS)) {
+        return fail(EX_NOINPUT, "%s: an adapter without %s; weights in another format must be "
+                    "saved again with save_pretrained", dir, ADAPTER_WEIGHTS);
+    }
+    if (entries_init(&e, &m->config, &m->params) < 0) goto done;
+    if (weights_open_one(&w, dir, ADAPTER_WEIGHTS) < 0) goto done;
+    for (size_t i = 0; i < w.num_tensors; i++) {
+        if (merge_tensor(&e, &w, &w.tensor_memory[i], &settings) < 0) goto done;
+    }
+    if (brings_head && !stored_find(&w, "base_model.model.score.weight")) {
+        fail(EX_DATAERR, "%s: no score.weight in %s, nor in the base model", dir, ADAPTER_WEIGHTS);
+        goto done;
+    }
+    result = weights_check(&w);
+done:
+    weights_close(&w);
+    free(e.entry_memory);
+    return result;
+}
+
+// The base model of an adapter and the adapter, merged; which tokens end a text, and where a reward
+// is read, says its own more_config.json, if it has one.
+static int load_merged_model(Model *m, const char *dir, const char *base, int kind) {
+    Config c, of_base;
+    const LoraOptions none = {.r = 0};
+    if (is_there(dir, "model.safetensors") || is_there(dir, "model.safetensors.index.json")) {
+        return fail(EX_DATAERR, "%s: adapter_config.json stands beside the weights of a whole "
+                    "model; remove what is not to be used", dir);
+    }
+    if (config_load(&c, dir) < 0 || config_load(&of_base, base) < 0) return -1;
+    if (kind == LOAD_LANGUAGE_MODEL && c.reward) {
+        return fail(EX_DATAERR, "%s: a reward model, which predicts no tokens: give the language "
+                    "model it was trained from", dir);
+    }
+    if (c.reward) kind = LOAD_REWARD_MODEL;
+    if (load_whole_model(m, base, kind, &none) < 0) return -1;
+    m->config.pooling = c.pooling;
+    m->config.bos = c.bos;
+    m->config.eos = c.eos;
+    m->config.pad = c.pad;
+    m->config.num_more_eos = c.num_more_eos;
+    memcpy(m->config.more_eos, c.more_eos, sizeof c.more_eos);
+    if (merge_adapter(m, dir, c.reward && !of_base.reward) == 0) return 0;
+    model_free(m);
+    return -1;
+}
+
+/* A model from the folder dir, whole or an adapter's, or from a GGUF file.  With lora->r the model
+ * gets adapters of its own, zeros at first; they need a folder or file that is whole, because
+ * whoever loads them must find their base model there.  0, or -1 after fail(), and then there is no
+ * model to free.                                                                                 */
+int checkpoint_load_lora(Model *m, const char *dir, int kind, const LoraOptions *lora) {
+    char base[PATH_SIZE];
+    const int is_adapter = config_base(base, dir);
+    memset(m, 0, sizeof *m);
+    if (is_adapter < 0) return -1;
+    if (!is_adapter) return load_whole_model(m, dir, kind, lora);
+    if (lora->r) {
+        return fail(EX_USAGE, "%s: an adapter, and --lora_r would train another over it; merge it "
+                    "first: more export --model %s --out FOLDER", dir, dir);
+    }
+    return load_merged_model(m, dir, base, kind);
+}
+
+int checkpoint_load(Model *m, const char *dir, int kind) {
+    return checkpoint_load_lora(m, dir, kind, &(LoraOptions){.r = 0});
+}
+
 // ----------------------------------------------------------------------------- writing the weights
+
+// The name of the file that a run's weights are saved in.
+const char *checkpoint_weights(const Config *c) {
+    return c->lora_r ? ADAPTER_WEIGHTS : "model.safetensors";
+}
 
 // The header (safetensors.c), and spaces such that the values after it are aligned to 8 bytes.  sum
 // is the values' checksum.
@@ -672,7 +889,7 @@ static int weights_write(Output *o, const Model *m, Dtype dtype, char sha256[65]
     int result = -1;
     checksum_start(&sum);
     sha256_start(&sha);
-    if (entries_init(&e, &m->config, &m->params) < 0) goto done;
+    if (saved_entries_init(&e, &m->config, &m->params) < 0) goto done;
     for (size_t i = 0; i < e.n; i++) {
         if (entry_write(NULL, NULL, &sum, &e.entry_memory[i], dtype) < 0) goto done;
     }
@@ -696,7 +913,7 @@ static int weights_ask(Output *o, const Model *m, Dtype dtype) {
     Entries e;
     Buffer header = {0};
     int result = -1;
-    if (entries_init(&e, &m->config, &m->params) < 0) goto done;
+    if (saved_entries_init(&e, &m->config, &m->params) < 0) goto done;
     if (header_text(&header, &e, dtype, 0) < 0) goto done;
     uint64_t size = 8 + header.len;
     for (size_t i = 0; i < e.n; i++) size += e.entry_memory[i].n * dtype_size(dtype);
@@ -732,6 +949,8 @@ done:
  *   HALF   Some new files have their names, the others are whole under their temporary ones.
  *          config.json is the last.
  *   NEW    The folder is the new one.  config.json.PROCESS.old is removed.
+ *
+ * In the folder of an adapter adapter_config.json is what config.json is here.
  *
  * A crash therefore leaves the old folder (OLD) or all new files (ASIDE, HALF, NEW), and what loads
  * is never a mixture: whoever opens a folder in ASIDE or HALF next, to read or to save, first
@@ -774,12 +993,19 @@ static int save_list(Save *s, const Config *c, const SmallFiles *beside, const c
     if (beside_settle(&s->beside, beside ? beside : &none, c) < 0) return -1;
     s->file = allocate(s->beside.n + 2, sizeof *s->file);
     if (!s->file) return -1;
+    SavedFile config = {.name = "config.json", .text = &s->config};
     for (size_t i = 0; i < s->beside.n; i++) {
         const SmallFile *f = &s->beside.file_memory[i];
         s->file[i] = (SavedFile){.name = f->name, .text = &f->text};
+
+        // an adapter's comes last, and config.json, under another name, in its place
+        if (!strcmp(f->name, "adapter_config.json")) {
+            config = s->file[i];
+            s->file[i] = (SavedFile){.name = ADAPTER_MODEL_CONFIG, .text = &s->config};
+        }
     }
-    s->file[s->beside.n] = (SavedFile){.name = "model.safetensors"};
-    s->file[s->beside.n + 1] = (SavedFile){.name = "config.json", .text = &s->config};
+    s->file[s->beside.n] = (SavedFile){.name = checkpoint_weights(c)};
+    s->file[s->beside.n + 1] = config;
     s->n = s->beside.n + 2;
     for (size_t i = 0; i < s->n; i++) s->file[i].out.fd = -1;
     return 0;
@@ -864,12 +1090,20 @@ int checkpoint_fits(const Model *m, const char *dtype) {
     const SavedDtype *kind = find_dtype(dtype);
     Entries e = {.n = 0};
     if (!kind) return -1;
-    int result = entries_init(&e, &m->config, &m->params);
+    int result = saved_entries_init(&e, &m->config, &m->params);
     for (size_t i = 0; i < e.n && result == 0; i++) {
         result = entry_fits(&e.entry_memory[i], kind->dtype);
     }
     free(e.entry_memory);
     return result;
+}
+
+// A folder holds a whole model or an adapter, never both.  0, or -1 after fail().
+static int save_refuse_other(const Config *c, const char *dir) {
+    const char *other = c->lora_r ? "model.safetensors" : "adapter_config.json";
+    if (!is_there(dir, other)) return 0;
+    return fail(EX_CANTCREAT, "%s: has %s, of %s; give another folder, or remove it", dir, other,
+                c->lora_r ? "a whole model" : "an adapter");
 }
 
 // Writes what is to be saved beside the old files (see save_write).
@@ -880,10 +1114,12 @@ static int save_begin(Save *s, const Model *m, const char *dir, const SmallFiles
     *s = (Save){.state = SAVE_OLD};
     if (!kind) return -1;
 
-    snprintf(old, sizeof old, "config.json.%ld.old", (long)getpid());
+    const char *config = m->config.lora_r ? "adapter_config.json" : "config.json";
+    snprintf(old, sizeof old, "%s.%ld.old", config, (long)getpid());
     if (path_join(s->config_old, dir, old) < 0) return -1;
     if (folder_make(dir) < 0) return -1;
     if (folder_finish(dir) < 0) return -1;
+    if (save_refuse_other(&m->config, dir) < 0) return -1;
     if (save_list(s, &m->config, beside, kind->torch) < 0) return -1;
     return save_write(s, m, dir, kind->dtype, sha256);
 }

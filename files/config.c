@@ -20,6 +20,11 @@
 int config_folder(const char *dir);                                 // is there such a folder?
 int config_load(Config *c, const char *dir);                        // reads config.json of a folder
 int config_file(char path[PATH_SIZE], const char *dir);             // or GGUF file: which it is
+int config_base(char base[PATH_SIZE], const char *dir);             // an adapter's base model
+
+// What config.json would be in the folder of an adapter: by that name transformers would look for
+// all weights there.
+#define ADAPTER_MODEL_CONFIG "more_config.json"
 int config_text(Buffer *b, const Config *c, const char *dtype);     // what config.json is to say
 
 // scaled rotary positions
@@ -725,10 +730,6 @@ int config_folder(const char *dir) {
 // Why is there no config.json?
 static int fail_without_config(const char *dir) {
     if (config_folder(dir) < 0) return -1;
-    if (is_there(dir, "adapter_config.json")) {
-        return fail(EX_NOINPUT, "%s: an adapter without its base model; merge it "
-                    "(merge_and_unload) and save the whole", dir);
-    }
     if (is_there(dir, "params.json")) {
         return fail(EX_NOINPUT, "%s: params.json is its maker's own format; take the folder that "
                     "has config.json, or convert it (convert_llama_weights_to_hf.py of "
@@ -778,6 +779,55 @@ done:
     return result;
 }
 
+/* If the folder dir is an adapter: base is the folder, or GGUF file, of the model that it changes,
+ * which must be here and no adapter itself.  1, 0 if it is none, -1 after fail().                */
+int config_base(char base[PATH_SIZE], const char *dir) {
+    char path[PATH_SIZE];
+    struct stat st;
+    Json j = {0};
+    int result = -1;
+    if (!is_there(dir, "adapter_config.json")) return 0;
+    if (path_join(path, dir, "adapter_config.json") < 0) return -1;
+    if (json_load(&j, path) < 0) goto done;
+    const int name = json_get(&j, 0, "base_model_name_or_path");
+    const char *text = json_string(&j, name);
+    if (json_type(&j, name) != JSON_STRING || strlen(text) != json_length(&j, name) || !*text
+        || strlen(text) >= PATH_SIZE) {
+        fail(EX_DATAERR, "%s: base_model_name_or_path must be the folder of the base model", path);
+    } else if (stat(text, &st) < 0) {
+        fail(EX_NOINPUT, "%s: base_model_name_or_path is %s, and there is no such folder here; "
+             "write there where the base model is", path, text);
+    } else if (is_there(text, "adapter_config.json")) {
+        fail(EX_DATAERR, "%s: its base model %s is an adapter too; merge that one first (more "
+             "export)", path, text);
+    } else {
+        strcpy(base, text);
+        result = 1;
+    }
+done:
+    json_free(&j);
+    return result;
+}
+
+// Of an adapter: more_config.json, or what PEFT wrote: its base model's, and whether there is a
+// reward head.
+static int config_of_adapter(Config *c, const char *dir) {
+    char base[PATH_SIZE], path[PATH_SIZE];
+    Json j = {0};
+    const int is_adapter = config_base(base, dir);
+    if (!is_adapter) return fail_without_config(dir);
+    if (is_adapter < 0) return -1;
+    const int has_own = is_there(dir, ADAPTER_MODEL_CONFIG);
+    const char *name = has_own ? ADAPTER_MODEL_CONFIG : "adapter_config.json";
+    if (!has_own && config_load(c, base) < 0) return -1;
+    if (path_join(path, dir, name) < 0) return -1;
+    int result = json_load(&j, path);
+    if (result == 0 && has_own) result = config_parsed(c, &j, path);
+    if (json_equal(&j, json_get(&j, 0, "task_type"), "SEQ_CLS")) c->reward = 1;
+    json_free(&j);
+    return result;
+}
+
 // config.json of the folder dir, or what a GGUF file says.  0, or -1 after fail().
 int config_load(Config *c, const char *dir) {
     char path[PATH_SIZE];
@@ -786,7 +836,7 @@ int config_load(Config *c, const char *dir) {
     if (folder_recover(dir) < 0) return -1;
     if (config_file(path, dir) < 0) return -1;
     if (gguf_names(path)) return config_from_gguf(c, path);
-    if (!is_there(dir, "config.json")) return fail_without_config(dir);
+    if (!is_there(dir, "config.json")) return config_of_adapter(c, dir);
     int result = json_load(&j, path);
     if (result == 0) result = config_parsed(c, &j, path);
     json_free(&j);

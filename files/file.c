@@ -635,11 +635,13 @@ void folder_leave(Folder *f) {
 
 /* checkpoint.c says how a folder is saved.  The configuration that is set aside is called
  * config.json.PROCESS.old, and while there is no config.json beside it, every new file is there:
- * under its own name, or whole as FILE.PROCESS.tmp.                                              */
+ * under its own name, or whole as FILE.PROCESS.tmp.  In the folder of an adapter the same holds of
+ * adapter_config.json.                                                                           */
+enum { CONFIGURATIONS = 2 };
+static const char *const configuration[CONFIGURATIONS] = {"config.json", "adapter_config.json"};
 
 // The configuration in dir that was set aside: its name's part .PROCESS, empty if there is none.
-static void find_aside(char tag[TAG_SIZE], const char *dir) {
-    const char *config = "config.json";
+static void find_aside(char tag[TAG_SIZE], const char *dir, const char *config) {
     const size_t n = strlen(config);
     tag[0] = 0;
     DIR *d = opendir(dir);
@@ -684,19 +686,19 @@ static int rename_rest(const char *dir, const char *ending, const char *config) 
 }
 
 // Forward, for all new files are there; or back, if an error had removed them.
-static int finish_save(const char *dir) {
+static int finish_save(const char *dir, const char *name) {
     char tag[TAG_SIZE], ending[TAG_SIZE + 8], config[TAG_SIZE + 32], aside[TAG_SIZE + 32];
     char path[PATH_SIZE];
-    find_aside(tag, dir);
+    find_aside(tag, dir, name);
     if (!tag[0]) return 0;
     snprintf(ending, sizeof ending, "%s.tmp", tag);
-    snprintf(config, sizeof config, "config.json%s", ending);
-    snprintf(aside, sizeof aside, "config.json%s.old", tag);
+    snprintf(config, sizeof config, "%s%s", name, ending);
+    snprintf(aside, sizeof aside, "%s%s.old", name, tag);
 
-    if (!is_in(dir, "config.json")) {
-        if (!is_in(dir, config)) return rename_in(dir, aside, "config.json");
+    if (!is_in(dir, name)) {
+        if (!is_in(dir, config)) return rename_in(dir, aside, name);
         if (rename_rest(dir, ending, config) < 0) return -1;
-        if (rename_in(dir, config, "config.json") < 0) return -1;
+        if (rename_in(dir, config, name) < 0) return -1;
         fprintf(stderr, "%s: a save that had been interrupted is finished\n", dir);
     }
     if (path_join(path, dir, aside) < 0) return -1;
@@ -707,7 +709,9 @@ static int finish_save(const char *dir) {
 /* Ends a save that was cut short between its renames, and removes what one that was cut short
  * before has left.  The folder is locked.  0, or -1 after fail().                                */
 int folder_finish(const char *dir) {
-    if (finish_save(dir) < 0) return -1;
+    for (int k = 0; k < CONFIGURATIONS; k++) {
+        if (finish_save(dir, configuration[k]) < 0) return -1;
+    }
     remove_leftovers(dir, NULL);
     return 0;
 }
@@ -716,9 +720,13 @@ int folder_finish(const char *dir) {
 int folder_recover(const char *dir) {
     char tag[TAG_SIZE];
     Folder f;
-    if (is_in(dir, "config.json")) return 0;
-    find_aside(tag, dir);
-    if (!tag[0]) return 0;
+    int aside = 0;
+    for (int k = 0; k < CONFIGURATIONS; k++) {
+        if (is_in(dir, configuration[k])) return 0;
+        find_aside(tag, dir, configuration[k]);
+        if (tag[0]) aside = 1;
+    }
+    if (!aside) return 0;
     if (folder_enter(&f, dir) < 0) {
         if (error_code == EX_TEMPFAIL) return -1;
         return fail(error_code, "%s: a save there was interrupted, and can be finished only where "

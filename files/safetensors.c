@@ -48,6 +48,7 @@ typedef struct {
 
 // reading
 int  weights_open(Weights *w, const char *dir);                 // all files and their headers
+int  weights_open_one(Weights *w, const char *dir, const char *name);       // one file of a folder
 int  weights_check(const Weights *w);                           // have they their checksums?
 void weights_close(Weights *w);                                 // also after an error
 int  stored_fail(const StoredTensor *t, const char *reason);
@@ -304,6 +305,12 @@ static int index_open(Weights *w, const char *dir, const Json *j, const char *pa
         if (!shard_is_open(w, dir, name) && shard_open(w, dir, name) < 0) return -1;
     }
     return 0;
+}
+
+// weights_close also after an error.
+int weights_open_one(Weights *w, const char *dir, const char *name) {
+    memset(w, 0, sizeof *w);
+    return shard_open(w, dir, name);
 }
 
 // model.safetensors, or else the files of the index.  weights_close also after an error.

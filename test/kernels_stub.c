@@ -76,6 +76,8 @@ void gated_forward(real *out, const real *inp, Activation kind, int T, int F) {}
 void gated_backward(real *dinp, const real *dout, const real *inp, Activation kind, int T, int F) {}
 void add_forward(real *out, const real *a, const real *b, size_t n) {}
 void add3_forward(real *out, const real *a, const real *b, const real *c, size_t n) {}
+void scaled_add(real *out, int out_stride, const real *inp, int inp_stride, real scale, int T,
+                int C) {}
 
 void pool_forward(real *pooled, const real *inp, const Text *text, Pooling pooling, int B, int C) {}
 void head_forward(real *reward, const real *pooled, const real *w, int B, int C) {}

@@ -1122,15 +1122,16 @@ static void test_a_tied_models_one_matrix_may_have_either_name(void) {
     good_free(&g);
 }
 
-static void test_an_adapter_is_no_model(void) {
+static void test_an_adapter_beside_weights_or_without_a_base_model_is_refused(void) {
     Model m;
     Good g = good_folder(&tiny[0]);
     write_plainly("bad/adapter_config.json", "{}", 2);
     CHECK(failed_with(checkpoint_load(&m, "bad", LOAD_AS_STORED), EX_DATAERR,
+                      "base_model_name_or_path must be the folder of the base model"));
+    const char *settings = "{\"base_model_name_or_path\": \"golden/neox\"}";
+    write_plainly("bad/adapter_config.json", settings, strlen(settings));
+    CHECK(failed_with(checkpoint_load(&m, "bad", LOAD_AS_STORED), EX_DATAERR,
                       "bad: adapter_config.json stands beside the weights"));
-    unlink("bad/config.json");
-    CHECK(failed_with(checkpoint_load(&m, "bad", LOAD_AS_STORED), EX_NOINPUT,
-                      "bad: an adapter without its base model; merge it (merge_and_unload)"));
     CHECK(failed_with(checkpoint_load(&m, "some/model-1.4b", LOAD_AS_STORED), EX_NOINPUT,
                       "some/model-1.4b: no such folder; a model of a hub must be downloaded"));
     good_free(&g);
@@ -1574,7 +1575,7 @@ int main(int argc, char **argv) {
     RUN(test_names_without_the_base_prefix_and_old_buffers_load);
     RUN(test_a_tied_model_with_another_output_matrix_is_untied);
     RUN(test_a_tied_models_one_matrix_may_have_either_name);
-    RUN(test_an_adapter_is_no_model);
+    RUN(test_an_adapter_beside_weights_or_without_a_base_model_is_refused);
     RUN(test_tensors_that_other_programs_left_name_the_way_out);
     RUN(test_what_is_no_folder_of_transformers_is_told_what_it_is);
     RUN(test_a_model_in_several_files_loads_by_its_index);

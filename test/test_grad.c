@@ -79,7 +79,7 @@ static void draw_weights(Model *m) {
 }
 
 // The largest |backward - difference|, relative to the largest gradient of its tensor, over all
-// parameters (of a large tensor each seventh).
+// parameters that are trained (of a large tensor each seventh).
 static double worst_gradient(Config c) {
     Model m;
     real slope[T], logp[T];
@@ -95,9 +95,11 @@ static double worst_gradient(Config c) {
     model_finish_grads(&m);
 
     // against the differences
+    const size_t frozen = m.num_params - m.num_trained;
     for (int k = 0; k < m.num_tensors; k++) {
         const Tensor *t = &m.tensor[k];
-        const real *grad = m.grads_memory + t->offset;
+        if (t->offset < frozen) continue;
+        const real *grad = m.grads_memory + (t->offset - frozen);
         double largest = 1e-3;
         for (size_t i = 0; i < t->size; i++) {
             if (fabs(grad[i]) > largest) largest = fabs(grad[i]);
@@ -202,6 +204,32 @@ static void test_reward_head_backward_is_the_derivative_with_every_pooling(void)
     CHECK_NEAR(worst_gradient(gpt2(1, POOL_EOS)), 0, 1e-6);
 }
 
+static Config with_adapters(Config c) {
+    const int apart = c.family == FAMILY_LLAMA;
+    c.lora_r = 3;
+    c.lora_alpha = 5;
+    for (int k = 0; k < NUM_SITES; k++) c.lora[k] = 1;
+    for (int k = SITE_Q; k <= SITE_V; k++) c.lora[k] = (char)apart;
+    c.lora[SITE_QKV] = (char)!apart;
+    c.lora[SITE_GATE] = (char)apart;
+    return c;
+}
+
+static void test_backward_of_adapters_is_the_derivative(void) {
+    Config c = with_adapters(llama(0, POOL_LAST));
+    CHECK_NEAR(worst_gradient(with_adapters(neox(0, POOL_LAST))), 0, 1e-6);
+    CHECK_NEAR(worst_gradient(with_adapters(gpt2(0, POOL_LAST))), 0, 1e-6);
+    CHECK_NEAR(worst_gradient(with_adapters(gpt2(1, POOL_LAST))), 0, 1e-6);
+    CHECK_NEAR(worst_gradient(c), 0, 1e-6);
+    c.qk_norm = 1;
+    c.reward = 1;
+    CHECK_NEAR(worst_gradient(c), 0, 1e-6);
+    c.lora[SITE_K] = 0;
+    c.lora[SITE_DOWN] = 0;
+    c.lora[SITE_UP] = 0;
+    CHECK_NEAR(worst_gradient(c), 0, 1e-6);
+}
+
 static void test_backward_of_heads_beside_a_language_model_is_the_derivative(void) {
     const Config c = llama(0, POOL_LAST);
     const int C = c.channels;
@@ -235,6 +263,7 @@ int main(int argc, char **argv) {
     RUN(test_gpt2_backward_is_the_derivative_of_forward_with_tied_output);
     RUN(test_query_and_key_norm_backward_is_the_derivative);
     RUN(test_reward_head_backward_is_the_derivative_with_every_pooling);
+    RUN(test_backward_of_adapters_is_the_derivative);
     RUN(test_backward_of_heads_beside_a_language_model_is_the_derivative);
     return test_summary();
 }

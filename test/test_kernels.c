@@ -235,6 +235,25 @@ static void add_layers(void) {
     }
     CHECK(bad == 0);
 }
+static void scaled_adds(void) {
+    enum { T = 33, C = 37, OUT = 50, INP = 41 };
+    const float *a = numbers((size_t)T*INP, 1), *before = numbers((size_t)T*OUT, 1);
+    float *out = copy(before, (size_t)T*OUT);
+    scaled_add(out + 5, OUT, a, INP, 0.3f, T, C);
+    BITS(out, (size_t)T*OUT);
+    if (!recording()) return;
+
+    int bad = 0;
+    for (int i = 0; i < T*OUT; i++) {
+        const int c = i % OUT - 5;
+        float want = before[i];
+        if (c >= 0 && c < C) want = exact_fmaf(0.3f, a[i / OUT * INP + c], want);
+        bad += out[i] != want;
+    }
+    CHECK(bad == 0);
+}
+static void test_scaled_sums_are_fused_and_leave_other_columns(void) { everywhere(scaled_adds); }
+
 static void test_sums_of_tensors_are_rounded_one_after_the_other(void) { everywhere(add_layers); }
 
 // -------------------------------------------------------------------------------- embeddings
@@ -1027,6 +1046,7 @@ int main(int argc, char **argv) {
     }
     RUN(test_the_scratch_of_attention_only_grows_with_texts_and_threads);
     RUN(test_linear_layers_are_the_formula_and_the_same_bits_everywhere);
+    RUN(test_scaled_sums_are_fused_and_leave_other_columns);
     RUN(test_sums_of_tensors_are_rounded_one_after_the_other);
     RUN(test_embeddings_are_the_formula_and_the_same_bits_everywhere);
     RUN(test_layer_and_rms_norms_are_the_formula_and_the_same_bits_everywhere);

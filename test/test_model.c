@@ -72,6 +72,25 @@ static void each_model(void (*check)(Config c)) {
     }
 }
 
+// Adapters in every linear layer; of the LLaMAs not for the keys.
+static Config with_adapters(Config c) {
+    const int apart = config_is_llama(&c);
+    c.lora_r = 3;
+    c.lora_alpha = 4;
+    for (int k = SITE_QKV; k < NUM_SITES; k++) c.lora[k] = 1;
+    c.lora[SITE_Q] = (char)apart;
+    c.lora[SITE_V] = (char)apart;
+    c.lora[SITE_QKV] = (char)!apart;
+    c.lora[SITE_GATE] = (char)apart;
+    return c;
+}
+static void each_adapted(void (*check)(Config c)) {
+    for (int f = 0; f < FAMILIES; f++) {
+        check(with_adapters(config_of[f](0, POOL_LAST)));
+        check(with_adapters(config_of[f](1, POOL_LAST)));
+    }
+}
+
 // Checks a reward model with each pooling, of each family.
 static void each_pooling(void (*check)(Config c)) {
     for (int f = 0; f < FAMILIES; f++) {
@@ -293,6 +312,7 @@ static void test_a_text_scores_the_same_bits_alone_and_among_any_neighbours_in_a
     for (int bf16 = 0; bf16 < 2; bf16++) {
         kernels_precision(bf16);
         each_model(check_scores_alone_in_two_orders);
+        each_adapted(check_scores_alone_in_two_orders);
     }
     kernels_precision(0);
 }
@@ -320,17 +340,17 @@ static void compute_gradients(Model *m, int size) {
 
 // the gradients of all records at once, and a copy
 static float *gradients_at_once(Model *m) {
-    float *copy = allocate(m->num_params, sizeof *copy);
+    float *copy = allocate(m->num_trained, sizeof *copy);
     if (!copy) give_up();
     compute_gradients(m, RECORDS);
-    memcpy(copy, m->grads_memory, m->num_params * sizeof *copy);
+    memcpy(copy, m->grads_memory, m->num_trained * sizeof *copy);
     return copy;
 }
 
 static void check_sizes_of_micro_batches(Model *m, const float *want) {
     for (int size = 1; size < RECORDS; size *= 2) {
         compute_gradients(m, size);
-        CHECK(same_bits(m->grads_memory, want, m->num_params));
+        CHECK(same_bits(m->grads_memory, want, m->num_trained));
     }
 }
 
@@ -350,14 +370,15 @@ static void check_gradients(Config c) {
     // most are not 0, and bf16 is not exact, but nearly: 2^-9 an operand
     double nonzero = 0, nonzero_bf16 = 0;
     double square = 0, error = 0;
-    for (size_t i = 0; i < m.num_params; i++) {
+    const size_t n = m.num_trained;
+    for (size_t i = 0; i < n; i++) {
         const double d = (double)bf16[i] - fp32[i];
         nonzero += fp32[i] != 0;
         nonzero_bf16 += bf16[i] != 0;
         square += (double)fp32[i] * fp32[i];
         error += d * d;
     }
-    CHECK(nonzero > (double)m.num_params / 2 && nonzero_bf16 > (double)m.num_params / 2);
+    CHECK(nonzero > (double)n / 2 && nonzero_bf16 > (double)n / 2);
     CHECK(error > 1e-8 * square && error < 1e-3 * square);
     free(fp32);
     free(bf16);
@@ -365,6 +386,7 @@ static void check_gradients(Config c) {
 }
 static void test_gradients_are_the_same_bits_for_every_size_of_micro_batch(void) {
     each_model(check_gradients);
+    each_adapted(check_gradients);
 }
 
 static void check_recomputing(Config c) {
@@ -375,7 +397,7 @@ static void check_recomputing(Config c) {
     start_for(&again, c, RECOMPUTING);
     compute_gradients(&kept, 2);
     compute_gradients(&again, 2);
-    CHECK(same_bits(again.grads_memory, kept.grads_memory, kept.num_params));
+    CHECK(same_bits(again.grads_memory, kept.grads_memory, kept.num_trained));
     CHECK(model_grad_norm(&kept) > 0);
 
     // a layer more costs its parameters, and of the rows' activations the input only
@@ -383,14 +405,129 @@ static void check_recomputing(Config c) {
     deeper.num_layers = 4;
     const size_t bytes = model_bytes(&c, 1000, 8, RECOMPUTING);
     const size_t layer = model_num_params(&deeper) - model_num_params(&c);
+    const size_t trained = model_num_trained(&deeper, TRAINING) - model_num_trained(&c, TRAINING);
     const size_t inputs = 1000 * (size_t)c.channels;
     CHECK(bytes < model_bytes(&c, 1000, 8, TRAINING));
-    CHECK(model_bytes(&deeper, 1000, 8, RECOMPUTING) - bytes == sizeof(float) * (4*layer + inputs));
+    CHECK(model_bytes(&deeper, 1000, 8, RECOMPUTING) - bytes ==
+          sizeof(float) * (layer + 3*trained + inputs));
     model_free(&kept);
     model_free(&again);
 }
 static void test_recomputed_activations_give_the_same_gradients_in_less_memory(void) {
     each_model(check_recomputing);
+    each_adapted(check_recomputing);
+}
+
+// A score, and the update of one step.
+static void check_adapters(Config c) {
+    const AdamW o = {
+        .learning_rate = 0.01, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.5,
+        .head_rate = 1, .scale = 1, .step = 1,
+    };
+    Config without = c;
+    without.lora_r = 0;
+    Model base, m;
+    Scores want, have;
+    Pack p = {0};
+    start(&base, without);
+    start_training(&m, c);
+    const size_t head = c.reward ? (size_t)c.channels : 0, below = base.num_params - head;
+    const size_t numbers = (size_t)c.num_layers * (size_t)c.lora_r;
+    size_t widths = 0;
+    for (int k = 0; k < NUM_SITES; k++) {
+        size_t rows, inputs;
+        model_site_shape(&c, (Site)k, &rows, &inputs);
+        if (c.lora[k]) widths += rows + inputs;
+    }
+
+    // what is trained, and the memory of it: gradients and moments of no more
+    CHECK(m.num_trained == head + numbers * widths);
+    CHECK(m.num_params == base.num_params + numbers * widths);
+    CHECK(model_num_base(&c) == base.num_params && !m.tied_memory);
+    CHECK(model_bytes(&c, 10, 8, TRAINING) < model_bytes(&without, 10, 8, TRAINING));
+
+    // before the first step the adapters change no bit; what was drawn is within +-1/sqrt(inputs)
+    pack_records(&p, in_order, RECORDS, c.pooling, 0);
+    score(&want, &base, &p);
+    score(&have, &m, &p);
+    if (c.reward) CHECK(!same_bits(have.reward, want.reward, TEXTS));
+    if (!c.reward) CHECK(!same_bits(have.logp, want.logp, (size_t)p.T));
+    CHECK(model_random_lora(&m, 5) == 0);
+    score(&have, &m, &p);
+    if (c.reward) CHECK(same_bits(have.reward, want.reward, TEXTS));
+    if (!c.reward) CHECK(same_bits(have.logp, want.logp, (size_t)p.T));
+    const Tensor *a = &m.tensor[base.num_tensors];
+    double square = 0, largest = 0;
+    for (size_t i = 0; i < a->size; i++) {
+        const double x = m.params_memory[a->offset + i] * sqrt(a->fan_in);
+        if (fabs(x) > largest) largest = fabs(x);
+        square += x * x;
+    }
+    CHECK(a->kind == KIND_LORA_A && largest <= 1.000001 && largest > 0.8);
+    CHECK_NEAR(square / (double)a->size, 1.0/3, 0.12);
+
+    // a step moves B, and nothing of the base
+    compute_gradients(&m, 2);
+    CHECK(model_grad_norm(&m) > 0);
+    model_update(&m, &o);
+    CHECK(same_bits(m.params_memory, base.params_memory, below));
+    score(&have, &m, &p);
+    if (c.reward) CHECK(!same_bits(have.reward, want.reward, TEXTS));
+    if (!c.reward) CHECK(!same_bits(have.logp, want.logp, (size_t)p.T));
+    pack_free(&p);
+    model_free(&base);
+    model_free(&m);
+}
+static void test_fresh_adapters_change_no_bit_and_are_trained_alone(void) {
+    each_adapted(check_adapters);
+}
+
+// A linear layer's adapters are what is added to its weights: to W + s B A within rounding.
+static void check_adapters_merged(Config c) {
+    Config without = c;
+    without.lora_r = 0;
+    Model merged, m;
+    Scores want, have;
+    Pack p = {0};
+    start(&merged, without);
+    start(&m, c);
+    const double s = c.lora_alpha / c.lora_r;
+    const int r = c.lora_r, C = c.channels;
+    for (int l = 0; l < c.num_layers; l++) {
+        const Block *b = &m.params.block[l];
+        Block *w = &merged.params.block[l];
+        const int Q = c.num_heads * c.head_dim, KV = c.num_kv_heads * c.head_dim;
+        const struct { int site, rows, inputs; real *to; } of[] = {
+            {SITE_Q, Q, C, w->qkvw}, {SITE_V, KV, C, w->qkvw + (Q + KV) * C},
+            {SITE_QKV, Q + 2*KV, C, w->qkvw}, {SITE_OUT, C, Q, w->attw},
+            {SITE_GATE, c.hidden, C, w->fcw},
+            {SITE_UP, c.hidden, C, w->fcw + (c.gated ? c.hidden * C : 0)},
+            {SITE_DOWN, C, c.hidden, w->projw},
+        };
+        for (size_t k = 0; k < sizeof of / sizeof *of; k++) {
+            const int has_one = c.lora[of[k].site];
+            const real *A = b->lora + model_site_offset(&c, (Site)of[k].site);
+            const real *B = A + r * of[k].inputs;
+            for (int i = 0; has_one && i < of[k].rows * of[k].inputs; i++) {
+                double sum = 0;
+                for (int j = 0; j < r; j++) {
+                    sum += (double)B[i / of[k].inputs * r + j] * A[j*of[k].inputs + i%of[k].inputs];
+                }
+                of[k].to[i] += (float)(s * sum);
+            }
+        }
+    }
+    pack_records(&p, in_order, RECORDS, c.pooling, 0);
+    score(&want, &merged, &p);
+    score(&have, &m, &p);
+    for (int b = 0; b < TEXTS && c.reward; b++) CHECK_NEAR(have.reward[b], want.reward[b], 1e-4);
+    for (int t = 0; t < p.T && !c.reward; t++) CHECK_NEAR(have.logp[t], want.logp[t], 1e-4);
+    pack_free(&p);
+    model_free(&merged);
+    model_free(&m);
+}
+static void test_adapters_are_added_to_the_weights_of_their_rows(void) {
+    each_adapted(check_adapters_merged);
 }
 
 // Each text of each record, its prompt shared and as one segment.
@@ -890,6 +1027,7 @@ static void test_models_written_by_transformers_score_as_pytorch_does_in_double(
         "neox_reward", "llama_reward", "neox_tied", "gpt2_untied", "gpt2_reward", "mistral",
         "mistral_tied", "mistral_reward", "qwen2_tied", "qwen3_untied", "llama_linear",
         "llama_dynamic", "qwen2_yarn", "smollm3",
+        "lora_llama", "lora_neox", "lora_gpt2", "lora_reward",      // by PEFT: over one of these
     };
     for (size_t k = 0; k < sizeof folder / sizeof *folder; k++) {
         const int bad = test_bad;
@@ -1141,6 +1279,8 @@ int main(int argc, char **argv) {
     RUN(test_a_document_is_cut_into_windows_in_which_every_token_is_a_target_once);
     RUN(test_a_text_scores_the_same_bits_alone_and_among_any_neighbours_in_any_order);
     RUN(test_gradients_are_the_same_bits_for_every_size_of_micro_batch);
+    RUN(test_fresh_adapters_change_no_bit_and_are_trained_alone);
+    RUN(test_adapters_are_added_to_the_weights_of_their_rows);
     RUN(test_recomputed_activations_give_the_same_gradients_in_less_memory);
     RUN(test_a_frozen_model_trains_its_head_by_the_same_gradient_and_nothing_else);
     RUN(test_a_shared_prompt_and_a_repeated_one_score_the_same_bits);

@@ -147,7 +147,10 @@ works ./more export --model lm.gguf --out again.gguf
 same again.gguf lm.gguf
 works ./more export --model lm --out q8.gguf --dtype q8_0
 from a.train.jsonl works ./more score --model q8.gguf
-refused 64 "--out lm2: a name that ends in .gguf" ./more export --model lm --out lm2
+works ./more export --model lm --out lm-again
+same lm/model.safetensors lm-again/model.safetensors
+same lm/tokenizer.json lm-again/tokenizer.json
+refused 64 "q8_0 is for --out FILE.gguf" ./more export --model lm --out lm-q8 --dtype q8_0
 refused 64 "--dtype q8_0: training writes f32" \
     ./more train dpo --model lm --train a.train.jsonl $short --dtype q8_0 --out z
 

@@ -8,7 +8,7 @@ data="precision micro_batch_tokens max_length max_prompt_length over_length temp
 training="$data train eval out dtype learning_rate num_train_epochs max_steps weight_decay
           adam_beta1 adam_beta2 adam_epsilon max_grad_norm warmup_ratio lr_scheduler_type
           logging_steps eval_steps save_steps save_minutes keep resume seed recompute force
-          load_best best_metric early_stopping_patience"
+          load_best best_metric early_stopping_patience lora_r lora_alpha lora_targets"
 rewards="$training pairs head_rate freeze per_step_pairs pooling random_weights raw_head folds fold"
 policies="$training pairs per_step_rows folds fold"
 points="logp reduction labels score_scale"
@@ -22,7 +22,7 @@ rollouts="precision micro_batch_tokens max_length max_prompt_length template pro
           lr_scheduler_type logging_steps eval_steps save_steps save_minutes keep resume seed
           recompute force load_best best_metric early_stopping_patience per_step_rows folds fold prompts logp reduction reward
           reward_mix reward_max_length reward_max_prompt_length reference beta n max_new_tokens stop
-          batch length_share model"
+          batch length_share model lora_r lora_alpha lora_targets"
 groups="group_robust groups group_step group_loss group_adjust"
 rows="template prompt_key chosen_key rejected_key bad_rows"
 drawing="temperature top_k top_p min_p repetition_penalty max_new_tokens stop batch seed"

@@ -52,7 +52,8 @@ dpo="train dpo --model lm $cut --per_step_rows 6 --learning_rate 1e-3 $steps --t
      --group_robust who --spo_gamma 1 --eval a.test.jsonl --quiet"
 ppo="train ppo --model lm --reward r --critic r --critic_rate 10 $cut --ppo_epochs 3
      --max_new_tokens 5 --n 2 --per_step_rows 3 --learning_rate 1e-3 $steps --prompts a.test.jsonl --quiet"
-for what in lm more dpo ppo; do
+lora="train reward $pairs $steps --lora_r 4 --lora_targets dense --train $abc"
+for what in lm more dpo ppo lora; do
     eval "command=\$$what"
     it "train_${what}_goes_on_with_the_bits_and_the_log_of_the_straight_run"
     straight $command
