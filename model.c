@@ -524,13 +524,13 @@ static size_t largest_tensor(const Config *c) {
 }
 
 // Training adds gradients, two moments, what is kept for backward, and for saving a tensor's values
-// once more.
+// once more: those of an adapter are few.
 size_t model_bytes(const Config *c, int T, int B, Purpose purpose) {
     Acts a;
     size_t numbers = model_num_params(c) + 3 * model_num_trained(c, purpose) + rope_size(c);
     numbers += acts_layout(&a, c, NULL, (size_t)T, (size_t)B, purpose);
     if (purpose != SCORING && has_tied_gradient(c)) numbers += output_size(c);
-    if (purpose != SCORING) numbers += largest_tensor(c);
+    if (purpose != SCORING && !c->lora_r) numbers += largest_tensor(c);
     return numbers * sizeof(real) + (4 * (size_t)T + 2) * sizeof(int);
 }
 
