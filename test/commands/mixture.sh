@@ -98,9 +98,8 @@ paste logp.p1 logp.p2 rows.logp | awk '
 field rows kl | awk '$1 < 0 { exit 1 }' || fault "a divergence below 0"
 
 it "what_takes_no_mixture_says_so"
-said="mix.json: a file; a folder is needed, with config.json and model.safetensors in it (a mixture"
-for c in "train dpo --train a.train.jsonl --out trained" "doctor --train a.train.jsonl" inspect \
-    tokenize; do
+said="mix.json: a file; a folder is needed, with config.json and model.safetensors in it, or a .gguf"
+for c in "train dpo --train a.train.jsonl --out trained" "doctor --train a.train.jsonl" tokenize; do
     refused 66 "$said" ./more $c --model mix.json
 done
 said="mix.json: a file; a folder is needed"
