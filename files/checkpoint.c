@@ -238,14 +238,13 @@ static void adapter_layer(Entries *e, const Config *c, const Block *b) {
         const char *matrix = adapter_matrix(c, (Site)k);
         const Layout layout = k == SITE_QKV && config_is_neox(c) ? BY_HEAD : AS_IS;
         char name[sizeof e->entry_memory->name];
-        size_t rows, inputs;
         if (!c->lora[k]) continue;
-        model_site_shape(c, (Site)k, &rows, &inputs);
+        const SiteShape site = model_site_shape(c, (Site)k);
         snprintf(name, sizeof name, "base_model.model.%s.lora_A.weight", matrix);
         const size_t at = model_site_offset(c, (Site)k);
-        entry_add(e, &b->lora, at, r, (int)inputs, AS_IS, name);
+        entry_add(e, &b->lora, at, r, (int)site.inputs, AS_IS, name);
         snprintf(name, sizeof name, "base_model.model.%s.lora_B.weight", matrix);
-        entry_add(e, &b->lora, at + (size_t)r * inputs, (int)rows, r, layout, name);
+        entry_add(e, &b->lora, at + (size_t)r * site.inputs, (int)site.rows, r, layout, name);
     }
 }
 

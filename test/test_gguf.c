@@ -106,7 +106,7 @@ static void test_a_model_in_gguf_has_the_bits_of_its_folder(void) {
         CHECK(!memcmp(&a.config, &b.config, sizeof a.config));
         CHECK(a.num_params == b.num_params);
         CHECK(!memcmp(a.params_memory, b.params_memory, a.num_params * sizeof(real)));
-        const size_t turns = rope_size(&a.config);
+        const size_t turns = model_rope_size(&a.config);
         CHECK(!turns || !memcmp(a.rope_memory, b.rope_memory, turns * sizeof(real)));
         model_free(&a);
         model_free(&b);

@@ -435,9 +435,8 @@ static void check_adapters(Config c) {
     const size_t numbers = (size_t)c.num_layers * (size_t)c.lora_r;
     size_t widths = 0;
     for (int k = 0; k < NUM_SITES; k++) {
-        size_t rows, inputs;
-        model_site_shape(&c, (Site)k, &rows, &inputs);
-        if (c.lora[k]) widths += rows + inputs;
+        const SiteShape site = model_site_shape(&c, (Site)k);
+        if (c.lora[k]) widths += site.rows + site.inputs;
     }
 
     // what is trained, and the memory of it: gradients and moments of no more
