@@ -213,7 +213,7 @@ static void copies_loss(Run *run, const Batch *b, size_t begin, size_t end, doub
     for (const Item *item = &run->item[begin]; item < &run->item[end]; item++) {
         const Record *r = item_record(run, item);
         const double factor = opt.spo_gamma * r->weight / c->n;
-        for (int k = 0; k < r->count; k++, j++) {
+        for (int k = 0; k < r->count; k++) {
             double of_copy[MAX_LEVELS], slope[MAX_LEVELS];
             const int level = k % L;
             int best = 0;
@@ -226,6 +226,7 @@ static void copies_loss(Run *run, const Batch *b, size_t begin, size_t end, doub
             }
             c->loss += one / c->n;
             c->correct += (best == level) / c->n;
+            j++;
         }
     }
 }

@@ -95,7 +95,7 @@ static void count_rule(void *to, int better, int worse) {
     c->pairs++;
 }
 
-// ------------------------------------------------------------------------------ one feature at once
+// ------------------------------------------------------------------------- one feature at once
 
 // Names and ranges without those of feature i.
 static void names_without(FeatureNames *to, const FeatureNames *from, int i) {

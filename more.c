@@ -201,8 +201,8 @@ static const Command commands[] = {
      .help = "a language model as a GGUF file, for llama.cpp; an adapter, merged, as a folder",
      .options = {ALWAYS, "model tokenizer out dtype"},
      .more_help =
-        "\nexport writes --out FILE.gguf: weights, tokenizer and chat template of a language model, "
-        "to load in\nllama.cpp and, as --model FILE.gguf, here.  Vectors are stored in f32; in "
+        "\nexport writes --out FILE.gguf: weights, tokenizer and chat template of a language "
+        "model, to load in\nllama.cpp and, as --model FILE.gguf, here.  Vectors are stored in f32; in "
         "q8_0, matrices whose rows\nare not whole blocks of 32 in f16.  --out FOLDER writes a "
         "Hugging Face folder: of an adapter,\nmerged with its base model.\n"},
     {.name = "identify", .run = command_identify,
@@ -261,8 +261,8 @@ static int command_doctor(void) {
                     name);
     }
     if (objective->data == PROMPTS) {
-        return fail(EX_USAGE, "--objective %s: doctor looks at the texts that are trained on, and %s "
-                    "draws its own; doctor --objective sft looks at the prompts", name, name);
+        return fail(EX_USAGE, "--objective %s: doctor looks at the texts that are trained on, and "
+                    "%s draws its own; doctor --objective sft looks at the prompts", name, name);
     }
     const Command train = command_of_objective(objective);
     if (options_adopt(&train, DOCTOR_OWN) < 0) return -1;

@@ -3,7 +3,8 @@
  *     recipe      a line for all that decides the numbers: options, and the hashes of tokenizer,
  *                 files, starting weights and rows; of another recipe nothing goes on
  *     progress    the step, the evaluations so far, how long the log is
- *     numbers     weights that are trained, Adam's two moments, and what the trainer keeps from step to step
+ *     numbers     weights that are trained, Adam's two moments, and what the trainer keeps from
+ *                 step to step
  *
  * Which rows a step has, and every random number, is a function of data, seed and step (plan.c):
  * the step is the place in the data.  Threads, instruction set, micro-batches, the machine and its

@@ -8,8 +8,8 @@
  *     Q4_1  d, m, 16 bytes of two q each                   x = d q + m
  *     Q5_0  d, 4 bytes of fifth bits, 16 bytes             x = d (q - 16)
  *     Q5_1  d, m, 4 bytes of fifth bits, 16 bytes          x = d q + m
- *     Q4_K  d, m, 12 bytes of scales, 128 bytes            x = (d scale_j) q - m least_j, parts of 32
- *     Q6_K  128 bytes of low 4 bits, 64 bytes of high 2    x = (d scale_j) (q - 32), parts of 16
+ *     Q4_K  d, m, 12 bytes of scales, 128 bytes            x = (d scale_j) q - m least_j, of 32
+ *     Q6_K  128 bytes of low 4 bits, 64 bytes of high 2    x = (d scale_j) (q - 32), of 16
  *           bits, 16 signed scales, d
  *
  * Of a byte with two q the low half is value i, the high half value i + 16.                      */

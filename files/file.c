@@ -514,7 +514,7 @@ int file_check(const char *path) {
 }
 
 /* Removes a folder that this program made, if it is there, and all in it: files, and folders of
- * files; what a link points to stays.  0, or -1 after fail().                                     */
+ * files; what a link points to stays.  0, or -1 after fail().                                   */
 int folder_remove(const char *dir) {
     char path[PATH_SIZE];
     struct stat st;

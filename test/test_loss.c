@@ -374,7 +374,7 @@ static void random_case(Case *c, const struct LossRow *row, int test) {
     for (int k = 0; k < 2*MAX_PAIRS; k++) {
         c->logp[k]     = (float)(-.25 - rint(fabs(normal(test, k)) * 0x1p17) * 0x1p-16);
         c->ref_logp[k] = (float)(-.25 - rint(fabs(normal(test + 1, k)) * 0x1p17) * 0x1p-16);
-        c->old_logp[k] = c->logp[k] + (float)(normal(test + 3, k) / 2);      // about the clip's edges
+        c->old_logp[k] = c->logp[k] + (float)(normal(test + 3, k) / 2);    // near the clip's edges
     }
     for (int j = 0; j < MAX_PAIRS; j++) {
         c->label[j] = (float)j / (MAX_PAIRS - 1);

@@ -345,8 +345,8 @@ static void table_certify(TableGame *g, const PolicyTable *t, double beta, Regre
  *
  * The curvature is beta times a variance, at most beta range^2 / 4 with the widest range of a log
  * ratio: with e = 4 / (beta range^2) no round makes it worse (Lu, Freund and Nesterov 2018).
- * Ends when the gap is 0 to 12 digits.  g->logp (X, Y) is the caller's.  0, or -1: a policy gives an
- * answer no probability.                                                                         */
+ * Ends when the gap is 0 to 12 digits.  g->logp (X, Y) is the caller's.  0, or -1: a policy gives
+ * an answer no probability.                                                                      */
 static int table_play(TableGame *g, const PolicyTable *t, double beta, RegretKind kind,
                       int rounds) {
     const double range = table_range(t);
