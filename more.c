@@ -202,8 +202,8 @@ static const Command commands[] = {
      .options = {ALWAYS, "model tokenizer out dtype"},
      .more_help =
         "\nexport writes --out FILE.gguf: weights, tokenizer and chat template of a language "
-        "model, to load in\nllama.cpp and, as --model FILE.gguf, here.  Vectors are stored in f32; in "
-        "q8_0, matrices whose rows\nare not whole blocks of 32 in f16.  --out FOLDER writes a "
+        "model, to load in\nllama.cpp and, as --model FILE.gguf, here.  Vectors are stored in f32; "
+        "in q8_0, matrices whose rows\nare not whole blocks of 32 in f16.  --out FOLDER writes a "
         "Hugging Face folder: of an adapter,\nmerged with its base model.\n"},
     {.name = "identify", .run = command_identify,
      .help = "which answers tell types of people apart: EM on made-up people",

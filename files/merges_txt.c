@@ -13,6 +13,7 @@
 #include "../patterns.c"
 #include "file.c"
 #include "json.c"
+#include <inttypes.h>
 
 int merges_txt_text(Buffer *out, const char *path);
 
@@ -59,8 +60,8 @@ static int which_pattern(const Json *settings, const Json *config, const Json *v
     return BY_NOTHING;
 }
 
-// merges.txt as the elements of a JSON list.
-static int write_merge_lines(Buffer *out, const Buffer *merges) {
+// merges.txt as the elements of a JSON list, *lines of them.  0, or -1 after fail().
+static int write_merge_lines(Buffer *out, const Buffer *merges, int64_t *lines) {
     const char *comma = "", *p = merges->data, *end = merges->data + merges->len;
     while (p < end) {
         const char *line_end = memchr(p, '\n', (size_t)(end - p));
@@ -72,10 +73,29 @@ static int write_merge_lines(Buffer *out, const Buffer *merges) {
             if (buffer_printf(out, "%s\n      ", comma) < 0) return -1;
             if (json_quote(out, p, n) < 0) return -1;
             comma = ",";
+            (*lines)++;
         }
         p = next;
     }
     return 0;
+}
+
+// A piece of several characters is made by a merge, but for tokens with a meaning, as <s> or [PAD]:
+// does the file have as many?  0, or -1 after fail().
+static int check_merges(const Json *vocab, int64_t lines, const char *path) {
+    int64_t made = 0;
+    for (int i = json_first(vocab, 0); i >= 0; i = json_next(vocab, i)) {
+        const char *piece = json_key(vocab, i);
+        const size_t n = strlen(piece);
+        int characters = 0;
+        for (size_t k = 0; k < n; k++) characters += (piece[k] & 0xc0) != 0x80;
+        const int has_meaning = n > 1 && ((piece[0] == '<' && piece[n-1] == '>')
+                                          || (piece[0] == '[' && piece[n-1] == ']'));
+        made += characters > 1 && !has_meaning;
+    }
+    if (lines >= made) return 0;
+    return fail(EX_DATAERR, "%s: %" PRId64 " merges for %" PRId64 " pieces of several characters: "
+                "the file was cut off, or is of another vocabulary", path, lines, made);
 }
 
 // The parts that the class puts around the pieces.
@@ -123,7 +143,7 @@ int merges_txt_text(Buffer *out, const char *path) {
     if (by == BY_NOTHING) goto done;
 
     const int space = json_type(&settings, json_get(&settings, 0, "add_prefix_space")) == JSON_TRUE;
-    int64_t end = -1;
+    int64_t end = -1, lines = 0;
     json_integer(&vocab, json_get(&vocab, 0, "<|endoftext|>"), &end);
     if (write_parts(out, by, end > INT_MAX ? -1 : (int)end, space) < 0) goto done;
     if (buffer_printf(out, "  \"model\": {\"type\": \"BPE\", \"dropout\": null, "
@@ -134,7 +154,8 @@ int merges_txt_text(Buffer *out, const char *path) {
     }
     if (buffer_append(out, pieces.data, pieces.len) < 0) goto done;
     if (buffer_printf(out, ",\n    \"merges\": [") < 0) goto done;
-    if (write_merge_lines(out, &merges) < 0) goto done;
+    if (write_merge_lines(out, &merges, &lines) < 0) goto done;
+    if (check_merges(&vocab, lines, beside) < 0) goto done;
     result = buffer_printf(out, "\n    ]\n  }\n}\n");
 done:
     buffer_free(&merges);

@@ -845,7 +845,7 @@ static void test_a_damaged_or_other_sentencepiece_model_is_refused(void) {
     remove(file);
 }
 
-static void test_a_vocabulary_of_two_files_needs_to_say_how_it_cuts_words(void) {
+static void test_a_vocabulary_of_two_files_needs_to_say_how_it_cuts_words_and_all_its_merges(void) {
     static const char vocab[] = "{\"a\": 0, \"b\": 1, \"ab\": 2}";
     static const char merges[] = "#version: 0.2\r\na b\r\n";
     char folder[] = "test/bin/vocab-XXXXXX", path[PATH_SIZE];
@@ -865,6 +865,14 @@ static void test_a_vocabulary_of_two_files_needs_to_say_how_it_cuts_words(void) 
     PUT("config.json", "{\"model_type\": \"gpt2\"}");
     CHECK(tokenizer_file(path, folder) == 0 && tokenizer_load(&t, path) == 0);
     CHECK(t.step[0].kind == STEP_SPACE && t.step[1].end == word_end_gpt2 && t.num_merges == 1);
+    tokenizer_free(&t);
+
+    // a merge for each piece of several characters, but for those with a meaning
+    PUT("merges.txt", "#version: 0.2\n");
+    CHECK(tokenizer_file(path, folder) == 0 && tokenizer_load(&t, path) < 0);
+    CHECK(strstr(error_text, "merges.txt: 0 merges for 1 pieces of several characters") != NULL);
+    PUT("vocab.json", "{\"a\": 0, \"b\": 1, \"<s>\": 2, \"[PAD]\": 3}");
+    CHECK(tokenizer_file(path, folder) == 0 && tokenizer_load(&t, path) == 0 && t.num_merges == 0);
     tokenizer_free(&t);
     folder_remove(folder);
     #undef PUT
@@ -922,7 +930,7 @@ int main(int argc, char **argv) {
     RUN(test_added_tokens_are_matched_leftmost_and_longest);
     RUN(test_a_special_token_that_is_written_out_is_found_where_it_begins);
     RUN(test_a_damaged_or_other_sentencepiece_model_is_refused);
-    RUN(test_a_vocabulary_of_two_files_needs_to_say_how_it_cuts_words);
+    RUN(test_a_vocabulary_of_two_files_needs_to_say_how_it_cuts_words_and_all_its_merges);
     RUN(test_a_damaged_file_never_crashes);
     json_free(&cases);
     free(ids);
