@@ -389,9 +389,10 @@ static int flush_output(int status) {
     return fail(EX_IOERR, "standard output: could not be written");
 }
 
-// Models and tokenizers lie on the stack.  0, or -1 after fail().
+// Models and tokenizers lie on the stack, a model in 62 KiB, several of them in some commands.  0,
+// or -1 after fail().
 static int check_stack(void) {
-    enum { NEEDED = 256 * 1024 };
+    enum { NEEDED = 512 * 1024 };
     struct rlimit stack;
     if (getrlimit(RLIMIT_STACK, &stack) < 0 || stack.rlim_cur == RLIM_INFINITY) return 0;
     if (stack.rlim_cur >= NEEDED) return 0;

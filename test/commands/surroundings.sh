@@ -153,17 +153,19 @@ refused 74 "large.jsonl: File too large" sh -c 'ulimit -f 1; exec ./more "$@"' s
 
 it "a_small_stack_is_named_before_anything_crashes"
 small() { sh -c 'ulimit -s '"$1"'; shift; exec "$@"' sh "$@"; }
-refused 71 "the stack may grow to 64 KiB, and 256 are needed: ulimit -s 256" \
+refused 71 "the stack may grow to 64 KiB, and 512 are needed: ulimit -s 512" \
     small 64 ./more inspect --model lm
-refused 71 "the stack may grow to 255 KiB" small 255 ./more --version
-works small 256 ./more train reward $pairs --threads 2 --train $abc --out stack
+refused 71 "the stack may grow to 511 KiB" small 511 ./more --version
+awk '{ sub(/}$/, ",\"annotator\":\"p" NR % 3 "\"}"); print }' a.train.jsonl > who.jsonl
+works small 512 ./more train reward $pairs --threads 2 --train $abc --out stack
 same stack/model.safetensors r/model.safetensors
 for command in "inspect --model lm" "eval $cut --model r --eval a.test.jsonl" \
     "doctor $cut --model lm --train a.train.jsonl" \
     "sample --model lm --prompts a.test.jsonl --max_new_tokens 2" \
+    "train em --types 2 --em_steps 1 --model lm $cut --force --train who.jsonl --out stack_em" \
     "compare --judge r $cut --model lm --prompts a.test.jsonl --max_new_tokens 2" \
     "train dpo --model lm $cut --per_step_rows 6 --train a.train.jsonl --out stack"; do
-    works small 256 ./more $command
+    works small 512 ./more $command
 done
 
 it "a_pipe_of_data_is_read_where_one_reading_is_enough"
