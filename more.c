@@ -27,7 +27,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define MORE_VERSION "0.14.0"
+#define MORE_VERSION "0.15.0"
 
 static int command_doctor(void);
 static int command_gradcheck(void);
