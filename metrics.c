@@ -12,6 +12,8 @@
 
 // ----------------------------------------------------------------------------------- the interface
 
+enum { CALIBRATION_FOLDS = 5 };
+#define TEMPERATURE_MAX 1e3
 enum { NUM_ECE = 3, NUM_QUANTILES = 7, HISTOGRAM_BINS = 20 };
 const int    ece_bins[NUM_ECE] = {5, 10, 20};
 const double quantile_levels[NUM_QUANTILES] = {0, .05, .25, .5, .75, .95, 1};
@@ -43,6 +45,9 @@ typedef struct {
     Calibration symmetric[NUM_ECE];   // MORE's, each pair twice; of ece_bins
     double confidence_ece[NUM_ECE];   // the usual one, each pair once; of ece_bins
     double ece_equalmass;             // in 10 bins of equally many pairs
+    double temperature;               // T of p = sigma(delta / T), see temperature_fit
+    double after_ece, after_nll, after_brier;   // each pair with the T of other prompts' pairs;
+                                      //   after_ece: symmetric, of 10 bins
     double quantile[NUM_QUANTILES];   // of delta, at quantile_levels
     double histogram_end;             // max |delta|
     int histogram[HISTOGRAM_BINS];    // equal bins [low, high) from -end to end
@@ -64,6 +69,11 @@ int metrics_compute(Metrics *m, const double *delta, const int *chosen_length,
                     const int *rejected_length, const uint64_t *prompt_id, int n, uint64_t seed);
 int paired_difference(double *difference, double *standard_error, const double *a, const double *b,
                       const uint64_t *prompt_id, int n);
+
+// The temperature that n pairs call for, and its interval.
+double temperature_fit(const double *delta, const double *weight, int n);
+int    temperature_interval(Interval *interval, const double *delta, const uint64_t *prompt_id,
+                            int n, uint64_t seed);
 
 // sum a / sum b of n texts, or the mean of a.
 int estimate_ratio(Estimate *e, const double *a, const double *b, const uint64_t *prompt_id, int n,
@@ -306,6 +316,50 @@ static double ece_equalmass(double *delta, int n, int M) {
     return n ? total / n : 0;
 }
 
+// ------------------------------------------------------------------------------------- temperature
+
+/* The temperature T of p = sigma(delta / T), Guo et al. 2017 (arXiv:1706.04599) sec. 4.2: with
+ * s = 1/T the minimum of
+ *
+ *     f(s)   = -sum_j weight_j log sigma(s delta_j)
+ *     f'(s)  = -sum_j weight_j delta_j sigma(-s delta_j)
+ *     f''(s) =  sum_j weight_j delta_j^2 sigma(s delta_j) sigma(-s delta_j)  >= 0
+ *
+ * by Newton's steps, halved (of log s) where they leave the bracket, which is from
+ * 1/TEMPERATURE_MAX to TEMPERATURE_MAX.  Its ends are the answer where f has no minimum: the upper
+ * one where the chosen answers' rewards are not the higher ones in the mean, the lower one where no
+ * pair is wrong.  delta and weight, NULL: ones, are (n); of nothing but zeros T is 1.            */
+double temperature_fit(const double *delta, const double *weight, int n) {
+    double low = 1 / TEMPERATURE_MAX, high = TEMPERATURE_MAX, s = 1;
+    double sum = 0, size = 0;
+    for (int j = 0; j < n; j++) {
+        const double d = (weight ? weight[j] : 1) * delta[j];
+        sum += d;
+        size += fabs(d);
+    }
+    if (size == 0) return 1;
+    if (sum <= 0) return TEMPERATURE_MAX;
+    if (sum == size) return 1 / TEMPERATURE_MAX;
+    for (int round = 0; round < 200; round++) {
+        double slope = 0, curve = 0;
+        for (int j = 0; j < n; j++) {
+            const double w = weight ? weight[j] : 1;
+            const double p = w == 0 ? 0 : sigmoid(-s * delta[j]);
+            slope -= w * delta[j] * p;
+            curve += w * delta[j] * delta[j] * p * (1 - p);
+        }
+        if (slope == 0) break;
+        if (slope > 0) high = s;
+        else           low = s;
+        const double newton = s - slope / curve;
+        const double next = newton > low && newton < high ? newton : sqrt(low * high);
+        const double moved = fabs(next - s);
+        s = next;
+        if (moved <= 1e-15 * s) break;
+    }
+    return 1 / s;
+}
+
 // ----------------------------------------------------------- intervals of accuracy and calibration
 
 // A pair as a replicate counts it: its two orders (p, 1) and (1-p, 0), and their bins.
@@ -396,6 +450,33 @@ int paired_difference(double *difference, double *standard_error, const double *
     *standard_error = c.count > 1 ? sqrt(square * c.count / (c.count - 1)) / n : 0;
 done:
     clusters_free(&c);
+    return result;
+}
+
+// The interval of the temperature; delta is (n).  0, or -1 after fail().
+int temperature_interval(Interval *interval, const double *delta, const uint64_t *prompt_id, int n,
+                         uint64_t seed) {
+    Clusters c;
+    int result = clusters_init(&c, prompt_id, n);
+    double *drawn = allocate((size_t)n, sizeof *drawn);               // how often each pair is
+    double *replicate = allocate(REPLICATES, sizeof *replicate);
+    if (!drawn || !replicate) result = -1;
+    if (result < 0) goto done;
+    for (unsigned r = 0; r < REPLICATES; r++) {
+        memset(drawn, 0, (size_t)n * sizeof *drawn);
+        for (int draw = 0; draw < c.count; draw++) {
+            const uint32_t k = clusters_draw(&c, seed, r, draw);
+            for (int i = c.start_memory[k]; i < c.start_memory[k + 1]; i++) {
+                drawn[c.member_memory[i].item] += 1;
+            }
+        }
+        replicate[r] = temperature_fit(delta, drawn, n);
+    }
+    *interval = percentile_interval(replicate, REPLICATES);
+done:
+    clusters_free(&c);
+    free(drawn);
+    free(replicate);
     return result;
 }
 
@@ -703,6 +784,41 @@ static void measure_quality(Metrics *m, const double *delta, int n) {
     }
 }
 
+// Which fold of a calibration the pairs of a prompt are in; not that of --fold.
+static int calibration_fold(const uint64_t *prompt_id, int j) {
+    const uint64_t id = prompt_id ? prompt_id[j] : (uint64_t)j;
+    return (int)(random_u64(2, STREAM_FOLD, 0, id) % CALIBRATION_FOLDS);
+}
+
+/* The temperature of all pairs, and what one does for pairs that it was not fitted on: those of
+ * each fold of prompts with the temperature of the others.  0, or -1 after fail().               */
+static int measure_after_temperature(Metrics *m, const double *delta, const uint64_t *prompt_id,
+                                     int n) {
+    double *scaled = allocate((size_t)n, sizeof *scaled);
+    double *other = allocate((size_t)n, sizeof *other);
+    int result = -1;
+    if (!scaled || !other) goto done;
+    m->temperature = temperature_fit(delta, NULL, n);
+    for (int fold = 0; fold < CALIBRATION_FOLDS; fold++) {
+        for (int j = 0; j < n; j++) other[j] = calibration_fold(prompt_id, j) != fold;
+        const double T = temperature_fit(delta, other, n);
+        for (int j = 0; j < n; j++) {
+            if (!other[j]) scaled[j] = delta[j] / T;
+        }
+    }
+    for (int j = 0; j < n; j++) {
+        const double error = sigmoid(-scaled[j]);
+        m->after_nll -= log_sigmoid(scaled[j]) / n;
+        m->after_brier += error * error / n;
+    }
+    m->after_ece = ece(scaled, n, INTERVAL_BINS).ece;
+    result = 0;
+done:
+    free(scaled);
+    free(other);
+    return result;
+}
+
 // Quantiles, boxes and the histogram of x (n), sorted.
 static void measure_distribution(Metrics *m, const double *x, int n) {
     int wrong = 0, correct = 0;
@@ -799,6 +915,10 @@ int metrics_compute(Metrics *m, const double *delta, const int *chosen_length,
 
     m->n = n;
     measure_quality(m, delta, n);
+    if (measure_after_temperature(m, delta, prompt_id, n) < 0) {
+        free(sorted);
+        return -1;
+    }
     memcpy(sorted, delta, (size_t)n * sizeof *sorted);
     m->ece_equalmass = ece_equalmass(sorted, n, EQUALMASS_BINS);
     qsort(sorted, (size_t)n, sizeof *sorted, compare_double);

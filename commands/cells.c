@@ -425,6 +425,8 @@ static void write_calibration(FILE *f, const Metrics *m) {
     }
     fprintf(f, ",\"ece_95\":[%.9g,%.9g]", m->ece_95.low, m->ece_95.high);
     fprintf(f, ",\"ece_equalmass\":%.9g", m->ece_equalmass);
+    fprintf(f, ",\"temperature\":%.9g,\"after_ece\":%.9g", m->temperature, m->after_ece);
+    fprintf(f, ",\"after_nll\":%.9g,\"after_brier\":%.9g", m->after_nll, m->after_brier);
 }
 
 // What the answers' lengths say.

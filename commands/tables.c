@@ -9,8 +9,10 @@ int tables_print(Cells *cells, int parts);      // of all cells; parts: those of
 enum { TEN_BINS = 1 };            // ece_bins[1] is 10: the calibration error that tables show
 
 // The numbers of a row of a table; low .. high is the 95 % interval of the accuracy, similar the
-// accuracy on pairs of similar length.
-typedef struct { double accuracy, low, high, similar, ties, ece, brier, margin, nll; } TableRow;
+// accuracy on pairs of similar length, after the ECE after a temperature.
+typedef struct {
+    double accuracy, low, high, similar, ties, ece, after, brier, margin, nll;
+} TableRow;
 
 // Distinct names in the order in which they appear.
 typedef struct {
@@ -47,6 +49,7 @@ static TableRow row_of(const Metrics *m) {
         .similar = m->similar_accuracy,
         .ties = m->tie_rate,
         .ece = m->symmetric[TEN_BINS].ece,
+        .after = m->after_ece,
         .brier = m->brier,
         .margin = m->margin,
         .nll = m->nll,
@@ -54,8 +57,8 @@ static TableRow row_of(const Metrics *m) {
 }
 
 static void print_head(const char *beside) {
-    printf("%-18s %6s   %-15s %7s %5s %7s %7s %8s %7s  %s\n", "", "acc %", "95 %", "similar",
-           "ties", "ECE", "Brier", "margin", "NLL", beside);
+    printf("%-18s %6s   %-15s %7s %5s %7s %7s %7s %8s %7s  %s\n", "", "acc %", "95 %",
+           "similar", "ties", "ECE", "after T", "Brier", "margin", "NLL", beside);
 }
 
 // The accuracy on pairs of similar length, or - where there are none.
@@ -67,7 +70,8 @@ static void print_similar(double accuracy) {
 static void print_row(const char *name, const TableRow *x) {
     printf("%-18s %6.2f   %5.2f .. %5.2f ", name, 100 * x->accuracy, 100 * x->low, 100 * x->high);
     print_similar(x->similar);
-    printf(" %5.3f %7.4f %7.4f %8.3f %7.4f", x->ties, x->ece, x->brier, x->margin, x->nll);
+    printf(" %5.3f %7.4f %7.4f %7.4f %8.3f %7.4f", x->ties, x->ece, x->after, x->brier, x->margin,
+           x->nll);
 }
 
 // Have answers of the cell a text?  Those of which only features are known have no length.
@@ -89,6 +93,9 @@ static void print_details(const Cell *cell) {
     printf("\n    confidence ECE  ");
     for (int k = 0; k < NUM_ECE; k++) printf("  %d bins %.4f", ece_bins[k], m->confidence_ece[k]);
     printf("  equal mass %.4f\n", m->ece_equalmass);
+    printf("    temperature %.3f", m->temperature);
+    printf("  each fifth with that of the others: ECE %.4f, Brier %.4f, NLL %.4f\n",
+           m->after_ece, m->after_brier, m->after_nll);
 
     printf("    reward difference quantiles ");
     for (int k = 0; k < NUM_QUANTILES; k++) {
@@ -167,7 +174,7 @@ static int print_set(const Table *t, const char *data) {
     if (!first || !lengths) return 0;
     printf("%-18s %6.2f   %15s", "longer answer wins", 100 * first->metrics.longer_wins, "");
     print_similar(first->metrics.similar_longer_wins);
-    printf(" %38s", "");
+    printf(" %46s", "");
     if (print_difference(first->length, first) < 0) return -1;
     printf("\n");
     return 0;
@@ -244,6 +251,7 @@ static int print_mean_row(const Table *t, int model) {
         }
         mean.ties += row.ties / S;
         mean.ece += row.ece / S;
+        mean.after += row.after / S;
         mean.brier += row.brier / S;
         mean.margin += row.margin / S;
         mean.nll += row.nll / S;

@@ -57,6 +57,81 @@ static void test_equal_rewards_have_half_accuracy_and_no_calibration_error(void)
     CHECK_NEAR(m.brier, .25, 1e-15);
 }
 
+// k of n pairs right by d, the others wrong by d: sigma(d / T) = k/n
+static void test_the_temperature_of_equal_margins_is_that_of_the_accuracy(void) {
+    for (int k = 51; k < 100; k += 6) {
+        double delta[100];
+        const double d = 0.01 * k * k;
+        for (int j = 0; j < 100; j++) delta[j] = j < k ? d : -d;
+        const double T = d / log(k / (100.0 - k));
+        CHECK_NEAR(temperature_fit(delta, NULL, 100), T, 1e-12 * T);
+    }
+}
+
+// where log sigma(s delta) has no minimum in s, and where there is nothing to fit
+static void test_a_temperature_without_a_minimum_is_at_its_end(void) {
+    const double right[3] = {1, .5, 0}, wrong[3] = {-1, .5, 0}, nothing[3] = {0, -0.0, 0};
+    const double first[3] = {1, 0, 0};
+    CHECK(temperature_fit(right, NULL, 3) == 1 / TEMPERATURE_MAX);
+    CHECK(temperature_fit(wrong, NULL, 3) == TEMPERATURE_MAX);
+    CHECK(temperature_fit(wrong, first, 3) == TEMPERATURE_MAX);
+    CHECK(temperature_fit(right, first, 3) == 1 / TEMPERATURE_MAX);
+    CHECK(temperature_fit(nothing, NULL, 3) == 1 && temperature_fit(NULL, NULL, 0) == 1);
+}
+
+// pairs of any margins: f' = 0 there, twice as large rewards have twice the temperature, a weight
+// of 2 is a pair that stands twice
+static void test_the_temperature_is_where_the_loss_is_least(void) {
+    double delta[200], twice[200], weight[200];
+    for (int j = 0; j < 200; j++) {
+        delta[j] = 0.4 + 2 * normal(9, j);
+        twice[j] = 2 * delta[j];
+        weight[j] = j < 100 ? 2 : 0;
+    }
+    const double T = temperature_fit(delta, NULL, 200);
+    double slope = 0;
+    for (int j = 0; j < 200; j++) slope -= delta[j] * sigmoid(-delta[j] / T);
+    CHECK_NEAR(slope, 0, 1e-10);
+    CHECK_NEAR(temperature_fit(twice, NULL, 200), 2 * T, 1e-12 * T);
+    const double half = temperature_fit(delta, NULL, 100);
+    CHECK_NEAR(temperature_fit(delta, weight, 200), half, 1e-12 * half);
+}
+
+// Every fold of prompts has 9 pairs right and 3 wrong, all by the same margin: each gets the
+// temperature at which that is no surprise.
+static void test_what_is_calibrated_by_the_other_folds_has_no_error_left(void) {
+    enum { N = 12 * CALIBRATION_FOLDS };
+    double delta[N];
+    uint64_t id[N], next = 0;
+    int of[CALIBRATION_FOLDS] = {0};
+    for (int j = 0; j < N; next++) {
+        const int fold = calibration_fold(&next, 0);
+        if (of[fold] == 12) continue;
+        delta[j] = of[fold] < 9 ? 4 : -4;
+        id[j++] = next;
+        of[fold]++;
+    }
+    Metrics m;
+    CHECK(metrics_compute(&m, delta, NULL, NULL, id, N, 1) == 0);
+    CHECK_NEAR(m.symmetric[1].ece, sigmoid(4) - .75, 1e-14);
+    CHECK_NEAR(m.temperature, 4 / log(3), 1e-12);
+    CHECK_NEAR(m.after_ece, 0, 1e-12);
+    CHECK_NEAR(m.after_brier, .75 * .25, 1e-12);
+    CHECK_NEAR(m.after_nll, -.75 * log(.75) - .25 * log(.25), 1e-12);
+}
+
+// n independent pairs, 3 of 4 right by 1: the standard error of T = 1/logit(p) is
+// sqrt(p (1-p) / n) T^2 / (p (1-p))
+static void test_the_interval_of_the_temperature_is_the_delta_methods(void) {
+    enum { N = 2000 };
+    double delta[N];
+    Interval interval;
+    for (int j = 0; j < N; j++) delta[j] = j % 4 ? 1 : -1;
+    const double T = 1 / log(3), error = T * T / sqrt(.75 * .25 * N);
+    CHECK(temperature_interval(&interval, delta, NULL, N, 1) == 0);
+    check_interval(interval, T, error, .1);
+}
+
 static void test_scaling_rewards_leaves_accuracy_and_changes_ece(void) {
     enum { n = 50 };
     double delta[n], scaled[n];
@@ -542,6 +617,11 @@ int main(int argc, char **argv) {
     RUN(test_the_metrics_of_the_specifications_six_pairs);
     RUN(test_a_value_on_an_inner_edge_goes_to_the_lower_bin);
     RUN(test_equal_rewards_have_half_accuracy_and_no_calibration_error);
+    RUN(test_the_temperature_of_equal_margins_is_that_of_the_accuracy);
+    RUN(test_a_temperature_without_a_minimum_is_at_its_end);
+    RUN(test_the_temperature_is_where_the_loss_is_least);
+    RUN(test_what_is_calibrated_by_the_other_folds_has_no_error_left);
+    RUN(test_the_interval_of_the_temperature_is_the_delta_methods);
     RUN(test_scaling_rewards_leaves_accuracy_and_changes_ece);
     RUN(test_all_metrics_agree_with_an_independent_program);
     RUN(test_metrics_do_not_depend_on_the_order_of_the_pairs);
