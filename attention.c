@@ -16,8 +16,10 @@
  *     dK = dS' Q
  *
  * Q and O are (rows, HD), K and V are (keys, HD), S and P are (rows, keys).  The keys of a
- * row are the rows of its path from the root segment to the row itself.  NH/NKV neighbouring
- * query heads share the keys and values of one key/value head (Ainslie et al. 2023).
+ * row are the rows of its path from the root segment to the row itself, or the last `window` of
+ * them (Beltagy et al. 2020, sec. 3.1; Jiang et al. 2023, sec. 2): P is 0 for those before, which
+ * are computed all the same.  NH/NKV neighbouring query heads share the keys and values of one
+ * key/value head (Ainslie et al. 2023).
  *
  * No (T,T) matrix is stored.  Rows go in blocks of ROWS; S and P exist for one block and head
  * at a time, in scratch of the thread.  Forward keeps lse = log sum exp(scale S) of each row
@@ -37,13 +39,14 @@ enum {
 // heads and NKV value heads; a row of out has OW numbers, HD for each of NH heads.
 typedef struct {
     int NH, NKV, HD;
+    int window;                                   // a row attends to so many keys at most
     size_t W, OW;
     real scale;
 } Heads;
 
-static Heads heads_of(int NH, int NKV, int HD) {
+static Heads heads_of(int NH, int NKV, int HD, int window) {
     return (Heads){
-        .NH = NH, .NKV = NKV, .HD = HD,
+        .NH = NH, .NKV = NKV, .HD = HD, .window = window,
         .W = (size_t)(NH + 2*NKV) * (size_t)HD,
         .OW = (size_t)NH * (size_t)HD,
         .scale = 1 / R_SQRT((real)HD),
@@ -73,7 +76,7 @@ typedef struct {
 // path.
 typedef struct {
     int start, rows;                              // token rows
-    int keys;                                     // row i attends to the first keys - rows + 1 + i
+    int keys;                                     // of row i: the first keys - rows + 1 + i
     int parts;
     KeyRows part[MAX_PATH];                       // from the root down
 } QueryBlock;
@@ -177,17 +180,22 @@ static void multiply_atb(real *X, const real *S, const real *A, size_t lda, cons
     }
 }
 
+// The first key that a row with n keys attends to.
+static int window_start(int n, int window) { return n > window ? n - window : 0; }
+
 /* S(rows, keys) in place -> E = exp(scale S - m), m the row's maximum, and 0 beyond the row's
- * own key.  With l = sum E: inverse(rows) = 1/l, so that P = E inverse; lse = m + log l, one
- * number a row, lse_stride apart. */
+ * own key and before its window.  With l = sum E: inverse(rows) = 1/l, so that P = E inverse;
+ * lse = m + log l, one number a row, lse_stride apart. */
 INLINE void softmax_rows_body(const int hw, real *S, real *inverse, real *lse, size_t lse_stride,
-                              real scale, int rows, int keys) {
+                              real scale, int rows, int keys, int window) {
     for (int i = 0; i < rows; i++) {
-        const int n = keys - rows + 1 + i;                  // the keys that row i attends to
+        const int n = keys - rows + 1 + i;                  // row i attends to first .. n-1
+        const int first = window_start(n, window);
         real *x = S + (size_t)i*keys;
-        for (int p = 0; p < n; p++) x[p] = scale * x[p];
-        const real m = row_max(x, n);
-        for (int p = 0; p < n; p++) x[p] = R_EXP(x[p] - m);
+        for (int p = first; p < n; p++) x[p] = scale * x[p];
+        const real m = row_max(x + first, n - first);
+        for (int p = 0; p < first; p++) x[p] = 0;
+        for (int p = first; p < n; p++) x[p] = R_EXP(x[p] - m);
         for (int p = n; p < keys; p++) x[p] = 0;
         const real l = row_sum(x, n);
         inverse[i] = 1 / l;
@@ -195,10 +203,12 @@ INLINE void softmax_rows_body(const int hw, real *S, real *inverse, real *lse, s
     }
 }
 VARIANTS(softmax_rows,
-         (real *S, real *inverse, real *lse, size_t lse_stride, real scale, int rows, int keys),
-         S, inverse, lse, lse_stride, scale, rows, keys)
+         (real *S, real *inverse, real *lse, size_t lse_stride, real scale, int rows, int keys,
+          int window),
+         S, inverse, lse, lse_stride, scale, rows, keys, window)
 
-/* forward: P = softmax(scale S).  Both matrices in place, with 0 beyond the row's own key:
+/* forward: P = softmax(scale S).  Both matrices in place, with 0 beyond the row's own key and
+ * before its window:
  *
  *     S(rows, keys)  -> P = exp(scale S - lse)
  *     dP(rows, keys) -> dS = P o (dP - D) scale,   D = dO . O
@@ -206,13 +216,15 @@ VARIANTS(softmax_rows,
  * dO and O have rows of HD, ldo apart; lse has one number a row, lse_stride apart. */
 INLINE void softmax_rows_back_body(const int hw, real *S, real *dP, const real *dO, const real *O,
                                    size_t ldo, const real *lse, size_t lse_stride, real scale,
-                                   int rows, int keys, int HD) {
+                                   int rows, int keys, int HD, int window) {
     for (int i = 0; i < rows; i++) {
         const int n = keys - rows + 1 + i;
+        const int first = window_start(n, window);
         real *x = S + (size_t)i*keys, *dp = dP + (size_t)i*keys;
         const real D = row_dot(hw, dO + (size_t)i*ldo, O + (size_t)i*ldo, HD);
         const real L = lse[(size_t)i*lse_stride];
-        for (int p = 0; p < n; p++) {
+        for (int p = 0; p < first; p++) x[p] = dp[p] = 0;
+        for (int p = first; p < n; p++) {
             const real P = R_EXP(scale * x[p] - L);
             x[p] = P;
             dp[p] = P * (dp[p] - D) * scale;
@@ -222,8 +234,8 @@ INLINE void softmax_rows_back_body(const int hw, real *S, real *dP, const real *
 }
 VARIANTS(softmax_rows_back,
          (real *S, real *dP, const real *dO, const real *O, size_t ldo, const real *lse,
-          size_t lse_stride, real scale, int rows, int keys, int HD),
-         S, dP, dO, O, ldo, lse, lse_stride, scale, rows, keys, HD)
+          size_t lse_stride, real scale, int rows, int keys, int HD, int window),
+         S, dP, dO, O, ldo, lse, lse_stride, scale, rows, keys, HD, window)
 
 // Query head h of a block of rows.
 static void attention_block_forward(real *out, real *lse, const real *qkv, const QueryBlock *b,
@@ -240,7 +252,8 @@ static void attention_block_forward(real *out, real *lse, const real *qkv, const
     multiply_abt(S, Q, W, K, b, heads);
 
     // pass 2: P = softmax(scale S), but for a factor of each row, `inverse`
-    softmax_rows(S, inverse, lse + first*NH + h, NH, heads->scale, b->rows, b->keys);
+    softmax_rows(S, inverse, lse + first*NH + h, NH, heads->scale, b->rows, b->keys,
+                 heads->window);
     const real *P = S;
 
     // pass 3: O = P V, and the factor
@@ -250,8 +263,8 @@ static void attention_block_forward(real *out, real *lse, const real *qkv, const
 
 // qkv(T,W), out(T,OW), lse(T,NH).  A task is a query head of a segment.
 void attention_forward(real *out, real *lse, const real *qkv, const Segment *seg, int S, int T,
-                       int NH, int NKV, int HD) {
-    const Heads heads = heads_of(NH, NKV, HD);
+                       int NH, int NKV, int HD, int window) {
+    const Heads heads = heads_of(NH, NKV, HD, window);
     (void)T;
     PARALLEL_FOR_TASKS
     for (int task = 0; task < S * NH; task++) {
@@ -286,7 +299,7 @@ static void attention_block_backward(real *dqkv, const real *dout, const real *o
 
     // pass 2: P = softmax(scale S) again, in S, and dS = P o (dP - D) scale, in dP
     softmax_rows_back(S, dP, dO, O, OW, lse + first*NH + h, NH, heads->scale, b->rows, b->keys,
-                      heads->HD);
+                      heads->HD, heads->window);
     const real *P = S, *dS = dP;
 
     // pass 3: forward: S = Q K', so dQ = dS K and dK += dS' Q
@@ -309,8 +322,8 @@ static int group_end(const Segment *seg, int S, int s) {
 // row by row.
 void attention_backward(real *dqkv, const real *dout, const real *out, const real *lse,
                         const real *qkv, const Segment *seg, int S, int T, int NH, int NKV,
-                        int HD) {
-    const Heads heads = heads_of(NH, NKV, HD);
+                        int HD, int window) {
+    const Heads heads = heads_of(NH, NKV, HD, window);
     kernels_zero(dqkv, (size_t)T * heads.W);
     PARALLEL_FOR_TASKS
     for (int task = 0; task < S * NKV; task++) {
@@ -378,7 +391,7 @@ void cache_free(KeyCache *c) {
 // The rows of segment s of qkv(T,W) go to path[s].own, behind its len rows.
 void cache_append(const CachePath *path, const real *qkv, const Segment *seg, int S, int layer,
                   int NH, int NKV, int HD) {
-    const Heads heads = heads_of(NH, NKV, HD);
+    const Heads heads = heads_of(NH, NKV, HD, INT_MAX);
     const size_t NR = (size_t)tile->fp32.NR, D = (size_t)HD;
     PARALLEL_FOR_IF((size_t)(seg[S-1].start + seg[S-1].len) * heads.W)
     for (int task = 0; task < S * NKV; task++) {
@@ -437,7 +450,8 @@ static void decode_rows(real *out, const real *qkv, const CachePath *path, int l
         real *Si = S + (size_t)i*ld;
         real lse;                                           // softmax_rows gives it; not needed
         product_panels(Si + shared, ld, Qi, W, own.keys, own.key_panel, 1, own_keys, HD, 0);
-        softmax_rows(Si, inverse + i, &lse, 1, heads->scale, 1, shared + own_keys);
+        softmax_rows(Si, inverse + i, &lse, 1, heads->scale, 1, shared + own_keys,
+                     heads->window);
     }
     const real *P = S;
 
@@ -464,8 +478,8 @@ static int rows_together(const CachePath *path, int t, int T) {
 
 // out(T,OW), qkv(T,W): attention_forward's bits for T segments of one row.
 void attention_decode(real *out, const real *qkv, const CachePath *path, int layer, int T, int NH,
-                      int NKV, int HD) {
-    const Heads heads = heads_of(NH, NKV, HD);
+                      int NKV, int HD, int window) {
+    const Heads heads = heads_of(NH, NKV, HD, window);
     PARALLEL_TASKS_IF((size_t)T * heads.OW * (size_t)path[0].before->len)
     for (int task = 0; task < T * NH; task++) {
         const int t = task / NH, h = task % NH;

@@ -126,12 +126,14 @@ int attention_reserve(int keys);
 double attention_pairs(int before, int len);
 
 // qkv(T, (NH + 2 NKV) HD): query heads, key heads, value heads;  out(T, NH HD);
-// lse(T, NH) is kept for backward
+// lse(T, NH) is kept for backward; a row attends to the last `window` rows of its path, itself
+// among them
 void attention_forward(real *out, real *lse, const real *qkv, const Segment *seg, int S, int T,
-                       int NH, int NKV, int HD);
+                       int NH, int NKV, int HD, int window);
 // WRITES dqkv
 void attention_backward(real *dqkv, const real *dout, const real *out, const real *lse,
-                        const real *qkv, const Segment *seg, int S, int T, int NH, int NKV, int HD);
+                        const real *qkv, const Segment *seg, int S, int T, int NH, int NKV, int HD,
+                        int window);
 
 /* Keys and values of a text's rows 0 .. len-1, of all layers.  Appending does not change len: it is
  * raised by the caller, when the rows have been through every layer. */
@@ -150,7 +152,7 @@ void cache_append(const CachePath *path, const real *qkv, const Segment *seg, in
 // attention_forward's bits for T segments of one row: row t attends to path[t].before, to
 // path[t].own and to itself, which has been appended
 void attention_decode(real *out, const real *qkv, const CachePath *path, int layer, int T, int NH,
-                      int NKV, int HD);
+                      int NKV, int HD, int window);
 
 // (T,F); backward WRITES
 void activation_forward(real *out, const real *inp, Activation kind, int T, int F);

@@ -43,7 +43,7 @@ typedef struct {
     int head_dim;                             // HD
     int hidden;                               // F
     int max_positions;                        // P
-    int sliding_window, long_positions;       // 0, or P, and the positions of config.json
+    int sliding_window;                       // less than P, or 0: none
     char slides[MAX_LAYERS];                  // yes: this layer sees no further than the window
 
     int rms_norm;                             // yes: RMS norms; no: layer norms
@@ -218,6 +218,7 @@ size_t model_num_base(const Config *c);           // without those of adapters
 size_t model_num_trained(const Config *c, Purpose purpose);
 size_t model_bytes(const Config *c, int T, int B, Purpose purpose);
 size_t model_qkv_width(const Config *c);          // QO
+int    model_window(const Config *c, int l);      // a row attends to so many keys at most
 size_t model_att_width(const Config *c);          // NH HD
 size_t model_fc_width(const Config *c);           // FC
 size_t model_output_size(const Config *c);        // V C
@@ -264,6 +265,10 @@ size_t model_fc_width(const Config *c)  { return (size_t)c->hidden * (c->gated ?
 size_t model_output_size(const Config *c) { return (size_t)c->vocab_size * (size_t)c->channels; }
 size_t model_rope_size(const Config *c) {
     return 2 * (size_t)c->max_positions * (size_t)(c->rotary_dims/2);
+}
+// To how many keys a row of layer l attends at most.
+int model_window(const Config *c, int l) {
+    return c->slides[l] ? c->sliding_window : c->max_positions;
 }
 // Has the output matrix a second gradient, because it is the embedding too?
 static int has_tied_gradient(const Config *c) { return c->tied && !c->reward && !c->lora_r; }

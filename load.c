@@ -112,9 +112,8 @@ int check_fit(const Model *m, const Tokenizer *t, const char *dir, int max_lengt
                     t->vocab_size, m->config.vocab_size);
     }
     if (max_length > m->config.max_positions) {
-        return fail(EX_USAGE, "--max_length %d: the model has %d positions%s", max_length,
-                    m->config.max_positions, m->config.sliding_window ? " in its sliding window, "
-                    "and longer texts are not computed here" : "");
+        return fail(EX_USAGE, "--max_length %d: the model has %d positions", max_length,
+                    m->config.max_positions);
     }
     return 0;
 }

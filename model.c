@@ -143,6 +143,7 @@ static void block_forward(const Model *m, const Batch *s, int l, int again) {
     const int F = c->hidden;
     const int QO = (int)model_qkv_width(c);
     const int FC = (int)model_fc_width(c);
+    const int window = model_window(c, l);
     const size_t n = (size_t)T*C;
     real *att_out = m->acts.a, *mlp_out = m->acts.b;
     real *y = l + 1 < c->num_layers ? m->acts.block[l+1].res : m->acts.res;
@@ -162,9 +163,9 @@ static void block_forward(const Model *m, const Batch *s, int l, int again) {
     // attention, then its output matrix
     if (s->cache) cache_append(s->cache, a->qkv, s->seg, s->S, l, NH, NKV, HD);
     if (s->decode) {
-        attention_decode(a->att, a->qkv, s->cache, l, T, NH, NKV, HD);
+        attention_decode(a->att, a->qkv, s->cache, l, T, NH, NKV, HD, window);
     } else {
-        attention_forward(a->att, a->lse, a->qkv, s->seg, s->S, T, NH, NKV, HD);
+        attention_forward(a->att, a->lse, a->qkv, s->seg, s->S, T, NH, NKV, HD, window);
     }
     if (!again || !c->parallel_residual) {
         linear_forward(att_out, a->att, w->attw, packed->attw, w->attb, T, NH*HD, C);
@@ -241,7 +242,8 @@ static void block_backward(const Model *m, const Batch *s, int l) {
     // not if parallel
     matmul_backward(dact, g->attw, g->attb, dy, a->att, w->attw, T, NH*HD, C, blocks);
     lora_backward(m, g, w, LINEAR_ATT, dact, dy, a->att, T, C);
-    attention_backward(dwide, dact, a->att, a->lse, a->qkv, s->seg, s->S, T, NH, NKV, HD);
+    attention_backward(dwide, dact, a->att, a->lse, a->qkv, s->seg, s->S, T, NH, NKV, HD,
+                       model_window(c, l));
     rotate(m, s, l, dwide, -1);
     if (c->qk_norm) {
         real *dkey = dwide + NH*HD, *key_pre = a->pre + NH*HD;

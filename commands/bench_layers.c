@@ -147,7 +147,8 @@ static void block_forward_layer(const Model *m, const Batch *s, Layer kind, int 
         break;
     }
     case ATTENTION:
-        attention_forward(a->att, a->lse, a->qkv, s->seg, s->S, T, NH, NKV, HD);
+        attention_forward(a->att, a->lse, a->qkv, s->seg, s->S, T, NH, NKV, HD,
+                          model_window(c, l));
         break;
     case NORM:
         norm_forward(a->ln1, a->mean1, a->rstd1, a->res, p->ln1w, p->ln1b, eps, c->rms_norm, T, C);
@@ -197,7 +198,8 @@ static void block_backward_layer(const Model *m, const Batch *s, Layer kind, int
         break;
     }
     case ATTENTION:
-        attention_backward(w->dwide, w->dact, a->att, a->lse, a->qkv, s->seg, s->S, T, NH, NKV, HD);
+        attention_backward(w->dwide, w->dact, a->att, a->lse, a->qkv, s->seg, s->S, T, NH, NKV, HD,
+                           model_window(c, l));
         break;
     case NORM:
         norm_backward(dz, g->ln2w, g->ln2b, w->b, a->res2, a->mean2, a->rstd2, p->ln2w,

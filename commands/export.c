@@ -83,6 +83,10 @@ int command_export(void) {
     if (gguf_save(&m, &x, opt.out, export_dtypes[opt.dtype], sha256) < 0) goto done;
     printf("%s: %zu parameters, %s; sha256 %s\n", opt.out, m.num_params,
            dtype_name(export_dtypes[opt.dtype]), sha256);
+    if (m.config.sliding_window) {
+        printf("its texts end at the sliding window, %d tokens: llama.cpp has none for this model, "
+               "and up to there it changes nothing\n", m.config.sliding_window);
+    }
     result = 0;
 done:
     model_free(&m);

@@ -65,6 +65,13 @@ int command_tokenize(void) { return opt.learn ? learn_to_folder() : show_tokens(
 
 // -------------------------------------------------------------------------------------- folders
 
+static void print_window(const Config *c) {
+    int slide = 0;
+    for (int l = 0; l < c->num_layers; l++) slide += c->slides[l];
+    printf("%d of %d layers see no further back than a sliding window of %d positions\n", slide,
+           c->num_layers, c->sliding_window);
+}
+
 static void print_config(const Config *c, size_t num_params) {
     static const char *const activations[] = {
         [ACT_GELU_ERF] = "gelu", [ACT_GELU_TANH] = "gelu (tanh)", [ACT_SILU] = "silu"};
@@ -83,10 +90,7 @@ static void print_config(const Config *c, size_t num_params) {
         printf("rotary positions scaled by %s with the factor %g\n", rope_types[c->rope_type],
                c->rope_factor);
     }
-    if (c->sliding_window) {
-        printf("a sliding window of %d of %d positions: longer texts are refused\n",
-               c->sliding_window, c->long_positions);
-    }
+    if (c->sliding_window) print_window(c);
     if (c->reward && c->pooling == POOL_MEAN) {
         printf("transformers cannot read a reward from the mean: the folder is of our own type\n");
     }

@@ -492,8 +492,7 @@ static void read_rope(Fields *f, Config *c) {
     if (c->family == FAMILY_SMOLLM3) read_unturned(f, c);
 }
 
-/* A window as long as all positions is none; texts up to a shorter one are the same without it, so
- * that the positions end there.  Qwen has one only where "use_sliding_window" says so,
+/* A window as long as all positions is none.  Qwen has one only where "use_sliding_window" says so,
  * in the layers that "layer_types" names, or without it from the layer "max_window_layers" on;
  * Mistral has one of 4096 where it is not given, in all layers.  Returns whether layers may be
  * called sliding. */
@@ -517,11 +516,7 @@ static int read_window(Fields *f, Config *c, int types) {
         if (c->slides[l]) any = 1;
         i = json_next(f->json, i);
     }
-    if (any) {
-        c->long_positions = c->max_positions;
-        c->sliding_window = window;
-        c->max_positions = window;
-    }
+    if (any) c->sliding_window = window;
     return used && !mistral && !is_null;
 }
 
@@ -929,7 +924,7 @@ static void put_sizes(ConfigWriter *w, const Config *c) {
     put_integer(w, key->num_layers, c->num_layers);
     put_integer(w, key->num_heads, c->num_heads);
     put_integer(w, key->hidden, c->hidden);
-    put_integer(w, key->max_positions, c->sliding_window ? c->long_positions : c->max_positions);
+    put_integer(w, key->max_positions, c->max_positions);
 }
 
 static void put_block(ConfigWriter *w, const Config *c) {

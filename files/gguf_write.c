@@ -98,7 +98,8 @@ static void put_config_keys(GgufText *w, const Config *c, const GgufExtras *x, D
     put_u32_key(w, "general.file_type", file_type(dtype));
     if (dtype == Q8_0) put_u32_key(w, "general.quantization_version", 2);
     put_u32_key(w, ".vocab_size", c->vocab_size);
-    put_u32_key(w, ".context_length", c->max_positions);
+    // llama.cpp has no window for these architectures: texts up to it are the same without it
+    put_u32_key(w, ".context_length", c->sliding_window ? c->sliding_window : c->max_positions);
     put_u32_key(w, ".embedding_length", c->channels);
     put_u32_key(w, ".block_count", c->num_layers);
     put_u32_key(w, ".feed_forward_length", c->hidden);

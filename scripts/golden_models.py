@@ -61,6 +61,9 @@ MODELS = {
                    rope_theta=1000.0, factor=4.0, original_max_position_embeddings=64)), "bfloat16"),
     "smollm3": (SmolLM3ForCausalLM, SmolLM3Config(**TINY, no_rope_layers=[1, 0], rope_parameters=dict(
                 rope_type="default", rope_theta=100.0)), "bfloat16"),
+    "mistral_window": (MistralForCausalLM, MistralConfig(**TINY, sliding_window=6), "bfloat16"),
+    "qwen2_window": (Qwen2ForCausalLM, Qwen2Config(**TINY, use_sliding_window=True, sliding_window=5,
+                     max_window_layers=1), "bfloat16"),
 }
 SHARDED = {"mistral": "8KB"}                           # the largest part of its weights
 

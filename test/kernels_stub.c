@@ -58,16 +58,16 @@ void rotary(real *rows, const real *cosine, const real *sine, const int *positio
 int    attention_reserve(int keys)              { return -1; }
 double attention_pairs(int before, int len)     { return 0; }
 void attention_forward(real *out, real *lse, const real *qkv, const Segment *seg, int S, int T,
-                       int NH, int NKV, int HD) {}
+                       int NH, int NKV, int HD, int window) {}
 void attention_backward(real *dqkv, const real *dout, const real *out, const real *lse,
                         const real *qkv, const Segment *seg, int S, int T, int NH, int NKV,
-                        int HD) {}
+                        int HD, int window) {}
 int  cache_reserve(KeyCache *c, int rows, int layers, int NKV, int HD) { return -1; }
 void cache_free(KeyCache *c) {}
 void cache_append(const CachePath *path, const real *qkv, const Segment *seg, int S, int layer,
                   int NH, int NKV, int HD) {}
 void attention_decode(real *out, const real *qkv, const CachePath *path, int layer, int T, int NH,
-                      int NKV, int HD) {}
+                      int NKV, int HD, int window) {}
 
 void activation_forward(real *out, const real *inp, Activation kind, int T, int F) {}
 void activation_backward(real *dinp, const real *dout, const real *inp, Activation kind, int T,

@@ -386,13 +386,13 @@ static const Config tiny[] = {
      .rms_norm = 1, .gated = 1, .activation = ACT_SILU, .norm_eps = 1e-5f, .rope_theta = 1e6,
      .rope_factor = 1, .bos = 1, .eos = 2, .pad = -1},
     {.family = FAMILY_QWEN2, .vocab_size = 8, .channels = 8, .num_layers = 2, .num_heads = 4,
-     .num_kv_heads = 2, .head_dim = 2, .hidden = 5, .max_positions = 9, .sliding_window = 9,
-     .long_positions = 20, .slides = {1, 0}, .rotary_dims = 2, .rms_norm = 1, .gated = 1,
+     .num_kv_heads = 2, .head_dim = 2, .hidden = 5, .max_positions = 20, .sliding_window = 9,
+     .slides = {1, 0}, .rotary_dims = 2, .rms_norm = 1, .gated = 1,
      .qkv_bias = 1, .activation = ACT_SILU, .norm_eps = 1e-6f, .rope_theta = 1e6,
      .rope_factor = 1, .bos = -1, .eos = 2, .pad = 0},
     {.family = FAMILY_MISTRAL, .vocab_size = 8, .channels = 6, .num_layers = 2, .num_heads = 4,
-     .num_kv_heads = 2, .head_dim = 4, .hidden = 5, .max_positions = 9, .sliding_window = 9,
-     .long_positions = 50, .slides = {1, 1}, .rotary_dims = 4, .rms_norm = 1, .gated = 1,
+     .num_kv_heads = 2, .head_dim = 4, .hidden = 5, .max_positions = 50, .sliding_window = 9,
+     .slides = {1, 1}, .rotary_dims = 4, .rms_norm = 1, .gated = 1,
      .activation = ACT_SILU, .norm_eps = 1e-5f, .rope_theta = 1e6, .rope_factor = 1, .bos = 1,
      .eos = 2, .pad = -1},
     {.family = FAMILY_SMOLLM3, .vocab_size = 8, .channels = 8, .num_layers = 2, .num_heads = 2,
@@ -472,7 +472,7 @@ static int same_config(Config a, Config b) {
         && SAME(gated) && SAME(tied) && SAME(qkv_bias) && SAME(out_bias) && SAME(mlp_bias)
         && SAME(qk_norm) && SAME(activation) && SAME(norm_eps) && SAME(rope_low_freq)
         && SAME(rope_high_freq) && SAME(rope_original) && SAME(rope_type) && SAME(rope_attention)
-        && SAME(sliding_window) && SAME(long_positions) && SAME(slides[0]) && SAME(slides[1])
+        && SAME(sliding_window) && SAME(slides[0]) && SAME(slides[1])
         && SAME(rope_exact) && SAME(unturned[0]) && SAME(unturned[1])
         && SAME(bos) && SAME(eos) && SAME(pad)
         && SAME(num_more_eos) && SAME(more_eos[0]) && SAME(more_eos[1])
@@ -846,7 +846,7 @@ static void test_folders_of_transformers_come_back_value_for_value(void) {
         "neox", "neox_sequential", "neox_reward", "gpt2", "llama", "llama3", "llama_reward",
         "qwen2", "qwen3", "stories260K", "neox_tied", "gpt2_untied", "gpt2_reward", "mistral",
         "mistral_tied", "mistral_reward", "qwen2_tied", "qwen3_untied", "llama_linear",
-        "llama_dynamic", "qwen2_yarn", "smollm3",
+        "llama_dynamic", "qwen2_yarn", "smollm3", "mistral_window", "qwen2_window",
     };
     for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
         Model m;
@@ -1350,8 +1350,8 @@ static void test_no_key_that_could_change_numbers_is_passed_over(void) {
                        "\"sliding_window\": 9") == 0);
 }
 
-// Do the texts of tiny[i] with these members end at so many positions?
-static int ends_at(int i, int positions, const char *members) {
+// Has the second layer of tiny[i] with these members that window, 0: none?
+static int slides_by(int i, int window, const char *members) {
     Good g = good_folder(&tiny[i]);
     char begin[1000];
     Config c;
@@ -1359,17 +1359,14 @@ static int ends_at(int i, int positions, const char *members) {
     const int loaded = spoilt_config(&g, "{", begin) == 0 && config_load(&c, "bad") == 0;
     good_free(&g);
     if (!loaded) return 0;
-    if (positions == tiny[i].max_positions) {
-        return c.max_positions == positions && !c.sliding_window && !c.slides[1];
-    }
-    return c.max_positions == positions && c.sliding_window == positions
-        && c.long_positions == tiny[i].max_positions && c.slides[1];
+    return c.max_positions == tiny[i].max_positions && c.sliding_window == window
+        && c.slides[1] == (window > 0) && model_window(&c, 1) == (window ? window : 9);
 }
 
 /* Which layers slide, as Qwen2Config and Qwen3Config of transformers have it: those that
  * "layer_types" calls so, if it is there; the window is none without "use_sliding_window".  The
  * models have 2 layers and 9 positions. */
-static void test_texts_end_at_the_window_exactly_where_a_layer_slides(void) {
+static void test_layers_slide_exactly_where_transformers_has_them_slide(void) {
     #define FULL "\"layer_types\": [\"full_attention\", \"full_attention\"]"
     #define SLIDING "\"layer_types\": [\"full_attention\", \"sliding_attention\"]"
     #define WINDOW(n) "\"use_sliding_window\": true, \"sliding_window\": " #n
@@ -1380,12 +1377,12 @@ static void test_texts_end_at_the_window_exactly_where_a_layer_slides(void) {
         CHECK(with_members(i, FULL "," WINDOW(null)) == 0);
         CHECK(with_members(i, WINDOW(null) ", \"max_window_layers\": 0") == 0);
         CHECK(with_members(i, "\"sliding_window\": 4, \"max_window_layers\": 0") == 0);
-        CHECK(ends_at(i, 9, SLIDING "," WINDOW(9)));
-        CHECK(ends_at(i, 9, FULL "," WINDOW(8)));
-        CHECK(ends_at(i, 9, WINDOW(8) ", \"max_window_layers\": 2"));
-        CHECK(ends_at(i, 8, SLIDING "," WINDOW(8)));
-        CHECK(ends_at(i, 8, SLIDING "," WINDOW(8) ", \"max_window_layers\": 2"));
-        CHECK(ends_at(i, 8, WINDOW(8) ", \"max_window_layers\": 1"));
+        CHECK(slides_by(i, 0, SLIDING "," WINDOW(9)));
+        CHECK(slides_by(i, 0, FULL "," WINDOW(8)));
+        CHECK(slides_by(i, 0, WINDOW(8) ", \"max_window_layers\": 2"));
+        CHECK(slides_by(i, 8, SLIDING "," WINDOW(8)));
+        CHECK(slides_by(i, 8, SLIDING "," WINDOW(8) ", \"max_window_layers\": 2"));
+        CHECK(slides_by(i, 8, WINDOW(8) ", \"max_window_layers\": 1"));
         REFUSED(SLIDING "," WINDOW(null), "\"layer_types\": sliding_attention is not supported");
         REFUSED(SLIDING, "\"layer_types\": sliding_attention is not supported");
         REFUSED("\"layer_types\": [\"full_attention\"]", "names 1 layers, there are 2");
@@ -1441,13 +1438,13 @@ static void test_mistral_has_a_window_unless_it_says_no(void) {
     Good g = good_folder(&tiny[7]);
     Config c;
     CHECK(spoilt_config(&g, "\"sliding_window\": null,", "") == 0);
-    CHECK(config_load(&c, "bad") == 0 && c.max_positions == 4096 && c.long_positions == 5000);
+    CHECK(config_load(&c, "bad") == 0 && c.sliding_window == 4096 && c.slides[0]);
     CHECK(spoilt_config(&g, "\"sliding_window\": null", "\"sliding_window\": 5000") == 0);
     CHECK(config_load(&c, "bad") == 0 && c.max_positions == 5000 && !c.sliding_window);
     // its class does not look at the layers' types
     CHECK(spoilt_config(&g, "\"sliding_window\": null", "\"sliding_window\": 4999,"
                         "\"layer_types\": [\"full_attention\", \"full_attention\"]") == 0);
-    CHECK(config_load(&c, "bad") == 0 && c.max_positions == 4999);
+    CHECK(config_load(&c, "bad") == 0 && c.sliding_window == 4999);
     CHECK(spoilt_config(&g, "\"silu\"", "\"swish\"") == 0);
     good_free(&g);
 }
@@ -1582,7 +1579,7 @@ int main(int argc, char **argv) {
     RUN(test_every_field_of_a_configuration_is_checked);
     RUN(test_no_key_that_could_change_numbers_is_passed_over);
     RUN(test_rotary_scaling_is_read_wherever_it_stands);
-    RUN(test_texts_end_at_the_window_exactly_where_a_layer_slides);
+    RUN(test_layers_slide_exactly_where_transformers_has_them_slide);
     RUN(test_ids_that_a_class_made_up_are_none);
     RUN(test_mistral_has_a_window_unless_it_says_no);
     RUN(test_configurations_of_public_models_are_read);

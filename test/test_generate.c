@@ -131,6 +131,7 @@ static Config small_llama(Family family) {
         .channels = 20, .num_heads = 4, .num_kv_heads = 2, .head_dim = 34, .rotary_dims = 34,
         .hidden = 37, .gated = 1, .activation = ACT_SILU, .rms_norm = 1, .norm_eps = 1e-5f,
         .rope_theta = 10000, .qkv_bias = family == FAMILY_QWEN2, .qk_norm = family == FAMILY_QWEN3,
+        .sliding_window = 23, .slides = {family == FAMILY_MISTRAL, family == FAMILY_MISTRAL},
     };
 }
 
@@ -271,11 +272,11 @@ static void recompute(Kept *out, Model *m, const Prompt *p, int sample, const Sa
 
 static void test_a_completion_from_the_cache_is_that_of_full_recomputation(void) {
     static const Family family[] = {FAMILY_NEOX, FAMILY_GPT2, FAMILY_LLAMA, FAMILY_QWEN2,
-                                    FAMILY_QWEN3};
+                                    FAMILY_QWEN3, FAMILY_MISTRAL};
     Prompts p;
     make_prompts(&p);
     int finished[4] = {0};
-    for (int k = 0; k < 30; k++) {                          // families, precisions, samplings
+    for (int k = 0; k < 36; k++) {                          // families, precisions, samplings
         const Sampling s = varied_sampling(k % 3);
         Model m;
         Texts have;

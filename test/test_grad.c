@@ -198,6 +198,16 @@ static void test_query_and_key_norm_backward_is_the_derivative(void) {
     CHECK_NEAR(worst_gradient(c), 0, 1e-6);
 }
 
+static void test_backward_in_a_sliding_window_is_the_derivative(void) {
+    Config c = llama(0, POOL_LAST);
+    c.sliding_window = 3;
+    c.slides[0] = 1;
+    CHECK_NEAR(worst_gradient(c), 0, 1e-6);
+    c.sliding_window = 1;
+    c.slides[1] = 1;
+    CHECK_NEAR(worst_gradient(c), 0, 1e-6);
+}
+
 static void test_reward_head_backward_is_the_derivative_with_every_pooling(void) {
     CHECK_NEAR(worst_gradient(neox(1, POOL_LAST)), 0, 1e-6);
     CHECK_NEAR(worst_gradient(llama(1, POOL_MEAN)), 0, 1e-6);
@@ -262,6 +272,7 @@ int main(int argc, char **argv) {
     RUN(test_llama_backward_is_the_derivative_of_forward);
     RUN(test_gpt2_backward_is_the_derivative_of_forward_with_tied_output);
     RUN(test_query_and_key_norm_backward_is_the_derivative);
+    RUN(test_backward_in_a_sliding_window_is_the_derivative);
     RUN(test_reward_head_backward_is_the_derivative_with_every_pooling);
     RUN(test_backward_of_adapters_is_the_derivative);
     RUN(test_backward_of_heads_beside_a_language_model_is_the_derivative);

@@ -533,23 +533,32 @@ static int segment_of(int t) {
     return s;
 }
 
-// u is t, or before t in its segment, or in a segment on the path to the root
-static int attends(int t, int u) {
-    if (u > t) return 0;
+// the number of row t in its text
+static int place_of(int t) {
+    const int s = segment_of(t);
+    int before = t - seg[s].start;
+    for (int i = seg[s].parent; i >= 0; i = seg[i].parent) before += seg[i].len;
+    return before;
+}
+
+// u is t, or before t in its segment, or in a segment on the path to the root; and not before the
+// window
+static int attends(int t, int u, int window) {
+    if (u > t || place_of(t) - place_of(u) >= window) return 0;
     for (int s = segment_of(t); s >= 0; s = seg[s].parent) {
         if (s == segment_of(u)) return 1;
     }
     return 0;
 }
 
-static void attention(int HD, int NH, int NKV) {
+static void attention(int HD, int NH, int NKV, int window) {
     const size_t T = SEG_ROWS, D = (size_t)HD, heads = (size_t)NH;
     const size_t W = (size_t)(NH + 2*NKV)*D, O = heads*D;
     const float *qkv = numbers(T*W, 1), *dout = numbers(T*O, 1);
     float *out = blank(T*O), *lse = blank(T*heads), *dqkv = blank(T*W);
 
-    attention_forward(out, lse, qkv, seg, SEGMENTS, (int)T, NH, NKV, HD);
-    attention_backward(dqkv, dout, out, lse, qkv, seg, SEGMENTS, (int)T, NH, NKV, HD);
+    attention_forward(out, lse, qkv, seg, SEGMENTS, (int)T, NH, NKV, HD, window);
+    attention_backward(dqkv, dout, out, lse, qkv, seg, SEGMENTS, (int)T, NH, NKV, HD, window);
     BITS(out, T*O);
     BITS(lse, T*heads);
     BITS(dqkv, T*W);
@@ -569,7 +578,7 @@ static void attention(int HD, int NH, int NKV) {
             for (size_t u = 0; u < T; u++) {
                 p[u] = 0;
                 dp[u] = 0;
-                if (!attends((int)t, (int)u)) continue;
+                if (!attends((int)t, (int)u, window)) continue;
                 for (size_t i = 0; i < D; i++) p[u] += scale * qkv[q + i] * qkv[u*W + k + i];
                 p[u] = exp(p[u]);
                 sum += p[u];
@@ -602,10 +611,13 @@ static void attention(int HD, int NH, int NKV) {
 }
 
 static void attention_layers(void) {
-    attention(4, 3, 3);
-    attention(6, 4, 2);
-    attention(20, 3, 1);
-    attention(64, 2, 1);
+    attention(4, 3, 3, SEG_ROWS);
+    attention(6, 4, 2, SEG_ROWS);
+    attention(20, 3, 1, SEG_ROWS);
+    attention(64, 2, 1, SEG_ROWS);
+    attention(6, 4, 2, 1);
+    attention(4, 3, 3, 4);                                  // into the prompt of most answers
+    attention(20, 3, 1, 60);                                // longer than a block of rows
 }
 static void test_attention_is_the_naive_sum_over_parents_and_the_same_bits_everywhere(void) {
     everywhere(attention_layers);
@@ -625,7 +637,7 @@ static void test_attention_of_a_row_alone_is_its_value_and_of_equal_keys_the_mea
         if (part == K_OF_3) qkv[i] = 0.5f;                  // equal keys
         if (part == V_OF_3) qkv[i] = (float)(i * i % 17);   // any value
     }
-    attention_forward(out, lse, qkv, &whole, 1, T, 1, 1, HD);
+    attention_forward(out, lse, qkv, &whole, 1, T, 1, 1, HD, T);
 
     double sum[HD] = {0};                                   // of the values so far
     for (int i = 0; i < HD; i++) CHECK(out[i] == qkv[2*HD + i]);
@@ -648,8 +660,8 @@ static void test_attention_scores_of_a_thousand_do_not_overflow(void) {
         if (part == V_OF_3) qkv[i] = (float)(i * i % 7 - 3);
     }
     for (int i = 0; i < T*HD; i++) dout[i] = 1;
-    attention_forward(out, lse, qkv, &whole, 1, T, 1, 1, HD);
-    attention_backward(dqkv, dout, out, lse, qkv, &whole, 1, T, 1, 1, HD);
+    attention_forward(out, lse, qkv, &whole, 1, T, 1, 1, HD, T);
+    attention_backward(dqkv, dout, out, lse, qkv, &whole, 1, T, 1, 1, HD, T);
 
     int finite = 0;
     for (int i = 0; i < T*W; i++) finite += isfinite(dqkv[i]) && isfinite(out[i % (T*HD)]);

@@ -60,8 +60,18 @@ static Config qwen3(int reward, Pooling pooling) {
     return c;
 }
 
+// A window shorter than most prompts, in the second layer.
+static Config windowed(int reward, Pooling pooling) {
+    Config c = llama(reward, pooling);
+    c.family = FAMILY_QWEN2;
+    c.qkv_bias = 1;
+    c.sliding_window = 23;
+    c.slides[1] = 1;
+    return c;
+}
+
 typedef Config MakeConfig(int reward, Pooling pooling);
-static MakeConfig *const config_of[] = {neox, llama, gpt2, qwen3};
+static MakeConfig *const config_of[] = {neox, llama, gpt2, qwen3, windowed};
 enum { FAMILIES = sizeof config_of / sizeof *config_of };
 
 // Checks a language model and a reward model of each family.
@@ -1025,7 +1035,7 @@ static void test_models_written_by_transformers_score_as_pytorch_does_in_double(
         "neox", "neox_sequential", "gpt2", "llama", "llama3", "qwen2", "qwen3",
         "neox_reward", "llama_reward", "neox_tied", "gpt2_untied", "gpt2_reward", "mistral",
         "mistral_tied", "mistral_reward", "qwen2_tied", "qwen3_untied", "llama_linear",
-        "llama_dynamic", "qwen2_yarn", "smollm3",
+        "llama_dynamic", "qwen2_yarn", "smollm3", "mistral_window", "qwen2_window",
         "lora_llama", "lora_neox", "lora_gpt2", "lora_reward",      // by PEFT: over one of these
     };
     for (size_t k = 0; k < sizeof folder / sizeof *folder; k++) {
