@@ -161,7 +161,7 @@ static int keep_others(Reader *r, Record *record) {
         "text", "chosen", "rejected", "completion", "output", "response", "answer", "completions",
         "responses", "answers", "label", "score", "kto_tag", "ranks", "scores", "margin", "weight",
         "sample", "tokens", "finish", "logp", "token_logps", "reward", "rewards", "scores_chosen",
-        "scores_rejected", "results",
+        "scores_rejected", "results", "probability", "probabilities",
     };
     const Json *j = &r->json;
     Buffer *out = &r->d->others;

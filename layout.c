@@ -33,6 +33,13 @@ typedef enum {
     SITE_Q, SITE_K, SITE_V, SITE_QKV, SITE_OUT, SITE_GATE, SITE_UP, SITE_DOWN, NUM_SITES
 } Site;
 
+// A map from differences of rewards to probabilities, see calibration.c: the knots of lines.
+enum { ISOTONIC_KNOTS = 32 };
+typedef struct {
+    int n;                                    // 0: there is none
+    double size[ISOTONIC_KNOTS], p[ISOTONIC_KNOTS];     // both rising
+} Isotonic;
+
 typedef struct {
     Family family;                            // for names in files; the model reads what follows
     int vocab_size;                           // V
@@ -70,6 +77,8 @@ typedef struct {
     int num_more_eos, more_eos[MAX_MORE_EOS]; // further tokens that end a text
     int reward;                               // yes: a score head instead of an output layer
     Pooling pooling;
+    double temperature;                       // of more calibrate, see calibration.c; 0: none
+    Isotonic isotonic;
 
     // adapters (Hu et al. 2021): out = W x + (alpha/r) B A x; r = 0: none
     int lora_r;

@@ -61,6 +61,9 @@ typedef struct {
     Interval accuracy_95, ece_95;     // ece_95: of the symmetric ECE of 10 bins
 } Metrics;
 
+// 1 where the chosen answer has the higher reward, 0 where the other has, 1/2 where none.
+double correctness(double delta);
+
 // Are two answers about equally long?
 int lengths_similar(int chosen, int rejected);
 
@@ -74,6 +77,9 @@ int paired_difference(double *difference, double *standard_error, const double *
 double temperature_fit(const double *delta, const double *weight, int n);
 int    temperature_interval(Interval *interval, const double *delta, const uint64_t *prompt_id,
                             int n, uint64_t seed);
+void   calibration_others(double *other, const uint64_t *prompt_id, int n, int fold);
+int    temperature_cross_fit(double *log_odds, const double *delta, const uint64_t *prompt_id,
+                             int n);
 
 // sum a / sum b of n texts, or the mean of a.
 int estimate_ratio(Estimate *e, const double *a, const double *b, const uint64_t *prompt_id, int n,
@@ -193,7 +199,7 @@ Interval percentile_interval(double *x, int n) {
 
 enum { MAX_BINS = 20 };
 
-static double correctness(double delta) {
+double correctness(double delta) {
     if (delta == 0) return 0.5;
     return delta > 0;
 }
@@ -784,38 +790,44 @@ static void measure_quality(Metrics *m, const double *delta, int n) {
     }
 }
 
-// Which fold of a calibration the pairs of a prompt are in; not that of --fold.
-static int calibration_fold(const uint64_t *prompt_id, int j) {
-    const uint64_t id = prompt_id ? prompt_id[j] : (uint64_t)j;
-    return (int)(random_u64(2, STREAM_FOLD, 0, id) % CALIBRATION_FOLDS);
+// other (n): 0 for the pairs of prompts in this fold of a calibration, which is not that of --fold,
+// 1 for all others.
+void calibration_others(double *other, const uint64_t *prompt_id, int n, int fold) {
+    for (int j = 0; j < n; j++) {
+        const uint64_t id = prompt_id ? prompt_id[j] : (uint64_t)j;
+        other[j] = random_u64(2, STREAM_FOLD, 0, id) % CALIBRATION_FOLDS != (uint64_t)fold;
+    }
 }
 
-/* The temperature of all pairs, and what one does for pairs that it was not fitted on: those of
- * each fold of prompts with the temperature of the others.  0, or -1 after fail().               */
-static int measure_after_temperature(Metrics *m, const double *delta, const uint64_t *prompt_id,
-                                     int n) {
-    double *scaled = allocate((size_t)n, sizeof *scaled);
+// log_odds: each pair's delta / T with the T of the other folds of prompts; all are (n).  0, or -1
+// after fail().
+int temperature_cross_fit(double *log_odds, const double *delta, const uint64_t *prompt_id, int n) {
     double *other = allocate((size_t)n, sizeof *other);
-    int result = -1;
-    if (!scaled || !other) goto done;
-    m->temperature = temperature_fit(delta, NULL, n);
+    if (!other) return -1;
     for (int fold = 0; fold < CALIBRATION_FOLDS; fold++) {
-        for (int j = 0; j < n; j++) other[j] = calibration_fold(prompt_id, j) != fold;
+        calibration_others(other, prompt_id, n, fold);
         const double T = temperature_fit(delta, other, n);
         for (int j = 0; j < n; j++) {
-            if (!other[j]) scaled[j] = delta[j] / T;
+            if (!other[j]) log_odds[j] = delta[j] / T;
         }
     }
-    for (int j = 0; j < n; j++) {
-        const double error = sigmoid(-scaled[j]);
-        m->after_nll -= log_sigmoid(scaled[j]) / n;
+    free(other);
+    return 0;
+}
+
+// The temperature, and what it does for pairs that it was not fitted on.  0, or -1 after fail().
+static int measure_after_temperature(Metrics *m, const double *delta, const uint64_t *prompt_id,
+                                     int n) {
+    double *log_odds = allocate((size_t)n, sizeof *log_odds);
+    int result = log_odds ? temperature_cross_fit(log_odds, delta, prompt_id, n) : -1;
+    m->temperature = temperature_fit(delta, NULL, n);
+    for (int j = 0; result == 0 && j < n; j++) {
+        const double error = sigmoid(-log_odds[j]);
+        m->after_nll -= log_sigmoid(log_odds[j]) / n;
         m->after_brier += error * error / n;
     }
-    m->after_ece = ece(scaled, n, INTERVAL_BINS).ece;
-    result = 0;
-done:
-    free(scaled);
-    free(other);
+    if (result == 0) m->after_ece = ece(log_odds, n, INTERVAL_BINS).ece;
+    free(log_odds);
     return result;
 }
 

@@ -11,6 +11,7 @@
 #include "commands/em.c"
 #include "commands/features.c"
 #include "commands/evaluate.c"
+#include "commands/calibrate.c"
 #include "commands/score.c"
 #include "commands/compare.c"
 #include "commands/regret.c"
@@ -112,7 +113,8 @@ static const Command commands[] = {
         "first\n--fit_rows rows are likeliest (few-shot LoRe, arXiv 2504.14439).\n"},
     {.name = "score", .run = command_score,
      .help = "rewards or log-probabilities for JSON lines from standard input",
-     .options = {ALWAYS TEXTS, "model tokenizer raw_head pooling tokens features train_turns="},
+     .options = {ALWAYS TEXTS, "model tokenizer raw_head pooling tokens probability features "
+                 "train_turns="},
      .more_help =
         "\nscore adds to each row what the model says of its answers.  A reward model: reward; of "
         "a pair\nscores_chosen, scores_rejected and results; of a ranking rewards.  A language "
@@ -122,6 +124,15 @@ static const Command commands[] = {
         "turns of the assistant, as train sft imitates them.  It is,\nto the last bit, what "
         "sample says of the same tokens and what training sees.  A text begins after an\nend of "
         "text, as in train lm; the first token of an answer without a prompt has none.\n"},
+    {.name = "calibrate", .run = command_calibrate,
+     .help = "the temperature that makes probabilities of a reward model's differences",
+     .options = {ALWAYS TEXTS, "model tokenizer eval isotonic top pairs seed folds fold"},
+     .more_help =
+        "\ncalibrate fits T of p = sigma((r - r') / T) to pairs that the model was not trained on "
+        "(Guo et al. 2017,\narXiv 1706.04599), says what T does for prompts that it was not fitted "
+        "on, and puts it into the model's\nconfig.json: eval and score --probability divide by it. "
+        " --isotonic adds a map of differences to\nprobabilities that never falls, and these use "
+        "it instead.  Training on from the model forgets both.\n"},
     {.name = "sample", .run = command_sample,
      .help = "texts of a language model, to prompts of a file or standard input",
      .options = {ALWAYS WRITE, "model tokenizer n unique"}},

@@ -125,7 +125,8 @@ typedef struct {
 
     // of one command each
     int learn;                                                  // tokenize
-    int tokens;                                                 // score
+    int tokens, probability;                                    // score
+    int isotonic;                                               // calibrate
     const char *objective;                                      // doctor
     int answer;                                                 // consistency
     const char *gold;

@@ -65,6 +65,7 @@ typedef struct {
 Cell *cell_find(const Cells *cells, const char *model, const char *data);
 Cell *cell_of(Cells *cells, const char *model, const char *data);
 void  cells_free(Cells *cells);
+void  cell_free(Cell *c);
 int   cell_add(Cell *c, const PairResult *pair);
 int   cell_add_ranking(Cell *c, const RankingResult *x);
 
@@ -121,14 +122,15 @@ static void cell_forget(Cell *c) {
     free(c->prompt_id);
 }
 
+void cell_free(Cell *c) {
+    cell_forget(c);
+    free(c->pair);
+    free(c->ranking);
+    free(c->part);
+}
+
 void cells_free(Cells *cells) {
-    for (size_t i = 0; i < cells->n; i++) {
-        Cell *c = &cells->cell[i];
-        cell_forget(c);
-        free(c->pair);
-        free(c->ranking);
-        free(c->part);
-    }
+    for (size_t i = 0; i < cells->n; i++) cell_free(&cells->cell[i]);
     free(cells->cell);
     buffer_free(&cells->values);
 }

@@ -29,10 +29,17 @@
 #include "../bagofwords.c"
 #include "../vocabulary.c"
 #include "../values.c"
+#include "../calibration.c"
 #include "tables.c"
 #include "types.c"
 
 int command_eval(void);           // more eval: tables of models by data sets
+
+// the rewards of a file's answers under a model of texts, whose configuration is *c; the pairs of a
+// row as those of a cell
+int reward_texts(Dataset *d, double **reward, Config *c, const char *dir, const char *file);
+int cell_add_record(Cell *c, const Dataset *d, const Record *r, const double *reward, int models,
+                    const Isotonic *map, PairResult pair);
 
 // ------------------------------------------------------------------------------- evaluating models
 
@@ -83,10 +90,10 @@ static void loaded_free(Loaded *x) {
 }
 
 // Adds each two answers of the record, one of them better, to the cell, and a ranking itself.
-// reward (r->count) is the sum of what so many models gave; pair: what all its pairs have.  0, or
-// -1 after fail().
-static int add_record(Cell *c, const Dataset *d, const Record *r, const double *reward,
-                      int models, PairResult pair) {
+// reward (r->count) is the sum of what so many models gave; map, or NULL: what makes log-odds of
+// their differences; pair: what all its pairs have.  0, or -1 after fail().
+int cell_add_record(Cell *c, const Dataset *d, const Record *r, const double *reward, int models,
+                    const Isotonic *map, PairResult pair) {
     const Answer *a = &d->answer[r->first];
     float place[MAX_ANSWERS];
     double score[MAX_ANSWERS], length[MAX_ANSWERS];
@@ -97,6 +104,7 @@ static int add_record(Cell *c, const Dataset *d, const Record *r, const double *
         for (int k = i + 1; k < r->count; k++) {
             if (place[i] == place[k]) continue;
             pair.delta = (reward[i] - reward[k]) / models;
+            if (map) pair.delta = isotonic_log_odds(map, pair.delta);
             pair.chosen = a[i].chars;
             pair.rejected = a[k].chars;
             if (cell_add(c, &pair) < 0) return -1;
@@ -110,9 +118,10 @@ static int add_record(Cell *c, const Dataset *d, const Record *r, const double *
 }
 
 /* Adds the pairs and rankings of d to a cell of the model's name, and writes them.  reward
- * (num_answers) is the sum of what so many models gave.  0, or -1 after fail().                  */
+ * (num_answers) is the sum of what so many models gave; map as for cell_add_record.  0, or -1 after
+ * fail().                                                                                        */
 static int add_choices(Cells *cells, const char *model, const Dataset *d, const double *reward,
-                       int models, FILE *out) {
+                       int models, const Isotonic *map, FILE *out) {
     Json json = {0};
     int some = !opt.by;           // rows with a value under --by
     int result = -1;
@@ -126,7 +135,7 @@ static int add_choices(Cells *cells, const char *model, const Dataset *d, const 
             goto done;
         }
         if (opt.by && cells->values.data[pair.value]) some = 1;
-        if (add_record(c, d, r, reward + r->first, models, pair) < 0) goto done;
+        if (cell_add_record(c, d, r, reward + r->first, models, map, pair) < 0) goto done;
     }
     if (c->n == from) {
         fail(EX_DATAERR, "%s: no pairs: %zu of %zu rows tie", d->path, d->tied, d->rows);
@@ -168,6 +177,7 @@ typedef struct {
     const char *name;
     Dataset data;                 // the file as the first of them reads it
     double *reward;               // (num_answers) the sum of theirs
+    Isotonic map;                 // of the only one
     int models;
 } Ensemble;
 
@@ -191,7 +201,7 @@ done:
 }
 
 // The same under a reward model of texts.
-static int reward_texts(Dataset *d, double **reward, const char *dir, const char *file) {
+int reward_texts(Dataset *d, double **reward, Config *c, const char *dir, const char *file) {
     Loaded x = {0};
     int result = loaded_init(&x, dir, file, LOAD_REWARD_MODEL);
     if (result == 0) {
@@ -199,9 +209,29 @@ static int reward_texts(Dataset *d, double **reward, const char *dir, const char
         result = *reward ? evaluate_texts(&x.model, x.tokenizer.eos, &x.data, *reward) : -1;
     }
     *d = x.data;
+    *c = x.model.config;
     x.data = (Dataset){0};
     loaded_free(&x);
     return result;
+}
+
+// Makes log-odds of the rewards (n) of a model that more calibrate has looked at; a map is for
+// their differences, and waits.  0, or -1 after fail().
+static int ensemble_calibrate(Ensemble *e, const Config *c, double *reward, size_t n,
+                              const char *dir) {
+    if (e->models && (c->isotonic.n || e->map.n)) {
+        return fail(EX_USAGE, "%s: its isotonic map is for differences of its own rewards, which "
+                    "are not averaged with those of %s; more calibrate without --isotonic", dir,
+                    e->name);
+    }
+    e->map = c->isotonic;
+    if (!is_calibrated(c)) return 0;
+    if (!opt.quiet) {
+        fprintf(stderr, "%s: log-odds by the %s that more calibrate left there\n", dir,
+                c->isotonic.n ? "isotonic map" : "temperature");
+    }
+    for (size_t i = 0; !c->isotonic.n && i < n; i++) reward[i] /= c->temperature;
+    return 0;
 }
 
 // Adds the rewards of the model in dir on the file.  0, or -1 after fail().
@@ -210,9 +240,11 @@ static int ensemble_add(Ensemble *e, const char *dir, const char *file) {
     double *reward = NULL;
     int result = -1;
     const int features = feature_folder_is(dir);
+    Config c = {.temperature = 0};
     const int read = features ? reward_features(&d, &reward, dir, file)
-                              : reward_texts(&d, &reward, dir, file);
+                              : reward_texts(&d, &reward, &c, dir, file);
     if (read < 0) goto done;
+    if (ensemble_calibrate(e, &c, reward, d.num_answers, dir) < 0) goto done;
     if (e->models && !same_rows(&e->data, &d)) {
         fail(EX_DATAERR, "%s: --over_length drop leaves other pairs to another model of %s",
              d.path, e->name);
@@ -251,7 +283,7 @@ static int evaluate_rewards(Cells *cells, const char *spec, const char *file, FI
         if (*dir == '+') dir++;
     }
 
-    result = add_choices(cells, name, &e.data, e.reward, e.models, out);
+    result = add_choices(cells, name, &e.data, e.reward, e.models, &e.map, out);
 done:
     dataset_free(&e.data);
     free(e.reward);
@@ -323,7 +355,7 @@ static int evaluate_policy(Cells *cells, const char *spec, const char *file, con
     if (!reward) goto done;
     implicit_rewards(reward, &data, logp, ref, opt.loss.beta);
 
-    if (has_choices(&data) && add_choices(cells, name, &data, reward, 1, out) < 0) goto done;
+    if (has_choices(&data) && add_choices(cells, name, &data, reward, 1, NULL, out) < 0) goto done;
     if (held_out(&held, &data, logp, reward) < 0) goto done;
     printf("%s on ", name);
     held_print(stdout, data.name, &data, &held);
@@ -408,7 +440,7 @@ static int evaluate_bag(Cells *cells, const Bag *bag, const Buffer *seen, const 
     }
     reward = allocate(d.num_answers, sizeof *reward);
     if (!reward || bag_rewards(bag, &d, bytes, reward) < 0) goto done;
-    result = add_choices(cells, bag_name, &d, reward, 1, out);
+    result = add_choices(cells, bag_name, &d, reward, 1, NULL, out);
 done:
     dataset_free(&d);
     free(reward);

@@ -86,6 +86,10 @@ static void print_config(const Config *c, size_t num_params) {
            c->rotary_dims);
     if (c->reward) printf("a score head, pooling %s\n", pooling_names[c->pooling]);
     else           printf("%s\n", c->tied ? "tied" : "separate");
+    if (c->temperature > 0) {
+        printf("calibrated: temperature %.4g%s\n", c->temperature,
+               c->isotonic.n ? ", and an isotonic map, which goes before it" : "");
+    }
     if (c->rope_type != ROPE_DEFAULT) {
         printf("rotary positions scaled by %s with the factor %g\n", rope_types[c->rope_type],
                c->rope_factor);

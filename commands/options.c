@@ -217,6 +217,11 @@ static const Option option_table[] = {
      .help = "a row for which no attempt gives a score: leave it out and say so, or stop"},
     {.name = "tokens", .kind = FLAG, .to = &opt.tokens,
      .help = "of a language model: each token with its id, piece and log-probability"},
+    {.name = "probability", .kind = FLAG, .to = &opt.probability,
+     .help = "of pairs and rankings also how probable it is that each answer is the best, by the "
+             "calibration in config.json"},
+    {.name = "isotonic", .kind = FLAG, .to = &opt.isotonic,
+     .help = "a map of many pieces beside the temperature, for pairs"},
     {.name = "unique", .kind = FLAG, .to = &opt.unique,
      .help = "a prompt that stands in several rows once"},
     {.name = "answer", .kind = CHOICE, .to = &opt.answer, .preset = "text",

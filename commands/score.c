@@ -8,6 +8,7 @@
 #define SCORE_C
 #include "features.c"
 #include "mixture.c"
+#include "../calibration.c"
 
 int command_score(void);          // the rows of standard input to standard output, with more keys
 
@@ -17,7 +18,27 @@ typedef struct {
     Dataset data;
     double *value;                // (num_answers) rewards, or log-probabilities
     float *token_logp;            // as evaluate_tokens has it; NULL: not asked for
+    Config config;                // of a reward model: its calibration
 } ScoredRows;
+
+// "probability" of a pair's chosen answer, or "probabilities" of the answers of a ranking, softmax
+// of r / T: how probable each is the best.
+static int append_probabilities(Buffer *out, const ScoredRows *s, const Record *r) {
+    const double *x = s->value + r->first;
+    const Config *c = &s->config;
+    double best = x[0], sum = 0;
+    if (s->data.kind == DATA_PAIR) {
+        return buffer_printf(out, ",\"probability\":%.9g", sigmoid(calibrated(c, x[0] - x[1])));
+    }
+    for (int k = 1; k < r->count; k++) best = fmax(best, x[k]);
+    for (int k = 0; k < r->count; k++) sum += more_exp(calibrated(c, x[k] - best));
+    if (buffer_printf(out, ",\"probabilities\":[") < 0) return -1;
+    for (int k = 0; k < r->count; k++) {
+        const double p = more_exp(calibrated(c, x[k] - best)) / sum;
+        if (buffer_printf(out, "%s%.9g", k ? "," : "", p) < 0) return -1;
+    }
+    return buffer_printf(out, "]");
+}
 
 // scores_chosen, scores_rejected and results (1, 0.5 or 0) of a pair, reward of one answer, rewards
 // of several.
@@ -139,6 +160,7 @@ static int print_scores(const ScoredRows *s, int rewards) {
         row.len = 0;
         said.len = 0;
         if (rewards && append_rewards(&said, s, r) < 0) goto done;
+        if (opt.probability && append_probabilities(&said, s, r) < 0) goto done;
         if (!rewards && append_logps(&said, s, r) < 0) goto done;
         if (dataset_row_without(&row, d, r, said.data) < 0) goto done;
         printf("%s%s}\n", row.data, said.data);
@@ -177,6 +199,24 @@ static int begin_documents(Dataset *d, int eos) {
     return 0;
 }
 
+// --probability: are there answers to choose among, and a calibration that can?  0, or -1 after
+// fail().
+static int check_probability(const ScoredRows *s) {
+    const int kind = s->data.kind;
+    if (!opt.probability) return 0;
+    if (kind != DATA_PAIR && kind != DATA_RANKING) {
+        return fail_kind(&s->data, "--probability is of pairs and rankings: which answer is best");
+    }
+    if (kind == DATA_RANKING && s->config.isotonic.n) {
+        return fail(EX_USAGE, "--probability: an isotonic map is for two answers, and these are "
+                    "rankings; more calibrate without --isotonic leaves a temperature alone");
+    }
+    if (!is_calibrated(&s->config) && !opt.quiet) {
+        fprintf(stderr, "not calibrated: the rewards are taken as log-odds; see more calibrate\n");
+    }
+    return 0;
+}
+
 // On standard error: what was read and what it gets, and what has no log-probability.
 static int report_rows(const Dataset *d, int rewards) {
     Buffer report = {0};
@@ -206,6 +246,10 @@ static int gives_rewards(const char *dir) {
         return fail(EX_USAGE, "--tokens: a reward model has one number for a text, none for its "
                     "tokens; give a language model");
     }
+    if (!rewards && opt.probability) {
+        return fail(EX_USAGE, "--probability: %s is a language model, which says how probable a "
+                    "text is, not whether it is better; give a reward model", dir);
+    }
     if (!rewards && opt.pooling >= 0) {
         return fail(EX_USAGE, "--pooling: %s is a language model, which has no reward to read; "
                     "--raw_head SEED gives it a random head", dir);
@@ -229,7 +273,7 @@ static int score_features(const char *dir) {
                     "texts; %s reads features", dir);
     }
     if (features_read(&net, d, dir, "-", 1) < 0) goto done;
-    if (report_rows(d, 1) < 0) goto done;
+    if (report_rows(d, 1) < 0 || check_probability(&s) < 0) goto done;
     s.value = allocate(d->num_answers, sizeof *s.value);
     if (!s.value) goto done;
     feature_rewards(&net, d, s.value);
@@ -278,6 +322,8 @@ int command_score(void) {
         goto done;
     }
 
+    s.config = m.config;
+    if (check_probability(&s) < 0) goto done;
     if (!rewards && begin_documents(d, t.eos) < 0) goto done;
     s.value = allocate(d->num_answers, sizeof *s.value);
     if (!s.value) goto done;

@@ -130,6 +130,8 @@ int run_load_model(Run *run, const char *dir) {
         if (model_random(m, (uint64_t)opt.seed) < 0) return -1;
     }
     if (begin_adapters(run, dir) < 0) return -1;
+    m->config.temperature = 0;              // those of the rewards that it had
+    m->config.isotonic.n = 0;
     if (o->reward && opt.pooling >= 0) m->config.pooling = (Pooling)opt.pooling;
     if (o->reward && opt.raw_head >= 0) {
         if (model_random_head(m, (uint64_t)opt.raw_head) < 0) return -1;

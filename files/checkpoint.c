@@ -759,6 +759,8 @@ static int load_merged_model(Model *m, const char *dir, const char *base, int ki
     if (c.reward) kind = LOAD_REWARD_MODEL;
     if (load_whole_model(m, base, kind, &none) < 0) return -1;
     m->config.pooling = c.pooling;
+    m->config.temperature = c.temperature;
+    m->config.isotonic = c.isotonic;
     m->config.bos = c.bos;
     m->config.eos = c.eos;
     m->config.pad = c.pad;

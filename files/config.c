@@ -20,12 +20,14 @@
 int config_folder(const char *dir);                                 // is there such a folder?
 int config_load(Config *c, const char *dir);                        // reads config.json of a folder
 int config_file(char path[PATH_SIZE], const char *dir);             // or GGUF file: which it is
+int is_there(const char *dir, const char *name);                    // a file in a folder
 int config_base(char base[PATH_SIZE], const char *dir);             // an adapter's base model
 
 // What config.json would be in the folder of an adapter: by that name transformers would look for
 // all weights there.
 #define ADAPTER_MODEL_CONFIG "more_config.json"
 int config_text(Buffer *b, const Config *c, const char *dtype);     // what config.json is to say
+int config_own_text(Buffer *b, const Config *c);                    // and of it our own key's value
 
 // scaled rotary positions
 int config_same_scaling(const Config *a, const Config *b);
@@ -593,8 +595,35 @@ static void read_special_tokens(Fields *f, Config *c) {
     read_ends(f, c);
 }
 
+// "temperature", and "isotonic", a list of [|delta|, p], both rising; of our own key.
+static void read_calibration(Fields *f, Config *c, int own) {
+    const Json *j = f->json;
+    Isotonic *g = &c->isotonic;
+    c->temperature = field_number(f, own, "temperature", 1e-6, 1e6, 0);
+    const int list = field_find(f, own, "isotonic");
+    if (list < 0) return;
+    if (json_type(j, list) != JSON_ARRAY || json_count(j, list) > ISOTONIC_KNOTS) {
+        field_fail(f, "\"isotonic\" must be a list of up to %d [|delta|, p]", ISOTONIC_KNOTS);
+        return;
+    }
+    for (int pair = json_first(j, list); pair >= 0; pair = json_next(j, pair)) {
+        const int at = json_first(j, pair), p = json_next(j, at);
+        const int numbers = json_type(j, at) == JSON_NUMBER && json_type(j, p) == JSON_NUMBER;
+        const double least_size = g->n ? g->size[g->n-1] : 0, least_p = g->n ? g->p[g->n-1] : 0.5;
+        g->size[g->n] = json_number(j, at);
+        g->p[g->n] = json_number(j, p);
+        if (!numbers || json_next(j, p) >= 0 || g->size[g->n] < least_size || g->p[g->n] < least_p
+            || !(g->p[g->n] < 1)) {
+            field_fail(f, "\"isotonic\" must be a list of [|delta|, p], both rising, p from 1/2 "
+                       "and below 1");
+            return;
+        }
+        g->n++;
+    }
+}
+
 /* A reward model is a classifier of one label, or of our own architecture where it pools as
- * transformers cannot.  "more": {"pooling": ..} is our own key in both.                          */
+ * transformers cannot.  "more": {"pooling": .., ..} is our own key in both.                      */
 static void read_purpose(Fields *f, Config *c) {
     const Json *j = f->json;
     const int list = field_find(f, 0, "architectures");
@@ -614,7 +643,9 @@ static void read_purpose(Fields *f, Config *c) {
         field_fail(f, "a classifier with %d labels; a reward model has \"num_labels\": 1", labels);
     }
 
-    const char *pooling = field_string(f, field_find(f, 0, "more"), "pooling", "last");
+    const int own = field_find(f, 0, "more");
+    read_calibration(f, c, own);
+    const char *pooling = field_string(f, own, "pooling", "last");
     for (int k = 0; k < NUM_POOLINGS; k++) {
         if (strcmp(pooling_names[k], pooling)) continue;
         c->pooling = (Pooling)k;
@@ -701,7 +732,7 @@ static void config_read(Fields *f, Config *c) {
     refuse_unknown(f);
 }
 
-static int is_there(const char *dir, const char *name) {
+int is_there(const char *dir, const char *name) {
     char path[PATH_SIZE];
     struct stat st;
     return path_join(path, dir, name) == 0 && stat(path, &st) == 0;
@@ -1017,12 +1048,29 @@ static void put_rope(ConfigWriter *w, const Config *c) {
     put_text(w, "},\n");
 }
 
+// Appends the object under our own key: where the reward is read, and the calibration of more
+// calibrate.  0, or -1 after fail().
+int config_own_text(Buffer *b, const Config *c) {
+    ConfigWriter w = {.text = b};
+    char size[40], p[40];
+    put_text(&w, "{\"pooling\": \"%s\"", pooling_names[c->pooling]);
+    if (c->temperature > 0) put_text(&w, ", \"temperature\": %s", decimal(size, c->temperature));
+    for (int k = 0; k < c->isotonic.n; k++) {
+        put_text(&w, "%s[%s, %s]", k ? ", " : ", \"isotonic\": [",
+                 decimal(size, c->isotonic.size[k]), decimal(p, c->isotonic.p[k]));
+    }
+    put_text(&w, c->isotonic.n ? "]}" : "}");
+    return w.result;
+}
+
 static void put_reward(ConfigWriter *w, const Config *c) {
     put_integer(w, "num_labels", 1);
     put_plain(w, "id2label", "{\"0\": \"LABEL_0\"}");
     put_plain(w, "label2id", "{\"LABEL_0\": 0}");
     put_string(w, "problem_type", "regression");    // without it some programs apply a sigmoid
-    put_text(w, "  \"more\": {\"pooling\": \"%s\"},\n", pooling_names[c->pooling]);
+    put_text(w, "  \"more\": ");
+    if (w->result == 0) w->result = config_own_text(w->text, c);
+    put_text(w, ",\n");
 }
 
 // Appends what config.json says of c, with its weights in dtype.  0, or -1 after fail().
