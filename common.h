@@ -11,8 +11,10 @@
 #error "-ffast-math and -Ofast change results: build without them (NUMERICS.md)"
 #endif
 
-// a*b + c is two roundings; loops are vectorised, except for debuggers: with -O0 and -DMORE_DEBUG
-#if defined __clang__
+// a*b + c is two roundings; loops are vectorised, except for debuggers: with -O0 and -DMORE_DEBUG.
+// nvcc, for which kernels.cu includes this, is told so by its flags (Makefile).
+#if defined __CUDACC__
+#elif defined __clang__
 #pragma STDC FP_CONTRACT OFF
 #elif defined __GNUC__ && defined __OPTIMIZE__ && !defined MORE_DEBUG
 #pragma GCC optimize("O3", "fp-contract=off", "no-math-errno", "no-trapping-math")
@@ -49,9 +51,14 @@
 enum { EX_USAGE = 64, EX_DATAERR = 65, EX_NOINPUT = 66, EX_OSERR = 71, EX_CANTCREAT = 73,
        EX_IOERR = 74, EX_TEMPFAIL = 75 };
 
+#ifdef __CUDACC__
+#define ON_GPU_TOO __host__ __device__
+#else
+#define ON_GPU_TOO
+#endif
 #ifdef __GNUC__
 #define PRINTF_LIKE(form, rest) __attribute__((format(printf, form, rest)))
-#define INLINE static inline __attribute__((always_inline))
+#define INLINE ON_GPU_TOO static inline __attribute__((always_inline))
 #else
 #define PRINTF_LIKE(form, rest)
 #define INLINE static inline
@@ -167,6 +174,7 @@ static inline int fd_read(Buffer *b, int fd, const char *name) {
 // -1 after fail() with the path.
 static inline int file_read(Buffer *b, const char *path) {
     struct stat st;
+    size_t size;
     int result = -1;
     if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
         return fail(EX_NOINPUT, "%s: not a regular file", path);
@@ -181,7 +189,7 @@ static inline int file_read(Buffer *b, const char *path) {
     }
 
     // room for one byte more than the size: the end of the file is met without asking for memory
-    const size_t size = (size_t)st.st_size;
+    size = (size_t)st.st_size;
     if (reserve(&b->data, &b->capacity, b->len + size + 2, 1) < 0) goto done;
     result = fd_read(b, fd, path);
 done:
@@ -245,7 +253,9 @@ INLINE float exact_fmaf(float a, float b, float c) {
 /* A loop that should be fast is written once, as an INLINE function whose first parameter is `const
  * int hw`, and instantiated for each instruction set; hw says at compile time whether FMA is one
  * instruction there. */
-#if defined __GNUC__ && !defined __TINYC__
+#if defined __CUDA_ARCH__
+#define FMA(a, b, c) ((void)hw, fmaf(a, b, c))
+#elif defined __GNUC__ && !defined __TINYC__
 #define FMA(a, b, c) (hw ? __builtin_fmaf(a, b, c) : exact_fmaf(a, b, c))
 #else
 #define FMA(a, b, c) ((void)hw, exact_fmaf(a, b, c))
@@ -358,7 +368,7 @@ static inline double more_exp(double x) {
 }
 
 // log(m 2^k) = k ln 2 + 2 atanh(f), f = (m-1)/(m+1), m in [sqrt(1/2), sqrt(2))
-static inline double more_log(double x) {
+ON_GPU_TOO static inline double more_log(double x) {
     if (!(x > 0)) return x == 0 ? -HUGE_VAL : NAN;
     if (x > DBL_MAX) return x;
     int k;

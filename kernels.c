@@ -433,40 +433,6 @@ void rotary(real *rows, const real *cosine, const real *sine, const int *positio
 
 // ------------------------------------------------------------------------------- activations
 
-// gelu(x) = x/2 (1 + erf(x/sqrt 2))                        Hendrycks and Gimpel 2016, sec. 2
-INLINE real gelu_erf(const int hw, real x) {
-    const real half = (real)0.5 * x;
-    return R_FMA(half, R_ERF(x * (real)0x1.6a09e667f3bcdp-1), half);
-}
-// gelu' = (1 + erf(x/sqrt 2))/2 + x phi(x),   phi(x) = exp(-x^2/2) / sqrt(2 pi)
-INLINE real gelu_erf_slope(const int hw, real x) {
-    const real phi = (real)0x1.9884533d43651p-2 * R_EXP((real)-0.5 * x * x);
-    const real Phi = R_FMA((real)0.5, R_ERF(x * (real)0x1.6a09e667f3bcdp-1), (real)0.5);
-    return R_FMA(x, phi, Phi);
-}
-
-// gelu_tanh(x) = x/2 (1 + tanh u),   u = sqrt(2/pi) (x + 0.044715 x^3)          the same
-INLINE real gelu_tanh(const int hw, real x) {
-    const real half = (real)0.5 * x;
-    const real u = (real)0x1.988453e8f2c9dp-1 * R_FMA((real)0.044715 * x * x, x, x);
-    return R_FMA(half, R_TANH(u), half);
-}
-// gelu_tanh' = (1 + t)/2 + x/2 (1 - t^2) du,   t = tanh u,   du = sqrt(2/pi) (1 + 3 0.044715 x^2)
-INLINE real gelu_tanh_slope(const int hw, real x) {
-    const real x2 = x * x;
-    const real t = R_TANH((real)0x1.988453e8f2c9dp-1 * R_FMA((real)0.044715 * x2, x, x));
-    const real du = (real)0x1.988453e8f2c9dp-1 * R_FMA((real)(3*0.044715), x2, 1);
-    return R_FMA((real)0.5 * x * (1 - t*t), du, R_FMA((real)0.5, t, (real)0.5));
-}
-
-// silu(x) = x s,   s = sigma(x)                                       the same; Elfwing et al. 2018
-INLINE real silu(const int hw, real x) { return x * R_SIGMOID(x); }
-// silu' = s (1 + x (1 - s))
-INLINE real silu_slope(const int hw, real x) {
-    const real s = R_SIGMOID(x);
-    return s * R_FMA(x, 1 - s, 1);
-}
-
 // One loop for each kind, so that each becomes vectors.
 INLINE void act_piece_body(const int hw, real *out, const real *x, Activation kind, size_t n) {
     switch (kind) {
@@ -733,26 +699,11 @@ double sum_of_squares(const real *x, size_t n) {
     return total;
 }
 
-/* Loshchilov and Hutter 2019, algorithm 2:
- *
- *     g = scale grad;   m = b1 m + (1-b1) g;   v = b2 v + (1-b2) g^2
- *     w = w decay - rate m / (sqrt(v) root + eps)
- *
- * Numbers too small to matter are taken as zero: subnormal moments are 40 times slower, and
- * would be all that an unused embedding has. */
 INLINE void adamw_piece_body(const int hw, real *w, real *m, real *v, const real *grad,
                              real scale, real b1, real b2, real rate, real root, real eps,
                              real decay, size_t n) {
     for (size_t i = 0; i < n; i++) {
-        real g = grad[i] * scale;
-        g = R_ABS(g) < (real)0x1p-55 ? 0 : g;
-        real mi = R_FMA(b1, m[i], (1 - b1) * g);
-        real vi = R_FMA(b2, v[i], (1 - b2) * g * g);
-        mi = R_ABS(mi) < (real)0x1p-100 ? 0 : mi;
-        vi = vi < (real)0x1p-100 ? 0 : vi;
-        m[i] = mi;
-        v[i] = vi;
-        w[i] = R_FMA(-rate, mi / R_FMA(R_SQRT(vi), root, eps), w[i] * decay);
+        adamw_number(hw, w + i, m + i, v + i, grad[i], scale, b1, b2, rate, root, eps, decay);
     }
 }
 VARIANTS(adamw_piece, (real *w, real *m, real *v, const real *grad, real scale, real b1, real b2,

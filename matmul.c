@@ -15,7 +15,7 @@
  *     Kernel.run    a tile of MR x NR outputs in registers, along all of the slice's k */
 #ifndef MATMUL_C
 #define MATMUL_C
-#include "tensor.h"
+#include "pointwise.h"
 #ifdef __linux__
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -699,14 +699,6 @@ VARIANTS(pack_panels, (int R, real *out, const real *x, size_t rs, size_t ks, in
 // ------------------------------------------------------------------------------------ packing bf16
 
 #ifndef MORE_DOUBLE
-// to bf16, in the upper half: below 2^-55 to +0, else to nearest even; NaN stays NaN.  Ignore the
-// lower half.
-INLINE uint32_t round_bf16(float x) {
-    const uint32_t u = bits_of(x), size = u & 0x7fffffffu;
-    uint32_t r = u + 0x7fffu + (u >> 16 & 1);
-    r = size > 0x7f800000u ? u | 0x400000u : r;
-    return size < 0x24000000u ? 0 : r;
-}
 INLINE float word_of(uint32_t upper, uint32_t lower) {
     return float_of((upper & 0xffff0000u) | lower >> 16);
 }

@@ -1,31 +1,9 @@
 /* rows.c - arithmetic of one row of numbers, for the layers: sums in the order that NUMERICS.md
- * gives, and the elementary functions in `real`, which is float, and double where test_grad.c
- * compiles the layers. */
+ * gives. */
 #ifndef ROWS_C
 #define ROWS_C
 #include "matmul.c"
-
-#ifdef __GNUC__
-__attribute__((const)) float sqrtf(float);        // sets no errno, so that loops can become vectors
-#endif
-
-#ifdef MORE_DOUBLE
-#define R_FMA(a, b, c) ((void)hw, (a) * (b) + (c))
-#define R_EXP(x)       ((void)hw, exp(x))
-#define R_ERF(x)       ((void)hw, erf(x))
-#define R_TANH(x)      ((void)hw, tanh(x))
-#define R_SIGMOID(x)   ((void)hw, 1 / (1 + exp(-(x))))
-#define R_SQRT         sqrt
-#define R_ABS          fabs
-#else
-#define R_FMA          FMA
-#define R_EXP(x)       expf_hw(hw, x)
-#define R_ERF(x)       erff_hw(hw, x)
-#define R_TANH(x)      tanhf_hw(hw, x)
-#define R_SIGMOID(x)   sigmoidf_hw(hw, x)
-#define R_SQRT         sqrtf
-#define R_ABS          fabsf
-#endif
+#include "pointwise.h"
 
 /* Every sum along a row has 16 lanes, whatever the vectors' width: lane j takes the elements
  * j, 16+j, 32+j, ..; then the lanes are folded.  FOR_LANES runs its statements for each
