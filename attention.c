@@ -28,74 +28,8 @@
 #define ATTENTION_C
 #include "kernels.h"
 #include "matmul.c"
+#include "paths.h"
 #include "rows.c"
-
-enum {
-    ROWS = 56,                                    // of a block
-    MAX_PATH = 16,                                // segments from a root to a leaf
-};
-
-// How heads lie in memory: a row of qkv has W numbers, HD for each of NH query heads, NKV key
-// heads and NKV value heads; a row of out has OW numbers, HD for each of NH heads.
-typedef struct {
-    int NH, NKV, HD;
-    int window;                                   // a row attends to so many keys at most
-    size_t W, OW;
-    real scale;
-} Heads;
-
-static Heads heads_of(int NH, int NKV, int HD, int window) {
-    return (Heads){
-        .NH = NH, .NKV = NKV, .HD = HD, .window = window,
-        .W = (size_t)(NH + 2*NKV) * (size_t)HD,
-        .OW = (size_t)NH * (size_t)HD,
-        .scale = 1 / R_SQRT((real)HD),
-    };
-}
-
-// the key/value head of query head h
-static int kv_head(const Heads *heads, int h) { return h / (heads->NH / heads->NKV); }
-
-// where in a row of qkv they begin: query head h, and the keys and values of key/value head kv
-static size_t query_at(const Heads *heads, int h) {
-    return (size_t)(h * heads->HD);
-}
-static size_t key_at(const Heads *heads, int kv) {
-    return (size_t)((heads->NH + kv) * heads->HD);
-}
-static size_t value_at(const Heads *heads, int kv) {
-    return (size_t)((heads->NH + heads->NKV + kv) * heads->HD);
-}
-
-// Token rows start .. start+len-1, which are the keys key .. key+len-1 of a row.
-typedef struct {
-    int start, len, key;
-} KeyRows;
-
-// A block of rows of one segment, and the keys of its last row: a part of each segment of the
-// path.
-typedef struct {
-    int start, rows;                              // token rows
-    int keys;                                     // of row i: the first keys - rows + 1 + i
-    int parts;
-    KeyRows part[MAX_PATH];                       // from the root down
-} QueryBlock;
-
-// The block that begins with row i0 of segment s.
-static QueryBlock query_block(const Segment *seg, int s, int i0) {
-    QueryBlock b = {.start = seg[s].start + i0, .rows = min_int(ROWS, seg[s].len - i0)};
-    for (int i = s; i >= 0; i = seg[i].parent) b.parts++;
-    assert(b.parts <= MAX_PATH);
-    for (int i = s, j = b.parts - 1; i >= 0; i = seg[i].parent, j--) {
-        b.part[j].start = seg[i].start;
-        b.part[j].len = i == s ? i0 + b.rows : seg[i].len;
-    }
-    for (int j = 0; j < b.parts; j++) {
-        b.part[j].key = b.keys;
-        b.keys += b.part[j].len;
-    }
-    return b;
-}
 
 // Scratch: two matrices of (ROWS, longest path) for each thread.
 static real *attention_work_memory;
@@ -114,16 +48,7 @@ int attention_reserve(int keys) {
     return attention_work_memory ? 0 : -1;
 }
 
-// Pairs of a query and a key that forward computes for a segment of `len` rows behind `before`
-// rows of its path: each row of a block meets all keys up to the block's last.
-double attention_pairs(int before, int len) {
-    double pairs = 0;
-    for (int i = 0; i < len; i += ROWS) {
-        const int rows = min_int(ROWS, len - i);
-        pairs += (double)rows * (before + i + rows);
-    }
-    return pairs;
-}
+double attention_pairs(int before, int len) { return pairs_of_segment(before, len); }
 
 // the thread's first or second matrix
 static real *attention_work(int matrix) {
@@ -179,9 +104,6 @@ static void multiply_atb(real *X, const real *S, const real *A, size_t lda, cons
         matmul_one(&p, matmul_work());
     }
 }
-
-// The first key that a row with n keys attends to.
-static int window_start(int n, int window) { return n > window ? n - window : 0; }
 
 /* S(rows, keys) in place -> E = exp(scale S - m), m the row's maximum, and 0 beyond the row's
  * own key and before its window.  With l = sum E: inverse(rows) = 1/l, so that P = E inverse;
@@ -308,13 +230,6 @@ static void attention_block_backward(real *dqkv, const real *dout, const real *o
 
     // pass 4: forward: O = P V, so dV += P' dO
     multiply_atb(dV, P, dO, OW, b, heads);
-}
-
-// the segment after the last of the group whose root is s
-static int group_end(const Segment *seg, int S, int s) {
-    int end = s + 1;
-    while (end < S && seg[end].parent >= 0) end++;
-    return end;
 }
 
 // WRITES dqkv(T,W).  A task is a key/value head of a group: no other task adds to the
