@@ -16,7 +16,7 @@
 
 typedef enum {
     FAMILY_NEOX, FAMILY_GPT2, FAMILY_LLAMA, FAMILY_QWEN2, FAMILY_QWEN3, FAMILY_MISTRAL,
-    FAMILY_SMOLLM3, NUM_FAMILIES
+    FAMILY_SMOLLM3, FAMILY_OLMO2, NUM_FAMILIES
 } Family;
 
 enum { MAX_LAYERS = 128, MAX_MORE_EOS = 31 };
@@ -56,10 +56,13 @@ typedef struct {
     int rms_norm;                             // yes: RMS norms; no: layer norms
     int learned_positions;                    // yes: wpe is added to wte
     int parallel_residual;                    // yes: both halves of a block read its input
+    int post_norm;                            // yes: what the halves write is normed, not their
+                                              // input
     int gated;                                // yes: feed-forward is act(gate) o up
     int tied;                                 // yes: the output matrix is wte
     int qkv_bias, out_bias, mlp_bias;         // yes: these linear layers have a bias
-    int qk_norm;                              // yes: an RMS norm of each query and key head
+    int qk_norm;                              // yes: an RMS norm of each query and key head,
+    int qk_wide;                              // or of all query heads together, and all key heads
     Activation activation;
     float norm_eps;
 
@@ -102,7 +105,7 @@ typedef struct {
 typedef struct {
     real *ln1w, *ln1b;                        // (C), (C)
     real *qkvw, *qkvb;                        // (QO, C), (QO): query, key and value heads
-    real *qnormw, *knormw;                    // (HD), (HD)
+    real *qnormw, *knormw;                    // (HD), (HD); if qk_wide, (NH HD), (NKV HD)
     real *attw, *attb;                        // (C, NH HD), (C): back to the residual stream
     real *ln2w, *ln2b;                        // (C), (C)
     real *fcw, *fcb;                          // (FC, C), (FC): up, or gate and up
@@ -145,12 +148,12 @@ typedef struct {
 // What a block's forward computes and its backward reads.
 typedef struct {
     real *res;                                // (T, C) the block's input
-    real *ln1, *mean1, *rstd1;                // (T, C), (T), (T)
+    real *ln1, *mean1, *rstd1;                // (T, C), (T), (T) of norm1; if post_norm, its input
     real *qkv;                                // (T, QO) after norm and rotation of queries and keys
     real *pre, *rstdq, *rstdk;                // (T, QO), (T, NH), (T, NKV): if qk_norm, before it
     real *att, *lse;                          // (T, NH HD), (T, NH)
     real *res2;                               // (T, C) after attention; if parallel, res
-    real *ln2, *mean2, *rstd2;                // (T, C), (T), (T)
+    real *ln2, *mean2, *rstd2;                // (T, C), (T), (T) norm2's
     real *fc, *act;                           // (T, FC), (T, F)
 } BlockActs;
 
@@ -227,6 +230,8 @@ size_t model_num_base(const Config *c);           // without those of adapters
 size_t model_num_trained(const Config *c, Purpose purpose);
 size_t model_bytes(const Config *c, int T, int B, Purpose purpose);
 size_t model_qkv_width(const Config *c);          // QO
+int    model_qnorm_width(const Config *c);        // queries that are normed together
+int    model_knorm_width(const Config *c);        // and keys
 int    model_window(const Config *c, int l);      // a row attends to so many keys at most
 size_t model_att_width(const Config *c);          // NH HD
 size_t model_fc_width(const Config *c);           // FC
@@ -260,6 +265,7 @@ const char *model_family_name(Family family) {
         [FAMILY_QWEN3]   = "Qwen3",
         [FAMILY_MISTRAL] = "Mistral",
         [FAMILY_SMOLLM3] = "SmolLM3",
+        [FAMILY_OLMO2]   = "OLMo 2",
     };
     _Static_assert(sizeof name / sizeof *name == NUM_FAMILIES, "a family without a name");
     return name[family];
@@ -275,6 +281,9 @@ size_t model_output_size(const Config *c) { return (size_t)c->vocab_size * (size
 size_t model_rope_size(const Config *c) {
     return 2 * (size_t)c->max_positions * (size_t)(c->rotary_dims/2);
 }
+int model_qnorm_width(const Config *c) { return c->head_dim * (c->qk_wide ? c->num_heads : 1); }
+int model_knorm_width(const Config *c) { return c->head_dim * (c->qk_wide ? c->num_kv_heads : 1); }
+
 // To how many keys a row of layer l attends at most.
 int model_window(const Config *c, int l) {
     return c->slides[l] ? c->sliding_window : c->max_positions;
@@ -350,10 +359,10 @@ static void params_layout(Params *p, const Config *c, Walk *walk) {
     const size_t C = (size_t)c->channels;
     const size_t F = (size_t)c->hidden;
     const size_t V = (size_t)c->vocab_size;
-    const size_t HD = (size_t)c->head_dim;
     const size_t AW = model_att_width(c);
     const size_t QO = model_qkv_width(c);
     const size_t FC = model_fc_width(c);
+    const size_t QN = (size_t)model_qnorm_width(c), KN = (size_t)model_knorm_width(c);
     memset(p, 0, sizeof *p);
 
     p->wte = walk_tensor(walk, V*C, KIND_EMBED, C);
@@ -366,8 +375,8 @@ static void params_layout(Params *p, const Config *c, Walk *walk) {
         if (!c->rms_norm) b->ln1b = walk_tensor(walk, C, KIND_ZERO, 0);
         b->qkvw = walk_tensor(walk, QO*C, KIND_MATRIX, C);
         if (c->qkv_bias) b->qkvb = walk_tensor(walk, QO, KIND_ZERO, 0);
-        if (c->qk_norm) b->qnormw = walk_tensor(walk, HD, KIND_ONE, 0);
-        if (c->qk_norm) b->knormw = walk_tensor(walk, HD, KIND_ONE, 0);
+        if (c->qk_norm) b->qnormw = walk_tensor(walk, QN, KIND_ONE, 0);
+        if (c->qk_norm) b->knormw = walk_tensor(walk, KN, KIND_ONE, 0);
         b->attw = walk_tensor(walk, C*AW, KIND_OUT, AW);
         if (c->out_bias) b->attb = walk_tensor(walk, C, KIND_ZERO, 0);
 

@@ -129,6 +129,8 @@ static void rotate(const Model *m, const Batch *s, int l, real *qkv, int sign) {
  *                  y = z + mlp(norm2(z))
  *     parallel:    y = (x + attention(norm1(x))) + mlp(norm2(x))
  *                                                      GPT-NeoX: Black et al. 2022, sec. 2.1.2
+ *     post-norm:   z = x + norm1(attention(x))             OLMo 2: OLMo Team 2025, sec. 2.1
+ *                  y = z + norm2(mlp(z))
  *
  * With `again`, which recomputes, only what backward reads: y is known. */
 static void block_forward(const Model *m, const Batch *s, int l, int again) {
@@ -145,18 +147,24 @@ static void block_forward(const Model *m, const Batch *s, int l, int again) {
     const int FC = (int)model_fc_width(c);
     const int window = model_window(c, l);
     const size_t n = (size_t)T*C;
-    real *att_out = m->acts.a, *mlp_out = m->acts.b;
+    const int post = c->post_norm;
+    const real *att_in = post ? a->res : a->ln1, *mlp_in = post ? a->res2 : a->ln2;
+    real *att_out = m->acts.a, *mlp_out = m->acts.b;        // what is added to x, and to z
+    real *att_raw = post ? a->ln1 : att_out, *mlp_raw = post ? a->ln2 : mlp_out;
     real *y = l + 1 < c->num_layers ? m->acts.block[l+1].res : m->acts.res;
 
-    // queries, keys and values of norm1(x); queries and keys are turned by their position
-    norm_forward(a->ln1, a->mean1, a->rstd1, a->res, w->ln1w, w->ln1b,
-                 c->norm_eps, c->rms_norm, T, C);
-    linear_forward(a->qkv, a->ln1, w->qkvw, packed->qkvw, w->qkvb, T, C, QO);
-    lora_forward(m, w, LINEAR_QKV, a->qkv, a->ln1, T, QO);
+    // queries, keys and values of norm1(x), or of x; queries and keys are turned by their position
+    if (!post) {
+        norm_forward(a->ln1, a->mean1, a->rstd1, a->res, w->ln1w, w->ln1b,
+                     c->norm_eps, c->rms_norm, T, C);
+    }
+    linear_forward(a->qkv, att_in, w->qkvw, packed->qkvw, w->qkvb, T, C, QO);
+    lora_forward(m, w, LINEAR_QKV, a->qkv, att_in, T, QO);
     if (c->qk_norm) {
+        const int QN = model_qnorm_width(c), KN = model_knorm_width(c);
         real *key = a->qkv + NH*HD, *key_pre = a->pre + NH*HD;
-        head_norm_forward(a->qkv, a->pre, a->rstdq, w->qnormw, c->norm_eps, T, NH, HD, QO);
-        head_norm_forward(key, key_pre, a->rstdk, w->knormw, c->norm_eps, T, NKV, HD, QO);
+        head_norm_forward(a->qkv, a->pre, a->rstdq, w->qnormw, c->norm_eps, T, NH*HD/QN, QN, QO);
+        head_norm_forward(key, key_pre, a->rstdk, w->knormw, c->norm_eps, T, NKV*HD/KN, KN, QO);
     }
     rotate(m, s, l, a->qkv, 1);
 
@@ -168,26 +176,37 @@ static void block_forward(const Model *m, const Batch *s, int l, int again) {
         attention_forward(a->att, a->lse, a->qkv, s->seg, s->S, T, NH, NKV, HD, window);
     }
     if (!again || !c->parallel_residual) {
-        linear_forward(att_out, a->att, w->attw, packed->attw, w->attb, T, NH*HD, C);
-        lora_forward(m, w, LINEAR_ATT, att_out, a->att, T, C);
+        linear_forward(att_raw, a->att, w->attw, packed->attw, w->attb, T, NH*HD, C);
+        lora_forward(m, w, LINEAR_ATT, att_raw, a->att, T, C);
+    }
+    if (post) {
+        norm_forward(att_out, a->mean1, a->rstd1, att_raw, w->ln1w, w->ln1b,
+                     c->norm_eps, c->rms_norm, T, C);
     }
 
     // z = x + attention(norm1(x)); if parallel res2 is res, and stands for x
     if (!c->parallel_residual) add_forward(a->res2, a->res, att_out, n);
 
-    // mlp(norm2(z))
-    norm_forward(a->ln2, a->mean2, a->rstd2, a->res2, w->ln2w, w->ln2b,
-                 c->norm_eps, c->rms_norm, T, C);
-    linear_forward(a->fc, a->ln2, w->fcw, packed->fcw, w->fcb, T, C, FC);
-    lora_forward(m, w, LINEAR_FC, a->fc, a->ln2, T, FC);
+    // mlp(norm2(z)), or mlp(z)
+    if (!post) {
+        norm_forward(a->ln2, a->mean2, a->rstd2, a->res2, w->ln2w, w->ln2b,
+                     c->norm_eps, c->rms_norm, T, C);
+    }
+    linear_forward(a->fc, mlp_in, w->fcw, packed->fcw, w->fcb, T, C, FC);
+    lora_forward(m, w, LINEAR_FC, a->fc, mlp_in, T, FC);
     if (c->gated) {
         gated_forward(a->act, a->fc, c->activation, T, F);
     } else {
         activation_forward(a->act, a->fc, c->activation, T, F);
     }
+    if (again && !post) return;
+    linear_forward(mlp_raw, a->act, w->projw, packed->projw, w->projb, T, F, C);
+    lora_forward(m, w, LINEAR_PROJ, mlp_raw, a->act, T, C);
+    if (post) {
+        norm_forward(mlp_out, a->mean2, a->rstd2, mlp_raw, w->ln2w, w->ln2b,
+                     c->norm_eps, c->rms_norm, T, C);
+    }
     if (again) return;
-    linear_forward(mlp_out, a->act, w->projw, packed->projw, w->projb, T, F, C);
-    lora_forward(m, w, LINEAR_PROJ, mlp_out, a->act, T, C);
 
     // y
     if (c->parallel_residual) {
@@ -201,7 +220,8 @@ static void block_forward(const Model *m, const Batch *s, int l, int again) {
  *
  * norm_backward adds to the gradient of its input, which is how the terms of a sum meet.
  * Sequential, it adds to dy itself, which turns into dz and then into dx.  Parallel, both halves
- * read dy, so they add to another tensor, which joins dy at the end. */
+ * read dy, so they add to another tensor, which joins dy at the end.  Post-norm, a half begins
+ * with the gradient of its norm's input, and its last gradient is added to dy. */
 static void block_backward(const Model *m, const Batch *s, int l) {
     const Config *c = &m->config;
     const Block *w = &m->params.block[l], *g = &m->grads.block[l];
@@ -220,40 +240,62 @@ static void block_backward(const Model *m, const Batch *s, int l) {
     real *dact = m->acts.dact;                // (T,F), then datt(T, NH HD)
     real *dwide = m->acts.dwide;              // dfc(T,FC), then dqkv(T,QO)
     real *dnorm = m->acts.b;                  // (T,C)
+    const int post = c->post_norm;
+    const real *att_in = post ? a->res : a->ln1, *mlp_in = post ? a->res2 : a->ln2;
+    real *dhalf = post ? m->acts.a : dy;      // of what attention or mlp writes
     if (c->parallel_residual) {
         dz = m->acts.a;
         kernels_zero(dz, n);
     }
 
     // forward: y = z + mlp(norm2(z)), where mlp is projw act(fcw norm2(z))
-    matmul_backward(dact, g->projw, g->projb, dy, a->act, w->projw, T, F, C, blocks);
-    lora_backward(m, g, w, LINEAR_PROJ, dact, dy, a->act, T, C);
+    if (post) {
+        kernels_zero(dhalf, n);
+        norm_backward(dhalf, g->ln2w, g->ln2b, dy, a->ln2, a->mean2, a->rstd2, w->ln2w,
+                      c->rms_norm, T, C);
+    }
+    matmul_backward(dact, g->projw, g->projb, dhalf, a->act, w->projw, T, F, C, blocks);
+    lora_backward(m, g, w, LINEAR_PROJ, dact, dhalf, a->act, T, C);
     if (c->gated) {
         gated_backward(dwide, dact, a->fc, c->activation, T, F);
     } else {
         activation_backward(dwide, dact, a->fc, c->activation, T, F);
     }
-    matmul_backward(dnorm, g->fcw, g->fcb, dwide, a->ln2, w->fcw, T, C, FC, blocks);
-    lora_backward(m, g, w, LINEAR_FC, dnorm, dwide, a->ln2, T, FC);
-    norm_backward(dz, g->ln2w, g->ln2b, dnorm, a->res2, a->mean2, a->rstd2, w->ln2w,
-                  c->rms_norm, T, C);
+    matmul_backward(dnorm, g->fcw, g->fcb, dwide, mlp_in, w->fcw, T, C, FC, blocks);
+    lora_backward(m, g, w, LINEAR_FC, dnorm, dwide, mlp_in, T, FC);
+    if (post) {
+        add_forward(dz, dz, dnorm, n);
+    } else {
+        norm_backward(dz, g->ln2w, g->ln2b, dnorm, a->res2, a->mean2, a->rstd2, w->ln2w,
+                      c->rms_norm, T, C);
+    }
 
     // forward: z = x + attention(norm1(x)), where attention ends with attw; dy is dz by now, but
     // not if parallel
-    matmul_backward(dact, g->attw, g->attb, dy, a->att, w->attw, T, NH*HD, C, blocks);
-    lora_backward(m, g, w, LINEAR_ATT, dact, dy, a->att, T, C);
+    if (post) {
+        kernels_zero(dhalf, n);
+        norm_backward(dhalf, g->ln1w, g->ln1b, dz, a->ln1, a->mean1, a->rstd1, w->ln1w,
+                      c->rms_norm, T, C);
+    }
+    matmul_backward(dact, g->attw, g->attb, dhalf, a->att, w->attw, T, NH*HD, C, blocks);
+    lora_backward(m, g, w, LINEAR_ATT, dact, dhalf, a->att, T, C);
     attention_backward(dwide, dact, a->att, a->lse, a->qkv, s->seg, s->S, T, NH, NKV, HD,
                        model_window(c, l));
     rotate(m, s, l, dwide, -1);
     if (c->qk_norm) {
+        const int QN = model_qnorm_width(c), KN = model_knorm_width(c);
         real *dkey = dwide + NH*HD, *key_pre = a->pre + NH*HD;
-        head_norm_backward(dwide, g->qnormw, a->pre, a->rstdq, w->qnormw, T, NH, HD, QO);
-        head_norm_backward(dkey, g->knormw, key_pre, a->rstdk, w->knormw, T, NKV, HD, QO);
+        head_norm_backward(dwide, g->qnormw, a->pre, a->rstdq, w->qnormw, T, NH*HD/QN, QN, QO);
+        head_norm_backward(dkey, g->knormw, key_pre, a->rstdk, w->knormw, T, NKV*HD/KN, KN, QO);
     }
-    matmul_backward(dnorm, g->qkvw, g->qkvb, dwide, a->ln1, w->qkvw, T, C, QO, blocks);
-    lora_backward(m, g, w, LINEAR_QKV, dnorm, dwide, a->ln1, T, QO);
-    norm_backward(dz, g->ln1w, g->ln1b, dnorm, a->res, a->mean1, a->rstd1, w->ln1w,
-                  c->rms_norm, T, C);
+    matmul_backward(dnorm, g->qkvw, g->qkvb, dwide, att_in, w->qkvw, T, C, QO, blocks);
+    lora_backward(m, g, w, LINEAR_QKV, dnorm, dwide, att_in, T, QO);
+    if (post) {
+        add_forward(dz, dz, dnorm, n);
+    } else {
+        norm_backward(dz, g->ln1w, g->ln1b, dnorm, a->res, a->mean1, a->rstd1, w->ln1w,
+                      c->rms_norm, T, C);
+    }
 
     if (c->parallel_residual) add_forward(dy, dy, dz, n);
 }

@@ -248,6 +248,9 @@ static const Config small_configs[] = {
     [FAMILY_SMOLLM3] = {                                // LLaMA, but for a layer that does not turn
         .num_kv_heads = 2, .hidden = 80, .rotary_dims = 8, .activation = ACT_SILU, .gated = 1,
         .rms_norm = 1, .tied = 1, .unturned = {0, 1}, .pooling = POOL_LAST},
+    [FAMILY_OLMO2] = {
+        .num_kv_heads = 2, .hidden = 80, .rotary_dims = 8, .activation = ACT_SILU, .gated = 1,
+        .rms_norm = 1, .post_norm = 1, .qk_norm = 1, .qk_wide = 1, .pooling = POOL_LAST},
 };
 _Static_assert(sizeof small_configs / sizeof *small_configs == NUM_FAMILIES,
                "a family without a small model; small_models wants it too");

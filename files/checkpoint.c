@@ -174,8 +174,13 @@ static void gpt2_ends(Entries *e, const Config *c, const Params *p, int unembed)
 static void llama_layer(Entries *e, const Config *c, const Block *b) {
     int C = c->channels, F = c->hidden, HD = c->head_dim;
     int Q = c->num_heads * HD, KV = c->num_kv_heads * HD;
-    entry_vector(e, &b->ln1w, C, "model.layers.#.input_layernorm.weight");
-    entry_vector(e, &b->ln2w, C, "model.layers.#.post_attention_layernorm.weight");
+    if (c->post_norm) {
+        entry_vector(e, &b->ln1w, C, "model.layers.#.post_attention_layernorm.weight");
+        entry_vector(e, &b->ln2w, C, "model.layers.#.post_feedforward_layernorm.weight");
+    } else {
+        entry_vector(e, &b->ln1w, C, "model.layers.#.input_layernorm.weight");
+        entry_vector(e, &b->ln2w, C, "model.layers.#.post_attention_layernorm.weight");
+    }
     entry_matrix_part(e, &b->qkvw, 0,      Q,  C, "model.layers.#.self_attn.q_proj.weight");
     entry_matrix_part(e, &b->qkvw, Q,      KV, C, "model.layers.#.self_attn.k_proj.weight");
     entry_matrix_part(e, &b->qkvw, Q + KV, KV, C, "model.layers.#.self_attn.v_proj.weight");
@@ -185,8 +190,9 @@ static void llama_layer(Entries *e, const Config *c, const Block *b) {
         entry_vector_part(e, &b->qkvb, Q + KV, KV, "model.layers.#.self_attn.v_proj.bias");
     }
     if (c->qk_norm) {
-        entry_vector(e, &b->qnormw, HD, "model.layers.#.self_attn.q_norm.weight");
-        entry_vector(e, &b->knormw, HD, "model.layers.#.self_attn.k_norm.weight");
+        const int QN = model_qnorm_width(c), KN = model_knorm_width(c);
+        entry_vector(e, &b->qnormw, QN, "model.layers.#.self_attn.q_norm.weight");
+        entry_vector(e, &b->knormw, KN, "model.layers.#.self_attn.k_norm.weight");
     }
     entry_matrix(e, &b->attw, C, Q, "model.layers.#.self_attn.o_proj.weight");
     if (c->out_bias) entry_vector(e, &b->attb, C, "model.layers.#.self_attn.o_proj.bias");

@@ -109,6 +109,11 @@ static const FamilyNames families[] = {
         .prefix = "model.", .activation = "silu",
         .keys = &common_keys, .norm_eps = "rms_norm_eps",
     },
+    [FAMILY_OLMO2] = {
+        .model_type = "olmo2", .architecture = "Olmo2", .language_model = "ForCausalLM",
+        .prefix = "model.", .activation = "silu",
+        .keys = &common_keys, .norm_eps = "rms_norm_eps",
+    },
 };
 _Static_assert(sizeof families / sizeof *families == NUM_FAMILIES, "a family without its names");
 
@@ -253,7 +258,8 @@ static void read_heads(Fields *f, Config *c) {
     c->num_kv_heads = c->num_heads;
     if (config_is_llama(c)) {
         const char *name = "num_key_value_heads";
-        const int absent = json_get(f->json, 0, name) < 0 && c->family != FAMILY_LLAMA;
+        const int like_llama = c->family == FAMILY_LLAMA || c->family == FAMILY_OLMO2;
+        const int absent = json_get(f->json, 0, name) < 0 && !like_llama;
         const int usual = absent ? REQUIRED : c->num_heads;     // others have a number of their own
         c->num_kv_heads = field_integer(f, name, 1, c->num_heads, usual);
     }
@@ -287,9 +293,12 @@ static void read_block(Fields *f, Config *c) {
     c->out_bias          = attention_bias || gpt2;
     const int may_have   = c->family == FAMILY_LLAMA || smollm3;
     c->mlp_bias          = !llama || (may_have && field_truth(f, "mlp_bias", 0));
-    c->qk_norm           = c->family == FAMILY_QWEN3;
+    const int olmo2      = c->family == FAMILY_OLMO2;
+    c->post_norm         = olmo2;
+    c->qk_norm           = c->family == FAMILY_QWEN3 || olmo2;
+    c->qk_wide           = olmo2;
     const char *eps = families[c->family].norm_eps;
-    c->norm_eps = (float)field_number(f, 0, eps, 1e-30, 1, llama ? 1e-6 : 1e-5);
+    c->norm_eps = (float)field_number(f, 0, eps, 1e-30, 1, llama && !olmo2 ? 1e-6 : 1e-5);
 }
 
 static void read_activation(Fields *f, Config *c) {
@@ -536,7 +545,8 @@ static void read_other_attention(Fields *f, Config *c) {
     if (types >= 0 && json_type(j, types) != JSON_ARRAY) {
         field_fail(f, "\"layer_types\" must be a list");
     }
-    if (config_is_llama(c) && c->family != FAMILY_LLAMA) may_slide = read_window(f, c, types);
+    const int windowless = c->family == FAMILY_LLAMA || c->family == FAMILY_OLMO2;
+    if (config_is_llama(c) && !windowless) may_slide = read_window(f, c, types);
     for (int i = json_first(j, types); i >= 0; i = json_next(j, i)) {
         if (json_equal(j, i, "full_attention")) continue;
         if (may_slide && json_equal(j, i, "sliding_attention")) continue;

@@ -582,6 +582,7 @@ const char *gguf_architecture(const Config *c) {
         [FAMILY_QWEN3]   = "qwen3",
         [FAMILY_MISTRAL] = "llama",
         [FAMILY_SMOLLM3] = "smollm3",
+        [FAMILY_OLMO2]   = NULL,                // its tensors have names of their own there
     };
     _Static_assert(sizeof names / sizeof *names == NUM_FAMILIES, "a family without a name");
     return names[c->family];

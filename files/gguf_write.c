@@ -451,6 +451,10 @@ static int check_exportable(const Config *c, Dtype dtype) {
     if (dtype != F32 && dtype != F16 && dtype != BF16 && dtype != Q8_0) {
         return fail(EX_USAGE, "%s: f32, f16, bf16 and q8_0 are written", dtype_name(dtype));
     }
+    if (!gguf_architecture(c)) {
+        return fail(EX_DATAERR, "%s: GGUF files are not written of this family",
+                    model_family_name(c->family));
+    }
     if (check_positions(c) < 0) return -1;
     if (c->rotary_dims > 4096) return fail(EX_DATAERR, "heads of more than 4096 channels");
     return 0;

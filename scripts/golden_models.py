@@ -18,7 +18,8 @@ from transformers import (GPTNeoXConfig, GPT2Config, LlamaConfig, MistralConfig,
                           GPTNeoXForCausalLM, GPT2LMHeadModel, LlamaForCausalLM, MistralForCausalLM,
                           Qwen2ForCausalLM, Qwen3ForCausalLM, GPTNeoXForSequenceClassification,
                           GPT2ForSequenceClassification, LlamaForSequenceClassification,
-                          MistralForSequenceClassification, SmolLM3Config, SmolLM3ForCausalLM)
+                          MistralForSequenceClassification, SmolLM3Config, SmolLM3ForCausalLM,
+                          Olmo2Config, Olmo2ForCausalLM)
 
 NEOX = dict(vocab_size=64, hidden_size=24, num_hidden_layers=2, num_attention_heads=3, intermediate_size=48,
             max_position_embeddings=64, bos_token_id=0, eos_token_id=0, pad_token_id=1)
@@ -64,6 +65,8 @@ MODELS = {
     "mistral_window": (MistralForCausalLM, MistralConfig(**TINY, sliding_window=6), "bfloat16"),
     "qwen2_window": (Qwen2ForCausalLM, Qwen2Config(**TINY, use_sliding_window=True, sliding_window=5,
                      max_window_layers=1), "bfloat16"),
+    "olmo2": (Olmo2ForCausalLM, Olmo2Config(**LLAMA, rope_parameters=dict(rope_type="default", rope_theta=500.0)),
+              "bfloat16"),
 }
 SHARDED = {"mistral": "8KB"}                           # the largest part of its weights
 

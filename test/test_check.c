@@ -141,10 +141,10 @@ static void test_five_steps_have_the_same_bits_on_every_instruction_set_and_thre
 }
 
 // Qwen2 is a LLaMA whose queries, keys and values have biases as GPT-2's: both are tried.  Mistral
-// is a LLaMA.
+// is a LLaMA.  OLMo 2's layers are those of Qwen3, elsewhere: test_grad.c, test_model.c.
 static void test_every_family_is_one_of_the_small_models(void) {
     int tried[NUM_FAMILIES] = {[FAMILY_QWEN2] = 1, [FAMILY_MISTRAL] = 1,
-                               [FAMILY_SMOLLM3] = 1};
+                               [FAMILY_SMOLLM3] = 1, [FAMILY_OLMO2] = 1};
     for (int k = 0; k < NUM_SMALL; k++) tried[small_models[k].family] = 1;
     for (int f = 0; f < NUM_FAMILIES; f++) CHECK(tried[f]);
 }

@@ -401,6 +401,10 @@ static const Config tiny[] = {
      .rope_type = ROPE_YARN, .rope_factor = 3.5, .rope_low_freq = 1.5, .rope_high_freq = 30,
      .rope_original = 7, .rope_attention = 1.0625, .rope_exact = 1, .unturned = {1, 0}, .bos = 1,
      .eos = 2, .pad = -1},
+    {.family = FAMILY_OLMO2, .vocab_size = 8, .channels = 8, .num_layers = 2, .num_heads = 4,
+     .num_kv_heads = 2, .head_dim = 2, .hidden = 5, .max_positions = 9, .rotary_dims = 2,
+     .rms_norm = 1, .gated = 1, .post_norm = 1, .qk_norm = 1, .qk_wide = 1, .activation = ACT_SILU,
+     .norm_eps = 1e-5f, .rope_theta = 5e5, .rope_factor = 1, .bos = -1, .eos = 2, .pad = 0},
 };
 enum { TINY = sizeof tiny / sizeof *tiny };
 
@@ -470,7 +474,8 @@ static int same_config(Config a, Config b) {
         && SAME(num_kv_heads) && SAME(head_dim) && SAME(hidden) && SAME(max_positions)
         && SAME(rms_norm) && SAME(learned_positions) && SAME(rotary_dims) && SAME(parallel_residual)
         && SAME(gated) && SAME(tied) && SAME(qkv_bias) && SAME(out_bias) && SAME(mlp_bias)
-        && SAME(qk_norm) && SAME(activation) && SAME(norm_eps) && SAME(rope_low_freq)
+        && SAME(qk_norm) && SAME(qk_wide) && SAME(post_norm) && SAME(activation)
+        && SAME(norm_eps) && SAME(rope_low_freq)
         && SAME(rope_high_freq) && SAME(rope_original) && SAME(rope_type) && SAME(rope_attention)
         && SAME(sliding_window) && SAME(slides[0]) && SAME(slides[1])
         && SAME(rope_exact) && SAME(unturned[0]) && SAME(unturned[1])
@@ -847,6 +852,7 @@ static void test_folders_of_transformers_come_back_value_for_value(void) {
         "qwen2", "qwen3", "stories260K", "neox_tied", "gpt2_untied", "gpt2_reward", "mistral",
         "mistral_tied", "mistral_reward", "qwen2_tied", "qwen3_untied", "llama_linear",
         "llama_dynamic", "qwen2_yarn", "smollm3", "mistral_window", "qwen2_window",
+        "olmo2",
     };
     for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
         Model m;

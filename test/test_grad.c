@@ -198,6 +198,27 @@ static void test_query_and_key_norm_backward_is_the_derivative(void) {
     CHECK_NEAR(worst_gradient(c), 0, 1e-6);
 }
 
+static Config with_adapters(Config c) {
+    const int apart = c.family == FAMILY_LLAMA;
+    c.lora_r = 3;
+    c.lora_alpha = 5;
+    for (int k = 0; k < NUM_SITES; k++) c.lora[k] = 1;
+    for (int k = SITE_Q; k <= SITE_V; k++) c.lora[k] = (char)apart;
+    c.lora[SITE_QKV] = (char)!apart;
+    c.lora[SITE_GATE] = (char)apart;
+    return c;
+}
+
+static void test_backward_of_norms_behind_the_layers_is_the_derivative(void) {
+    Config c = llama(0, POOL_LAST);
+    c.post_norm = 1;
+    CHECK_NEAR(worst_gradient(c), 0, 1e-6);
+    c.qk_norm = 1;
+    c.qk_wide = 1;
+    CHECK_NEAR(worst_gradient(c), 0, 1e-6);
+    CHECK_NEAR(worst_gradient(with_adapters(c)), 0, 1e-6);
+}
+
 static void test_backward_in_a_sliding_window_is_the_derivative(void) {
     Config c = llama(0, POOL_LAST);
     c.sliding_window = 3;
@@ -212,17 +233,6 @@ static void test_reward_head_backward_is_the_derivative_with_every_pooling(void)
     CHECK_NEAR(worst_gradient(neox(1, POOL_LAST)), 0, 1e-6);
     CHECK_NEAR(worst_gradient(llama(1, POOL_MEAN)), 0, 1e-6);
     CHECK_NEAR(worst_gradient(gpt2(1, POOL_EOS)), 0, 1e-6);
-}
-
-static Config with_adapters(Config c) {
-    const int apart = c.family == FAMILY_LLAMA;
-    c.lora_r = 3;
-    c.lora_alpha = 5;
-    for (int k = 0; k < NUM_SITES; k++) c.lora[k] = 1;
-    for (int k = SITE_Q; k <= SITE_V; k++) c.lora[k] = (char)apart;
-    c.lora[SITE_QKV] = (char)!apart;
-    c.lora[SITE_GATE] = (char)apart;
-    return c;
 }
 
 static void test_backward_of_adapters_is_the_derivative(void) {
@@ -272,6 +282,7 @@ int main(int argc, char **argv) {
     RUN(test_llama_backward_is_the_derivative_of_forward);
     RUN(test_gpt2_backward_is_the_derivative_of_forward_with_tied_output);
     RUN(test_query_and_key_norm_backward_is_the_derivative);
+    RUN(test_backward_of_norms_behind_the_layers_is_the_derivative);
     RUN(test_backward_in_a_sliding_window_is_the_derivative);
     RUN(test_reward_head_backward_is_the_derivative_with_every_pooling);
     RUN(test_backward_of_adapters_is_the_derivative);

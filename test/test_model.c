@@ -70,8 +70,17 @@ static Config windowed(int reward, Pooling pooling) {
     return c;
 }
 
+static Config olmo2(int reward, Pooling pooling) {
+    Config c = llama(reward, pooling);
+    c.family = FAMILY_OLMO2;
+    c.post_norm = 1;
+    c.qk_norm = 1;
+    c.qk_wide = 1;
+    return c;
+}
+
 typedef Config MakeConfig(int reward, Pooling pooling);
-static MakeConfig *const config_of[] = {neox, llama, gpt2, qwen3, windowed};
+static MakeConfig *const config_of[] = {neox, llama, gpt2, qwen3, windowed, olmo2};
 enum { FAMILIES = sizeof config_of / sizeof *config_of };
 
 // Checks a language model and a reward model of each family.
@@ -1036,6 +1045,7 @@ static void test_models_written_by_transformers_score_as_pytorch_does_in_double(
         "neox_reward", "llama_reward", "neox_tied", "gpt2_untied", "gpt2_reward", "mistral",
         "mistral_tied", "mistral_reward", "qwen2_tied", "qwen3_untied", "llama_linear",
         "llama_dynamic", "qwen2_yarn", "smollm3", "mistral_window", "qwen2_window",
+        "olmo2",
         "lora_llama", "lora_neox", "lora_gpt2", "lora_reward",      // by PEFT: over one of these
     };
     for (size_t k = 0; k < sizeof folder / sizeof *folder; k++) {
