@@ -79,7 +79,8 @@ options_of() {
     eval)
         echo $data eval from bag by people groups fit fit_rows out seed folds fold raw_head pooling
         echo reference beta logp train_turns pairs features top ;;
-    score) echo $data raw_head pooling tokens features train_turns ;;
+    score) echo $data raw_head pooling tokens probability features train_turns ;;
+    calibrate) echo $data eval isotonic top pairs seed folds fold ;;
     sample) echo $prompts $drawing n unique ;;
     tokenize) echo train out learn ;;
     doctor)
@@ -102,7 +103,7 @@ commands=$(./more --help | awk '/^    more [a-z]/ { print $2 == "train" ? $2 "_"
 it "help_lists_the_commands"
 works ./more --help
 works ./more train --help
-for c in train_lm train_reward train_more train_sft train_dpo train_ulma doctor eval score sample \
+for c in train_lm train_reward train_more train_sft train_dpo train_ulma doctor eval score calibrate sample \
     tokenize inspect; do
     case " $(echo $commands) " in
     *" $c "*) ;;
