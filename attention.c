@@ -35,6 +35,9 @@
 static real *attention_work_memory;
 static int   attention_work_keys, attention_work_threads;
 
+// A thread's numbers for paths of up to `keys` rows.
+static size_t attention_scratch(int keys) { return 2*ROWS * (size_t)keys; }
+
 // Room for paths of up to `keys` rows, for all threads; it only grows.  0, or -1 after fail().
 int attention_reserve(int keys) {
     int threads = thread_count();
@@ -42,7 +45,7 @@ int attention_reserve(int keys) {
     if (keys < attention_work_keys) keys = attention_work_keys;
     if (threads < attention_work_threads) threads = attention_work_threads;
     kernels_free(attention_work_memory);
-    attention_work_memory = kernels_alloc((size_t)threads * 2*ROWS * (size_t)keys);
+    attention_work_memory = kernels_alloc((size_t)threads * attention_scratch(keys));
     attention_work_keys = attention_work_memory ? keys : 0;
     attention_work_threads = threads;
     return attention_work_memory ? 0 : -1;

@@ -45,11 +45,18 @@ real *kernels_alloc(size_t n) {
 #ifdef MADV_HUGEPAGE
     if (align == huge_page) madvise(p, size, MADV_HUGEPAGE);
 #endif
-    memset(p, 0, size + behind);
+    kernels_zero(p, n);                           // by all threads: so large a first touch is slow
+    memset((char *)p + size, 0, behind);
     return p;
 }
 
 void kernels_free(real *tensor) { free(tensor); }
+
+// Bytes of the scratch that all layers share, with paths of up to so many rows.
+size_t kernels_scratch(int keys) {
+    const size_t threads = (size_t)thread_count();
+    return threads * (WORK_PER_THREAD + attention_scratch(keys)) * sizeof(real);
+}
 
 // In one piece for each thread: memset is faster on large pieces.
 void kernels_zero(real *tensor, size_t n) {

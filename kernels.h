@@ -122,6 +122,7 @@ void rotary(real *rows, const real *cosine, const real *sine, const int *positio
 
 // Scratch for paths of up to `keys` rows, for all threads; it only grows. 0, or -1 after fail().
 int attention_reserve(int keys);
+size_t kernels_scratch(int keys);            // bytes of it, and of what all layers share
 // query-key pairs that a segment of len rows computes behind `before` rows of its path
 double attention_pairs(int before, int len);
 

@@ -498,21 +498,15 @@ size_t model_num_trained(const Config *c, Purpose purpose) {
     return model_num_params(c) - (c->lora_r ? model_num_base(c) - head : 0);
 }
 
-// Of the largest tensor that a file has by itself.
-static size_t largest_tensor(const Config *c) {
-    const size_t C = (size_t)c->channels, rows = max_size(model_qkv_width(c), model_fc_width(c));
-    return C * max_size((size_t)c->vocab_size, rows);
-}
-
-// Training adds gradients, two moments, what is kept for backward, and for saving a tensor's values
-// once more: those of an adapter are few.
+// The layers' scratch is a part of it.  Training adds gradients, two moments, and what is kept for
+// backward.
 size_t model_bytes(const Config *c, int T, int B, Purpose purpose) {
     Acts a;
     size_t numbers = model_num_params(c) + 3 * model_num_trained(c, purpose) + model_rope_size(c);
     numbers += acts_layout(&a, c, NULL, (size_t)T, (size_t)B, purpose);
     if (purpose != SCORING && has_tied_gradient(c)) numbers += model_output_size(c);
-    if (purpose != SCORING && !c->lora_r) numbers += largest_tensor(c);
-    return numbers * sizeof(real) + (4 * (size_t)T + 2) * sizeof(int);
+    return numbers * sizeof(real) + (4 * (size_t)T + 2) * sizeof(int)
+         + kernels_scratch(c->max_positions);
 }
 
 // ----------------------------------------------------------------------------- start and end

@@ -1,16 +1,14 @@
-/* checkpoint.c - Hugging Face model folders: tensors to names and back, loading and saving.
+/* checkpoint.c - Hugging Face model folders: loading and saving.
  *
  * What is read may come from a stranger: every field, name, shape and offset is checked before it
- * is used.  A new family needs a row in families[] and its keys (config.c), and its tensor names
- * below: entries_init() makes the one list that both reading and writing walk.                   */
+ * is used.  The tensors and where their values are: entries.c.                                   */
 #ifndef CHECKPOINT_C
 #define CHECKPOINT_C
 
-#include "../model.c"
-#include "adapter.c"
 #include "beside.c"
 #include "checksum.c"
 #include "config.c"
+#include "entries.c"
 #include "file.c"
 #include "gguf.c"
 #include "json.c"
@@ -32,336 +30,6 @@ int checkpoint_ask(const Model *m, const char *dir, const SmallFiles *beside, co
 int checkpoint_fits(const Model *m, const char *dtype);
 const char *checkpoint_weights(const Config *c);            // the name of the file with the weights
 int checkpoint_save_texts(const char *dir, const Buffer *weights, const Buffer *config);
-
-// the tensors by the names that files have for them
-typedef int TakeTensor(void *context, const char *name, const real *values, size_t n);
-int checkpoint_tensors(const Model *m, TakeTensor *take, void *context);
-
-// the same as GGUF files have them, (rows, cols) or a vector (rows); values: NULL, or as stored
-typedef int TakeStored(void *context, const char *name, size_t rows, size_t cols,
-                       const real *values);
-int checkpoint_gguf_tensors(const Model *m, int with_values, TakeStored *take, void *context);
-
-// ------------------------------------------------------------------------------------ tensor names
-
-/* How the rows of a stored matrix stand to ours: the same; transposed (GPT-2's Conv1D); in GPT-NeoX
- * the query, key and value rows of each head together where we have those of all heads; or, in GGUF
- * files, the rows of the two halves of each head in turn (gguf_permutes). */
-typedef enum { AS_IS, TRANSPOSED, BY_HEAD, IN_TURN } Layout;
-
-// A tensor as Hugging Face stores it, and where its values are in our memory.
-typedef struct {
-    char name[96];
-    size_t rows, cols, n;               // stored as (rows, cols), or as (rows) when cols is 0
-    Layout layout;
-    real *const *tensor;                // a field of Params or Block: there may be no memory yet
-    size_t offset;                      // our part of that tensor begins here
-    int heads, head_dim;
-    int source;                         // which tensor of the files holds it, or -1
-} Entry;
-
-// All of them.  The list keeps an error, and entries_init returns it.
-typedef struct {
-    Entry *entry_memory;
-    size_t n, capacity;
-    const Config *config;
-    int layer;                          // the '#' of names
-    int result;                         // 0, or -1 after fail()
-} Entries;
-
-static void entry_add(Entries *e, real *const *tensor, size_t offset, int rows, int cols,
-                      Layout layout, const char *name) {
-    uint64_t n = (uint64_t)rows * (uint64_t)(cols ? cols : 1);
-    if (e->result < 0) return;
-    if (n > SIZE_MAX / 16) {
-        fail(EX_OSERR, "%s: [%d,%d] is more than this machine can hold", name, rows, cols);
-        e->result = -1;
-        return;
-    }
-    e->result = reserve(&e->entry_memory, &e->capacity, e->n + 1, sizeof *e->entry_memory);
-    if (e->result < 0) return;
-
-    Entry *t = &e->entry_memory[e->n];
-    e->n++;
-    *t = (Entry){.rows = (size_t)rows, .cols = (size_t)cols, .n = (size_t)n, .layout = layout,
-                 .tensor = tensor, .offset = offset, .heads = e->config->num_heads,
-                 .head_dim = e->config->head_dim, .source = -1};
-    const char *mark = strchr(name, '#');
-    if (mark) {
-        int before = (int)(mark - name);
-        snprintf(t->name, sizeof t->name, "%.*s%d%s", before, name, e->layer, mark + 1);
-    } else {
-        snprintf(t->name, sizeof t->name, "%s", name);
-    }
-}
-
-// A stored tensor that is one of ours, or a part of one of ours: the rows from `row` on.
-static void entry_vector(Entries *e, real *const *tensor, int n, const char *name) {
-    entry_add(e, tensor, 0, n, 0, AS_IS, name);
-}
-static void entry_matrix(Entries *e, real *const *tensor, int rows, int cols, const char *name) {
-    entry_add(e, tensor, 0, rows, cols, AS_IS, name);
-}
-static void entry_vector_part(Entries *e, real *const *tensor, int row, int n, const char *name) {
-    entry_add(e, tensor, (size_t)row, n, 0, AS_IS, name);
-}
-static void entry_matrix_part(Entries *e, real *const *tensor, int row, int rows, int cols,
-                              const char *name) {
-    entry_add(e, tensor, (size_t)row * (size_t)cols, rows, cols, AS_IS, name);
-}
-static void entry_transposed(Entries *e, real *const *tensor, int rows, int cols,
-                             const char *name) {
-    entry_add(e, tensor, 0, rows, cols, TRANSPOSED, name);
-}
-static void entry_by_head(Entries *e, real *const *tensor, int rows, int cols, const char *name) {
-    entry_add(e, tensor, 0, rows, cols, BY_HEAD, name);
-}
-
-// Widths: C channels, Q all queries, KV all keys, QO queries, keys and values, F feed-forward layer
-static void neox_layer(Entries *e, const Config *c, const Block *b) {
-    int C = c->channels, F = c->hidden, Q = c->num_heads * c->head_dim, QO = 3*Q;
-    entry_vector(e, &b->ln1w, C, "gpt_neox.layers.#.input_layernorm.weight");
-    entry_vector(e, &b->ln1b, C, "gpt_neox.layers.#.input_layernorm.bias");
-    entry_vector(e, &b->ln2w, C, "gpt_neox.layers.#.post_attention_layernorm.weight");
-    entry_vector(e, &b->ln2b, C, "gpt_neox.layers.#.post_attention_layernorm.bias");
-    entry_by_head(e, &b->qkvw, QO, C, "gpt_neox.layers.#.attention.query_key_value.weight");
-    if (c->qkv_bias) {
-        entry_by_head(e, &b->qkvb, QO, 0, "gpt_neox.layers.#.attention.query_key_value.bias");
-    }
-    entry_matrix(e, &b->attw, C, Q, "gpt_neox.layers.#.attention.dense.weight");
-    if (c->out_bias) entry_vector(e, &b->attb, C, "gpt_neox.layers.#.attention.dense.bias");
-    entry_matrix(e, &b->fcw, F, C, "gpt_neox.layers.#.mlp.dense_h_to_4h.weight");
-    entry_vector(e, &b->fcb, F, "gpt_neox.layers.#.mlp.dense_h_to_4h.bias");
-    entry_matrix(e, &b->projw, C, F, "gpt_neox.layers.#.mlp.dense_4h_to_h.weight");
-    entry_vector(e, &b->projb, C, "gpt_neox.layers.#.mlp.dense_4h_to_h.bias");
-}
-
-// What is before the first layer and after the last.
-static void neox_ends(Entries *e, const Config *c, const Params *p, int unembed) {
-    int C = c->channels, V = c->vocab_size;
-    entry_matrix(e, &p->wte, V, C, "gpt_neox.embed_in.weight");
-    entry_vector(e, &p->lnfw, C, "gpt_neox.final_layer_norm.weight");
-    entry_vector(e, &p->lnfb, C, "gpt_neox.final_layer_norm.bias");
-    if (unembed) entry_matrix(e, &p->unembed, V, C, "embed_out.weight");
-}
-
-static void gpt2_layer(Entries *e, const Config *c, const Block *b) {
-    int C = c->channels, F = c->hidden, Q = c->num_heads * c->head_dim, QO = 3*Q;
-    entry_vector(e, &b->ln1w, C, "transformer.h.#.ln_1.weight");
-    entry_vector(e, &b->ln1b, C, "transformer.h.#.ln_1.bias");
-    entry_vector(e, &b->ln2w, C, "transformer.h.#.ln_2.weight");
-    entry_vector(e, &b->ln2b, C, "transformer.h.#.ln_2.bias");
-    entry_transposed(e, &b->qkvw, C, QO, "transformer.h.#.attn.c_attn.weight");
-    entry_vector(e, &b->qkvb, QO, "transformer.h.#.attn.c_attn.bias");
-    entry_transposed(e, &b->attw, Q, C, "transformer.h.#.attn.c_proj.weight");
-    entry_vector(e, &b->attb, C, "transformer.h.#.attn.c_proj.bias");
-    entry_transposed(e, &b->fcw, C, F, "transformer.h.#.mlp.c_fc.weight");
-    entry_vector(e, &b->fcb, F, "transformer.h.#.mlp.c_fc.bias");
-    entry_transposed(e, &b->projw, F, C, "transformer.h.#.mlp.c_proj.weight");
-    entry_vector(e, &b->projb, C, "transformer.h.#.mlp.c_proj.bias");
-}
-
-static void gpt2_ends(Entries *e, const Config *c, const Params *p, int unembed) {
-    int C = c->channels, V = c->vocab_size;
-    entry_matrix(e, &p->wte, V, C, "transformer.wte.weight");
-    entry_matrix(e, &p->wpe, c->max_positions, C, "transformer.wpe.weight");
-    entry_vector(e, &p->lnfw, C, "transformer.ln_f.weight");
-    entry_vector(e, &p->lnfb, C, "transformer.ln_f.bias");
-    if (unembed) entry_matrix(e, &p->unembed, V, C, "lm_head.weight");
-}
-
-// Queries, keys and values are one matrix of ours, gate and up another.
-static void llama_layer(Entries *e, const Config *c, const Block *b) {
-    int C = c->channels, F = c->hidden, HD = c->head_dim;
-    int Q = c->num_heads * HD, KV = c->num_kv_heads * HD;
-    if (c->post_norm) {
-        entry_vector(e, &b->ln1w, C, "model.layers.#.post_attention_layernorm.weight");
-        entry_vector(e, &b->ln2w, C, "model.layers.#.post_feedforward_layernorm.weight");
-    } else {
-        entry_vector(e, &b->ln1w, C, "model.layers.#.input_layernorm.weight");
-        entry_vector(e, &b->ln2w, C, "model.layers.#.post_attention_layernorm.weight");
-    }
-    entry_matrix_part(e, &b->qkvw, 0,      Q,  C, "model.layers.#.self_attn.q_proj.weight");
-    entry_matrix_part(e, &b->qkvw, Q,      KV, C, "model.layers.#.self_attn.k_proj.weight");
-    entry_matrix_part(e, &b->qkvw, Q + KV, KV, C, "model.layers.#.self_attn.v_proj.weight");
-    if (c->qkv_bias) {
-        entry_vector_part(e, &b->qkvb, 0,      Q,  "model.layers.#.self_attn.q_proj.bias");
-        entry_vector_part(e, &b->qkvb, Q,      KV, "model.layers.#.self_attn.k_proj.bias");
-        entry_vector_part(e, &b->qkvb, Q + KV, KV, "model.layers.#.self_attn.v_proj.bias");
-    }
-    if (c->qk_norm) {
-        const int QN = model_qnorm_width(c), KN = model_knorm_width(c);
-        entry_vector(e, &b->qnormw, QN, "model.layers.#.self_attn.q_norm.weight");
-        entry_vector(e, &b->knormw, KN, "model.layers.#.self_attn.k_norm.weight");
-    }
-    entry_matrix(e, &b->attw, C, Q, "model.layers.#.self_attn.o_proj.weight");
-    if (c->out_bias) entry_vector(e, &b->attb, C, "model.layers.#.self_attn.o_proj.bias");
-    entry_matrix_part(e, &b->fcw, 0, F, C, "model.layers.#.mlp.gate_proj.weight");
-    entry_matrix_part(e, &b->fcw, F, F, C, "model.layers.#.mlp.up_proj.weight");
-    entry_matrix(e, &b->projw, C, F, "model.layers.#.mlp.down_proj.weight");
-    if (c->mlp_bias) {
-        entry_vector_part(e, &b->fcb, 0, F, "model.layers.#.mlp.gate_proj.bias");
-        entry_vector_part(e, &b->fcb, F, F, "model.layers.#.mlp.up_proj.bias");
-        entry_vector(e, &b->projb, C, "model.layers.#.mlp.down_proj.bias");
-    }
-}
-
-static void llama_ends(Entries *e, const Config *c, const Params *p, int unembed) {
-    int C = c->channels, V = c->vocab_size;
-    entry_matrix(e, &p->wte, V, C, "model.embed_tokens.weight");
-    entry_vector(e, &p->lnfw, C, "model.norm.weight");
-    if (unembed) entry_matrix(e, &p->unembed, V, C, "lm_head.weight");
-}
-
-static int by_name(const void *a, const void *b) {
-    const Entry *x = a, *y = b;
-    return strcmp(x->name, y->name);
-}
-
-// Every tensor of a model folder, sorted by name.  0, or -1 after fail(); free e->entry_memory.
-static int entries_init(Entries *e, const Config *c, const Params *p) {
-    *e = (Entries){.config = c};
-    for (int l = 0; l < c->num_layers; l++) {
-        e->layer = l;
-        if (config_is_neox(c)) neox_layer(e, c, &p->block[l]);
-        if (config_is_gpt2(c)) gpt2_layer(e, c, &p->block[l]);
-        if (config_is_llama(c)) llama_layer(e, c, &p->block[l]);
-    }
-    int unembed = !c->tied && !c->reward;
-    if (config_is_neox(c)) neox_ends(e, c, p, unembed);
-    if (config_is_gpt2(c)) gpt2_ends(e, c, p, unembed);
-    if (config_is_llama(c)) llama_ends(e, c, p, unembed);
-    if (c->reward) entry_matrix(e, &p->head, 1, c->channels, "score.weight");
-    if (e->result < 0) return -1;
-    qsort(e->entry_memory, e->n, sizeof *e->entry_memory, by_name);
-    return 0;
-}
-
-// The adapters of layer e->layer.
-static void adapter_layer(Entries *e, const Config *c, const Block *b) {
-    const int r = c->lora_r;
-    for (int k = 0; k < NUM_SITES; k++) {
-        const char *matrix = adapter_matrix(c, (Site)k);
-        const Layout layout = k == SITE_QKV && config_is_neox(c) ? BY_HEAD : AS_IS;
-        char name[sizeof e->entry_memory->name];
-        if (!c->lora[k]) continue;
-        const SiteShape site = model_site_shape(c, (Site)k);
-        snprintf(name, sizeof name, "base_model.model.%s.lora_A.weight", matrix);
-        const size_t at = model_site_offset(c, (Site)k);
-        entry_add(e, &b->lora, at, r, (int)site.inputs, AS_IS, name);
-        snprintf(name, sizeof name, "base_model.model.%s.lora_B.weight", matrix);
-        entry_add(e, &b->lora, at + (size_t)r * site.inputs, (int)site.rows, r, layout, name);
-    }
-}
-
-// What a run saves, sorted by name: all tensors, or if adapters are trained those of an adapter's
-// folder.
-static int saved_entries_init(Entries *e, const Config *c, const Params *p) {
-    if (!c->lora_r) return entries_init(e, c, p);
-    *e = (Entries){.config = c};
-    for (int l = 0; l < c->num_layers; l++) {
-        e->layer = l;
-        adapter_layer(e, c, &p->block[l]);
-    }
-    if (c->reward) entry_matrix(e, &p->head, 1, c->channels, "base_model.model.score.weight");
-    if (e->result < 0) return -1;
-    qsort(e->entry_memory, e->n, sizeof *e->entry_memory, by_name);
-    return 0;
-}
-
-// The same as GGUF files have them: other names, and other layouts of some.
-static void entries_as_gguf(Entries *e, const Config *c) {
-    for (size_t i = 0; i < e->n; i++) {
-        Entry *t = &e->entry_memory[i];
-        char name[sizeof t->name];
-        gguf_tensor_name(name, t->name);
-        memcpy(t->name, name, sizeof name);
-        if (t->layout == TRANSPOSED) {
-            const size_t rows = t->cols;
-            t->cols = t->rows;
-            t->rows = rows;
-        }
-        t->layout = gguf_permutes(c, t->name) ? IN_TURN : AS_IS;
-    }
-    qsort(e->entry_memory, e->n, sizeof *e->entry_memory, by_name);
-}
-
-static Entry *entry_find(const Entries *e, const char *prefix, const char *name) {
-    Entry key;
-    int n = snprintf(key.name, sizeof key.name, "%s%s", prefix, name);
-    if (n >= (int)sizeof key.name) return NULL;
-    return bsearch(&key, e->entry_memory, e->n, sizeof key, by_name);
-}
-
-// The place among our values of the i-th stored one.
-static size_t entry_place(const Entry *e, size_t i) {
-    size_t cols = e->cols ? e->cols : 1, row = i / cols, col = i % cols;
-    size_t heads = (size_t)e->heads, HD = (size_t)e->head_dim;
-    if (e->layout == AS_IS) return i;
-    if (e->layout == TRANSPOSED) return col * e->rows + row;
-    if (e->layout == IN_TURN) {
-        const size_t head = row / HD, half = row % 2, channel = row % HD / 2;
-        return (head * HD + half * (HD/2) + channel) * cols + col;
-    }
-
-    // by head: the rows are (heads, 3, HD) as stored, (3, heads, HD) in memory
-    size_t head = row / (3*HD), part = row / HD % 3;
-    return ((part * heads + head) * HD + row % HD) * cols + col;
-}
-
-static int by_place(const void *a, const void *b) {
-    const Entry *x = a, *y = b;
-    const real *p = *x->tensor + x->offset, *q = *y->tensor + y->offset;
-    return (p > q) - (p < q);
-}
-
-// Gives `take` each tensor's values, in the order of memory.  0, or -1 after fail().
-int checkpoint_tensors(const Model *m, TakeTensor *take, void *context) {
-    Entries e;
-    int result = entries_init(&e, &m->config, &m->params);
-    if (result == 0) qsort(e.entry_memory, e.n, sizeof *e.entry_memory, by_place);
-    for (size_t i = 0; i < e.n && result == 0; i++) {
-        const Entry *t = &e.entry_memory[i];
-        result = take(context, t->name, *t->tensor + t->offset, t->n);
-    }
-    free(e.entry_memory);
-    return result;
-}
-
-// An entry's values in the order of the file, to `take`.
-static int entry_give(const Entry *e, TakeStored *take, void *context) {
-    real *ours = allocate(e->n, sizeof *ours), *stored = allocate(e->n, sizeof *stored);
-    int result = -1;
-    if (!ours || !stored) goto done;
-    kernels_read(ours, *e->tensor + e->offset, e->n);
-    for (size_t i = 0; i < e->n; i++) stored[i] = ours[entry_place(e, i)];
-    result = take(context, e->name, e->rows, e->cols, stored);
-done:
-    free(ours);
-    free(stored);
-    return result;
-}
-
-/* Gives `take` each tensor as a GGUF file stores it, by name.  llama.cpp wants an output matrix of
- * GPT-NeoX also where it is the embedding.  0, or -1 after fail(). */
-int checkpoint_gguf_tensors(const Model *m, int with_values, TakeStored *take, void *context) {
-    Config c = m->config;
-    Params p = m->params;
-    Entries e;
-    if (config_is_neox(&c) && c.tied) {
-        c.tied = 0;
-        p.unembed = p.wte;
-    }
-    int result = entries_init(&e, &c, &p);
-    if (result == 0) entries_as_gguf(&e, &c);
-    for (size_t i = 0; i < e.n && result == 0; i++) {
-        const Entry *t = &e.entry_memory[i];
-        result = with_values ? entry_give(t, take, context)
-                             : take(context, t->name, t->rows, t->cols, NULL);
-    }
-    free(e.entry_memory);
-    return result;
-}
 
 // -------------------------------------------------------------------------------- reading a folder
 
@@ -531,40 +199,37 @@ static int entries_match(Entries *e, const Weights *w, const char *dir, const ch
     return 0;
 }
 
-// The values x (n), stored from number `first` on, to their places among ours.
-static int entry_place_values(const Entry *e, const StoredTensor *t, real *ours, size_t first,
-                              const float *x, size_t n) {
-    for (size_t k = 0; k < n; k++) {
-        ours[entry_place(e, first + k)] = x[k];
-        if (fabsf(x[k]) <= FLT_MAX) continue;
-        return fail(EX_DATAERR, "%s: tensor %s: value %zu is %s", t->shard->path, t->name,
-                    first + k, isnan(x[k]) ? "not a number" : "infinite, or beyond a float");
-    }
-    return 0;
+// The values x (n), stored from number `first` on, must be finite.  0, or -1 after fail().
+static int stored_check_finite(const StoredTensor *t, size_t first, const float *x, size_t n) {
+    int bad = 0;
+    for (size_t k = 0; k < n; k++) bad |= (bits_of(x[k]) & 0x7f800000) == 0x7f800000;
+    if (!bad) return 0;
+    size_t k = 0;
+    while (fabsf(x[k]) <= FLT_MAX) k++;
+    return fail(EX_DATAERR, "%s: tensor %s: value %zu is %s", t->shard->path, t->name, first + k,
+                isnan(x[k]) ? "not a number" : "infinite, or beyond a float");
 }
 
-// Reads the stored values, block by block where they are in blocks, and puts them where ours are.
+// Reads the stored values, piece by piece, and puts them where ours are.  0, or -1 after fail().
 static int entry_read(const Entry *e, const StoredTensor *t) {
-    unsigned char chunk[CHUNK];
-    float x[MAX_BLOCK];
-    const size_t block = dtype_block(t->dtype), blocks = e->n / block;
-    const size_t per_chunk = CHUNK / t->size;
+    const size_t piece = entry_piece(e), block = dtype_block(t->dtype);
+    unsigned char *bytes = allocate(dtype_row_size(t->dtype, piece), 1);
+    float *x = allocate(2 * piece, sizeof *x);
     int result = -1;
-    real *ours = allocate(e->n, sizeof *ours);
-    if (!ours) return -1;
-    for (size_t first = 0; first < blocks; first += per_chunk) {
-        size_t n = blocks - first < per_chunk ? blocks - first : per_chunk;
-        uint64_t at = t->begin + first * t->size;
-        if (file_read_at(t->shard->fd, t->shard->path, chunk, n * t->size, at) < 0) goto done;
-        for (size_t k = 0; k < n; k++) {
-            dtype_decode_block(t->dtype, x, chunk + k * t->size);
-            if (entry_place_values(e, t, ours, (first + k) * block, x, block) < 0) goto done;
-        }
+    if (!bytes || !x) goto done;
+    for (size_t first = 0; first < e->n; first += piece) {
+        const size_t n = e->n - first < piece ? e->n - first : piece;
+        const uint64_t at = t->begin + first / block * t->size;
+        const size_t size = dtype_row_size(t->dtype, n);
+        if (file_read_at(t->shard->fd, t->shard->path, bytes, size, at) < 0) goto done;
+        dtype_decode_values(t->dtype, x, bytes, n);
+        if (stored_check_finite(t, first, x, n) < 0) goto done;
+        entry_put(e, first, x, n, x + piece);
     }
-    kernels_write(*e->tensor + e->offset, ours, e->n);
     result = 0;
 done:
-    free(ours);
+    free(bytes);
+    free(x);
     return result;
 }
 
@@ -861,27 +526,27 @@ static int entry_fits(const Entry *e, Dtype dtype) {
 // Our values as they are stored: added to the sum, or where that is NULL written to o; one that
 // dtype cannot hold is an error.
 static int entry_write(Output *o, Sha256 *sha, Checksum *sum, const Entry *e, Dtype dtype) {
-    unsigned char chunk[CHUNK];
-    const size_t size = dtype_size(dtype), per_chunk = CHUNK / size;
+    const size_t size = dtype_size(dtype), piece = entry_piece(e);
+    unsigned char *bytes = allocate(piece, size);
+    real *x = allocate(2 * piece, sizeof *x);
     int result = -1;
-    real *ours = allocate(e->n, sizeof *ours);
-    if (!ours) return -1;
-    kernels_read(ours, *e->tensor + e->offset, e->n);
-    for (size_t first = 0; first < e->n; first += per_chunk) {
-        size_t n = e->n - first < per_chunk ? e->n - first : per_chunk;
+    if (!bytes || !x) goto done;
+    for (size_t first = 0; first < e->n; first += piece) {
+        const size_t n = e->n - first < piece ? e->n - first : piece;
+        entry_get(e, first, x, n, x + piece);
         for (size_t k = 0; k < n; k++) {
-            float x = (float)ours[entry_place(e, first + k)];
-            dtype_encode(dtype, chunk + k * size, x);
-            if (fits(x, dtype)) continue;
-            fail_value(e, first + k, x, dtype);
+            dtype_encode(dtype, bytes + k * size, (float)x[k]);
+            if (fits((float)x[k], dtype)) continue;
+            fail_value(e, first + k, (float)x[k], dtype);
             goto done;
         }
-        if (sum) checksum_add(sum, chunk, n * size);
-        else if (write_hashed(o, sha, chunk, n * size) < 0) goto done;
+        if (sum) checksum_add(sum, bytes, n * size);
+        else if (write_hashed(o, sha, bytes, n * size) < 0) goto done;
     }
     result = 0;
 done:
-    free(ours);
+    free(bytes);
+    free(x);
     return result;
 }
 
@@ -896,7 +561,7 @@ static int weights_write(Output *o, const Model *m, Dtype dtype, char sha256[65]
     int result = -1;
     checksum_start(&sum);
     sha256_start(&sha);
-    if (saved_entries_init(&e, &m->config, &m->params) < 0) goto done;
+    if (entries_init_saved(&e, &m->config, &m->params) < 0) goto done;
     for (size_t i = 0; i < e.n; i++) {
         if (entry_write(NULL, NULL, &sum, &e.entry_memory[i], dtype) < 0) goto done;
     }
@@ -920,7 +585,7 @@ static int weights_ask(Output *o, const Model *m, Dtype dtype) {
     Entries e;
     Buffer header = {0};
     int result = -1;
-    if (saved_entries_init(&e, &m->config, &m->params) < 0) goto done;
+    if (entries_init_saved(&e, &m->config, &m->params) < 0) goto done;
     if (header_text(&header, &e, dtype, 0) < 0) goto done;
     uint64_t size = 8 + header.len;
     for (size_t i = 0; i < e.n; i++) size += e.entry_memory[i].n * dtype_size(dtype);
@@ -1097,7 +762,7 @@ int checkpoint_fits(const Model *m, const char *dtype) {
     const SavedDtype *kind = find_dtype(dtype);
     Entries e = {.n = 0};
     if (!kind) return -1;
-    int result = saved_entries_init(&e, &m->config, &m->params);
+    int result = entries_init_saved(&e, &m->config, &m->params);
     for (size_t i = 0; i < e.n && result == 0; i++) {
         result = entry_fits(&e.entry_memory[i], kind->dtype);
     }

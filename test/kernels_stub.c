@@ -56,6 +56,7 @@ void rotary(real *rows, const real *cosine, const real *sine, const int *positio
             int heads, int HD, int dims, int stride) {}
 
 int    attention_reserve(int keys)              { return -1; }
+size_t kernels_scratch(int keys)                { return 0; }
 double attention_pairs(int before, int len)     { return 0; }
 void attention_forward(real *out, real *lse, const real *qkv, const Segment *seg, int S, int T,
                        int NH, int NKV, int HD, int window) {}

@@ -509,6 +509,46 @@ static void test_a_saved_model_loads_bit_for_bit_in_every_family(void) {
     remove_all("model");
 }
 
+// Every value of the file where the layout says that it belongs, and pieces smaller than a tensor.
+static void check_every_value(const Config *c, Layout layout) {
+    Model m;
+    Entries e;
+    Weights w;
+    char sha[65];
+    int larger = 0, elsewhere = 0;
+    CHECK(filled(&m, c) == 0 && checkpoint_save(&m, "model", NULL, "f32", sha) == 0);
+    CHECK(entries_init(&e, c, &m.params) == 0 && weights_open(&w, "model") == 0);
+    for (size_t i = 0; i < e.n; i++) {
+        const Entry *t = &e.entry_memory[i];
+        const StoredTensor *stored = stored_find(&w, t->name);
+        float *x = allocate(t->n, sizeof *x);
+        CHECK(x && file_read_at(stored->shard->fd, "", x, 4 * t->n, stored->begin) == 0);
+        larger += t->layout == layout && t->n > entry_piece(t);
+        for (size_t k = 0; k < t->n; k++) {
+            elsewhere += x[k] != (*t->tensor)[t->offset + entry_place(t, k)];
+        }
+        free(x);
+    }
+    CHECK(larger > 0 && elsewhere == 0);
+    weights_close(&w);
+    free(e.entry_memory);
+    model_free(&m);
+    saved_and_loaded(c, "f32", F32);
+}
+
+static void test_tensors_larger_than_a_piece_are_written_and_read_whole(void) {
+    Config wide = tiny[0], turned = tiny[2];
+    wide.channels = 336;
+    wide.head_dim = 168;
+    wide.hidden = 900;
+    turned.channels = 36;
+    turned.head_dim = 12;
+    check_every_value(&wide, AS_IS);
+    check_every_value(&wide, BY_HEAD);
+    check_every_value(&turned, TRANSPOSED);
+    remove_all("model");
+}
+
 // A flipped bit of a header makes another header, which is refused or says the same.
 static void test_a_flipped_bit_of_a_weight_is_noticed(void) {
     Model m, loaded;
@@ -1564,6 +1604,7 @@ int main(int argc, char **argv) {
     RUN(test_rows_of_heads_become_rows_of_queries_keys_values);
     RUN(test_every_family_has_its_names_and_a_model_among_these);
     RUN(test_a_saved_model_loads_bit_for_bit_in_every_family);
+    RUN(test_tensors_larger_than_a_piece_are_written_and_read_whole);
     RUN(test_a_flipped_bit_of_a_weight_is_noticed);
     RUN(test_a_language_model_gets_a_head_of_zeros_and_a_reward_model_predicts_no_tokens);
     RUN(test_the_tokenizer_and_its_special_tokens_are_written_beside_the_weights);
