@@ -41,6 +41,19 @@ static void name_of_folder(char name[64], const char *dir) {
     snprintf(name, 64, "%.*s", (int)(n - first), dir + first);
 }
 
+// Every token that ends a text, those of generation_config.json too, is to be written.
+static void take_ends(Config *c, const Tokenizer *t) {
+    for (int i = 0; i < t->num_ends && c->num_more_eos < MAX_MORE_EOS; i++) {
+        int is_new = t->ends[i] != c->eos;
+        for (int k = 0; k < c->num_more_eos; k++) {
+            if (c->more_eos[k] == t->ends[i]) is_new = 0;
+        }
+        if (!is_new) continue;
+        c->more_eos[c->num_more_eos] = t->ends[i];
+        c->num_more_eos++;
+    }
+}
+
 // A folder of the model in dir: an adapter is merged with its base.  0, or -1 after fail().
 static int export_folder(const char *dir) {
     Model m = {0};
@@ -79,6 +92,7 @@ int command_export(void) {
     if (load_model(&m, &t, dir, LOAD_LANGUAGE_MODEL, 1) < 0) goto done;
     if (tokenizer_path(tokenizer_file, dir) < 0) goto done;
     if (read_adds_bos(&x.adds_bos, tokenizer_file) < 0) goto done;
+    take_ends(&m.config, &t);
     if (t.chat.len) x.chat_template = t.chat.data;
     if (gguf_save(&m, &x, opt.out, export_dtypes[opt.dtype], sha256) < 0) goto done;
     printf("%s: %zu parameters, %s; sha256 %s\n", opt.out, m.num_params,

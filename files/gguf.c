@@ -642,6 +642,9 @@ static const char *const gguf_known_keys[] = {
 // Our own key: which GELU, as config.json calls it, for families that have either.
 #define GGUF_ACTIVATION "more.hidden_act"
 
+// And another: all tokens that end a text, where they are more than three.
+#define GGUF_ENDS "more.eos_token_ids"
+
 // What is written: the text, the file, and an error that lasts.
 typedef struct {
     const Gguf *g;
@@ -890,25 +893,51 @@ static void put_scaling(GgufWriter *w) {
     put_json(w, "\"type\": null}, ");
 }
 
-// Tokens that begin, fill and end a text: "eot" ends a turn.
+// "eos_token_id": of a text, a turn ("eot") and a message ("eom"), or all of our own key.
+static void put_ends_of(GgufWriter *w) {
+    static const char *const names[] = {
+        "tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id",
+    };
+    const int64_t none = UINT32_MAX;
+    const GgufValue *all = NULL;
+    int64_t end[1 + MAX_MORE_EOS];
+    int n = 0;
+    if (gguf_array(w->g, GGUF_ENDS, GGUF_I32, &all) < 0) w->result = -1;
+    for (size_t k = 0; all && w->result == 0 && k < all->count && n <= MAX_MORE_EOS; k++) {
+        end[n] = (int64_t)gguf_bytes(w->g, all->at + 4*k, 4);
+        n++;
+    }
+    for (int k = 0; !all && k < 3; k++) {
+        int64_t id = none;
+        if (gguf_integer(w->g, names[k], 0, none, &id) < 0) w->result = -1;
+        int is_new = id != none;
+        for (int i = 0; i < n; i++) {
+            if (end[i] == id) is_new = 0;
+        }
+        if (!is_new) continue;
+        end[n] = id;
+        n++;
+    }
+    if (n == 1) put_json(w, "\"eos_token_id\": %" PRId64 ", ", end[0]);
+    if (n < 2) return;
+    put_json(w, "\"eos_token_id\": [%" PRId64, end[0]);
+    for (int i = 1; i < n; i++) put_json(w, ", %" PRId64, end[i]);
+    put_json(w, "], ");
+}
+
+// Tokens that begin, fill and end a text.
 static void put_tokens(GgufWriter *w) {
     static const struct { const char *key, *name; } ids[] = {
         {"tokenizer.ggml.bos_token_id", "bos_token_id"},
         {"tokenizer.ggml.padding_token_id", "pad_token_id"},
     };
     const int64_t none = UINT32_MAX;
-    int64_t eos = none, eot = none;
     for (int k = 0; k < 2; k++) {
         int64_t id = none;
         if (gguf_integer(w->g, ids[k].key, 0, none, &id) < 0) w->result = -1;
         if (id != none) put_json(w, "\"%s\": %" PRId64 ", ", ids[k].name, id);
     }
-    if (gguf_integer(w->g, "tokenizer.ggml.eos_token_id", 0, none, &eos) < 0) w->result = -1;
-    if (gguf_integer(w->g, "tokenizer.ggml.eot_token_id", 0, none, &eot) < 0) w->result = -1;
-    if (eos == none) eos = eot;
-    if (eos == none) return;
-    if (eot == none || eot == eos) put_json(w, "\"eos_token_id\": %" PRId64 ", ", eos);
-    else put_json(w, "\"eos_token_id\": [%" PRId64 ", %" PRId64 "], ", eos, eot);
+    put_ends_of(w);
 }
 
 // A key of the architecture that is not read could change the numbers; one that is 0 or false asks

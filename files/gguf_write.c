@@ -281,6 +281,20 @@ static void put_id_key(GgufText *w, const char *key, int id) {
     if (id >= 0) put_u32_key(w, key, id);
 }
 
+/* The tokens that end a text: llama.cpp has keys for three.  Where there are more, a key of ours has
+ * all.  */
+static void put_ends_keys(GgufText *w, const Config *c, int eos) {
+    static const char *const names[] = {
+        "tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id",
+    };
+    put_id_key(w, names[0], eos);
+    for (int k = 0; k < c->num_more_eos && k < 2; k++) put_u32_key(w, names[k + 1], c->more_eos[k]);
+    if (c->num_more_eos <= 2) return;
+    put_list_key(w, GGUF_ENDS, GGUF_I32, (size_t)c->num_more_eos + 1);
+    put_u(w, (uint64_t)eos, 4);
+    for (int k = 0; k < c->num_more_eos; k++) put_u(w, (uint64_t)c->more_eos[k], 4);
+}
+
 // A name for each row of the embedding.
 static int put_tokenizer_keys(GgufText *w, const Config *c, const GgufExtras *x) {
     const Tokenizer *t = x->tokenizer;
@@ -300,8 +314,7 @@ static int put_tokenizer_keys(GgufText *w, const Config *c, const GgufExtras *x)
         put_merges(w, t, &alphabet);
     }
     put_id_key(w, "tokenizer.ggml.bos_token_id", c->bos >= 0 ? c->bos : t->bos);
-    put_id_key(w, "tokenizer.ggml.eos_token_id", c->eos >= 0 ? c->eos : t->eos);
-    if (c->num_more_eos) put_u32_key(w, "tokenizer.ggml.eot_token_id", c->more_eos[0]);
+    put_ends_keys(w, c, c->eos >= 0 ? c->eos : t->eos);
     put_id_key(w, "tokenizer.ggml.padding_token_id", c->pad);
     put_bool_key(w, "tokenizer.ggml.add_bos_token", x->adds_bos);
     if (x->chat_template) put_text_key(w, "tokenizer.chat_template", x->chat_template);

@@ -257,6 +257,30 @@ static void test_a_model_that_is_written_comes_back_bit_for_bit(void) {
     tokenizer_free(&t);
 }
 
+// llama.cpp has keys for the first three.
+static void test_every_token_that_ends_a_text_is_written_and_read(void) {
+    Tokenizer t;
+    CHECK(tokenizer_load(&t, GOLDEN "tokenizers/llama3.json") == 0);
+    for (int more = 0; more <= 4; more++) {
+        const GgufExtras x = {.tokenizer = &t, .name = "m"};
+        Config c = shapes[0];
+        Model a, b;
+        char sha[65];
+        c.eos = 2;
+        c.num_more_eos = more;
+        memset(c.more_eos, 0, sizeof c.more_eos);
+        for (int k = 0; k < more; k++) c.more_eos[k] = 9 - k;
+        fill(&a, &c);
+        CHECK(gguf_save(&a, &x, in_made("m.gguf"), F32, sha) == 0);
+        CHECK(checkpoint_load(&b, path, LOAD_LANGUAGE_MODEL) == 0);
+        CHECK(b.config.eos == 2 && b.config.num_more_eos == more);
+        CHECK(!memcmp(a.config.more_eos, b.config.more_eos, sizeof a.config.more_eos));
+        model_free(&a);
+        model_free(&b);
+    }
+    tokenizer_free(&t);
+}
+
 static void test_a_model_in_q8_0_has_the_values_of_its_blocks(void) {
     Tokenizer t;
     Model a, b;
@@ -511,6 +535,7 @@ int main(int argc, char **argv) {
     RUN(test_a_tokenizer_in_gguf_gives_the_ids_of_its_own_file);
     RUN(test_the_settings_in_gguf_name_the_end_of_text_and_the_chat_template);
     RUN(test_a_model_that_is_written_comes_back_bit_for_bit);
+    RUN(test_every_token_that_ends_a_text_is_written_and_read);
     RUN(test_a_model_in_q8_0_has_the_values_of_its_blocks);
     RUN(test_a_tokenizer_that_is_written_gives_the_same_ids);
     RUN(test_what_gguf_cannot_say_is_refused);
