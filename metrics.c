@@ -75,11 +75,18 @@ int paired_difference(double *difference, double *standard_error, const double *
 
 // The temperature that n pairs call for, and its interval.
 double temperature_fit(const double *delta, const double *weight, int n);
+enum { REPLICATES = 1000 };                                           // of a bootstrap
+int    temperature_replicates(double *T, const double *delta, const uint64_t *prompt_id, int n,
+                              uint64_t seed);
 int    temperature_interval(Interval *interval, const double *delta, const uint64_t *prompt_id,
                             int n, uint64_t seed);
 void   calibration_others(double *other, const uint64_t *prompt_id, int n, int fold);
 int    temperature_cross_fit(double *log_odds, const double *delta, const uint64_t *prompt_id,
                              int n);
+
+// How often people would prefer one of two answers, by a judge with that temperature.
+int    estimate_preference(Estimate *e, const double *difference, const uint64_t *prompt_id, int n,
+                           double T, const double *T_replicate, uint64_t seed);
 
 // sum a / sum b of n texts, or the mean of a.
 int estimate_ratio(Estimate *e, const double *a, const double *b, const uint64_t *prompt_id, int n,
@@ -128,8 +135,6 @@ int  rankings_measure(RankedMetrics *x, const Ranked *ranked, const uint64_t *pr
 int    compare_double(const void *a, const void *b);
 double sorted_quantile(const double *x, int n, double level);
 Interval percentile_interval(double *x, int n);
-
-enum { REPLICATES = 1000 };                                           // of a bootstrap
 
 // ---------------------------------------------------------------------------- prompts are clusters
 
@@ -459,16 +464,15 @@ done:
     return result;
 }
 
-// The interval of the temperature; delta is (n).  0, or -1 after fail().
-int temperature_interval(Interval *interval, const double *delta, const uint64_t *prompt_id, int n,
-                         uint64_t seed) {
+// The temperatures of REPLICATES drawings of prompts, with all their pairs; delta is (n).  0, or -1
+// after fail().
+int temperature_replicates(double *T, const double *delta, const uint64_t *prompt_id, int n,
+                           uint64_t seed) {
     Clusters c;
     int result = clusters_init(&c, prompt_id, n);
     double *drawn = allocate((size_t)n, sizeof *drawn);               // how often each pair is
-    double *replicate = allocate(REPLICATES, sizeof *replicate);
-    if (!drawn || !replicate) result = -1;
-    if (result < 0) goto done;
-    for (unsigned r = 0; r < REPLICATES; r++) {
+    if (!drawn) result = -1;
+    for (unsigned r = 0; result == 0 && r < REPLICATES; r++) {
         memset(drawn, 0, (size_t)n * sizeof *drawn);
         for (int draw = 0; draw < c.count; draw++) {
             const uint32_t k = clusters_draw(&c, seed, r, draw);
@@ -476,12 +480,58 @@ int temperature_interval(Interval *interval, const double *delta, const uint64_t
                 drawn[c.member_memory[i].item] += 1;
             }
         }
-        replicate[r] = temperature_fit(delta, drawn, n);
+        T[r] = temperature_fit(delta, drawn, n);
     }
-    *interval = percentile_interval(replicate, REPLICATES);
-done:
     clusters_free(&c);
     free(drawn);
+    return result;
+}
+
+// Their interval.
+int temperature_interval(Interval *interval, const double *delta, const uint64_t *prompt_id, int n,
+                         uint64_t seed) {
+    double *replicate = allocate(REPLICATES, sizeof *replicate);
+    int result = -1;
+    if (replicate) result = temperature_replicates(replicate, delta, prompt_id, n, seed);
+    if (result == 0) *interval = percentile_interval(replicate, REPLICATES);
+    free(replicate);
+    return result;
+}
+
+/* How often people would prefer one of two answers whose rewards differ by `difference` (n), by a
+ * judge whose differences make probabilities with the temperature T, which is itself uncertain:
+ *
+ *     1/n sum_j sigma(difference_j / T)
+ *
+ * T_replicate is (REPLICATES), as temperature_replicates draws it from the judge's labelled pairs;
+ * each replicate draws prompts and takes one of them.  0, or -1 after fail().                    */
+int estimate_preference(Estimate *e, const double *difference, const uint64_t *prompt_id, int n,
+                        double T, const double *T_replicate, uint64_t seed) {
+    Clusters c;
+    int result = clusters_init(&c, prompt_id, n);
+    double *replicate = allocate(REPLICATES, sizeof *replicate);
+    double mean = 0, square = 0;
+    if (!replicate) result = -1;
+    if (result < 0) goto done;
+    e->value = 0;
+    for (int j = 0; j < n; j++) e->value += sigmoid(difference[j] / T) / n;
+    for (unsigned r = 0; r < REPLICATES; r++) {
+        double sum = 0, drawn = 0;
+        for (int draw = 0; draw < c.count; draw++) {
+            const uint32_t k = clusters_draw(&c, seed, r, draw);
+            for (int i = c.start_memory[k]; i < c.start_memory[k + 1]; i++) {
+                sum += sigmoid(difference[c.member_memory[i].item] / T_replicate[r]);
+                drawn += 1;
+            }
+        }
+        replicate[r] = sum / drawn;
+        mean += replicate[r] / REPLICATES;
+    }
+    for (int r = 0; r < REPLICATES; r++) square += (replicate[r] - mean) * (replicate[r] - mean);
+    e->error = sqrt(square / (REPLICATES - 1));
+    e->interval = percentile_interval(replicate, REPLICATES);
+done:
+    clusters_free(&c);
     free(replicate);
     return result;
 }

@@ -141,16 +141,21 @@ static const Command commands[] = {
      .options = {ALWAYS WRITE JUDGE, "model tokenizer n=4 all"}},
     {.name = "compare", .run = command_compare,
      .help = "policies on prompts: reward, wins, perplexity, KL, with intervals",
-     .options = {ALWAYS WRITE JUDGE, "model tokenizer reference train_turns=all"},
+     .options = {ALWAYS WRITE JUDGE, "model tokenizer reference judge_labels train_turns=all"},
      .more_help =
         "\ncompare gives each policy the prompts of one file, each once, and the same random "
-        "numbers.  Rewards\nand wins are the judge's; equal rewards and equal texts are ties.  KL "
-        "to the reference is estimated\non the policy's own completions (of the policy itself at "
-        "temperature 1 without filters): a token\nadds r - 1 - log r, r = ref/pi, which is never "
-        "negative (Schulman 2020); log pi/ref is the plain\nmean.  Perplexity is that of the "
-        "file's answers, of good ones where the file says which: chosen,\nlabelled true, scored "
-        "above the mean; of conversations over all turns of the assistant, as train sft\nimitates "
-        "them.  Intervals are 95 %, by bootstrap over prompts; +- is one standard error.\n"},
+        "numbers.  Rewards\nand wins are the judge's; equal rewards and equal texts are ties.  "
+        "KL to the reference is estimated\non the policy's own completions (of the policy "
+        "itself at temperature 1 without filters): a token\nadds r - 1 - log r, r = ref/pi, "
+        "which is never negative (Schulman 2020); log pi/ref is the plain\nmean.  Perplexity "
+        "is that of the file's answers, of good ones where the file says which: "
+        "chosen,\nlabelled true, scored above the mean; of conversations over all turns of the "
+        "assistant, as train sft\nimitates them.  Intervals are 95 %, by bootstrap over "
+        "prompts; +- is one standard error.  With\n--judge_labels the judge is measured on "
+        "pairs that people have judged: with the temperature T that\nmakes probabilities of "
+        "its differences there (see calibrate) people would prefer a policy in the\nmean of "
+        "sigma((r - r') / T), and the interval draws the labelled pairs anew, too.  It holds "
+        "as far\nas the judge errs on these texts as on those.\n"},
     {.name = "regret", .run = command_regret,
      .help = "the mixture of policies whose worst off type of people loses least",
      .options = {ALWAYS ROWS, "model also reference tokenizer prompts out fairness eta kl beta n "

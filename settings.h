@@ -107,6 +107,7 @@ typedef struct {
     List reward;                                                // rloo and its relatives
     int reward_max_length, reward_max_prompt_length;
     int ppo_epochs;
+    const char *judge_labels;                                   // compare
     const char *critic;
     double discount, gae_lambda, critic_rate;
     double length_share;

@@ -121,9 +121,86 @@ done:
     return result;
 }
 
-// The rewards of n writers by the folders of --judge, with the judge's lengths.  The writers'
-// models are gone.
-static int judge_writers(Writer *writer, int n) {
+// What the judge says of pairs that people have judged (--judge_labels).
+typedef struct {
+    int n;
+    double *delta;                // (n) its reward of the chosen answer less that of the other
+    uint64_t *prompt_id;          // (n)
+    double T;                     // the temperature that makes probabilities of such differences
+    double *T_replicate;          // (REPLICATES), drawn with the pairs
+} Labelled;
+
+static void labelled_free(Labelled *x) {
+    free(x->delta);
+    free(x->prompt_id);
+    free(x->T_replicate);
+}
+
+// The two texts of each pair of d (num_records), whose tokens are single bytes; as characters they
+// are in chars (num_tokens).
+static void pair_texts(RewardText *text, char *chars, const Dataset *d, const Tokenizer *bytes) {
+    for (size_t k = 0; k < d->num_tokens; k++) chars[k] = *tokenizer_piece(bytes, d->token[k]);
+    for (size_t i = 0; i < d->num_records; i++) {
+        const Record *r = &d->record[i];
+        for (int k = 0; k < 2; k++) {
+            const Span answer = d->answer[r->first + k].tokens;
+            text[2*i + (size_t)k] = (RewardText){
+                .prompt = chars + r->prompt.start, .prompt_len = (size_t)r->prompt.len,
+                .answer = chars + answer.start, .answer_len = (size_t)answer.len};
+        }
+    }
+}
+
+// The rewards of the pairs of --judge_labels.  0, or -1 after fail().
+static int label_judge(Labelled *x, Rewards *judge) {
+    DataOptions o = data_options();
+    Tokenizer bytes = {0};
+    Dataset d = {0};
+    char *chars = NULL;
+    RewardText *text = NULL;
+    double *reward = NULL;
+    int result = -1;
+    o.max_length = 0;
+    o.max_prompt_length = 0;
+    o.as_pairs = 1;
+    o.all_turns = 0;
+    if (tokenizer_of_bytes(&bytes) < 0) goto done;
+    if (dataset_load(&d, opt.judge_labels, &bytes, &o) < 0) goto done;
+    if (d.kind != DATA_PAIR) {
+        fail_kind(&d, "--judge_labels needs pairs");
+        goto done;
+    }
+    const size_t n = d.num_records;
+    text = allocate(2 * n, sizeof *text);
+    reward = allocate(2 * n, sizeof *reward);
+    x->delta = allocate(n, sizeof *x->delta);
+    x->prompt_id = allocate(n, sizeof *x->prompt_id);
+    x->T_replicate = allocate(REPLICATES, sizeof *x->T_replicate);
+    chars = allocate(d.num_tokens, 1);
+    if (!chars || !text || !reward || !x->delta || !x->prompt_id || !x->T_replicate) goto done;
+    pair_texts(text, chars, &d, &bytes);
+    if (rewards_score(judge, text, 2 * n, NULL, reward) < 0) goto done;
+
+    x->n = (int)n;
+    for (size_t i = 0; i < n; i++) {
+        x->delta[i] = reward[2*i] - reward[2*i + 1];
+        x->prompt_id[i] = d.record[i].prompt_id;
+    }
+    x->T = temperature_fit(x->delta, NULL, x->n);
+    result = temperature_replicates(x->T_replicate, x->delta, x->prompt_id, x->n,
+                                    (uint64_t)opt.seed);
+done:
+    tokenizer_free(&bytes);
+    dataset_free(&d);
+    free(chars);
+    free(text);
+    free(reward);
+    return result;
+}
+
+// The rewards of n writers by the folders of --judge, with the judge's lengths; labelled, or NULL:
+// and of the pairs of --judge_labels.  The writers' models are gone.
+static int judge_writers(Writer *writer, int n, Labelled *labelled) {
     const int length = opt.judge_max_length ? opt.judge_max_length : opt.max_length;
     int prompt_length = opt.judge_max_prompt_length;
     if (!prompt_length) prompt_length = opt.max_prompt_length;
@@ -141,6 +218,7 @@ static int judge_writers(Writer *writer, int n) {
         }
     }
     if (rewards_open(&judge, &opt.judge, length, prompt_length) < 0) goto done;
+    if (labelled && label_judge(labelled, &judge) < 0) goto done;
     if (rewards_score(&judge, text, total, NULL, reward) < 0) goto done;
 
     at = 0;
@@ -225,7 +303,7 @@ int command_bestof(void) {
     split_model(opt.model.item[0], w.name, &dir);
     int result = -1;
     if (writer_write(&w, dir, opt.n, 0) < 0) goto done;
-    if (judge_writers(&w, 1) < 0) goto done;
+    if (judge_writers(&w, 1, NULL) < 0) goto done;
     if (best_of_n(&w, &best, &all) < 0) goto done;
     if (file_write(opt.out, best.data, best.len) < 0) goto done;
     if (opt.all && file_write(opt.all, all.data, all.len) < 0) goto done;
@@ -253,6 +331,7 @@ enum { REWARD_MEAN, REWARD_DIFFERENCE, WINS, TIES, LOSSES, PERPLEXITY, ITEM_PERP
 typedef struct {
     Estimate estimate[NUM_QUANTITIES];  // value NAN: there is none
     double distinct[2];                 // distinct-1, distinct-2
+    Estimate preferred;                 // with --judge_labels, see estimate_preference
 } Numbers;
 
 // distinct-n (Li et al. 2016, arXiv:1510.03055): the different n-grams of tokens as a share of all
@@ -415,6 +494,27 @@ done:
     return result;
 }
 
+// How often people would prefer what w wrote to what the first writer wrote.  0, or -1 after
+// fail().
+static int prefer_writer(Numbers *to, const Writer *w, const Writer *first, const Labelled *x) {
+    const size_t n = w->num_written;
+    double *difference = allocate(n, sizeof *difference);
+    uint64_t *prompt_id = allocate(n, sizeof *prompt_id);
+    int result = -1;
+    if (!difference || !prompt_id) goto done;
+    for (size_t i = 0; i < n; i++) {
+        const int same = same_completion(w, first, i);
+        difference[i] = same ? 0 : w->written[i].reward - first->written[i].reward;
+        prompt_id[i] = w->drawn.record[w->written[i].prompt].prompt_id;
+    }
+    result = estimate_preference(&to->preferred, difference, prompt_id, (int)n, x->T,
+                                 x->T_replicate, (uint64_t)opt.seed);
+done:
+    free(difference);
+    free(prompt_id);
+    return result;
+}
+
 // ---------------------------------------------------------------------------- tables and lines
 
 // A column of the comparison: a quantity, alone, with its 95 % interval or with its standard error.
@@ -522,6 +622,21 @@ static void print_comparison(const Writer *writer, const Numbers *numbers, int n
     }
     printf("\n");
     for (int panel = 0; panel < NUM_PANELS; panel++) print_panel(panel, writer, numbers, n);
+}
+
+// Of what people would prefer, if the judge errs on these texts as on those that they have judged.
+static void print_preferences(const Writer *writer, const Numbers *numbers, int n, Labelled *x) {
+    const Interval T = percentile_interval(x->T_replicate, REPLICATES);
+    double right = 0;
+    for (int i = 0; i < x->n; i++) right += correctness(x->delta[i]);
+    printf("\nof %d pairs of %s the judge is right on %.1f %%: its temperature is %.3g (%.3g .. "
+           "%.3g)\npeople would prefer, by that, to %s\n", x->n, opt.judge_labels,
+           100 * right / x->n, x->T, T.low, T.high, writer->name);
+    for (int i = 1; i < n; i++) {
+        const Estimate *e = &numbers[i].preferred;
+        printf("%-16.16s %5.1f %% (%.1f .. %.1f)\n", writer[i].name, 100 * e->value,
+               100 * e->interval.low, 100 * e->interval.high);
+    }
 }
 
 // Completion i of w as a line of --out; name is quoted.
@@ -645,6 +760,7 @@ int command_compare(void) {
     if (check_reference(reference) < 0) return -1;
     const int n = opt.model.n;
     Buffer out = {0};
+    Labelled labelled = {.n = 0};
     Writer *writer = allocate((size_t)n, sizeof *writer);
     Numbers *numbers = allocate((size_t)n, sizeof *numbers);
     const Writer *first = writer;
@@ -653,19 +769,24 @@ int command_compare(void) {
     if (write_all(writer) < 0) goto done;
 
     if (refer_all(writer, n, reference) < 0) goto done;
-    if (judge_writers(writer, n) < 0) goto done;
+    if (judge_writers(writer, n, opt.judge_labels ? &labelled : NULL) < 0) goto done;
 
     for (int i = 0; i < n; i++) {
         if (measure_writer(&numbers[i], &writer[i], first, (uint64_t)opt.seed) < 0) goto done;
+        if (labelled.n && i && prefer_writer(&numbers[i], &writer[i], first, &labelled) < 0) {
+            goto done;
+        }
         if (opt.out && append_writer(&out, &numbers[i], &writer[i], first) < 0) goto done;
     }
     print_comparison(writer, numbers, n, reference);
+    if (labelled.n) print_preferences(writer, numbers, n, &labelled);
     if (opt.out && file_write(opt.out, out.data, out.len) < 0) goto done;
     result = 0;
 done:
     for (int i = 0; writer && i < n; i++) writer_free(&writer[i]);
     free(writer);
     free(numbers);
+    labelled_free(&labelled);
     buffer_free(&out);
     return result;
 }

@@ -183,6 +183,9 @@ static const Option option_table[] = {
      .max = 1 << 20, .help = "the --max_length of --reward, 0: the same"},
     {.name = "reward_max_prompt_length", .kind = INT, .to = &opt.reward_max_prompt_length,
      .preset = "0", .max = 1 << 20, .help = "likewise"},
+    {.name = "judge_labels", .kind = WORDS, .to = &opt.judge_labels,
+     .help = "pairs that people have judged, which the judge was not trained on: how often it is "
+             "right goes into how often people would prefer a policy"},
     {.name = "judge_max_length", .kind = INT, .to = &opt.judge_max_length, .preset = "0",
      .max = 1 << 20, .help = "the judge's --max_length, 0: the same"},
     {.name = "judge_max_prompt_length", .kind = INT, .to = &opt.judge_max_prompt_length,

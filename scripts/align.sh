@@ -75,7 +75,7 @@ implicit dpo $pairs_beta; implicit unlikelihood $pairs_beta     # it has no beta
 implicit pointwise-dpo $points_beta; implicit ulma $points_beta
 compare() {
     keep "$1.txt" ./more compare $write --stop "$turn" --prompts $test.test.jsonl --judge "$out/judge" \
-        --out "$out/$1.jsonl" --model ${2:+"$2"} "SFT=$out/sft" "best-of-4 SFT=$out/best-of-4" "DPO=$out/dpo" \
+        --judge_labels $test.test.jsonl --out "$out/$1.jsonl" --model ${2:+"$2"} "SFT=$out/sft" "best-of-4 SFT=$out/best-of-4" "DPO=$out/dpo" \
         "point-wise DPO=$out/pointwise-dpo" "ULMA=$out/ulma" "unlikelihood=$out/unlikelihood"
 }
 compare against-base base=data/base

@@ -134,6 +134,25 @@ static void test_the_interval_of_the_temperature_is_the_delta_methods(void) {
     check_interval(interval, T, error, .1);
 }
 
+// n texts, half of them better by 1, half worse by 2: (sigma(1/T) + sigma(-2/T)) / 2.  With the
+// same T in all replicates the interval is that of a mean; with two T it spans what they make.
+static void test_what_people_prefer_carries_the_temperatures_uncertainty(void) {
+    enum { N = 400 };
+    double difference[N], T[REPLICATES];
+    Estimate e;
+    for (int j = 0; j < N; j++) difference[j] = j % 2 ? 1 : -2;
+    for (int r = 0; r < REPLICATES; r++) T[r] = 2;
+    CHECK(estimate_preference(&e, difference, NULL, N, 2, T, 1) == 0);
+    const double up = sigmoid(.5), down = sigmoid(-1), error = (up - down) / 2 / sqrt(N);
+    CHECK_NEAR(e.value, (up + down) / 2, 1e-14);
+    CHECK_NEAR(e.error, error, .1 * error);
+    check_interval(e.interval, (up + down) / 2, error, .1);
+
+    for (int r = 0; r < REPLICATES; r += 2) T[r] = 1000;
+    CHECK(estimate_preference(&e, difference, NULL, N, 2, T, 1) == 0);
+    CHECK(e.interval.high > .499 && e.interval.low < (up + down) / 2);
+}
+
 static void test_scaling_rewards_leaves_accuracy_and_changes_ece(void) {
     enum { n = 50 };
     double delta[n], scaled[n];
@@ -624,6 +643,7 @@ int main(int argc, char **argv) {
     RUN(test_the_temperature_is_where_the_loss_is_least);
     RUN(test_what_is_calibrated_by_the_other_folds_has_no_error_left);
     RUN(test_the_interval_of_the_temperature_is_the_delta_methods);
+    RUN(test_what_people_prefer_carries_the_temperatures_uncertainty);
     RUN(test_scaling_rewards_leaves_accuracy_and_changes_ece);
     RUN(test_all_metrics_agree_with_an_independent_program);
     RUN(test_metrics_do_not_depend_on_the_order_of_the_pairs);

@@ -57,6 +57,27 @@ paste -d ' ' rows.reward rows.tokens rows.logp rows.ref_logp rows.win rows.finis
         exit bad || n != 16
     }' printed - > wrong || fault "$(cat wrong)"
 
+# a judge that is right by 1 on 3 of 4 pairs has T = 1 / log 3; see test_metrics.c for the intervals
+it "what_people_would_prefer_is_the_mean_of_sigma_of_rewards_over_the_judges_temperature"
+cat a.test.jsonl b.test.jsonl a.train.jsonl | awk 'NR % 4 == 0 {
+    sub(/"chosen"/, "\"was\""); sub(/"rejected"/, "\"chosen\""); sub(/"was"/, "\"rejected\"")
+} { print }' > mixed.jsonl
+works ./more eval $cut --model R=r --eval mixed.jsonl --out labels --quiet
+T=$(grep '"event":"metrics"' labels > x; field x temperature)
+works ./more compare --model lm sft=sft $compared --judge_labels mixed.jsonl --out judged
+holds out "^of 42 pairs of mixed.jsonl the judge is right on .*: its temperature is $(
+    echo "$T" | awk '{ printf "%.3g", $1 }') ("
+grep '"event":"completion","model":"lm"' judged > x1
+grep '"event":"completion","model":"sft"' judged > x2
+field x1 reward > x1.reward
+field x2 reward > x2.reward
+sed -n 's/^sft  *\([0-9.]*\) % (.*)$/\1/p' out | paste -d ' ' x1.reward x2.reward - | awk -v T="$T" '
+    { p += 1 / (1 + exp(($1 - $2) / T)) / 16 }
+    FNR == 1 { want = $3 }
+    END { e = want - 100 * p; exit e > .051 || e < -.051 || FNR != 16 }' || fault "$(tail -n 2 out)"
+refused 65 "--judge_labels needs pairs" \
+    ./more compare --model lm sft=sft $compared --judge_labels text.jsonl
+
 it "the_divergence_is_never_negative_and_of_one_token_r_less_1_less_its_logarithm"
 awk '$1 < 0 { exit 1 }' rows.kl || fault "negative: $(cat rows.kl)"
 holds table 'KL a text (95 %) .*KL a token (95 %) .*log pi/ref (95 %)'

@@ -87,7 +87,7 @@ options_of() {
         echo $data train eval objective rows pooling recompute freeze folds fold
         echo $points demos sft_on pairs train_turns compat ;;
     bestof) echo $prompts $drawing $judging n all ;;
-    compare) echo $prompts $drawing $judging reference train_turns ;;
+    compare) echo judge_labels; echo $prompts $drawing $judging reference train_turns ;;
     regret)
         echo $prompts also reference out fairness eta kl beta n max_new_tokens stop batch seed
         echo micro_batch_tokens ;;
