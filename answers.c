@@ -236,6 +236,7 @@ static int read_conversation_of_lists(Reader *r, int users, int assistants, floa
     render_begin(r);
     while (v[0] >= 0) {
         r->is_last = json_next(&list[0], v[0]) < 0;
+        r->user_follows = !r->is_last && r->chat.form && r->chat.form->system_last;
         for (int i = 0; i < 2; i++) {
             r->json = list[i];                            // in which render_turn looks values up
             if (render_turn(r, i ? ROLE_ASSISTANT : ROLE_USER, v[i], "a message") < 0) goto done;

@@ -29,10 +29,16 @@ typedef struct {
     const char *system;                 // what the system says where nobody has said it; or NULL
     const char *user_system[2];         // around a system message that has no turn of its own and
                                         //     stands in the user's first; NULL: it has a turn
+    const char *preamble;               // what the system says before all else, in a turn of its
+                                        //     own where nobody has said more; or NULL
     const char *end;                    // the token that ends an answer; NULL: the end of text
     int no_system;                      // yes: a system message is refused
+    int system_last;                    // yes: without a turn of its own it stands in the user's
+                                        //     last, not the first
+    int skips_silence;                  // yes: a system message that says nothing is none
     int alternates;                     // yes: so is another order than user, assistant, user, ..
     int strips;                         // yes: contents lose white space at both ends
+    int strips_answers;                 // yes: those of the assistant alone do
     int thinks;                         // yes: the last answer begins with its thoughts, old ones
                                         //     have lost them
 } ChatForm;
@@ -58,9 +64,18 @@ const char *chat_system(const Chat *chat);                        // or NULL
 #define BAR(role) {.before = "<|" role "|>\n", .after = "{eos}\n"}
 #define BARS {[ROLE_SYSTEM] = BAR("system"), [ROLE_USER] = BAR("user"), \
               [ROLE_ASSISTANT] = BAR("assistant")}
+#define PHI(role) {.before = "<|" role "|>\n", .after = "<|end|>\n"}
+#define PHI3 {[ROLE_SYSTEM] = PHI("system"), [ROLE_USER] = PHI("user"), \
+              [ROLE_ASSISTANT] = PHI("assistant")}
+#define HEADERS {[ROLE_SYSTEM] = HEADER("system"), [ROLE_USER] = HEADER("user"), \
+                 [ROLE_ASSISTANT] = HEADER("assistant")}
 #define SAYS(who) {.before = "\n\n" who ":", .lead = " "}
 #define SAID {[ROLE_SYSTEM] = SAYS("System"), [ROLE_USER] = SAYS("Human"), \
               [ROLE_ASSISTANT] = SAYS("Assistant")}
+
+// The date is that of the templates where no other is given.  LLaMA-3.2's asks for a clock first: a
+// text would be another one each day.
+#define LLAMA3_DATES "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n"
 
 static const ChatForm forms[] = {
     {.name = "plain", .turn = SAID},                      // as the Anthropic HH data
@@ -78,9 +93,11 @@ static const ChatForm forms[] = {
      .user_system = {"<<SYS>>\n", "\n<</SYS>>\n\n"},
      .turn = {[ROLE_USER] = {.before = "{bos}[INST] ", .after = " [/INST]"},
               [ROLE_ASSISTANT] = {.lead = " ", .tail = " ", .after = "{eos}"}}},
-    {.name = "llama3", .begin = "{bos}", .end = "<|eot_id|>", .strips = 1,
-     .turn = {[ROLE_SYSTEM] = HEADER("system"), [ROLE_USER] = HEADER("user"),
-              [ROLE_ASSISTANT] = HEADER("assistant")}},
+    {.name = "llama3", .begin = "{bos}", .turn = HEADERS, .end = "<|eot_id|>", .strips = 1},
+    {.name = "llama3.1", .begin = "{bos}", .turn = HEADERS, .end = "<|eot_id|>", .strips = 1,
+     .preamble = LLAMA3_DATES},
+    {.name = "llama3.2", .begin = "{bos}", .turn = HEADERS, .end = "<|eot_id|>", .strips = 1,
+     .preamble = LLAMA3_DATES},
     {.name = "mistral", .begin = "{bos}", .end = "{eos}", .alternates = 1, .no_system = 1,
      .turn = {[ROLE_USER] = {.before = "[INST] ", .after = " [/INST]"},
               [ROLE_ASSISTANT] = {.after = "{eos}"}}},
@@ -88,6 +105,20 @@ static const ChatForm forms[] = {
      .user_system = {"", "\n\n"},
      .turn = {[ROLE_USER] = {.before = " [INST] ", .after = " [/INST]"},
               [ROLE_ASSISTANT] = {.lead = " ", .after = "{eos}"}}},
+    {.name = "mistral-v3", .begin = "{bos}", .end = "{eos}", .alternates = 1, .system_last = 1,
+     .user_system = {"", "\n\n"}, .strips_answers = 1,
+     .turn = {[ROLE_USER] = {.before = "[INST] ", .after = "[/INST]"},
+              [ROLE_ASSISTANT] = {.lead = " ", .after = "{eos}"}}},
+    {.name = "mistral-v3-tekken", .begin = "{bos}", .end = "{eos}", .alternates = 1,
+     .system_last = 1, .user_system = {"", "\n\n"},
+     .turn = {[ROLE_USER] = {.before = "[INST]", .after = "[/INST]"},
+              [ROLE_ASSISTANT] = {.after = "{eos}"}}},
+    {.name = "mistral-v7", .begin = "{bos}", .end = "{eos}",
+     .turn = {[ROLE_SYSTEM] = {.before = "[SYSTEM_PROMPT] ", .after = "[/SYSTEM_PROMPT]"},
+              [ROLE_USER] = {.before = "[INST] ", .after = "[/INST]"},
+              [ROLE_ASSISTANT] = {.lead = " ", .after = "{eos}"}}},
+    {.name = "phi3", .turn = PHI3, .end = "<|end|>"},
+    {.name = "phi3.5", .turn = PHI3, .end = "<|end|>", .skips_silence = 1},
     {.name = "zephyr", .turn = BARS, .end = "{eos}"},
     {.name = "tinyllama", .turn = BARS, .end = "{eos}"},  // the same
     {.name = "gemma", .begin = "{bos}", .end = "<end_of_turn>", .alternates = 1, .no_system = 1,
@@ -198,8 +229,15 @@ static const struct { const char *hash, *form; } known_templates[] = {
     {.hash = "5d183297bd23bf3d", .form = "llama2"},     // LLaMA-2
     {.hash = "3b79414aebdd078e", .form = "llama3"},     // LLaMA-3
     {.hash = "7ae04cc5e5e06702", .form = "llama3"},     // the same, always asking for an answer
+    {.hash = "f4098b0ff74d30f7", .form = "llama3.1"},   // LLaMA-3.1
+    {.hash = "1c846f7b4745de54", .form = "llama3.2"},   // LLaMA-3.2 1B and 3B
     {.hash = "edd5b4536bec09bf", .form = "mistral"},    // Mistral 0.1 and 0.2
     {.hash = "38aee6c30f3178bc", .form = "mistral-v1"}, // Mistral 0.2, later
+    {.hash = "fc05cd6e9bbf6b3e", .form = "mistral-v3"}, // Mistral 7B 0.3, Large 2407
+    {.hash = "fa5c601cbe43e4fa", .form = "mistral-v3-tekken"},      // Mistral Nemo 2407
+    {.hash = "2056ce44357801dc", .form = "mistral-v7"}, // Mistral Large 2411
+    {.hash = "5867895b63e59715", .form = "phi3"},       // Phi-3 mini and medium
+    {.hash = "dd388cd10afd49d4", .form = "phi3.5"},     // Phi-3.5 mini
     {.hash = "1686e736ae375ff9", .form = "zephyr"},     // Zephyr and TinyLlama
     {.hash = "a25177ea9b7b37b7", .form = "gemma"},      // Gemma and Gemma 2
 };

@@ -107,6 +107,9 @@ typedef struct {
     int input;                          // the row's value that the instruction goes on with on a
                                         //     line of its own, while that is rendered; or 0
     int is_last;                        // yes: no message follows the one that is rendered
+    int user_follows;                   // yes: one of the user does
+    int thoughts;                       // of that message: its "reasoning_content", where the
+                                        //     template has a place for it; or -1
     int is_alone;                       // yes: it is of no conversation, only to be compared
     enum { NO_PROMPT, STRING_PROMPT, CHAT_PROMPT } prompt_form;
     enum { STRING_ANSWER, MESSAGE_ANSWER, CONVERSATION } answer_form;   // the last holds its prompt
@@ -322,7 +325,7 @@ int row_refuse_beside_text(const Reader *r, int object) {
     for (size_t i = 0; i < sizeof beside_text / sizeof *beside_text; i++) {
         if (beside_text[i].of_message && object == 0) continue;
         const int v = row_get(r, object, beside_text[i].name);
-        if (says_nothing(&r->json, v)) continue;
+        if (says_nothing(&r->json, v) || v == r->thoughts) continue;
         return row_fail(r, "\"%s\": %s are not read, and would be lost; remove such rows, or the "
                         "key where the text is enough", beside_text[i].name, beside_text[i].what);
     }
@@ -428,6 +431,8 @@ void render_begin(Reader *r) {
     r->state.last_role = -1;
     r->state.system = -1;
     r->state.after = 0;
+    r->user_follows = 0;
+    r->thoughts = -1;
 }
 
 // White space as Python's str.strip() has it, of length *len.
@@ -450,14 +455,15 @@ static void strip_content(Reader *r, size_t begin) {
     r->rendered.data[r->rendered.len] = 0;
 }
 
-/* Qwen3's rule: thoughts stand in <think> </think> before what is said.  The last answer has some,
- * perhaps none in it; earlier ones lose theirs. */
+/* Qwen3's rule: thoughts stand in <think> </think> before what is said, or beside it
+ * (r->thoughts).  The last answer has some, perhaps none in it; earlier ones lose theirs. */
 static int render_thoughts(Reader *r, size_t begin) {
     static const char open[] = "<think>", close[] = "</think>";
     char *text = r->rendered.data + begin, *said = text, *end = strstr(text, close), *p;
+    const char *beside = r->thoughts >= 0 ? json_string(&r->json, r->thoughts) : NULL;
     Buffer thoughts = {0};
     int result = -1;
-    if (end) {
+    if (end && !beside) {
         char *thought = text;
         while ((p = strstr(said, close)) != NULL) said = p + sizeof close - 1;
         while ((p = strstr(thought, open)) != NULL && p < end) thought = p + sizeof open - 1;
@@ -465,6 +471,12 @@ static int render_thoughts(Reader *r, size_t begin) {
         while (end > thought && end[-1] == '\n') end--;
         if (buffer_append(&thoughts, thought, (size_t)(end - thought)) < 0) goto done;
         said += strspn(said, "\n");
+    }
+    if (beside) {
+        size_t n = strlen(beside);
+        const size_t first = strspn(beside, "\n");
+        while (n > first && beside[n-1] == '\n') n--;
+        if (buffer_append(&thoughts, beside + first, n - first) < 0) goto done;
     }
     if (r->is_last) said += strspn(said, "\n");
     const size_t n = r->rendered.len - (size_t)(said - r->rendered.data);
@@ -543,11 +555,11 @@ static int check_turn(Reader *r, int role) {
 // What stands before the first turn, with the template's own system message if there is no other.
 static int render_first(Reader *r, int role) {
     const ChatForm *f = r->chat.form;
-    const char *system = chat_system(&r->chat);
+    const char *system = chat_system(&r->chat), *preamble = text_or_none(f->preamble);
     if (render_markup(r, f->begin) < 0) return -1;
-    if (role == ROLE_SYSTEM || !system) return 0;
+    if (role == ROLE_SYSTEM || (!system && !f->preamble)) return 0;
     if (render_markup(r, f->turn[ROLE_SYSTEM].before) < 0) return -1;
-    if (buffer_append(&r->rendered, system, strlen(system)) < 0) return -1;
+    if (buffer_printf(&r->rendered, "%s%s", preamble, text_or_none(system)) < 0) return -1;
     return render_markup(r, f->turn[ROLE_SYSTEM].after);
 }
 
@@ -561,7 +573,7 @@ static int render_input(Reader *r, size_t start) {
 static int render_said(Reader *r, int role, int content, const char *key) {
     const ChatForm *f = r->chat.form;
     const size_t begin = r->rendered.len;
-    if (r->state.system >= 0) {
+    if (r->state.system >= 0 && role == ROLE_USER && !r->user_follows) {
         if (buffer_printf(&r->rendered, "%s", f->user_system[0]) < 0) return -1;
         if (render_content(r, r->state.system, "system") < 0) return -1;
         if (buffer_printf(&r->rendered, "%s", f->user_system[1]) < 0) return -1;
@@ -571,7 +583,7 @@ static int render_said(Reader *r, int role, int content, const char *key) {
     if (render_content(r, content, key) < 0) return -1;
     if (r->input && render_input(r, start) < 0) return -1;
     if (note_said(r, role, r->rendered.data + start, r->rendered.len - start) < 0) return -1;
-    if (f->strips) strip_content(r, begin);
+    if (f->strips || (f->strips_answers && role == ROLE_ASSISTANT)) strip_content(r, begin);
     if (f->thinks && role == ROLE_ASSISTANT) return render_thoughts(r, begin);
     return 0;
 }
@@ -590,8 +602,11 @@ int render_turn(Reader *r, int role, int content, const char *key) {
         r->state.system = content;
         return 0;
     }
+    if (role == ROLE_SYSTEM && f->skips_silence && json_equal(&r->json, content, "")) return 0;
     if (r->state.turns == 0 && render_first(r, role) < 0) return -1;
     if (render_markup(r, turn->before) < 0) return -1;
+    const int is_first = r->state.turns == 0 && role == ROLE_SYSTEM;
+    if (is_first && buffer_printf(&r->rendered, "%s", text_or_none(f->preamble)) < 0) return -1;
 
     const size_t start = r->rendered.len;
     if (buffer_printf(&r->rendered, "%s", text_or_none(turn->lead)) < 0) return -1;
@@ -644,9 +659,26 @@ static int message_content(const Reader *r, int message) {
     return content >= 0 ? content : row_get(r, message, "value");
 }
 
+// Does a message of the user follow this one?
+static int user_follows(const Reader *r, int message) {
+    for (int i = json_next(&r->json, message); i >= 0; i = json_next(&r->json, i)) {
+        const int who = message_role(r, i);
+        if (json_equal(&r->json, who, "user") || json_equal(&r->json, who, "human")) return 1;
+    }
+    return 0;
+}
+
 // One message as a turn; *role is whose it is.
 int render_message(Reader *r, int message, int *role) {
     const int who = message_role(r, message), content = message_content(r, message);
+    const int system_last = r->chat.form && r->chat.form->system_last;
+    const int thinks = r->chat.form && r->chat.form->thinks && message_is_assistants(r, message);
+    r->user_follows = system_last && user_follows(r, message);
+    r->thoughts = thinks ? row_get(r, message, "reasoning_content") : -1;
+    if (r->thoughts >= 0 && json_type(&r->json, r->thoughts) != JSON_STRING) {
+        return row_fail(r, "\"reasoning_content\" must be a string, not %s",
+                        row_type_name(r, r->thoughts));
+    }
     if (row_refuse_beside_text(r, message) < 0) return -1;
     if (message_is_assistants(r, message) && refuse_weight(r, message) < 0) return -1;
     for (size_t i = 0; i < sizeof tool_roles / sizeof *tool_roles; i++) {
@@ -754,12 +786,14 @@ static int render_history(Reader *r) {
         }
         const int question = json_first(j, turn), answer = json_next(j, question);
         r->is_last = 0;
+        r->user_follows = r->chat.form && r->chat.form->system_last;
         if (render_turn(r, ROLE_USER, question, "history") < 0) return -1;
         const size_t start = r->rendered.len;
         if (render_turn(r, ROLE_ASSISTANT, answer, "history") < 0) return -1;
         if (r->are_turns && row_end_turn(r, start) < 0) return -1;
         r->turns++;
     }
+    r->user_follows = 0;
     return 0;
 }
 

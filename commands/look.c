@@ -153,7 +153,9 @@ static void print_tokenizer(Config *c, const char *dir) {
     printf("tokenizer: %s: %d pieces, %d merges; a text is encoded %s\n", path, t.vocab_size,
            t.num_merges, tokenizer_form(&t));
     if (!t.chat.len) printf("chat template: missing: messages become plain turns\n");
-    else if (chat.form) printf("chat template: %s\n", chat.form->name);
+    else if (chat.form) printf("chat template: %s%s\n", chat.form->name,
+                                strcmp(chat.form->name, "llama3.2") ? ""
+                                : ", with the date 26 Jul 2024, not today's");
     else printf("chat template: not known here: name one by --template\n");
     print_token(&t, "end of text", t.eos);
     for (int i = 0; i < t.num_ends; i++) {

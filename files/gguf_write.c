@@ -281,8 +281,8 @@ static void put_id_key(GgufText *w, const char *key, int id) {
     if (id >= 0) put_u32_key(w, key, id);
 }
 
-/* The tokens that end a text: llama.cpp has keys for three.  Where there are more, a key of ours has
- * all.  */
+/* The tokens that end a text: llama.cpp has keys for three.  Where there are more, a key of ours
+ * has all.  */
 static void put_ends_keys(GgufText *w, const Config *c, int eos) {
     static const char *const names[] = {
         "tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id",

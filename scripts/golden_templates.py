@@ -4,8 +4,10 @@
     pip install transformers==5.24.0 tokenizers==0.23.3 jinja2 && python3 scripts/golden_templates.py
 
 Each template, NAME.jinja, is rendered with a tokenizer of test/golden: of each conversation the ids of the prompt,
-that is of all messages before the last of the assistant and what asks for an answer, and those of the whole; or null
-where the template refuses it."""
+that is of all messages before the last of the assistant and what asks for an answer, and those of the whole; or
+null where the template refuses it, or would lose thoughts.  A template that puts the system's message into the
+user's last turn shows it only in prompts: the whole is then the prompt and the answer.  Dates are the templates'
+own."""
 import json
 import os
 import tempfile
@@ -25,6 +27,12 @@ TEMPLATES = {
     "llama2": ("llama2", "pieces", "<s>", "</s>"), "llama3": ("llama3", "bytes", "<|begin_of_text|>", "<|eot_id|>"),
     "llama3-always": ("llama3", "bytes", "<|begin_of_text|>", "<|eot_id|>"),
     "mistral": ("mistral", "pieces", "<s>", "</s>"), "mistral-v1": ("mistral-v1", "pieces", "<s>", "</s>"),
+    "mistral-v3": ("mistral-v3", "pieces", "<s>", "</s>"),
+    "mistral-v3-tekken": ("mistral-v3-tekken", "bytes", "<s>", "</s>"),
+    "mistral-v7": ("mistral-v7", "pieces", "<s>", "</s>"),
+    "llama3.1": ("llama3.1", "bytes", "<|begin_of_text|>", "<|eot_id|>"),
+    "llama3.2": ("llama3.2", "bytes", "<|begin_of_text|>", "<|eot_id|>"),
+    "phi3": ("phi3", "bytes", None, "<|end|>"), "phi3.5": ("phi3.5", "bytes", None, "<|end|>"),
     "zephyr": ("zephyr", "pieces", "<s>", "</s>"), "gemma": ("gemma", "bytes", "<bos>", "<end_of_turn>"),
 }
 
@@ -33,6 +41,13 @@ def say(*contents, system=None, first="user"):
     roles = ["user", "assistant"] if first == "user" else ["assistant", "user"]
     turns = [{"role": roles[i % 2], "content": c} for i, c in enumerate(contents)]
     return ([{"role": "system", "content": system}] if system is not None else []) + turns
+
+
+def think(messages, *thoughts):
+    answers = [m for m in messages if m["role"] == "assistant"]
+    for message, thought in zip(answers, thoughts):
+        message["reasoning_content"] = thought
+    return messages
 
 
 CONVERSATIONS = [
@@ -44,6 +59,8 @@ CONVERSATIONS = [
     say("q", "one", "more", "<think>why</think>because"), say("{% x %} {{ y }} <|user|> [INST]", "'\"\\n"),
     [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}, {"role": "assistant", "content": "c"}],
     [{"role": "user", "content": "a"}, {"role": "system", "content": "s"}, {"role": "assistant", "content": "c"}],
+    say("a", "b", system=""), think(say("q", "yes"), "\nhm\n\nso\n"), think(say("q", "yes\n"), ""),
+    think(say("q", "<think>x</think>one", "more", "two"), "beside"),
 ]
 
 
@@ -55,6 +72,7 @@ def tokenizers():
     t = Tokenizer.from_file(os.path.join(GOLDEN, "tokenizers", "llama3.json"))
     t.add_special_tokens(SPECIAL)
     t.add_tokens([AddedToken("<think>", normalized=False), AddedToken("</think>", normalized=False)])
+    t.add_special_tokens(["<|end|>"])
     t.save(os.path.join(OUT, "tokenizer.json"), pretty=False)
     proto = sentencepiece_model_pb2.ModelProto()
     proto.ParseFromString(open(os.path.join(GOLDEN, "tokenizers", "tokenizer.model"), "rb").read())
@@ -66,7 +84,7 @@ def tokenizers():
 
 def ids_of(t, messages, template, ask):
     ids = t.apply_chat_template(messages, chat_template=template, tokenize=True, add_generation_prompt=ask,
-                                return_dict=False)
+                                return_dict=False, date_string="26 Jul 2024")
     return list(ids)
 
 
@@ -81,9 +99,16 @@ def main():
             template = open(os.path.join(OUT, name + ".jinja")).read()
             cases = []
             for messages in CONVERSATIONS:
+                if form != "qwen3" and any(m.get("reasoning_content") for m in messages):
+                    cases.append(None)                     # the template would lose the thoughts
+                    continue
                 try:
-                    cases.append({"prompt": ids_of(t, messages[:-1], template, True),
-                                  "whole": ids_of(t, messages, template, False)})
+                    prompt, whole = ids_of(t, messages[:-1], template, True), ids_of(t, messages, template, False)
+                    if name.startswith("mistral-v3") and messages[0]["role"] == "system":
+                        said = [m for m in messages if m["role"] != "system"]
+                        bare = ids_of(t, said[:-1], template, True)
+                        whole = prompt + ids_of(t, said, template, False)[len(bare):]
+                    cases.append({"prompt": prompt, "whole": whole})
                 except Exception:
                     cases.append(None)
             rows.append({"template": name, "form": form, "tokenizer": kind, "bos": bos, "eos": eos, "cases": cases})

@@ -122,7 +122,7 @@ static void test_conversations_have_the_ids_of_apply_chat_template(void) {
     for (int row = json_first(&cases, rows); row >= 0; row = json_next(&cases, row)) {
         const char *form = json_string(&cases, json_get(&cases, row, "form"));
         const DataOptions o = {.template_ = form, .max_length = 4000};
-        CHECK(compare_template(row, o) == 14);
+        CHECK(compare_template(row, o) == 18);
     }
 }
 
