@@ -27,7 +27,7 @@
 int kernels_init(const char *isa_name) {
     if (matmul_init(isa_name) < 0) return -1;
     kernels_free(matmul_work_memory);
-    matmul_work_memory = kernels_alloc((size_t)thread_count() * WORK_PER_THREAD);
+    matmul_work_memory = kernels_alloc(matmul_work_size(thread_count()));
     return matmul_work_memory ? 0 : -1;
 }
 
@@ -55,7 +55,7 @@ void kernels_free(real *tensor) { free(tensor); }
 // Bytes of the scratch that all layers share, with paths of up to so many rows.
 size_t kernels_scratch(int keys) {
     const size_t threads = (size_t)thread_count();
-    return threads * (WORK_PER_THREAD + attention_scratch(keys)) * sizeof(real);
+    return (matmul_work_size((int)threads) + threads * attention_scratch(keys)) * sizeof(real);
 }
 
 // In one piece for each thread: memset is faster on large pieces.

@@ -496,8 +496,8 @@ static const Option option_table[] = {
      .choices = precision_choices,
      .help = "operands of weight products; the rest is float (bench: one instead of both)"},
     {.name = "shape", .kind = LIST, .to = &opt.shape,
-     .help = "base (default), pythia-70m, pythia-160m, pythia-410m, gpt2-124m, qwen3-0.6b; random "
-             "weights"},
+     .help = "base (default), pythia-70m, pythia-160m, pythia-410m, gpt2-124m, smollm2-135m, "
+             "qwen3-0.6b; random weights"},
     {.name = "only", .kind = LIST, .to = &opt.only,
      .help = "measurements whose names start so: machine, product, step, layer, \"step reward\""},
     {.name = "rounds", .kind = INT, .to = &opt.rounds, .preset = "0", .max = MAX_ROUNDS,

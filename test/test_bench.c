@@ -57,8 +57,9 @@ static void tile_counting(real *c, size_t ldc, int add, const real *a, const rea
     tile_scalar(c, ldc, add, a, b, ldb, K, height, width);
 }
 static const struct Tile counting = {
-    .name = "counting", .isa = ISA_SCALAR, .fp32 = {4, 8, tile_counting},
-    .bf16 = {4, 8, tile_bf16_plain}, .direct = 1, .square = 4, .transpose = transpose_scalar};
+    .name = "counting", .isa = ISA_SCALAR, .fp32 = ROWS_OF(4, 8, tile_counting),
+    .bf16 = ROWS_OF(4, 8, tile_bf16_plain), .direct = 1, .square = 4,
+    .transpose = transpose_scalar};
 
 // all sizes are multiples of the tile's, so that nothing is counted that only fills an edge
 static void test_step_flops_counts_every_product_of_forward_and_backward(void) {

@@ -131,7 +131,7 @@ static void define(const Case *p) {
 // With b as it lies or packed before: 1 if the product has the definition's bits and no guard is
 // touched, nor the one behind the work memory.
 static int as_defined(const Case *p, int one_thread, int packed) {
-    float *work = matmul_work_memory + (size_t)(MAX_THREADS - 1) * WORK_PER_THREAD;
+    float *work = matmul_work_memory + matmul_work_size(MAX_THREADS - 1);
     const float *behind = work + WORK_PER_THREAD;
     const float *a = a_memory + FRONT, *b = b_memory + FRONT;
     size_t ars = p->a_transposed ? 1 : lda, acs = p->a_transposed ? lda : 1;
@@ -201,9 +201,10 @@ static void test_every_tile_has_the_definitions_bits_for_small_and_odd_sizes(voi
 
 static void test_every_tile_has_the_definitions_bits_at_the_edges_of_blocks(void) {
     static const struct { int M, N, K; } size[] = {
-        {MC - 1, 20, 9},      {MC, 33, 9},         {MC + 1, 31, KC + 1}, {2*MC + 6, 17, 5},
-        {15, NC - 1, 9},      {7, NC, 3},          {15, NC + 6, KC + 1}, {5, 2*NC + 1, 3},
-        {13, 20, KC - 1},     {14, 33, KC},        {15, 31, 2*KC + 1},   {230, 1030, 513}};
+        {MC - 1, 20, 9},      {MC, 33, 9},         {MC + 1, 31, ROW_KA + 1}, {2*MC + 6, 17, 5},
+        {15, NC - 1, 9},      {7, NC, 3},          {15, NC + 6, ROW_KA + 1}, {5, 2*NC + 1, 3},
+        {13, 20, ROW_KA - 1}, {14, 33, ROW_KA},    {15, 31, 2*ROW_KA + 1},   {230, 1030, 513},
+        {3, 5, 257},          {33, 34, 2*TILE_KA - 1}, {34, 33, 2*TILE_KA + 9}};
     int layout = 0;
     for (size_t i = 0; i < sizeof size / sizeof *size; i++) {
         const int M = size[i].M, N = size[i].N, K = size[i].K;
@@ -300,7 +301,7 @@ static void test_nan_and_infinity_reach_their_row_and_column_only(void) {
                                  .acs = 1,
                                  .b = b_memory + FRONT, .brs = 40, .bcs = 1,
                                  .M = 20, .N = 40, .K = 10, .bf16 = p.bf16};
-        matmul_one(&product, matmul_work_memory);
+        matmul_one(&product, matmul_work());
         int wrong = 0;
         for (int m = 0; m < 20; m++) {
             for (int n = 0; n < 40; n++) {
@@ -336,7 +337,7 @@ int main(int argc, char **argv) {
         execv(argv[0], argv);
     }
     test_choose(argc, argv);
-    size_t n = (size_t)MAX_THREADS * WORK_PER_THREAD + 1;
+    size_t n = matmul_work_size(MAX_THREADS) + 1;
     matmul_work_memory = allocate(n, sizeof *matmul_work_memory);
     if (!matmul_work_memory) return fprintf(stderr, "%s\n", error_text), 1;
     for (size_t i = 0; i < n; i++) matmul_work_memory[i] = float_of(GUARD);
