@@ -109,7 +109,7 @@ static void state_put(State *s, const void *data, size_t n) {
         state_write(s, data, n);
         return;
     }
-    memcpy(s->buffer + s->used, data, n);
+    if (n) memcpy(s->buffer + s->used, data, n);
     s->used += n;
 }
 

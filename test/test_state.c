@@ -56,6 +56,8 @@ static void test_what_is_written_is_read(void) {
     CHECK(!memcmp(y.many, x.many, sizeof x.many) && !memcmp(y.floats, x.floats, sizeof x.floats));
     CHECK(!strcmp(y.text.data, "a line\n") && !memcmp(y.ring, x.ring, sizeof x.ring));
     buffer_free(&x.text);
+    CHECK(numbers_write(&x, "state-5.bin") == 0);               // a text of nothing
+    CHECK(numbers_read(&y, "state-5.bin") == 0 && y.text.len == 0);
     buffer_free(&y.text);
 }
 
