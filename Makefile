@@ -48,8 +48,14 @@ NOTE    = -MMD -MP -MT $@ -MF test/bin/$(subst /,-,$@).d
 LINKED = -DMORE_LINK_KERNELS
 KERNELS = test/bin/kernels.o
 
+# what receipts of trainings say of this program: the SHA-256 of its sources
+SOURCE := $(shell cat *.h *.c commands/*.c files/*.c | sha256sum 2>/dev/null | cut -d ' ' -f 1)
+ifneq (,$(SOURCE))
+STAMP = -DMORE_SOURCE='"$(SOURCE)"'
+endif
+
 more: more.c $(KERNELS)
-	$(COMPILE) $(NOTE) $(LINKED) more.c $(KERNELS) -o $@ $(LDLIBS)
+	$(COMPILE) $(NOTE) $(LINKED) $(STAMP) more.c $(KERNELS) -o $@ $(LDLIBS)
 
 $(KERNELS): kernels.c | test/bin
 	$(COMPILE) $(NOTE) -DMORE_OBJECT -c kernels.c -o $@

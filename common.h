@@ -47,8 +47,8 @@
 
 // ------------------------------------------------------------------------------------------ errors
 
-// exit codes, as in sysexits.h
-enum { EX_USAGE = 64, EX_DATAERR = 65, EX_NOINPUT = 66, EX_OSERR = 71, EX_CANTCREAT = 73,
+// exit codes, as in sysexits.h; and as of cmp and diff: what was compared differs
+enum { EX_DIFFERS = 1, EX_USAGE = 64, EX_DATAERR = 65, EX_NOINPUT = 66, EX_OSERR = 71, EX_CANTCREAT = 73,
        EX_IOERR = 74, EX_TEMPFAIL = 75 };
 
 #ifdef __CUDACC__

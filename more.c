@@ -22,6 +22,7 @@
 #include "commands/identify.c"
 #include "commands/consistency.c"
 #include "commands/explain.c"
+#include "commands/verify.c"
 #include "commands/bench.c"
 #include <fcntl.h>
 #include <signal.h>
@@ -30,7 +31,13 @@
 
 #define MORE_VERSION "0.15.0"
 
+// What make says of the sources, for receipts.
+#ifndef MORE_SOURCE
+#define MORE_SOURCE "not known: built without make"
+#endif
+
 static int command_doctor(void);
+static int command_verify(void);
 static int command_gradcheck(void);
 static int command_bench(void);
 
@@ -64,10 +71,7 @@ static const Command commands[] = {
         "what only training reads is refused.\n"},
     {.name = "train", .object = "features", .run = command_features,
      .help = "train a reward model of a few named numbers: Nath et al. 2024",
-     .options = {ALWAYS "train eval out template prompt_key chosen_key rejected_key bad_rows pairs "
-                 "features feature_range layers activation num_train_epochs=100 per_step_pairs=32 "
-                 "learning_rate=0.02 warmup_ratio=0.3 weight_decay=0.05 max_grad_norm adam_beta1 "
-                 "adam_beta2 adam_epsilon top seed search search_folds folds fold"},
+     .options = {ALWAYS FEATURES_READS},
      .more_help =
         "\ntrain features reads no text but the numbers that each answer has under \"features\", "
         "named by whoever\nknows the task (Nath et al., arXiv 2402.15473), and trains a small "
@@ -223,6 +227,30 @@ static const Command commands[] = {
         "model, to load in\nllama.cpp and, as --model FILE.gguf, here.  Vectors are stored in f32; "
         "in q8_0, matrices whose rows\nare not whole blocks of 32 in f16.  --out FOLDER writes a "
         "Hugging Face folder: of an adapter,\nmerged with its base model.\n"},
+    {.name = "verify", .run = command_verify, .words = "paths",
+     .help = "does a training come to what its receipt says?",
+     .options = {ALWAYS "paths no_replay steps out model tokenizer train then demo bapo_base eval "
+                 "prompts groups reference references reward critic "
+                 "micro_batch_tokens recompute force"},
+     .more_help =
+        "\nverify FOLDER reads the more_receipt.json that training left in a folder; a receipt "
+        "itself is taken too.\nIt compares the weights and the diary beside it, then options, "
+        "data, tokenizer and start, as the\ncommand of the receipt reads them.  Then it trains "
+        "again, in another folder, which is removed (--out\nkeeps it, and goes on in it), and "
+        "compares each step with the diary, and the weights in the end: on\nwhichever machine, "
+        "with any --threads.  The first thing that differs is named, and the exit code is\n1.  "
+        "Files that lie elsewhere now are given as in training: --train, --model, ..  Of a "
+        "training with\n--diary and --save_steps, --steps 100..120 trains these steps alone, from "
+        "the last state before them.\n"},
+    {.name = "diff", .run = command_diff, .words = "paths",
+     .help = "where two trainings or two files of weights differ first",
+     .options = {ALWAYS, "paths"},
+     .more_help =
+        "\ndiff compares two folders in what both have: receipts, whose first field or line of the "
+        "recipe that\ndiffers is shown; diaries, the first step; weights, the first tensor, how "
+        "many values and by how\nmuch, as they are stored, also of folders with damaged weights, "
+        "which do not load.  It takes two files\nof one of these kinds too: .safetensors, .gguf, "
+        "diary.jsonl, more_receipt.json.  The exit code is 1\nif something differs.\n"},
     {.name = "identify", .run = command_identify,
      .help = "which answers tell types of people apart: EM on made-up people",
      .options = {ALWAYS, "seed"}},
@@ -357,7 +385,7 @@ static int command_find(Command *c, int argc, char **argv, int *used) {
 
 static int run_command(const Command *c) {
     const int several = c->run == command_eval || c->run == command_compare
-                        || c->run == command_regret;
+                        || c->run == command_regret || c->run == command_verify;
     if (opt.threads) kernels_set_threads(opt.threads);
     if (kernels_init(getenv("MORE_ISA")) < 0) return -1;
     if (selftest_start() < 0) return -1;
@@ -368,6 +396,33 @@ static int run_command(const Command *c) {
     if (!c->objective) return c->run();
     options_print_header(c);
     return command_train(c->objective);
+}
+
+// The receipt's command, as main runs one.  0, or -1 after fail().
+static int replay(Verify *v) {
+    char **word = (char **)v->word;
+    Command c;
+    int used;
+    if (command_find(&c, v->num_words, word, &used) < 0 || strcmp(c.name, "train")) {
+        return fail(EX_DATAERR, "%s: its command is none that trains", v->path);
+    }
+    if (options_parse(&c, v->num_words - used, word + used) < 0) return -1;
+    verify_settle(v);
+    return verify_result(v, run_command(&c));
+}
+
+static int command_verify(void) {
+    Command own;
+    char *name[] = {"more", "verify"};
+    int used, result = -1;
+    Verify *v = allocate(1, sizeof *v);             // too large for a small stack
+    if (!v) return -1;
+    if (command_find(&own, 2, name, &used) < 0 || verify_open(v, &own) < 0) goto done;
+    result = replay(v);
+done:
+    verify_close(v);
+    free(v);
+    return result;
 }
 
 // 0; EX_USAGE where only help was printed, because nothing was asked for; or -1 after fail().
@@ -431,6 +486,11 @@ int main(int argc, char **argv) {
     keep_standard_streams();
     kernels_bound_spinning(argv);
     signal(SIGXFSZ, SIG_IGN);                       // a file beyond ulimit -f is an error of write
+    char numerics[NUMERICS_TEXT];
+    selftest_digests(numerics);
+    opt.program.version = MORE_VERSION;
+    opt.program.source = MORE_SOURCE;
+    opt.program.numerics = numerics;
     opt.arguments = argv;
     opt.num_arguments = argc;
     int status = check_stack();

@@ -26,7 +26,7 @@ int fail_kind(const Dataset *d, const char *what);
     "bad_rows num_train_epochs max_steps micro_batch_tokens recompute "                           \
     "learning_rate lr_scheduler_type warmup_ratio max_grad_norm weight_decay "           \
     "adam_beta1 adam_beta2 adam_epsilon logging_steps eval_steps save_steps "            \
-    "save_minutes keep resume "                                                          \
+    "save_minutes keep resume diary "                                                        \
     "load_best best_metric early_stopping_patience "                                     \
     "lora_r lora_alpha lora_targets "                                                    \
     "seed precision force threads quiet help "

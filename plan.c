@@ -78,6 +78,9 @@ struct Run {
     char sha256[65];                                // of the weights that were saved last
     Buffer recipe, manner;                          // all that decides the numbers, and how they
                                                     //   are computed (resume.c)
+    Buffer command;                                 // what was asked for (receipt.c)
+    Log diary;                                      // of --diary, and the hash of its last line
+    char hash[65];
     Log log_file;
     FILE *log;                                      // its stream of JSON lines, or NULL
 
@@ -162,6 +165,7 @@ void run_free(Run *run) {
     beside_free(&run->beside);
     buffer_free(&run->recipe);
     buffer_free(&run->manner);
+    buffer_free(&run->command);
     *run = (Run){0};
 }
 

@@ -33,16 +33,24 @@ typedef struct {
     uint64_t log_size;                              // bytes of the log that are of all this
 } Progress;
 
+// A line of a recipe that another one has with another value; values are no texts, but so long.
+typedef struct {
+    const char *name, *value, *other;
+    int name_length, value_length, other_length;
+} RecipeLine;
+
 int  resume_recipe(Run *run);
+int  recipe_difference(RecipeLine *line, const char *recipe, const char *other);
 int  resume_open(Run *run, State *s, Progress *p);
 int  resume_load(Run *run, State *s);
 int  resume_save(Run *run, const Progress *p);
 void state_reals(State *s, real *memory, size_t n);
+int  checksum_reals(Checksum *c, const real *memory, size_t n);
 
 // -------------------------------------------------------------------------------------- the recipe
 
-// n numbers, as in files.
-static int sum_reals(Checksum *c, const real *memory, size_t n) {
+// Adds n numbers, as files have them.  0, or -1 after fail().
+int checksum_reals(Checksum *c, const real *memory, size_t n) {
     enum { NUMBERS = 1 << 14 };
     real *piece = allocate(NUMBERS, sizeof *piece);
     if (!piece) return -1;
@@ -67,7 +75,7 @@ static int sum_start(const Model *m, char text[CHECKSUM_TEXT]) {
     checksum_start(&c);
     if (config_text(&config, &m->config, "float32") < 0) goto done;
     checksum_add(&c, config.data, config.len);
-    if (sum_reals(&c, m->params_memory, m->num_params) < 0) goto done;
+    if (checksum_reals(&c, m->params_memory, m->num_params) < 0) goto done;
     checksum_text(text, checksum_finish(&c));
     result = 0;
 done:
@@ -112,6 +120,7 @@ static int is_of_model(const char *name) {
     static const char *const ends[] = {
         ".json", ".safetensors", ".gguf", ".GGUF", ".model", "merges.txt", ".jinja",
     };
+    if (!strcmp(name, RECEIPT_NAME)) return 0;
     for (size_t k = 0; k < sizeof ends / sizeof *ends; k++) {
         if (name_ends_with(name, ends[k])) return 1;
     }
@@ -204,19 +213,29 @@ static const char *recipe_line(const char *recipe, const char *name, size_t n) {
     return NULL;
 }
 
-// Do they differ?  Then why says where first: NAME was VALUE, is VALUE.  -1 after fail().
-static int recipes_differ(Buffer *why, const char *was, const char *is) {
-    for (const char *line = is; *line; line += strcspn(line, "\n") + 1) {
+// The first line of `recipe` that `other` does not have so: 1, or 0: there is none.
+int recipe_difference(RecipeLine *d, const char *recipe, const char *other) {
+    for (const char *line = recipe; *line; line += strcspn(line, "\n") + 1) {
         const int name = (int)strcspn(line, "=\n") + 1, length = (int)strcspn(line, "\n");
-        const char *old = recipe_line(was, line, (size_t)name);
+        const char *old = recipe_line(other, line, (size_t)name);
         const int old_length = old ? (int)strcspn(old, "\n") : 0;
         if (old && old_length == length && !strncmp(old, line, (size_t)length)) continue;
-        const char *value = old ? old + name : "unknown";
-        if (buffer_printf(why, "%.*s was %.*s, is %.*s", name - 1, line,
-                          (int)strcspn(value, "\n"), value, length - name, line + name) < 0) {
-            return -1;
-        }
+        *d = (RecipeLine){.name = line, .name_length = name - 1, .value = line + name,
+                          .value_length = max_int(length - name, 0),
+                          .other = old ? old + name : "unknown"};
+        d->other_length = (int)strcspn(d->other, "\n");
         return 1;
+    }
+    return 0;
+}
+
+// Do they differ?  Then why says where first: NAME was VALUE, is VALUE.  -1 after fail().
+static int recipes_differ(Buffer *why, const char *was, const char *is) {
+    RecipeLine d;
+    if (recipe_difference(&d, is, was)) {
+        const int result = buffer_printf(why, "%.*s was %.*s, is %.*s", d.name_length, d.name,
+                                         d.other_length, d.other, d.value_length, d.value);
+        return result < 0 ? -1 : 1;
     }
     if (strlen(was) == strlen(is)) return 0;
     return buffer_printf(why, "its recipe has more lines") < 0 ? -1 : 1;
@@ -268,13 +287,14 @@ static int state_numbers(State *s, Run *run) {
 
 // ---------------------------------------------------------------------------------- saving a state
 
-// The state as it is now, into run->out; older ones than the newest --keep are removed.  0, or -1
-// after fail(): the older ones are as they were.
+// The state as it is now, into run->out; older ones than the newest --keep are removed, and in the
+// end all but where there is a diary.  0, or -1 after fail(): the older ones are as they were.
 int resume_save(Run *run, const Progress *p) {
     Progress now_is = *p;
     char path[PATH_SIZE];
     State s;
-    int result = -1;
+    int result = -1, keep = opt.keep;
+    if (p->finished) keep = opt.diary ? opt.keep + 1 : 1;       // steps are verified from states
     if (state_path(path, run->out, p->step) < 0) return -1;
     if (state_create(&s, path) < 0) goto done;
     state_text(&s, &run->recipe);
@@ -282,7 +302,7 @@ int resume_save(Run *run, const Progress *p) {
     state_progress(&s, run, &now_is);
     if (!p->finished && state_numbers(&s, run) < 0) goto done;
     if (state_commit(&s) < 0) goto done;
-    result = state_prune(run->out, p->finished ? 1 : opt.keep);
+    result = state_prune(run->out, keep);
 done:
     state_close(&s);
     return result;

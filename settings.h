@@ -93,7 +93,7 @@ typedef struct {
     double learning_rate, head_rate, warmup_ratio;
     int scheduler, freeze;
     double beta1, beta2, eps, weight_decay, max_grad_norm;
-    int logging_steps, eval_steps, save_steps, keep;
+    int logging_steps, eval_steps, save_steps, keep, diary;
     double save_minutes;
     const char *resume;                                         // auto, no, or where from
     int load_best, best_metric, patience;
@@ -117,6 +117,15 @@ typedef struct {
     const char *all;                                            // bestof
     List also, fairness, eta;                                   // regret
     int kl;
+
+    List paths;                                                 // verify, diff
+    const char *steps;
+    int no_replay;
+    struct Expected *expected;                                  // of verify: what training is to
+                                                                //   come to (receipt.c), or NULL
+    struct {
+        const char *version, *source, *numerics;                // for receipts
+    } program;
 
     char **arguments;                                           // (num_arguments) of main
     int num_arguments;

@@ -9,6 +9,7 @@
 #define TRAIN_C
 #include "plan.c"
 #include "heldout.c"
+#include "receipt.c"
 #include "resume.c"
 #include "files/checkpoint.c"
 #include "files/surroundings.c"
@@ -45,6 +46,7 @@ double now(void) {
  * whole step.  Backward computes log p itself, because dL/dlogp = -1/N does not need it.  */
 int lm_step(Run *run, size_t at, size_t end, double *loss) {
     const double N = (double)step_rows(run, at, end);
+    double sum = 0;                                 // of log p, row by row: however they are cut
     while (at < end) {
         at = next_micro_batch(run, at, end);
         if (!at) return -1;
@@ -52,8 +54,9 @@ int lm_step(Run *run, size_t at, size_t end, double *loss) {
         lm_coefficients(run->dvalue, b.target, b.T, N);
         model_forward(&run->model, &b);
         if (model_backward(&run->model, &b, NULL, run->dvalue, run->value) < 0) return -1;
-        *loss += lm_loss(run->value, b.T, N);
+        for (int t = 0; t < b.T; t++) sum += run->value[t];
     }
+    *loss = -sum / N;
     return 0;
 }
 
@@ -501,7 +504,7 @@ static int save_is_due(const Run *run, const Progress *p) {
 static int save_on_the_way(Run *run, Progress *p) {
     p->wall = now() - p->start;
     if (!opt.load_best && save_model(run) < 0) return -1;
-    if (log_sync(&run->log_file) < 0 || resume_save(run, p) < 0) {
+    if (log_sync(&run->log_file) < 0 || log_sync(&run->diary) < 0 || resume_save(run, p) < 0) {
         fprintf(stderr, "more: %s; the run goes on, but could not go on from here\n", error_text);
     }
     p->saved = now();
@@ -530,7 +533,9 @@ static int train_steps(Run *run, Progress *p) {
     while (go_on > 0) {
         if (train_step(run, p->step, p) < 0) return -1;
         if (log_step(run, p) < 0) return stop_without_numbers(run, p);
+        if (receipt_step(run, p) < 0) return stop_without_numbers(run, p);
         show_step(run, p);
+        if (receipt_enough(run, p->step)) return 0;
         if (ends_here(run, p->step)) return stop_saved(run, p);
         go_on = after_step(run, p);
     }
@@ -597,21 +602,23 @@ static int train_end(Run *run, Progress *p) {
     }
     fprintf(run->log, "}\n");
     if (log_flush(&run->log_file) < 0) return -1;
+    if (receipt_end(run, p) < 0) return -1;
     return end_state(run, p);
 }
 
 // ----------------------------------------------------------------------------------- the whole run
 
-// Opens the log: anew, or to go on behind what it had when the state was saved.  0, or -1 after
-// fail().
+// Opens log and diary: anew, or to go on behind what they had when the state was saved.  0, or -1
+// after fail().
 static int open_log(Run *run, const State *from, const Progress *p) {
     char path[PATH_SIZE], old[PATH_SIZE];
     const char *slash = strrchr(from->path, '/');
+    snprintf(old, sizeof old, "%.*s", slash ? (int)(slash - from->path) : 1,
+             slash ? from->path : ".");
+    if (receipt_begin(run, old, p) < 0) return -1;
     if (path_join(path, run->out, "log.jsonl") < 0 || log_open(&run->log_file, path) < 0) return -1;
     run->log = run->log_file.stream;
     if (!p->resumed) return 0;
-    snprintf(old, sizeof old, "%.*s", slash ? (int)(slash - from->path) : 1,
-             slash ? from->path : ".");
     if (path_join(path, old, "log.jsonl") < 0) return -1;
     return log_keep(&run->log_file, path, p->log_size);
 }
@@ -624,11 +631,10 @@ static int train_from(Run *run, State *from, Progress *p) {
     stop_hold();
     int result = checkpoint_ask(&run->model, run->out, &run->beside, dtype_names[opt.dtype]);
     if (!run->part) stop_release();
-    if (result < 0) return -1;
-    if (open_log(run, from, p) < 0) return -1;
+    if (result == 0) result = open_log(run, from, p);
 
     // what is there before the first step, then what the steps before made of it
-    result = show_plan(run, p);
+    if (result == 0) result = show_plan(run, p);
     if (result == 0 && trainer->start) result = trainer->start(run);
     if (result == 0 && p->resumed) result = resume_load(run, from);
     p->start = now() - p->wall;
@@ -637,24 +643,26 @@ static int train_from(Run *run, State *from, Progress *p) {
     stop_hold();                                    // there is something to save
     if (result == 0) result = state_remove(run->out, p->step + 1, INT64_MAX);
     if (result == 0) result = train_steps(run, p);
-    if (result == 0) result = train_end(run, p);
-    if (result < 0) {
-        log_abandon(&run->log_file);
-        return -1;
-    }
-    return log_close(&run->log_file);
+    if (result == 0 && !receipt_enough(run, p->step)) result = train_end(run, p);
+    if (result == 0) result = log_close(&run->diary);
+    if (result == 0) result = log_close(&run->log_file);
+    log_abandon(&run->diary);
+    log_abandon(&run->log_file);
+    return result;
 }
 
 /* The whole run: model, tokenizer and data are loaded, the plan is made, --out is there.  A run
  * that was interrupted goes on (--resume), one that has finished is not repeated.  Ends with the
- * line `weights sha256` on standard output.  0, or -1 after fail(): EX_TEMPFAIL if a signal stopped
- * it (the weights so far are saved).  */
+ * line `weights sha256` on standard output.  0; EXPECT_ENOUGH if more verify asked for no more; or
+ * -1 after fail(): EX_TEMPFAIL if a signal stopped it (the weights so far are saved).  */
 int train(Run *run) {
     Progress p = {.steps = (int)run->num_steps};
     State from;
     if (opt.load_best && check_metric(run) < 0) return -1;
     if (checkpoint_fits(&run->model, dtype_names[opt.dtype]) < 0) return -1;
     if (resume_recipe(run) < 0) return -1;
+    const int expect = run->part ? EXPECT_GO_ON : receipt_expect(&run->recipe);
+    if (expect != EXPECT_GO_ON) return expect;
     int result = resume_open(run, &from, &p);
     if (result > 0 && p.finished) {
         fprintf(stderr, "%s: finished already; --resume no trains anew\n", from.path);

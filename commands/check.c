@@ -7,6 +7,8 @@
 
 int selftest_start(void);                       // of every start, far below a millisecond
 int selftest_report(void);                      // more selftest
+enum { NUMERICS_TEXT = 80 };
+void selftest_digests(char text[NUMERICS_TEXT]); // the digests that it must print
 int gradcheck_report(const Config *c);          // more gradcheck
 
 Config small_config(Family family, int reward); // of the small models that are tried
@@ -464,6 +466,12 @@ int selftest_report(void) {
     }
     printf("this machine keeps the contract\n");
     return 0;
+}
+
+// They name the contract that this program was built for.
+void selftest_digests(char text[NUMERICS_TEXT]) {
+    snprintf(text, NUMERICS_TEXT, "functions %016llx, training %016llx",
+             (unsigned long long)right_digest, (unsigned long long)right_training);
 }
 
 // ---------------------------------------------------------------------------------- more gradcheck

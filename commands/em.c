@@ -35,7 +35,7 @@
     "model train out tokenizer dtype template prompt_key chosen_key rejected_key max_length " \
     "max_prompt_length over_length=drop bad_rows num_train_epochs max_steps micro_batch_tokens " \
     "recompute learning_rate=1e-5 lr_scheduler_type warmup_ratio max_grad_norm weight_decay " \
-    "adam_beta1 adam_beta2 adam_epsilon logging_steps save_steps save_minutes keep seed " \
+    "adam_beta1 adam_beta2 adam_epsilon logging_steps save_steps save_minutes keep diary seed " \
     "precision force threads quiet help " \
     "beta reference_cache label_smoothing top pairs logp per_step_rows per_step_pairs head_rate " \
     "freeze pooling raw_head random_weights folds fold "
@@ -397,6 +397,25 @@ done:
     return result;
 }
 
+// What decides the bits, and what was asked for, to the base run's.  Is it what opt.expected says?
+// EXPECT_.., -1 also after fail().
+static int em_recipe(Em *em) {
+    Run *run = &em->base;
+    Checksum c;
+    char sum[CHECKSUM_TEXT];
+    if (buffer_printf(&run->recipe, "train=em\n") < 0) return -1;
+    if (options_text(&run->recipe, &em->command, 0) < 0) return -1;
+    if (options_words(&run->command, &em_command) < 0) return -1;
+    if (resume_recipe(run) < 0) return -1;
+    checksum_start(&c);
+    for (int h = 0; h < em->file.people.H; h++) checksum_number(&c, (uint64_t)em->cluster[h]);
+    checksum_text(sum, checksum_finish(&c));
+    if (buffer_printf(&run->recipe, "the checksum of the clusters to start from=%s\n", sum) < 0) {
+        return -1;
+    }
+    return receipt_expect(&run->recipe);
+}
+
 /* Goes on where people.json says: 1, or 0: there is none; -1 after fail(): it is of another run. */
 static int em_resume(Em *em) {
     PeopleFile *f = &em->file, old;
@@ -558,6 +577,20 @@ static double em_parameters(Em *em) {
     return sum;
 }
 
+// The receipt of the whole, whose models are in their places.  0, or -1 after fail().
+static int em_receipt(const Em *em) {
+    const PeopleFile *f = &em->file;
+    char name[MAX_TYPES][64];
+    Receipt r = {.dir = opt.out, .recipe = &em->base.recipe, .command = &em->base.command,
+                 .num_weights = f->people.K};
+    for (int k = 0; k < f->people.K; k++) {
+        snprintf(name[k], sizeof name[k], "type-%d/model.safetensors", k + 1);
+        r.file[k] = name[k];
+        r.sha256[k] = f->sha256[k];
+    }
+    return receipt_write(&r);
+}
+
 // The end: models and people.json as they stay.  0, or -1 after fail().
 static int em_finish(Em *em) {
     PeopleFile *f = &em->file;
@@ -570,6 +603,7 @@ static int em_finish(Em *em) {
         if (path_join(path, dir, "model.safetensors") < 0) return -1;
         if (sha256_file(f->sha256[k], path) < 0) return -1;
     }
+    if (em_receipt(em) < 0) return -1;
     f->finished = 1;
     f->bic = people_bic(p->loglik, em_parameters(em) + p->K - 1, p->N);
     return em_write(em);
@@ -594,13 +628,18 @@ static void em_say(const Em *em) {
     for (int k = 0; k < p->K; k++) printf("weights sha256 %s\n", f->sha256[k]);
 }
 
+// 0, or EXPECT_ENOUGH if more verify asked for no more; or -1 after fail().
 static int em_run(Em *em) {
     TypeModels models = {.self = em, .fit = em_fit, .score = em_score, .keep = em_keep};
-    if (em_load(em) < 0 || em_key(em) < 0 || em_resume(em) < 0) return -1;
+    if (em_load(em) < 0 || em_key(em) < 0) return -1;
+    const int expect = em_recipe(em);
+    if (expect != EXPECT_GO_ON) return expect;
+    if (em_resume(em) < 0) return -1;
     if (em->file.finished) {
         fprintf(stderr, "%s: finished already\n", em->path);
         return 0;
     }
+    if (receipt_forget(opt.out) < 0) return -1;
     em->began = now();
     if ((em->is_heads ? heads_load(em) : em_reference(em)) < 0) return -1;
     if (em->is_heads) models = heads_models(&em->heads);

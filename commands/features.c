@@ -8,10 +8,17 @@
 #ifndef COMMAND_FEATURES_C
 #define COMMAND_FEATURES_C
 #include "options.c"
+#include "../receipt.c"
 #include "../feature_search.c"
 #include "../files/surroundings.c"
 #include "../heldout.c"
 #include "setup.c"
+
+#define FEATURES_READS \
+    "train eval out template prompt_key chosen_key rejected_key bad_rows pairs features " \
+    "feature_range layers activation num_train_epochs=100 per_step_pairs=32 " \
+    "learning_rate=0.02 warmup_ratio=0.3 weight_decay=0.05 max_grad_norm adam_beta1 adam_beta2 " \
+    "adam_epsilon top seed search search_folds folds fold "
 
 int command_features(void);                                     // more train features
 int features_inspect(const char *dir);                          // what the folder holds
@@ -158,11 +165,33 @@ static int measure_files(const FeatureNet *net) {
     return 0;
 }
 
+static const Command features_command = {.name = "train", .object = "features",
+                                         .options = {FEATURES_READS}};
+
+// The receipt of the training on d, of which `recipe` and `command` are; sha256: of its weights.
+// 0, or -1 after fail().
+static int features_receipt(const Buffer *recipe, const Buffer *command, const char *sha256) {
+    const Receipt r = {.dir = opt.out, .recipe = recipe, .command = command, .num_weights = 1,
+                       .file = {"model.safetensors"}, .sha256 = {sha256}};
+    return receipt_write(&r);
+}
+
+// What decides the bits, and what was asked for.  Is it what opt.expected says?  EXPECT_.., -1 also
+// after fail().
+static int features_recipe(Buffer *recipe, Buffer *command, const Dataset *d) {
+    char sha256[65];
+    sha256_hex(sha256, d->contents.data, d->contents.len);
+    if (buffer_printf(recipe, "train=features\n") < 0) return -1;
+    if (options_text(recipe, &features_command, 0) < 0) return -1;
+    if (buffer_printf(recipe, "sha256 of file 1 of --train=%s\n", sha256) < 0) return -1;
+    if (options_words(command, &features_command) < 0) return -1;
+    return receipt_expect(recipe);
+}
+
 // Trains the network on d and writes it.
-static int train_features(FeatureNet *net, const Dataset *d) {
+static int train_features(FeatureNet *net, const Dataset *d, char sha256[65]) {
     FeatureTrial t = {.fit = fit_of_settings(), .layers = opt.layers, .units = opt.activation};
     FeatureMeasure m;
-    char sha256[65];
     if (opt.search && search_settings(&t, d) < 0) return -1;
     if (feature_net_init(net, &d->features, t.layers, t.units) < 0) return -1;
     if (feature_net_may_die(net)) {
@@ -182,6 +211,21 @@ static int train_features(FeatureNet *net, const Dataset *d) {
     return 0;
 }
 
+// All of a training on d but reading it.
+static int run_features(FeatureNet *net, const Dataset *d) {
+    Buffer recipe = {0}, command = {0};
+    char sha256[65];
+    int result = features_recipe(&recipe, &command, d);
+    if (result == EXPECT_GO_ON) {
+        result = receipt_forget(opt.out);
+        if (result == 0) result = train_features(net, d, sha256);
+        if (result == 0) result = features_receipt(&recipe, &command, sha256);
+    }
+    buffer_free(&recipe);
+    buffer_free(&command);
+    return result;
+}
+
 int command_features(void) {
     FeatureNames asked;
     FeatureNet net = {.layers = 0};
@@ -196,7 +240,7 @@ int command_features(void) {
     if (status == 0) status = features_load_choices(&d, opt.train.item[0], &asked);
     if (status == 0) status = dataset_keep_fold(&d, 0);
     if (status == 0) status = tell_features(&d);
-    if (status == 0) status = train_features(&net, &d);
+    if (status == 0) status = run_features(&net, &d);
     stop_hold();                                    // the folder is left here, not by a signal
     feature_net_free(&net);
     dataset_free(&d);

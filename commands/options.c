@@ -13,6 +13,7 @@ typedef struct {
     const char *name, *object;              // the words that call it; object may be NULL
     const char *help, *more_help;           // a line; a paragraph or NULL
     const char *options[2];                 // lists, the later one wins
+    const char *words;                      // the option that words without a name are of, or NULL
     int (*run)(void);                       // 0, or -1 after fail()
     const Objective *objective;             // of train, instead of run
 } Command;
@@ -21,11 +22,13 @@ Command command_of_objective(const Objective *o);
 int  options_parse(const Command *c, int argc, char **argv);
 int  options_adopt(const Command *from, const char *own);
 int  options_check_lists(const Command *c);
+void options_give(const char *name);
 void options_defaults(const Command *c);
 void options_print(const Command *c);
 void options_print_header(const Command *c);
 void options_print_again(void);
 int  options_text(Buffer *out, const Command *c, int all);
+int  options_words(Buffer *out, const Command *c);
 
 // -------------------------------------------------------------------------------------- choices
 
@@ -455,6 +458,9 @@ static const Option option_table[] = {
      .help = "after so many minutes, 0: by --save_steps alone"},
     {.name = "keep", .kind = INT, .to = &opt.keep, .preset = "2", .min = 1, .max = INT_MAX,
      .help = "states of that kind, state-STEP.bin in --out, that stay while the run goes on"},
+    {.name = "diary", .kind = INT, .to = &opt.diary, .preset = "0", .max = INT_MAX,
+     .help = "every so many steps a line in diary.jsonl: the bits of the loss, a checksum of the "
+             "weights, a hash over all lines so far; more verify compares by it; 0: none"},
     {.name = "resume", .kind = WORDS, .to = &opt.resume, .preset = "auto",
      .help = "auto: a run that was interrupted goes on, with the same bits, one that has finished "
              "is not repeated; no: begin anew; or the folder or state-STEP.bin to go on from"},
@@ -506,6 +512,13 @@ static const Option option_table[] = {
      .help = "learn so many pieces from --train, write --out/tokenizer.json"},
     {.name = "rows", .kind = INT, .to = &opt.show_rows, .preset = "3", .max = 1000000,
      .help = "of each file whose tokens are shown"},
+    {.name = "paths", .kind = LIST, .to = &opt.paths,
+     .help = "what is compared, also without this name (verify: a receipt or its folder; diff: two "
+             "folders, files of weights, diaries or receipts)"},
+    {.name = "no_replay", .kind = FLAG, .to = &opt.no_replay,
+     .help = "compare recipe, data, tokenizer, start and weights; train nothing"},
+    {.name = "steps", .kind = WORDS, .to = &opt.steps,
+     .help = "A..B: only these steps, from the last state before A that is beside the receipt"},
     {.name = "force", .kind = FLAG, .to = &opt.force,
      .help = "train although there is a trap (see more doctor) or too little memory is free"},
     {.name = "threads", .kind = INT, .to = &opt.threads, .preset = "0", .max = 4096,
@@ -614,6 +627,9 @@ Command command_of_objective(const Objective *o) {
 
 static int option_given(const Option *o) { return opt.given[o - option_table]; }
 
+// Counts as given from here on: no default takes its place.
+void options_give(const char *name) { opt.given[option_find(name) - option_table] = 1; }
+
 static int set_number(const Option *o, const char *value) {
     char *end;
     const int whole = o->kind == INT;
@@ -686,6 +702,14 @@ void options_defaults(const Command *c) {
     memset(opt.given, 0, sizeof opt.given);
 }
 
+// A number in as few digits as tell it from all others.
+static void print_real(FILE *f, double x) {
+    char text[32];
+    snprintf(text, sizeof text, "%.15g", x);
+    const int is_exact = !(strtod(text, NULL) < x) && !(strtod(text, NULL) > x);
+    fprintf(f, "%.*g", is_exact ? 15 : 17, x);
+}
+
 static void print_value(FILE *f, const Option *o) {
     const List *list = o->to;
     const int number = *(const int *)o->to;
@@ -698,7 +722,7 @@ static void print_value(FILE *f, const Option *o) {
         fprintf(f, "%s", number == NOT_CHOSEN ? "default" : o->choices[number]);
         break;
     case REAL:
-        fprintf(f, "%.15g", *(const double *)o->to);
+        print_real(f, *(const double *)o->to);
         break;
     case WORDS:
         words = *(const char *const *)o->to;
@@ -793,7 +817,7 @@ void options_print_again(void) {
 static int changes_results(const Option *o) {
     const void *const without[] = {
         &opt.help, &opt.quiet, &opt.threads, &opt.force, &opt.micro_batch_tokens, &opt.recompute,
-        &opt.logging_steps, &opt.save_steps, &opt.save_minutes, &opt.keep, &opt.resume,
+        &opt.logging_steps, &opt.save_steps, &opt.save_minutes, &opt.keep, &opt.resume, &opt.diary,
         &opt.model, &opt.train, &opt.then, &opt.demo, &opt.bapo_base, &opt.eval, &opt.references,
         &opt.reward, &opt.reference, &opt.critic, &opt.prompts, &opt.groups, &opt.out,
         &opt.tokenizer, &opt.reference_cache};
@@ -825,6 +849,47 @@ int options_text(Buffer *out, const Command *c, int all) {
     const int result = buffer_append(out, text, size);
     free(text);
     return result;
+}
+
+// Appends a word as JSON, --NAME=VALUE, of a list's place i.
+static int option_word(Buffer *out, const Option *o, int i) {
+    Buffer word = {0};
+    char *value = NULL;
+    size_t size = 0;
+    FILE *f = open_memstream(&value, &size);
+    if (!f) return fail(EX_OSERR, "out of memory");
+    if (o->kind == LIST) fprintf(f, "%s", ((const List *)o->to)->item[i]);
+    else if (o->kind != FLAG) print_value(f, o);
+    int result = fclose(f);
+    if (result != 0) result = fail(EX_OSERR, "out of memory");
+    if (result == 0) {
+        result = buffer_printf(&word, "--%s%s%s", o->name, o->kind == FLAG ? "" : "=", value);
+    }
+    if (result == 0) result = json_quote(out, word.data, word.len);
+    buffer_free(&word);
+    free(value);
+    return result;
+}
+
+/* Appends the command as a JSON list of words: its name, and what was given of its options, but
+ * where it goes to and from, what is saved, and what only more verify reads.  0, or -1 after
+ * fail().                                                                                        */
+int options_words(Buffer *out, const Command *c) {
+    const void *const without[] = {&opt.out, &opt.resume, &opt.save_steps, &opt.save_minutes,
+                                   &opt.keep, &opt.diary, &opt.paths, &opt.steps, &opt.no_replay};
+    if (buffer_printf(out, "[\"%s\"", c->name) < 0) return -1;
+    if (c->object && buffer_printf(out, ", \"%s\"", c->object) < 0) return -1;
+    for (const Option *o = option_table; o < option_table + NUM_OPTIONS; o++) {
+        int is_left_out = !o->name || !option_given(o);
+        for (size_t i = 0; i < sizeof without / sizeof *without; i++) {
+            if (o->to == without[i]) is_left_out = 1;
+        }
+        const int words = o->kind == LIST && !is_left_out ? ((const List *)o->to)->n : 1;
+        for (int i = 0; i < words && !is_left_out; i++) {
+            if (buffer_printf(out, ", ") < 0 || option_word(out, o, i) < 0) return -1;
+        }
+    }
+    return buffer_printf(out, "]");
 }
 
 // --------------------------------------------------------------------------------------- parser
@@ -992,10 +1057,15 @@ static const Option *option_asked(const Command *c, const char *argument, const 
 int options_parse(const Command *c, int argc, char **argv) {
     options_defaults(c);
     for (int i = 0; i < argc; i++) {
-        const char *meant;
-        const Option *o = option_asked(c, argv[i], &meant);
+        const char *meant = NULL;
+        const int is_word = c->words && strncmp(argv[i], "--", 2);
+        const Option *o = is_word ? option_find(c->words) : option_asked(c, argv[i], &meant);
         if (!o) return -1;
         opt.given[o - option_table] = 1;
+        if (is_word) {
+            if (set_option(o, argv[i]) < 0) return -1;
+            continue;
+        }
 
         // the value: behind "=", or the next argument; a list takes all up to the next option
         const char *equals = strchr(argv[i], '=');

@@ -201,6 +201,7 @@ static int prepare_run(Run *run) {
     if (buffer_printf(&run->manner, "%d threads, %s\n", kernels_threads(), kernels_name()) < 0) {
         return -1;
     }
+    if (options_words(&run->command, &command) < 0) return -1;
     if (run_load_tokenizer(run, dir) < 0) return -1;
     if (run_load_model(run, dir) < 0) return -1;
     if (check_reference_folders(run, dir) < 0) return -1;

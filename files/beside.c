@@ -22,6 +22,9 @@ typedef struct {
     size_t n, capacity;
 } SmallFiles;
 
+// What a training says of itself (receipt.c): of that one, so that the next does not keep it.
+#define RECEIPT_NAME "more_receipt.json"
+
 enum { ALL_SMALL, OF_TOKENIZER, NOT_OF_TOKENIZER };
 
 int  beside_load(SmallFiles *s, const char *dir, int which);        // adds those of a folder
@@ -91,7 +94,7 @@ static int is_kept(const char *name) {
     static const char *const others[] = {
         "config.json", "log.jsonl", "trainer_state.json", "all_results.json", "eval_results.json",
         "train_results.json", "predict_results.json", "adapter_config.json",
-        ADAPTER_MODEL_CONFIG,
+        ADAPTER_MODEL_CONFIG, RECEIPT_NAME,
     };
     if (*name == '.') return 0;
     for (size_t k = 0; k < sizeof ends / sizeof *ends; k++) {

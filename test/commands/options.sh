@@ -7,7 +7,7 @@ data="precision micro_batch_tokens max_length max_prompt_length over_length temp
       chosen_key rejected_key bad_rows"
 training="$data train eval out dtype learning_rate num_train_epochs max_steps weight_decay
           adam_beta1 adam_beta2 adam_epsilon max_grad_norm warmup_ratio lr_scheduler_type
-          logging_steps eval_steps save_steps save_minutes keep resume seed recompute force
+          logging_steps eval_steps save_steps save_minutes keep resume diary seed recompute force
           load_best best_metric early_stopping_patience lora_r lora_alpha lora_targets"
 rewards="$training pairs head_rate freeze per_step_pairs pooling random_weights raw_head folds fold"
 policies="$training pairs per_step_rows folds fold"
@@ -19,7 +19,7 @@ copies="spo_gamma spo_levels spo_head_rate"
 rollouts="precision micro_batch_tokens max_length max_prompt_length template prompt_key chosen_key
           rejected_key bad_rows train eval out dtype learning_rate num_train_epochs max_steps
           weight_decay adam_beta1 adam_beta2 adam_epsilon max_grad_norm warmup_ratio
-          lr_scheduler_type logging_steps eval_steps save_steps save_minutes keep resume seed
+          lr_scheduler_type logging_steps eval_steps save_steps save_minutes keep resume diary seed
           recompute force load_best best_metric early_stopping_patience per_step_rows folds fold prompts logp reduction reward
           reward_mix reward_max_length reward_max_prompt_length reference beta n max_new_tokens stop
           batch length_share model lora_r lora_alpha lora_targets"
@@ -35,7 +35,7 @@ judging="judge reward_mix judge_max_length judge_max_prompt_length micro_batch_t
 options_of() {
     echo $all
     case "$1" in
-    selftest | "train rloo" | "train grpo" | "train ppo") ;;
+    selftest | diff | "train rloo" | "train grpo" | "train ppo") ;;
     identify) echo seed ;;
     consistency) echo answer gold out ;;
     export) echo model tokenizer out dtype ;;
@@ -71,7 +71,7 @@ options_of() {
     "train em")
         echo train out dtype $data num_train_epochs max_steps recompute learning_rate
         echo top pairs lr_scheduler_type warmup_ratio max_grad_norm weight_decay adam_beta1 adam_beta2
-        echo adam_epsilon logging_steps save_steps save_minutes keep seed force $reference
+        echo adam_epsilon logging_steps save_steps save_minutes keep diary seed force $reference
         echo label_smoothing logp per_step_rows
         echo per_step_pairs head_rate freeze pooling raw_head random_weights folds fold
         echo objective by types em_steps mstep estep gamma start starts ridge ;;
@@ -94,6 +94,10 @@ options_of() {
     judge)
         echo $data eval out features rubrics cache prefill retries unscored
         echo temperature top_k top_p min_p repetition_penalty max_new_tokens batch seed ;;
+    diff) echo paths ;;
+    verify)
+        echo paths no_replay steps out train then demo bapo_base eval prompts groups reference
+        echo references reward critic micro_batch_tokens recompute force ;;
     bench) echo train out shape precision only rounds max_length max_prompt_length ;;
     esac
 }
