@@ -788,14 +788,23 @@ int lacks_end(const Diagnosis *d) {
     return needed && d->tokenizer.eos < 0;
 }
 
-// A pad that is the end of text hides it from programs that leave pad out.
+// A pad that is the end of text hides it from programs that leave pad out; a pad that is a piece of
+// texts hides that.
 static void note_pad(Diagnosis *d, const char *config) {
     const Token *pad = &d->model[PAD], *better = &d->own[PAD];
+    const Tokenizer *t = &d->tokenizer;
     if (pad->id < 0) {
         note(d, ADVICE, config, 0,
              "no \"pad_token_id\", which other programs need for batches; set it to a token that "
              "never occurs in a text%s%s",
              better->id >= 0 ? ", such as " : "", better->text);
+        return;
+    }
+    if (pad->id < t->vocab_size && !tokenizer_is_added(t, pad->id)) {
+        note(d, d->objective->reward ? WARNING : ADVICE, config, 0,
+             "pad is the ordinary piece %d %s: of a text that ends with it other programs read the "
+             "reward elsewhere; set \"pad_token_id\" to a token that never occurs in a text%s%s",
+             pad->id, pad->text, better->id >= 0 ? ", such as " : "", better->text);
         return;
     }
     if (pad->id != d->model[EOS].id && pad->id != d->own[EOS].id) return;

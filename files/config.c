@@ -1069,7 +1069,12 @@ int config_own_text(Buffer *b, const Config *c) {
         put_text(&w, "%s[%s, %s]", k ? ", " : ", \"isotonic\": [",
                  decimal(size, c->isotonic.size[k]), decimal(p, c->isotonic.p[k]));
     }
-    put_text(&w, c->isotonic.n ? "]}" : "}");
+    if (c->isotonic.n) put_text(&w, "]");
+    if (c->pooling == POOL_MEAN) {
+        put_text(&w, ", \"note\": \"the reward is read from the mean of the answer's rows, which no "
+                 "class of transformers does\"");
+    }
+    put_text(&w, "}");
     return w.result;
 }
 

@@ -1543,6 +1543,7 @@ static void test_configurations_of_public_models_are_read(void) {
 static void test_mean_pooling_has_a_model_type_of_its_own(void) {
     Good g = good_folder(&tiny[3]);
     CHECK(strstr(g.config.data, "\"model_type\": \"more_llama\"") != NULL);
+    CHECK(strstr(g.config.data, "\"note\": \"the reward is read from the mean of the") != NULL);
     CHECK(spoilt_config(&g, "more_llama", "llama") == 0);
     CHECK(failed_with(spoilt_config(&g, "more_llama", "more_bert"), EX_DATAERR,
                       "\"model_type\": more_bert is not supported"));

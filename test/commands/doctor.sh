@@ -403,6 +403,9 @@ a_trap "lm/config.json: pad is the eos, 0 \"<|endoftext|>\", which is trained" a
 a_trap "from which the reward is read: programs that skip pad read another token; \
 set \"pad_token_id\" to a token" a.train.jsonl --pooling eos
 a_warning "pad is the eos, 0 \"<|endoftext|>\", which is harmless with this pooling" a.train.jsonl
+other_config 's/"pad_token_id": 1/"pad_token_id": 9/'
+a_warning ": of a text that ends with it other programs read the reward elsewhere; \
+set \"pad_token_id\" to" a.train.jsonl
 other_config 's/"pad_token_id": 1/"pad_token_id": null/'
 a_warning "no \"pad_token_id\", which other programs need for batches; \
 set it to a token that never occurs in a text, such as \"<|padding|>\"" a.train.jsonl
