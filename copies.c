@@ -286,7 +286,7 @@ int copies_step(Run *run, size_t at, size_t end, double *loss) {
 // What is kept from step to step, to be saved or read (Trainer.state).  0, or -1 after fail().
 int copies_state(Run *run, State *s) {
     Copies *c = run->copies;
-    state_int(s, &c->steps);
+    state_count(s, &c->steps, (int)run->num_steps);
     state_reals(s, c->head, 4 * (size_t)c->levels * (size_t)run->model.config.channels);
     return s->result;
 }

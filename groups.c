@@ -262,7 +262,7 @@ int groups_state(Groups *g, State *s) {
     const size_t places = g->steps < most ? g->steps : most;
     if (s->result < 0) return -1;
     if (reserve(&g->recent, &g->recent_capacity, places, sizeof *g->recent) < 0) return -1;
-    if (s->reading) memset(g->recent, 0, places * sizeof *g->recent);
+    if (s->reading && places) memset(g->recent, 0, places * sizeof *g->recent);
     state_ring(s, (double *)g->recent, numbers, g->steps, most);
     return s->result;
 }

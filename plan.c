@@ -258,7 +258,7 @@ int plan_epochs(Run *run, size_t begin, uint64_t order_key, int is_last_phase) {
     size_t share = plan_share(run, n, 0, is_last_phase);
     int result = -1;
     if (!item || !order) goto done;
-    memcpy(item, run->item + begin, n * sizeof *item);
+    if (n) memcpy(item, run->item + begin, n * sizeof *item);
     run->num_items = begin;
     run->epoch_items += n;
 

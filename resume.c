@@ -376,6 +376,13 @@ typedef struct {
     Progress progress;
 } StateHead;
 
+// Is that a place in a run of so many steps?
+static int progress_fits(const Progress *p, int steps) {
+    if (p->steps != steps || p->step < 0 || p->step > steps) return 0;
+    if (p->best_step < 0 || p->best_step > p->step) return 0;
+    return p->not_better >= 0 && p->not_better <= p->step;
+}
+
 // Is the state that s begins with one of this run?  1; 0: no, and the run begins anew; -1 after
 // fail().
 static int resume_check(Run *run, State *s, StateHead *h) {
@@ -386,6 +393,9 @@ static int resume_check(Run *run, State *s, StateHead *h) {
     const int differ = recipes_differ(&h->why, h->recipe.data, run->recipe.data);
     const int is_named = state_is_named(run), finished = h->progress.finished;
     if (differ < 0) return -1;
+    if (!differ && !progress_fits(&h->progress, (int)run->num_steps)) {
+        return fail(EX_DATAERR, "%s: the step that it says is none of this run", s->path);
+    }
     if (!differ && !finished) return 1;
     if (!differ && weights_are_there(run, s->path)) {
         if (is_named || strcmp(h->manner.data, run->manner.data) == 0) return 1;

@@ -466,7 +466,7 @@ int reward_state(Run *run, State *s) {
     const size_t places = x->steps < most ? x->steps : most;
     if (s->result < 0) return -1;
     if (reserve(&x->recent, &x->recent_capacity, places, sizeof *x->recent) < 0) return -1;
-    if (s->reading) memset(x->recent, 0, places * sizeof *x->recent);
+    if (s->reading && places) memset(x->recent, 0, places * sizeof *x->recent);
     state_ring(s, (double *)x->recent, numbers, x->steps, most);
     return run->groups ? groups_state(run->groups, s) : s->result;
 }

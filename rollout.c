@@ -739,7 +739,7 @@ int rollout_state(Run *run, State *s) {
     uint64_t rollouts = p->rollouts, checked = p->checked;
     state_number(s, &rollouts);
     state_number(s, &checked);
-    state_int(s, &p->updates);
+    state_count(s, &p->updates, (int)run->num_steps);
     if (s->result < 0) return -1;
     if (rollouts > run->num_steps) return fail(EX_DATAERR, "%s: too many rollouts", s->path);
     p->rollouts = (size_t)rollouts;

@@ -553,6 +553,24 @@ static void say_best(const Progress *p) {
             p->best);
 }
 
+/* Before a run goes on: are the best weights so far in --out?  Where the state lies beside them they
+ * may be of a later evaluation, which comes again.  0, or -1 after fail().                        */
+static int find_best(const Run *run, const State *from, const Progress *p) {
+    char path[PATH_SIZE], dir[PATH_SIZE] = ".", sha256[65];
+    const char *slash = strrchr(from->path, '/');
+    struct stat there, out, beside;
+    if (!p->resumed || !p->best_step) return 0;
+    if (slash) snprintf(dir, sizeof dir, "%.*s", (int)(slash - from->path) + 1, from->path);
+    if (path_join(path, run->out, checkpoint_weights(&run->model.config)) < 0) return -1;
+    const int has_weights = stat(path, &there) == 0;
+    const int has_state = stat(dir, &beside) == 0 && stat(run->out, &out) == 0
+                          && beside.st_dev == out.st_dev && beside.st_ino == out.st_ino;
+    if (has_weights && has_state) return 0;
+    if (has_weights && sha256_file(sha256, path) == 0 && !strcmp(sha256, run->sha256)) return 0;
+    return fail(EX_USAGE, "--resume %s: its best weights, those of step %d, are not in --out %s; go "
+                "on in their folder, or copy it", from->path, p->best_step, run->out);
+}
+
 // Are the best weights, of a step before the run was interrupted, still those in --out?  0, or -1
 // after fail().
 static int check_best(const Run *run, const Progress *p) {
@@ -627,6 +645,7 @@ static int open_log(Run *run, const State *from, const Progress *p) {
 // wrong before: memory, disk, log.  0, or -1 after fail().
 static int train_from(Run *run, State *from, Progress *p) {
     const Trainer *trainer = run->objective->trainer;
+    if (find_best(run, from, p) < 0) return -1;
     if (prepare(run, p->steps) < 0) return -1;
     stop_hold();
     int result = checkpoint_ask(&run->model, run->out, &run->beside, dtype_names[opt.dtype]);

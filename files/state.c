@@ -42,6 +42,7 @@ void state_close(State *s);                          // in each case at last
 // what is in it
 void state_number(State *s, uint64_t *x);
 void state_int(State *s, int *x);
+void state_count(State *s, int *x, int most);
 void state_double(State *s, double *x);
 void state_doubles(State *s, double *x, size_t n);
 void state_floats(State *s, float *x, size_t n);
@@ -203,6 +204,16 @@ void state_int(State *s, int *x) {
     uint64_t number = (uint64_t)(int64_t)*x;
     state_number(s, &number);
     *x = (int)(int64_t)number;
+}
+
+// A number from 0 to most.
+void state_count(State *s, int *x, int most) {
+    uint64_t number = (uint64_t)(int64_t)*x;
+    state_number(s, &number);
+    if (s->result == 0 && number > (uint64_t)most) {
+        s->result = fail(EX_DATAERR, "%s: a count that is not from 0 to %d", s->path, most);
+    }
+    *x = s->result == 0 ? (int)number : 0;
 }
 
 void state_double(State *s, double *x) {

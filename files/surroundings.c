@@ -5,6 +5,7 @@
 
 #include "file.c"
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/statvfs.h>
 #include <time.h>
 
@@ -43,6 +44,7 @@ double memory_room(void);
 double meminfo_available(const char *meminfo);
 int    cgroup_folder(char path[PATH_SIZE], const char *cgroups);
 double cgroup_room(const char *limit, const char *usage, const char *stat);
+double limit_room(const char *statm, double limit);
 
 // ---------------------------------------------------------------------------- being asked to stop
 
@@ -277,6 +279,12 @@ double cgroup_room(const char *limit, const char *usage, const char *stat) {
     return room > 0 ? room : 0;
 }
 
+// What a limit on the process's addresses (ulimit -v) leaves, from the text of /proc/self/statm.
+double limit_room(const char *statm, double limit) {
+    const double held = strtod(statm, NULL) * (double)sysconf(_SC_PAGESIZE);
+    return limit > held ? limit - held : 0;
+}
+
 // The text of a file in dir, or "" where there is none.
 static const char *text_of(Buffer *b, const char *dir, const char *name) {
     char path[PATH_SIZE];
@@ -285,11 +293,16 @@ static const char *text_of(Buffer *b, const char *dir, const char *name) {
     return file_read(b, path) == 0 && b->data ? b->data : "";
 }
 
-// The least of what the machine and the control groups of this process have left.
+// The least of what the machine, the control groups of this process and its limits have left.
 double memory_room(void) {
     Buffer limit = {0}, usage = {0}, stat = {0};
+    struct rlimit addresses;
     char dir[PATH_SIZE];
     double room = meminfo_available(text_of(&limit, "/proc", "meminfo"));
+    if (getrlimit(RLIMIT_AS, &addresses) == 0 && addresses.rlim_cur != RLIM_INFINITY) {
+        const char *statm = text_of(&usage, "/proc/self", "statm");
+        room = fmin(room, limit_room(statm, (double)addresses.rlim_cur));
+    }
     const int version = cgroup_folder(dir, text_of(&limit, "/proc/self", "cgroup"));
     const size_t top = strlen(version == 1 ? "/sys/fs/cgroup/memory" : "/sys/fs/cgroup");
 

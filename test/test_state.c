@@ -137,6 +137,25 @@ static void test_a_reader_of_other_numbers_says_so(void) {
     state_close(&s);
 }
 
+static void test_a_count_is_from_0_to_the_most_there_can_be(void) {
+    static const int64_t counts[] = {0, 7, 8, -1, INT64_MAX, INT64_C(1) << 32};
+    State s;
+    CHECK(state_create(&s, "counts") == 0);
+    for (int i = 0; i < 6; i++) state_number(&s, &(uint64_t){(uint64_t)counts[i]});
+    CHECK(state_commit(&s) == 0);
+    state_close(&s);
+    for (int i = 0; i < 6; i++) {
+        uint64_t skipped;
+        int x = 5;
+        CHECK(state_open(&s, "counts") == 0);
+        for (int k = 0; k < i; k++) state_number(&s, &skipped);
+        state_count(&s, &x, 7);
+        CHECK(i < 2 ? s.result == 0 && x == counts[i] : s.result < 0 && x == 0);
+        if (i >= 2) CHECK(strstr(error_text, "counts: a count that is not from 0 to 7"));
+        state_close(&s);
+    }
+}
+
 // Steps 0 .. 6 of which the last 3 are kept, read with 2 places and with 4.
 static void test_a_ring_is_read_into_one_of_another_size(void) {
     double three[3] = {6, 4, 5}, two[2] = {0}, four[4] = {0};
@@ -200,6 +219,7 @@ int main(int argc, char **argv) {
     RUN(test_the_bytes_are_little_endian);
     RUN(test_every_flipped_bit_and_every_missing_byte_is_noticed);
     RUN(test_a_reader_of_other_numbers_says_so);
+    RUN(test_a_count_is_from_0_to_the_most_there_can_be);
     RUN(test_a_ring_is_read_into_one_of_another_size);
     RUN(test_the_newest_are_found_and_kept);
     RUN(test_a_failed_write_leaves_nothing);

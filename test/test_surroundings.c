@@ -45,6 +45,13 @@ static void test_a_control_group_has_left_its_limit_less_what_cannot_be_given_ba
     CHECK(isinf(cgroup_room("", "", "")));
 }
 
+static void test_a_limit_on_addresses_leaves_what_is_not_held_already(void) {
+    const double page = (double)sysconf(_SC_PAGESIZE);
+    CHECK(limit_room("10 7 3 1 0 2 0\n", 30 * page) == 20 * page);
+    CHECK(limit_room("40 7 3 1 0 2 0\n", 30 * page) == 0);
+    CHECK(limit_room("", 30 * page) == 30 * page);
+}
+
 static void test_this_machine_has_some_memory_left(void) {
     CHECK(memory_room() > 1e6);
 }
@@ -199,6 +206,7 @@ int main(int argc, char **argv) {
     RUN(test_the_machine_has_left_what_is_available_and_its_swap);
     RUN(test_the_control_group_is_found_in_either_version);
     RUN(test_a_control_group_has_left_its_limit_less_what_cannot_be_given_back);
+    RUN(test_a_limit_on_addresses_leaves_what_is_not_held_already);
     RUN(test_this_machine_has_some_memory_left);
     RUN(test_signals_are_counted_from_the_first_step_of_each_run_on);
     RUN(test_a_log_takes_the_place_of_an_older_one_with_its_first_line);

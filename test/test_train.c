@@ -124,6 +124,20 @@ static void test_an_evaluation_that_a_signal_ends_does_not_stop_a_run_early(void
     opt.patience = 0;
 }
 
+static void test_a_state_says_a_place_of_its_run(void) {
+    const Progress right[] = {
+        {.step = 3, .steps = 9}, {.step = 9, .steps = 9, .best_step = 4, .not_better = 2},
+        {.step = 0, .steps = 9},
+    };
+    const Progress wrong[] = {
+        {.step = 10, .steps = 9}, {.step = -1, .steps = 9}, {.step = 3, .steps = 8},
+        {.step = 3, .steps = 9, .best_step = 4}, {.step = 3, .steps = 9, .best_step = -1},
+        {.step = 3, .steps = 9, .not_better = 4}, {.step = 3, .steps = 9, .not_better = -1},
+    };
+    for (size_t i = 0; i < sizeof right / sizeof *right; i++) CHECK(progress_fits(&right[i], 9));
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) CHECK(!progress_fits(&wrong[i], 9));
+}
+
 int main(int argc, char **argv) {
     test_choose(argc, argv);
     RUN(test_a_step_is_cut_into_the_fewest_micro_batches_with_the_smallest_largest_one);
@@ -131,5 +145,6 @@ int main(int argc, char **argv) {
     RUN(test_micro_batches_hold_no_more_texts_than_there_is_room_for);
     RUN(test_a_tie_a_worse_number_and_what_is_no_number_are_not_the_best);
     RUN(test_an_evaluation_that_a_signal_ends_does_not_stop_a_run_early);
+    RUN(test_a_state_says_a_place_of_its_run);
     return test_summary();
 }

@@ -178,6 +178,20 @@ cp lm/model.safetensors killed/model.safetensors
 run ./more $best --out killed
 [ $code = 65 ] || [ "$(sha)" = "$straight" ] || fault "exit $code, other weights"
 
+it "a_run_goes_on_only_where_its_best_weights_are"
+interrupted KILL $best
+refused 64 "are not in --out nowhere2; go on in their folder, or copy it" \
+    ./more $best --out nowhere2 --resume killed
+lacks err "GiB needed"
+mkdir -p taken
+cp lm/* taken
+refused 64 "are not in --out taken; go on in their folder, or copy it" \
+    ./more $best --out taken --resume killed
+cp -r killed copied
+works ./more $best --out copied --resume killed
+[ "$(sha)" = "$straight" ] || fault "another hash"
+same copied/model.safetensors straight/model.safetensors
+
 it "em_goes_on_in_the_middle_of_an_iteration"
 awk '{ sub(/}$/, ",\"annotator\":\"p" NR % 4 "\"}"); print }' b.train.jsonl > people.jsonl
 em="train em --model lm $cut --learning_rate 3e-3 --per_step_rows 2 --num_train_epochs 4 --quiet

@@ -142,6 +142,13 @@ refused 71 "out of memory" sh -c 'ulimit -v 8000000; exec ./more "$@"' sh $many 
 holds err "^warning: [0-9.]* GiB of memory are needed beside the model, [0-9.]* GiB are free here;"
 [ ! -e huge ] || fault "$(find huge)"
 
+it "a_limit_on_memory_is_noticed_before_the_first_step"
+fewer="train lm --train text.jsonl --tokenizer lm/tokenizer.json --hidden_size 128
+       --num_hidden_layers 128 --num_attention_heads 2 --max_length 64 --out huge"
+refused 71 "GiB of memory are needed" sh -c 'ulimit -v 300000; exec ./more "$@"' sh $fewer
+lacks err "^step"
+[ ! -e huge ] || fault "$(find huge)"
+
 it "a_file_limit_is_noticed_before_the_first_step"
 refused 74 "File too large" sh -c 'ulimit -f 8; exec ./more "$@"' sh \
     train lm $new --train text.jsonl --out limited
