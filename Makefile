@@ -10,6 +10,7 @@
 # make crash     kills training runs at every call to the disk, at random, and worse: they go on
 # make seam      links the program with another implementation of kernels.h
 # make run       trains and compares reward models on the shipped data: minutes
+# make report    charts of what make run trained, on one page: run/report.html
 # make align     a judge and six policies, compared on test prompts: minutes
 # make people    people of two hidden groups: who is of which, a policy for each: minutes
 # make domain    reward models of expert features, by how many judgements; a policy with one: minutes
@@ -86,7 +87,7 @@ test/bin test/debug:
 
 -include $(wildcard test/bin/*.d)
 
-.PHONY: help quick test debug crash seam run align people domain study real install clean
+.PHONY: help quick test debug crash seam run report align people domain study real install clean
 help:
 	@sed '/^$$/q; s/^# \{0,1\}//' Makefile
 
@@ -122,6 +123,10 @@ seam: $(KERNELS)
 
 run: more
 	sh scripts/run.sh
+
+report: more
+	./more report --out run/report.html run/multitask run/uniform run/more run/more-paper \
+	    run/results.jsonl
 
 align: more
 	sh scripts/align.sh

@@ -12,6 +12,7 @@
 #include "commands/features.c"
 #include "commands/evaluate.c"
 #include "commands/calibrate.c"
+#include "commands/report.c"
 #include "commands/score.c"
 #include "commands/compare.c"
 #include "commands/regret.c"
@@ -213,6 +214,14 @@ static const Command commands[] = {
         "has a line for each prompt.  --answer word makes ASCII letters small,\nnumber leaves out "
         "commas between digits; completions without one share an empty answer, which is\nnever "
         "right.\n"},
+    {.name = "report", .run = command_report, .words = "paths",
+     .help = "what runs did and how far to trust their models: one page of HTML with charts",
+     .options = {ALWAYS, "paths out watch seed"},
+     .more_help =
+        "\nreport reads folders of train (log.jsonl, people.json, mixture.json) and files that eval "
+        "--out, compare\n--out, train em and regret wrote: more report --out report.html run/more "
+        "run/eval.jsonl.  Several runs share\ncharts.  The page needs nothing else, no network and "
+        "no script.  --watch draws the loss of one run in the\nterminal, as long as it goes on.\n"},
     {.name = "tokenize", .run = command_tokenize,
      .help = "show tokens, or learn a vocabulary",
      .options = {ALWAYS, "model tokenizer train out learn"}},

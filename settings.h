@@ -137,6 +137,7 @@ typedef struct {
     int learn;                                                  // tokenize
     int tokens, probability;                                    // score
     int isotonic;                                               // calibrate
+    int watch;                                                  // report
     const char *objective;                                      // doctor
     int answer;                                                 // consistency
     const char *gold;

@@ -12,7 +12,9 @@
 
 // What there is to know of one pair of a data set under one model.
 typedef struct {
-    double delta;                 // reward of the chosen answer less that of the rejected one
+    double delta;                 // reward of the chosen answer less that of the rejected one, or
+                                  //   what a calibration makes of it
+    double reward[2];             // the two; NAN: not known
     int chosen, rejected;         // lengths in characters
     uint64_t prompt_id;           // pairs of one prompt are not independent of each other
     uint64_t line;                // of the pair in its file
@@ -261,6 +263,12 @@ static int number_field(const Json *json, const char *key, double *out) {
     return 1;
 }
 
+static double number_or_nan(const Json *json, const char *key) {
+    double x = NAN;
+    number_field(json, key, &x);
+    return x;
+}
+
 // A line that cell_write_pairs wrote.  1, or 0 if a field is missing or cannot be one of its.
 static int read_pair_line(const Json *json, PairLine *row) {
     const char *prompt_id;
@@ -276,6 +284,8 @@ static int read_pair_line(const Json *json, PairLine *row) {
     row->pair.rejected = (int)rejected;
     row->pair.prompt_id = strtoull(prompt_id, NULL, 16);
     row->pair.line = (uint64_t)line;
+    row->pair.reward[0] = number_or_nan(json, "reward_chosen");
+    row->pair.reward[1] = number_or_nan(json, "reward_rejected");
     return 1;
 }
 
@@ -378,6 +388,10 @@ int cell_write_pairs(FILE *f, const Cells *cells, const Cell *c, int from) {
                 (unsigned long long)p->line, (unsigned long long)p->prompt_id);
         fprintf(f, "\"delta\":%.17g,\"chosen_chars\":%d,\"rejected_chars\":%d", p->delta,
                 p->chosen, p->rejected);
+        if (isfinite(p->reward[0]) && isfinite(p->reward[1])) {
+            fprintf(f, ",\"reward_chosen\":%.9g,\"reward_rejected\":%.9g", p->reward[0],
+                    p->reward[1]);
+        }
         value.len = 0;
         if (opt.by && quote_value(&value, cells, p->value) < 0) goto done;
         if (opt.by) fprintf(f, ",\"by\":{%s}", value.data);

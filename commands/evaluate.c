@@ -105,6 +105,8 @@ int cell_add_record(Cell *c, const Dataset *d, const Record *r, const double *re
             if (place[i] == place[k]) continue;
             pair.delta = (reward[i] - reward[k]) / models;
             if (map) pair.delta = isotonic_log_odds(map, pair.delta);
+            pair.reward[0] = reward[i] / models;
+            pair.reward[1] = reward[k] / models;
             pair.chosen = a[i].chars;
             pair.rejected = a[k].chars;
             if (cell_add(c, &pair) < 0) return -1;

@@ -229,6 +229,8 @@ static const Option option_table[] = {
              "calibration in config.json"},
     {.name = "isotonic", .kind = FLAG, .to = &opt.isotonic,
      .help = "a map of many pieces beside the temperature, for pairs"},
+    {.name = "watch", .kind = FLAG, .to = &opt.watch,
+     .help = "draw the loss of one run as text, again and again until it has ended"},
     {.name = "unique", .kind = FLAG, .to = &opt.unique,
      .help = "a prompt that stands in several rows once"},
     {.name = "answer", .kind = CHOICE, .to = &opt.answer, .preset = "text",
@@ -513,8 +515,8 @@ static const Option option_table[] = {
     {.name = "rows", .kind = INT, .to = &opt.show_rows, .preset = "3", .max = 1000000,
      .help = "of each file whose tokens are shown"},
     {.name = "paths", .kind = LIST, .to = &opt.paths,
-     .help = "what is compared, also without this name (verify: a receipt or its folder; diff: two "
-             "folders, files of weights, diaries or receipts)"},
+     .help = "what is looked at, also without this name (verify: a receipt or its folder; diff: two "
+             "folders, files of weights, diaries or receipts; report: folders and files)"},
     {.name = "no_replay", .kind = FLAG, .to = &opt.no_replay,
      .help = "compare recipe, data, tokenizer, start and weights; train nothing"},
     {.name = "steps", .kind = WORDS, .to = &opt.steps,

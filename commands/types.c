@@ -217,6 +217,7 @@ static int types_add(Types *x, Cells *cells, const char *data, FILE *out) {
         if (status < 0) return -1;
         if (status == 0) continue;
         pair.delta = types_margin(type, w, K, i);
+        pair.reward[0] = pair.reward[1] = NAN;
         if (cell_add(c, &pair) < 0) return -1;
     }
     if (!c->n) return fail(EX_DATAERR, "%s: --fit_rows leaves no rows to predict", data);

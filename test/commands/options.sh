@@ -35,7 +35,7 @@ judging="judge reward_mix judge_max_length judge_max_prompt_length micro_batch_t
 options_of() {
     echo $all
     case "$1" in
-    selftest | diff | "train rloo" | "train grpo" | "train ppo") ;;
+    selftest | diff | report | "train rloo" | "train grpo" | "train ppo") ;;
     identify) echo seed ;;
     consistency) echo answer gold out ;;
     export) echo model tokenizer out dtype ;;
@@ -95,6 +95,7 @@ options_of() {
         echo $data eval out features rubrics cache prefill retries unscored
         echo temperature top_k top_p min_p repetition_penalty max_new_tokens batch seed ;;
     diff) echo paths ;;
+    report) echo paths out watch seed ;;
     verify)
         echo paths no_replay steps out train then demo bapo_base eval prompts groups reference
         echo references reward critic micro_batch_tokens recompute force ;;

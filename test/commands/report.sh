@@ -1,0 +1,116 @@
+# report.sh - pages of charts, whose numbers are those of the logs.
+. "$(dirname "$0")/lib.sh"
+make_data
+make_lm
+make_reward
+
+# numbers TITLE PAGE: the points of the first line of the chart of that title, as x y in its units
+numbers() {
+    awk -v title="$1" '
+        /^<svg .*data-x=/ { axes = $0 }
+        index($0, ">" title "</text>") { found = 1 }
+        found && /class="line s0"/ {
+            split(axes, a, "\"")
+            for (i in a) {
+                if (a[i] ~ /data-x=$/) split(a[i + 1], x, " ")
+                if (a[i] ~ /data-y=$/) split(a[i + 1], y, " ")
+            }
+            sub(/.* d="/, "")
+            sub(/".*/, "")
+            gsub(/[ML]/, "")
+            n = split($0, p, " ")
+            for (i = 1; i < n; i += 2) {
+                print x[1] + (p[i] - 76) / 400 * (x[2] - x[1]), y[2] - (p[i+1] - 30) / 210 * (y[2] - y[1])
+            }
+            exit
+        }' "$2"
+}
+# near A B: line by line the same two numbers, to a hundredth of a pixel
+near() {
+    paste "$1" "$2" | awk '{
+            for (i = 1; i <= 2; i++) {
+                d = $i - $(i + 2)
+                if (d > 2e-3 || d < -2e-3) bad = 1
+            }
+        }
+        END { exit bad || NR == 0 }' || fault "$(paste "$1" "$2" | head -n 3)"
+}
+
+it "the_curves_are_the_logs"
+works ./more train more $pairs --train $abc --out m
+works ./more report --out page.html r m
+for key in loss margin accuracy; do
+    grep '"event":"train"' r/log.jsonl > x
+    field x step > steps
+    field x $key | paste -d ' ' steps - > logged
+    numbers $key page.html > drawn
+    near logged drawn
+done
+grep '"event":"train"' m/log.jsonl > x
+field x step > steps
+field x lambda/a | paste -d ' ' steps - > logged
+numbers "weights of the sets, lambda" page.html > drawn
+near logged drawn
+holds page.html '</svg> r &nbsp;'
+holds page.html '</svg> m &nbsp;'
+
+it "the_page_is_whole_and_needs_nothing_else"
+holds page.html '^<!doctype html>$'
+holds page.html '^</html>$'
+lacks page.html '<script\|src=\|href=\|url(\|@import'
+counts "$(grep -c '<figure>' page.html)" page.html '</figure>'
+lacks page.html '[^a-z]nan[^a-z]\|[^a-z]inf[^a-z]'
+
+it "the_reliability_diagram_has_every_pair_and_the_tables_numbers"
+cat a.test.jsonl b.test.jsonl a.train.jsonl | awk 'NR % 5 == 0 {
+    sub(/"chosen"/, "\"was\""); sub(/"rejected"/, "\"chosen\""); sub(/"was"/, "\"rejected\"")
+} { print }' > mixed.jsonl
+works ./more eval $cut --model R=r --eval mixed.jsonl --out results --quiet
+works ./more report --out page.html results
+awk '/reliability of R on mixed/ { on = 1 } on && /<rect class="bar/ { getline; sub(/<\/text>.*/, "");
+    sub(/.*>/, ""); n += $0 } /<\/figure>/ { on = 0 } END { exit n != 42 }' page.html ||
+    fault "other bars than of 42 pairs"
+grep '"event":"metrics"' results > x
+printf 'rewards: ECE %.4f\n' "$(field x ece_10)" > want
+grep -q "$(cat want)" page.html || fault "no $(cat want)"
+holds page.html '>rewards by R on mixed<'
+holds page.html '>R on mixed by length<'
+sed 's/,"reward_chosen":[^}]*//' results > of_an_older_eval
+works ./more report --out page.html of_an_older_eval
+lacks page.html 'rewards by R'
+
+it "policies_people_and_mixtures_have_charts"
+works ./more compare --model lm sft=lm --judge r --prompts a.test.jsonl $cut --max_new_tokens 6 \
+    --quiet --out compared
+make_groups
+works ./more train em --objective reward $pairs --train of.jsonl --by who --types 2 --em_steps 2 \
+    --out em
+works ./more report --out page.html compared em
+holds page.html '>reward against KL<'
+holds page.html '>who is of which type<'
+counts 6 page.html '<rect class="bar'
+echo '{"models":["a","b"],"ways":[{"name":"uniform","worst":1.5,"worst_95":[1,2]},
+    {"name":"min-max","worst":0.5,"worst_95":[0.25,1]}]}' | tr -d '\n' > mixture.json
+works ./more report --out page.html mixture.json
+holds page.html '<rect class="bar s0".*<title>1.5</title>'
+holds page.html '<rect class="bar s1".*<title>0.5</title>'
+
+it "a_run_that_is_going_is_shown_as_far_as_it_is_and_drawn_as_text"
+mkdir going
+{ sed -n '1,3p' r/log.jsonl; printf '{"event":"train","step":3,"lo'; } > going/log.jsonl
+works ./more report --out page.html going
+holds page.html 'going: still going, or interrupted: step 2 of 4'
+works ./more report --watch going
+holds out '^going: step 2 of 4, loss '
+counts 2 out '[|][ ]*\*'
+
+it "what_is_no_run_is_refused_by_name"
+refused 64 "runs are needed" ./more report --out page.html
+refused 64 "--out is needed" ./more report r
+refused 66 "lm2: No such file" ./more report --out page.html lm2
+mkdir empty
+refused 66 "empty: no log.jsonl, people.json or mixture.json" ./more report --out page.html empty
+refused 65 "text.txt: not a log.jsonl" sh -c 'echo words > text.txt; ./more report --out p text.txt'
+echo '{"event":"plan","steps":4}' > going/log.jsonl
+refused 65 "going/log.jsonl: no step yet" ./more report --out page.html going
+finish
