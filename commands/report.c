@@ -16,6 +16,7 @@
 #define REPORT_C
 #include "cells.c"
 #include "../chart.c"
+#include "../files/config.c"
 #include "../files/people_json.c"
 
 int command_report(void);         // more report: writes the page, or with --watch draws one run
