@@ -62,7 +62,7 @@ $(KERNELS): kernels.c | test/bin
 	$(COMPILE) $(NOTE) -DMORE_OBJECT -c kernels.c -o $@
 
 # These tests look into the layers and compile them themselves.
-WHOLE  = $(addprefix test/bin/test_,amx bench check grad kernels matmul)
+WHOLE  = $(addprefix test/bin/test_,amx bench check grad kernels matmul mlp)
 TESTS  = $(patsubst test/%.c,test/bin/%,$(wildcard test/test_*.c))
 # The others compile in a moment without optimisation: what takes time is in the layers.
 TEST_CFLAGS ?= -O0 -g

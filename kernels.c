@@ -4,7 +4,7 @@
  *     memory; sums of tensors; embeddings; norms; linear layers; rotary embedding; activations;
  *     reward head; log-probabilities; update
  *
- * Attention has a file of its own, attention.c.
+ * Attention has a file of its own, attention.c, and so has the feed-forward layer in one, mlp.c.
  *
  * Three things to know:
  *
@@ -135,6 +135,15 @@ INLINE void column_sum_body(const int hw, real *out, const real *x, int T, int C
     }
 }
 VARIANTS(column_sum, (real *out, const real *x, int T, int C, int n), out, x, T, C, n)
+
+// out(C) += sum over rows of x(T,C)
+static void add_column_sums(real *out, const real *x, int T, int C) {
+    const int strip = strip_width(C);
+    PARALLEL_FOR
+    for (int c = 0; c < C; c += strip) {
+        column_sum(out + c, x + c, T, C, min_int(strip, C - c));
+    }
+}
 
 // -------------------------------------------------------------------------------- embeddings
 
@@ -367,12 +376,7 @@ void matmul_backward(real *dinp, real *dw, real *db, const real *dout, const rea
             .M = OC, .N = C, .K = T, .add = 1, .bf16 = linear_bf16, .blocks = blocks,
         });
     }
-    if (!db) return;
-    const int strip = strip_width(OC);
-    PARALLEL_FOR
-    for (int c = 0; c < OC; c += strip) {
-        column_sum(db + c, dout + c, T, OC, min_int(strip, OC - c));
-    }
+    if (db) add_column_sums(db, dout, T, OC);
 }
 
 // What the products with a weight matrix w(OC,C) packed once have in common.
@@ -505,20 +509,48 @@ void gated_forward(real *out, const real *inp, Activation kind, int T, int F) {
     }
 }
 
-// forward: out = act(gate) o up, so dgate = dout o up o act'(gate), dup = dout o act(gate);
-// WRITES
+/* forward: out = act(gate) o up, so that of n numbers of a row
+ *
+ *     dgate = dout o up o act'(gate),   dup = dout o act(gate)
+ *
+ * and out again, which is act(gate) o up.  A loop for each kind, so that each becomes vectors. */
+INLINE void gated_piece_back_body(const int hw, real *restrict dgate, real *restrict dup,
+                                  real *restrict out, const real *dout, const real *gate,
+                                  const real *up, Activation kind, size_t n) {
+#define EACH(act, slope)                                                                         \
+    for (size_t i = 0; i < n; i++) {                                                             \
+        const real x = gate[i], y = up[i], d = dout[i];                                          \
+        const real a = act(hw, x);                                                               \
+        dgate[i] = d * y * slope(hw, x);                                                         \
+        dup[i] = a * d;                                                                          \
+        out[i] = a * y;                                                                          \
+    }                                                                                            \
+    break
+    switch (kind) {
+    case ACT_GELU_ERF:  EACH(gelu_erf, gelu_erf_slope);
+    case ACT_GELU_TANH: EACH(gelu_tanh, gelu_tanh_slope);
+    case ACT_SILU:      EACH(silu, silu_slope);
+    }
+#undef EACH
+}
+VARIANTS(gated_piece_back, (real *restrict dgate, real *restrict dup, real *restrict out,
+         const real *dout, const real *gate, const real *up, Activation kind, size_t n),
+         dgate, dup, out, dout, gate, up, kind, n)
+
+// (T,F), (T,2F); WRITES
 void gated_backward(real *dinp, const real *dout, const real *inp, Activation kind, int T,
                     int F) {
+    enum { PART = 512 };
     const size_t n = (size_t)F;
     PARALLEL_FOR
     for (int t = 0; t < T; t++) {
-        const real *gate = inp + (size_t)t*2*n, *up = gate + n;
-        const real *d = dout + (size_t)t*n;
-        real *dgate = dinp + (size_t)t*2*n, *dup = dgate + n;
-        multiply_piece(dup, d, up, n);                                // dact, for the next line
-        act_back_piece(dgate, dup, gate, kind, n);
-        act_piece(dup, gate, kind, n);
-        multiply_piece(dup, dup, d, n);
+        real out[PART];                                               // not needed
+        for (size_t at = 0; at < n; at += PART) {
+            const real *gate = inp + (size_t)t*2*n + at;
+            real *dgate = dinp + (size_t)t*2*n + at;
+            gated_piece_back(dgate, dgate + n, out, dout + (size_t)t*n + at, gate, gate + n, kind,
+                             n - at < PART ? n - at : PART);
+        }
     }
 }
 
@@ -726,4 +758,5 @@ void adamw_update(real *w, real *m, real *v, const real *grad, size_t n, real sc
     }
 }
 #include "machine.c"
+#include "mlp.c"
 #endif

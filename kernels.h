@@ -115,6 +115,23 @@ void matmul_pack_weights(real *packed, const real *w, int C, int OC);
 void matmul_packed_forward(real *out, const real *inp, const real *packed, const real *b, int T,
                            int C, int OC);
 
+/* The feed-forward layer in one: out(T,C) = projw act(fcw inp + fcb) + projb, where act is of width
+ * F, and fcw(FC,C) has FC = F rows, or 2F if gated: gate, then up.  projw(C,F); biases or NULL.
+ * It has the bits of matmul_, gated_ or activation_ and matmul_, and keeps nothing of width F:
+ * backward computes it again.  To be called where mlp_fused says so. */
+typedef struct {
+    int C, F, gated;
+    Activation kind;
+    const real *fcw, *fcb, *projw, *projb;
+} Mlp;
+typedef struct { real *fcw, *fcb, *projw, *projb; } MlpGrads;         // added to, or NULL
+int    mlp_fused(const Mlp *l);             // 1: it is faster here; reads C and F
+size_t mlp_work_size(const Mlp *l);         // numbers; reads C, F and gated
+void   mlp_forward(real *out, const real *inp, const Mlp *l, real *work, int T);
+// WRITES dinp(T,C); scratch: dfc(T,FC), act(T,F)
+void   mlp_backward(real *dinp, const MlpGrads *g, const real *dout, const real *inp, const Mlp *l,
+                    real *dfc, real *act, real *work, int T, const RowBlocks *blocks);
+
 // turns the first `dims` of each of `heads` heads of HD in rows of `stride` by the row's position;
 // cosine, sine (P, dims/2); sign +1 forward, -1 backward
 void rotary(real *rows, const real *cosine, const real *sine, const int *position, int sign, int T,

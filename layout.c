@@ -168,6 +168,7 @@ typedef struct {
     real *dres;                               // (T, C) gradient of the residual stream
     real *dwide;                              // (T, max(QO, FC)) of fc, then of qkv
     real *dact;                               // (T, max(F, NH HD)) of act, then of att
+    real *mlp;                                // scratch of mlp_forward and mlp_backward, or NULL
     real *low, *wide;                         // (T, 2r), (T, widest layer) of an adapter
 } Acts;
 
@@ -239,6 +240,8 @@ size_t model_output_size(const Config *c);        // V C
 size_t model_rope_size(const Config *c);          // of the cosines and sines
 float model_rope_frequency(const Config *c, int i);
 SiteShape model_site_shape(const Config *c, Site k);
+Mlp model_mlp(const Config *c, const Block *w);
+int model_mlp_fused(const Config *c);
 size_t model_site_offset(const Config *c, Site k);          // of A in Block.lora; B follows it
 real *model_output_matrix(const Model *m);        // (V, C)
 
@@ -309,10 +312,11 @@ SiteShape model_site_shape(const Config *c, Site k) {
     }
 }
 
-// The next n numbers of the memory; without memory they are only counted.
+// The next n numbers of the memory, from the start of a cache's line on; without memory they are
+// only counted.
 static real *carve(real *memory, size_t *used, size_t n) {
     real *p = memory ? memory + *used : NULL;
-    *used += n;
+    *used += (n + 15) / 16 * 16;
     return p;
 }
 
@@ -405,9 +409,26 @@ static void params_layout(Params *p, const Config *c, Walk *walk) {
     }
 }
 
-// One block's activations; shapes stand in BlockActs.
+// The feed-forward layer of block w, or without one its shape.
+Mlp model_mlp(const Config *c, const Block *w) {
+    Mlp l = {.C = c->channels, .F = c->hidden, .gated = c->gated, .kind = c->activation};
+    if (!w) return l;
+    l.fcw = w->fcw;
+    l.fcb = w->fcb;
+    l.projw = w->projw;
+    l.projb = w->projb;
+    return l;
+}
+// Is that layer computed in one?  Adapters are added in the midst of it.
+int model_mlp_fused(const Config *c) {
+    const Mlp shape = model_mlp(c, NULL);
+    return !c->lora_r && mlp_fused(&shape);
+}
+
+// One block's activations; shapes stand in BlockActs.  `shared`: fc and act are those of that
+// block, because nobody keeps them; or NULL.
 static void block_acts_layout(BlockActs *b, const Config *c, real *memory, size_t *used,
-                              size_t T) {
+                              size_t T, const BlockActs *shared) {
     const size_t C = (size_t)c->channels;
     const size_t NH = (size_t)c->num_heads;
     const size_t QO = model_qkv_width(c);
@@ -427,8 +448,8 @@ static void block_acts_layout(BlockActs *b, const Config *c, real *memory, size_
     b->ln2   = carve(memory, used, T*C);
     b->mean2 = carve(memory, used, T);
     b->rstd2 = carve(memory, used, T);
-    b->fc    = carve(memory, used, T*model_fc_width(c));
-    b->act   = carve(memory, used, T*(size_t)c->hidden);
+    b->fc    = shared ? shared->fc  : carve(memory, used, T*model_fc_width(c));
+    b->act   = shared ? shared->act : carve(memory, used, T*(size_t)c->hidden);
 }
 
 // Does backward go through the blocks?
@@ -448,7 +469,8 @@ static size_t acts_layout(Acts *a, const Config *c, real *memory, size_t T, size
     for (int l = 0; l < c->num_layers; l++) {
         BlockActs *b = &a->block[l];
         if (l == 0 || purpose == TRAINING) {
-            block_acts_layout(b, c, memory, &used, T);
+            const BlockActs *shared = l > 0 && model_mlp_fused(c) ? &a->block[0] : NULL;
+            block_acts_layout(b, c, memory, &used, T, shared);
             continue;
         }
         *b = a->block[0];
@@ -467,6 +489,10 @@ static size_t acts_layout(Acts *a, const Config *c, real *memory, size_t T, size
         a->dres  = carve(memory, &used, T*C);
         a->dwide = carve(memory, &used, T*max_size(model_qkv_width(c), model_fc_width(c)));
         a->dact  = carve(memory, &used, T*max_size((size_t)c->hidden, AW));
+    }
+    if (model_mlp_fused(c)) {
+        const Mlp shape = model_mlp(c, NULL);
+        a->mlp = carve(memory, &used, mlp_work_size(&shape));
     }
     if (!c->reward) a->logits = carve(memory, &used, LOGITS_ROWS*(V + 2*C));
     if (c->lora_r) {

@@ -30,6 +30,7 @@ typedef struct {
     int M, N, K, add;
     const real *bias;
     int bf16;                                   // operands are rounded to bf16
+    int half_a, half_b;                         // AMX: they have been, 16 bits each; b by rows
     const RowBlocks *blocks;                    // of k, for bf16
     size_t panel;                               // not 0: b is packed, in panels so far apart
 } Product;
@@ -61,25 +62,29 @@ static int product_words(const Product *p) {
     return (p->K ? (p->K + BLOCK - 1) / BLOCK : 1) * BLOCK_WORDS;
 }
 
+// where number i of x is, if half of numbers of 16 bits
+static const real *number_at(const real *x, size_t i, int half) {
+    return half ? (const real *)(const void *)((const uint16_t *)(const void *)x + i) : x + i;
+}
 // rows m0 .. m0+m-1 of a and columns n0 .. n0+n-1 of b, of both k0 .. k0+k-1, counted as packed
 static void pack_a(real *out, const Product *p, int m0, int m, int k0, int k) {
-    const real *a = p->a + (size_t)m0*p->ars;
+    const real *a = number_at(p->a, (size_t)m0*p->ars, p->half_a);
 #ifndef MORE_DOUBLE
     const int b0 = k0 / BLOCK_WORDS, b1 = (k0 + k) / BLOCK_WORDS;
     if (p->bf16) {
-        pack_rows_bf16(out, a, p->ars, p->acs, m, p->blocks, b0, b1, p->K);
+        pack_rows_bf16(out, a, p->ars, p->acs, p->half_a, m, p->blocks, b0, b1, p->K);
         return;
     }
 #endif
     pack_rows(out, a + (size_t)k0*p->acs, p->ars, p->acs, m, k);
 }
 static void pack_b(real *out, const Product *p, int n0, int n, int k0, int k) {
-    const real *b = p->b + (size_t)n0*p->bcs;
+    const real *b = number_at(p->b, (size_t)n0*p->bcs, p->half_b);
     const int NR = kernel_of(p)->NR;
 #ifndef MORE_DOUBLE
     const int b0 = k0 / BLOCK_WORDS, b1 = (k0 + k) / BLOCK_WORDS;
     if (p->bf16) {
-        pack_panels_bf16(NR, out, b, p->bcs, p->brs, n, p->blocks, b0, b1, p->K);
+        pack_panels_bf16(NR, out, b, p->bcs, p->brs, p->half_b, n, p->blocks, b0, b1, p->K);
         return;
     }
 #endif
@@ -155,9 +160,11 @@ static void multiply_part(const Product *p, const real *packed_a, const Operand 
             for (int j = n0; j < n1; j += NR) {
                 const real *panel = b->base + (size_t)(j/NR) * b->panel + (size_t)k*b->ld;
                 const real *rows = packed_a + (size_t)k * step_a;
+                size_t ldb = kernel->tiled ? b->panel : b->ld;
                 for (int i = 0; i < t.m; i += MR, rows += panel_a) {
-                    kernel->run(c + (size_t)i*p->ldc + j, p->ldc, add, rows, panel, b->ld, words,
+                    kernel->run(c + (size_t)i*p->ldc + j, p->ldc, add, rows, panel, ldb, words,
                                 min_int(MR, t.m - i), min_int(NR, n1 - j));
+                    if (kernel->tiled) ldb += FETCHED * (size_t)words;
                 }
             }
         }

@@ -113,6 +113,16 @@ static void lora_backward(const Model *m, const Block *g, const Block *w, Linear
 
 // -------------------------------------------------------------------------- blocks of layers
 
+// Is the feed-forward layer computed in one?  Then its blocks share fc and act, since the memory
+// was made in the same precision.
+static int is_fused(const Model *m) {
+    const Acts *a = &m->acts;
+    const int fused = a->mlp && model_mlp_fused(&m->config);
+    assert(fused || !a->mlp || m->config.num_layers == 1 || !m->grads_memory
+           || a->block[0].fc != a->block[1].fc);
+    return fused;
+}
+
 // Turns the queries and keys of layer l, qkv(T,QO), by their rows' positions, or with sign -1 back.
 static void rotate(const Model *m, const Batch *s, int l, real *qkv, int sign) {
     const Config *c = &m->config;
@@ -192,16 +202,22 @@ static void block_forward(const Model *m, const Batch *s, int l, int again) {
         norm_forward(a->ln2, a->mean2, a->rstd2, a->res2, w->ln2w, w->ln2b,
                      c->norm_eps, c->rms_norm, T, C);
     }
-    linear_forward(a->fc, mlp_in, w->fcw, packed->fcw, w->fcb, T, C, FC);
-    lora_forward(m, w, LINEAR_FC, a->fc, mlp_in, T, FC);
-    if (c->gated) {
-        gated_forward(a->act, a->fc, c->activation, T, F);
+    if (is_fused(m) && !packed->fcw) {
+        const Mlp mlp = model_mlp(c, w);
+        if (again && !post) return;
+        mlp_forward(mlp_raw, mlp_in, &mlp, m->acts.mlp, T);
     } else {
-        activation_forward(a->act, a->fc, c->activation, T, F);
+        linear_forward(a->fc, mlp_in, w->fcw, packed->fcw, w->fcb, T, C, FC);
+        lora_forward(m, w, LINEAR_FC, a->fc, mlp_in, T, FC);
+        if (c->gated) {
+            gated_forward(a->act, a->fc, c->activation, T, F);
+        } else {
+            activation_forward(a->act, a->fc, c->activation, T, F);
+        }
+        if (again && !post) return;
+        linear_forward(mlp_raw, a->act, w->projw, packed->projw, w->projb, T, F, C);
+        lora_forward(m, w, LINEAR_PROJ, mlp_raw, a->act, T, C);
     }
-    if (again && !post) return;
-    linear_forward(mlp_raw, a->act, w->projw, packed->projw, w->projb, T, F, C);
-    lora_forward(m, w, LINEAR_PROJ, mlp_raw, a->act, T, C);
     if (post) {
         norm_forward(mlp_out, a->mean2, a->rstd2, mlp_raw, w->ln2w, w->ln2b,
                      c->norm_eps, c->rms_norm, T, C);
@@ -254,15 +270,21 @@ static void block_backward(const Model *m, const Batch *s, int l) {
         norm_backward(dhalf, g->ln2w, g->ln2b, dy, a->ln2, a->mean2, a->rstd2, w->ln2w,
                       c->rms_norm, T, C);
     }
-    matmul_backward(dact, g->projw, g->projb, dhalf, a->act, w->projw, T, F, C, blocks);
-    lora_backward(m, g, w, LINEAR_PROJ, dact, dhalf, a->act, T, C);
-    if (c->gated) {
-        gated_backward(dwide, dact, a->fc, c->activation, T, F);
+    if (is_fused(m)) {
+        const Mlp mlp = model_mlp(c, w);
+        const MlpGrads grads = {g->fcw, g->fcb, g->projw, g->projb};
+        mlp_backward(dnorm, &grads, dhalf, mlp_in, &mlp, dwide, dact, m->acts.mlp, T, blocks);
     } else {
-        activation_backward(dwide, dact, a->fc, c->activation, T, F);
+        matmul_backward(dact, g->projw, g->projb, dhalf, a->act, w->projw, T, F, C, blocks);
+        lora_backward(m, g, w, LINEAR_PROJ, dact, dhalf, a->act, T, C);
+        if (c->gated) {
+            gated_backward(dwide, dact, a->fc, c->activation, T, F);
+        } else {
+            activation_backward(dwide, dact, a->fc, c->activation, T, F);
+        }
+        matmul_backward(dnorm, g->fcw, g->fcb, dwide, mlp_in, w->fcw, T, C, FC, blocks);
+        lora_backward(m, g, w, LINEAR_FC, dnorm, dwide, mlp_in, T, FC);
     }
-    matmul_backward(dnorm, g->fcw, g->fcb, dwide, mlp_in, w->fcw, T, C, FC, blocks);
-    lora_backward(m, g, w, LINEAR_FC, dnorm, dwide, mlp_in, T, FC);
     if (post) {
         add_forward(dz, dz, dnorm, n);
     } else {

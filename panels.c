@@ -189,31 +189,55 @@ AMX INLINE __m512i words_of_row_amx(const float *x, int K) {
     const __m512 high = _mm512_maskz_loadu_ps((__mmask16)(mask >> 16), x + 16);
     return (__m512i)_mm512_cvtne2ps_pbh(not_tiny(high), not_tiny(low));
 }
+AMX INLINE __m512i words_of_half_row_amx(const uint16_t *x, int K) {
+    return _mm512_maskz_loadu_epi16(K < BLOCK ? (1u << K) - 1 : 0xffffffffu, x);
+}
 /* 16 columns, those of mask, of the rows x[0], x[ks], .. of a block, K <= 32 of them: row w of
- * out(16, 16), of which rows lie ldo apart, is their words of k = 2w, 2w + 1. */
-AMX INLINE void words_of_columns_amx(float *out, size_t ldo, const float *x, size_t ks,
-                                     __mmask16 mask, int K) {
+ * out(16, 16) is their words of k = 2w, 2w + 1. */
+AMX INLINE void words_of_columns_amx(float *out, const float *x, size_t ks, __mmask16 mask,
+                                     int K) {
     const __m512i halves = interleaved_halves();
     for (int w = 0; w < BLOCK_WORDS; w++) {
         const int low = 2*w < K, high = 2*w + 1 < K;
         const float *row = x + (size_t)(2*w)*ks;
         const __m512 l = low ? _mm512_maskz_loadu_ps(mask, row) : _mm512_setzero_ps();
         const __m512 h = high ? _mm512_maskz_loadu_ps(mask, row + ks) : _mm512_setzero_ps();
-        _mm512_storeu_si512(out + (size_t)w*ldo, words_of_pairs(l, h, halves));
+        _mm512_storeu_si512(out + 16*w, words_of_pairs(l, h, halves));
     }
+}
+// the same of numbers that have been rounded
+AMX INLINE void words_of_halves_amx(float *out, const uint16_t *x, size_t ks, __mmask16 mask,
+                                    int K) {
+    for (int w = 0; w < BLOCK_WORDS; w++) {
+        const __mmask16 low = 2*w < K ? mask : 0, high = 2*w + 1 < K ? mask : 0;
+        const uint16_t *row = x + (size_t)(2*w)*ks;
+        const __m512i l = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(low, row));
+        const __m512i h = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(high, row + ks));
+        _mm512_storeu_si512(out + 16*w, _mm512_or_si512(l, _mm512_slli_epi32(h, 16)));
+    }
+}
+// of either kind, from number `at` of x on
+AMX INLINE void columns_of_block_amx(float *out, const float *x, size_t at, size_t ks, int half,
+                                     __mmask16 mask, int K) {
+    const uint16_t *halves = (const uint16_t *)(const void *)x;
+    if (half) words_of_halves_amx(out, halves + at, ks, mask, K);
+    else      words_of_columns_amx(out, x + at, ks, mask, K);
 }
 
 // Panels of 32 rows, in each block after block of k, in each two tiles: out of `blocks` blocks.
-AMX static void pack_tiles_amx(float *out, const float *x, size_t rs, size_t ks, int n,
+AMX static void pack_tiles_amx(float *out, const float *x, size_t rs, size_t ks, int half, int n,
                                const RowBlocks *row_blocks, int b0, int b1, int K) {
     float words[16*16];
     const size_t panel = (size_t)(b1 - b0) * 32*BLOCK_WORDS;
     if (rs != 1) {                              // rows of x in order
-        for (int r = 0; r < n; r++, x += rs) {
+        const uint16_t *halves = (const uint16_t *)(const void *)x;
+        for (int r = 0; r < n; r++, x += rs, halves += rs) {
             float *to = out + (size_t)(r/32) * panel + (size_t)(r%32) * BLOCK_WORDS;
             for (int b = b0; b < b1; b++, to += 32*BLOCK_WORDS) {
-                const int k0 = b*BLOCK;
-                _mm512_storeu_si512(to, words_of_row_amx(x + k0, min_int(BLOCK, K - k0)));
+                const int k0 = b*BLOCK, k = min_int(BLOCK, K - k0);
+                const __m512i rounded = half ? words_of_half_row_amx(halves + k0, k)
+                                             : words_of_row_amx(x + k0, k);
+                _mm512_storeu_si512(to, rounded);
             }
         }
         return;
@@ -223,17 +247,18 @@ AMX static void pack_tiles_amx(float *out, const float *x, size_t rs, size_t ks,
         float *block = out + (size_t)(b - b0) * 32*BLOCK_WORDS;
         for (int r = 0; r < n; r += 16) {
             const __mmask16 mask = (__mmask16)(n - r < 16 ? (1 << (n - r)) - 1 : 0xffff);
-            words_of_columns_amx(words, 16, x + (size_t)k0*ks + r, ks, mask, k1 - k0);
+            columns_of_block_amx(words, x, (size_t)k0*ks + (size_t)r, ks, half, mask, k1 - k0);
             transpose_avx512(block + (size_t)(r/32) * panel + (size_t)(r%32) * BLOCK_WORDS, 16,
                              words, 16);
         }
     }
 }
 // Panels of 32 columns, out[p][w][r].
-AMX static void pack_panels_amx(float *out, const float *x, size_t rs, size_t ks, int n,
+AMX static void pack_panels_amx(float *out, const float *x, size_t rs, size_t ks, int half, int n,
                                 const RowBlocks *row_blocks, int b0, int b1, int K) {
     float words[16*16];
     const size_t panel = (size_t)(b1 - b0) * BLOCK_WORDS*32;
+    assert(!half || rs == 1);
     if (ks == 1) {                              // columns are rows of x: by squares
         for (int r = 0; r < n; r += 16) {
             float *to = out + (size_t)(r/32) * panel + (size_t)(r%32) * BLOCK_WORDS;
@@ -255,24 +280,25 @@ AMX static void pack_panels_amx(float *out, const float *x, size_t rs, size_t ks
         float *block = out + (size_t)(b - b0) * BLOCK_WORDS*32;
         for (int r = 0; r < n; r += 16) {
             const __mmask16 mask = (__mmask16)(n - r < 16 ? (1 << (n - r)) - 1 : 0xffff);
-            words_of_columns_amx(block + (size_t)(r/32) * panel + (size_t)(r%32) * BLOCK_WORDS, 16,
-                                 x + (size_t)k0*ks + r, ks, mask, k1 - k0);
+            columns_of_block_amx(block + (size_t)(r/32) * panel + (size_t)(r%32) * BLOCK_WORDS, x,
+                                 (size_t)k0*ks + (size_t)r, ks, half, mask, k1 - k0);
         }
     }
 }
 #endif
 // pack_rows in words: blocks b0 .. b1-1 of K numbers.  Where rs is not 1 they are of 32: blocks
 // NULL
-static void pack_rows_bf16(float *out, const float *x, size_t rs, size_t ks, int n,
+static void pack_rows_bf16(float *out, const float *x, size_t rs, size_t ks, int half, int n,
                            const RowBlocks *blocks, int b0, int b1, int K) {
     float words[BLOCK_WORDS * (MC + 16)];
     assert(rs == 1 || !blocks);
 #if defined X86_BF16 && defined __x86_64__
     if (isa == ISA_AMX) {
-        pack_tiles_amx(out, x, rs, ks, n, blocks, b0, b1, K);
+        pack_tiles_amx(out, x, rs, ks, half, n, blocks, b0, b1, K);
         return;
     }
 #endif
+    assert(!half);
     if (rs != 1) {
         const int k0 = block_start(blocks, b0, K), k1 = block_start(blocks, b1, K);
         words_of_rows(out, LDA, x + k0, rs, n, k1 - k0);
@@ -285,15 +311,16 @@ static void pack_rows_bf16(float *out, const float *x, size_t rs, size_t ks, int
     }
 }
 // pack_panels in words: out[p][w][r]
-static void pack_panels_bf16(int R, float *out, const float *x, size_t rs, size_t ks, int n,
-                             const RowBlocks *blocks, int b0, int b1, int K) {
+static void pack_panels_bf16(int R, float *out, const float *x, size_t rs, size_t ks, int half,
+                             int n, const RowBlocks *blocks, int b0, int b1, int K) {
     float words[MAX_NR * BLOCK_WORDS];
 #if defined X86_BF16 && defined __x86_64__
     if (isa == ISA_AMX) {
-        pack_panels_amx(out, x, rs, ks, n, blocks, b0, b1, K);
+        pack_panels_amx(out, x, rs, ks, half, n, blocks, b0, b1, K);
         return;
     }
 #endif
+    assert(!half);
     for (int i = b0; i < b1; i++) {             // rows of x, read in order
         const int k0 = block_start(blocks, i, K), k1 = block_start(blocks, i + 1, K);
         for (int p = 0; p < n; p += R) {

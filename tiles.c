@@ -321,6 +321,7 @@ static void transpose_scalar(real *out, size_t ldo, const real *x, size_t ldx) {
  * half: k = (0,1) (2,3) ..  The product of two bf16 is exact in float, so a fused and a plain
  * multiply-add are the same. */
 enum { BLOCK = 32, BLOCK_WORDS = 16 };
+enum { FETCHED = 4 };                           // lines of what comes later, in a block: tile_amx
 
 #ifndef MORE_DOUBLE
 // without a unit: a word is taken apart, each half a float
@@ -454,14 +455,16 @@ AMX static void amx_configure(void) {
  *
  *                 6  7        a's panel of 32 rows is packed block after block of k, each as two
  *              4  0  1        tiles of 16 rows of 16 words, 1 KB each, in order; b's panel of 32
- *              5  2  3        columns as 16 rows of 32 words */
+ *              5  2  3        columns as well, of 16 rows of 16 columns of words
+ *
+ * b has no rows that could lie apart: ldb says how far behind b the numbers lie that are used
+ * later, of which FETCHED times K are brought to the first cache meanwhile. */
 AMX static void tile_amx(float *c, size_t ldc, int add, const float *a, const float *b, size_t ldb,
                          int K, int height, int width) {
     const int whole = height == 32 && width == 32;
     float edge[32*32], *to = whole ? c : edge;
     const size_t ld = (whole ? ldc : 32) * sizeof *c;
 
-    (void)ldb;
     amx_configure();
     if (!whole && add) {
         memset(edge, 0, sizeof edge);
@@ -481,14 +484,16 @@ AMX static void tile_amx(float *c, size_t ldc, int add, const float *a, const fl
         _tile_zero(3);
     }
     // a block at a time: each product of two tiles is one instruction
-    const float *next = c;              // rows of c are fetched meanwhile, for the stores
+    // fetched meanwhile: rows of c for the stores, or where they are loaded of the tile below; b
+    const float *next = add ? c + 32*ldc : c, *later = b + ldb;
     for (int k = 0; k < K; k += BLOCK_WORDS, a += 32*BLOCK_WORDS, b += 32*BLOCK_WORDS) {
         _tile_loadd(4, a, 64);
         _tile_loadd(6, b, 64);
-        for (int i = 0; i < 4 && k < 8*BLOCK_WORDS && !add; i++, next += ldc) {
+        for (int i = 0; i < 4 && k < 8*BLOCK_WORDS; i++, next += ldc) {
             PREFETCH(next);
             PREFETCH(next + 16);
         }
+        for (int i = 0; i < FETCHED; i++, later += BLOCK_WORDS) PREFETCH(later);
         _tile_dpbf16ps(0, 4, 6);
         _tile_loadd(5, a + 16*BLOCK_WORDS, 64);
         _tile_dpbf16ps(2, 5, 6);

@@ -45,6 +45,18 @@ static int same_limit(const Measure *x, const Measure *y) {
     return x->threads == y->threads && x->streams == y->streams && x->bf16 == y->bf16;
 }
 
+// The precision; what a model keeps of its activations depends on it. 0, or -1 after fail().
+static int bench_precision(Bench *b, int bf16) {
+    Model *m = &b->run.model;
+    const int T = m->T, B = m->B, changes = b->precision != bf16;
+    kernels_precision(bf16);
+    b->precision = bf16;
+    if (!changes || !T) return 0;
+    m->T = 0;
+    m->B = 0;
+    return model_reserve(m, T, B);
+}
+
 /* One round of a stage's list: limit, measurement, limit, measurement ..; the limit between two
  * that share it is measured once. */
 static int bench_round(Bench *b, int round) {
@@ -54,7 +66,7 @@ static int bench_round(Bench *b, int round) {
         Measure *x = &b->measure[k];
         if (!x->wanted) continue;
         kernels_set_threads(x->threads);
-        kernels_precision(x->bf16);
+        if (bench_precision(b, x->bf16) < 0) return -1;
         if (!last || !same_limit(x, last)) before = measure_limit(b, x->streams, x->bf16);
         const double seconds = x->run ? measure_seconds(b, x) : 0;
         if (seconds < 0) return -1;
@@ -229,6 +241,7 @@ static int bench_stage(Bench *b) {
     const int most = kernels_threads(), result = bench_rounds(b);
     kernels_set_threads(most);
     kernels_precision(0);
+    b->precision = 0;
     return result < 0 ? -1 : bench_print(b);
 }
 

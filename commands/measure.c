@@ -113,6 +113,7 @@ struct Bench {
     real *stream_memory[3];                     // (STREAM) each
     double burst[2], tile_burst[2];             // a thread's operations in one, fp32 and bf16
     int slow;                                   // divides all rows
+    int precision;                              // bf16, that activations have room for
     const struct Shape *shape;                  // of the stage; NULL: no model's
     int threads, bf16;                          // of what is being added
     int rounds;                                 // of the stage

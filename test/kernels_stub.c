@@ -16,6 +16,11 @@ int    kernels_threads(void)             { return 1; }
 void   kernels_set_threads(int n)        {}
 void   kernels_bound_spinning(char **argv) {}
 void   kernels_precision(int is_bf16)    {}
+int    mlp_fused(const Mlp *l)           { return 0; }
+size_t mlp_work_size(const Mlp *l)       { return 0; }
+void   mlp_forward(real *out, const real *inp, const Mlp *l, real *work, int T) {}
+void   mlp_backward(real *dinp, const MlpGrads *g, const real *dout, const real *inp, const Mlp *l,
+                    real *dfc, real *act, real *work, int T, const RowBlocks *blocks) {}
 void   kernels_parallel(int n, size_t numbers, ParallelTask *run, void *context) {}
 
 void   kernels_probe(float *out, ProbeOp op, const float *a, const float *b, const float *c,
