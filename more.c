@@ -13,6 +13,7 @@
 #include "commands/evaluate.c"
 #include "commands/calibrate.c"
 #include "commands/report.c"
+#include "commands/trace.c"
 #include "commands/score.c"
 #include "commands/compare.c"
 #include "commands/regret.c"
@@ -218,10 +219,20 @@ static const Command commands[] = {
      .help = "what runs did and how far to trust their models: one page of HTML with charts",
      .options = {ALWAYS, "paths out watch seed"},
      .more_help =
-        "\nreport reads folders of train (log.jsonl, people.json, mixture.json) and files that eval "
-        "--out, compare\n--out, train em and regret wrote: more report --out report.html run/more "
-        "run/eval.jsonl.  Several runs share\ncharts.  The page needs nothing else, no network and "
+        "\nreport reads folders of train (log.jsonl, people.json, mixture.json) and files that "
+        "eval --out, compare\n--out, train em and regret wrote: more report --out report.html "
+        "run/more run/eval.jsonl.  Several runs share\ncharts.  The page needs nothing else, no network and "
         "no script.  --watch draws the loss of one run in the\nterminal, as long as it goes on.\n"},
+    {.name = "trace", .run = command_trace,
+     .help = "one step of MORE with all its numbers, from the rows to a weight",
+     .options = {ALWAYS TEXTS, "step model tokenizer train more normalize alpha learning_rate "
+                 "head_rate warmup_ratio lr_scheduler_type weight_decay max_grad_norm adam_beta1 "
+                 "adam_beta2 adam_epsilon pooling raw_head seed max_steps num_train_epochs"},
+     .more_help =
+        "\ntrace trains as train more does, one bundle a step (a pair of each file of --train), up "
+        "to --step, and\nprints what that step computes: tokens, the packed micro-batch, hidden "
+        "states, rewards, losses, head\ngradients, their inner products, lambda, and one update of "
+        "two weights.  docs/ONE_PAIR.md goes\nthrough it.\n"},
     {.name = "tokenize", .run = command_tokenize,
      .help = "show tokens, or learn a vocabulary",
      .options = {ALWAYS, "model tokenizer train out learn"}},

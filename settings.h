@@ -138,6 +138,7 @@ typedef struct {
     int tokens, probability;                                    // score
     int isotonic;                                               // calibrate
     int watch;                                                  // report
+    int trace_step;
     const char *objective;                                      // doctor
     int answer;                                                 // consistency
     const char *gold;

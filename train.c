@@ -21,6 +21,8 @@ enum { MEMORY_TEXT = 320 };                         // room for what memory_fit 
 
 // a run that is planned
 int    train(Run *run);
+int    train_prepare(Run *run, int steps);
+int    train_step(Run *run, int s, Progress *p);
 Purpose training_purpose(void);
 MemoryFit memory_fit(const Config *c, int T, int B, double held, char text[MEMORY_TEXT]);
 double now(void);
@@ -342,7 +344,7 @@ static void show_size(const Run *run, int steps, int T, int B) {
 }
 
 // Allocates what the run takes: gradients, moments, and activations for the largest micro-batch.
-static int prepare(Run *run, int steps) {
+int train_prepare(Run *run, int steps) {
     const int T = largest_micro_batch(run, steps), B = run->objective->data == DOCUMENTS ? 1 : T;
     run->model.recompute = opt.recompute;
     run->model.freeze = opt.freeze;
@@ -396,7 +398,7 @@ AdamW train_adamw(double rate, double head_rate, double norm, int step) {
 }
 
 // Step s (from 0) of the plan: gradients, their norm, the update.  0, or -1 after fail().
-static int train_step(Run *run, int s, Progress *p) {
+int train_step(Run *run, int s, Progress *p) {
     const size_t begin = s ? run->step_end[s - 1] : 0, end = run->step_end[s];
     const int drawn = run->objective->data == PROMPTS;
 
@@ -646,7 +648,7 @@ static int open_log(Run *run, const State *from, const Progress *p) {
 static int train_from(Run *run, State *from, Progress *p) {
     const Trainer *trainer = run->objective->trainer;
     if (find_best(run, from, p) < 0) return -1;
-    if (prepare(run, p->steps) < 0) return -1;
+    if (train_prepare(run, p->steps) < 0) return -1;
     stop_hold();
     int result = checkpoint_ask(&run->model, run->out, &run->beside, dtype_names[opt.dtype]);
     if (!run->part) stop_release();

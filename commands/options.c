@@ -229,6 +229,8 @@ static const Option option_table[] = {
              "calibration in config.json"},
     {.name = "isotonic", .kind = FLAG, .to = &opt.isotonic,
      .help = "a map of many pieces beside the temperature, for pairs"},
+    {.name = "step", .kind = INT, .to = &opt.trace_step, .preset = "1", .min = 1, .max = INT_MAX,
+     .help = "which step; those before it are trained"},
     {.name = "watch", .kind = FLAG, .to = &opt.watch,
      .help = "draw the loss of one run as text, again and again until it has ended"},
     {.name = "unique", .kind = FLAG, .to = &opt.unique,

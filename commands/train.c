@@ -11,6 +11,7 @@ int train_check_settings(const Objective *o);
 int run_load_tokenizer(Run *run, const char *dir);
 int run_load_model(Run *run, const char *dir);
 int run_load_data(Run *run);
+int run_prepare(Run *run);
 
 // A fresh model of GPT-NeoX's shape: parallel residual, rotary on half of each head, tied output.
 // What ends a text of --tokenizer is not settled here.
@@ -191,7 +192,8 @@ static int check_reference_folders(const Run *run, const char *dir) {
     return 0;
 }
 
-static int prepare_run(Run *run) {
+// All but the gradients and what a step takes.  0, or -1 after fail().
+int run_prepare(Run *run) {
     const Objective *o = run->objective;
     const Command command = command_of_objective(o);
     const char *dir = opt.model.n ? opt.model.item[0] : NULL;
@@ -220,7 +222,7 @@ int command_train(const Objective *o) {
     const char *dir = opt.model.n ? opt.model.item[0] : NULL;
     stop_catch(&out);
     int status = folder_enter(&out, opt.out);
-    if (status == 0) status = prepare_run(&run);
+    if (status == 0) status = run_prepare(&run);
     if (status == 0) status = diagnose_run(&run, dir);
     if (status == 0) status = train(&run);
     if (status < 0 && error_code == EX_TEMPFAIL && stop_asked()) options_print_again();

@@ -1,0 +1,25 @@
+# docs.sh - pages whose numbers are the program's: their commands are run, and every line that they
+# quote must be in what the commands print, in that order.
+. "$(dirname "$0")/lib.sh"
+ln -s "$root/data" data
+
+# quoted PAGE: the lines of its blocks of text; commands PAGE: those of its console, without "$ "
+quoted() { awk '/^```text$/ { on = 1; next } /^```$/ { on = 0 } on' "$1"; }
+commands() { awk '/^```console$/ { on = 1; next } /^```$/ { on = 0 } on' "$1" | sed 's/^\$ //'; }
+
+it "the_numbers_of_one_pair_are_those_of_more_trace"
+commands "$root/docs/ONE_PAIR.md" > script
+works sh -e script
+quoted "$root/docs/ONE_PAIR.md" > want
+awk '
+    NR == FNR { want[++n] = $0; next }
+    $0 == want[at + 1] { at++ }
+    END { if (at < n) print want[at + 1] }' want out > missing
+[ ! -s missing ] || fault "not printed: $(cat missing)"
+counts 3 want '^lambda of '
+
+it "a_step_that_is_not_planned_and_weights_that_are_not_computed_are_refused"
+refused 64 "the plan has 1 steps of one bundle" ./more trace --model data/base --train oasst.jsonl \
+    pandalm.jsonl --step 2
+refused 64 "its weights are 1/K" ./more trace --model data/base --train oasst.jsonl --more uniform
+finish
