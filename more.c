@@ -221,8 +221,8 @@ static const Command commands[] = {
      .more_help =
         "\nreport reads folders of train (log.jsonl, people.json, mixture.json) and files that "
         "eval --out, compare\n--out, train em and regret wrote: more report --out report.html "
-        "run/more run/eval.jsonl.  Several runs share\ncharts.  The page needs nothing else, no network and "
-        "no script.  --watch draws the loss of one run in the\nterminal, as long as it goes on.\n"},
+        "run/more run/eval.jsonl.  Several runs share\ncharts.  The page needs nothing else, no "
+        "network and no script.  --watch draws the loss of one run in the\nterminal, as long as it goes on.\n"},
     {.name = "trace", .run = command_trace,
      .help = "one step of MORE with all its numbers, from the rows to a weight",
      .options = {ALWAYS TEXTS, "step model tokenizer train more normalize alpha learning_rate "
