@@ -196,39 +196,49 @@ pairs=data/hh_harmless.train.jsonl points=data/hh_harmless_point.train.jsonl
 policy="$recipe --seed 1 --per_step_rows 16 --over_length truncate --folds 2 --fold 0"
 write="$cut --max_new_tokens 64 --batch 64 --temperature 1 --seed 1 --stop \"\$turn\""
 at='"$out"/models/policy'
-sft=$at-sft-5e-5 dpo=$at-dpo-2e-5 pointwise=$at-pointwise-dpo-2e-5 ulma=$at-ulma-2e-5
-# policy_cell OBJECTIVE RATE FROM BETA OPTIONS
-policy_cell() {
-    name=policy-$1-$2
-    measure="./more eval $cut --reference $3 --beta $4 --model '$1 $2'=\"\$out\"/models/$name"
+# tried OBJECTIVE FROM BETA OPTIONS RATE...: a cell for each rate
+tried() {
+    objective=$1 from=$2 beta=$3 options=$4
+    shift 4
     answers="data/hh_harmless_point.test.jsonl data/hh_harmless.test.jsonl"
-    cell $name "./more train $1 --model $3 $policy --learning_rate $2 $5 \
---out \"\$out\"/models/$name
-$measure --folds 2 --fold 0 --eval $points --out \"\$result\" > \"\$out\"/cells/$name.txt
-$measure --eval $answers > \"\$out\"/cells/$name.test.txt"
+    for rate in "$@"; do
+        name=policy-$objective-$rate
+        folder="\"\$out\"/models/$name" said="\"\$out\"/cells/$name"
+        measure="./more eval $cut --reference $from --beta $beta --model '$objective $rate'=$folder"
+        cell $name "./more train $objective --model $from $policy --learning_rate $rate $options \
+--out $folder
+$measure --folds 2 --fold 0 --eval $points --out \"\$result\" > $said.txt
+$measure --eval $answers > $said.test.txt"
+    done
+}
+# taken OBJECTIVE NUMBER ORDER: models/policy-OBJECTIVE is that of which eval said the best NUMBER
+taken() {
+    cell policy-$1 "rate=\$(sed -n 's/^$1 \(.*\) on hh_harmless_point:.*$2 \([0-9.]*\).*/\2 \1/p' \
+\"\$out\"/cells/policy-$1-?e-?.txt | LC_ALL=C sort $3 | sed -n '1s/.* //p')
+[ \"\$rate\" ]
+ln -sfn policy-$1-\$rate $at-$1
+echo \"{\\\"taken\\\":\\\"\$rate\\\"}\" > \"\$result\""
 }
 cells_policies() {
-    answers=data/hh_harmless.test.jsonl
+    test_pairs=data/hh_harmless.test.jsonl
     cell policy-judge "./more train reward --seed 1 $reward $(start 135M) --folds 2 --fold 1 \
 --train $pairs --out $at-judge
-./more eval $cut --model judge=$at-judge --eval $answers --out \"\$result\" \
+./more eval $cut --model judge=$at-judge --eval $test_pairs --out \"\$result\" \
 > \"\$out\"/cells/policy-judge.txt"
-    for rate in 2e-5 5e-5; do
-        policy_cell sft $rate '"$model"' 1 "--train $points --num_train_epochs 2"
-    done
-    for rate in 5e-6 2e-5; do
-        policy_cell dpo $rate $sft 0.1 "--train $pairs --beta 0.1"
-        policy_cell pointwise-dpo $rate $sft 2 "--train $points --beta 2"
-        policy_cell ulma $rate $sft 2 "--train $points --beta 2"
-    done
-    cell policy-best-of-4 "./more bestof --model $sft --judge $at-judge --prompts $points \
+    tried sft '"$model"' 1 "--train $points --num_train_epochs 2" 2e-5 5e-5
+    taken sft "perplexity of good answers" -n
+    tried dpo $at-sft 0.1 "--train $pairs --beta 0.1" 5e-6 2e-5
+    tried pointwise-dpo $at-sft 2 "--train $points --beta 2" 5e-6 2e-5
+    tried ulma $at-sft 2 "--train $points --beta 2" 5e-6 2e-5
+    for objective in dpo pointwise-dpo ulma; do taken $objective AUC -nr; done
+    cell policy-best-of-4 "./more bestof --model $at-sft --judge $at-judge --prompts $points \
 --folds 2 --fold 0 --n 4 $write --out \"\$out\"/best.jsonl
-./more train sft --model $sft $policy --learning_rate 2e-5 --train \"\$out\"/best.jsonl \
+./more train sft --model $at-sft $policy --learning_rate 2e-5 --train \"\$out\"/best.jsonl \
 --out $at-best-of-4
 : > \"\$result\""
-    cell policy-compare "./more compare $write --prompts $answers --judge $at-judge \
---model SFT=$sft best-of-4=$at-best-of-4 DPO=$dpo 'point-wise DPO'=$pointwise ULMA=$ulma \
---out \"\$result\" > \"\$out\"/cells/policy-compare.txt"
+    cell policy-compare "./more compare $write --prompts $test_pairs --judge $at-judge \
+--model SFT=$at-sft best-of-4=$at-best-of-4 DPO=$at-dpo 'point-wise DPO'=$at-pointwise-dpo \
+ULMA=$at-ulma --out \"\$result\" > \"\$out\"/cells/policy-compare.txt"
 }
 
 if [ "$parts" = tables ]; then chosen=$all; else chosen=$parts; fi
@@ -295,16 +305,22 @@ for size in $sizes; do
     table "$size, adapters, beside full training" jsonl $size-multitask $size-lora
     table "$size, the same on test files" test $size-multitask $size-single $size-lora
 done
-scaling=
+by_size=
 for size in $sizes; do
+    by_size="$by_size $size-five-60"
     for fold in $joint_folds; do
         renamed $size-multitask $size-five-60 "$size 5 x $((4 * steps))" $fold
         renamed $size-single $size-one-all "$size 1 x all" $fold hh_harmless
     done
-    for n in 60 40 20 10; do scaling="$scaling $size-five-$n"; done
-    for n in all 40 20 10; do scaling="$scaling $size-one-$n"; done
 done
-table "sets x pairs of each: all five, hh_harmless alone" jsonl $scaling
+table "MultiTask by size of the model" jsonl $by_size bag
+for size in $sizes; do
+    scaling=
+    for n in five-60 five-40 five-20 five-10 one-all one-40 one-20 one-10; do
+        scaling="$scaling $size-$n"
+    done
+    table "$size, sets x pairs of each: all five, hh_harmless alone" jsonl $scaling
+done
 table "rates, 40 steps" jsonl rate-full-1e-4 rate-full-5e-5 rate-full-2e-4 rate-lora-5e-4 \
     rate-lora-1e-3
 table "no training" jsonl 135M-raw

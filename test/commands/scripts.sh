@@ -24,7 +24,12 @@ train)
     : > "$out/log.jsonl"
     : > "$out/people.json"
     ;;
-eval | bestof | compare | regret) if [ "$out" ]; then : > "$out"; fi ;;
+eval | bestof | compare | regret)
+    if [ "$out" ]; then : > "$out"; fi
+    for policy in sft dpo pointwise-dpo ulma; do
+        echo "$policy 2e-5 on hh_harmless_point: AUC 0.5; perplexity of good answers 9.5"
+    done
+    ;;
 esac
 END
 chmod +x more
@@ -133,6 +138,7 @@ noted "Single=$odd/real/models/135M-single-0-%s"
 noted "$odd/real/cells/135M-single-0.test"
 noted "$odd/real/best.jsonl"
 noted "best-of-4=$odd/real/models/policy-best-of-4"
+[ "$(readlink "$odd/real/models/policy-sft")" = policy-sft-2e-5 ] || fault "no SFT is taken"
 [ -z "$(find "$odd/real/models" -name '135M-*')" ] || fault "weights of reward models stay"
 as_they_are
 
