@@ -8,6 +8,7 @@
 # make debug     builds ./more-debug for gdb, with address and undefined-behaviour sanitizers;
 #                make test/debug/test_loss builds a test like that
 # make crash     kills training runs at every call to the disk, at random, and worse: they go on
+# make repro     ten golden trainings on every target that is installed here: one hash each?
 # make seam      links the program with another implementation of kernels.h
 # make run       trains and compares reward models on the shipped data: minutes
 # make report    charts of what make run trained, on one page: run/report.html
@@ -87,7 +88,7 @@ test/bin test/debug:
 
 -include $(wildcard test/bin/*.d)
 
-.PHONY: help quick test debug crash seam run report align people domain study real install clean
+.PHONY: help quick test debug crash repro seam run report align people domain study real install clean
 help:
 	@sed '/^$$/q; s/^# \{0,1\}//' Makefile
 
@@ -108,6 +109,10 @@ debug: more-debug
 
 crash: more
 	sh test/slow/crash.sh
+
+# TARGETS="s390x wasm": those whose names have one of these words; test/bin/repro keeps the programs
+repro: more
+	TARGETS="$(TARGETS)" JOBS=$(JOBS) sh scripts/repro.sh
 
 
 # kernels.h is all that the program needs of the layers: it links with a stub that has just these

@@ -42,7 +42,13 @@
 #include <unistd.h>
 
 #if FLT_EVAL_METHOD != 0 && FLT_EVAL_METHOD != 16
+#ifdef __s390x__
+#error "with -std=c11 gcc computes floats in double here: add -std=gnu11 (NUMERICS.md)"
+#elif defined __m68k__
+#error "the 68881 rounds to other widths: add -m68040 (NUMERICS.md)"
+#else
 #error "this compiler rounds in extended precision: add -msse2 -mfpmath=sse (NUMERICS.md)"
+#endif
 #endif
 
 // ------------------------------------------------------------------------------------------ errors

@@ -27,6 +27,8 @@
 #include "commands/verify.c"
 #include "commands/bench.c"
 #include <fcntl.h>
+#include <fenv.h>
+#include <locale.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -504,6 +506,8 @@ static void keep_standard_streams(void) {
 
 int main(int argc, char **argv) {
     keep_standard_streams();
+    fesetenv(FE_DFL_ENV);                           // whatever a library has changed before main
+    setlocale(LC_ALL, "C");
     kernels_bound_spinning(argv);
     signal(SIGXFSZ, SIG_IGN);                       // a file beyond ulimit -f is an error of write
     char numerics[NUMERICS_TEXT];

@@ -4,6 +4,7 @@
 #define CHECK_C
 #include "../loss.c"
 #include "../model.c"
+#include "vectors.c"
 
 int selftest_start(void);                       // of every start, far below a millisecond
 int selftest_report(void);                      // more selftest
@@ -424,11 +425,58 @@ done:
     return result;
 }
 
+// The losses of 20 steps of a small model: a language model, and a reward model of another family.
+static int trajectory(double loss[TRAJECTORY], int number) {
+    static const Family families[NUM_TRAJECTORIES] = {FAMILY_QWEN3, FAMILY_NEOX};
+    Model m;
+    Sample s;
+    double norm;
+    const Config c = small_config(families[number], number);
+    int result = small_init(&m, &s, c, (SampleShape){2, 4, 2, 3});
+    for (int step = 1; result == 0 && step <= TRAJECTORY; step++) {
+        result = sample_step(&loss[step - 1], &norm, &m, &s, step);
+    }
+    small_free(&m, &s);
+    return result;
+}
+
+/* The first step whose loss is another than the right one, about which lines are appended; 0: none
+ * is.  -1 after fail(). */
+static int trajectory_first_wrong(Buffer *said, int number) {
+    double loss[TRAJECTORY];
+    if (trajectory(loss, number) < 0) return -1;
+    for (int s = 0; s < TRAJECTORY; s++) {
+        const double right = golden_losses[number][s];
+        if (loss[s] == right) continue;
+        const char *cause = s ? "a backward or the update" : "a forward";
+        if (buffer_printf(said, "    the first that differs: training a small %s model, the loss "
+                          "of step %d is %a, right is %a\n    likely: %s, for shapes that no "
+                          "vector has\n", number ? "reward" : "language", s + 1, loss[s], right,
+                          cause) < 0) return -1;
+        return s + 1;
+    }
+    return 0;
+}
+
+/* Golden vectors and trajectories: lines about the first thing that differs are appended.  The
+ * number of things that are wrong, or -1 after fail(). */
+static int kit_check(Buffer *said) {
+    const int first = vectors_first_wrong(said);
+    if (first < 0) return -1;
+    if (first < vectors_count()) return 1;
+    for (int i = 0; i < NUM_TRAJECTORIES; i++) {
+        const int step = trajectory_first_wrong(said, i);
+        if (step) return step < 0 ? -1 : 1;
+    }
+    return 0;
+}
+
 // All of the self-test with one variant and so many threads, and a line about it; counts what is
 // wrong.
 static int selftest_variant(const char *variant, int threads, int *wrong) {
     float got[NUM_PROBES];
     uint64_t functions, training = 0;
+    Buffer said = {0};
     kernels_set_threads(threads);
     if (kernels_init(variant) < 0) return -1;
     for (int k = 0; k < NUM_SMALL; k++) {
@@ -444,8 +492,11 @@ static int selftest_variant(const char *variant, int threads, int *wrong) {
            (unsigned long long)functions, functions == right_digest ? "" : " (wrong)",
            (unsigned long long)training, training == right_training ? "" : " (wrong)");
     if (damaged) printf("    %s\n", error_text);
-    *wrong += damaged || functions != right_digest || training != right_training;
-    return 0;
+    const int differs = kit_check(&said);
+    if (said.data) printf("%s", said.data);
+    buffer_free(&said);
+    *wrong += damaged || differs || functions != right_digest || training != right_training;
+    return differs < 0 ? -1 : 0;
 }
 
 // With every variant this machine has, with one thread and with all. 0, or -1 after fail().
@@ -464,7 +515,8 @@ int selftest_report(void) {
                     "training %016llx are right (NUMERICS.md)", (unsigned long long)right_digest,
                     (unsigned long long)right_training);
     }
-    printf("this machine keeps the contract\n");
+    printf("%d golden vectors, %d trajectories of %d steps: this machine keeps the contract\n",
+           vectors_count(), NUM_TRAJECTORIES, TRAJECTORY);
     return 0;
 }
 

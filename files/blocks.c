@@ -32,7 +32,7 @@ void dtype_decode_block(Dtype dtype, float *values, const unsigned char *bytes) 
 }
 
 float dtype_decode(Dtype dtype, const unsigned char *bytes) {
-    float x;
+    float x = 0;
     assert(dtype_block(dtype) == 1);
     dtype_decode_row(dtype, &x, bytes, 1);
     return x;

@@ -169,6 +169,32 @@ static void test_a_gradient_wrong_by_a_twentieth_is_noticed(void) {
     damage = 0;
 }
 
+// what the kit says of the layers as they are
+static int kit_says(const char *words) {
+    Buffer said = {0};
+    const int ok = kit_check(&said) > 0 && said.data && strstr(said.data, words);
+    if (!ok) printf("    %s, not \"%s\"\n", said.data ? said.data : "nothing", words);
+    buffer_free(&said);
+    return ok;
+}
+
+static void test_the_first_golden_vector_that_differs_is_named_with_its_cause(void) {
+    Buffer said = {0};
+    kernels_set_threads(1);
+    for (int i = 0; kernels_variant(i); i++) {
+        CHECK(kernels_init(kernels_variant(i)) == 0);
+        CHECK(kit_check(&said) == 0 && !said.data);
+    }
+    CHECK(kernels_init(NULL) == 0);
+    damage = 1;
+    CHECK(kit_says("the first that differs: gated activation\n"));
+    CHECK(kit_says("likely: another order of operations: NUMERICS.md, Layers"));
+    damage = 0;
+    fesetround(FE_TOWARDZERO);
+    CHECK(kit_says("the first that differs: "));
+    fesetround(FE_TONEAREST);
+}
+
 int main(int argc, char **argv) {
     test_choose(argc, argv);
     if (kernels_init(NULL) < 0) return fprintf(stderr, "%s\n", error_text), 1;
@@ -181,5 +207,6 @@ int main(int argc, char **argv) {
     RUN(test_every_family_is_one_of_the_small_models);
     RUN(test_backward_is_the_derivative_as_far_as_floats_can_tell);
     RUN(test_a_gradient_wrong_by_a_twentieth_is_noticed);
+    RUN(test_the_first_golden_vector_that_differs_is_named_with_its_cause);
     return test_summary();
 }
