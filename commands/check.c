@@ -427,11 +427,11 @@ done:
 
 // The losses of 20 steps of a small model: a language model, and a reward model of another family.
 static int trajectory(double loss[TRAJECTORY], int number) {
-    static const Family families[NUM_TRAJECTORIES] = {FAMILY_QWEN3, FAMILY_NEOX};
+    static const Family of[NUM_TRAJECTORIES] = {FAMILY_QWEN3, FAMILY_NEOX};
     Model m;
     Sample s;
     double norm;
-    const Config c = small_config(families[number], number);
+    const Config c = small_config(of[number], number);
     int result = small_init(&m, &s, c, (SampleShape){2, 4, 2, 3});
     for (int step = 1; result == 0 && step <= TRAJECTORY; step++) {
         result = sample_step(&loss[step - 1], &norm, &m, &s, step);

@@ -96,5 +96,21 @@ for what in "lm $new --train text.jsonl --quiet" "reward $pairs --train $abc"; d
     [ "$one" != "$float" ] || fault "bf16 made no difference"
 done
 
+it "what_a_library_changed_before_main_changes_no_bit"
+if cc -shared -fPIC "$root/scripts/outside.c" -o outside.so -lm 2> cc.err; then
+    for what in upward zero flush; do
+        works env OUTSIDE=$what LD_PRELOAD=./outside.so ./more inspect --model lm
+    done
+fi
+
+it "the_golden_trainings_have_their_hashes"
+works env OUT="$t/repro" TARGETS=./more sh "$root/scripts/repro.sh"
+holds out "^./more  *the same 10 "
+holds out "^1 targets, 0 differ, 0 skipped"
+
+it "a_training_that_is_handed_over_has_the_hash_of_the_straight_run"
+works env OUT="$t/repro" LEGS="./more ./more" sh "$root/scripts/relay.sh" more dpo-bf16
+holds out "^2 relays, 0 differ"
+
 echo "    instruction sets:" $isas
 finish
