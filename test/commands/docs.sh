@@ -22,4 +22,20 @@ it "a_step_that_is_not_planned_and_weights_that_are_not_computed_are_refused"
 refused 64 "the plan has 1 steps of one bundle" ./more trace --model data/base --train oasst.jsonl \
     pandalm.jsonl --step 2
 refused 64 "its weights are 1/K" ./more trace --model data/base --train oasst.jsonl --more uniform
+# answer N: the N-th diff of the tour
+answer() { awk -v n="$1" '/^```diff$/ { if (++k == n) { on = 1; next } } /^```$/ { on = 0 } on' "$root/docs/TOUR.md"; }
+
+it "the_answers_of_the_tours_exercises_apply_compile_and_do_what_it_says"
+mkdir tour
+cp -R "$root"/*.c "$root"/*.h "$root"/commands "$root"/files tour
+for n in 1 2 3; do
+    answer $n > diff.$n
+    works patch -p1 -F0 -s -d tour -i ../diff.$n
+done
+works sh -c 'cd tour && ${CC:-cc} -std=c11 -O0 more.c -o ../toured -lm'
+works ./toured gradcheck
+works ./toured trace --model data/base --train oasst.jsonl pandalm.jsonl tulu.jsonl --more paper \
+    --normalize sqrt --max_steps 4 --pooling mean --quiet
+holds out 'lambda of oasst'
+cp out toured.out
 finish
