@@ -16,7 +16,7 @@ int load_features(Dataset *d, const char *spec, const FeatureNames *asked, const
 // a folder's tokenizer, its model, both
 int tokenizer_path(char path[PATH_SIZE], const char *dir);
 int load_tokenizer(Tokenizer *t, const char *dir);
-int tokenizer_sha256(char sha256[65], const char *dir);
+int tokenizer_identity(char sha256[65], const char *dir);
 int settle_specials(Tokenizer *t, Config *c, const char *dir);
 int check_fit(const Model *m, const Tokenizer *t, const char *dir, int max_length);
 int load_model(Model *m, Tokenizer *t, const char *dir, int kind, int max_length);
@@ -91,11 +91,14 @@ int load_tokenizer(Tokenizer *t, const char *dir) {
     return tokenizer_load(t, path);
 }
 
-// Of the tokenizer file that the folder dir would be used with.  0, or -1 after fail().
-int tokenizer_sha256(char sha256[65], const char *dir) {
-    char path[PATH_SIZE];
-    if (tokenizer_path(path, dir) < 0) return -1;
-    return sha256_file(sha256, path);
+// tokenizer_hash of the tokenizer that the folder dir would be used with: the same in a folder and in
+// a GGUF file of one model.  0, or -1 after fail().
+int tokenizer_identity(char sha256[65], const char *dir) {
+    Tokenizer t = {0};
+    const int result = load_tokenizer(&t, dir);
+    if (result == 0) tokenizer_hash(sha256, &t);
+    tokenizer_free(&t);
+    return result;
 }
 
 // Which tokens end and begin the texts of the model in dir.  0, or -1 after fail().

@@ -115,7 +115,7 @@ static void rollouts_free(Rollouts *x) {
 static int check_beside(const Run *run, const Model *m, const char *option, const char *dir) {
     const char *start = opt.model.item[0];
     char policy[65], other[65];
-    if (tokenizer_sha256(policy, start) < 0 || tokenizer_sha256(other, dir) < 0) return -1;
+    if (tokenizer_identity(policy, start) < 0 || tokenizer_identity(other, dir) < 0) return -1;
     if (strcmp(policy, other) != 0) {
         return fail(EX_DATAERR, "--%s %s: another tokenizer than that of %s, whose tokens it is to "
                     "read", option, dir, start);

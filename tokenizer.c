@@ -127,6 +127,7 @@ typedef struct {
 } Alphabet;
 
 void tokenizer_free(Tokenizer *t);
+void tokenizer_hash(char sha256[65], const Tokenizer *t);   // of all that decides which ids texts have
 
 // Where a part of a text stands, by which a space is put before it or not: it begins the text, or a
 // text that goes on after another, or it follows an added token.
@@ -908,6 +909,61 @@ int tokenizer_decode_text(const Tokenizer *t, const int *ids, size_t n, Buffer *
     out->len--;
     memmove(out->data + start, out->data + start + 1, out->len - start + 1);
     return 0;
+}
+
+// ------------------------------------------------------------------------------------ the same ids
+
+static void hash_number(Sha256 *sha, int x) { sha256_add(sha, &x, sizeof x); }
+static void hash_words(Sha256 *sha, const char *s) { sha256_add(sha, s, strlen(s) + 1); }
+
+// How a step cuts words.
+static void hash_step(Sha256 *sha, const WordStep *s) {
+    static WordEnd *const others[] = {
+        word_end_digit, word_end_digits, word_end_mark, word_end_marks,
+    };
+    const char *pattern = s->kind == STEP_WORDS ? word_pattern_text(s->end) : NULL;
+    hash_number(sha, (int)s->kind);
+    hash_number(sha, s->kind == STEP_METASPACE ? (int)s->prepend : 0);
+    if (pattern) hash_words(sha, pattern);
+    for (int k = 0; k < (int)(sizeof others / sizeof *others); k++) {
+        if (s->kind == STEP_WORDS && s->end == others[k]) hash_number(sha, k);
+    }
+}
+
+static void hash_piece(Sha256 *sha, const Tokenizer *t, int id) {
+    hash_number(sha, (int)tokenizer_piece_len(t, id));
+    sha256_add(sha, tokenizer_piece(t, id), tokenizer_piece_len(t, id));
+}
+
+/* Of pieces, merges, and how a text becomes words: two files of one tokenizer, a tokenizer.json and
+ * a GGUF file, have the same.  Left out is what GGUF cannot say and hardly a text can tell: whether
+ * an added token is also a piece of the vocabulary, and looked for before or after normal form.
+ * Which tokens end a text is not of the tokenizer.  */
+void tokenizer_hash(char sha256[65], const Tokenizer *t) {
+    const int settings[] = {t->of_characters, t->strips_space, t->ignore_merges, t->fuse_unknown,
+                            t->unknown, t->num_normal, t->num_steps, t->num_merges};
+    const int kinds = PIECE_ADDED | PIECE_SPECIAL | PIECE_BYTE | PIECE_LSTRIP | PIECE_RSTRIP
+                      | PIECE_SINGLE_WORD;
+    Sha256 sha;
+    sha256_start(&sha);
+    sha256_add(&sha, settings, sizeof settings);
+    for (int i = 0; i < t->num_normal; i++) {
+        hash_number(&sha, (int)t->normal[i].kind);
+        hash_words(&sha, t->normal[i].from);
+        hash_words(&sha, t->normal[i].to);
+    }
+    for (int i = 0; i < t->num_steps; i++) hash_step(&sha, &t->step[i]);
+    for (int id = 0; id < t->vocab_size; id++) {
+        if (tokenizer_piece_len(t, id) == 0) continue;      // a row of the model without a piece
+        hash_number(&sha, id);
+        hash_number(&sha, t->flags_memory[id] & kinds);
+        hash_piece(&sha, t, id);
+    }
+    for (int k = 0; k < t->num_merges; k++) {
+        hash_piece(&sha, t, t->merge_memory[k].left);
+        hash_piece(&sha, t, t->merge_memory[k].right);
+    }
+    sha256_finish(&sha, sha256);
 }
 
 #endif

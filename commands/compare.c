@@ -717,7 +717,7 @@ static int refer_all(Writer *writer, int n, const char *dir) {
     char tokenizer[65];
     int result = -1;
     if (load_model(&m, &t, dir, LOAD_LANGUAGE_MODEL, opt.max_length) < 0) goto done;
-    if (tokenizer_sha256(tokenizer, dir) < 0) goto done;
+    if (tokenizer_identity(tokenizer, dir) < 0) goto done;
     for (int i = 0; i < n; i++) {
         if (strcmp(tokenizer, writer[i].tokenizer) != 0) continue;
         if (writer_refer(&writer[i], &m, t.eos) < 0) goto done;

@@ -89,7 +89,7 @@ static int check_policies(const Mixture *x, const char *path) {
             return fail(EX_DATAERR, "%s: %s is a reward model; policies are mixed", path,
                         x->folder[k]);
         }
-        if (tokenizer_sha256(k ? sha256 : first, x->folder[k]) < 0) return -1;
+        if (tokenizer_identity(k ? sha256 : first, x->folder[k]) < 0) return -1;
         if (k && strcmp(sha256, first)) {
             return fail(EX_DATAERR, "%s: %s has another tokenizer than %s; mix policies of one "
                         "model", path, x->folder[k], x->folder[0]);

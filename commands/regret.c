@@ -58,7 +58,7 @@ static int check_policy(const char *option, const char *dir, char tokenizer[65])
         return fail(EX_DATAERR, "--%s %s: a reward model; regret is of policies, language models "
                     "trained from one reference", option, dir);
     }
-    if (tokenizer_sha256(sha256, dir) < 0) return -1;
+    if (tokenizer_identity(sha256, dir) < 0) return -1;
     if (!*tokenizer) strcpy(tokenizer, sha256);
     if (!strcmp(tokenizer, sha256)) return 0;
     return fail(EX_DATAERR, "--%s %s: another tokenizer than %s has; log-probabilities of other "

@@ -329,7 +329,7 @@ static int hash_model(Scoring *s) {
     char tokenizer[65];
     Sha256 sha;
     int result = -1;
-    if (tokenizer_sha256(tokenizer, s->folder) < 0) goto done;
+    if (tokenizer_identity(tokenizer, s->folder) < 0) goto done;
     if (config_text(&text, &s->m->config, "float32") < 0) goto done;
     if (buffer_printf(&text, "more judge 1\n%s\n%s\n%s\n", tokenizer, template_,
                       prefill()) < 0) {

@@ -177,12 +177,12 @@ int run_load_data(Run *run) {
 // The models of --references score the very tokens that the policy is trained on.
 static int check_reference_folders(const Run *run, const char *dir) {
     char policy[65], other[65];
-    if (opt.references.n && tokenizer_sha256(policy, dir) < 0) return -1;
+    if (opt.references.n && tokenizer_identity(policy, dir) < 0) return -1;
     for (int i = 0; i < opt.references.n; i++) {
         const char *reference = opt.references.item[i];
         Model m = {0};
         if (config_folder(reference) < 0 || config_load(&m.config, reference) < 0) return -1;
-        if (tokenizer_sha256(other, reference) < 0) return -1;
+        if (tokenizer_identity(other, reference) < 0) return -1;
         if (strcmp(policy, other) != 0) {
             return fail(EX_DATAERR, "--references %s: another tokenizer than that of %s; "
                         "log-probabilities of other tokens do not compare", reference, dir);

@@ -40,7 +40,7 @@ typedef struct {
 // A model and what it wrote.
 typedef struct {
     char name[64];
-    char tokenizer[65];                 // its SHA-256: do two models have the same tokens?
+    char tokenizer[65];                 // its identity: do two models have the same tokens?
     enum DataKind kind;                 // of the file of prompts
     int num_prompts;
     Dataset drawn;                      // a record for each prompt, an answer for each completion
@@ -221,7 +221,7 @@ int writer_write(Writer *w, const char *path, int n, int inside) {
     if (mixture_open(&mixture, path) < 0) goto done;
     const char *dir = mixture.folder[0];
     if (load_model(&m, &t, dir, LOAD_LANGUAGE_MODEL, opt.max_length) < 0) goto done;
-    if (tokenizer_sha256(w->tokenizer, mixture.folder[0]) < 0) goto done;
+    if (tokenizer_identity(w->tokenizer, mixture.folder[0]) < 0) goto done;
     if (dataset_load(&file, opt.prompts, &t, &o) < 0) goto done;
     if (dataset_keep_fold(&file, inside) < 0) goto done;
     if (prompts_init(&prompts, &file, &t, 1) < 0) goto done;

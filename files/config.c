@@ -1071,8 +1071,8 @@ int config_own_text(Buffer *b, const Config *c) {
     }
     if (c->isotonic.n) put_text(&w, "]");
     if (c->pooling == POOL_MEAN) {
-        put_text(&w, ", \"note\": \"the reward is read from the mean of the answer's rows, which no "
-                 "class of transformers does\"");
+        put_text(&w, ", \"note\": \"the reward is read from the mean of the answer's rows, which "
+                 "no class of transformers does\"");
     }
     put_text(&w, "}");
     return w.result;

@@ -150,6 +150,12 @@ from a.train.jsonl works ./more score --model q8.gguf
 works ./more export --model lm --out lm-again
 same lm/model.safetensors lm-again/model.safetensors
 same lm/tokenizer.json lm-again/tokenizer.json
+works ./more train dpo --model lm --references lm --train a.train.jsonl $short --out y
+sha=$(sha)
+works ./more train dpo --model lm --references lm.gguf --train a.train.jsonl $short --out z
+[ "$(sha)" = "$sha" ] || fault "another step with lm.gguf as reference than with lm"
+works ./more train dpo --model lm.gguf --references lm --train a.train.jsonl $short --out z
+[ "$(sha)" = "$sha" ] || fault "another step from lm.gguf with lm as reference"
 refused 64 "q8_0 is for --out FILE.gguf" ./more export --model lm --out lm-q8 --dtype q8_0
 refused 64 "--dtype q8_0: training writes f32" \
     ./more train dpo --model lm --train a.train.jsonl $short --dtype q8_0 --out z
