@@ -91,8 +91,8 @@ int load_tokenizer(Tokenizer *t, const char *dir) {
     return tokenizer_load(t, path);
 }
 
-// tokenizer_hash of the tokenizer that the folder dir would be used with: the same in a folder and in
-// a GGUF file of one model.  0, or -1 after fail().
+// tokenizer_hash of the tokenizer that the folder dir would be used with: the same in a folder and
+// in a GGUF file of one model.  0, or -1 after fail().
 int tokenizer_identity(char sha256[65], const char *dir) {
     Tokenizer t = {0};
     const int result = load_tokenizer(&t, dir);

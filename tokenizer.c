@@ -127,7 +127,7 @@ typedef struct {
 } Alphabet;
 
 void tokenizer_free(Tokenizer *t);
-void tokenizer_hash(char sha256[65], const Tokenizer *t);   // of all that decides which ids texts have
+void tokenizer_hash(char sha256[65], const Tokenizer *t);   // of all that decides the ids of texts
 
 // Where a part of a text stands, by which a space is put before it or not: it begins the text, or a
 // text that goes on after another, or it follows an added token.
