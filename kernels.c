@@ -76,6 +76,12 @@ void kernels_read(real *host, const real *tensor, size_t n) {
     if (n) memcpy(host, tensor, n * sizeof *host);
 }
 
+void narrow_write(unsigned char *to, const unsigned char *host, size_t n) { memcpy(to, host, n); }
+
+void narrow_read(real *host, const Narrow *w, int C, int row, int rows, int first, int n) {
+    widen(host, w, (size_t)C, row, rows, first, n);
+}
+
 // --------------------------------------------------------------------------- sums of tensors
 
 // Elementwise work is shared out in pieces of PIECE numbers, from `at`.
@@ -159,6 +165,17 @@ void embed_forward(real *out, const int *token, const int *position, const real 
         } else {
             memcpy(o, e, (size_t)C * sizeof *o);
         }
+    }
+}
+
+// the same of a narrow wte
+void embed_narrow(real *out, const int *token, const int *position, const Narrow *wte,
+                  const real *wpe, int T, int C) {
+    PARALLEL_FOR_IF((size_t)T*C)
+    for (int t = 0; t < T; t++) {
+        real *o = out + (size_t)t*C;
+        widen(o, wte, (size_t)C, token[t], 1, 0, C);
+        if (wpe) plus_piece(o, o, wpe + (size_t)position[t]*C, (size_t)C);
     }
 }
 
@@ -379,6 +396,27 @@ void matmul_backward(real *dinp, real *dw, real *db, const real *dout, const rea
     if (db) add_column_sums(db, dout, T, OC);
 }
 
+/* The same of weights that are not trained and lie as their file has them:
+ *
+ *     out = inp w' + b;   dinp = dout w */
+void narrow_forward(real *out, const real *inp, const Narrow *w, const real *b, int T, int C,
+                    int OC) {
+    matmul(&(Product){
+        .c = out, .ldc = (size_t)OC,
+        .a = inp, .ars = (size_t)C, .acs = 1,
+        .narrow = w, .brs = 1, .bcs = (size_t)C,
+        .M = T, .N = OC, .K = C, .bias = b, .bf16 = linear_bf16,
+    });
+}
+void narrow_backward(real *dinp, const real *dout, const Narrow *w, int T, int C, int OC) {
+    matmul(&(Product){
+        .c = dinp, .ldc = (size_t)C,
+        .a = dout, .ars = (size_t)OC, .acs = 1,
+        .narrow = w, .brs = (size_t)C, .bcs = 1,
+        .M = T, .N = C, .K = OC, .bf16 = linear_bf16,
+    });
+}
+
 // What the products with a weight matrix w(OC,C) packed once have in common.
 static Product packed_product(const real *w, int C, int OC) {
     return (Product){.b = w, .brs = 1, .bcs = (size_t)C, .N = OC, .K = C, .bf16 = linear_bf16};
@@ -391,6 +429,12 @@ size_t matmul_packed_size(int C, int OC) {
 
 void matmul_pack_weights(real *packed, const real *w, int C, int OC) {
     const Product p = packed_product(w, C, OC);
+    matmul_pack(packed, &p);
+}
+
+void narrow_pack_weights(real *packed, const Narrow *w, int C, int OC) {
+    Product p = packed_product(NULL, C, OC);
+    p.narrow = w;
     matmul_pack(packed, &p);
 }
 
@@ -616,22 +660,23 @@ void lse_forward(real *lse, const real *logits, int T, int V) {
 /* Of the chunk's n scored rows: rows(n,C) gathered from inp, and logits(n,V) = rows w'.  Only
  * a chunk's logits exist at a time, because V is large. */
 static void logits_of_rows(real *logits, real *rows, const real *inp, const real *w,
-                           const int *row, int n, int C, int V) {
+                           const Narrow *narrow, const int *row, int n, int C, int V) {
     PARALLEL_FOR
     for (int i = 0; i < n; i++) {
         memcpy(rows + (size_t)i*C, inp + (size_t)row[i]*C, (size_t)C * sizeof *rows);
     }
-    matmul_forward(logits, rows, w, NULL, n, C, V);
+    if (w) matmul_forward(logits, rows, w, NULL, n, C, V);
+    else narrow_forward(logits, rows, narrow, NULL, n, C, V);
 }
 
 // logp = x_target - lse(x), x = w inp_row;  logp(n), row(n), target(n), inp(T,C), w(V,C);
 // work(chunk, V + C)
-void logp_forward(real *logp, const real *inp, const real *w, const int *row, const int *target,
-                  int n, int C, int V, real *work, int chunk) {
+void logp_forward(real *logp, const real *inp, const real *w, const Narrow *narrow, const int *row,
+                  const int *target, int n, int C, int V, real *work, int chunk) {
     real *logits = work, *rows = work + (size_t)chunk*V;
     for (int first = 0; first < n; first += chunk) {
         const int m = min_int(chunk, n - first);
-        logits_of_rows(logits, rows, inp, w, row + first, m, C, V);
+        logits_of_rows(logits, rows, inp, w, narrow, row + first, m, C, V);
         PARALLEL_FOR
         for (int i = 0; i < m; i++) {
             const real *x = logits + (size_t)i*V;
@@ -662,8 +707,8 @@ static RowBlocks blocks_of_chunk(const RowBlocks *blocks, int block, int chunk) 
 // logp(n) or NULL; work(chunk, V + 2C).  With blocks of the n rows a chunk is as many whole
 // ones as fit.
 void logp_backward(real *dinp, real *dw, real *logp, const real *dlogp, const real *inp,
-                   const real *w, const int *row, const int *target, int n, int C, int V,
-                   real *work, int chunk, const RowBlocks *blocks) {
+                   const real *w, const Narrow *narrow, const int *row, const int *target, int n,
+                   int C, int V, real *work, int chunk, const RowBlocks *blocks) {
     real *logits = work;                                              // (chunk, V)
     real *rows = logits + (size_t)chunk*V;                            // (chunk, C)
     real *drows = rows + (size_t)chunk*C;                             // (chunk, C)
@@ -679,7 +724,7 @@ void logp_backward(real *dinp, real *dw, real *logp, const real *dlogp, const re
         assert(m > 0);                            // a block is not longer than a chunk
 
         // pass 1: the logits x(m,V)
-        logits_of_rows(logits, rows, inp, w, row + first, m, C, V);
+        logits_of_rows(logits, rows, inp, w, narrow, row + first, m, C, V);
 
         // pass 2: logp, and x becomes dx.  lse is taken from the rounded logp.
         PARALLEL_FOR
@@ -693,7 +738,8 @@ void logp_backward(real *dinp, real *dw, real *logp, const real *dlogp, const re
         }
 
         // pass 3: forward: logits = rows w'
-        matmul_backward(drows, dw, NULL, logits, rows, w, m, C, V, blocks ? &part : NULL);
+        if (w) matmul_backward(drows, dw, NULL, logits, rows, w, m, C, V, blocks ? &part : NULL);
+        else narrow_backward(drows, logits, narrow, m, C, V);
 
         // pass 4: the gathered rows' gradients go back to their rows
         PARALLEL_FOR

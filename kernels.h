@@ -79,6 +79,10 @@ void  kernels_free(real *tensor);
 void  kernels_zero(real *tensor, size_t n);
 void  kernels_write(real *tensor, const real *host, size_t n);
 void  kernels_read(real *host, const real *tensor, size_t n);
+// bytes of narrow matrices, for which kernels_alloc gave room
+void  narrow_write(unsigned char *to, const unsigned char *host, size_t n);
+// host(rows,n) = w[row ..][first ..] of w(..,C)
+void  narrow_read(real *host, const Narrow *w, int C, int row, int rows, int first, int n);
 
 // ------------------------------------------------------------------------------------------ layers
 
@@ -87,6 +91,10 @@ void embed_forward(real *out, const int *token, const int *position, const real 
                    const real *wpe, int T, int C);
 void embed_backward(real *dwte, real *dwpe, const real *dout, const int *token, const int *position,
                     int T, int C);
+
+// the same of a narrow wte
+void embed_narrow(real *out, const int *token, const int *position, const Narrow *wte,
+                  const real *wpe, int T, int C);
 
 // layer norm, or RMS norm when rms (then b and mean are not used); mean(T), rstd(T) are kept for
 // backward, where dw(C), db(C) may be NULL
@@ -108,10 +116,17 @@ void matmul_forward(real *out, const real *inp, const real *w, const real *b, in
 void matmul_backward(real *dinp, real *dw, real *db, const real *dout, const real *inp,
                      const real *w, int T, int C, int OC, const RowBlocks *blocks);
 
+// the bits of these of the same weights as numbers
+void narrow_forward(real *out, const real *inp, const Narrow *w, const real *b, int T, int C,
+                    int OC);
+// WRITES dinp
+void narrow_backward(real *dinp, const real *dout, const Narrow *w, int T, int C, int OC);
+
 // matmul_forward's bits from weights packed once, which is faster for few rows;
 // packed(matmul_packed_size).  Packing is for the instruction set and the precision of the moment.
 size_t matmul_packed_size(int C, int OC);
 void matmul_pack_weights(real *packed, const real *w, int C, int OC);
+void narrow_pack_weights(real *packed, const Narrow *w, int C, int OC);
 void matmul_packed_forward(real *out, const real *inp, const real *packed, const real *b, int T,
                            int C, int OC);
 
@@ -197,14 +212,14 @@ void head_backward(real *dinp, real *dw, const real *dreward, const real *pooled
 // lse(T): log sum exp of each row of logits(T,V)
 void lse_forward(real *lse, const real *logits, int T, int V);
 // logp[i] = log softmax(inp[row[i]] w^T)[target[i]] for n scored rows;
-// inp(T,C), w(V,C); work(chunk, V + C)
-void logp_forward(real *logp, const real *inp, const real *w, const int *row, const int *target,
-                  int n, int C, int V, real *work, int chunk);
+// inp(T,C), w(V,C) or where that is NULL narrow; work(chunk, V + C)
+void logp_forward(real *logp, const real *inp, const real *w, const Narrow *narrow, const int *row,
+                  const int *target, int n, int C, int V, real *work, int chunk);
 // the same, and adds the gradient of sum_i dlogp[i] logp[i] to dinp and dw; logp, dw may be NULL;
 // work(chunk, V + 2C); blocks of the n rows, then chunk >= 32
 void logp_backward(real *dinp, real *dw, real *logp, const real *dlogp, const real *inp,
-                   const real *w, const int *row, const int *target, int n, int C, int V,
-                   real *work, int chunk, const RowBlocks *blocks);
+                   const real *w, const Narrow *narrow, const int *row, const int *target, int n,
+                   int C, int V, real *work, int chunk, const RowBlocks *blocks);
 
 // host arrays: out(n) = exp((x(n) - max) / temperature)
 void sampling_weights(float *out, const float *x, float max, float temperature, int n);

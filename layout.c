@@ -87,6 +87,8 @@ typedef struct {
     int lora_r;
     double lora_alpha;
     char lora[NUM_SITES];                     // yes: every layer has one here
+
+    size_t narrow_bytes;                      // of all matrices, if they are narrow; else 0
 } Config;
 
 // The linear layers of a block.
@@ -124,6 +126,17 @@ typedef struct {
     real *head;                               // (C); only in a reward model
 } Params;
 
+// Matrices that are not trained may stay in the formats of their file, bf16 or ggml's blocks: then
+// all do, and those of Params are NULL.
+typedef struct {
+    Narrow qkvw, attw, fcw, projw;
+} NarrowBlock;
+
+typedef struct {
+    Narrow wte, unembed;
+    NarrowBlock block[MAX_LAYERS];
+} NarrowParams;
+
 // What a tensor is, for its first values.
 typedef enum {
     KIND_EMBED,                               // an embedding, or the output matrix
@@ -141,6 +154,7 @@ typedef struct {
     TensorKind kind;
     int decay;                                // yes: weight decay applies; not to gains and biases
     int fan_in;                               // of a matrix: how many numbers an output sums
+    const Narrow *narrow;                     // not NULL: the matrix is this; offset says nothing
 } Tensor;
 
 // ------------------------------------------------------------------------------- activations
@@ -199,13 +213,15 @@ typedef struct {
     int recompute;                            // yes: RECOMPUTING; set before model_reserve
     int freeze;                               // yes: TRAINING_HEAD; before model_init_training
 
-    // laid out by params_layout; the last num_trained numbers are trained: all, the reward head, or
-    // the reward head and the adapters
-    size_t num_params, num_trained;
+    // laid out by params_layout: num_numbers of the parameters, all but the narrow matrices; the
+    // last num_trained are trained: all, the reward head, or the reward head and the adapters
+    size_t num_params, num_numbers, num_trained;
     Params params, grads;
     Tensor *tensor;                           // (num_tensors), in the order of the layout
     int num_tensors;
-    real *params_memory, *grads_memory;       // (num_params), (num_trained)
+    real *params_memory, *grads_memory;       // (num_numbers), (num_trained)
+    NarrowParams *narrow;                     // without parts where the matrices are numbers
+    unsigned char *narrow_memory;             // (Config.narrow_bytes) their bytes
     real *moments_memory;                     // (2, num_trained) Adam's m and v
     real *tied_memory;                        // (V, C) gradient of a tied matrix as the output
     real *rope_memory;                        // (2, P, rotary_dims/2) cosine, sine
@@ -243,7 +259,11 @@ SiteShape model_site_shape(const Config *c, Site k);
 Mlp model_mlp(const Config *c, const Block *w);
 int model_mlp_fused(const Config *c);
 size_t model_site_offset(const Config *c, Site k);          // of A in Block.lora; B follows it
-real *model_output_matrix(const Model *m);        // (V, C)
+real *model_output_matrix(const Model *m);        // (V, C), or NULL:
+const Narrow *model_output_narrow(const Model *m);
+size_t model_num_narrow(const Config *c);         // numbers that narrow matrices would be
+Narrow *model_narrow(const Model *m, real *const *tensor);  // of that field of m->params, or NULL
+void model_read(const Model *m, size_t at, size_t n, real *host);
 
 // start and end; these return 0, or -1 after fail()
 int  model_init(Model *m, Config c);              // zeroed parameters
@@ -337,6 +357,7 @@ typedef struct {
     size_t used;
     Tensor *list;
     int count;
+    const NarrowParams *narrow;               // not NULL: the matrices are these
 } Walk;
 
 static real *walk_tensor(Walk *walk, size_t size, TensorKind kind, size_t fan_in) {
@@ -358,6 +379,17 @@ static real *walk_tensor(Walk *walk, size_t size, TensorKind kind, size_t fan_in
     return p;
 }
 
+// The same of a matrix, which where matrices are narrow has no place among the numbers.
+static real *walk_matrix(Walk *walk, const Narrow *narrow, size_t size, TensorKind kind,
+                         size_t fan_in) {
+    if (!walk->narrow) return walk_tensor(walk, size, kind, fan_in);
+    Walk apart = {.list = walk->list, .count = walk->count};
+    walk_tensor(&apart, size, kind, fan_in);
+    if (walk->list) walk->list[walk->count].narrow = narrow;
+    walk->count++;
+    return NULL;
+}
+
 // Every tensor, in the order of the memory.
 static void params_layout(Params *p, const Config *c, Walk *walk) {
     const size_t C = (size_t)c->channels;
@@ -369,31 +401,35 @@ static void params_layout(Params *p, const Config *c, Walk *walk) {
     const size_t QN = (size_t)model_qnorm_width(c), KN = (size_t)model_knorm_width(c);
     memset(p, 0, sizeof *p);
 
-    p->wte = walk_tensor(walk, V*C, KIND_EMBED, C);
+    const NarrowParams *narrow = walk->narrow;
+    p->wte = walk_matrix(walk, narrow ? &narrow->wte : NULL, V*C, KIND_EMBED, C);
     if (c->learned_positions) {
         p->wpe = walk_tensor(walk, (size_t)c->max_positions*C, KIND_EMBED, C);
     }
     for (int l = 0; l < c->num_layers; l++) {
         Block *b = &p->block[l];
+        const NarrowBlock *s = narrow ? &narrow->block[l] : NULL;
         b->ln1w = walk_tensor(walk, C, KIND_ONE, 0);
         if (!c->rms_norm) b->ln1b = walk_tensor(walk, C, KIND_ZERO, 0);
-        b->qkvw = walk_tensor(walk, QO*C, KIND_MATRIX, C);
+        b->qkvw = walk_matrix(walk, s ? &s->qkvw : NULL, QO*C, KIND_MATRIX, C);
         if (c->qkv_bias) b->qkvb = walk_tensor(walk, QO, KIND_ZERO, 0);
         if (c->qk_norm) b->qnormw = walk_tensor(walk, QN, KIND_ONE, 0);
         if (c->qk_norm) b->knormw = walk_tensor(walk, KN, KIND_ONE, 0);
-        b->attw = walk_tensor(walk, C*AW, KIND_OUT, AW);
+        b->attw = walk_matrix(walk, s ? &s->attw : NULL, C*AW, KIND_OUT, AW);
         if (c->out_bias) b->attb = walk_tensor(walk, C, KIND_ZERO, 0);
 
         b->ln2w = walk_tensor(walk, C, KIND_ONE, 0);
         if (!c->rms_norm) b->ln2b = walk_tensor(walk, C, KIND_ZERO, 0);
-        b->fcw = walk_tensor(walk, FC*C, KIND_MATRIX, C);
+        b->fcw = walk_matrix(walk, s ? &s->fcw : NULL, FC*C, KIND_MATRIX, C);
         if (c->mlp_bias) b->fcb = walk_tensor(walk, FC, KIND_ZERO, 0);
-        b->projw = walk_tensor(walk, C*F, KIND_OUT, F);
+        b->projw = walk_matrix(walk, s ? &s->projw : NULL, C*F, KIND_OUT, F);
         if (c->mlp_bias) b->projb = walk_tensor(walk, C, KIND_ZERO, 0);
     }
     p->lnfw = walk_tensor(walk, C, KIND_ONE, 0);
     if (!c->rms_norm) p->lnfb = walk_tensor(walk, C, KIND_ZERO, 0);
-    if (!c->tied && !c->reward) p->unembed = walk_tensor(walk, V*C, KIND_EMBED, C);
+    if (!c->tied && !c->reward) {
+        p->unembed = walk_matrix(walk, narrow ? &narrow->unembed : NULL, V*C, KIND_EMBED, C);
+    }
     if (c->reward) p->head = walk_tensor(walk, C, KIND_HEAD, C);
 
     // adapters come last, for they are trained alone
@@ -419,10 +455,10 @@ Mlp model_mlp(const Config *c, const Block *w) {
     l.projb = w->projb;
     return l;
 }
-// Is that layer computed in one?  Adapters are added in the midst of it.
+// Is that layer computed in one?  Adapters are added in the midst of it, and it reads numbers.
 int model_mlp_fused(const Config *c) {
     const Mlp shape = model_mlp(c, NULL);
-    return !c->lora_r && mlp_fused(&shape);
+    return !c->lora_r && !c->narrow_bytes && mlp_fused(&shape);
 }
 
 // One block's activations; shapes stand in BlockActs.  `shared`: fc and act are those of that
@@ -510,6 +546,13 @@ size_t model_num_params(const Config *c) {
     return walk.used;
 }
 
+size_t model_num_narrow(const Config *c) {
+    const size_t C = (size_t)c->channels, outputs = !c->tied && !c->reward;
+    const size_t of_layer = C * (model_qkv_width(c) + model_att_width(c) + model_fc_width(c)
+                                 + (size_t)c->hidden);
+    return (1 + outputs) * model_output_size(c) + (size_t)c->num_layers * of_layer;
+}
+
 size_t model_num_base(const Config *c) {
     Config without = *c;
     without.lora_r = 0;
@@ -529,10 +572,11 @@ size_t model_num_trained(const Config *c, Purpose purpose) {
 size_t model_bytes(const Config *c, int T, int B, Purpose purpose) {
     Acts a;
     size_t numbers = model_num_params(c) + 3 * model_num_trained(c, purpose) + model_rope_size(c);
+    if (c->narrow_bytes) numbers -= model_num_narrow(c);
     numbers += acts_layout(&a, c, NULL, (size_t)T, (size_t)B, purpose);
     if (purpose != SCORING && has_tied_gradient(c)) numbers += model_output_size(c);
     return numbers * sizeof(real) + (4 * (size_t)T + 2) * sizeof(int)
-         + kernels_scratch(c->max_positions);
+         + kernels_scratch(c->max_positions) + c->narrow_bytes;
 }
 
 // ----------------------------------------------------------------------------- start and end
@@ -540,10 +584,11 @@ size_t model_bytes(const Config *c, int T, int B, Purpose purpose) {
 void model_free(Model *m) {
     real *const owned[] = {
         m->params_memory, m->grads_memory, m->moments_memory, m->tied_memory,
-        m->rope_memory, m->packed_memory, m->acts_memory,
+        m->rope_memory, m->packed_memory, m->acts_memory, (real *)m->narrow_memory,
     };
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) kernels_free(owned[i]);
     free(m->tensor);
+    free(m->narrow);
     free(m->row_memory);
     memset(m, 0, sizeof *m);
 }
@@ -618,19 +663,27 @@ static int rope_init(Model *m) {
     return m->rope_memory ? 0 : -1;
 }
 
-// The parameters and their list.  0, or -1 after fail().
+// The parameters and their list; what is narrow has no parts yet.  0, or -1 after fail().
 static int params_init(Model *m) {
     const Config *c = &m->config;
     Params p;
-    Walk count = {0};
-    params_layout(&p, c, &count);
-    m->num_params = count.used;
-    m->num_tensors = count.count;
-    m->params_memory = kernels_alloc(m->num_params);
+    m->narrow = allocate(1, sizeof *m->narrow);
+    if (!m->narrow) return -1;
+    Walk walk = {.narrow = c->narrow_bytes ? m->narrow : NULL};
+    params_layout(&p, c, &walk);
+    m->num_params = model_num_params(c);
+    m->num_numbers = walk.used;
+    m->num_tensors = walk.count;
+    m->params_memory = kernels_alloc(m->num_numbers);
     if (!m->params_memory) return -1;
+    if (c->narrow_bytes) {
+        m->narrow_memory = (unsigned char *)kernels_alloc(c->narrow_bytes / sizeof(real) + 1);
+        if (!m->narrow_memory) return -1;
+    }
     m->tensor = allocate((size_t)m->num_tensors, sizeof *m->tensor);
     if (!m->tensor) return -1;
-    params_layout(&m->params, c, &(Walk){.memory = m->params_memory, .list = m->tensor});
+    params_layout(&m->params, c, &(Walk){.memory = m->params_memory, .list = m->tensor,
+                                         .narrow = walk.narrow});
     return 0;
 }
 
@@ -657,8 +710,9 @@ int model_init_training(Model *m) {
         m->tied_memory = kernels_alloc(model_output_size(c));
         if (!m->tied_memory) return -1;
     }
-    const size_t frozen = m->num_params - m->num_trained;
-    params_layout(&m->grads, c, &(Walk){.memory = m->grads_memory, .frozen = frozen});
+    const size_t frozen = m->num_numbers - m->num_trained;
+    params_layout(&m->grads, c, &(Walk){.memory = m->grads_memory, .frozen = frozen,
+                                        .narrow = c->narrow_bytes ? m->narrow : NULL});
     return 0;
 }
 
@@ -767,13 +821,66 @@ int model_random_lora(Model *m, uint64_t seed) {
 real *model_output_matrix(const Model *m) {
     return m->config.tied ? m->params.wte : m->params.unembed;
 }
+const Narrow *model_output_narrow(const Model *m) {
+    return m->config.tied ? &m->narrow->wte : &m->narrow->unembed;
+}
+
+// ----------------------------------------------------------------------------- narrow matrices
+
+// The narrow matrix in whose place that field of m->params is; NULL where it has numbers.
+Narrow *model_narrow(const Model *m, real *const *tensor) {
+    if (!m->config.narrow_bytes) return NULL;
+    if (tensor == &m->params.wte) return &m->narrow->wte;
+    if (tensor == &m->params.unembed) return &m->narrow->unembed;
+    for (int l = 0; l < m->config.num_layers; l++) {
+        const Block *b = &m->params.block[l];
+        NarrowBlock *s = &m->narrow->block[l];
+        if (tensor == &b->qkvw) return &s->qkvw;
+        if (tensor == &b->attw) return &s->attw;
+        if (tensor == &b->fcw) return &s->fcw;
+        if (tensor == &b->projw) return &s->projw;
+    }
+    return NULL;
+}
+
+// host(n): numbers first .. first+n-1 of a tensor.
+static void tensor_read(const Model *m, const Tensor *t, size_t first, size_t n, real *host) {
+    if (!t->narrow) {
+        kernels_read(host, m->params_memory + t->offset + first, n);
+        return;
+    }
+    const size_t C = (size_t)t->fan_in;
+    while (n > 0) {
+        const size_t row = first / C, column = first % C, k = n < C - column ? n : C - column;
+        narrow_read(host, t->narrow, t->fan_in, (int)row, 1, (int)column, (int)k);
+        host += k;
+        first += k;
+        n -= k;
+    }
+}
+
+// host(n): numbers at .. at+n-1 of all parameters in the order of the layout, narrow ones too.
+void model_read(const Model *m, size_t at, size_t n, real *host) {
+    size_t begin = 0;                             // of the tensor
+    for (const Tensor *t = m->tensor; n > 0; begin += t->size, t++) {
+        if (at >= begin + t->size) continue;
+        const size_t first = at - begin, k = n < t->size - first ? n : t->size - first;
+        tensor_read(m, t, first, k, host);
+        host += k;
+        at += k;
+        n -= k;
+    }
+}
 
 // ---------------------------------------------------------------------------- packed weights
 
-// w(OC,C) packed, in the next numbers of memory; without memory they are only counted
-static real *packed_copy(const real *w, real *memory, size_t *used, size_t C, size_t OC) {
+// w(OC,C), or where that is NULL narrow, packed in the next numbers of memory; without memory they
+// are only counted
+static real *packed_copy(const real *w, const Narrow *narrow, real *memory, size_t *used, size_t C,
+                         size_t OC) {
     real *packed = carve(memory, used, matmul_packed_size((int)C, (int)OC));
-    if (memory) matmul_pack_weights(packed, w, (int)C, (int)OC);
+    if (memory && w) matmul_pack_weights(packed, w, (int)C, (int)OC);
+    if (memory && !w) narrow_pack_weights(packed, narrow, (int)C, (int)OC);
     return packed;
 }
 
@@ -784,15 +891,16 @@ static size_t pack_matrices(Model *m, real *memory) {
     size_t used = 0;
     for (int l = 0; l < c->num_layers; l++) {
         const Block *w = &m->params.block[l];
+        const NarrowBlock *s = &m->narrow->block[l];
         Block *packed = &m->packed.block[l];
-        packed->qkvw  = packed_copy(w->qkvw, memory, &used, C, model_qkv_width(c));
-        packed->attw  = packed_copy(w->attw, memory, &used, model_att_width(c), C);
-        packed->fcw   = packed_copy(w->fcw, memory, &used, C, model_fc_width(c));
-        packed->projw = packed_copy(w->projw, memory, &used, F, C);
+        packed->qkvw  = packed_copy(w->qkvw, &s->qkvw, memory, &used, C, model_qkv_width(c));
+        packed->attw  = packed_copy(w->attw, &s->attw, memory, &used, model_att_width(c), C);
+        packed->fcw   = packed_copy(w->fcw, &s->fcw, memory, &used, C, model_fc_width(c));
+        packed->projw = packed_copy(w->projw, &s->projw, memory, &used, F, C);
     }
     if (!c->reward) {
-        const real *w = model_output_matrix(m);
-        m->packed.unembed = packed_copy(w, memory, &used, C, (size_t)c->vocab_size);
+        m->packed.unembed = packed_copy(model_output_matrix(m), model_output_narrow(m), memory,
+                                        &used, C, (size_t)c->vocab_size);
     }
     return used;
 }

@@ -21,6 +21,7 @@ int settle_specials(Tokenizer *t, Config *c, const char *dir);
 int check_fit(const Model *m, const Tokenizer *t, const char *dir, int max_length);
 int load_model(Model *m, Tokenizer *t, const char *dir, int kind, int max_length);
 LoraOptions lora_options(void);
+int narrow_asked(void);
 
 // DataOptions.bad_row of --bad_rows drop: names the first ones; the report of the file counts all.
 static void drop_bad_row(void *to, const Dataset *d) {
@@ -84,6 +85,12 @@ LoraOptions lora_options(void) {
                          .alpha = opt.lora_alpha > 0 ? opt.lora_alpha : 2 * opt.lora_r};
 }
 
+// Are the weights that stay as they are to lie in memory as their file has them?
+int narrow_asked(void) {
+    if (opt.base_dtype == BASE_FILE) return 1;
+    return opt.base_dtype != BASE_FP32 && (opt.lora_r || opt.freeze) && !opt.random_weights;
+}
+
 int load_tokenizer(Tokenizer *t, const char *dir) {
     char path[PATH_SIZE];
     if (!opt.tokenizer && !dir) return fail(EX_USAGE, "--tokenizer or --model is needed");
@@ -132,7 +139,8 @@ int load_model(Model *m, Tokenizer *t, const char *dir, int kind, int max_length
                     "--raw_head SEED for a random head (eval of policies: --reference)", dir);
     }
     if (load_tokenizer(t, dir) < 0) return -1;
-    if (checkpoint_load(m, dir, kind) < 0) return -1;
+    const LoraOptions none = {.r = 0};
+    if (checkpoint_load_as(m, dir, kind, &none, opt.base_dtype == BASE_FILE) < 0) return -1;
     if (settle_specials(t, &m->config, dir) < 0) return -1;
     if (!m->config.reward && opt.pooling >= 0) {
         return fail(EX_USAGE, "--pooling: %s is a language model, from which no reward is read",

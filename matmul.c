@@ -33,6 +33,7 @@ typedef struct {
     int half_a, half_b;                         // AMX: they have been, 16 bits each; b by rows
     const RowBlocks *blocks;                    // of k, for bf16
     size_t panel;                               // not 0: b is packed, in panels so far apart
+    const Narrow *narrow;                       // not NULL: instead of b, with its brs and bcs
 } Product;
 
 void   matmul(const Product *p);                // with all threads
@@ -66,6 +67,41 @@ static int product_words(const Product *p) {
 static const real *number_at(const real *x, size_t i, int half) {
     return half ? (const real *)(const void *)((const uint16_t *)(const void *)x + i) : x + i;
 }
+
+/* Columns n0 .. n0+n-1 of a narrow b, k0 .. k0+k-1 counted as packed: widened to numbers a slice
+ * along k at a time, and packed from there as numbers are.  Where its rows are b's columns a slice
+ * is of one panel, else of several. */
+static void pack_narrow(real *out, const Product *p, int n0, int n, int k0, int k) {
+    const int NR = kernel_of(p)->NR, numbers = p->bf16 ? 2 : 1;       // of a word
+    const int by_columns = p->brs == 1;
+    const int width = by_columns ? NR : min_int(n, WIDE_COLUMNS);
+    const int most = (by_columns ? WIDEN / MAX_NR : WIDEN / WIDE_COLUMNS) / numbers;
+    real *wide = matmul_work() + PACK_A + PACK_B;
+    for (int j = 0; j < n; j += width) {
+        const int columns = min_int(width, n - j);
+        for (int i = 0; i < k; i += most) {
+            const int words = min_int(most, k - i), first = (k0 + i) * numbers;
+            const int rows = min_int(words * numbers, p->K - first);
+            const size_t rs = by_columns ? (size_t)rows : 1, ks = by_columns ? 1 : (size_t)columns;
+            if (by_columns) widen(wide, p->narrow, p->bcs, n0 + j, columns, first, rows);
+            else widen(wide, p->narrow, p->brs, first, rows, n0 + j, columns);
+            for (int r = 0; r < columns; r += NR) {
+                real *to = out + (size_t)(j + r)*(size_t)k + (size_t)i*(size_t)NR;
+                const real *x = wide + (size_t)r*rs;
+                const int panel = min_int(NR, columns - r);
+#ifndef MORE_DOUBLE
+                if (p->bf16) {
+                    pack_panels_bf16(NR, to, x, rs, ks, 0, panel, NULL, 0, words / BLOCK_WORDS,
+                                     rows);
+                    continue;
+                }
+#endif
+                pack_panels(NR, to, x, rs, ks, panel, rows);
+            }
+        }
+    }
+}
+
 // rows m0 .. m0+m-1 of a and columns n0 .. n0+n-1 of b, of both k0 .. k0+k-1, counted as packed
 static void pack_a(real *out, const Product *p, int m0, int m, int k0, int k) {
     const real *a = number_at(p->a, (size_t)m0*p->ars, p->half_a);
@@ -79,8 +115,12 @@ static void pack_a(real *out, const Product *p, int m0, int m, int k0, int k) {
     pack_rows(out, a + (size_t)k0*p->acs, p->ars, p->acs, m, k);
 }
 static void pack_b(real *out, const Product *p, int n0, int n, int k0, int k) {
-    const real *b = number_at(p->b, (size_t)n0*p->bcs, p->half_b);
     const int NR = kernel_of(p)->NR;
+    if (p->narrow) {
+        pack_narrow(out, p, n0, n, k0, k);
+        return;
+    }
+    const real *b = number_at(p->b, (size_t)n0*p->bcs, p->half_b);
 #ifndef MORE_DOUBLE
     const int b0 = k0 / BLOCK_WORDS, b1 = (k0 + k) / BLOCK_WORDS;
     if (p->bf16) {
@@ -108,7 +148,7 @@ static Operand b_place(const Product *p, real *work, int n0, int k0, int k) {
     const size_t NR = (size_t)kernel_of(p)->NR;
     if (p->panel) return (Operand){b_column(p, n0) + (size_t)k0*NR, NR, p->panel, 0};
     const int few = p->M <= 4*kernel_of(p)->MR;         // rows, too few to pay for packing b
-    if (few && tile->direct && !p->bf16 && p->bcs == 1) {
+    if (few && tile->direct && !p->bf16 && p->bcs == 1 && !p->narrow) {
         return (Operand){b_column(p, n0) + (size_t)k0*p->brs, p->brs, NR, 0};
     }
     return (Operand){work, NR, NR * (size_t)k, 1};
@@ -257,7 +297,7 @@ static int piece_start(int M, int width, int i, int n) {
 
 // All threads: of the part's columns and words along k all rows.
 static void multiply_shared(const Product *p, Region t, int threads) {
-    const int MR = kernel_of(p)->MR, NR = kernel_of(p)->NR, few = 2 * NR;
+    const int MR = kernel_of(p)->MR, NR = kernel_of(p)->NR, few = p->narrow ? MAX_BLOCK : 2 * NR;
     const Grid g = grid_of(p, threads);
     const Operand b = b_place(p, matmul_work_memory, t.n0, t.k0, t.k);
     PARALLEL

@@ -51,13 +51,26 @@ void model_update_heads(real *w, const real *dw, real *moments, size_t n, const 
 
 // ------------------------------------------------------------------------------ linear layers
 
-// out(T,OC) = inp(T,C) w(OC,C)' + b(OC), from the packed copy of w if there is one
-static void linear_forward(real *out, const real *inp, const real *w, const real *packed,
-                           const real *b, int T, int C, int OC) {
+// out(T,OC) = inp(T,C) w(OC,C)' + b(OC), from the packed copy of w if there is one; w NULL: narrow
+static void linear_forward(real *out, const real *inp, const real *w, const Narrow *narrow,
+                           const real *packed, const real *b, int T, int C, int OC) {
     if (packed) {
         matmul_packed_forward(out, inp, packed, b, T, C, OC);
-    } else {
+    } else if (w) {
         matmul_forward(out, inp, w, b, T, C, OC);
+    } else {
+        narrow_forward(out, inp, narrow, b, T, C, OC);
+    }
+}
+
+// WRITES dinp(T,C); adds dw, db, which a narrow matrix has none of
+static void linear_backward(real *dinp, real *dw, real *db, const real *dout, const real *inp,
+                            const real *w, const Narrow *narrow, int T, int C, int OC,
+                            const RowBlocks *blocks) {
+    if (w) {
+        matmul_backward(dinp, dw, db, dout, inp, w, T, C, OC, blocks);
+    } else {
+        narrow_backward(dinp, dout, narrow, T, C, OC);
     }
 }
 
@@ -146,6 +159,7 @@ static void rotate(const Model *m, const Batch *s, int l, real *qkv, int sign) {
 static void block_forward(const Model *m, const Batch *s, int l, int again) {
     const Config *c = &m->config;
     const Block *w = &m->params.block[l], *packed = &m->packed.block[l];
+    const NarrowBlock *narrow = &m->narrow->block[l];
     const BlockActs *a = &m->acts.block[l];
     const int T = s->T;
     const int C = c->channels;
@@ -168,7 +182,7 @@ static void block_forward(const Model *m, const Batch *s, int l, int again) {
         norm_forward(a->ln1, a->mean1, a->rstd1, a->res, w->ln1w, w->ln1b,
                      c->norm_eps, c->rms_norm, T, C);
     }
-    linear_forward(a->qkv, att_in, w->qkvw, packed->qkvw, w->qkvb, T, C, QO);
+    linear_forward(a->qkv, att_in, w->qkvw, &narrow->qkvw, packed->qkvw, w->qkvb, T, C, QO);
     lora_forward(m, w, LINEAR_QKV, a->qkv, att_in, T, QO);
     if (c->qk_norm) {
         const int QN = model_qnorm_width(c), KN = model_knorm_width(c);
@@ -186,7 +200,7 @@ static void block_forward(const Model *m, const Batch *s, int l, int again) {
         attention_forward(a->att, a->lse, a->qkv, s->seg, s->S, T, NH, NKV, HD, window);
     }
     if (!again || !c->parallel_residual) {
-        linear_forward(att_raw, a->att, w->attw, packed->attw, w->attb, T, NH*HD, C);
+        linear_forward(att_raw, a->att, w->attw, &narrow->attw, packed->attw, w->attb, T, NH*HD, C);
         lora_forward(m, w, LINEAR_ATT, att_raw, a->att, T, C);
     }
     if (post) {
@@ -207,7 +221,7 @@ static void block_forward(const Model *m, const Batch *s, int l, int again) {
         if (again && !post) return;
         mlp_forward(mlp_raw, mlp_in, &mlp, m->acts.mlp, T);
     } else {
-        linear_forward(a->fc, mlp_in, w->fcw, packed->fcw, w->fcb, T, C, FC);
+        linear_forward(a->fc, mlp_in, w->fcw, &narrow->fcw, packed->fcw, w->fcb, T, C, FC);
         lora_forward(m, w, LINEAR_FC, a->fc, mlp_in, T, FC);
         if (c->gated) {
             gated_forward(a->act, a->fc, c->activation, T, F);
@@ -215,7 +229,8 @@ static void block_forward(const Model *m, const Batch *s, int l, int again) {
             activation_forward(a->act, a->fc, c->activation, T, F);
         }
         if (again && !post) return;
-        linear_forward(mlp_raw, a->act, w->projw, packed->projw, w->projb, T, F, C);
+        linear_forward(mlp_raw, a->act, w->projw, &narrow->projw, packed->projw, w->projb, T, F,
+                       C);
         lora_forward(m, w, LINEAR_PROJ, mlp_raw, a->act, T, C);
     }
     if (post) {
@@ -241,6 +256,7 @@ static void block_forward(const Model *m, const Batch *s, int l, int again) {
 static void block_backward(const Model *m, const Batch *s, int l) {
     const Config *c = &m->config;
     const Block *w = &m->params.block[l], *g = &m->grads.block[l];
+    const NarrowBlock *narrow = &m->narrow->block[l];
     const BlockActs *a = &m->acts.block[l];
     const RowBlocks *blocks = &m->blocks;
     const int T = s->T;
@@ -275,14 +291,16 @@ static void block_backward(const Model *m, const Batch *s, int l) {
         const MlpGrads grads = {g->fcw, g->fcb, g->projw, g->projb};
         mlp_backward(dnorm, &grads, dhalf, mlp_in, &mlp, dwide, dact, m->acts.mlp, T, blocks);
     } else {
-        matmul_backward(dact, g->projw, g->projb, dhalf, a->act, w->projw, T, F, C, blocks);
+        linear_backward(dact, g->projw, g->projb, dhalf, a->act, w->projw, &narrow->projw, T, F, C,
+                        blocks);
         lora_backward(m, g, w, LINEAR_PROJ, dact, dhalf, a->act, T, C);
         if (c->gated) {
             gated_backward(dwide, dact, a->fc, c->activation, T, F);
         } else {
             activation_backward(dwide, dact, a->fc, c->activation, T, F);
         }
-        matmul_backward(dnorm, g->fcw, g->fcb, dwide, mlp_in, w->fcw, T, C, FC, blocks);
+        linear_backward(dnorm, g->fcw, g->fcb, dwide, mlp_in, w->fcw, &narrow->fcw, T, C, FC,
+                        blocks);
         lora_backward(m, g, w, LINEAR_FC, dnorm, dwide, mlp_in, T, FC);
     }
     if (post) {
@@ -299,7 +317,8 @@ static void block_backward(const Model *m, const Batch *s, int l) {
         norm_backward(dhalf, g->ln1w, g->ln1b, dz, a->ln1, a->mean1, a->rstd1, w->ln1w,
                       c->rms_norm, T, C);
     }
-    matmul_backward(dact, g->attw, g->attb, dhalf, a->att, w->attw, T, NH*HD, C, blocks);
+    linear_backward(dact, g->attw, g->attb, dhalf, a->att, w->attw, &narrow->attw, T, NH*HD, C,
+                    blocks);
     lora_backward(m, g, w, LINEAR_ATT, dact, dhalf, a->att, T, C);
     attention_backward(dwide, dact, a->att, a->lse, a->qkv, s->seg, s->S, T, NH, NKV, HD,
                        model_window(c, l));
@@ -310,7 +329,8 @@ static void block_backward(const Model *m, const Batch *s, int l) {
         head_norm_backward(dwide, g->qnormw, a->pre, a->rstdq, w->qnormw, T, NH*HD/QN, QN, QO);
         head_norm_backward(dkey, g->knormw, key_pre, a->rstdk, w->knormw, T, NKV*HD/KN, KN, QO);
     }
-    matmul_backward(dnorm, g->qkvw, g->qkvb, dwide, att_in, w->qkvw, T, C, QO, blocks);
+    linear_backward(dnorm, g->qkvw, g->qkvb, dwide, att_in, w->qkvw, &narrow->qkvw, T, C, QO,
+                    blocks);
     lora_backward(m, g, w, LINEAR_QKV, dnorm, dwide, att_in, T, QO);
     if (post) {
         add_forward(dz, dz, dnorm, n);
@@ -331,7 +351,9 @@ void model_forward(Model *m, const Batch *s) {
     const int T = s->T, C = c->channels;
     Acts *a = &m->acts;
     assert(T <= m->T && s->B <= m->B);
-    embed_forward(a->block[0].res, s->token, s->position, p->wte, p->wpe, T, C);
+    real *x = a->block[0].res;
+    if (p->wte) embed_forward(x, s->token, s->position, p->wte, p->wpe, T, C);
+    else embed_narrow(x, s->token, s->position, &m->narrow->wte, p->wpe, T, C);
     for (int l = 0; l < c->num_layers; l++) block_forward(m, s, l, 0);
     norm_forward(a->lnf, a->meanf, a->rstdf, a->res, p->lnfw, p->lnfb,
                  c->norm_eps, c->rms_norm, T, C);
@@ -374,7 +396,8 @@ void model_logits(Model *m, const int *row, int n, real *logits, real *lse) {
         embed_forward(rows, row, NULL, m->acts.lnf, NULL, n, C);      // looked up as a token is
         inp = rows;
     }
-    linear_forward(x, inp, model_output_matrix(m), m->packed.unembed, NULL, n, C, V);
+    linear_forward(x, inp, model_output_matrix(m), model_output_narrow(m), m->packed.unembed, NULL,
+                   n, C, V);
     lse_forward(sums, x, n, V);
     kernels_read(logits, x, (size_t)n * (size_t)V);
     kernels_read(lse, sums, (size_t)n);
@@ -405,8 +428,8 @@ int model_logp(Model *m, const Batch *s, real *logp) {
     const int n = find_scored_rows(m, s);
     real *scored = allocate((size_t)n, sizeof *scored);
     if (!scored) return -1;
-    logp_forward(scored, m->acts.lnf, model_output_matrix(m), m->scored_row, m->scored_target, n,
-                 C, V, m->acts.logits, LOGITS_ROWS);
+    logp_forward(scored, m->acts.lnf, model_output_matrix(m), model_output_narrow(m),
+                 m->scored_row, m->scored_target, n, C, V, m->acts.logits, LOGITS_ROWS);
     spread_scored(logp, scored, m, n, s->T);
     free(scored);
     return 0;
@@ -453,9 +476,9 @@ static int output_backward(Model *m, const Batch *s, real *dlnf, const real *dlo
     real *scored = dscored + n;
     for (int i = 0; i < n; i++) dscored[i] = dlogp[m->scored_row[i]];
     m->scored_blocks = row_blocks(m->scored_block_start, s, m->scored_row, n);
-    logp_backward(dlnf, dw, scored, dscored, m->acts.lnf, model_output_matrix(m), m->scored_row,
-                  m->scored_target, n, c->channels, c->vocab_size, m->acts.logits, LOGITS_ROWS,
-                  &m->scored_blocks);
+    logp_backward(dlnf, dw, scored, dscored, m->acts.lnf, model_output_matrix(m),
+                  model_output_narrow(m), m->scored_row, m->scored_target, n, c->channels,
+                  c->vocab_size, m->acts.logits, LOGITS_ROWS, &m->scored_blocks);
     if (logp) spread_scored(logp, scored, m, n, s->T);
     free(dscored);
     return 0;
@@ -536,11 +559,11 @@ void model_finish_grads(Model *m) {
 
 // sqrt of the sum of squares of all gradients; NaN or infinity if one of them is.
 double model_grad_norm(const Model *m) {
-    const size_t frozen = m->num_params - m->num_trained;
+    const size_t frozen = m->num_numbers - m->num_trained;
     double sum = 0;
     for (int k = 0; k < m->num_tensors; k++) {
         const Tensor *t = &m->tensor[k];
-        if (t->offset < frozen) continue;
+        if (t->narrow || t->offset < frozen) continue;
         sum += sum_of_squares(m->grads_memory + (t->offset - frozen), t->size);
     }
     return sqrt(sum);
@@ -572,11 +595,11 @@ static void update_tensor(real *w, real *moment1, real *moment2, const real *g, 
 void model_update(Model *m, const AdamW *o) {
     double power[2];
     beta_powers(power, o);
-    const size_t frozen = m->num_params - m->num_trained;
+    const size_t frozen = m->num_numbers - m->num_trained;
     real *moment1 = m->moments_memory, *moment2 = moment1 + m->num_trained;
     for (int k = 0; k < m->num_tensors; k++) {
         const Tensor *t = &m->tensor[k];
-        if (t->offset < frozen) continue;
+        if (t->narrow || t->offset < frozen) continue;
         const size_t at = t->offset - frozen;
         const double lr = o->learning_rate * (t->kind == KIND_HEAD ? o->head_rate : 1);
         update_tensor(m->params_memory + t->offset, moment1 + at, moment2 + at,

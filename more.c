@@ -96,7 +96,7 @@ static const Command commands[] = {
      .help = "held-out numbers: accuracy, calibration, margins; of policies too",
      .options = {ALWAYS TEXTS, "model tokenizer eval reference from bag by people groups fit "
                  "fit_rows out seed folds fold raw_head pooling beta logp top pairs "
-                 "features train_turns=all"},
+                 "features train_turns=all base_dtype"},
      .more_help =
         "\neval compares rows of reward models, or with --reference of policies, on columns of "
         "data.  --model\nis FOLDER or NAME=FOLDER.  Of reward models NAME=A+B+C means the mean "
@@ -122,7 +122,7 @@ static const Command commands[] = {
     {.name = "score", .run = command_score,
      .help = "rewards or log-probabilities for JSON lines from standard input",
      .options = {ALWAYS TEXTS, "model tokenizer raw_head pooling tokens probability features "
-                 "train_turns="},
+                 "train_turns= base_dtype"},
      .more_help =
         "\nscore adds to each row what the model says of its answers.  A reward model: reward; of "
         "a pair\nscores_chosen, scores_rejected and results; of a ranking rewards.  A language "

@@ -28,7 +28,7 @@ int fail_kind(const Dataset *d, const char *what);
     "adam_beta1 adam_beta2 adam_epsilon logging_steps eval_steps save_steps "            \
     "save_minutes keep resume diary "                                                        \
     "load_best best_metric early_stopping_patience "                                     \
-    "lora_r lora_alpha lora_targets "                                                    \
+    "lora_r lora_alpha lora_targets base_dtype "                                                    \
     "seed precision force threads quiet help "
 #define OF_POINTS "reduction labels score_scale "
 #define OF_REFERENCE "beta reference_cache "

@@ -4,6 +4,53 @@
 #define PANELS_C
 #include "tiles.c"
 
+// --------------------------------------------------------------------------------- narrow matrices
+
+// out(n): values first .. first+n-1 of a row in bytes: whole blocks, and parts of one at the ends.
+INLINE void widen_row_body(const int hw, real *out, Dtype dtype, const unsigned char *bytes,
+                           int first, int n) {
+    float some[MAX_BLOCK];
+    const int block = (int)dtype_block(dtype);
+    (void)hw;
+    while (n > 0) {
+        const int skip = first % block;
+        const unsigned char *from = bytes + dtype_row_size(dtype, (size_t)(first - skip));
+        int k = min_int(n, block - skip);
+#ifdef MORE_DOUBLE
+        const int whole = 0;
+#else
+        const int whole = !skip && n >= block;
+        if (whole) {
+            k = n / block * block;
+            dtype_decode_row(dtype, out, from, (size_t)k);
+        }
+#endif
+        if (!whole) {
+            dtype_decode_row(dtype, some, from, (size_t)block);
+            for (int i = 0; i < k; i++) out[i] = some[skip + i];
+        }
+        out += k;
+        first += k;
+        n -= k;
+    }
+}
+VARIANTS(widen_row, (real *out, Dtype dtype, const unsigned char *bytes, int first, int n), out,
+         dtype, bytes, first, n)
+
+// out(rows,n) = w[row ..][first ..] of w(..,C)
+static void widen(real *out, const Narrow *w, size_t C, int row, int rows, int first, int n) {
+    int part = 0, above = 0;                    // rows of the parts before it
+    for (int r = row; r < row + rows; r++, out += n) {
+        while (r >= above + w->part[part].rows) {
+            above += w->part[part].rows;
+            part++;
+        }
+        const Dtype dtype = w->part[part].dtype;
+        const size_t at = (size_t)(r - above) * dtype_row_size(dtype, C);
+        widen_row(out, dtype, w->part[part].bytes + at, first, n);
+    }
+}
+
 // ---------------------------------------------------------------------------------- packing floats
 
 /* Where a tile reads them, a and b lie like this, whatever their strides were:
@@ -15,7 +62,8 @@
  *
  * A matrix whose rows become columns goes through tile->transpose, a square of registers a time. */
 enum { PACK_A = (MC + MAX_MR) * TILE_KA, PACK_B = 1 << 18 };
-enum { WORK_PER_THREAD = PACK_A + PACK_B, SHARED_B = 2 << 20 };
+enum { WIDEN = 1 << 15, WIDE_COLUMNS = 512 };   // of a narrow b: a slice, as numbers
+enum { WORK_PER_THREAD = PACK_A + PACK_B + WIDEN, SHARED_B = 2 << 20 };
 
 // out[k ldo + r] = x[r ldx + k] for x(rows, columns), by squares
 INLINE void transpose(real *out, size_t ldo, const real *x, size_t ldx, int rows, int columns) {

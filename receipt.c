@@ -193,8 +193,8 @@ int receipt_step(Run *run, const Progress *p) {
     Checksum c;
     if (!opt.diary || (p->step % opt.diary && p->step != p->steps)) return 0;
     checksum_start(&c);
-    const real *trained = m->params_memory + (m->num_params - m->num_trained);
-    if (checksum_reals(&c, trained, m->num_trained) < 0) return -1;
+    const size_t frozen = m->num_params - m->num_trained;
+    if (checksum_params(&c, m, frozen, m->num_trained) < 0) return -1;
     checksum_text(line.weights, checksum_finish(&c));
     memcpy(&bits, &p->loss, sizeof bits);
     checksum_text(line.loss, bits);

@@ -12,6 +12,7 @@
  * A file with another key, another length or another sum is computed again, never used.  */
 #ifndef REFERENCE_C
 #define REFERENCE_C
+#include "load.c"
 #include "train.c"
 
 enum { KEY_LINE = 80, REFERENCE_SUM = 64 };
@@ -39,7 +40,7 @@ int reference_hash_weights(Sha256 *s, const Model *m) {
     const size_t numbers = model_num_base(&m->config);
     for (size_t i = 0; i < numbers; i += NUMBERS) {
         const size_t n = numbers - i < NUMBERS ? numbers - i : NUMBERS;
-        kernels_read(piece, m->params_memory + i, n);
+        model_read(m, i, n, piece);
         sha256_add(s, piece, n * sizeof *piece);
     }
     free(piece);
@@ -235,7 +236,9 @@ int reference_columns(Run *run, const char *path, double *column) {
         Model m;
         int from_file;
         snprintf(numbered, sizeof numbered, i ? "%s.%d" : "%s", path, i + 1);
-        if (checkpoint_load(&m, dir, LOAD_LANGUAGE_MODEL) < 0) return -1;
+        const LoraOptions none = {.r = 0};
+        const int narrow = narrow_asked();
+        if (checkpoint_load_as(&m, dir, LOAD_LANGUAGE_MODEL, &none, narrow) < 0) return -1;
         const int status = reference_logps(run, &m, dir, numbered, &from_file);
         model_free(&m);
         if (status < 0) return -1;

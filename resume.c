@@ -45,18 +45,18 @@ int  resume_open(Run *run, State *s, Progress *p);
 int  resume_load(Run *run, State *s);
 int  resume_save(Run *run, const Progress *p);
 void state_reals(State *s, real *memory, size_t n);
-int  checksum_reals(Checksum *c, const real *memory, size_t n);
+int  checksum_params(Checksum *c, const Model *m, size_t at, size_t n);
 
 // -------------------------------------------------------------------------------------- the recipe
 
-// Adds n numbers, as files have them.  0, or -1 after fail().
-int checksum_reals(Checksum *c, const real *memory, size_t n) {
+// Adds the numbers at .. at+n-1 of m's parameters, as files have them.  0, or -1 after fail().
+int checksum_params(Checksum *c, const Model *m, size_t at, size_t n) {
     enum { NUMBERS = 1 << 14 };
     real *piece = allocate(NUMBERS, sizeof *piece);
     if (!piece) return -1;
-    for (size_t at = 0; at < n; at += NUMBERS) {
-        const size_t k = n - at < NUMBERS ? n - at : NUMBERS;
-        kernels_read(piece, memory + at, k);
+    for (size_t first = 0; first < n; first += NUMBERS) {
+        const size_t k = n - first < NUMBERS ? n - first : NUMBERS;
+        model_read(m, at + first, k, piece);
         for (size_t i = 0; i + 1 < k; i += 2) {
             const uint64_t low = bits_of((float)piece[i]), high = bits_of((float)piece[i + 1]);
             checksum_number(c, low | high << 32);
@@ -75,7 +75,7 @@ static int sum_start(const Model *m, char text[CHECKSUM_TEXT]) {
     checksum_start(&c);
     if (config_text(&config, &m->config, "float32") < 0) goto done;
     checksum_add(&c, config.data, config.len);
-    if (checksum_reals(&c, m->params_memory, m->num_params) < 0) goto done;
+    if (checksum_params(&c, m, 0, m->num_params) < 0) goto done;
     checksum_text(text, checksum_finish(&c));
     result = 0;
 done:
@@ -280,7 +280,7 @@ static void state_progress(State *s, Run *run, Progress *p) {
 static int state_numbers(State *s, Run *run) {
     Model *m = &run->model;
     const Trainer *trainer = run->objective->trainer;
-    state_reals(s, m->params_memory + (m->num_params - m->num_trained), m->num_trained);
+    state_reals(s, m->params_memory + (m->num_numbers - m->num_trained), m->num_trained);
     state_reals(s, m->moments_memory, 2 * m->num_trained);
     return trainer->state ? trainer->state(run, s) : s->result;
 }

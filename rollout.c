@@ -131,7 +131,9 @@ static int check_beside(const Run *run, const Model *m, const char *option, cons
 static int load_beside(Run *run) {
     RolloutRun *x = run->rollout;
     const char *dir = opt.reference ? opt.reference : opt.model.item[0];
-    if (checkpoint_load(&x->reference, dir, LOAD_LANGUAGE_MODEL) < 0) return -1;
+    const LoraOptions none = {.r = 0};
+    const int narrow = narrow_asked();
+    if (checkpoint_load_as(&x->reference, dir, LOAD_LANGUAGE_MODEL, &none, narrow) < 0) return -1;
     if (check_beside(run, &x->reference, "reference", dir) < 0) return -1;
     if (!opt.critic) return 0;
     if (critic_open(&x->critic, opt.critic) < 0) return -1;

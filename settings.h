@@ -31,6 +31,7 @@ enum { UNSCORED_DROP, UNSCORED_RAISE, NUM_UNSCORED };
 enum { TURNS_LAST, TURNS_ALL, NUM_TURNS };
 enum { SCHEDULE_LINEAR, SCHEDULE_COSINE, SCHEDULE_CONSTANT, NUM_SCHEDULES };
 enum { PRECISION_FP32, PRECISION_BF16, NUM_PRECISIONS };
+enum { BASE_AUTO, BASE_FILE, BASE_FP32, NUM_BASES };
 enum { DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_Q8_0, NUM_DTYPES };
 static const char *const dtype_names[NUM_DTYPES + 1] = {
     [DTYPE_F32] = "f32", [DTYPE_F16] = "f16", [DTYPE_BF16] = "bf16",
@@ -61,7 +62,7 @@ typedef struct {
     // the model
     int vocab_size, hidden_size, num_layers, num_heads;         // of a new one
     int pooling, raw_head, random_weights;
-    int precision, dtype, recompute;
+    int precision, dtype, recompute, base_dtype;
     int lora_r;                                                 // adapters, with these two
     double lora_alpha;
     const char *lora_targets;

@@ -2,6 +2,7 @@
  * cut. */
 #ifndef TENSOR_H
 #define TENSOR_H
+#include "blocks.h"
 #include "common.h"
 
 #ifdef MORE_DOUBLE              // the layers in double, to check gradients by finite differences
@@ -17,6 +18,19 @@ typedef struct {
     const int *start;
     int count;
 } RowBlocks;
+
+/* A matrix that is not trained may stay narrow, in the formats of its file: rows of one format after
+ * rows of another (queries, keys and values are one matrix here, and may be three there).  The
+ * layers widen what they read of it.  A part without rows is none; without parts there is no such
+ * matrix. */
+enum { MAX_NARROW_PARTS = 3 };
+typedef struct {
+    struct {
+        int rows;
+        Dtype dtype;
+        unsigned char *bytes;                   // of its rows, one after the other
+    } part[MAX_NARROW_PARTS];
+} Narrow;
 
 static inline int round_up(int n, int to) { return (n + to - 1) / to * to; }
 #endif

@@ -302,7 +302,8 @@ MemoryFit memory_fit(const Config *c, int T, int B, double held, char text[MEMOR
 
 // Before a run allocates: too little memory stops it, but for --force.  0, or -1 after fail().
 static int check_memory(const Run *run, int T, int B) {
-    const double held = (double)run->model.num_params * sizeof(real);
+    const Model *m = &run->model;
+    const double held = (double)(m->num_numbers * sizeof(real) + m->config.narrow_bytes);
     char text[MEMORY_TEXT];
     const MemoryFit fit = memory_fit(&run->model.config, T, B, held, text);
     if (fit == MEMORY_LACKS && !opt.force) {

@@ -261,8 +261,8 @@ static void outer_layer(Bench *b, const Batch *s, Layer kind, int back) {
         }
         break;
     case LOGP:                                  // every row is scored
-        logp_backward(a->b, out.dw, b->run.value, b->run.dvalue, a->lnf, out.w, m->scored_row,
-                      m->scored_target, T, C, V, a->logits, LOGITS_ROWS, NULL);
+        logp_backward(a->b, out.dw, b->run.value, b->run.dvalue, a->lnf, out.w, NULL,
+                      m->scored_row, m->scored_target, T, C, V, a->logits, LOGITS_ROWS, NULL);
         break;
     case REWARD_HEAD:                           // backward pools again
         pool_forward(a->pooled, a->lnf, s->text, c->pooling, B, C);

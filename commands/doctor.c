@@ -489,7 +489,7 @@ static int measure_time(const Diagnosis *d, const Config *c, const Batch *b, dou
     Timing x = {0};
     int result = -1;
     const LoraOptions lora = lora_options();
-    if (checkpoint_load_lora(&m, d->dir, kind, &lora) < 0) goto done;
+    if (checkpoint_load_as(&m, d->dir, kind, &lora, narrow_asked()) < 0) goto done;
     m.config.pooling = c->pooling;
     if (time_batch(d, &m, b, &x) < 0) goto done;
     if (x.seconds > 0) show_time(d, &x, rows);
@@ -648,6 +648,8 @@ static int load_all(Diagnosis *d, const char *tokenizer_file, const DataOptions 
 static int diagnose(Diagnosis *d, const char *tokenizer_file, const DataOptions *options) {
     if (load_all(d, tokenizer_file, options) < 0) return -1;
     const LoraOptions lora = lora_options();
+    const int kind = d->objective->reward ? LOAD_REWARD_MODEL : LOAD_LANGUAGE_MODEL;
+    if (narrow_asked() && checkpoint_settle_narrow(&d->config, d->dir, kind) < 0) return -1;
     if (adapter_settle(&d->config, &lora) < 0) return -1;
     if (opt.pooling >= 0) d->config.pooling = (Pooling)opt.pooling;
     if (!d->objective->reward) d->config.pooling = POOL_LAST;     // the end is a target, not a row

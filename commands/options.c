@@ -46,6 +46,8 @@ static const char *const schedule_names[] = {
     [NUM_SCHEDULES] = NULL};
 static const char *const precision_choices[] = {
     [PRECISION_FP32] = "fp32", [PRECISION_BF16] = "bf16", [NUM_PRECISIONS] = NULL};
+static const char *const base_names[] = {
+    [BASE_AUTO] = "auto", [BASE_FILE] = "file", [BASE_FP32] = "fp32", [NUM_BASES] = NULL};
 static const char *const reward_mix_names[] = {
     [REWARD_MIX_MEAN] = "mean", [REWARD_MIX_MIN] = "min", [REWARD_MIX_MAXMIN] = "maxmin",
     [NUM_REWARD_MIXES] = NULL};
@@ -436,6 +438,11 @@ static const Option option_table[] = {
     {.name = "lora_targets", .kind = WORDS, .to = &opt.lora_targets, .preset = "all-linear",
      .help = "which matrices get one, as q_proj,v_proj, by PEFT's names; all-linear: each of the "
              "layers"},
+    {.name = "base_dtype", .kind = CHOICE, .to = &opt.base_dtype, .preset = "auto",
+     .choices = base_names,
+     .help = "how weights that are not trained lie in memory: as the file has them (bf16, f16, "
+             "GGUF's blocks), which takes less, or as fp32, which is faster; auto: as the file has "
+             "them with --lora_r or --freeze; changes no bit"},
     {.name = "warmup_ratio", .kind = REAL, .to = &opt.warmup_ratio, .preset = "0", .max = 1,
      .help = "part of the steps"},
     {.name = "lr_scheduler_type", .kind = CHOICE, .to = &opt.scheduler, .preset = "linear",
@@ -821,6 +828,7 @@ void options_print_again(void) {
 static int changes_results(const Option *o) {
     const void *const without[] = {
         &opt.help, &opt.quiet, &opt.threads, &opt.force, &opt.micro_batch_tokens, &opt.recompute,
+        &opt.base_dtype,
         &opt.logging_steps, &opt.save_steps, &opt.save_minutes, &opt.keep, &opt.resume, &opt.diary,
         &opt.model, &opt.train, &opt.then, &opt.demo, &opt.bapo_base, &opt.eval, &opt.references,
         &opt.reward, &opt.reference, &opt.critic, &opt.prompts, &opt.groups, &opt.out,

@@ -51,6 +51,11 @@ int train_check_settings(const Objective *o) {
     if (opt.lora_r && (!opt.model.n || opt.random_weights)) {
         return fail(EX_USAGE, "--lora_r: adapters need the weights of --model, which they change");
     }
+    const int all = !opt.lora_r && !opt.freeze;
+    if (opt.base_dtype == BASE_FILE && (all || opt.random_weights)) {
+        return fail(EX_USAGE, "--base_dtype file: all weights are to change; with --lora_r or "
+                    "--freeze those of --model stay as they are");
+    }
     if (opt.lora_r && opt.freeze) {
         return fail(EX_USAGE, "--freeze and --lora_r: the head alone, or adapters and the head");
     }
@@ -98,6 +103,8 @@ static int check_room(const Objective *o, const char *dir) {
     if (opt.force) return 0;
     if (config_load(&c, dir) < 0) return -1;
     c.reward = o->reward;
+    const int kind = o->reward ? LOAD_REWARD_MODEL : LOAD_LANGUAGE_MODEL;
+    if (narrow_asked() && checkpoint_settle_narrow(&c, dir, kind) < 0) return -1;
     const LoraOptions lora = lora_options();
     if (adapter_settle(&c, &lora) < 0) return -1;
     if (memory_fit(&c, 1, 1, 0, text) != MEMORY_LACKS) return 0;
@@ -124,7 +131,7 @@ int run_load_model(Run *run, const char *dir) {
     Model *m = &run->model;
     if (dir && check_room(o, dir) < 0) return -1;
     const LoraOptions lora = lora_options();
-    int status = dir ? checkpoint_load_lora(m, dir, kind, &lora)
+    int status = dir ? checkpoint_load_as(m, dir, kind, &lora, narrow_asked())
                      : model_init(m, new_config(&run->tokenizer));
     if (status < 0) return -1;
     if (!dir || opt.random_weights) {

@@ -23,7 +23,8 @@ enum {
 
 // a folder or a GGUF file to a model, and back
 int checkpoint_load(Model *m, const char *dir, int kind);
-int checkpoint_load_lora(Model *m, const char *dir, int kind, const LoraOptions *lora);
+int checkpoint_load_as(Model *m, const char *dir, int kind, const LoraOptions *lora, int narrow);
+int checkpoint_settle_narrow(Config *c, const char *dir, int kind);
 int checkpoint_save(const Model *m, const char *dir, const SmallFiles *beside, const char *dtype,
                     char sha256[65]);
 int checkpoint_ask(const Model *m, const char *dir, const SmallFiles *beside, const char *dtype);
@@ -224,7 +225,8 @@ static int entry_read(const Entry *e, const StoredTensor *t) {
         if (file_read_at(t->shard->fd, t->shard->path, bytes, size, at) < 0) goto done;
         dtype_decode_values(t->dtype, x, bytes, n);
         if (stored_check_finite(t, first, x, n) < 0) goto done;
-        entry_put(e, first, x, n, x + piece);
+        if (e->bytes) entry_put_narrow(e, t->dtype, first, bytes, n);
+        else entry_put(e, first, x, n, x + piece);
     }
     result = 0;
 done:
@@ -233,51 +235,143 @@ done:
     return result;
 }
 
-// A model from the folder dir, which is no adapter's, or a GGUF file; with adapters as lora asks
-// for, zeros at first.  0, or -1 after fail(), and then there is no model to free.
-static int load_whole_model(Model *m, const char *dir, int kind, const LoraOptions *lora) {
-    char gguf[PATH_SIZE];
+// The files of a whole model, and which of their tensors becomes what.
+typedef struct {
     Config c;
-    Weights w = {.num_shards = 0};
-    Entries e = {.n = 0};
-    int result = -1;
-    memset(m, 0, sizeof *m);
-    if (config_load(&c, dir) < 0) return -1;
+    Weights w;
+    Entries e;
+} Whole;
+
+static void whole_close(Whole *x) {
+    weights_close(&x->w);
+    free(x->e.entry_memory);
+}
+
+// Opens the folder dir, which is no adapter's, or a GGUF file for a model with these parameters:
+// all that the files say is checked before memory is taken.  0, or -1 after fail(); whole_close
+// follows either.
+static int whole_open(Whole *x, const Params *p, const char *dir, int kind) {
+    char gguf[PATH_SIZE];
+    *x = (Whole){.w = {.num_shards = 0}};
+    if (config_load(&x->c, dir) < 0) return -1;
     const int is_gguf = gguf_find(gguf, dir);
     if (is_gguf < 0) return -1;
-    if (kind == LOAD_LANGUAGE_MODEL && c.reward) {
+    if (kind == LOAD_LANGUAGE_MODEL && x->c.reward) {
         return fail(EX_DATAERR, "%s: a reward model, which predicts no tokens: give the language "
                     "model it was trained from", dir);
     }
     const char *optional = "";                      // a language model has no head: it stays zero
-    if (kind == LOAD_REWARD_MODEL && !c.reward) optional = "score.weight";
-    if (kind == LOAD_REWARD_MODEL) c.reward = 1;
-    const int tied = c.tied;
+    if (kind == LOAD_REWARD_MODEL && !x->c.reward) optional = "score.weight";
+    if (kind == LOAD_REWARD_MODEL) x->c.reward = 1;
+    const int tied = x->c.tied;
 
-    // all that the files say is checked before memory is taken
-    if (entries_init(&e, &c, &m->params) < 0) goto done;
-    if (is_gguf) entries_as_gguf(&e, &c);
-    if ((is_gguf ? gguf_weights(&w, gguf) : weights_open(&w, dir)) < 0) goto done;
-    if (settle_output(&c, &e, embedding_entry(&e, &m->params), &w) < 0) goto done;
-    if (tied && !c.tied) {
-        free(e.entry_memory);
-        if (entries_init(&e, &c, &m->params) < 0) goto done;
-        if (is_gguf) entries_as_gguf(&e, &c);
+    if (entries_init(&x->e, &x->c, p) < 0) return -1;
+    if (is_gguf) entries_as_gguf(&x->e, &x->c);
+    if ((is_gguf ? gguf_weights(&x->w, gguf) : weights_open(&x->w, dir)) < 0) return -1;
+    if (settle_output(&x->c, &x->e, embedding_entry(&x->e, p), &x->w) < 0) return -1;
+    if (tied && !x->c.tied) {
+        free(x->e.entry_memory);
+        if (entries_init(&x->e, &x->c, p) < 0) return -1;
+        if (is_gguf) entries_as_gguf(&x->e, &x->c);
     }
-    if (entries_match(&e, &w, dir, optional) < 0) goto done;
-    if (adapter_settle(&c, lora) < 0) goto done;
-    if (model_init(m, c) < 0) goto done;
-    for (size_t i = 0; i < e.n; i++) {
-        const Entry *entry = &e.entry_memory[i];
-        if (entry->source < 0) continue;
-        if (entry_read(entry, &w.tensor_memory[entry->source]) < 0) goto done;
+    return entries_match(&x->e, &x->w, dir, optional);
+}
+
+// The tensor of the files for an entry, or NULL.
+static const StoredTensor *whole_source(const Whole *x, const Entry *e) {
+    return e->source < 0 ? NULL : &x->w.tensor_memory[e->source];
+}
+
+// An entry's rows as they are in our memory, and the numbers of one.
+static size_t entry_rows(const Entry *e) { return e->layout == TRANSPOSED ? e->cols : e->rows; }
+static size_t entry_width(const Entry *e) { return e->layout == TRANSPOSED ? e->rows : e->cols; }
+
+// Is it of a matrix of which NarrowParams has one?
+static int entry_may_be_narrow(const Entry *e, const Params *p) {
+    return e->cols > 0 && e->tensor != &p->head && e->tensor != &p->wpe;
+}
+
+/* The matrices stay narrow, if those of the files are: c.narrow_bytes.  A file of floats alone
+ * would gain nothing; one with doubles is read as floats. */
+static void whole_settle_narrow(Whole *x, const Params *p) {
+    size_t bytes = 0;
+    int is_narrow = 0;
+    x->c.narrow_bytes = 0;
+    for (size_t i = 0; i < x->e.n; i++) {
+        const Entry *e = &x->e.entry_memory[i];
+        if (!entry_may_be_narrow(e, p)) continue;
+        const Dtype dtype = whole_source(x, e)->dtype;
+        if (dtype == F64) return;
+        if (dtype != F32) is_narrow = 1;
+        bytes += entry_rows(e) * dtype_row_size(dtype, entry_width(e));
     }
-    if (weights_check(&w) < 0) goto done;
-    result = 0;
+    if (is_narrow) x->c.narrow_bytes = bytes;
+}
+
+// Gives each entry of a narrow matrix of m its bytes.  The parts of a matrix stand in the order of
+// their rows.
+static void whole_place_narrow(Whole *x, Model *m) {
+    unsigned char *bytes = m->narrow_memory;
+    entries_find_narrow(&x->e, m);
+    for (size_t i = 0; i < x->e.n; i++) {
+        Entry *e = &x->e.entry_memory[i];
+        Narrow *narrow = model_narrow(m, e->tensor);
+        if (!narrow) continue;
+        const Dtype dtype = whole_source(x, e)->dtype;
+        int part = 0;
+        for (const Entry *o = x->e.entry_memory; o < x->e.entry_memory + x->e.n; o++) {
+            part += o->tensor == e->tensor && o->offset < e->offset;
+        }
+        narrow->part[part].rows = (int)entry_rows(e);
+        narrow->part[part].dtype = dtype;
+        narrow->part[part].bytes = bytes;
+        e->bytes = bytes;
+        bytes += entry_rows(e) * dtype_row_size(dtype, entry_width(e));
+    }
+}
+
+/* A model from the folder dir, which is no adapter's, or a GGUF file; with adapters as lora asks
+ * for, zeros at first; narrow: its matrices stay as the file has them.  0, or -1 after fail(), and
+ * then there is no model to free.                                                                */
+static int load_whole_model(Model *m, const char *dir, int kind, const LoraOptions *lora,
+                            int narrow) {
+    Whole x;
+    int result = -1;
+    memset(m, 0, sizeof *m);
+    if (whole_open(&x, &m->params, dir, kind) < 0) goto done;
+    if (narrow) whole_settle_narrow(&x, &m->params);
+    if (adapter_settle(&x.c, lora) < 0) goto done;
+    if (model_init(m, x.c) < 0) goto done;
+    whole_place_narrow(&x, m);
+    for (size_t i = 0; i < x.e.n; i++) {
+        const Entry *e = &x.e.entry_memory[i];
+        const StoredTensor *t = whole_source(&x, e);
+        if (t && entry_read(e, t) < 0) goto done;
+    }
+    result = weights_check(&x.w);
 done:
     if (result < 0 && m->params_memory) model_free(m);
-    weights_close(&w);
-    free(e.entry_memory);
+    whole_close(&x);
+    return result;
+}
+
+// Sets c->narrow_bytes to what checkpoint_load_as would have of the folder dir, without reading
+// weights.  0, or -1 after fail().
+int checkpoint_settle_narrow(Config *c, const char *dir, int kind) {
+    char base[PATH_SIZE];
+    const int is_adapter = config_base(base, dir);
+    c->narrow_bytes = 0;
+    if (is_adapter) return is_adapter < 0 ? -1 : 0;
+    Params *p = allocate(1, sizeof *p);
+    if (!p) return -1;
+    Whole x;
+    const int result = whole_open(&x, p, dir, kind);
+    if (result == 0) {
+        whole_settle_narrow(&x, p);
+        c->narrow_bytes = x.c.narrow_bytes;
+    }
+    whole_close(&x);
+    free(p);
     return result;
 }
 
@@ -428,7 +522,7 @@ static int load_merged_model(Model *m, const char *dir, const char *base, int ki
                     "model it was trained from", dir);
     }
     if (c.reward) kind = LOAD_REWARD_MODEL;
-    if (load_whole_model(m, base, kind, &none) < 0) return -1;
+    if (load_whole_model(m, base, kind, &none, 0) < 0) return -1;
     m->config.pooling = c.pooling;
     m->config.temperature = c.temperature;
     m->config.isotonic = c.isotonic;
@@ -444,14 +538,15 @@ static int load_merged_model(Model *m, const char *dir, const char *base, int ki
 
 /* A model from the folder dir, whole or an adapter's, or from a GGUF file.  With lora->r the model
  * gets adapters of its own, zeros at first; they need a folder or file that is whole, because
- * whoever loads them must find their base model there.  0, or -1 after fail(), and then there is no
- * model to free.                                                                                 */
-int checkpoint_load_lora(Model *m, const char *dir, int kind, const LoraOptions *lora) {
+ * whoever loads them must find their base model there.  narrow: the matrices of a whole model stay
+ * in 16 bits or less, if the file has them so, and cannot be trained.  0, or -1 after fail(), and
+ * then there is no model to free.                                                                */
+int checkpoint_load_as(Model *m, const char *dir, int kind, const LoraOptions *lora, int narrow) {
     char base[PATH_SIZE];
     const int is_adapter = config_base(base, dir);
     memset(m, 0, sizeof *m);
     if (is_adapter < 0) return -1;
-    if (!is_adapter) return load_whole_model(m, dir, kind, lora);
+    if (!is_adapter) return load_whole_model(m, dir, kind, lora, narrow);
     if (lora->r) {
         return fail(EX_USAGE, "%s: an adapter, and --lora_r would train another over it; merge it "
                     "first: more export --model %s --out FOLDER", dir, dir);
@@ -460,7 +555,7 @@ int checkpoint_load_lora(Model *m, const char *dir, int kind, const LoraOptions 
 }
 
 int checkpoint_load(Model *m, const char *dir, int kind) {
-    return checkpoint_load_lora(m, dir, kind, &(LoraOptions){.r = 0});
+    return checkpoint_load_as(m, dir, kind, &(LoraOptions){.r = 0}, 0);
 }
 
 // ----------------------------------------------------------------------------- writing the weights
@@ -498,7 +593,7 @@ static int write_hashed(Output *o, Sha256 *sha, const void *data, size_t n) {
     return output_write(o, data, n);
 }
 
-// Of a tensor's value number i, in the file or in memory, that dtype cannot hold.
+// Of a tensor's value number i in the file, which dtype cannot hold.
 static int fail_value(const Entry *e, size_t i, float x, Dtype dtype) {
     return fail(EX_DATAERR, "tensor %s: value %zu is %g, which %s cannot hold", e->name, i,
                 (double)x, dtype_name(dtype));
@@ -511,16 +606,18 @@ static int fits(float x, Dtype dtype) {
 }
 
 static int entry_fits(const Entry *e, Dtype dtype) {
-    real chunk[1 << 10];
-    const size_t most = sizeof chunk / sizeof *chunk;
-    for (size_t first = 0; first < e->n; first += most) {
-        const size_t n = e->n - first < most ? e->n - first : most;
-        kernels_read(chunk, *e->tensor + e->offset + first, n);
-        for (size_t k = 0; k < n; k++) {
-            if (!fits((float)chunk[k], dtype)) return fail_value(e, first + k, chunk[k], dtype);
+    const size_t piece = entry_piece(e);
+    real *x = allocate(2 * piece, sizeof *x);
+    int result = x ? 0 : -1;
+    for (size_t first = 0; first < e->n && result == 0; first += piece) {
+        const size_t n = e->n - first < piece ? e->n - first : piece;
+        entry_get(e, first, x, n, x + piece);
+        for (size_t k = 0; k < n && result == 0; k++) {
+            if (!fits((float)x[k], dtype)) result = fail_value(e, first + k, (float)x[k], dtype);
         }
     }
-    return 0;
+    free(x);
+    return result;
 }
 
 // Our values as they are stored: added to the sum, or where that is NULL written to o; one that
@@ -561,7 +658,7 @@ static int weights_write(Output *o, const Model *m, Dtype dtype, char sha256[65]
     int result = -1;
     checksum_start(&sum);
     sha256_start(&sha);
-    if (entries_init_saved(&e, &m->config, &m->params) < 0) goto done;
+    if (entries_init_saved(&e, m) < 0) goto done;
     for (size_t i = 0; i < e.n; i++) {
         if (entry_write(NULL, NULL, &sum, &e.entry_memory[i], dtype) < 0) goto done;
     }
@@ -585,7 +682,7 @@ static int weights_ask(Output *o, const Model *m, Dtype dtype) {
     Entries e;
     Buffer header = {0};
     int result = -1;
-    if (entries_init_saved(&e, &m->config, &m->params) < 0) goto done;
+    if (entries_init_saved(&e, m) < 0) goto done;
     if (header_text(&header, &e, dtype, 0) < 0) goto done;
     uint64_t size = 8 + header.len;
     for (size_t i = 0; i < e.n; i++) size += e.entry_memory[i].n * dtype_size(dtype);
@@ -762,7 +859,7 @@ int checkpoint_fits(const Model *m, const char *dtype) {
     const SavedDtype *kind = find_dtype(dtype);
     Entries e = {.n = 0};
     if (!kind) return -1;
-    int result = entries_init_saved(&e, &m->config, &m->params);
+    int result = entries_init_saved(&e, m);
     for (size_t i = 0; i < e.n && result == 0; i++) {
         result = entry_fits(&e.entry_memory[i], kind->dtype);
     }

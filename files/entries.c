@@ -25,6 +25,8 @@ typedef struct {
     size_t offset;                      // our part of that tensor begins here
     int heads, head_dim;
     int source;                         // which tensor of the files holds it, or -1
+    const Narrow *narrow;               // not NULL: instead of *tensor
+    unsigned char *bytes;               // of its rows there, while they are read
 } Entry;
 
 // All of them.  The list keeps an error, and entries_init returns it.
@@ -38,13 +40,17 @@ typedef struct {
 
 // lists, sorted by name: 0, or -1 after fail(); free e->entry_memory
 int    entries_init(Entries *e, const Config *c, const Params *p);         // of a model folder
-int    entries_init_saved(Entries *e, const Config *c, const Params *p);   // of what a run saves
+int    entries_init_saved(Entries *e, const Model *m);                     // of what a run saves
 void   entries_as_gguf(Entries *e, const Config *c);                       // by GGUF's names
 Entry *entry_find(const Entries *e, const char *prefix, const char *name); // or NULL
+
+void   entries_find_narrow(Entries *e, const Model *m);    // which matrices of m are
 
 // values, in pieces of the file
 size_t entry_piece(const Entry *e);
 void   entry_put(const Entry *e, size_t first, const real *x, size_t n, real *column);
+void   entry_put_narrow(const Entry *e, Dtype dtype, size_t first, const unsigned char *x,
+                        size_t n);
 void   entry_get(const Entry *e, size_t first, real *x, size_t n, real *column);
 
 // the tensors by the names that files have for them
@@ -245,8 +251,14 @@ static void adapter_layer(Entries *e, const Config *c, const Block *b) {
 
 // What a run saves, sorted by name: all tensors, or if adapters are trained those of an adapter's
 // folder.
-int entries_init_saved(Entries *e, const Config *c, const Params *p) {
-    if (!c->lora_r) return entries_init(e, c, p);
+int entries_init_saved(Entries *e, const Model *m) {
+    const Config *c = &m->config;
+    const Params *p = &m->params;
+    if (!c->lora_r) {
+        if (entries_init(e, c, p) < 0) return -1;
+        entries_find_narrow(e, m);
+        return 0;
+    }
     *e = (Entries){.config = c};
     for (int l = 0; l < c->num_layers; l++) {
         e->layer = l;
@@ -299,13 +311,13 @@ static size_t entry_place(const Entry *e, size_t i) {
 }
 
 /* A tensor goes between a file and our memory in pieces, so that it is never there twice: so many
- * values of the file, whole blocks of them, and whole rows where rows change places. */
+ * values of the file, whole rows of them. */
+// about so many; or so many rows, where they become columns
+enum { PIECE_NUMBERS = 1 << 18, PIECE_ROWS = 16 };
 size_t entry_piece(const Entry *e) {
-    enum { NUMBERS = 1 << 18, COLUMN = 16 };
     const size_t cols = e->cols ? e->cols : 1;
-    size_t n = NUMBERS;
-    if (e->layout == TRANSPOSED) n = COLUMN * cols;
-    else if (e->layout != AS_IS) n = (n + cols - 1) / cols * cols;
+    size_t n = (PIECE_NUMBERS + cols - 1) / cols * cols;
+    if (e->layout == TRANSPOSED) n = PIECE_ROWS * cols;
     return n < e->n ? n : e->n;
 }
 
@@ -330,22 +342,56 @@ void entry_put(const Entry *e, size_t first, const real *x, size_t n, real *colu
     }
 }
 
-// The same back: x(n) from our values.
-void entry_get(const Entry *e, size_t first, real *x, size_t n, real *column) {
-    const real *ours = *e->tensor + e->offset;
-    const size_t cols = e->cols ? e->cols : 1;
-    if (e->layout == AS_IS) {
-        kernels_read(x, ours + first, n);
-    } else if (e->layout == TRANSPOSED) {
+// The same of the bytes of n values, to the rows of a narrow matrix.
+void entry_put_narrow(const Entry *e, Dtype dtype, size_t first, const unsigned char *x, size_t n) {
+    const size_t cols = e->cols, size = dtype_size(dtype), row_size = dtype_row_size(dtype, cols);
+    if (e->layout == TRANSPOSED) {
+        unsigned char column[PIECE_ROWS * sizeof(double)];
         const size_t height = n / cols, row = first / cols;
         for (size_t c = 0; c < cols; c++) {
-            kernels_read(column, ours + c*e->rows + row, height);
+            for (size_t r = 0; r < height; r++) {
+                memcpy(column + r*size, x + (r*cols + c)*size, size);
+            }
+            narrow_write(e->bytes + (c*e->rows + row)*size, column, height*size);
+        }
+        return;
+    }
+    for (size_t i = 0; i < n; i += cols, x += row_size) {
+        const size_t row = entry_place(e, first + i) / cols;
+        narrow_write(e->bytes + row*row_size, x, row_size);
+    }
+}
+
+// x(n): our values from `place` on, of one row.
+static void entry_take(const Entry *e, size_t place, real *x, size_t n) {
+    if (!e->narrow) {
+        kernels_read(x, *e->tensor + e->offset + place, n);
+        return;
+    }
+    const size_t C = e->layout == TRANSPOSED ? e->rows : e->cols, at = e->offset + place;
+    narrow_read(x, e->narrow, (int)C, (int)(at / C), 1, (int)(at % C), (int)n);
+}
+
+// The same back: x(n) from our values.
+void entry_get(const Entry *e, size_t first, real *x, size_t n, real *column) {
+    const size_t cols = e->cols ? e->cols : 1;
+    if (e->layout == TRANSPOSED) {
+        const size_t height = n / cols, row = first / cols;
+        for (size_t c = 0; c < cols; c++) {
+            entry_take(e, c*e->rows + row, column, height);
             for (size_t r = 0; r < height; r++) x[r*cols + c] = column[r];
         }
-    } else {
-        for (size_t i = 0; i < n; i += cols) {
-            kernels_read(x + i, ours + entry_place(e, first + i), cols);
-        }
+        return;
+    }
+    for (size_t i = 0; i < n; i += cols) {
+        entry_take(e, entry_place(e, first + i), x + i, cols);
+    }
+}
+
+// After entries_init of a model's tensors.
+void entries_find_narrow(Entries *e, const Model *m) {
+    for (size_t i = 0; i < e->n; i++) {
+        e->entry_memory[i].narrow = model_narrow(m, e->entry_memory[i].tensor);
     }
 }
 

@@ -33,9 +33,13 @@ void  kernels_free(real *tensor)                                 {}
 void  kernels_zero(real *tensor, size_t n)                       {}
 void  kernels_write(real *tensor, const real *host, size_t n)    {}
 void  kernels_read(real *host, const real *tensor, size_t n)     {}
+void  narrow_write(unsigned char *to, const unsigned char *host, size_t n) {}
+void  narrow_read(real *host, const Narrow *w, int C, int row, int rows, int first, int n) {}
 
 void embed_forward(real *out, const int *token, const int *position, const real *wte,
                    const real *wpe, int T, int C) {}
+void embed_narrow(real *out, const int *token, const int *position, const Narrow *wte,
+                  const real *wpe, int T, int C) {}
 void embed_backward(real *dwte, real *dwpe, const real *dout, const int *token, const int *position,
                     int T, int C) {}
 
@@ -52,8 +56,12 @@ void matmul_forward(real *out, const real *inp, const real *w, const real *b, in
                     int OC) {}
 void matmul_backward(real *dinp, real *dw, real *db, const real *dout, const real *inp,
                      const real *w, int T, int C, int OC, const RowBlocks *blocks) {}
+void narrow_forward(real *out, const real *inp, const Narrow *w, const real *b, int T, int C,
+                    int OC) {}
+void narrow_backward(real *dinp, const real *dout, const Narrow *w, int T, int C, int OC) {}
 size_t matmul_packed_size(int C, int OC) { return 0; }
 void matmul_pack_weights(real *packed, const real *w, int C, int OC) {}
+void narrow_pack_weights(real *packed, const Narrow *w, int C, int OC) {}
 void matmul_packed_forward(real *out, const real *inp, const real *packed, const real *b, int T,
                            int C, int OC) {}
 
@@ -91,11 +99,11 @@ void head_backward(real *dinp, real *dw, const real *dreward, const real *pooled
                    const Text *text, Pooling pooling, int B, int C) {}
 
 void lse_forward(real *lse, const real *logits, int T, int V) {}
-void logp_forward(real *logp, const real *inp, const real *w, const int *row, const int *target,
-                  int n, int C, int V, real *work, int chunk) {}
+void logp_forward(real *logp, const real *inp, const real *w, const Narrow *narrow, const int *row,
+                  const int *target, int n, int C, int V, real *work, int chunk) {}
 void logp_backward(real *dinp, real *dw, real *logp, const real *dlogp, const real *inp,
-                   const real *w, const int *row, const int *target, int n, int C, int V,
-                   real *work, int chunk, const RowBlocks *blocks) {}
+                   const real *w, const Narrow *narrow, const int *row, const int *target, int n,
+                   int C, int V, real *work, int chunk, const RowBlocks *blocks) {}
 void sampling_weights(float *out, const float *x, float max, float temperature, int n) {}
 
 double sum_of_squares(const real *x, size_t n) { return 0; }

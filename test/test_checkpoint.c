@@ -549,6 +549,55 @@ static void test_tensors_larger_than_a_piece_are_written_and_read_whole(void) {
     remove_all("model");
 }
 
+// The same folder with numbers for all and with narrow matrices.
+static void check_narrow(const Config *c, const char *dtype) {
+    const LoraOptions none = {.r = 0};
+    Model m, wide, narrow;
+    Config settled = *c;
+    char sha[65], again[65];
+    CHECK(filled(&m, c) == 0 && checkpoint_save(&m, "model", NULL, dtype, sha) == 0);
+    CHECK(checkpoint_load(&wide, "model", LOAD_AS_STORED) == 0);
+    CHECK(checkpoint_load_as(&narrow, "model", LOAD_AS_STORED, &none, 1) == 0);
+    const size_t n = wide.num_params;
+    real *x = allocate(2*n, sizeof *x);
+    CHECK(x && narrow.num_params == n);
+    model_read(&wide, 0, n, x);
+    for (size_t at = 0; at < n; at += 7) {
+        model_read(&narrow, at, n - at < 7 ? n - at : 7, x + n + at);
+    }
+    CHECK(!memcmp(x, x + n, n * sizeof *x));
+
+    // what it takes, what is announced, what is saved
+    const size_t bytes = 2 * model_num_narrow(c), saved = 2 * bytes;
+    CHECK(narrow.config.narrow_bytes == bytes);
+    CHECK(checkpoint_settle_narrow(&settled, "model", LOAD_AS_STORED) == 0);
+    CHECK(settled.narrow_bytes == bytes);
+    CHECK(model_bytes(c, 9, 1, SCORING) - model_bytes(&settled, 9, 1, SCORING) == saved - bytes);
+    CHECK(narrow.num_numbers == n - model_num_narrow(c));
+    CHECK(checkpoint_save(&narrow, "model", NULL, dtype, again) == 0 && !strcmp(sha, again));
+    free(x);
+    model_free(&m);
+    model_free(&wide);
+    model_free(&narrow);
+}
+
+static void test_narrow_matrices_hold_what_their_numbers_hold_in_every_family(void) {
+    const LoraOptions none = {.r = 0};
+    Model m;
+    char sha[65];
+    for (int i = 0; i < TINY; i++) {
+        check_narrow(&tiny[i], "bf16");
+        check_narrow(&tiny[i], "f16");
+    }
+    // of a file of floats nothing would be gained
+    CHECK(filled(&m, &tiny[0]) == 0 && checkpoint_save(&m, "model", NULL, "f32", sha) == 0);
+    model_free(&m);
+    CHECK(checkpoint_load_as(&m, "model", LOAD_AS_STORED, &none, 1) == 0);
+    CHECK(m.config.narrow_bytes == 0 && m.num_numbers == m.num_params);
+    model_free(&m);
+    remove_all("model");
+}
+
 // A flipped bit of a header makes another header, which is refused or says the same.
 static void test_a_flipped_bit_of_a_weight_is_noticed(void) {
     Model m, loaded;
@@ -1606,6 +1655,7 @@ int main(int argc, char **argv) {
     RUN(test_every_family_has_its_names_and_a_model_among_these);
     RUN(test_a_saved_model_loads_bit_for_bit_in_every_family);
     RUN(test_tensors_larger_than_a_piece_are_written_and_read_whole);
+    RUN(test_narrow_matrices_hold_what_their_numbers_hold_in_every_family);
     RUN(test_a_flipped_bit_of_a_weight_is_noticed);
     RUN(test_a_language_model_gets_a_head_of_zeros_and_a_reward_model_predicts_no_tokens);
     RUN(test_the_tokenizer_and_its_special_tokens_are_written_beside_the_weights);

@@ -214,6 +214,97 @@ static void test_linear_layers_are_the_formula_and_the_same_bits_everywhere(void
     everywhere(linear_layers);
 }
 
+// ----------------------------------------------------------------------------- narrow matrices
+
+// Bytes by lot, but for those that scale values, or are one: these are from 0.5 to 2.
+static unsigned char *narrow_bytes_of(Dtype dtype, size_t row, int rows) {
+    static const int scales[][3] = {
+        [F32]  = {3, -1}, [F16]  = {1, -1}, [BF16] = {1, -1}, [Q8_0] = {1, -1}, [Q4_0] = {1, -1},
+        [Q4_1] = {1, 3, -1}, [Q5_0] = {1, -1}, [Q5_1] = {1, 3, -1}, [Q4_K] = {1, 3, -1},
+        [Q6_K] = {209, -1},
+    };
+    const size_t size = dtype_size(dtype), n = (size_t)rows * dtype_row_size(dtype, row);
+    unsigned char *bytes = (unsigned char *)blank((n + 3) / 4);
+    for (size_t i = 0; i < n; i++) {
+        bytes[i] = (unsigned char)random_u64(1, STREAM_TEST, (uint64_t)dtype, i);
+        for (const int *at = scales[dtype]; *at >= 0; at++) {
+            const int one = dtype == F32 || dtype == BF16 ? 0x3f : 0x38;
+            if (i % size == (size_t)*at) bytes[i] = (unsigned char)((bytes[i] & 0x80) | one);
+        }
+    }
+    return bytes;
+}
+
+// Three parts of other formats: every layer gives the bits that it gives of the same numbers.
+static void narrow(int T, int C, const int rows[3], const Dtype dtype[3]) {
+    const int OC = rows[0] + rows[1] + rows[2];
+    const size_t TC = (size_t)T*C, TO = (size_t)T*OC, CO = (size_t)C*OC;
+    Narrow w = {.part = {{.rows = 0}}};
+    float *wide = blank(CO), *row = wide, *some = blank(20);
+    for (int k = 0; k < 3; k++) {
+        w.part[k].rows = rows[k];
+        w.part[k].dtype = dtype[k];
+        w.part[k].bytes = narrow_bytes_of(dtype[k], (size_t)C, rows[k]);
+        const size_t row_size = dtype_row_size(dtype[k], (size_t)C);
+        for (int r = 0; r < rows[k]; r++, row += C) {
+            dtype_decode_row(dtype[k], row, w.part[k].bytes + (size_t)r*row_size, (size_t)C);
+        }
+    }
+    narrow_read(some, &w, C, rows[0] - 1, 2, C - 10, 10);
+    CHECK(!memcmp(some, wide + (size_t)rows[0]*C - 10, 40));
+    CHECK(!memcmp(some + 10, wide + (size_t)(rows[0] + 1)*C - 10, 40));
+
+    // a linear layer, packed too
+    const float *inp = numbers(TC, 1), *b = numbers((size_t)OC, 1), *dout = numbers(TO, 1);
+    for (int is_bf16 = 0; is_bf16 < 2; is_bf16++) {
+        float *out[2] = {blank(TO), blank(TO)}, *dinp[2] = {blank(TC), blank(TC)};
+        kernels_precision(is_bf16);
+        matmul_forward(out[0], inp, wide, b, T, C, OC);
+        narrow_forward(out[1], inp, &w, b, T, C, OC);
+        matmul_backward(dinp[0], NULL, NULL, dout, inp, wide, T, C, OC, NULL);
+        narrow_backward(dinp[1], dout, &w, T, C, OC);
+        CHECK(!memcmp(out[0], out[1], TO * sizeof(float)));
+        CHECK(!memcmp(dinp[0], dinp[1], TC * sizeof(float)));
+        float *packed = blank(matmul_packed_size(C, OC)), *again = blank(TO);
+        narrow_pack_weights(packed, &w, C, OC);
+        matmul_packed_forward(again, inp, packed, b, T, C, OC);
+        CHECK(!memcmp(out[0], again, TO * sizeof(float)));
+        BITS(out[1], TO);
+        BITS(dinp[1], TC);
+    }
+    kernels_precision(0);
+
+    // the vocabulary, and its rows
+    int scored[4] = {0, 2, 3, 4}, target[4] = {OC - 1, 0, rows[0], 1};
+    float *logp[2], *dh[2], *rows_of[2];
+    for (int k = 0; k < 2; k++) {
+        const float *h = inp;
+        float *work = blank(4 * (size_t)(OC + 2*C));
+        logp[k] = blank(8);
+        dh[k] = copy(dout, TC);
+        rows_of[k] = blank(4 * (size_t)C);
+        logp_forward(logp[k], h, k ? NULL : wide, &w, scored, target, 4, C, OC, work, 4);
+        logp_backward(dh[k], NULL, logp[k] + 4, inp, h, k ? NULL : wide, &w, scored, target, 4, C,
+                      OC, work, 4, NULL);
+        if (k) embed_narrow(rows_of[k], target, scored, &w, inp, 4, C);
+        else embed_forward(rows_of[k], target, scored, wide, inp, 4, C);
+    }
+    CHECK(!memcmp(logp[0], logp[1], 8 * sizeof(float)));
+    CHECK(!memcmp(dh[0], dh[1], TC * sizeof(float)));
+    CHECK(!memcmp(rows_of[0], rows_of[1], 4 * (size_t)C * sizeof(float)));
+}
+
+static void narrow_layers(void) {
+    narrow(5, 768, (int[]){300, 101, 140}, (Dtype[]){Q4_K, Q6_K, Q8_0});
+    narrow(5, 96, (int[]){33, 35, 6}, (Dtype[]){Q4_0, Q4_1, Q5_0});
+    narrow(6, 32, (int[]){1, 16, 31}, (Dtype[]){Q5_1, F32, Q8_0});
+    narrow(60, 37, (int[]){40, 20, 10}, (Dtype[]){BF16, F16, F32});
+    narrow(7, 1100, (int[]){5, 3, 2}, (Dtype[]){BF16, F16, BF16});
+}
+static void test_narrow_matrices_give_the_bits_of_their_numbers_everywhere(void) {
+    everywhere(narrow_layers);
+}
+
 // --------------------------------------------------------------------------- sums of tensors
 
 static void add_layers(void) {
@@ -822,8 +913,8 @@ static void log_probabilities(int C, int V, int chunk) {
     double *L = doubles(N), *dH = as_doubles(dh, TC), *dW = as_doubles(dw, VC);
     double *x = doubles((size_t)V);
 
-    logp_forward(logp, h, w, row, target, N, C, V, work, chunk);
-    logp_backward(dh, dw, logp_again, dlogp, h, w, row, target, N, C, V, work, chunk, NULL);
+    logp_forward(logp, h, w, NULL, row, target, N, C, V, work, chunk);
+    logp_backward(dh, dw, logp_again, dlogp, h, w, NULL, row, target, N, C, V, work, chunk, NULL);
     BITS(logp, N);
     BITS(dh, TC);
     BITS(dw, VC);
@@ -879,7 +970,8 @@ static void test_chunks_change_no_bit_of_a_log_probability_or_gradient(void) {
         const int k = chunk > 1;                            // 0: the first, to compare with
         memset(dh[k], 0, sizeof dh[k]);
         memset(dw[k], 0, sizeof dw[k]);
-        logp_backward(dh[k], dw[k], logp[k], d, h, w, row, target, T, C, V, work, chunk, NULL);
+        logp_backward(dh[k], dw[k], logp[k], d, h, w, NULL, row, target, T, C, V, work, chunk,
+                      NULL);
         if (!k) continue;
         CHECK(!memcmp(logp[0], logp[1], sizeof *logp));
         CHECK(!memcmp(dh[0], dh[1], sizeof *dh) && !memcmp(dw[0], dw[1], sizeof *dw));
@@ -894,7 +986,7 @@ static void test_probabilities_of_all_tokens_sum_to_1(void) {
     arena_clear();
     const float *h = numbers(C, 3), *w = numbers(V*C, 1);
     for (int v = 0; v < V; v++) target[v] = v;
-    logp_forward(logp, h, w, row, target, V, C, V, work, V);
+    logp_forward(logp, h, w, NULL, row, target, V, C, V, work, V);
     for (int v = 0; v < V; v++) sum += exp(logp[v]);
     CHECK_NEAR(sum, 1, 1e-5);
 }
@@ -1058,6 +1150,7 @@ int main(int argc, char **argv) {
     }
     RUN(test_the_scratch_of_attention_only_grows_with_texts_and_threads);
     RUN(test_linear_layers_are_the_formula_and_the_same_bits_everywhere);
+    RUN(test_narrow_matrices_give_the_bits_of_their_numbers_everywhere);
     RUN(test_scaled_sums_are_fused_and_leave_other_columns);
     RUN(test_sums_of_tensors_are_rounded_one_after_the_other);
     RUN(test_embeddings_are_the_formula_and_the_same_bits_everywhere);

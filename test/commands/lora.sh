@@ -68,6 +68,42 @@ works ./more train sft --model lm $lora --max_steps 1 --train a.train.jsonl --ou
 works ./more train lm --model lm $lora --max_steps 1 --train text.jsonl --out more-lm
 works ./more train more $pairs $lora --train $abc --out mo
 
+it "a_frozen_base_stays_as_its_file_has_it_and_changes_no_bit"
+works ./more export --model wide --dtype q8_0 --out wide.gguf
+works ./more train lm --model wide --train text.jsonl --max_steps 1 --learning_rate 0 --dtype bf16 \
+    --out wide-bf16 --quiet
+# same_hash MODEL COMMAND...: without and with --base_dtype fp32
+same_hash() {
+    model=$1
+    shift
+    works ./more train "$@" --model $model --out x
+    hash=$(sha)
+    rm -rf x
+    works ./more train "$@" --model $model --out x --base_dtype fp32
+    [ "$(sha)" = "$hash" ] || fault "$model $*: another hash"
+    rm -rf x
+}
+small="$cut --max_steps 2 --train a.train.jsonl"
+for model in wide.gguf wide-bf16; do
+    same_hash $model dpo $small $lora
+    same_hash $model reward $small $lora --precision bf16
+    same_hash $model reward $small --freeze --learning_rate 1e-3
+    from a.train.jsonl works ./more score --model $model
+    mv out scores
+    from a.train.jsonl works ./more score --model $model --base_dtype file
+    same scores out
+done
+same_hash wide-bf16 rloo $cut --lora_r 2 --max_steps 1 --reward rm --train a.train.jsonl \
+    --max_new_tokens 8 --n 2
+works ./more train reward $small --model wide-bf16 --freeze --dtype bf16 --out x
+mv x/model.safetensors narrow.safetensors
+works ./more train reward $small --model wide-bf16 --freeze --dtype bf16 --base_dtype fp32 \
+    --resume no --out x
+cmp -s x/model.safetensors narrow.safetensors || fault "a frozen base is saved as another"
+rm -rf x
+refused 64 "all weights are to change" ./more train dpo $small --model wide-bf16 --out x \
+    --base_dtype file
+
 it "what_cannot_be_an_adapter_is_refused"
 train="./more train reward --train a.train.jsonl $recipe --out z"
 refused 64 "adapters need the weights of --model" ./more train lm --lora_r 2 --train text.jsonl \

@@ -8,7 +8,7 @@ data="precision micro_batch_tokens max_length max_prompt_length over_length temp
 training="$data train eval out dtype learning_rate num_train_epochs max_steps weight_decay
           adam_beta1 adam_beta2 adam_epsilon max_grad_norm warmup_ratio lr_scheduler_type
           logging_steps eval_steps save_steps save_minutes keep resume diary seed recompute force
-          load_best best_metric early_stopping_patience lora_r lora_alpha lora_targets"
+          load_best best_metric early_stopping_patience lora_r lora_alpha lora_targets base_dtype"
 rewards="$training pairs head_rate freeze per_step_pairs pooling random_weights raw_head folds fold"
 policies="$training pairs per_step_rows folds fold"
 points="logp reduction labels score_scale"
@@ -22,7 +22,7 @@ rollouts="precision micro_batch_tokens max_length max_prompt_length template pro
           lr_scheduler_type logging_steps eval_steps save_steps save_minutes keep resume diary seed
           recompute force load_best best_metric early_stopping_patience per_step_rows folds fold prompts logp reduction reward
           reward_mix reward_max_length reward_max_prompt_length reference beta n max_new_tokens stop
-          batch length_share model lora_r lora_alpha lora_targets"
+          batch length_share model lora_r lora_alpha lora_targets base_dtype"
 groups="group_robust groups group_step group_loss group_adjust"
 rows="template prompt_key chosen_key rejected_key bad_rows"
 drawing="temperature top_k top_p min_p repetition_penalty max_new_tokens stop batch seed"
@@ -78,8 +78,8 @@ options_of() {
     "train "*) echo $policies ... ;;
     eval)
         echo $data eval from bag by people groups fit fit_rows out seed folds fold raw_head pooling
-        echo reference beta logp train_turns pairs features top ;;
-    score) echo $data raw_head pooling tokens probability features train_turns ;;
+        echo reference beta logp train_turns pairs features top base_dtype ;;
+    score) echo $data raw_head pooling tokens probability features train_turns base_dtype ;;
     calibrate) echo $data eval isotonic top pairs seed folds fold ;;
     sample) echo $prompts $drawing n unique ;;
     tokenize) echo train out learn ;;
