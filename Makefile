@@ -8,6 +8,8 @@
 # make debug     builds ./more-debug for gdb, with address and undefined-behaviour sanitizers;
 #                make test/debug/test_loss builds a test like that
 # make crash     kills training runs at every call to the disk, at random, and worse: they go on
+# make fuzz      gives every reader anything, FUZZ_SECONDS (600) each: clang's libFuzzer, hours
+# make sanitize  the quick tests with each sanitizer and in valgrind: gcc and clang, an hour
 # make repro     ten golden trainings on every target that is installed here: one hash each?
 # make seam      links the program with another implementation of kernels.h
 # make run       trains and compares reward models on the shipped data: minutes
@@ -88,7 +90,8 @@ test/bin test/debug:
 
 -include $(wildcard test/bin/*.d)
 
-.PHONY: help quick test debug crash repro seam run report align people domain study real install clean
+.PHONY: help quick test debug crash fuzz sanitize repro seam run report align people domain \
+    study real install clean
 help:
 	@sed '/^$$/q; s/^# \{0,1\}//' Makefile
 
@@ -107,8 +110,38 @@ quick: more $(QUICK_TESTS)
 
 debug: more-debug
 
-crash: more
-	sh test/slow/crash.sh
+crash: more test/bin/starved
+	sh test/slow/crash.sh $(CRASH_EACH)
+
+# any allocation can be made to fail; what is lost or overwritten then is said
+STARVE = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=posix_memalign
+test/bin/starved: more.c test/bin/starve.o $(KERNELS)
+	$(COMPILE) $(DEBUG) $(NOTE) $(LINKED) more.c test/bin/starve.o $(KERNELS) $(STARVE) -o $@ \
+	    $(LDLIBS)
+
+test/bin/starve.o: test/slow/starve.c | test/bin
+	$(COMPILE) -c test/slow/starve.c -o $@
+
+# whatever is read, given anything.  A pointer of no array plus 0 is that pointer, which clang has
+# doubts about.
+FUZZ_CC ?= clang
+FUZZ     = -std=c11 -O1 -gline-tables-only -Wall -Wextra -DMORE_DEBUG $(LINKED) -fsanitize=fuzzer \
+    -fsanitize=address,undefined,float-cast-overflow -fno-sanitize=pointer-overflow \
+    -fno-sanitize-recover=undefined,float-cast-overflow
+fuzz: more test/bin/fuzz
+	sh test/slow/fuzz.sh
+
+test/bin/fuzz: test/fuzz/fuzz.c test/bin/fuzz_kernels.o
+	@printf 'int LLVMFuzzerTestOneInput(const void *p, unsigned long n){return !p && n;}' | \
+	    $(FUZZ_CC) -fsanitize=fuzzer,address -x c - -o $@ 2>/dev/null || \
+	    { echo "libFuzzer is missing: apt-get install clang libclang-rt-dev"; exit 1; }
+	$(FUZZ_CC) $(NOTE) $(FUZZ) test/fuzz/fuzz.c test/bin/fuzz_kernels.o -o $@ $(LDLIBS)
+
+test/bin/fuzz_kernels.o: kernels.c | test/bin
+	$(FUZZ_CC) -std=c11 -O1 $(NOTE) -DMORE_OBJECT -c kernels.c -o $@
+
+sanitize:
+	sh test/slow/sanitize.sh
 
 # TARGETS="s390x wasm": those whose names have one of these words; test/bin/repro keeps the programs
 repro: more

@@ -2,7 +2,8 @@
 # Runs tests side by side: programs, and files of test/commands.  Each prints into files of its
 # own, which are shown when it has ended; what it wrote to standard error only if it failed.  The
 # last line is "N passed, N failed".
-#   sh test/run.sh TEST...           environment: JOBS, how many at a time (all cores)
+#   sh test/run.sh TEST...           environment: JOBS, how many at a time (all cores); UNDER, what
+#                                    programs are run by (valgrind), where anything does
 jobs=${JOBS:-$(getconf _NPROCESSORS_ONLN)}
 printed=$(mktemp -d "${TMPDIR:-/tmp}/more-tests-XXXXXX") || exit 1
 trap 'rm -rf "$printed"' EXIT
@@ -16,7 +17,7 @@ run_all() {
     printf '%s\n' "$@" | xargs -n 1 -P "$jobs" sh -c '
         case $0 in
         *.sh) sh "$0" ;;
-        *) "./$0" ;;
+        *) $UNDER "./$0" ;;
         esac > "$printed/${0##*/}" 2> "$printed/${0##*/}.err"
         echo "$0 $?"'
 }

@@ -49,7 +49,12 @@ t=$(mktemp -d "${TMPDIR:-/tmp}/more-commands-XXXXXX") || exit 1
 trap 'rm -rf "$t"' EXIT
 trap 'exit 1' HUP INT TERM
 cd "$t" || exit 1
-ln -s "$root/more" more
+if [ -n "$UNDER" ]; then                                # valgrind, with its options
+    printf '#!/bin/sh\nexec %s "%s" "$@"\n' "$UNDER" "$root/more" > more
+    chmod +x more
+else
+    ln -s "$root/more" more
+fi
 # tiny models: one thread, except where --threads says otherwise; threads that wait sleep
 export LC_ALL=C OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
 
