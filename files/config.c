@@ -654,6 +654,9 @@ static void read_purpose(Fields *f, Config *c) {
     }
 
     const int own = field_find(f, 0, "more");
+    if (own >= 0 && json_type(j, own) != JSON_OBJECT) {
+        field_fail(f, "\"more\" must be an object");
+    }
     read_calibration(f, c, own);
     const char *pooling = field_string(f, own, "pooling", "last");
     for (int k = 0; k < NUM_POOLINGS; k++) {

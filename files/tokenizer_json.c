@@ -97,6 +97,10 @@ static int check_model(const Json *j, const char *path) {
     if (json_type(j, model) != JSON_OBJECT) {
         return fail(EX_DATAERR, "%s: it has no \"model\" object", path);
     }
+    const JsonType unknown = json_type(j, json_get(j, model, "unk_token"));
+    if (unknown != JSON_NONE && unknown != JSON_NULL && unknown != JSON_STRING) {
+        return fail(EX_DATAERR, "%s: \"unk_token\" must be a string or null", path);
+    }
     if (json_get(j, model, "type") >= 0 && !is_type(j, model, "BPE")) {
         return refuse_part(j, model, "model", "", "BPE", path);
     }
@@ -443,6 +447,9 @@ static int collect_added_token(NamedPieces *p, const char *name, size_t len, int
 // Those of tokenizer.json.
 static int collect_added_tokens(NamedPieces *p, const Json *j, const char *path) {
     const int added = json_get(j, 0, "added_tokens");
+    if (added >= 0 && json_type(j, added) != JSON_ARRAY && json_type(j, added) != JSON_NULL) {
+        return fail(EX_DATAERR, "%s: \"added_tokens\" must be a list", path);
+    }
     for (int i = json_first(j, added); i >= 0; i = json_next(j, i)) {
         const int content = json_get(j, i, "content");
         int64_t id = -1;

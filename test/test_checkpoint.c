@@ -1598,6 +1598,8 @@ static void test_mean_pooling_has_a_model_type_of_its_own(void) {
                       "\"model_type\": more_bert is not supported"));
     CHECK(failed_with(spoilt_config(&g, "\"mean\"", "\"last\""), EX_DATAERR,
                       "\"model_type\": more_llama with pooling last"));
+    CHECK(failed_with(spoilt_config(&g, "\"more\":", "\"more\": 5, \"_\":"), EX_DATAERR,
+                      "\"more\" must be an object"));
     good_free(&g);
 }
 

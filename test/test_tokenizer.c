@@ -693,6 +693,10 @@ static void test_wrong_ids_pieces_and_merges_are_refused(void) {
                   "\"special\" must be true or false"));
     CHECK(refused(HEAD PARTS "'model': {'vocab': {'a': 0}, 'merges': [], 'ignore_merges': 1}}",
                   "\"ignore_merges\" must be true or false"));
+    CHECK(refused(HEAD PARTS "'model': {'vocab': {'a': 0}, 'merges': [], 'unk_token': 5}}",
+                  "\"unk_token\" must be a string or null"));
+    CHECK(refused("{'added_tokens': 5, 'pre_tokenizer': {'type': 'ByteLevel'}, 'decoder': "
+                  "{'type': 'ByteLevel'}, 'model': {'vocab': {'a': 0}, 'merges': []}}", "\"added_tokens\" must be a list"));
 }
 
 // Are the ids of the text these?
