@@ -368,9 +368,9 @@ static void make_vocabulary(Kit *k) {
     const real *dlogp = kit_numbers(k, N);
     real *logp = kit_zeros(k, N), *dinp = kit_zeros(k, KIT_T*KIT_C), *dw = kit_zeros(k, V*KIT_C);
     real *work = kit_zeros(k, CHUNK_ROWS * (V + 2*KIT_C));
-    logp_forward(logp, inp, w, row, target, N, KIT_C, V, work, CHUNK_ROWS);
+    logp_forward(logp, inp, w, NULL, row, target, N, KIT_C, V, work, CHUNK_ROWS);
     kit_tensor(k, logp, N);
-    logp_backward(dinp, dw, logp, dlogp, inp, w, row, target, N, KIT_C, V, work, CHUNK_ROWS,
+    logp_backward(dinp, dw, logp, dlogp, inp, w, NULL, row, target, N, KIT_C, V, work, CHUNK_ROWS,
                   NULL);
     kit_tensor(k, dinp, KIT_T*KIT_C);
     kit_tensor(k, dw, V*KIT_C);
