@@ -48,8 +48,9 @@ static int is_run_by_loader(const char *process, const char *name) {
 #endif
 
 /* Threads that wait for one another first spin, which on a busy machine keeps the others from
- * running: a hundred times as slow.  So they spin for some 50 microseconds, about as long as it
- * takes to wake one that sleeps, unless the environment says otherwise.  gcc's OpenMP has read its
+ * running: a hundred times as slow.  So they spin for some half a millisecond, as long as the other
+ * threads' shares differ by, unless the environment says otherwise: a tenth of that is not enough
+ * where others run too, since each that sleeps must then wait for its turn.  gcc's OpenMP has read its
  * environment before main: the program starts itself once more, and where it cannot goes on as it
  * is.  clang's reads it when the first threads are made.  No number depends on it.               */
 void kernels_bound_spinning(char **argv) {
@@ -62,7 +63,7 @@ void kernels_bound_spinning(char **argv) {
     }
     if (threads && !strcmp(threads, "1")) return;
     if (preload && strstr(preload, "vgpreload")) return;           // it would leave valgrind
-    if (setenv("KMP_BLOCKTIME", "1", 0) < 0 || setenv("GOMP_SPINCOUNT", "1000", 0) < 0) return;
+    if (setenv("KMP_BLOCKTIME", "1", 0) < 0 || setenv("GOMP_SPINCOUNT", "10000", 0) < 0) return;
 #ifndef __clang__
     const ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
     if (n <= 0) return;

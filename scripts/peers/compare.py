@@ -24,7 +24,8 @@ add = parser.add_argument
 add("--what", nargs="+", choices=["product", "lm", "reward"], default=["product", "lm", "reward"])
 add("--precision", nargs="+", choices=["fp32", "bf16"], default=["fp32", "bf16"])
 add("--peers", nargs="+",
-    choices=["openblas", "openblas-avx512", "onednn", "onednn-packed", "torch", "torch-avx512", "torch-compile"],
+    choices=["openblas", "openblas-avx512", "onednn", "onednn-packed", "onednn-rounding", "torch", "torch-avx512",
+             "torch-compile"],
     help="standard: openblas onednn torch, and the two -avx512 where they differ: on AVX-512 processors not Intel's")
 add("--also", nargs="+", default=[], help="more commands that print such lines of JSON, run once a round (with lm)")
 add("--rounds", type=int, default=5)
@@ -111,7 +112,7 @@ def programs(work):
         open(sample, "w", encoding="utf-8").writelines(lines[:opt.sample])
     real = ["--pairs", sample, "--tokenizer", opt.tokenizer]
     blas = "product" in opt.what and {"openblas", "openblas-avx512"} & set(peers) and compiled(work, "blas.c", "-lopenblas")
-    dnnl = "product" in opt.what and {"onednn", "onednn-packed"} & set(peers) and compiled(work, "dnnl.c", "-ldnnl")
+    dnnl = "product" in opt.what and any(p.startswith("onednn") for p in peers) and compiled(work, "dnnl.c", "-ldnnl")
     mkl = "torch-avx512" in peers and compiled(work, "mkl.c", "-shared", "-fPIC")
     for what in opt.what:
         for p in opt.precision:
@@ -120,7 +121,7 @@ def programs(work):
                 for name, core in ("openblas", {}), ("openblas-avx512", {"OPENBLAS_CORETYPE": "SKYLAKEX"}):
                     if blas and name in peers and p == opt.precision[0]:
                         yield name, what, lambda shapes, name=name, core=core: run([blas, name], shapes, **core)
-                for name in "onednn", "onednn-packed":
+                for name in "onednn", "onednn-packed", "onednn-rounding":
                     if dnnl and name in peers:
                         yield name, what, lambda shapes, p=p, name=name: run([dnnl, p, *name.split("-")[1:]], shapes)
                 continue

@@ -245,7 +245,7 @@ if ldd more 2> x.out | grep -q libgomp && [ -r /proc/self/environ ]; then
         wait $pid 2> x.out
     }
     spins
-    holds spins.txt '^GOMP_SPINCOUNT=1000$'
+    holds spins.txt '^GOMP_SPINCOUNT=10000$'
     lines 1 spins.txt
     spins OMP_WAIT_POLICY=active
     lacks spins.txt GOMP
