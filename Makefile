@@ -7,6 +7,7 @@
 #
 # make debug     builds ./more-debug for gdb, with address and undefined-behaviour sanitizers;
 #                make test/debug/test_loss builds a test like that
+# make functions the largest errors of exp, erf, .. over all floats, and digests: minutes
 # make crash     kills training runs at every call to the disk, at random, and worse: they go on
 # make fuzz      gives every reader anything, FUZZ_SECONDS (600) each: clang's libFuzzer, hours
 # make sanitize  the quick tests with each sanitizer and in valgrind: gcc and clang, an hour
@@ -90,7 +91,7 @@ test/bin test/debug:
 
 -include $(wildcard test/bin/*.d)
 
-.PHONY: help quick test debug crash fuzz sanitize repro seam run report align people domain \
+.PHONY: help quick test debug crash fuzz sanitize repro functions seam run report align people domain \
     study real install clean
 help:
 	@sed '/^$$/q; s/^# \{0,1\}//' Makefile
@@ -158,6 +159,12 @@ seam: $(KERNELS)
 	$(CC) $(CFLAGS) $(OPENMP) test/bin/more_seam.o $(KERNELS) -o test/bin/more_seam $(LDLIBS)
 	test/bin/more_stub selftest 2>&1 | grep 'has no layers'
 	test/bin/more_seam selftest
+
+# our own functions on all their inputs; -march=native: a multiply-add in hardware, or an hour
+FUNCTIONS_CFLAGS ?= -march=native
+functions: | test/bin
+	$(COMPILE) $(FUNCTIONS_CFLAGS) scripts/hash_functions.c -o test/bin/hash_functions $(LDLIBS)
+	test/bin/hash_functions
 
 run: more
 	sh scripts/run.sh
