@@ -465,7 +465,7 @@ static void make_more(Kit *k) {
 // ----------------------------------------------------------------------------------- what is right
 
 // the causes of numbers that differ
-#define FUSED     "a product and a sum in one rounding: compile with -ffp-contract=off"
+#define FUSED     "a product and a sum in one rounding: compile with -ffp-contract=off; -ffast-math"
 #define DEFINED   "not as pointwise.h defines it, or " FUSED
 #define IN_DOUBLE "in double " FUSED
 #define ORDER     "a sum in another order: NUMERICS.md, rules 3 to 5"

@@ -21,14 +21,13 @@ trainings="lm reward more ulma em"
 # No compiler: ./more as it is.  With a + before the compiler the layers alone are optimised, which
 # takes a quarter of the time.  No words are quoted; RUN BY may begin with VARIABLE=VALUE.
 targets() {
-    gcc="gcc -std=c11 -O2 -fopenmp"
-    grep -v '^$' <<END
+    grep -v "^$" <<END
 ./more|make|||
-x86-64 scalar|gcc|$gcc|MORE_ISA=scalar|
-x86-64 AVX2|gcc|$gcc|MORE_ISA=avx2|
-x86-64 AVX-512|gcc|$gcc|MORE_ISA=avx512|
-x86-64 AVX512-BF16|gcc|$gcc|MORE_ISA=avx512_bf16|
-x86-64 AMX|gcc|$gcc|MORE_ISA=amx|
+x86-64 scalar|make||MORE_ISA=scalar|
+x86-64 AVX2|make||MORE_ISA=avx2|
+x86-64 AVX-512|make||MORE_ISA=avx512|
+x86-64 AVX512-BF16|make||MORE_ISA=avx512_bf16|
+x86-64 AMX|make||MORE_ISA=amx|
 
 gcc -O0|gcc|gcc -O0||
 gcc -O1|gcc|gcc -O1||
@@ -66,18 +65,18 @@ sh4|gcc-sh4-linux-gnu qemu-user|+sh4-linux-gnu-gcc -O2 -static|qemu-sh4|
 m68k 68040|gcc-m68k-linux-gnu qemu-user|+m68k-linux-gnu-gcc -O2 -m68040 -static|qemu-m68k|
 wasm|emscripten nodejs|+emcc -O2 -sNODERAWFS=1 -sALLOW_MEMORY_GROWTH=1 -sTOTAL_STACK=4MB -sEXIT_RUNTIME=1 -sWASM_ASYNC_COMPILATION=0|node|
 
-threads 1|gcc|$gcc||--threads 1
-threads 2|gcc|$gcc||--threads 2
-threads 3|gcc|$gcc||--threads 3
-threads 7|gcc|$gcc||--threads 7
-threads 16|gcc|$gcc||--threads 16
-micro-batches of 1 text|gcc|$gcc||--micro_batch_tokens 1
-micro-batches of 130 token rows|gcc|$gcc||--micro_batch_tokens 130 --threads 2
-recompute|gcc|$gcc||--micro_batch_tokens 130 --recompute
-German locale|gcc locales|$gcc|OUTSIDE=german|
-rounding upward from outside|gcc|$gcc|OUTSIDE=upward|
-rounding toward zero from outside|gcc|$gcc|OUTSIDE=zero|
-flush-to-zero from outside|gcc|$gcc|OUTSIDE=flush|
+threads 1|make|||--threads 1
+threads 2|make|||--threads 2
+threads 3|make|||--threads 3
+threads 7|make|||--threads 7
+threads 16|make|||--threads 16
+micro-batches of 1 text|make|||--micro_batch_tokens 1
+micro-batches of 130 token rows|make|||--micro_batch_tokens 130 --threads 2
+recompute|make|||--micro_batch_tokens 130 --recompute
+German locale|locales||OUTSIDE=german|
+rounding upward from outside|make||OUTSIDE=upward|
+rounding toward zero from outside|make||OUTSIDE=zero|
+flush-to-zero from outside|make||OUTSIDE=flush|
 END
 }
 
