@@ -13,6 +13,8 @@
 # make sanitize  the quick tests with each sanitizer and in valgrind: gcc and clang, an hour
 # make repro     ten golden trainings on every target that is installed here: one hash each?
 # make seam      links the program with another implementation of kernels.h
+# make cuda      builds ./more for an NVIDIA GPU, with nvcc: docs/GPU.md
+# make emulate   runs the layers of `make cuda` on this CPU: they have the same bits
 # make run       trains and compares reward models on the shipped data: minutes
 # make report    charts of what make run trained, on one page: run/report.html
 # make align     a judge and six policies, compared on test prompts: minutes
@@ -54,7 +56,7 @@ LINKED = -DMORE_LINK_KERNELS
 KERNELS = test/bin/kernels.o
 
 # what receipts of trainings say of this program: the SHA-256 of its sources
-SOURCE := $(shell cat *.h *.c commands/*.c files/*.c | sha256sum 2>/dev/null | cut -d ' ' -f 1)
+SOURCE := $(shell cat *.h *.c *.cu commands/*.c files/*.c | sha256sum 2>/dev/null | cut -d ' ' -f 1)
 ifneq (,$(SOURCE))
 STAMP = -DMORE_SOURCE='"$(SOURCE)"'
 endif
@@ -93,6 +95,7 @@ test/bin test/debug:
 
 .PHONY: help quick test debug crash fuzz sanitize repro functions seam run report align people domain \
     study real install clean
+.PHONY: cuda cuda-tests emulate
 help:
 	@sed '/^$$/q; s/^# \{0,1\}//' Makefile
 
@@ -165,6 +168,50 @@ FUNCTIONS_CFLAGS ?= -march=native
 functions: | test/bin
 	$(COMPILE) $(FUNCTIONS_CFLAGS) scripts/hash_functions.c -o test/bin/hash_functions $(LDLIBS)
 	test/bin/hash_functions
+
+# kernels.cu for a GPU: for each of an A100 and an H100 in its own code, for newer ones in that which
+# their driver translates.  Another: make cuda GPUS=-arch=sm_75.
+NVCC ?= nvcc
+GPUS ?= -gencode 'arch=compute_80,code=[sm_80,compute_80]' -gencode arch=compute_90,code=sm_90
+# contraction would change results, on both machines
+CUDA = $(NVCC) -std=c++17 -O3 -fmad=false -Xcompiler -ffp-contract=off $(OPENMP:%=-Xcompiler %) \
+    $(GPUS) -DMORE_OBJECT
+HAS_NVCC = command -v $(NVCC) > /dev/null || { echo "make $@ needs nvcc, of NVIDIA's CUDA toolkit:" \
+    "put it on the path, or say where it is: make $@ NVCC=/usr/local/cuda/bin/nvcc"; exit 1; }
+
+cuda: | test/bin
+	@$(HAS_NVCC)
+	$(CUDA) -c kernels.cu -o test/bin/kernels_cuda.o
+	$(COMPILE) $(STAMP) -DMORE_CUDA -c more.c -o test/bin/more_cuda.o
+	$(NVCC) $(OPENMP:%=-Xcompiler %) test/bin/more_cuda.o test/bin/kernels_cuda.o -o more
+
+# the tests that look into tensors, with a GPU: its memory is managed then
+cuda-tests: | test/bin
+	@$(HAS_NVCC)
+	$(CUDA) -DMORE_CUDA_OPEN -c kernels.cu -o test/bin/kernels_cuda_open.o
+	for t in kernels model generate; do \
+	    $(COMPILE) $(LINKED) -c test/test_$$t.c -o test/bin/cuda_$$t.o && \
+	    $(NVCC) $(OPENMP:%=-Xcompiler %) test/bin/cuda_$$t.o test/bin/kernels_cuda_open.o \
+	        -o test/bin/cuda_$$t || exit 1; \
+	done
+
+# the same files for a CPU: a C++ compiler, and test/cuda_on_cpu.h in the place of CUDA
+HAS_NATIVE := $(shell printf 'int main(void){return 0;}' | \
+    $(CXX) -march=native -x c++ - -o /dev/null 2>/dev/null && echo -march=native)
+EMULATED = $(CXX) -std=c++17 -O2 $(HAS_NATIVE) -Wall -Wextra -Wno-unused-function \
+    -Wno-unknown-pragmas -Wno-missing-field-initializers -Wno-pass-failed -fno-exceptions -fno-rtti \
+    -fno-threadsafe-statics -ffp-contract=off -x c++ -include test/cuda_on_cpu.h -DMORE_OBJECT
+test/bin/kernels_on_cpu.o: kernels.cu | test/bin
+	$(EMULATED) $(NOTE) -c kernels.cu -o $@
+test/bin/kernels_open.o: kernels.cu | test/bin
+	$(EMULATED) $(NOTE) -DMORE_CUDA_OPEN -c kernels.cu -o $@
+test/bin/more_on_cpu: more.c test/bin/kernels_on_cpu.o
+	$(COMPILE) $(TEST_CFLAGS) $(NOTE) $(LINKED) more.c test/bin/kernels_on_cpu.o -o $@ $(LDLIBS)
+test/bin/on_cpu_%: test/test_%.c test/bin/kernels_open.o
+	$(COMPILE) $(TEST_CFLAGS) $(NOTE) $(LINKED) $< test/bin/kernels_open.o -o $@ $(LDLIBS)
+
+emulate: more test/bin/more_on_cpu test/bin/on_cpu_kernels test/bin/on_cpu_model
+	@sh test/slow/emulate.sh
 
 run: more
 	sh scripts/run.sh

@@ -45,14 +45,16 @@ static const struct {
     [Q6_K]  = {.name = "Q6_K", .size = 210, .block = 256},
     [OTHER] = {.name = "of another type", .size = 1, .block = 1},
 };
+#ifndef __cplusplus
 _Static_assert(sizeof stored_dtypes / sizeof *stored_dtypes == NUM_DTYPES_STORED,
                "a number format without its size");
+#endif
 
 // bytes of a value, or of a block; values of a block: 1, 32 or 256
-INLINE size_t dtype_size(Dtype dtype)  { return stored_dtypes[dtype].size; }
-INLINE size_t dtype_block(Dtype dtype) { return stored_dtypes[dtype].block; }
+HOST_INLINE size_t dtype_size(Dtype dtype)  { return stored_dtypes[dtype].size; }
+HOST_INLINE size_t dtype_block(Dtype dtype) { return stored_dtypes[dtype].block; }
 // bytes of a row of n values, whole blocks
-INLINE size_t dtype_row_size(Dtype dtype, size_t n) {
+HOST_INLINE size_t dtype_row_size(Dtype dtype, size_t n) {
     return n / dtype_block(dtype) * dtype_size(dtype);
 }
 
@@ -156,7 +158,7 @@ INLINE void decode_q6_k(float *x, const unsigned char *bytes) {
 }
 
 // n values in a row, whole blocks of them.  One loop for each format, so that each becomes vectors.
-INLINE void dtype_decode_row(Dtype dtype, float *x, const unsigned char *bytes, size_t n) {
+HOST_INLINE void dtype_decode_row(Dtype dtype, float *x, const unsigned char *bytes, size_t n) {
     const size_t size = dtype_size(dtype), block = dtype_block(dtype);
     const unsigned char *end = bytes + dtype_row_size(dtype, n);
     switch (dtype) {

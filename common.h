@@ -64,11 +64,12 @@ enum { EX_DIFFERS = 1, EX_USAGE = 64, EX_DATAERR = 65, EX_NOINPUT = 66, EX_OSERR
 #endif
 #ifdef __GNUC__
 #define PRINTF_LIKE(form, rest) __attribute__((format(printf, form, rest)))
-#define INLINE ON_GPU_TOO static inline __attribute__((always_inline))
+#define HOST_INLINE static inline __attribute__((always_inline))
 #else
 #define PRINTF_LIKE(form, rest)
-#define INLINE static inline
+#define HOST_INLINE static inline
 #endif
+#define INLINE ON_GPU_TOO HOST_INLINE
 
 /* What main prints and what it exits with, one for the whole program: the program's unit defines
  * them; a unit that is compiled with MORE_OBJECT to be linked to it (the layers) declares them. */
@@ -99,9 +100,9 @@ static inline void *allocate(size_t count, size_t size) {
     return p;
 }
 
-static inline int    min_int(int a, int b)         { return a < b ? a : b; }
-static inline int    max_int(int a, int b)         { return a > b ? a : b; }
-static inline size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
+ON_GPU_TOO static inline int min_int(int a, int b) { return a < b ? a : b; }
+ON_GPU_TOO static inline int max_int(int a, int b) { return a > b ? a : b; }
+static inline size_t max_size(size_t a, size_t b)  { return a > b ? a : b; }
 
 // Makes room in *array (of *capacity things of size bytes) for at least need of them, twice as many
 // as there were. 0, or -1 after fail().

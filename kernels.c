@@ -52,6 +52,11 @@ real *kernels_alloc(size_t n) {
 
 void kernels_free(real *tensor) { free(tensor); }
 
+// Tensors are the program's own memory (files/surroundings.c knows what is left).
+double kernels_memory(void) { return INFINITY; }
+
+void kernels_wait(void) {}                        // whoever returns has done what was asked
+
 // Bytes of the scratch that all layers share, with paths of up to so many rows.
 size_t kernels_scratch(int keys) {
     const size_t threads = (size_t)thread_count();

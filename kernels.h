@@ -4,9 +4,9 @@
  * instructions and threads a number is computed.
  *
  * A tensor is a block of `real` from kernels_alloc; kernels_write and kernels_read copy from and to
- * host arrays.  Token ids, positions, segments and texts are host arrays.  Outputs, then inputs,
- * then sizes; a gradient is d + the name of what it belongs to.  Forward writes; backward ADDS to
- * gradients, except where it says WRITES.
+ * host arrays.  Token ids, positions, rows, segments and texts are host arrays, as are logp and
+ * dlogp.  Outputs, then inputs, then sizes; a gradient is d + the name of what it belongs to.
+ * Forward writes; backward ADDS to gradients, except where it says WRITES.
  *
  *     T token rows, B texts, C channels, OC output channels, F feed-forward width,
  *     NH query heads, NKV key/value heads, HD head size, V vocabulary */
@@ -44,6 +44,7 @@ int  kernels_threads(void);
 void kernels_bound_spinning(char **argv);    // first in main, which it may start anew
 void kernels_set_threads(int n);            // kernels_init follows, if there are more than before
 void kernels_precision(int is_bf16);        // of operands of matmul_ and logp_; fp32 at first
+void kernels_wait(void);                    // until all that was asked for is done
 
 // run(context, i, thread) for i = 0 .. n-1 by all threads; by one, if few `numbers` are computed
 typedef void ParallelTask(void *context, int i, int thread);
@@ -75,6 +76,7 @@ double kernels_burst_tile(int is_bf16, double operations);
 // ----------------------------------------------------------------------------------------- tensors
 
 real *kernels_alloc(size_t n);              // zeroed; NULL after fail()
+double kernels_memory(void);                // bytes that tensors may still take; infinity: any
 void  kernels_free(real *tensor);
 void  kernels_zero(real *tensor, size_t n);
 void  kernels_write(real *tensor, const real *host, size_t n);

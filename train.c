@@ -23,6 +23,7 @@ enum { MEMORY_TEXT = 320 };                         // room for what memory_fit 
 int    train(Run *run);
 int    train_prepare(Run *run, int steps);
 int    train_step(Run *run, int s, Progress *p);
+double tensor_room(void);                           // bytes that tensors may still take
 Purpose training_purpose(void);
 MemoryFit memory_fit(const Config *c, int T, int B, double held, char text[MEMORY_TEXT]);
 double now(void);
@@ -280,10 +281,16 @@ Purpose training_purpose(void) {
     return opt.recompute ? RECOMPUTING : TRAINING;
 }
 
+// What tensors may still take of the memory they lie in: the machine's, or a GPU's.
+double tensor_room(void) {
+    const double gpu = kernels_memory();
+    return isfinite(gpu) ? gpu : memory_room();
+}
+
 /* Is there memory to train c with micro-batches of T token rows and B texts, beside `held` bytes
  * that are there already?  text: what is needed, what is free, what takes less.                  */
 MemoryFit memory_fit(const Config *c, int T, int B, double held, char text[MEMORY_TEXT]) {
-    const double GiB = 1073741824.0, room = memory_room();
+    const double GiB = 1073741824.0, room = tensor_room();
     const Purpose purpose = training_purpose();
     const double needed = (double)model_bytes(c, T, B, purpose);
     const double least = (double)model_bytes(c, 1, 1, opt.freeze ? purpose : RECOMPUTING);

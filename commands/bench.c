@@ -33,8 +33,10 @@ static double measure_seconds(Bench *b, Measure *x) {
         double sum = 0;
         for (int r = 0; r < x->runs; r++) {
             if (x->before) x->before(b);
+            kernels_wait();
             const double start = now();
             if (x->run(b, x) < 0) return -1;
+            kernels_wait();
             sum += now() - start;
         }
         if (x->run != product_run || sum > 5e-3 || x->runs >= 1 << 16) return sum / x->runs;

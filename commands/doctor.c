@@ -461,6 +461,7 @@ static int time_batch(const Diagnosis *d, Model *m, const Batch *b, Timing *x) {
     const int pairs = timed_file(d)->kind == DATA_PAIR;
     result = d->objective->reward ? compute_choices(m, b, pairs, dvalue, value, &x->loss)
                                   : compute_tokens(m, b, dvalue, value, &x->loss);
+    kernels_wait();
     x->seconds = now() - start;
     x->rows = b->T;
 done:
@@ -506,7 +507,7 @@ static void compare_memory(Diagnosis *d, const Config *c) {
     const MemoryFit fit = memory_fit(c, T, texts_of(d, T), 0, text);
     printf("    this training: %.2f GiB, for micro-batches of at most %d rows",
            bytes_of(d, c, T, training_purpose()) / GIB, T);
-    if (isfinite(memory_room())) printf("; free here: %.2f GiB", memory_room() / GIB);
+    if (isfinite(tensor_room())) printf("; free here: %.2f GiB", tensor_room() / GIB);
     printf("\n");
     if (fit == MEMORY_LACKS) note(d, TRAP, d->dir, 0, "%s", text);
     if (fit == MEMORY_CLOSE) note(d, ADVICE, d->dir, 0, "%s", text);
@@ -530,7 +531,7 @@ static int estimate_costs(Diagnosis *d) {
     }
 
     const int largest = max_int(training_rows(d), 1024);
-    const int most = rows_that_fit(d, &c, 0.9 * memory_room(), largest);
+    const int most = rows_that_fit(d, &c, 0.9 * tensor_room(), largest);
     if (pack_first(d, &p, data, most) < 0) goto done;
     if (p.T) {
         const Batch b = pack_batch(&p);

@@ -16,6 +16,7 @@ int    kernels_threads(void)             { return 1; }
 void   kernels_set_threads(int n)        {}
 void   kernels_bound_spinning(char **argv) {}
 void   kernels_precision(int is_bf16)    {}
+void   kernels_wait(void)                {}
 int    mlp_fused(const Mlp *l)           { return 0; }
 size_t mlp_work_size(const Mlp *l)       { return 0; }
 void   mlp_forward(real *out, const real *inp, const Mlp *l, real *work, int T) {}
@@ -29,6 +30,7 @@ double kernels_burst(int is_bf16, double operations)      { return 0; }
 double kernels_burst_tile(int is_bf16, double operations) { return 0; }
 
 real *kernels_alloc(size_t n)                                    { return NULL; }
+double kernels_memory(void)                                      { return 0; }
 void  kernels_free(real *tensor)                                 {}
 void  kernels_zero(real *tensor, size_t n)                       {}
 void  kernels_write(real *tensor, const real *host, size_t n)    {}

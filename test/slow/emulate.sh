@@ -1,0 +1,59 @@
+# emulate.sh - kernels.cu on this CPU (test/cuda_on_cpu.h): the layers, models and whole commands have
+# the bits of kernels.c, whichever tiles are taken and in whichever order threads run.  `make
+# emulate` builds what it needs: half a minute.
+. "$(dirname "$0")/../commands/lib.sh"
+bin=$root/test/bin
+gpu=$bin/more_on_cpu
+make_data
+
+# a C test, some of its tests by words: it says itself what failed
+whole() {
+    works "$@"
+    grep '^FAILED\|^    ' out
+    holds out '^[1-9][0-9]* passed, 0 failed$'
+}
+# the same command of both programs: the same weights, and standard output
+both() {
+    works ./more "$@" --out cpu
+    cpu=$(sha)
+    cp out cpu.out
+    works "$gpu" "$@" --out gpu
+    [ ${#cpu} = 64 ] && [ "$(sha)" = "$cpu" ] || fault "other weights: $*"
+}
+
+it "the_layers_have_the_recorded_bits_on_an_emulated_gpu"
+whole "$bin/on_cpu_kernels"
+
+it "and_with_tiles_for_a_large_gpu_and_a_small_one_and_threads_in_the_other_order"
+whole env CUDA_ON_CPU_SMS=1 "$bin/on_cpu_kernels"
+whole env CUDA_ON_CPU_SMS=1000 CUDA_ON_CPU=reverse "$bin/on_cpu_kernels"
+
+it "models_have_the_recorded_bits_after_twenty_steps_in_fp32_and_bf16"
+whole_model() { (cd "$root" && "$bin/on_cpu_model" "$@"); }
+whole whole_model twenty_steps frozen_model repeated tied_embedding transformers
+
+it "the_self_test_has_the_hashes_of_every_other_machine"
+works "$gpu" selftest
+holds out 'functions dcf0f0c6302ac1cd  training ff18209c6edeb7bb'
+
+make_lm
+it "training_ends_with_the_weights_of_the_cpu"
+both train lm $new --max_steps 3 --train text.jsonl --quiet
+both train reward $pairs --max_steps 2 --train $abc --pooling mean
+both train more --more release $pairs --max_steps 2 --train $abc --precision bf16
+
+it "a_policy_is_sampled_as_on_the_cpu"
+make_lm2
+sample="sample --model lm2 --prompts a.test.jsonl --max_new_tokens 6 --n 2"
+works ./more $sample
+cp out cpu.out
+works "$gpu" $sample
+same out cpu.out
+
+it "no_gpu_an_old_driver_and_too_little_memory_are_named"
+refused 71 "no GPU was found" env CUDA_ON_CPU=none "$gpu" selftest
+refused 71 "driver is older than CUDA 13.0" env CUDA_ON_CPU=old "$gpu" selftest
+refused 71 "GiB of memory are needed" \
+    env CUDA_ON_CPU=6 "$gpu" train lm $new --max_steps 3 --train text.jsonl --out x
+refused 71 "cudaMalloc of 4194304 bytes: out of memory" env CUDA_ON_CPU=2 "$gpu" selftest
+finish
