@@ -10,7 +10,7 @@
 # make functions the largest errors of exp, erf, .. over all floats, and digests: minutes
 # make crash     kills training runs at every call to the disk, at random, and worse: they go on
 # make fuzz      gives every reader anything, FUZZ_SECONDS (600) each: clang's libFuzzer, hours
-# make sanitize  the quick tests with each sanitizer and in valgrind: gcc and clang, an hour
+# make sanitize  the quick tests with each sanitizer and in valgrind: gcc and clang, long
 # make repro     ten golden trainings on every target that is installed here: one hash each?
 # make seam      links the program with another implementation of kernels.h
 # make cuda      builds ./more for an NVIDIA GPU, with nvcc: docs/GPU.md
