@@ -504,10 +504,20 @@ static void keep_standard_streams(void) {
     }
 }
 
+// Takes back what a library has changed before main: the decimal point, rounding, and where they can
+// be flushed subnormals (on 32-bit PowerPC glibc's fesetenv is an illegal instruction).
+static void reset_environment(void) {
+    setlocale(LC_ALL, "C");
+#if defined __x86_64__ || defined __i386__ || defined __aarch64__
+    fesetenv(FE_DFL_ENV);
+#else
+    fesetround(FE_TONEAREST);
+#endif
+}
+
 int main(int argc, char **argv) {
     keep_standard_streams();
-    fesetenv(FE_DFL_ENV);                           // whatever a library has changed before main
-    setlocale(LC_ALL, "C");
+    reset_environment();
     kernels_bound_spinning(argv);
     signal(SIGXFSZ, SIG_IGN);                       // a file beyond ulimit -f is an error of write
     char numerics[NUMERICS_TEXT];
