@@ -60,7 +60,7 @@ holds out '^bare: a Hugging Face folder$'
 
 it "the_machine_and_the_gradients_of_a_model_can_be_checked"
 works ./more selftest
-holds out '^this machine keeps the contract$'
+holds out 'this machine keeps the contract$'
 works ./more gradcheck --model lm
 works ./more gradcheck --model s-b
 
