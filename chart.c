@@ -134,13 +134,16 @@ void page_end(Page *p) { page_put(p, "</body>\n</html>\n"); }
 
 // -------------------------------------------------------------------------------------------- axes
 
+// A value that is no number, or that is beyond 1e100, has no place on a chart.
+static int has_place(double value) { return fabs(value) <= 1e100; }
+
 void axis_include(Axis *a, double value) {
-    if (!isfinite(value)) return;
+    if (!has_place(value)) return;
     if (!(a->low <= value)) a->low = value;
     if (!(a->high >= value)) a->high = value;
 }
 
-// 1, 2 or 5 times a power of ten: the distance of about so many ticks
+// 1, 2 or 5 times a power of ten: the distance of about so many ticks.  high is above low.
 static double tick_step(const Axis *a, int ticks) {
     const double rough = (a->high - a->low) / ticks;
     double step = 1;
@@ -153,8 +156,8 @@ static double tick_step(const Axis *a, int ticks) {
 // An axis of nothing, or of one value, gets a length.
 void axis_round(Axis *a) {
     if (!isfinite(a->low) || !isfinite(a->high)) *a = (Axis){a->name, 0, 1};
-    if (a->high - a->low < 1e-9 * fmax(fabs(a->low), fabs(a->high)) || a->high == a->low) {
-        const double half = a->low == 0 ? 0.5 : 0.1 * fabs(a->low);
+    if (a->high - a->low <= fmax(1e-100, 1e-9 * fmax(fabs(a->low), fabs(a->high)))) {
+        const double half = fabs(a->low) < 1e-90 ? 0.5 : 0.1 * fabs(a->low);
         a->low -= half;
         a->high += half;
     }
@@ -222,12 +225,12 @@ void chart_end(Chart *c) { page_put(c->page, "</svg>\n<figcaption>"); }
 
 void figure_end(Page *p) { page_put(p, "</figcaption>\n</figure>\n"); }
 
-// A line through n points; it breaks where one is not finite.
+// A line through n points; it breaks where one has no place.
 void chart_line(Chart *c, int style, const double *x, const double *y, int n) {
     int open = 0;
     page_put(c->page, "<path class=\"line s%d\" d=\"", style % CHART_STYLES);
     for (int i = 0; i < n; i++) {
-        const int there = isfinite(x[i]) && isfinite(y[i]);
+        const int there = has_place(x[i]) && has_place(y[i]);
         if (there) {
             page_put(c->page, "%s%.2f %.2f", open ? " L" : " M", pixel_x(c, x[i]),
                      pixel_y(c, y[i]));
@@ -251,7 +254,7 @@ static void put_mark(Page *p, int style, double x, double y, const char *words) 
 void chart_points(Chart *c, int style, const double *x, const double *y, int n) {
     for (int i = 0; i < n; i++) {
         char words[64];
-        if (!isfinite(x[i]) || !isfinite(y[i])) continue;
+        if (!has_place(x[i]) || !has_place(y[i])) continue;
         snprintf(words, sizeof words, "%.6g, %.6g", x[i], y[i]);
         put_mark(c->page, style % CHART_STYLES, pixel_x(c, x[i]), pixel_y(c, y[i]), words);
     }
@@ -259,15 +262,18 @@ void chart_points(Chart *c, int style, const double *x, const double *y, int n) 
 
 // A vertical interval at x, and a horizontal one at y.
 void chart_interval(Chart *c, int style, double x, double low, double high) {
+    if (!has_place(x) || !has_place(low) || !has_place(high)) return;
     page_put(c->page, "<path class=\"error s%d\" d=\"M%.2f %.2f V%.2f\"/>\n", style % CHART_STYLES,
              pixel_x(c, x), pixel_y(c, low), pixel_y(c, high));
 }
 void chart_span(Chart *c, int style, double y, double low, double high) {
+    if (!has_place(y) || !has_place(low) || !has_place(high)) return;
     page_put(c->page, "<path class=\"error s%d\" d=\"M%.2f %.2f H%.2f\"/>\n", style % CHART_STYLES,
              pixel_x(c, low), pixel_y(c, y), pixel_x(c, high));
 }
 
 void chart_bar(Chart *c, int style, double x0, double x1, double y0, double y1) {
+    if (!has_place(y0) || !has_place(y1)) return;
     page_put(c->page, "<rect class=\"bar s%d\" x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" "
              "height=\"%.2f\"><title>%.6g</title></rect>\n", style % CHART_STYLES, pixel_x(c, x0),
              pixel_y(c, y1), pixel_x(c, x1) - pixel_x(c, x0), pixel_y(c, y0) - pixel_y(c, y1),
@@ -280,6 +286,7 @@ void chart_rule(Chart *c, double x0, double y0, double x1, double y1) {
 }
 
 void chart_label(Chart *c, double x, double y, const char *words) {
+    if (!has_place(x) || !has_place(y)) return;
     page_put(c->page, "<text x=\"%.2f\" y=\"%.2f\">", pixel_x(c, x) + 6, pixel_y(c, y) - 5);
     page_words(c->page, words);
     page_put(c->page, "</text>\n");

@@ -24,14 +24,15 @@ int command_report(void);         // more report: writes the page, or with --wat
 // ------------------------------------------------------------------------------------ what is read
 
 typedef struct {
-    char name[96];                // of the number in the log
+    char name[320];               // of the number in the log
     double *step, *value;
     int n;
     size_t capacity, value_capacity;
 } Series;
 
 typedef struct {
-    char name[64];                // of the run
+    const char *path;             // as it is given
+    char name[256];               // of the run, see name_runs
     Series *series;
     size_t num_series, capacity;
     int steps;                    // that are planned; 0: not known
@@ -81,8 +82,10 @@ static const Series *series_find(const RunLog *run, const char *name) {
     return NULL;
 }
 
-static int series_add(RunLog *run, const char *name, double step, double value) {
+static int series_add(RunLog *run, const char *key, double step, double value) {
+    char name[sizeof run->series->name];
     Series *s = NULL;
+    snprintf(name, sizeof name, "%s", key);
     for (size_t k = 0; !s && k < run->num_series; k++) {
         if (!strcmp(run->series[k].name, name)) s = &run->series[k];
     }
@@ -90,7 +93,7 @@ static int series_add(RunLog *run, const char *name, double step, double value) 
         if (reserve(&run->series, &run->capacity, run->num_series + 1, sizeof *s) < 0) return -1;
         s = &run->series[run->num_series++];
         *s = (Series){.n = 0};
-        snprintf(s->name, sizeof s->name, "%s", name);
+        memcpy(s->name, name, sizeof name);
     }
     const size_t n = (size_t)s->n + 1;
     if (reserve(&s->step, &s->capacity, n, sizeof *s->step) < 0) return -1;
@@ -104,7 +107,8 @@ static int series_add(RunLog *run, const char *name, double step, double value) 
 // A line of a log: its numbers at its step.  0, or -1 after fail().
 static int read_log_line(RunLog *run, const Json *j) {
     const int event = json_get(j, 0, "event"), step = json_get(j, 0, "step");
-    if (json_equal(j, event, "plan")) run->steps = (int)json_number(j, json_get(j, 0, "steps"));
+    const double steps = json_number(j, json_get(j, 0, "steps"));
+    if (json_equal(j, event, "plan") && steps > 0 && steps < INT_MAX) run->steps = (int)steps;
     if (json_equal(j, event, "end")) run->ended = 1;
     if (json_type(j, step) != JSON_NUMBER) return 0;
     for (int v = json_first(j, 0); v >= 0; v = json_next(j, v)) {
@@ -114,25 +118,40 @@ static int read_log_line(RunLog *run, const Json *j) {
     return 0;
 }
 
-// What a run is called: the last part of its path.
-static void name_run(char name[64], const char *path) {
+// The last part of the path of a folder, or of a log.jsonl in one.
+static void last_part(char name[256], const char *path) {
     size_t n = strlen(path);
+    if (name_ends_with(path, "/log.jsonl")) n -= strlen("/log.jsonl");
     while (n > 1 && path[n-1] == '/') n--;
     size_t first = n;
     while (first > 0 && path[first-1] != '/') first--;
-    snprintf(name, 64, "%.*s", (int)(n - first), path + first);
+    snprintf(name, 256, "%.*s", (int)(n - first), path + first);
+}
+
+// What runs are called: the last part of their path, or all of it where two have the same last one.
+static void name_runs(Report *r) {
+    for (size_t i = 0; i < r->num_runs; i++) {
+        RunLog *run = &r->run[i];
+        int same = 0;
+        last_part(run->name, run->path);
+        for (size_t k = 0; k < r->num_runs; k++) {
+            char other[256];
+            last_part(other, r->run[k].path);
+            if (!strcmp(run->name, other)) same++;
+        }
+        if (same > 1) snprintf(run->name, sizeof run->name, "%s", run->path);
+    }
 }
 
 // All whole lines of a log; the last one of a run that is going may still be written.  0, or -1
 // after fail().
-static int report_read_log(Report *r, const char *name, const char *path) {
+static int report_read_log(Report *r, const char *given, const char *path) {
     Buffer text = {0};
     Json json = {0};
     int result = -1;
     if (reserve(&r->run, &r->run_capacity, r->num_runs + 1, sizeof *r->run) < 0) return -1;
     RunLog *run = &r->run[r->num_runs++];
-    *run = (RunLog){.steps = 0};
-    name_run(run->name, name);
+    *run = (RunLog){.path = given};
     if (file_read(&text, path) < 0) goto done;
     json.first_line = 1;
     for (size_t at = 0; at < text.len; json.first_line++) {
@@ -193,16 +212,39 @@ static int report_read_people(Report *r, const char *path) {
     return people_file_read(&r->people[n - 1], path);
 }
 
+// Are there ways to answer, each with a regret and its interval?
+static int has_regrets(const Json *j) {
+    const int ways = json_get(j, 0, "ways");
+    for (int way = json_first(j, ways); way >= 0; way = json_next(j, way)) {
+        const int list = json_get(j, way, "worst_95"), low = json_first(j, list);
+        if (json_type(j, json_get(j, way, "name")) != JSON_STRING) return 0;
+        if (json_type(j, json_get(j, way, "worst")) != JSON_NUMBER) return 0;
+        if (json_type(j, low) != JSON_NUMBER) return 0;
+        if (json_type(j, json_next(j, low)) != JSON_NUMBER) return 0;
+    }
+    return json_count(j, ways) > 0;
+}
+
 static int report_read_mixture(Report *r, const char *path) {
     const size_t n = r->num_mixtures + 1;
     if (reserve(&r->mixture, &r->mixture_capacity, n, sizeof *r->mixture) < 0) return -1;
     r->num_mixtures = n;
     r->mixture[n - 1] = (Json){0};
-    return json_load(&r->mixture[n - 1], path);
+    if (json_load(&r->mixture[n - 1], path) < 0) return -1;
+    if (has_regrets(&r->mixture[n - 1])) return 0;
+    return fail(EX_DATAERR, "%s: not a mixture.json that more regret wrote", path);
+}
+
+// How many pairs and policies there are.
+static size_t num_compared(const Report *r) {
+    size_t n = r->num_policies;
+    for (size_t i = 0; i < r->cells.n; i++) n += (size_t)r->cells.cell[i].n;
+    return n;
 }
 
 // A file by what its first line says.  0, or -1 after fail().
 static int report_read_file(Report *r, const char *path) {
+    const size_t before = num_compared(r);
     Buffer text = {0};
     Json json = {0};
     int result = -1;
@@ -215,6 +257,10 @@ static int report_read_file(Report *r, const char *path) {
     } else if (event >= 0) {
         result = cells_read(&r->cells, path);
         if (result == 0) result = report_read_compared(r, path);
+        if (result == 0 && num_compared(r) == before) {
+            fail(EX_DATAERR, "%s: neither pairs of eval --out nor policies of compare --out", path);
+            result = -1;
+        }
     } else if (name_ends_with(path, "people.json")) {
         result = report_read_people(r, path);
     } else if (name_ends_with(path, ".json")) {
@@ -229,8 +275,7 @@ done:
     return result;
 }
 
-// What is in a folder of train; in one of train em, the runs of its types, too.  0, or -1 after
-// fail().
+// What is in a folder of train.  0, or -1 after fail().
 static int report_read_folder(Report *r, const char *dir) {
     char path[PATH_SIZE];
     int found = 0;
@@ -261,6 +306,7 @@ static int report_read(Report *r) {
     for (size_t i = 0; i < r->cells.n; i++) {
         if (cell_measure(&r->cells.cell[i]) < 0) return -1;
     }
+    name_runs(r);
     return 0;
 }
 
@@ -382,8 +428,9 @@ static void put_runs(Page *p, const Report *r) {
         if (run->ended || !loss) continue;
         page_put(p, "<p>");
         page_words(p, run->name);
-        page_put(p, ": still going, or interrupted: step %.0f of %d</p>\n", loss->step[loss->n - 1],
-                 run->steps);
+        page_put(p, ": still going, or interrupted: step %.0f", loss->step[loss->n - 1]);
+        if (run->steps) page_put(p, " of %d", run->steps);
+        page_put(p, "</p>\n");
     }
     for (size_t k = 0; k < sizeof curves / sizeof *curves; k++) put_curve_of_runs(p, r, k);
     for (size_t i = 0; i < r->num_runs; i++) {
@@ -597,7 +644,10 @@ static void put_policies(Page *p, const Report *r) {
     for (size_t i = 0; i < r->num_policies; i++) {
         const Compared *w = &r->policy[i];
         if (!isfinite(w->kl)) continue;
+        axis_include(&x, w->kl);
+        axis_include(&x, w->kl_95.low);
         axis_include(&x, w->kl_95.high);
+        axis_include(&y, w->reward);
         axis_include(&y, w->reward_95.low);
         axis_include(&y, w->reward_95.high);
         known++;
@@ -625,6 +675,7 @@ static void put_policies(Page *p, const Report *r) {
 static int put_people(Page *p, const PeopleFile *f) {
     const int H = f->people.H, K = f->people.K;
     const double *gamma = f->people.gamma;
+    if (H == 0) return 0;
     ByLength *person = allocate((size_t)H, sizeof *person);
     if (!person) return -1;
     for (int h = 0; h < H; h++) person[h] = (ByLength){gamma[h * K], h};
@@ -726,16 +777,17 @@ static void draw_loss(const RunLog *run) {
     for (int row = DRAWN_ROWS - 1; row >= 0; row--) {
         printf("%9.4g |", y.low + (row + 0.5) * (y.high - y.low) / DRAWN_ROWS);
         for (int k = 0; k < columns; k++) {
-            int at = (int)((mean[k] - y.low) / (y.high - y.low) * DRAWN_ROWS);
-            if (at >= DRAWN_ROWS) at = DRAWN_ROWS - 1;
-            putchar(at == row ? '*' : ' ');
+            const double at = (mean[k] - y.low) / (y.high - y.low) * DRAWN_ROWS;
+            const int is_here = at >= row && (at < row + 1 || row + 1 == DRAWN_ROWS);
+            putchar(is_here ? '*' : ' ');
         }
         printf("\n");
     }
     printf("%9s +%.*s\n", "loss", columns, "-----------------------------------------------------"
            "-----------");
-    printf("%s: step %.0f of %d, loss %.4f%s\n", run->name, s->step[s->n - 1], run->steps,
-           s->value[s->n - 1], run->ended ? ", ended" : "");
+    printf("%s: step %.0f", run->name, s->step[s->n - 1]);
+    if (run->steps) printf(" of %d", run->steps);
+    printf(", loss %.4f%s\n", s->value[s->n - 1], run->ended ? ", ended" : "");
 }
 
 // Draws the run of one folder; on a terminal again every two seconds, until it has ended.
@@ -744,10 +796,14 @@ static int watch(void) {
     if (opt.paths.n != 1) return fail(EX_USAGE, "--watch: one run");
     for (;;) {
         Report r = {.num_runs = 0};
-        const int result = report_read(&r);
-        const int ended = result == 0 && r.num_runs ? r.run[0].ended : 1;
+        int result = report_read(&r);
+        if (result == 0 && !r.num_runs) {
+            fail(EX_DATAERR, "--watch: %s is not a run of train", opt.paths.item[0]);
+            result = -1;
+        }
+        const int ended = result == 0 ? r.run[0].ended : 1;
         if (result == 0 && terminal) printf("\033[H\033[2J");
-        if (result == 0 && r.num_runs) draw_loss(&r.run[0]);
+        if (result == 0) draw_loss(&r.run[0]);
         report_free(&r);
         if (result < 0) return -1;
         if (!terminal || ended) return 0;

@@ -104,7 +104,40 @@ works ./more report --watch going
 holds out '^going: step 2 of 4, loss '
 counts 2 out '[|][ ]*\*'
 
+it "numbers_without_a_place_and_names_that_are_code_leave_a_whole_page"
+odd='o"d<d>&x'
+mkdir "$odd"
+long=$(printf '%0120d' 0)
+cat > "$odd/log.jsonl" << end
+{"event":"plan","steps":1e30}
+{"event":"train","step":1,"loss":1e308,"accuracy":null,"margin":"x","grad_norm":0}
+{"event":"train","step":2,"loss":-1e308,"accuracy":1,"margin":{},"grad_norm":5e-324}
+{"event":"train","step":3,"lambda/$long":0.5}
+{"event":"train","step":4,"lambda/$long":1}
+end
+works ./more report --out page.html "$odd"
+holds page.html '^<p>o&quot;d&lt;d&gt;&amp;x: still going, or interrupted: step 2</p>$'
+counts 1 page.html "$long"
+lacks page.html '[^a-z]nan[^a-z]\|[^a-z]inf[^a-z]'
+works ./more report --watch "$odd"
+
+it "runs_of_one_name_are_called_by_their_paths"
+mkdir one
+cp -R r one
+works ./more report --out page.html r one/r/log.jsonl m
+holds page.html '</svg> one/r/log.jsonl &nbsp;'
+holds page.html '</svg> m &nbsp;'
+works ./more report --out page.html one/r/log.jsonl
+holds page.html '</svg> r &nbsp;'
+
 it "what_is_no_run_is_refused_by_name"
+for wrong in '{"a":1}' '{"ways":[{"name":"x","worst":1}]}'; do
+    echo "$wrong" > mixture.json
+    refused 65 "mixture.json: not a mixture.json" ./more report --out page.html mixture.json
+done
+echo '{"event":"other"}' > other
+refused 65 "other: neither pairs of eval" ./more report --out page.html other
+refused 65 "compared is not a run" ./more report --watch compared
 refused 64 "runs are needed" ./more report --out page.html
 refused 64 "--out is needed" ./more report r
 refused 66 "lm2: No such file" ./more report --out page.html lm2
