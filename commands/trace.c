@@ -114,7 +114,7 @@ typedef struct {
 } TracedWeight;
 
 static TracedWeight traced_weight(const Model *m, const char *name, const real *w, double rate) {
-    const size_t at = (size_t)(w - m->params_memory) - (m->num_params - m->num_trained);
+    const size_t at = (size_t)(w - m->params_memory) - (m->num_numbers - m->num_trained);
     const real *moment1 = m->moments_memory + at;
     return (TracedWeight){.name = name, .w = w, .g = m->grads_memory + at, .m = moment1,
                           .v = moment1 + m->num_trained, .before = *w, .rate = rate};
@@ -180,8 +180,9 @@ int command_trace(void) {
     opt.micro_batch_tokens = 1 << 20;               // one micro-batch
     opt.quiet = 1;
     if (run_prepare(&run) < 0) goto done;
-    if (run.data[0].kind != DATA_PAIR) {
-        fail_kind(&run.data[0], "trace needs pairs");
+    for (int i = 0; i < run.num_train; i++) {
+        if (run.data[i].kind == DATA_PAIR) continue;
+        fail_kind(&run.data[i], "trace needs pairs");
         goto done;
     }
     if ((size_t)opt.trace_step > run.num_steps) {

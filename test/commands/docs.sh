@@ -22,6 +22,10 @@ it "a_step_that_is_not_planned_and_weights_that_are_not_computed_are_refused"
 refused 64 "the plan has 1 steps of one bundle" ./more trace --model data/base --train oasst.jsonl \
     pandalm.jsonl --step 2
 refused 64 "its weights are 1/K" ./more trace --model data/base --train oasst.jsonl --more uniform
+echo '{"prompt":"a","completions":[" b"," c"," d"],"ranks":[1,2,3]}' > ranks.jsonl
+refused 65 "ranks.jsonl: rankings of three and more answers; trace needs pairs" \
+    ./more trace --model data/base --train oasst.jsonl ranks.jsonl
+
 # answer N: the N-th diff of the tour
 answer() { awk -v n="$1" '/^```diff$/ { if (++k == n) { on = 1; next } } /^```$/ { on = 0 } on' "$root/docs/TOUR.md"; }
 
