@@ -30,14 +30,14 @@ static int compare_sizes(const void *a, const void *b) {
 
 /* Isotonic regression (Zadrozny and Elkan 2002, sec. 3) of whether the higher reward was the better
  * answer's on |delta|, which makes p(-delta) = 1 - p(delta): n pairs, by |delta|, in at most 32
- * groups of about equal weight, ten or more, of which neighbours are joined as long as the mean of
- * one is not below that of the next ("pool adjacent violators").  p is at least 1/2, and at most
- * 1 - 1/(2 n + 2), so that no log-odds is infinite.  delta and weight, NULL: ones, are (n).  0, or
- * -1 after fail().                                                                               */
+ * groups of about equal weight, ten or more but where pairs of one |delta| stay together, of which
+ * neighbours are joined as long as the mean of one is not below that of the next ("pool adjacent
+ * violators").  p is at least 1/2, and at most 1 - 1/(2 n + 2), n the weight of all, so that no
+ * log-odds is infinite.  delta and weight, NULL: ones, are (n).  0, or -1 after fail().          */
 int isotonic_fit(Isotonic *g, const double *delta, const double *weight, int n) {
     SizedPair *pair = allocate((size_t)n + 1, sizeof *pair);
     double size[ISOTONIC_KNOTS], right[ISOTONIC_KNOTS], count[ISOTONIC_KNOTS];
-    double total = 0, before = 0;
+    double total = 0, before = 0, last = -1;
     int blocks = 0, group = -1;
     *g = (Isotonic){.n = 0};
     if (!pair) return -1;
@@ -48,12 +48,12 @@ int isotonic_fit(Isotonic *g, const double *delta, const double *weight, int n) 
     }
     qsort(pair, (size_t)n, sizeof *pair, compare_sizes);
 
-    // groups of at least ten pairs, with sums of |delta|, of right ones, of weights
+    // the groups, with sums of |delta|, of right ones, of weights
     const double groups = fmax(1, fmin(ISOTONIC_KNOTS, floor(total / 10)));
     for (int j = 0; j < n; j++) {
         const double w = pair[j].weight;
         if (w == 0) continue;
-        const int tied = blocks && j && pair[j].size == pair[j-1].size;
+        const int tied = pair[j].size == last;
         const int its_group = (int)(before / total * groups);
         if (its_group != group && !tied) {
             size[blocks] = right[blocks] = count[blocks] = 0;
@@ -64,6 +64,7 @@ int isotonic_fit(Isotonic *g, const double *delta, const double *weight, int n) 
         right[blocks-1] += w * pair[j].right;
         count[blocks-1] += w;
         before += w;
+        last = pair[j].size;
     }
 
     // blocks[0 .. g->n) never fall

@@ -66,6 +66,22 @@ static void test_a_weight_is_how_often_a_pair_stands(void) {
     }
 }
 
+// The other folds' pairs of a size, without weight, do not hold those of the next group.
+static void test_what_has_no_weight_changes_no_group(void) {
+    double delta[80], weight[80];
+    Isotonic a, b;
+    for (int j = 0; j < 40; j++) {
+        delta[j] = j % 10 < 6 + j / 10 ? j + 1 : -(j + 1);
+        delta[40 + j] = -(j + 1);
+        weight[j] = 1;
+        weight[40 + j] = 0;
+    }
+    CHECK(isotonic_fit(&a, delta, NULL, 40) == 0);
+    CHECK(isotonic_fit(&b, delta, weight, 80) == 0);
+    CHECK(a.n == 4 && b.n == 4);
+    for (int k = 0; k < a.n; k++) CHECK(a.size[k] == b.size[k] && a.p[k] == b.p[k]);
+}
+
 // Many pairs of any margins: both rise, and the map is that of least squares, which by definition
 // leaves no error within a block, so none in all.
 static void test_the_map_rises_and_keeps_the_mean(void) {
@@ -102,6 +118,7 @@ int main(int argc, char **argv) {
     RUN(test_between_the_knots_it_is_straight_and_behind_them_level);
     RUN(test_a_map_is_never_certain_and_never_below_a_coin);
     RUN(test_a_weight_is_how_often_a_pair_stands);
+    RUN(test_what_has_no_weight_changes_no_group);
     RUN(test_the_map_rises_and_keeps_the_mean);
     RUN(test_a_configuration_divides_or_maps);
     return test_summary();
