@@ -187,8 +187,9 @@ static int label_judge(Labelled *x, Rewards *judge) {
         x->prompt_id[i] = d.record[i].prompt_id;
     }
     x->T = temperature_fit(x->delta, NULL, x->n);
+    // another seed than that of the prompts (prefer_writer), which are drawn apart from these
     result = temperature_replicates(x->T_replicate, x->delta, x->prompt_id, x->n,
-                                    (uint64_t)opt.seed);
+                                    (uint64_t)opt.seed + 1);
 done:
     tokenizer_free(&bytes);
     dataset_free(&d);
@@ -629,9 +630,15 @@ static void print_preferences(const Writer *writer, const Numbers *numbers, int 
     const Interval T = percentile_interval(x->T_replicate, REPLICATES);
     double right = 0;
     for (int i = 0; i < x->n; i++) right += correctness(x->delta[i]);
-    printf("\nof %d pairs of %s the judge is right on %.1f %%: its temperature is %.3g (%.3g .. "
-           "%.3g)\npeople would prefer, by that, to %s\n", x->n, opt.judge_labels,
-           100 * right / x->n, x->T, T.low, T.high, writer->name);
+    printf("\nof %d pairs of %s the judge is right on %.1f %%", x->n, opt.judge_labels,
+           100 * right / x->n);
+    if (x->T <= 1 / TEMPERATURE_MAX || x->T >= TEMPERATURE_MAX) {
+        printf(", which gives no temperature: --judge_labels needs pairs on some of which it is "
+               "wrong, and on more of which it is right\n");
+        return;
+    }
+    printf(": its temperature is %.3g (%.3g .. %.3g)\npeople would prefer, by that, to %s\n", x->T,
+           T.low, T.high, writer->name);
     for (int i = 1; i < n; i++) {
         const Estimate *e = &numbers[i].preferred;
         printf("%-16.16s %5.1f %% (%.1f .. %.1f)\n", writer[i].name, 100 * e->value,

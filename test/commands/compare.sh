@@ -75,6 +75,10 @@ sed -n 's/^sft  *\([0-9.]*\) % (.*)$/\1/p' out | paste -d ' ' x1.reward x2.rewar
     { p += 1 / (1 + exp(($1 - $2) / T)) / 16 }
     FNR == 1 { want = $3 }
     END { e = want - 100 * p; exit e > .051 || e < -.051 || FNR != 16 }' || fault "$(tail -n 2 out)"
+./more score $cut --model r --quiet < a.test.jsonl | grep '"results":1' | head -n 3 > right.jsonl
+works ./more compare --model lm sft=sft $compared --judge_labels right.jsonl
+holds out '^of 3 pairs of right.jsonl the judge is right on 100.0 %, which gives no temperature: '
+lacks out 'people would prefer'
 refused 65 "--judge_labels needs pairs" \
     ./more compare --model lm sft=sft $compared --judge_labels text.jsonl
 
