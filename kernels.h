@@ -73,6 +73,11 @@ void kernels_probe(float *out, ProbeOp op, const float *a, const float *b, const
 double kernels_burst(int is_bf16, double operations);
 double kernels_burst_tile(int is_bf16, double operations);
 
+/* Every thread norms rows in its second cache and sums the exponentials of each, with the 16 lanes
+ * of NUMERICS.md or with 64, which wait less for one another: what the fixed order costs.  Returns
+ * the numbers read and written by all threads, a few more than asked; 0: not measured here. */
+double kernels_burst_sums(int lanes, double numbers);
+
 // ----------------------------------------------------------------------------------------- tensors
 
 real *kernels_alloc(size_t n);              // zeroed; NULL after fail()

@@ -5,6 +5,7 @@
 #define MACHINE_C
 #include "kernels.h"
 #include "matmul.c"
+#include "rows.c"
 #include <unistd.h>
 
 // -------------------------------------------------------------------- instruction sets and threads
@@ -231,4 +232,51 @@ double kernels_burst_tile(int is_bf16, double operations) {
                  operations);
 }
 #endif
+
+// ---- sums of rows, in the order of NUMERICS.md and in another
+
+enum { SUM_ROWS = 32, SUM_NUMBERS = 1024 };             // twice: read, written
+_Static_assert(2 * SUM_ROWS * SUM_NUMBERS <= WORK_PER_THREAD, "no room for the rows");
+
+// out(n) = x(n) / rms; returns the sum of exp(out - the largest)
+INLINE float norm_and_sum(const int hw, const int lanes, float *out, const float *x, int n) {
+    float square[64] = {0}, sum[64] = {0};
+    for (int first = 0; first < n; first += lanes) {
+        for (int j = 0; j < lanes; j++) square[j] = FMA(x[first+j], x[first+j], square[j]);
+    }
+    for (int h = lanes / 2; h; h >>= 1) {
+        for (int j = 0; j < h; j++) square[j] += square[j+h];
+    }
+    const float r = 1 / sqrtf(square[0] / (float)n + 1e-5f);
+    for (int i = 0; i < n; i++) out[i] = x[i] * r;
+
+    const float most = row_max(out, n);
+    for (int first = 0; first < n; first += lanes) {
+        for (int j = 0; j < lanes; j++) sum[j] += expf_hw(hw, out[first+j] - most);
+    }
+    for (int h = lanes / 2; h; h >>= 1) {
+        for (int j = 0; j < h; j++) sum[j] += sum[j+h];
+    }
+    return sum[0];
+}
+INLINE void sum_rows_body(const int hw, int lanes, float *work) {
+    for (int r = 0; r < SUM_ROWS; r++) {
+        float *x = work + (size_t)r * 2 * SUM_NUMBERS, *out = x + SUM_NUMBERS;
+        x[0] = lanes == 16 ? norm_and_sum(hw, 16, out, x, SUM_NUMBERS)
+                           : norm_and_sum(hw, 64, out, x, SUM_NUMBERS);
+    }
+}
+VARIANTS(sum_rows, (int lanes, float *work), lanes, work)
+
+double kernels_burst_sums(int lanes, double numbers) {
+    const double each = 2.0 * SUM_ROWS * SUM_NUMBERS;
+    const int threads = thread_count(), reps = (int)(numbers / each) + 1;
+    PARALLEL_FOR
+    for (int t = 0; t < threads; t++) {
+        float *work = matmul_work();
+        for (int i = 0; i < 2 * SUM_ROWS * SUM_NUMBERS; i++) work[i] = (float)(i % 97) * 0.1f;
+        for (int r = 0; r < reps; r++) sum_rows(lanes, work);
+    }
+    return threads * each * reps;
+}
 #endif

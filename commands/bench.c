@@ -254,11 +254,27 @@ static int tile_run(Bench *b, const Measure *x) {
     kernels_burst_tile(x->bf16, b->burst[x->bf16]);
     return 0;
 }
+enum { SUMMED = 1 << 22 };                      // numbers of a thread
+static int sums_run(Bench *b, const Measure *x) {
+    (void)b;
+    kernels_burst_sums(x->kind, SUMMED);
+    return 0;
+}
+// The same sums by 64 lanes and by the 16 of NUMERICS.md.
+static void add_sums(Bench *b) {
+    Measure x = {.run = sums_run, .kind = 64, .work = 4.0 * b->threads * SUMMED, .streams = 1};
+    const int other = b->num_measures;
+    if (kernels_burst_sums(16, 1) == 0) return;
+    measure_add(b, x, "sums in another order");
+    x.kind = 16;
+    measure_add(b, x, "sums in order")->than = other;
+}
 static int add_machine(Bench *b) {
     const Measure tile_burst = {.run = tile_run, .work = b->threads * b->tile_burst[b->bf16]};
     measure_add(b, (Measure){.work = 1e9}, "machine FMA");
     measure_add(b, tile_burst, "machine tile");
     measure_add(b, (Measure){.work = 1e9, .streams = 1}, "machine memory");
+    add_sums(b);
     for (int i = 0; i < NUM_PRODUCTS; i++) {
         product_add(b, products[i].T, products[i].C, products[i].OC);
     }

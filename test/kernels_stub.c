@@ -28,6 +28,7 @@ void   kernels_probe(float *out, ProbeOp op, const float *a, const float *b, con
                      int n) {}
 double kernels_burst(int is_bf16, double operations)      { return 0; }
 double kernels_burst_tile(int is_bf16, double operations) { return 0; }
+double kernels_burst_sums(int lanes, double numbers)      { return 0; }
 
 real *kernels_alloc(size_t n)                                    { return NULL; }
 double kernels_memory(void)                                      { return 0; }

@@ -21,6 +21,11 @@ holds bench.jsonl '"name":"product 33x65x129 forward".*"M":33,"N":129,"K":65[,}]
 holds bench.jsonl '"name":"product 33x65x129 dX".*"M":33,"N":65,"K":129[,}]'
 holds bench.jsonl '"name":"product 33x65x129 dW".*"M":129,"N":65,"K":33[,}]'
 
+it "bench_shows_what_the_order_of_sums_costs"
+works ./more bench --rounds 1 --threads 1 --precision fp32 --only "sums in order" --out bench.jsonl
+lines 2 bench.jsonl
+holds bench.jsonl '"name":"sums in order",.*"than":"sums in another order","time_ratio":[0-9.e+]*}$'
+
 it "bench_takes_steps_of_real_pairs_packed_and_padded"
 real="--train a.train.jsonl --tokenizer lm/tokenizer.json"
 works ./more bench --rounds 1 --threads 1 --precision fp32 --only "step reward real padded" $real \
