@@ -344,11 +344,10 @@ static void include_series(Axis *x, Axis *y, const Series *s) {
 // A line of up to 400 points: of more, means of neighbours.
 static void put_series(Chart *c, int style, const Series *s) {
     enum { MOST = 400 };
-    double x[MOST], y[MOST];
+    double x[MOST] = {0}, y[MOST] = {0};
     const int n = s->n < MOST ? s->n : MOST;
     for (int k = 0; k < n; k++) {
         const int from = (int)((long long)s->n * k / n), to = (int)((long long)s->n * (k + 1) / n);
-        x[k] = y[k] = 0;
         for (int i = from; i < to; i++) {
             x[k] += s->step[i] / (to - from);
             y[k] += s->value[i] / (to - from);

@@ -49,12 +49,13 @@ words() {
 }
 hash_of() { tr -d '\r' < "$1" | sed -n 's/^weights sha256 //p'; }
 
-# leg K STATE: machine K goes on until there is a state of step K * each, and is stopped
+# leg K STATE: machine K goes on until there is a state of step K * each, and is stopped; with a diary
+# states stay where it was faster than that
 leg() {
     mkdir "leg-$1.out"
     if [ -n "$2" ]; then mv "$2" "leg-$1.out"; fi
     state=leg-$1.out/state-$(($1 * each)).bin
-    $(cat "leg-$1") train $(words "$training") --out "leg-$1.out" --save_steps 1 --keep 99 \
+    $(cat "leg-$1") train $(words "$training") --out "leg-$1.out" --save_steps 1 --keep 99 --diary 1 \
         > out 2> err &
     pid=$!
     while [ ! -e "$state" ] && kill -0 $pid 2> kill.err; do sleep 0.2; done
