@@ -98,8 +98,9 @@ static int find_gpu(void) {
     const cudaError_t error = cudaGetDeviceCount(&count);
     if (error == cudaErrorInsufficientDriver) {
         cudaRuntimeGetVersion(&version);
-        return fail(EX_OSERR, "the GPU's driver is older than CUDA %d.%d, with which this program "
-                    "was built: update the driver, or build with an older CUDA", version / 1000,
+        return fail(EX_OSERR, "no GPU's driver was found, or one older than CUDA %d.%d, with which "
+                    "this program was built (make cuda): install a newer one, or build with an older "
+                    "CUDA; make clean && make builds for the CPU", version / 1000,
                     version % 1000 / 10);
     }
     if (error == cudaErrorNoDevice || (error == cudaSuccess && count == 0)) {
