@@ -99,8 +99,8 @@ static int find_gpu(void) {
     if (error == cudaErrorInsufficientDriver) {
         cudaRuntimeGetVersion(&version);
         return fail(EX_OSERR, "no GPU's driver was found, or one older than CUDA %d.%d, with which "
-                    "this program was built (make cuda): install a newer one, or build with an older "
-                    "CUDA; make clean && make builds for the CPU", version / 1000,
+                    "this program was built (make cuda): install a newer one, or build with an "
+                    "older CUDA; make clean && make builds for the CPU", version / 1000,
                     version % 1000 / 10);
     }
     if (error == cudaErrorNoDevice || (error == cudaSuccess && count == 0)) {
