@@ -231,7 +231,6 @@ double kernels_burst_tile(int is_bf16, double operations) {
     return burst(is_bf16 ? burst_tile_bf16 : burst_tile_fp32, 2 * numbers * kernel->MR * kernel->NR,
                  operations);
 }
-#endif
 
 // ---- sums of rows, in the order of NUMERICS.md and in another
 
@@ -279,4 +278,5 @@ double kernels_burst_sums(int lanes, double numbers) {
     }
     return threads * each * reps;
 }
+#endif
 #endif
