@@ -268,6 +268,7 @@ void model_read(const Model *m, size_t at, size_t n, real *host);
 // start and end; these return 0, or -1 after fail()
 int  model_init(Model *m, Config c);              // zeroed parameters
 int  model_init_training(Model *m);               // gradients and moments besides
+void model_end_training(Model *m);                // and without them again
 int  model_reserve(Model *m, int T, int B);       // room for micro-batches
 int  model_random(Model *m, uint64_t seed);       // fresh weights
 int  model_random_head(Model *m, uint64_t seed);  // a fresh reward head
@@ -714,6 +715,21 @@ int model_init_training(Model *m) {
     params_layout(&m->grads, c, &(Walk){.memory = m->grads_memory, .frozen = frozen,
                                         .narrow = c->narrow_bytes ? m->narrow : NULL});
     return 0;
+}
+
+// The weights alone are left: gradients, moments and activations go.
+void model_end_training(Model *m) {
+    real **const owned[] = {
+        &m->grads_memory, &m->moments_memory, &m->tied_memory, &m->acts_memory,
+    };
+    for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) {
+        kernels_free(*owned[i]);
+        *owned[i] = NULL;
+    }
+    free(m->row_memory);
+    m->row_memory = NULL;
+    m->T = 0;
+    m->B = 0;
 }
 
 // Room for micro-batches of at most T rows and B texts; it only grows.  0, or -1 after fail().

@@ -72,7 +72,8 @@ static const Command commands[] = {
         "2402.08925);\n--em_steps 1 with --start spectral is Cluster-DPO.  A run that was "
         "interrupted goes on with the same\ncommand.  --objective heads is the cheap mode: one "
         "frozen model whose reward heads alone differ,\neach fitted to its maximum (--ridge); "
-        "what only training reads is refused.\n"},
+        "what only training reads is refused.  With --lora_r the types are adapters over\none "
+        "base, which is in memory once.\n"},
     {.name = "train", .object = "features", .run = command_features,
      .help = "train a reward model of a few named numbers: Nath et al. 2024",
      .options = {ALWAYS FEATURES_READS},

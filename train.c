@@ -23,6 +23,7 @@ enum { MEMORY_TEXT = 320 };                         // room for what memory_fit 
 int    train(Run *run);
 int    train_prepare(Run *run, int steps);
 int    train_step(Run *run, int s, Progress *p);
+void   train_show_size(const Run *run, int steps);  // says what it takes
 double tensor_room(void);                           // bytes that tensors may still take
 Purpose training_purpose(void);
 MemoryFit memory_fit(const Config *c, int T, int B, double held, char text[MEMORY_TEXT]);
@@ -335,10 +336,14 @@ static int show_plan(const Run *run, const Progress *p) {
     return result;
 }
 
-// Says what the run takes, with micro-batches of at most T token rows and B texts.
-static void show_size(const Run *run, int steps, int T, int B) {
+// The most texts of a micro-batch of T token rows.
+static int most_texts(const Run *run, int T) { return run->objective->data == DOCUMENTS ? 1 : T; }
+
+// Says what the run takes, with its largest micro-batch.
+void train_show_size(const Run *run, int steps) {
+    const int T = largest_micro_batch(run, steps), B = most_texts(run, T);
     const double bytes = (double)model_bytes(&run->model.config, T, B, training_purpose());
-    fprintf(stderr, "%zu parameters, ", run->model.num_params);
+    fprintf(stderr, "%s%zu parameters, ", run->part ? run->part : "", run->model.num_params);
     const size_t trained = model_num_trained(&run->model.config, training_purpose());
     if (trained < run->model.num_params) fprintf(stderr, "%zu of them trained, ", trained);
     if (run->objective->reward) {
@@ -353,10 +358,10 @@ static void show_size(const Run *run, int steps, int T, int B) {
 
 // Allocates what the run takes: gradients, moments, and activations for the largest micro-batch.
 int train_prepare(Run *run, int steps) {
-    const int T = largest_micro_batch(run, steps), B = run->objective->data == DOCUMENTS ? 1 : T;
+    const int T = largest_micro_batch(run, steps), B = most_texts(run, T);
     run->model.recompute = opt.recompute;
     run->model.freeze = opt.freeze;
-    if (!run->part) show_size(run, steps, T, B);
+    if (!run->part) train_show_size(run, steps);
     if (check_memory(run, T, B) < 0) return -1;
     if (model_init_training(&run->model) < 0) return -1;
     return model_reserve(&run->model, T, B);

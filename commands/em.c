@@ -9,11 +9,13 @@
  *              of a pair log sigma(r_c - r_r), r rewards or a policy's beta (log pi - log ref)
  *
  * The data are read once, and the reference's log-probabilities computed once: they are in
- * Answer.ref_logp of the rows that all types share.
+ * Answer.ref_logp of the rows that all types share.  With --lora_r the model of --model is there
+ * once, frozen, and a type is an adapter over it, with a reward head if there is one.
  *
  *     OUT/people.json                     written anew after each iteration
  *     OUT/start-1-iteration-2/type-1 ..   the models of the running iteration
- *     OUT/type-1 ..                       in the end those of the best start
+ *     OUT/type-1 ..                       in the end those of the best start; adapters' folders
+ *                                         name the base model that they are of
  *
  * people.json names the last iteration that is whole.  A run that was interrupted goes on from
  * there: in the folders of the next iteration are its types' states (resume.c), with which the
@@ -37,6 +39,7 @@
     "recompute learning_rate=1e-5 lr_scheduler_type warmup_ratio max_grad_norm weight_decay " \
     "adam_beta1 adam_beta2 adam_epsilon logging_steps save_steps save_minutes keep diary seed " \
     "precision force threads quiet help " \
+    "lora_r lora_alpha lora_targets base_dtype " \
     "beta reference_cache label_smoothing top pairs logp per_step_rows per_step_pairs head_rate " \
     "freeze pooling raw_head random_weights folds fold "
 
@@ -62,8 +65,12 @@ typedef struct {
     int is_heads;                           // yes: they are one, but for the reward heads
     RewardHeads heads;
     float *feature;                         // (num_answers, C) what these read
-    Run base;                               // tokenizer, data and reference, which all types share
-    Run fit;                                // of the type that was fitted last
+    Run base;                               // tokenizer, data, reference, and the base model of
+                                            // adapters, which all types share
+    Run fit;                                // of the type that was fitted last; it has that model
+                                            // until the next fit
+    real *head;                             // (C) of adapters, the reward head to start from
+    int said;                               // yes: what a fit takes
     Dataset rows;                           // those of this fit
     Record *record;                         // (N) their records
     int *annotator;                         // (N)
@@ -205,6 +212,11 @@ static int choose_rows(Em *em, int k, const double *weight) {
 // Frees what the last fit had of its own.
 static void fit_free(Em *em) {
     Run *run = &em->fit;
+    if (opt.lora_r && run->objective) {
+        model_end_training(&run->model);
+        em->base.model = run->model;
+        run->model = (Model){.num_params = 0};
+    }
     run->data = NULL;
     run->num_train = 0;
     run->tokenizer = (Tokenizer){0};
@@ -212,15 +224,22 @@ static void fit_free(Em *em) {
     run_free(run);
 }
 
+// The model of --model as it was loaded: over the one base fresh adapters.
+static int restart(Em *em) {
+    Model *m = &em->fit.model;
+    if (!opt.lora_r) return run_load_model(&em->fit, opt.model.item[0]);
+    if (em->head) kernels_write(m->params.head, em->head, (size_t)m->config.channels);
+    return model_random_lora(m, (uint64_t)opt.seed);
+}
+
 // The weights that type k starts from: those of --model, or with --mstep warm its last ones.
 static int load_start(Em *em, int k) {
     const People *p = &em->file.people;
     char dir[PATH_SIZE], iteration[PATH_SIZE];
-    if (opt.mstep == MSTEP_RESTART || p->iteration == 0) {
-        return run_load_model(&em->fit, opt.model.item[0]);
-    }
+    if (opt.mstep == MSTEP_RESTART || p->iteration == 0) return restart(em);
     if (iteration_path(iteration, p->start, p->iteration) < 0) return -1;
     if (type_path(dir, iteration, k) < 0) return -1;
+    if (opt.lora_r) return checkpoint_load_adapter(&em->fit.model, dir);
     return checkpoint_load(&em->fit.model, dir,
                            em->objective.reward ? LOAD_REWARD_MODEL : LOAD_LANGUAGE_MODEL);
 }
@@ -240,9 +259,15 @@ static int em_fit(void *self, int k, const double *weight) {
     *run = (Run){.objective = &em->objective, .tokenizer = em->base.tokenizer,
                  .beside = em->base.beside, .data = &em->rows, .num_train = 1, .unit = 1,
                  .out = em->out, .part = em->part, .has_reference = 1};
+    if (opt.lora_r) {
+        run->model = em->base.model;
+        em->base.model = (Model){.num_params = 0};
+    }
     if (buffer_printf(&run->recipe, "train=em\n") < 0) return -1;
     if (options_text(&run->recipe, &em->command, 0) < 0) return -1;
     if (load_start(em, k) < 0 || run_open(run) < 0 || plan_make(run) < 0) return -1;
+    if (!em->said) train_show_size(run, (int)run->num_steps);
+    em->said = 1;
     const int status = train(run);
     memcpy(em->file.sha256[k], run->sha256, sizeof run->sha256);
     if (!stop_asked()) return status;
@@ -525,13 +550,30 @@ static int em_load(Em *em) {
     em->file.by = opt.by;
     em->file.objective = em->is_heads ? "heads" : em->objective.name;
     em->file.beta = em->objective.reward ? 0 : opt.loss.beta;
-    em->parameters = opt.freeze ? run->model.config.channels : (double)run->model.num_params;
+    em->parameters = (double)model_num_trained(&run->model.config, training_purpose());
     fprintf(stderr, "%d annotators of %zu rows, %d type%s\n", f->people.H, N, f->people.K,
             f->people.K == 1 ? "" : "s");
     return settle_loop(em);
 }
 
-// The log-probabilities of the model that all types start from; its weights are then let go.
+// After the base run's model has said what it is to say: it is let go, but where it is the base of
+// all types.  0, or -1 after fail().
+static int keep_base(Em *em) {
+    Model *m = &em->base.model;
+    const size_t C = (size_t)m->config.channels;
+    if (!opt.lora_r) {
+        model_free(m);
+        return 0;
+    }
+    model_end_training(m);
+    if (!m->config.reward) return 0;
+    em->head = allocate(C, sizeof *em->head);
+    if (!em->head) return -1;
+    kernels_read(em->head, m->params.head, C);
+    return 0;
+}
+
+// The log-probabilities of the model that all types start from.  0, or -1 after fail().
 static int em_reference(Em *em) {
     char in_out[PATH_SIZE];
     const char *path = opt.reference_cache;
@@ -543,8 +585,7 @@ static int em_reference(Em *em) {
             return -1;
         }
     }
-    model_free(&em->base.model);
-    return 0;
+    return keep_base(em);
 }
 
 // OUT/type-1 .. become those of the best start.  0, or -1 after fail().
@@ -577,6 +618,12 @@ static double em_parameters(Em *em) {
     return sum;
 }
 
+// The name of the file with a type's weights.
+static const char *type_weights(void) {
+    const Config c = {.lora_r = opt.lora_r};
+    return checkpoint_weights(&c);
+}
+
 // The receipt of the whole, whose models are in their places.  0, or -1 after fail().
 static int em_receipt(const Em *em) {
     const PeopleFile *f = &em->file;
@@ -584,7 +631,7 @@ static int em_receipt(const Em *em) {
     Receipt r = {.dir = opt.out, .recipe = &em->base.recipe, .command = &em->base.command,
                  .num_weights = f->people.K};
     for (int k = 0; k < f->people.K; k++) {
-        snprintf(name[k], sizeof name[k], "type-%d/model.safetensors", k + 1);
+        snprintf(name[k], sizeof name[k], "type-%d/%s", k + 1, type_weights());
         r.file[k] = name[k];
         r.sha256[k] = f->sha256[k];
     }
@@ -600,7 +647,7 @@ static int em_finish(Em *em) {
     if ((em->is_heads ? heads_save(em) : em_place_models(em)) < 0) return -1;
     for (int k = 0; k < p->K; k++) {
         if (type_path(dir, opt.out, k) < 0) return -1;
-        if (path_join(path, dir, "model.safetensors") < 0) return -1;
+        if (path_join(path, dir, type_weights()) < 0) return -1;
         if (sha256_file(f->sha256[k], path) < 0) return -1;
     }
     if (em_receipt(em) < 0) return -1;
@@ -653,6 +700,7 @@ static void em_free(Em *em) {
     fit_free(em);
     heads_free(&em->heads);
     free(em->feature);
+    free(em->head);
     run_free(&em->base);
     people_file_free(&em->file);
     buffer_free(&em->values);

@@ -25,6 +25,7 @@ enum {
 int checkpoint_load(Model *m, const char *dir, int kind);
 int checkpoint_load_as(Model *m, const char *dir, int kind, const LoraOptions *lora, int narrow);
 int checkpoint_settle_narrow(Config *c, const char *dir, int kind);
+int checkpoint_load_adapter(Model *m, const char *dir);
 int checkpoint_save(const Model *m, const char *dir, const SmallFiles *beside, const char *dtype,
                     char sha256[65]);
 int checkpoint_ask(const Model *m, const char *dir, const SmallFiles *beside, const char *dtype);
@@ -552,6 +553,26 @@ int checkpoint_load_as(Model *m, const char *dir, int kind, const LoraOptions *l
                     "first: more export --model %s --out FOLDER", dir, dir);
     }
     return load_merged_model(m, dir, base, kind);
+}
+
+/* The adapters of m, and its reward head, become those that a run over the same base model has saved
+ * in the folder dir.  0, or -1 after fail().                                                     */
+int checkpoint_load_adapter(Model *m, const char *dir) {
+    Entries e = {.n = 0};
+    Weights w = {.num_shards = 0};
+    int result = -1;
+    if (entries_init_saved(&e, m) < 0) goto done;
+    if (weights_open_one(&w, dir, ADAPTER_WEIGHTS) < 0) goto done;
+    if (entries_match(&e, &w, dir, "") < 0) goto done;
+    for (size_t i = 0; i < e.n; i++) {
+        const Entry *to = &e.entry_memory[i];
+        if (entry_read(to, &w.tensor_memory[to->source]) < 0) goto done;
+    }
+    result = weights_check(&w);
+done:
+    weights_close(&w);
+    free(e.entry_memory);
+    return result;
 }
 
 int checkpoint_load(Model *m, const char *dir, int kind) {

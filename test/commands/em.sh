@@ -32,6 +32,47 @@ works ./more train reward --force $em --out plain-reward
 works ./more train em --objective reward --types 1 $em --out one-reward
 same plain-reward/model.safetensors one-reward/type-1/model.safetensors
 
+it "one_type_of_adapters_has_the_very_weights_of_plain_adapters"
+lora="--lora_r 2 --lora_alpha 6 --learning_rate 2e-2"
+for kind in dpo reward; do
+    works ./more train $kind --force $em $lora --lora_targets query_key_value,dense --out lora-$kind
+    plain=$(sha)
+    works ./more train em --objective $kind --types 1 $em $lora \
+        --lora_targets query_key_value,dense --out one-lora-$kind
+    [ "$(sha)" = "$plain" ] || fault "$kind: $(sha), not $plain"
+    for file in adapter_model.safetensors adapter_config.json; do
+        same lora-$kind/$file one-lora-$kind/type-1/$file
+    done
+done
+
+it "types_are_adapters_over_one_base"
+hard="--gamma hard --num_train_epochs 4"
+works ./more train em $hard $em $lora --out adapters
+holds err "^iteration 1, type 1: [0-9]* parameters, [0-9]* of them trained, .* GiB needed"
+counts 1 err "GiB needed"
+holds err "type 1: 4 of 8 annotators, share 0.500"
+[ -e adapters/type-1/model.safetensors ] && fault "a whole model was saved"
+holds adapters/type-2/adapter_config.json '"base_model_name_or_path": "'"$(pwd -P)/lm"'"'
+holds adapters/more_receipt.json '"type-2/adapter_model.safetensors"'
+works ./more verify adapters --no_replay
+works ./more train em $hard --threads 2 --micro_batch_tokens 40 --recompute $em $lora \
+    --out adapters-2
+same adapters/people.json adapters-2/people.json
+
+it "adapters_of_types_are_read_by_all_that_follows"
+works ./more eval $cut --reference lm --people adapters/people.json --eval held.jsonl \
+    --groups groups.json
+holds out "^people  *100.00 "
+holds out "^clustering  *100.00 % of 8 annotators"
+works ./more regret --model adapters/type-1 adapters/type-2 --reference lm --prompts held.jsonl \
+    --max_new_tokens 3 --out mixture.json
+works ./more sample --model mixture.json --prompts held.jsonl --max_new_tokens 3
+lines 24 out
+mv out drawn.jsonl
+works ./more train sft $small --lora_r 2 --train drawn.jsonl --bad_rows drop --out fair
+works ./more compare --model one=adapters/type-1 fair --prompts held.jsonl --judge lora-reward \
+    --max_new_tokens 3
+
 it "the_first_iteration_from_given_clusters_is_plain_training_of_each_cluster"
 works ./more train em --start groups.json --em_steps 1 $em --out clusters
 grep -E '"p[1357]"' people.jsonl > odd.jsonl
@@ -264,6 +305,26 @@ at() {
 at 1 1 TERM
 at 1 2 KILL
 at 2 1 KILL
+
+it "a_run_of_adapters_that_was_interrupted_goes_on_in_the_midst_of_a_type"
+warm="$em $lora --em_steps 2 --mstep warm --objective reward --per_step_pairs 1 --save_steps 1"
+works ./more train em $warm --out warm
+cp out warm.out
+./more train em $warm --out killed > out 2> err &
+pid=$!
+for i in $(awk 'BEGIN { for (i = 0; i < 1500; i++) print i }'); do
+    [ -e killed/start-1-iteration-2/type-2/state-2.bin ] && break
+    sleep 0.02
+done
+kill -KILL $pid
+wait $pid
+[ -e killed/start-1-iteration-2/type-2/model.safetensors ] && fault "a whole model was saved"
+works ./more train em $warm --out killed
+holds err "^iteration 2, type 1: .*type-1/state-24.bin: goes on after step 24 of 24"
+holds err "^iteration 2, type 2: .*type-2/state-[0-9]*.bin: goes on after step [0-9]* of 24"
+lacks err "type-2/state-24.bin: goes on"
+same warm.out out
+same warm/people.json killed/people.json
 
 it "what_cannot_be_is_refused_with_the_remedy"
 sed 's/,"annotator.*/}/' people.jsonl > nobody.jsonl

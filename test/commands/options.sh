@@ -70,6 +70,7 @@ options_of() {
     explain) echo eval train $rows pairs features out seed ;;
     "train em")
         echo train out dtype $data num_train_epochs max_steps recompute learning_rate
+        echo lora_r lora_alpha lora_targets base_dtype
         echo top pairs lr_scheduler_type warmup_ratio max_grad_norm weight_decay adam_beta1 adam_beta2
         echo adam_epsilon logging_steps save_steps save_minutes keep diary seed force $reference
         echo label_smoothing logp per_step_rows
