@@ -212,6 +212,7 @@ typedef struct {
     Config config;
     int recompute;                            // yes: RECOMPUTING; set before model_reserve
     int freeze;                               // yes: TRAINING_HEAD; before model_init_training
+    int adapters_off;                         // yes: forward is the base model's
 
     // laid out by params_layout: num_numbers of the parameters, all but the narrow matrices; the
     // last num_trained are trained: all, the reward head, or the reward head and the adapters

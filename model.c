@@ -87,6 +87,7 @@ static void lora_forward(const Model *m, const Block *w, LinearLayer linear, rea
     const Config *c = &m->config;
     real *u = m->acts.low;                    // (T,r)
     real *v = m->acts.wide;                   // (T, rows of the site)
+    if (m->adapters_off) return;
     for (int k = 0; k < NUM_SITES; k++) {
         const SiteShape s = model_site_shape(c, (Site)k);
         if (!c->lora_r || !c->lora[k] || s.linear != linear) continue;

@@ -5,7 +5,12 @@
 
 Every folder holds what PEFT's save_pretrained wrote (adapter_config.json, adapter_model.safetensors) of an adapter over
 one of the folders of golden_models.py, and reference.json as it has them: here of base model and adapter together, in
-float64 throughout.  With a folder, the reference is printed of that adapter and base instead, as
+float64 throughout.  lora_steps.json beside them is three training steps of each: of the fourth and the fifth text of
+reference.json, the one chosen, the other rejected, the loss of a reward model or DPO's, with the adapter off as the
+reference; the score of each text, or the last row's logits; and of each tensor that is trained the norm and three numbers, with their places in the file, of its gradient
+and of how it has changed after one and after three steps of AdamW with a clipped gradient.
+
+With a folder, the reference is printed of that adapter and base instead, as
 
     python scripts/golden_lora.py ADAPTER IDS        token ids with commas: score, or log-probabilities
 """
@@ -80,6 +85,56 @@ def write_reference(name, parts):
         json.dump({"class": cls.__name__, "dtype": "float32", "texts": texts}, f)
         f.write("\n")
 
+SETTINGS = dict(beta=0.3, lr=0.01, weight_decay=0.1, max_grad_norm=0.5)
+
+def policy_logp(model, ids):
+    logp = torch.log_softmax(model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, :-1], -1)
+    return logp.gather(1, torch.tensor(ids[1:])[:, None]).sum()
+
+def numbers(x):
+    x = x.reshape(-1)
+    return [float(f"{x.norm().item():.9g}")] + [[i, float(f"{x[i].item():.9g}")]
+                                                for i in sorted({0, len(x) // 3, len(x) - 1})]
+
+def steps(name, parts):
+    """Three steps of AdamW on one pair."""
+    folder, kind = "test/golden/" + name, ADAPTERS[name][1].get("task_type", "CAUSAL_LM")
+    model, out = together(golden.MODELS[ADAPTERS[name][0]][0], folder, *parts), {}
+    with open(folder + "/reference.json") as f:
+        pair = [text["ids"] for text in json.load(f)["texts"][3:5]]
+    trained = {}
+    for key, p in model.named_parameters():
+        p.requires_grad = "lora_" in key or "modules_to_save" in key
+        if p.requires_grad:
+            trained[key.replace(".modules_to_save", "").replace(".default", "")] = p
+    start = {key: p.detach().clone() for key, p in trained.items()}
+    if kind == "CAUSAL_LM":
+        with torch.no_grad(), model.disable_adapter():
+            out["reference"] = [policy_logp(model, ids).item() for ids in pair]
+    optimizer = torch.optim.AdamW(trained.values(), lr=SETTINGS["lr"], weight_decay=SETTINGS["weight_decay"])
+    for step in range(1, 4):
+        optimizer.zero_grad()
+        if step == 1:
+            with torch.no_grad():
+                out["last"] = [[float(f"{v:.9g}") for v in model(input_ids=torch.tensor([ids]), use_cache=False)
+                                .logits.reshape(-1)[-(64 if kind == "CAUSAL_LM" else 1):].tolist()] for ids in pair]
+        if kind == "CAUSAL_LM":
+            d = [policy_logp(model, ids) - ref for ids, ref in zip(pair, out["reference"])]
+            loss = -torch.nn.functional.logsigmoid(SETTINGS["beta"] * (d[0] - d[1]))
+        else:
+            r = [model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, 0] for ids in pair]
+            loss = -torch.nn.functional.logsigmoid(r[0] - r[1])
+        loss.backward()
+        if step == 1:
+            out["loss"] = loss.item()
+            out["gradient"] = {key: numbers(p.grad) for key, p in sorted(trained.items())}
+        norm = torch.nn.utils.clip_grad_norm_(list(trained.values()), SETTINGS["max_grad_norm"]).item()
+        assert norm > SETTINGS["max_grad_norm"] or step > 1, norm
+        optimizer.step()
+        if step != 2:
+            out[f"change {step}"] = {key: numbers(p.detach() - start[key]) for key, p in sorted(trained.items())}
+    return out
+
 if __name__ == "__main__":
     if len(sys.argv) > 2:
         with open(sys.argv[1] + "/adapter_config.json") as f:
@@ -96,3 +151,6 @@ if __name__ == "__main__":
     golden.float64_everywhere()
     for name in ADAPTERS:
         write_reference(name, parts[name])
+    with open("test/golden/lora_steps.json", "w") as f:
+        rows = [f'"{name}": ' + json.dumps(steps(name, parts[name])) for name in ADAPTERS]
+        f.write('{"settings": ' + json.dumps(SETTINGS) + ",\n" + ",\n".join(rows) + "\n}\n")
