@@ -555,8 +555,8 @@ int checkpoint_load_as(Model *m, const char *dir, int kind, const LoraOptions *l
     return load_merged_model(m, dir, base, kind);
 }
 
-/* The adapters of m, and its reward head, become those that a run over the same base model has saved
- * in the folder dir.  0, or -1 after fail().                                                     */
+/* The adapters of m, and its reward head, become those that a run over the same base model has
+ * saved in the folder dir.  0, or -1 after fail().                                               */
 int checkpoint_load_adapter(Model *m, const char *dir) {
     Entries e = {.n = 0};
     Weights w = {.num_shards = 0};

@@ -142,7 +142,7 @@ typedef struct {
     real *start;                                // (num_trained) the first weights
 } Steps;
 
-static double number_at(const Json *j, int object, const char *key) {
+static double number_of(const Json *j, int object, const char *key) {
     return json_number(j, json_get(j, object, key));
 }
 
@@ -155,7 +155,7 @@ static void load_steps(Steps *x, const char *folder) {
     CHECK(adapter_settings(&s, path) == 0);
     snprintf(path, sizeof path, GOLDEN "%s/adapter_config.json", folder);
     CHECK(json_load(&j, path) == 0);
-    const int r = (int)number_at(&j, 0, "r"), names = json_get(&j, 0, "target_modules");
+    const int r = (int)number_of(&j, 0, "r"), names = json_get(&j, 0, "target_modules");
     for (int i = json_first(&j, names); i >= 0; i = json_next(&j, i)) {
         const char *name = json_string(&j, i), *dot = strrchr(name, '.');   // of all layers alike
         const size_t n = strlen(targets);
@@ -199,7 +199,7 @@ static void pair_values(Steps *x, double v[2]) {
 static double pair_step(Steps *x) {
     const Batch *b = &x->pair.batch;
     const int reward = x->m.config.reward;
-    const double beta = reward ? 1 : number_at(x->j, x->settings, "beta");
+    const double beta = reward ? 1 : number_of(x->j, x->settings, "beta");
     real slope[LONGEST] = {0}, logp[LONGEST];
     double v[2];
     model_zero_grads(&x->m);
@@ -285,15 +285,15 @@ static void check_steps(const Json *j, int row, int settings) {
     check_forward(&x);
     for (int step = 1; step <= 3; step++) {
         const double loss = pair_step(&x), norm = model_grad_norm(&x.m);
-        const double most = number_at(j, settings, "max_grad_norm");
+        const double most = number_of(j, settings, "max_grad_norm");
         if (step == 1) {
-            const double want = number_at(j, row, "loss");
+            const double want = number_of(j, row, "loss");
             CHECK_NEAR(loss, want, 1e-4 * want);
             check_trained(&x, "gradient", x.m.grads_memory);
         }
-        const AdamW adamw = {.learning_rate = number_at(j, settings, "lr"), .beta1 = 0.9,
+        const AdamW adamw = {.learning_rate = number_of(j, settings, "lr"), .beta1 = 0.9,
                              .beta2 = 0.999, .eps = 1e-8, .head_rate = 1, .step = step,
-                             .weight_decay = number_at(j, settings, "weight_decay"),
+                             .weight_decay = number_of(j, settings, "weight_decay"),
                              .scale = norm > most ? most / (norm + 1e-6) : 1};
         model_update(&x.m, &adamw);
         if (step == 1) check_change(&x, "change 1");
