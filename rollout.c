@@ -52,7 +52,7 @@ typedef struct {
 // The trainer's own part of a run.
 typedef struct RolloutRun {
     Rewards rewards;
-    Model reference;
+    Model reference;                    // empty: that of adapters is the policy without them
     int begin;                          // what is given for an empty prompt; -1: nothing can be
     Rollouts x;                         // of the running step
     Item *item;                         // (num_items) of the plan, for which x was drawn
@@ -126,15 +126,23 @@ static int check_beside(const Run *run, const Model *m, const char *option, cons
                 m->config.max_positions, start, run->model.config.max_positions);
 }
 
-// The reference: the model of --reference, or the policy's own start; and the critic, if there is
-// one.  0, or -1 after fail().
-static int load_beside(Run *run) {
+// Is the policy without its adapters the reference?
+static int reference_is_base(void) { return opt.lora_r && !opt.reference; }
+
+// The model of --reference, or the policy's own start.  0, or -1 after fail().
+static int load_reference(Run *run) {
     RolloutRun *x = run->rollout;
     const char *dir = opt.reference ? opt.reference : opt.model.item[0];
     const LoraOptions none = {.r = 0};
     const int narrow = narrow_asked();
     if (checkpoint_load_as(&x->reference, dir, LOAD_LANGUAGE_MODEL, &none, narrow) < 0) return -1;
-    if (check_beside(run, &x->reference, "reference", dir) < 0) return -1;
+    return check_beside(run, &x->reference, "reference", dir);
+}
+
+// The reference and the critic, if there is one.  0, or -1 after fail().
+static int load_beside(Run *run) {
+    RolloutRun *x = run->rollout;
+    if (!reference_is_base() && load_reference(run) < 0) return -1;
     if (!opt.critic) return 0;
     if (critic_open(&x->critic, opt.critic) < 0) return -1;
     return check_beside(run, &x->critic.model, "critic", opt.critic);
@@ -321,8 +329,12 @@ static int refer_texts(Run *run, Rollouts *x) {
     const Dataset *d = &x->d;
     const size_t tokens = d->num_tokens + d->num_answers;
     if (!(x->ref_logp = allocate(tokens, sizeof *x->ref_logp))) return -1;
-    Model *reference = &run->rollout->reference;
-    if (evaluate_tokens(reference, run->tokenizer.eos, d, x->ref_sum, x->ref_logp) < 0) return -1;
+    const int is_base = reference_is_base();
+    Model *reference = is_base ? &run->model : &run->rollout->reference;
+    reference->adapters_off = is_base;
+    const int status = evaluate_tokens(reference, run->tokenizer.eos, d, x->ref_sum, x->ref_logp);
+    reference->adapters_off = 0;
+    if (status < 0) return -1;
     for (size_t k = 0; k < d->num_answers; k++) {
         const Span span = d->answer[k].tokens;
         if (!isfinite(x->ref_sum[k])) {

@@ -33,6 +33,22 @@ for isa in $(instruction_sets); do
     same x.sha ppo.sha
 done
 
+it "adapters_without_a_reference_are_held_against_their_base_without_a_second_model"
+lora="$prompts --lora_r 3 --learning_rate 2e-2 --max_steps 5"
+for o in rloo grpo ppo; do
+    works ./more train $o $rl $lora --out x
+    sha > x.sha
+    lacks x/log.jsonl '"step":5,.*"kl":0,'
+    grep '"event":"train"' x/log.jsonl > x.steps
+    works ./more train $o $rl $lora --reference lm --out y --threads 2 --micro_batch_tokens 60
+    sha > y.sha
+    same x.sha y.sha
+    grep '"event":"train"' y/log.jsonl > y.steps
+    field x.steps kl > x.kl
+    field y.steps kl > y.kl
+    same x.kl y.kl
+done
+
 it "ppo_takes_the_same_texts_for_its_epochs"
 grep '"event":"train"' ppo/log.jsonl > steps
 field steps rollout | tr -d '\n' > have
