@@ -189,7 +189,7 @@ cuda: | test/bin
 cuda-tests: | test/bin
 	@$(HAS_NVCC)
 	$(CUDA) -DMORE_CUDA_OPEN -c kernels.cu -o test/bin/kernels_cuda_open.o
-	for t in kernels model generate; do \
+	for t in kernels model generate tensor_cores; do \
 	    $(COMPILE) $(LINKED) -c test/test_$$t.c -o test/bin/cuda_$$t.o && \
 	    $(NVCC) $(OPENMP:%=-Xcompiler %) test/bin/cuda_$$t.o test/bin/kernels_cuda_open.o \
 	        -o test/bin/cuda_$$t || exit 1; \
@@ -210,7 +210,7 @@ test/bin/more_on_cpu: more.c test/bin/kernels_on_cpu.o
 test/bin/on_cpu_%: test/test_%.c test/bin/kernels_open.o
 	$(COMPILE) $(TEST_CFLAGS) $(NOTE) $(LINKED) $< test/bin/kernels_open.o -o $@ $(LDLIBS)
 
-emulate: more test/bin/more_on_cpu test/bin/on_cpu_kernels test/bin/on_cpu_model
+emulate: more $(addprefix test/bin/,more_on_cpu on_cpu_kernels on_cpu_model on_cpu_tensor_cores)
 	@sh test/slow/emulate.sh
 
 run: more

@@ -362,7 +362,14 @@ void head_norm_backward(real *drows, real *dw, const real *pre, const real *rstd
 
 static int linear_bf16;                           // round the operands of the products to bf16
 
-void kernels_precision(int is_bf16) { linear_bf16 = is_bf16; }
+int kernels_precision(Precision precision) {
+    if (precision == PRECISION_BF16_FAST) {
+        return fail(EX_USAGE, "--precision bf16-fast is for the tensor cores of a GPU (make cuda), "
+                    "and this program computes on a CPU: --precision bf16 takes the same operands");
+    }
+    linear_bf16 = precision == PRECISION_BF16;
+    return 0;
+}
 
 // out = inp w' + b;  out(T,OC), inp(T,C), w(OC,C), b(OC) or NULL
 void matmul_forward(real *out, const real *inp, const real *w, const real *b, int T, int C,

@@ -2,10 +2,11 @@
  * cuda` links it in the place of kernels.c.
  *
  *     kernels.cu      sums of tensors; embeddings; norms; linear layers; rotary embedding;
- *                     activations; reward head; log-probabilities; update
- *     attention.cu    attention          matmul.cu     the matrix product
- *     rows.cu         sums along a row   narrow.cu     weights in the formats of files
- *     machine.cu      the GPU, its memory and errors
+ *                     activations; reward head; log-probabilities; update; bursts
+ *     attention.cu    attention          matmul.cu         the matrix product
+ *     rows.cu         sums along a row   tensor_cores.cu   the same of --precision bf16-fast
+ *     machine.cu      the GPU, its       narrow.cu         weights in the formats of files
+ *                     memory and errors
  *
  * kernels.h says what each function takes; kernels.c and attention.c have the formulas' sources;
  * here stands how threads share them out.  Four things to know:
@@ -27,9 +28,9 @@
 #ifndef KERNELS_CU
 #define KERNELS_CU
 #include "attention.cu"
-#include "matmul.cu"
 #include "narrow.cu"
 #include "rows.cu"
+#include "tensor_cores.cu"
 
 // --------------------------------------------------------------------------- sums of tensors
 
@@ -273,6 +274,11 @@ void head_norm_backward(real *drows, real *dw, const real *pre, const real *rstd
 
 // ----------------------------------------------------------------------------- linear layers
 
+static void product(const Product &p, const RowBlocks *blocks) {
+    if (gpu.precision != PRECISION_BF16_FAST) product_in_order(p, blocks);
+    else product_fast(p, rounded(p.b, p.N, p.K, SCRATCH_B), blocks);
+}
+
 // out = inp w' + b;  out(T,OC), inp(T,C), w(OC,C), b(OC) or NULL
 void matmul_forward(real *out, const real *inp, const real *w, const real *b, int T, int C,
                     int OC) {
@@ -303,21 +309,39 @@ void narrow_backward(real *dinp, const real *dout, const Narrow *w, int T, int C
     matmul_backward(dinp, NULL, NULL, dout, NULL, widened(w, C), T, C, OC, NULL);
 }
 
-// A GPU reads weights as they lie: packed they are a copy.
-size_t matmul_packed_size(int C, int OC) { return (size_t)C * (size_t)OC; }
+// A GPU reads weights as they lie: packed they are a copy, for tensor cores a rounded one.
+static Side weight_rows(const real *w, int C) { return {w, (size_t)C, 1}; }
+static Rounded packed_rounded(const real *packed, int C, int OC) {
+    Rounded to = rounded_shape(weight_rows(NULL, C), OC, C);
+    to.at = (uint16_t *)packed;
+    return to;
+}
+size_t matmul_packed_size(int C, int OC) {
+    if (gpu.precision != PRECISION_BF16_FAST) return (size_t)C * (size_t)OC;
+    return rounded_size(packed_rounded(NULL, C, OC)) / sizeof(real);
+}
 
 void matmul_pack_weights(real *packed, const real *w, int C, int OC) {
     const size_t size = matmul_packed_size(C, OC) * sizeof *w;
+    if (gpu.precision == PRECISION_BF16_FAST) {
+        round_side(packed_rounded(packed, C, OC), weight_rows(w, C), OC, C);
+        return;
+    }
     checked(cudaMemcpyAsync(packed, w, size, cudaMemcpyDeviceToDevice),
             "cudaMemcpyAsync of %zu bytes", size);
     started();
 }
 
-void narrow_pack_weights(real *packed, const Narrow *w, int C, int) { widen(packed, w, C); }
+void narrow_pack_weights(real *packed, const Narrow *w, int C, int OC) {
+    if (gpu.precision == PRECISION_BF16_FAST) matmul_pack_weights(packed, widened(w, C), C, OC);
+    else                                      widen(packed, w, C);
+}
 
 void matmul_packed_forward(real *out, const real *inp, const real *packed, const real *b, int T,
                            int C, int OC) {
-    matmul_forward(out, inp, packed, b, T, C, OC);
+    const Product p = {out, {inp, (size_t)C, 1}, weight_rows(packed, C), T, OC, C, 0, b};
+    if (gpu.precision == PRECISION_BF16_FAST) product_fast(p, packed_rounded(packed, C, OC), NULL);
+    else                                      product(p, NULL);
 }
 
 // Not in one here: what has the width F is stored, and nobody calls the other three.
@@ -658,5 +682,58 @@ __global__ static void adamw_kernel(real *w, real *m, real *v, const real *grad,
 void adamw_update(real *w, real *m, real *v, const real *grad, size_t n, real scale, real b1,
                   real b2, real rate, real root, real eps, real decay) {
     LAUNCH_EACH(adamw_kernel, n, w, m, v, grad, scale, b1, b2, rate, root, eps, decay);
+}
+
+// ------------------------------------------------------------------------------------ bursts
+
+// 16 chains c = c/2 + 1/4 a thread, in registers
+enum { CHAINS = 16 };
+__global__ static void burst_kernel(float *out, int reps) {
+    float c[CHAINS];
+    for (int i = 0; i < CHAINS; i++) c[i] = out[i];
+    for (int r = 0; r < reps; r++) {
+#pragma unroll
+        for (int i = 0; i < CHAINS; i++) c[i] = fmaf(c[i], 0.5f, 0.25f);
+    }
+    for (int i = 0; i < CHAINS; i++) {
+        if (c[i] == -1) out[i] = c[i];            // or the compiler could leave the loop out
+    }
+}
+// the same of tensor cores: 8 tiles of 16 x 8 a warp
+enum { BURST_TILES = 8 };
+__global__ static void burst_fast_kernel(float *out, int reps) {
+    float c[BURST_TILES][4];
+    unsigned a[4], b[2];
+    for (int i = 0; i < 4; i++) a[i] = two_bf16(out[i], out[i]);
+    for (int i = 0; i < 2; i++) b[i] = two_bf16(out[i], out[i]);
+    for (int i = 0; i < BURST_TILES * 4; i++) c[i / 4][i % 4] = 0;
+    for (int r = 0; r < reps; r++) {
+#pragma unroll
+        for (int i = 0; i < BURST_TILES; i++) mma(c[i], a, b);
+    }
+    for (int i = 0; i < BURST_TILES * 4; i++) {
+        if (c[i / 4][i % 4] == -1) out[i] = 1;    // or the compiler could leave the loop out
+    }
+}
+double kernels_burst(Precision precision, double operations) {
+    const int blocks = 8 * gpu.multiprocessors, fast = precision == PRECISION_BF16_FAST;
+    const double of_thread = fast ? BURST_TILES * 16*8*16 / 32 : CHAINS;
+    const double each = 2 * of_thread * THREADS * blocks;
+    const int reps = (int)(operations / each) + 1;
+    float *out = (float *)scratch(SCRATCH_NUMBERS, BURST_TILES * 4 * sizeof *out);
+    kernels_zero(out, BURST_TILES * 4);
+    if (fast) LAUNCH(burst_fast_kernel, blocks, THREADS, out, reps);
+    else      LAUNCH(burst_kernel, blocks, THREADS, out, reps);
+    kernels_wait();
+    return each * reps;
+}
+double kernels_burst_tile(Precision precision, double operations) {
+    return kernels_burst(precision, operations);
+}
+// A row's lanes are the threads of half a warp: none waits for its own last sum alone.
+double kernels_burst_sums(int lanes, double numbers) {
+    (void)lanes;
+    (void)numbers;
+    return 0;
 }
 #endif

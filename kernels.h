@@ -31,6 +31,10 @@ typedef struct { int start, len, parent; } Segment;
 // an answer's content rows, and the row that is scored
 typedef struct { int first, len, pooled; } Text;
 
+/* Floats; rounded to bf16, and summed in the contract's order; rounded to bf16, and summed by the
+ * tensor cores of a GPU in an order of their own, which is outside the contract (NUMERICS.md). */
+typedef enum { PRECISION_FP32, PRECISION_BF16, PRECISION_BF16_FAST, NUM_PRECISIONS } Precision;
+
 // ------------------------------------------------------------------------------------- the machine
 
 // Chooses a variant of the layers by its name, or with NULL the fastest. 0, or -1 after fail().
@@ -43,7 +47,8 @@ int  kernels_emulate_fma(void);             // 1: a fused multiply-add is a func
 int  kernels_threads(void);
 void kernels_bound_spinning(char **argv);    // first in main, which it may start anew
 void kernels_set_threads(int n);            // kernels_init follows, if there are more than before
-void kernels_precision(int is_bf16);        // of operands of matmul_ and logp_; fp32 at first
+// of operands of matmul_ and logp_, fp32 at first. 0, or -1 after fail(): not on this machine
+int  kernels_precision(Precision precision);
 void kernels_wait(void);                    // until all that was asked for is done
 
 // run(context, i, thread) for i = 0 .. n-1 by all threads; by one, if few `numbers` are computed
@@ -70,8 +75,8 @@ void kernels_probe(float *out, ProbeOp op, const float *a, const float *b, const
 /* The machine's limits: every thread does so many operations, a multiply-add being two, with the
  * instruction of the precision on operands in registers, or with the product's innermost loop on
  * operands in the first cache.  Returns the operations of all threads: a few more than asked. */
-double kernels_burst(int is_bf16, double operations);
-double kernels_burst_tile(int is_bf16, double operations);
+double kernels_burst(Precision precision, double operations);
+double kernels_burst_tile(Precision precision, double operations);
 
 /* Every thread norms rows in its second cache and sums the exponentials of each, with the 16 lanes
  * of NUMERICS.md or with 64, which wait less for one another: what the fixed order costs.  Returns

@@ -212,7 +212,8 @@ static double burst(void (*run)(float *out, int reps), double each, double opera
     return threads * each * reps;
 }
 
-double kernels_burst(int is_bf16, double operations) {
+double kernels_burst(Precision precision, double operations) {
+    const int is_bf16 = precision == PRECISION_BF16;
 #ifdef X86_BF16
     if (is_bf16 && isa == ISA_AVX512_BF16) {
         return burst(burst_words, 4.0 * 16 * WORD_CHAINS, operations);
@@ -225,7 +226,8 @@ double kernels_burst(int is_bf16, double operations) {
     return burst(burst_fma, 2.0 * num_fma_chains(), operations);
 }
 
-double kernels_burst_tile(int is_bf16, double operations) {
+double kernels_burst_tile(Precision precision, double operations) {
+    const int is_bf16 = precision == PRECISION_BF16;
     const Kernel *kernel = is_bf16 ? &tile->bf16 : &tile->fp32;
     const double numbers = is_bf16 ? 2 * BURST_K : BURST_K;           // a word is two
     return burst(is_bf16 ? burst_tile_bf16 : burst_tile_fp32, 2 * numbers * kernel->MR * kernel->NR,

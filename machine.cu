@@ -18,6 +18,7 @@ extern "C" {
 
 enum { HAS_FMA = 1 };                             // hw of common.h's functions
 enum { THREADS = 256 };                           // of a block, where nothing else is said
+enum { TENSOR_CORES_SINCE = 8 };                  // sm_80: the first whose tensor cores know bf16
 
 // ------------------------------------------------------------------------------------ errors
 
@@ -67,10 +68,10 @@ static void kernel_started(const char *name, dim3 grid, dim3 threads) {
 // Starts a kernel, unless it has no blocks.
 #define LAUNCH(kernel, blocks, threads, ...)                             \
     do {                                                                 \
-        const dim3 grid(blocks);                                         \
-        if (grid.x > 0 && grid.y > 0 && grid.z > 0) {                    \
-            START_KERNEL(kernel, grid, threads, __VA_ARGS__);            \
-            kernel_started(#kernel, grid, threads);                      \
+        const dim3 launched(blocks);                                     \
+        if (launched.x > 0 && launched.y > 0 && launched.z > 0) {        \
+            START_KERNEL(kernel, launched, threads, __VA_ARGS__);        \
+            kernel_started(#kernel, launched, threads);                  \
         }                                                                \
     } while (0)
 
@@ -88,7 +89,8 @@ __device__ static size_t my_number(void) {
 static struct {
     char name[256];                               // empty before kernels_init
     int  multiprocessors;
-    int  bf16;                                    // operands of products are rounded to bf16
+    int  generation;                              // 8: sm_80 and later, 9: sm_90 ..
+    Precision precision;
     int  threads;                                 // of the host
 } gpu;
 
@@ -121,6 +123,7 @@ int kernels_init(const char *variant) {
         checked(cudaDeviceGetAttribute(&gpu.multiprocessors, cudaDevAttrMultiProcessorCount, 0),
                 "cudaDeviceGetAttribute");
         snprintf(gpu.name, sizeof gpu.name, "%s", properties.name);
+        gpu.generation = properties.major;
     }
     if (variant && strcmp(variant, "cuda") && strcmp(variant, gpu.name)) {
         return fail(EX_USAGE, "MORE_ISA=%s: unknown here; leave it unset or say cuda", variant);
@@ -133,8 +136,16 @@ const char *kernels_variant(int i)     { return i == 0 ? gpu.name : NULL; }
 int  kernels_bf16_unit(void)           { return 0; }
 const char *kernels_fallback(void)     { return NULL; }
 int  kernels_emulate_fma(void)         { return 0; }
-void kernels_precision(int is_bf16)    { gpu.bf16 = is_bf16; }
 void kernels_bound_spinning(char **)   {}
+
+int kernels_precision(Precision precision) {
+    if (precision == PRECISION_BF16_FAST && gpu.generation < TENSOR_CORES_SINCE) {
+        return fail(EX_USAGE, "--precision bf16-fast is for tensor cores that know bf16, and %s "
+                    "has none: --precision bf16 takes the same operands", gpu.name);
+    }
+    gpu.precision = precision;
+    return 0;
+}
 
 // The host's threads, for what is not computed on the GPU.
 int kernels_threads(void) {
@@ -199,8 +210,9 @@ void kernels_read(real *host, const real *tensor, size_t n) {
             "cudaMemcpy of %zu bytes from the GPU", size);
 }
 
-// Memory of the GPU for what is needed within one call: numbers, and a narrow matrix as numbers.
-enum { SCRATCH_NUMBERS, SCRATCH_MATRIX, NUM_SCRATCHES };
+// Memory of the GPU for what is needed within one call: numbers, a narrow matrix as numbers, and
+// both sides of a product rounded to bf16.
+enum { SCRATCH_NUMBERS, SCRATCH_MATRIX, SCRATCH_A, SCRATCH_B, NUM_SCRATCHES };
 static struct {
     void *at;
     size_t size;
@@ -328,39 +340,5 @@ void kernels_probe(float *out, ProbeOp op, const float *a, const float *b, const
 // By the host's threads, each for a text of its own: out(n) = exp((x(n) - max) / temperature).
 void sampling_weights(float *out, const float *x, float max, float temperature, int n) {
     for (int i = 0; i < n; i++) out[i] = more_expf((x[i] - max) / temperature);
-}
-
-// ------------------------------------------------------------------------------------------ bursts
-
-// 16 chains c = c/2 + 1/4 a thread, in registers
-enum { CHAINS = 16 };
-__global__ static void burst_kernel(float *out, int reps) {
-    float c[CHAINS];
-    for (int i = 0; i < CHAINS; i++) c[i] = out[i];
-    for (int r = 0; r < reps; r++) {
-#pragma unroll
-        for (int i = 0; i < CHAINS; i++) c[i] = fmaf(c[i], 0.5f, 0.25f);
-    }
-    for (int i = 0; i < CHAINS; i++) {
-        if (c[i] == -1) out[i] = c[i];            // or the compiler could leave the loop out
-    }
-}
-double kernels_burst(int, double operations) {
-    const int blocks = 8 * gpu.multiprocessors;
-    const double each = 2.0 * CHAINS * THREADS * blocks;
-    const int reps = (int)(operations / each) + 1;
-    float *out = (float *)scratch(SCRATCH_NUMBERS, CHAINS * sizeof *out);
-    LAUNCH(burst_kernel, blocks, THREADS, out, reps);
-    kernels_wait();
-    return each * reps;
-}
-double kernels_burst_tile(int is_bf16, double operations) {
-    return kernels_burst(is_bf16, operations);
-}
-// A row's lanes are the threads of half a warp: none waits for its own last sum alone.
-double kernels_burst_sums(int lanes, double numbers) {
-    (void)lanes;
-    (void)numbers;
-    return 0;
 }
 #endif

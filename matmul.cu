@@ -231,8 +231,21 @@ template <class T> static int product_fills(const Product &p) {
     return (double)grid.x * grid.y >= gpu.multiprocessors;
 }
 
-static void product(const Product &p, const RowBlocks *blocks) {
-    if (!gpu.bf16) {
+// Blocks of places, as product_bf16_kernel takes them: `count`, and where they start or NULL
+struct Blocks {
+    const int *start;
+    int count;
+};
+static Blocks upload_blocks(const RowBlocks *blocks, int K) {
+    if (!blocks) return {NULL, (K + 31) / 32};
+    upload_begin((size_t)(blocks->count + 1) * sizeof *blocks->start);
+    const int *start = upload(blocks->start, blocks->count + 1);
+    upload_end();
+    return {start, blocks->count};
+}
+
+static void product_in_order(const Product &p, const RowBlocks *blocks) {
+    if (gpu.precision == PRECISION_FP32) {
         if (product_fills<Large>(p)) {
             LAUNCH(product_kernel<Large>, product_grid<Large>(p), Large::SIZE, p);
         } else if (product_fills<Medium>(p)) {
@@ -242,18 +255,13 @@ static void product(const Product &p, const RowBlocks *blocks) {
         }
         return;
     }
-    const int count = blocks ? blocks->count : (p.K + 31) / 32;
-    const int *start = NULL;
-    if (blocks) {
-        upload_begin((size_t)(count + 1) * sizeof *start);
-        start = upload(blocks->start, count + 1);
-        upload_end();
-    }
+    const Blocks x = upload_blocks(blocks, p.K);
     if (product_fills<MediumBf16>(p)) {
         LAUNCH(product_bf16_kernel<MediumBf16>, product_grid<MediumBf16>(p), MediumBf16::SIZE, p,
-               start, count);
+               x.start, x.count);
     } else {
-        LAUNCH(product_bf16_kernel<Small>, product_grid<Small>(p), Small::SIZE, p, start, count);
+        LAUNCH(product_bf16_kernel<Small>, product_grid<Small>(p), Small::SIZE, p, x.start,
+               x.count);
     }
 }
 

@@ -415,9 +415,14 @@ static int run_command(const Command *c) {
     if (opt.model.n > 1 && !several) {
         return fail(EX_USAGE, "--model: one folder is enough, not %d", opt.model.n);
     }
-    kernels_precision(opt.precision == PRECISION_BF16);
+    const int chosen = opt.precision != NOT_CHOSEN;
+    if (chosen && kernels_precision((Precision)opt.precision) < 0) return -1;
+    if (c->objective) options_print_header(c);
+    if (*settings_gpu() && !opt.quiet) {
+        fprintf(stderr, "bf16-fast is outside the contract of NUMERICS.md: these are the bits of "
+                "%s\n", settings_gpu());
+    }
     if (!c->objective) return c->run();
-    options_print_header(c);
     return command_train(c->objective);
 }
 

@@ -78,6 +78,7 @@ int reference_key(const Run *run, const Model *m, char key[65]) {
     if (config_text(&config, &m->config, "float32") < 0) goto done;
     sha256_start(&s);
     sha256_add(&s, head, sizeof head);
+    sha256_add(&s, settings_gpu(), strlen(settings_gpu()));
     sha256_add(&s, config.data, config.len);
     if (reference_hash_weights(&s, m) < 0) goto done;
     for (int k = 0; k < files; k++) hash_texts(&s, &run->data[k]);

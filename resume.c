@@ -190,6 +190,7 @@ int resume_recipe(Run *run) {
         sha256_hex(sha256, run->data[i].contents.data, run->data[i].contents.len);
         if (buffer_printf(b, "sha256 of file %d of %s=%s\n", number, kind, sha256) < 0) return -1;
     }
+    if (*settings_gpu() && buffer_printf(b, "the GPU=%s\n", settings_gpu()) < 0) return -1;
     if (opt.groups) {
         if (sha256_file(sha256, opt.groups) < 0) return -1;
         if (buffer_printf(b, "sha256 of --groups=%s\n", sha256) < 0) return -1;

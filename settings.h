@@ -7,6 +7,7 @@
 #ifndef SETTINGS_H
 #define SETTINGS_H
 #include "common.h"
+#include "kernels.h"
 #include "loss.c"
 
 enum { MAX_FILES = 1024, MAX_ROUNDS = 99 };
@@ -30,7 +31,8 @@ enum { BAD_ROWS_RAISE, BAD_ROWS_DROP, NUM_BAD_ROWS };
 enum { UNSCORED_DROP, UNSCORED_RAISE, NUM_UNSCORED };
 enum { TURNS_LAST, TURNS_ALL, NUM_TURNS };
 enum { SCHEDULE_LINEAR, SCHEDULE_COSINE, SCHEDULE_CONSTANT, NUM_SCHEDULES };
-enum { PRECISION_FP32, PRECISION_BF16, NUM_PRECISIONS };
+static const char *const precision_names[NUM_PRECISIONS + 1] = {
+    [PRECISION_FP32] = "fp32", [PRECISION_BF16] = "bf16", [PRECISION_BF16_FAST] = "bf16-fast"};
 enum { BASE_AUTO, BASE_FILE, BASE_FP32, NUM_BASES };
 enum { DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_Q8_0, NUM_DTYPES };
 static const char *const dtype_names[NUM_DTYPES + 1] = {
@@ -152,4 +154,8 @@ typedef struct {
     int rounds;
 } Settings;
 Settings opt;
+// The model of GPU whose bits the numbers have, or "": those of the contract.
+static inline const char *settings_gpu(void) {
+    return opt.precision == PRECISION_BF16_FAST ? kernels_name() : "";
+}
 #endif

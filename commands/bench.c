@@ -45,15 +45,15 @@ static double measure_seconds(Bench *b, Measure *x) {
 }
 
 static int same_limit(const Measure *x, const Measure *y) {
-    return x->threads == y->threads && x->streams == y->streams && x->bf16 == y->bf16;
+    return x->threads == y->threads && x->streams == y->streams && x->precision == y->precision;
 }
 
 // The precision; what a model keeps of its activations depends on it. 0, or -1 after fail().
-static int bench_precision(Bench *b, int bf16) {
+static int bench_precision(Bench *b, int precision) {
     Model *m = &b->run.model;
-    const int T = m->T, B = m->B, changes = b->precision != bf16;
-    kernels_precision(bf16);
-    b->precision = bf16;
+    const int T = m->T, B = m->B, changes = b->reserved != precision;
+    if (kernels_precision((Precision)precision) < 0) return -1;
+    b->reserved = precision;
     if (!changes || !T) return 0;
     m->T = 0;
     m->B = 0;
@@ -69,11 +69,11 @@ static int bench_round(Bench *b, int round) {
         Measure *x = &b->measure[k];
         if (!x->wanted) continue;
         kernels_set_threads(x->threads);
-        if (bench_precision(b, x->bf16) < 0) return -1;
-        if (!last || !same_limit(x, last)) before = measure_limit(b, x->streams, x->bf16);
+        if (bench_precision(b, x->precision) < 0) return -1;
+        if (!last || !same_limit(x, last)) before = measure_limit(b, x->streams, x->precision);
         const double seconds = x->run ? measure_seconds(b, x) : 0;
         if (seconds < 0) return -1;
-        const double after = measure_limit(b, x->streams, x->bf16);
+        const double after = measure_limit(b, x->streams, x->precision);
         x->limit[round] = fmax(before, after);
         x->seconds[round] = x->run ? seconds : x->work / x->limit[round] * 1e-9;
         x->speed[round] = x->work / x->seconds[round] * 1e-9;
@@ -96,7 +96,6 @@ static int bench_rounds(Bench *b) {
 
 // ----------------------------------------------------------------------------------------- reports
 
-static const char *const precision_names[] = {"fp32", "bf16"};
 
 // median over n rounds of x, or of x / y
 static double round_median(const double *x, const double *y, int n) {
@@ -110,7 +109,7 @@ static void json_start(Buffer *json, const Bench *b, const Measure *x, const cha
     buffer_printf(json, "{\"name\":\"%s\"", name);
     if (b->shape) buffer_printf(json, ",\"shape\":\"%s\"", b->shape->name);
     buffer_printf(json, ",\"isa\":\"%s\",\"threads\":%d,\"precision\":\"%s\",\"rounds\":%d",
-                  kernels_name(), x->threads, precision_names[x->bf16], b->rounds);
+                  kernels_name(), x->threads, precision_names[x->precision], b->rounds);
 }
 
 // The sizes of a product as M x N x K: out, dX or dW.
@@ -193,10 +192,11 @@ static int bench_print(Bench *b) {
         const Measure *x = &b->measure[k];
         if (x->run == step_run) step = k;
         if (!x->wanted) continue;
-        if (!last || x->threads != last->threads || x->bf16 != last->bf16) {
+        if (!last || x->threads != last->threads || x->precision != last->precision) {
             printf("%s, %s, %s, %d thread%s, medians of %d\n",
                    b->shape ? b->shape->name : "machine", kernels_name(),
-                   precision_names[x->bf16], x->threads, x->threads == 1 ? "" : "s", b->rounds);
+                   precision_names[x->precision], x->threads, x->threads == 1 ? "" : "s",
+                   b->rounds);
         }
         report_measure(&json, b, x);
         if (x->kind == SUBNORMAL) report_parts(&json, b, step);       // the last layer
@@ -223,14 +223,17 @@ static int bench_list(Bench *b, AddMeasures *add_all) {
     const int most = kernels_threads(), counts[] = {1, most};
     int wanted = 0;
     b->num_measures = 0;
-    for (b->bf16 = 0; b->bf16 < 2; b->bf16++) {
-        if (opt.precision != NOT_CHOSEN && opt.precision != b->bf16) continue;
+    for (b->precision = 0; b->precision < NUM_PRECISIONS; b->precision++) {
+        if (opt.precision != NOT_CHOSEN && opt.precision != b->precision) continue;
+        if (kernels_precision((Precision)b->precision) < 0) continue;           // not here
         for (int i = 0; i < (most > 1 ? 2 : 1); i++) {
             b->threads = counts[i];
             if (opt.threads && opt.threads != b->threads) continue;
             if (add_all(b) < 0) return -1;
         }
     }
+    kernels_precision(PRECISION_FP32);
+
     // what a wanted one is compared with is wanted too, and stands before it
     for (int k = b->num_measures - 1; k >= 0; k--) {
         const Measure *x = &b->measure[k];
@@ -243,15 +246,15 @@ static int bench_list(Bench *b, AddMeasures *add_all) {
 static int bench_stage(Bench *b) {
     const int most = kernels_threads(), result = bench_rounds(b);
     kernels_set_threads(most);
-    kernels_precision(0);
-    b->precision = 0;
+    kernels_precision(PRECISION_FP32);
+    b->reserved = PRECISION_FP32;
     return result < 0 ? -1 : bench_print(b);
 }
 
 // ---- the machine, products
 
 static int tile_run(Bench *b, const Measure *x) {
-    kernels_burst_tile(x->bf16, b->burst[x->bf16]);
+    kernels_burst_tile((Precision)x->precision, b->burst[x->precision]);
     return 0;
 }
 enum { SUMMED = 1 << 22 };                      // numbers of a thread
@@ -270,7 +273,7 @@ static void add_sums(Bench *b) {
     measure_add(b, x, "sums in order")->than = other;
 }
 static int add_machine(Bench *b) {
-    const Measure tile_burst = {.run = tile_run, .work = b->threads * b->tile_burst[b->bf16]};
+    const Measure tile_burst = {.run = tile_run, .work = b->threads * b->tile_burst[b->precision]};
     measure_add(b, (Measure){.work = 1e9}, "machine FMA");
     measure_add(b, tile_burst, "machine tile");
     measure_add(b, (Measure){.work = 1e9, .streams = 1}, "machine memory");
@@ -315,7 +318,7 @@ static void add_generation(Bench *b) {
     const Config *c = &b->run.model.config;
     const double weights = block_weights(c) + (double)c->channels * c->vocab_size;
     Measure x = {.run = generate_run, .T = PROMPT, .tokens = 128, .streams = 1};
-    x.work = x.tokens * (b->bf16 ? 2.0 : 4.0) * weights;
+    x.work = x.tokens * (b->precision ? 2.0 : 4.0) * weights;
     measure_add(b, x, "generate greedy");
 }
 

@@ -74,7 +74,7 @@ typedef struct Bench Bench;
 typedef struct Measure Measure;
 struct Measure {
     char name[64];
-    int threads, bf16;
+    int threads, precision;
     int wanted;                                 // by --only, or by another that is compared with it
     int (*run)(Bench *b, const Measure *x);     // 0, or -1 after fail(); NULL: the limit itself
     void (*before)(Bench *b);                   // each run, not timed; or NULL
@@ -111,11 +111,12 @@ typedef struct {
 
 struct Bench {
     real *stream_memory[3];                     // (STREAM) each
-    double burst[2], tile_burst[2];             // a thread's operations in one, fp32 and bf16
+    // a thread's operations in one
+    double burst[NUM_PRECISIONS], tile_burst[NUM_PRECISIONS];
     int slow;                                   // divides all rows
-    int precision;                              // bf16, that activations have room for
+    int reserved;                               // the precision that activations have room for
     const struct Shape *shape;                  // of the stage; NULL: no model's
-    int threads, bf16;                          // of what is being added
+    int threads, precision;                     // of what is being added
     int rounds;                                 // of the stage
     Measure measure[MAX_MEASURES];
     int num_measures, num_reported;
@@ -126,7 +127,7 @@ struct Bench {
 
 // the machine
 int    bench_init(Bench *b);                    // what its limits are measured with
-double measure_limit(const Bench *b, int streams, int bf16);          // GB/s or GFLOP/s
+double measure_limit(const Bench *b, int streams, int precision);     // GB/s or GFLOP/s
 void   tensor_fill_random(real *tensor, size_t n, float size);        // around 0
 
 // the list of measurements: one more, named as printf does
@@ -151,7 +152,7 @@ Measure *steps_add(Bench *b, const char *name, const Objective *o, size_t first,
 
 /* The limit of a measurement: GB/s of out = a + b (bytes named: two arrays read, one written); or
  * GFLOP/s of the fastest of three bursts of multiply-adds. */
-double measure_limit(const Bench *b, int streams, int bf16) {
+double measure_limit(const Bench *b, int streams, int precision) {
     double start = now(), best = 0;
     if (streams) {
         add_forward(b->stream_memory[2], b->stream_memory[0], b->stream_memory[1], STREAM);
@@ -160,7 +161,7 @@ double measure_limit(const Bench *b, int streams, int bf16) {
     }
     for (int i = 0; i < 3; i++) {
         start = now();
-        const double operations = kernels_burst(bf16, b->burst[bf16]);
+        const double operations = kernels_burst((Precision)precision, b->burst[precision]);
         best = fmax(best, operations / (now() - start) * 1e-9);
     }
     return best;
@@ -179,13 +180,14 @@ void tensor_fill_random(real *tensor, size_t n, float size) {
 }
 
 // The operations of a burst of 1 to 2 ms.
-static double find_burst(Bench *b, int bf16) {
+static double find_burst(Bench *b, int precision) {
     double fastest = 0;
-    for (b->burst[bf16] = 1e5; b->burst[bf16] < 1e11; b->burst[bf16] *= 2) {
-        fastest = fmax(fastest, measure_limit(b, 0, bf16));           // the first wakes the threads
-        if (b->burst[bf16] * kernels_threads() / fastest > 1e6) break;
+    for (b->burst[precision] = 1e5; b->burst[precision] < 1e11; b->burst[precision] *= 2) {
+        // the first wakes the threads
+        fastest = fmax(fastest, measure_limit(b, 0, precision));
+        if (b->burst[precision] * kernels_threads() / fastest > 1e6) break;
     }
-    return b->burst[bf16];
+    return b->burst[precision];
 }
 
 // 0, or -1 after fail().
@@ -195,10 +197,13 @@ int bench_init(Bench *b) {
         if (!b->stream_memory[k]) return -1;
         tensor_fill_random(b->stream_memory[k], STREAM, 1);
     }
-    for (int bf16 = 0; bf16 < 2; bf16++) {
-        const double operations = find_burst(b, bf16);
-        b->tile_burst[bf16] = kernels_burst_tile(bf16, operations) / kernels_threads();
+    for (int precision = 0; precision < NUM_PRECISIONS; precision++) {
+        if (kernels_precision((Precision)precision) < 0) continue;    // not on this machine
+        const double operations = find_burst(b, precision);
+        const double all = kernels_burst_tile((Precision)precision, operations);
+        b->tile_burst[precision] = all / kernels_threads();
     }
+    kernels_precision(PRECISION_FP32);
     b->slow = kernels_emulate_fma() ? 16 : 1;
     return 0;
 }
@@ -220,14 +225,15 @@ Measure *measure_add(Bench *b, Measure x, const char *format, ...) {
     vsnprintf(x.name, sizeof x.name, format, args);
     va_end(args);
     x.threads = b->threads;
-    x.bf16 = b->bf16;
+    x.precision = b->precision;
     x.wanted = bench_wanted(x.name);
     x.runs = 1;
     x.than = -1;
     x.alone = -1;
     for (int k = 0; k < b->num_measures && x.threads > 1; k++) {
         const Measure *y = &b->measure[k];
-        if (y->threads == 1 && y->bf16 == x.bf16 && !strcmp(y->name, x.name)) x.alone = k;
+        const int same = y->precision == x.precision && !strcmp(y->name, x.name);
+        if (y->threads == 1 && same) x.alone = k;
     }
     Measure *added = &b->measure[b->num_measures++];
     *added = x;

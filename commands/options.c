@@ -44,8 +44,6 @@ static const char *const turn_names[] = {
 static const char *const schedule_names[] = {
     [SCHEDULE_LINEAR] = "linear", [SCHEDULE_COSINE] = "cosine", [SCHEDULE_CONSTANT] = "constant",
     [NUM_SCHEDULES] = NULL};
-static const char *const precision_choices[] = {
-    [PRECISION_FP32] = "fp32", [PRECISION_BF16] = "bf16", [NUM_PRECISIONS] = NULL};
 static const char *const base_names[] = {
     [BASE_AUTO] = "auto", [BASE_FILE] = "file", [BASE_FP32] = "fp32", [NUM_BASES] = NULL};
 static const char *const reward_mix_names[] = {
@@ -510,8 +508,9 @@ static const Option option_table[] = {
     {.name = "seed", .kind = INT, .to = &opt.seed, .preset = "42", .max = INT_MAX,
      .help = "of order, fresh weights, resampling, sampling, the bootstrap"},
     {.name = "precision", .kind = CHOICE, .to = &opt.precision, .preset = "fp32",
-     .choices = precision_choices,
-     .help = "operands of weight products; the rest is float (bench: one instead of both)"},
+     .choices = precision_names,
+     .help = "operands of weight products; the rest is float (bench: one instead of all); "
+             "bf16-fast: a GPU's tensor cores, whose bits are outside the contract"},
     {.name = "shape", .kind = LIST, .to = &opt.shape,
      .help = "base (default), pythia-70m, pythia-160m, pythia-410m, gpt2-124m, smollm2-135m, "
              "qwen3-0.6b; random weights"},

@@ -335,9 +335,9 @@ static int hash_model(Scoring *s) {
                       prefill()) < 0) {
         goto done;
     }
-    if (buffer_printf(&text, "%d %.17g %.17g %d %.17g %.17g %.17g %d %d\n",
+    if (buffer_printf(&text, "%d %.17g %.17g %d %.17g %.17g %.17g %d %d\n%s",
                       opt.precision, a.temperature, b.temperature, a.top_k, a.top_p, a.min_p,
-                      a.repetition_penalty, opt.seed, a.max_new_tokens) < 0) {
+                      a.repetition_penalty, opt.seed, a.max_new_tokens, settings_gpu()) < 0) {
         goto done;
     }
     sha256_start(&sha);

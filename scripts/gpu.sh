@@ -19,7 +19,7 @@ echo "== the contract =="
 "$out/more_gpu" gradcheck
 
 echo "== the tests that look into tensors =="
-for t in kernels model generate; do test/bin/cuda_$t; done
+for t in kernels model generate tensor_cores; do test/bin/cuda_$t; done
 
 if command -v compute-sanitizer > /dev/null; then
     echo "== races, addresses =="

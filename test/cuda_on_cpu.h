@@ -19,8 +19,9 @@
  * - Threads that wait at different barriers are an error; so are arguments of a launch that point
  *   neither to the GPU's memory nor nowhere.
  * - CUDA_ON_CPU in the environment: "reverse" has threads and blocks run in the other order, in
- *   which a race gives other numbers; "none" has no GPU, "old" too old a driver; a number is the
- *   GPU's memory in MiB.  CUDA_ON_CPU_SMS: how many multiprocessors it says it has. */
+ *   which a race gives other numbers; "none" has no GPU, "old" too old a driver, "sm_75" a GPU
+ *   whose tensor cores do not know bf16; a number is the GPU's memory in MiB.  CUDA_ON_CPU_SMS:
+ *   how many multiprocessors it says it has. */
 #ifndef CUDA_ON_CPU_H
 #define CUDA_ON_CPU_H
 #include "../common.h"
@@ -41,6 +42,7 @@ struct dim3 {
     dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
 };
 struct float4 { float x, y, z, w; };
+struct uint4 { unsigned x, y, z, w; };
 static dim3 gridDim, blockDim, blockIdx, threadIdx;
 
 // Says what is wrong with the program, and ends it.
@@ -264,6 +266,69 @@ template <class X> static X __shfl_xor_sync(unsigned, X x, int mask, int width =
     return shuffle(x, this_thread() ^ mask);
 }
 
+// Every thread of the warp puts n numbers down: returns those of all, one thread after the other.
+template <class X> static const X *of_warp(const X *x, int n) {
+    static X place[2][MAX_THREADS / WARP][WARP * 8];
+    static unsigned char turn[MAX_THREADS];
+    const unsigned me = this_thread(), warp = me / WARP;
+    X *all = place[turn[me] ^= 1][warp];
+    memcpy(all + me % WARP * n, x, n * sizeof *x);
+    if (block.warp[warp].live < WARP) emulator_stop(block.kernel, "a warp is not complete");
+    __syncwarp();
+    return all;
+}
+
+/* The tensor cores, as tensor_cores.cu describes them.  A GPU adds 16 products and c with a few
+ * bits more than a float's and cuts the rest off; here they are added in double and cut off. */
+static float towards_zero(double x) {
+    const float f = (float)x;
+    return fabs((double)f) > fabs(x) ? nextafterf(f, 0) : f;
+}
+static float bf16_half(unsigned two, int upper) {
+    return float_of(upper ? two & 0xffff0000u : two << 16);
+}
+static void mma(float c[4], const unsigned a[4], const unsigned b[2]) {
+    const unsigned mine[] = {a[0], a[1], a[2], a[3], b[0], b[1]};
+    const unsigned *all = of_warp(mine, 6);
+    const int lane = this_thread() % WARP;
+    for (int e = 0; e < 4; e++) {
+        const int row = lane / 4 + e / 2 * 8, column = lane % 4 * 2 + e % 2;
+        double sum = c[e];
+        for (int k = 0; k < 16; k++) {
+            const unsigned *row_has = all + (row % 8 * 4 + k % 8 / 2) * 6;
+            const unsigned *column_has = all + (column * 4 + k % 8 / 2) * 6;
+            sum += (double)bf16_half(row_has[row / 8 + k / 8 * 2], k % 2)
+                 * (double)bf16_half(column_has[4 + k / 8], k % 2);
+        }
+        c[e] = towards_zero(sum);
+    }
+}
+
+static const uint16_t *const *lines_of_warp(const uint16_t *line) {
+    if ((uintptr_t)line % 16) emulator_stop(block.kernel, "ldmatrix of a line that is not aligned");
+    return of_warp(&line, 1);
+}
+static void ldmatrix(unsigned r[4], const uint16_t *line) {
+    const uint16_t *const *all = lines_of_warp(line);
+    const int lane = this_thread() % WARP, g = lane / 4, t = lane % 4;
+    for (int i = 0; i < 4; i++) memcpy(r + i, all[8*i + g] + 2*t, sizeof *r);
+}
+static void ldmatrix_trans(unsigned r[4], const uint16_t *line) {
+    const uint16_t *const *all = lines_of_warp(line);
+    const int lane = this_thread() % WARP, g = lane / 4, t = lane % 4;
+    for (int i = 0; i < 4; i++) {
+        r[i] = all[8*i + 2*t][g] | (unsigned)all[8*i + 2*t + 1][g] << 16;
+    }
+}
+static unsigned to_bf16(float x) {
+    const uint32_t u = bits_of(x);
+    if (x != x) return u >> 16 | 0x40;
+    return (u + 0x7fff + (u >> 16 & 1)) >> 16;
+}
+static unsigned two_bf16(float lower, float upper) {
+    return to_bf16(lower) | to_bf16(upper) << 16;
+}
+
 // ----------------------------------------------------------------- memory, and what is noted
 
 enum cudaError_t {
@@ -272,7 +337,10 @@ enum cudaError_t {
 };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
 enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount };
-struct cudaDeviceProp { char name[256]; };
+struct cudaDeviceProp {
+    char name[256];
+    int major;                                  // generation
+};
 
 static cudaError_t last_error;
 static cudaError_t note_error(cudaError_t e) {
@@ -436,6 +504,7 @@ static cudaError_t cudaGetDeviceCount(int *n) {
 }
 static cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int) {
     strcpy(p->name, "GPU on a CPU");
+    p->major = emulator_says("sm_75") ? 7 : 9;
     return cudaSuccess;
 }
 static cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr, int) {

@@ -15,7 +15,7 @@ int    kernels_emulate_fma(void)         { return 0; }
 int    kernels_threads(void)             { return 1; }
 void   kernels_set_threads(int n)        {}
 void   kernels_bound_spinning(char **argv) {}
-void   kernels_precision(int is_bf16)    {}
+int    kernels_precision(Precision p)    { return 0; }
 void   kernels_wait(void)                {}
 int    mlp_fused(const Mlp *l)           { return 0; }
 size_t mlp_work_size(const Mlp *l)       { return 0; }
@@ -26,8 +26,8 @@ void   kernels_parallel(int n, size_t numbers, ParallelTask *run, void *context)
 
 void   kernels_probe(float *out, ProbeOp op, const float *a, const float *b, const float *c,
                      int n) {}
-double kernels_burst(int is_bf16, double operations)      { return 0; }
-double kernels_burst_tile(int is_bf16, double operations) { return 0; }
+double kernels_burst(Precision p, double operations)      { return 0; }
+double kernels_burst_tile(Precision p, double operations) { return 0; }
 double kernels_burst_sums(int lanes, double numbers)      { return 0; }
 
 real *kernels_alloc(size_t n)                                    { return NULL; }

@@ -233,7 +233,7 @@ static void test_a_measurement_asked_for_brings_what_it_is_compared_with_and_no_
     for (int k = 0; k < bench.num_measures; k++) {
         const Measure *x = &bench.measure[k];
         CHECK(x->wanted == (k == 0 || x->kind == ADAMW || x->kind == SUBNORMAL));
-        CHECK(x->threads == 1 && !x->bf16);
+        CHECK(x->threads == 1 && x->precision == PRECISION_FP32);
     }
     opt.only.n = 0;
     stage_free(&bench.run);
@@ -242,9 +242,10 @@ static void test_a_measurement_asked_for_brings_what_it_is_compared_with_and_no_
 static void test_a_burst_does_what_was_asked_for_and_little_more(void) {
     for (int i = 0; kernels_variant(i); i++) {
         CHECK(kernels_init(kernels_variant(i)) == 0);
-        for (int bf16 = 0; bf16 < 2; bf16++) {
-            const double in_registers = kernels_burst(bf16, 1e6);
-            const double in_cache = kernels_burst_tile(bf16, 1e6);
+        for (int k = 0; k < 2; k++) {
+            const Precision precision = k ? PRECISION_BF16 : PRECISION_FP32;
+            const double in_registers = kernels_burst(precision, 1e6);
+            const double in_cache = kernels_burst_tile(precision, 1e6);
             CHECK(in_registers > 1e6 && in_registers < 1.1e6);
             CHECK(in_cache > 1e6 && in_cache < 2e6);      // one run of AMX's tile is 0.8 million
         }

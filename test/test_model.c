@@ -408,6 +408,33 @@ static void test_gradients_are_the_same_bits_for_every_size_of_micro_batch(void)
     each_adapted(check_gradients);
 }
 
+// Operands are those of bf16, and the sums are in another order.
+static void check_gradients_by_tensor_cores(Config c) {
+    Model m;
+    double square = 0, error = 0;
+    start_training(&m, c);
+    kernels_precision(PRECISION_BF16);
+    float *bf16 = gradients_at_once(&m);
+    kernels_precision(PRECISION_BF16_FAST);
+    float *fast = gradients_at_once(&m);
+    check_sizes_of_micro_batches(&m, fast);
+    kernels_precision(PRECISION_FP32);
+    for (size_t i = 0; i < m.num_trained; i++) {
+        const double d = (double)fast[i] - (double)bf16[i];
+        square += (double)bf16[i] * (double)bf16[i];
+        error += d * d;
+    }
+    CHECK(error > 0 && error < 1e-5 * square);
+    free(bf16);
+    free(fast);
+    model_free(&m);
+}
+static void test_gradients_by_tensor_cores_are_those_of_bf16_but_for_the_order_of_sums(void) {
+    if (kernels_precision(PRECISION_BF16_FAST) < 0) return;           // not on this machine
+    check_gradients_by_tensor_cores(neox(0, POOL_LAST));
+    check_gradients_by_tensor_cores(llama(1, POOL_MEAN));
+}
+
 static void check_recomputing(Config c) {
     Model kept, again;
     c.pooling = POOL_MEAN;
@@ -1299,6 +1326,7 @@ int main(int argc, char **argv) {
     RUN(test_gradients_are_the_same_bits_for_every_size_of_micro_batch);
     RUN(test_fresh_adapters_change_no_bit_and_are_trained_alone);
     RUN(test_adapters_are_added_to_the_weights_of_their_rows);
+    RUN(test_gradients_by_tensor_cores_are_those_of_bf16_but_for_the_order_of_sums);
     RUN(test_recomputed_activations_give_the_same_gradients_in_less_memory);
     RUN(test_a_frozen_model_trains_its_head_by_the_same_gradient_and_nothing_else);
     RUN(test_a_shared_prompt_and_a_repeated_one_score_the_same_bits);

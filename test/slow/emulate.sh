@@ -42,6 +42,39 @@ both train lm $new --max_steps 3 --train text.jsonl --quiet
 both train reward $pairs --max_steps 2 --train $abc --pooling mean
 both train more --more release $pairs --max_steps 2 --train $abc --precision bf16
 
+it "products_by_tensor_cores_are_as_exact_as_they_can_be_and_gradients_near_those_of_bf16"
+whole "$bin/on_cpu_tensor_cores"
+whole env CUDA_ON_CPU_SMS=1 CUDA_ON_CPU=reverse "$bin/on_cpu_tensor_cores"
+whole whole_model tensor_cores
+
+# the accuracies of the models m, of all sets: model, accuracy, interval
+accuracies() {
+    works ./more eval --eval a.test.jsonl b.test.jsonl --model "$@"
+    awk '/^mean of/ { mean = 1 } mean && / [.][.] / { print $1, $2, $3, $5 }' out
+}
+it "training_by_tensor_cores_has_the_accuracy_of_bf16_and_names_what_it_is"
+works ./more train reward $pairs --train $abc --precision bf16 --out bf16
+fast="train reward $pairs --train $abc --precision bf16-fast"
+works "$gpu" $fast --out fast
+fast_sha=$(sha)
+accuracies bf16 fast > means
+holds means "^fast"
+awk '{ acc[$1] = $2; low[$1] = $3; high[$1] = $4 }
+     END { exit !(acc["fast"] >= low["bf16"] && acc["fast"] <= high["bf16"]) }' means ||
+    fault "not within the interval: $(cat means)"
+holds fast/more_receipt.json '"level": "one model of GPU"'
+holds fast/more_receipt.json '"the GPU=GPU on a CPU"'
+refused 65 "not of the level exact" ./more verify fast
+works "$gpu" $fast --micro_batch_tokens 128 --recompute --out again
+[ "$(sha)" = "$fast_sha" ] || fault "other weights with other micro-batches"
+works "$gpu" train reward --model lm $cut --max_steps 1 --train $abc --precision bf16-fast --out x
+holds err "bf16-fast is outside the contract"
+
+it "a_cpu_and_a_gpu_without_such_tensor_cores_refuse_bf16_fast_by_name"
+refused 64 "this program computes on a CPU: --precision bf16 takes the same operands" ./more $fast
+refused 64 "GPU on a CPU has none: --precision bf16 takes the same operands" \
+    env CUDA_ON_CPU=sm_75 "$gpu" $fast
+
 it "a_policy_is_sampled_as_on_the_cpu"
 make_lm2
 sample="sample --model lm2 --prompts a.test.jsonl --max_new_tokens 6 --n 2"
