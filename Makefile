@@ -22,8 +22,9 @@
 # make domain    reward models of expert features, by how many judgements; a policy with one: minutes
 # make study     the full comparison, resumable: an hour
 # make real      reward models and policies from SmolLM2-135M, resumable: an evening
-# make install   copies the program to PREFIX/bin (/usr/local) as PROGRAM (more).  `more` is also
-#                the name of a pager: `make install PROGRAM=morec` leaves that one alone
+# make install   copies the program to PREFIX/bin (/usr/local) as PROGRAM (more), its manual page and
+#                completion for bash and zsh to PREFIX/share.  `more` is also the name of a pager:
+#                `make install PROGRAM=morec` leaves that one alone
 # make clean     removes what make built
 #
 # Settings: CC, CFLAGS (-O2), JOBS: how many compilers and tests at a time (all cores).
@@ -235,9 +236,16 @@ study: more
 real: more
 	sh scripts/real.sh $(MORE_MODEL)
 
+# the program says its manual page and its completion by the name that it is called by
+INSTALLED = $(DESTDIR)$(PREFIX)/bin/$(PROGRAM)
+SHARE     = $(DESTDIR)$(PREFIX)/share
 install: more
-	mkdir -p $(DESTDIR)$(PREFIX)/bin
-	cp more $(DESTDIR)$(PREFIX)/bin/$(PROGRAM)
+	mkdir -p $(DESTDIR)$(PREFIX)/bin $(SHARE)/man/man1 $(SHARE)/bash-completion/completions \
+	    $(SHARE)/zsh/site-functions
+	cp more $(INSTALLED)
+	$(INSTALLED) man > $(SHARE)/man/man1/$(PROGRAM).1
+	$(INSTALLED) completion bash > $(SHARE)/bash-completion/completions/$(PROGRAM)
+	$(INSTALLED) completion zsh > $(SHARE)/zsh/site-functions/_$(PROGRAM)
 
 clean:
 	rm -rf more more-debug test/bin test/debug

@@ -91,6 +91,12 @@ PRINTF_LIKE(2, 3) static inline int fail(int code, const char *format, ...) {
     return -1;
 }
 
+// Does the file go to a terminal where a line can be overwritten?
+static inline int is_screen(int file) {
+    const char *kind = getenv("TERM");
+    return isatty(file) && !(kind && !strcmp(kind, "dumb"));
+}
+
 // ------------------------------------------------------------------------------------------ memory
 
 // Zeroed memory for count things of size bytes, or NULL after fail().

@@ -38,6 +38,7 @@ enum { DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_Q8_0, NUM_DTYPES };
 static const char *const dtype_names[NUM_DTYPES + 1] = {
     [DTYPE_F32] = "f32", [DTYPE_F16] = "f16", [DTYPE_BF16] = "bf16",
     [DTYPE_Q8_0] = "q8_0"};
+enum { SHELL_BASH, SHELL_ZSH, NUM_SHELLS };
 enum { ANSWER_TEXT, ANSWER_WORD, ANSWER_NUMBER, NUM_ANSWERS };
 enum { METRIC_LOSS, METRIC_ACCURACY, NUM_METRICS };
 static const char *const metric_names[NUM_METRICS + 1] = {
@@ -144,6 +145,7 @@ typedef struct {
     int trace_step;
     const char *objective;                                      // doctor
     int answer;                                                 // consistency
+    int shell;                                                  // completion
     const char *gold;
     int show_rows;
     const char *features, *cache;                               // judge; train features

@@ -224,7 +224,7 @@ static int log_step(Run *run, Progress *p) {
 static void show_step(const Run *run, const Progress *p) {
     const Trainer *trainer = run->objective->trainer;
     const double wall = now() - p->start, left = wall / p->step * (p->steps - p->step);
-    const int terminal = isatty(2), last = p->step == p->steps;
+    const int terminal = is_screen(STDERR_FILENO), last = p->step == p->steps;
     const int evaluated = run->num_eval && opt.eval_steps && p->step % opt.eval_steps == 0;
     const char *end = terminal && !last && !evaluated ? "" : "\n";
     if (opt.quiet || (run->part && !terminal)) return;

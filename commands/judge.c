@@ -21,7 +21,6 @@
 #include "../vocabulary.c"
 
 int  command_judge(void);
-void judge_print_features(void);                    // for help: a line for each text feature
 
 typedef struct {
     FeatureNames features;                          // of the table, then the rubrics'
@@ -48,14 +47,6 @@ static void judged_rows_free(JudgedRows *x) {
     buffer_free(&x->text);
     free(x->texts);
     free(x->value);
-}
-
-void judge_print_features(void) {
-    printf("\nFeatures of --features:\n");
-    for (int i = 0; i < NUM_TEXT_FEATURES; i++) {
-        const TextFeature *f = &text_feature_table[i];
-        printf("    %-22s %s  [%g to %g]\n", f->name, f->help, f->low, f->high);
-    }
 }
 
 // ------------------------------------------------------------------------------- what is asked for

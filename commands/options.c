@@ -10,25 +10,43 @@
 #include "../objectives.c"
 
 typedef struct {
+    const char *heading;                    // of this and those that follow in help, or NULL
     const char *name, *object;              // the words that call it; object may be NULL
     const char *help, *more_help;           // a line; a paragraph or NULL
+    const char *needs;                      // what it cannot do without; NULL: nothing
+    const char *example;                    // words that run, behind the examples before it
     const char *options[2];                 // lists, the later one wins
     const char *words;                      // the option that words without a name are of, or NULL
     int (*run)(void);                       // 0, or -1 after fail()
     const Objective *objective;             // of train, instead of run
 } Command;
 
+typedef enum { INT, REAL, WORDS, LIST, FLAG, CHOICE } OptionKind;
+
+typedef struct {
+    const char *heading;                    // of the options that follow, in help; then no option
+    const char *name;
+    OptionKind kind;
+    void *to;                               // int, double, const char *, List, int, int
+    const char *preset;                     // its value when nothing is given; NULL: none
+    double min, max;                        // of numbers
+    const char *const *choices;             // of CHOICE, up to NULL
+    const char *help;
+} Option;
+
 Command command_of_objective(const Objective *o);
 int  options_parse(const Command *c, int argc, char **argv);
 int  options_adopt(const Command *from, const char *own);
 int  options_check_lists(const Command *c);
+int  command_lists(const Command *c, const Option *o, char preset[64]);
+void option_print_value(FILE *f, const Option *o);
 void options_give(const char *name);
 void options_defaults(const Command *c);
-void options_print(const Command *c);
 void options_print_header(const Command *c);
 void options_print_again(void);
 int  options_text(Buffer *out, const Command *c, int all);
 int  options_words(Buffer *out, const Command *c);
+int  edit_distance(const char *a, const char *b);
 
 // -------------------------------------------------------------------------------------- choices
 
@@ -85,23 +103,12 @@ static const char *const estep_names[] = {
     [ESTEP_FULL] = "full", [ESTEP_SPLIT_HALF] = "split-half", [NUM_ESTEPS] = NULL};
 static const char *const gamma_names[] = {
     [GAMMA_SOFT] = "soft", [GAMMA_HARD] = "hard", [NUM_GAMMAS] = NULL};
+static const char *const shell_names[] = {
+    [SHELL_BASH] = "bash", [SHELL_ZSH] = "zsh", [NUM_SHELLS] = NULL};
 static const char *const fit_names[] = {
     [FIT_TYPE] = "type", [FIT_MIXTURE] = "mixture", [NUM_FITS] = NULL};
 
 // ------------------------------------------------------------------------------------ the table
-
-typedef enum { INT, REAL, WORDS, LIST, FLAG, CHOICE } OptionKind;
-
-typedef struct {
-    const char *heading;                    // of the options that follow, in help; then no option
-    const char *name;
-    OptionKind kind;
-    void *to;                               // int, double, const char *, List, int, int
-    const char *preset;                     // its value when nothing is given; NULL: none
-    double min, max;                        // of numbers
-    const char *const *choices;             // of CHOICE, up to NULL
-    const char *help;
-} Option;
 
 static const Option option_table[] = {
     {.heading = "files and folders"},
@@ -525,6 +532,8 @@ static const Option option_table[] = {
     {.name = "paths", .kind = LIST, .to = &opt.paths,
      .help = "what is looked at, also without this name (verify: a receipt or its folder; diff: two "
              "folders, files of weights, diaries or receipts; report: folders and files)"},
+    {.name = "shell", .kind = CHOICE, .to = &opt.shell, .choices = shell_names,
+     .help = "which shell, also without this name"},
     {.name = "no_replay", .kind = FLAG, .to = &opt.no_replay,
      .help = "compare recipe, data, tokenizer, start and weights; train nothing"},
     {.name = "steps", .kind = WORDS, .to = &opt.steps,
@@ -593,7 +602,7 @@ static const char *list_next(const char *at, Listed *word) {
 }
 
 // Does the command read the option?  *preset: its default there (NULL: none).
-static int command_lists(const Command *c, const Option *o, char preset[64]) {
+int command_lists(const Command *c, const Option *o, char preset[64]) {
     Listed word;
     int listed = 0;
     for (int i = 0; i < 2; i++) {
@@ -629,8 +638,12 @@ int options_check_lists(const Command *c) {
 
 // `more train` and its objective as a command.
 Command command_of_objective(const Objective *o) {
-    return (Command){.name = "train", .object = o->name, .help = o->help, .objective = o,
-                     .options = {o->trainer->options, o->options}};
+    Command c = {.name = "train", .object = o->name, .help = o->help, .objective = o,
+                 .needs = "--model FOLDER --train FILE ... --out FOLDER",
+                 .options = {o->trainer->options, o->options}};
+    if (o->data == DOCUMENTS) c.needs = "--train FILE ... --out FOLDER";
+    if (o->data == PROMPTS) c.needs = "--model FOLDER --reward FOLDER --prompts FILE --out FOLDER";
+    return c;
 }
 
 // --------------------------------------------------------------------------------------- values
@@ -720,7 +733,7 @@ static void print_real(FILE *f, double x) {
     fprintf(f, "%.*g", is_exact ? 15 : 17, x);
 }
 
-static void print_value(FILE *f, const Option *o) {
+void option_print_value(FILE *f, const Option *o) {
     const List *list = o->to;
     const int number = *(const int *)o->to;
     const char *words;
@@ -743,34 +756,7 @@ static void print_value(FILE *f, const Option *o) {
     }
 }
 
-// --------------------------------------------------------------------------------- help, header
-
-static void print_option(const Option *o) {
-    const int number = o->kind == INT || o->kind == REAL || o->kind == CHOICE;
-    printf("    --%-20s %s", o->name, o->help);
-    for (int k = 0; o->kind == CHOICE && o->choices[k]; k++) {
-        printf("%s%s", k ? " | " : ": ", o->choices[k]);
-    }
-    if (number || (o->kind == WORDS && o->preset)) {
-        printf("  [");
-        print_value(stdout, o);
-        printf("]");
-    }
-    printf("\n");
-}
-
-// The command's options under their headings, with its defaults, which are set.
-void options_print(const Command *c) {
-    const char *heading = NULL;
-    options_defaults(c);
-    for (const Option *o = option_table; o < option_table + NUM_OPTIONS; o++) {
-        if (o->heading) heading = o->heading;
-        if (!command_lists(c, o, NULL)) continue;
-        if (heading) printf("  %s\n", heading);
-        heading = NULL;
-        print_option(o);
-    }
-}
+// -------------------------------------------------------------------------------------- header
 
 static int is_empty(const Option *o) {
     if (o->kind == WORDS) return !*(const char *const *)o->to;
@@ -788,7 +774,7 @@ void options_print_header(const Command *c) {
         const char *between = "  ";
         if (column && wide) between = "\n  ";
         fprintf(stderr, "%s%s=", between, o->name);
-        print_value(stderr, o);
+        option_print_value(stderr, o);
         column = wide ? 0 : (column + 1) % 6;
         if (!column) fprintf(stderr, "\n");
     }
@@ -850,7 +836,7 @@ int options_text(Buffer *out, const Command *c, int all) {
         if (!command_lists(c, o, NULL) || o->to == &opt.out || o->to == &opt.resume) continue;
         if (!all && !changes_results(o)) continue;
         fprintf(f, "--%s=", o->name);
-        print_value(f, o);
+        option_print_value(f, o);
         fprintf(f, "\n");
     }
     if (fclose(f) != 0) {
@@ -870,7 +856,7 @@ static int option_word(Buffer *out, const Option *o, int i) {
     FILE *f = open_memstream(&value, &size);
     if (!f) return fail(EX_OSERR, "out of memory");
     if (o->kind == LIST) fprintf(f, "%s", ((const List *)o->to)->item[i]);
-    else if (o->kind != FLAG) print_value(f, o);
+    else if (o->kind != FLAG) option_print_value(f, o);
     int result = fclose(f);
     if (result != 0) result = fail(EX_OSERR, "out of memory");
     if (result == 0) {
@@ -989,7 +975,7 @@ static int settle_options(void) {
 }
 
 // The fewest letters to put in, leave out or change that make b of a (Levenshtein 1966).
-static int edit_distance(const char *a, const char *b) {
+int edit_distance(const char *a, const char *b) {
     int row[NAME_SIZE + 1];                 // of a's letters so far, to each beginning of b
     const int columns = (int)strlen(b);
     for (int k = 0; k <= columns; k++) row[k] = k;
@@ -1040,11 +1026,12 @@ static const Option *option_named(const Command *c, const char *name, const char
     return NULL;
 }
 
-// The option that "--name" or "--name=value" asks for, or NULL after fail().  *value: what the name
-// stands for besides, or NULL.
+// The option that "--name", "--name=value" or "-h" asks for, or NULL after fail().  *value: what
+// the name stands for besides, or NULL.
 static const Option *option_asked(const Command *c, const char *argument, const char **value) {
     const size_t length = strcspn(argument, "=");
     char name[NAME_SIZE] = {0};
+    if (!strcmp(argument, "-h")) return option_find("help");
     if (strncmp(argument, "--", 2) || length < 3 || length - 2 >= sizeof name) {
         fail(EX_USAGE, "%s: not an option; see more %s --help", argument, c->name);
         return NULL;

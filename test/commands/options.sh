@@ -35,7 +35,7 @@ judging="judge reward_mix judge_max_length judge_max_prompt_length micro_batch_t
 options_of() {
     echo $all
     case "$1" in
-    selftest | diff | report | "train rloo" | "train grpo" | "train ppo") ;;
+    selftest | diff | report | man | completion | "train rloo" | "train grpo" | "train ppo") ;;
     identify) echo seed ;;
     consistency) echo answer gold out ;;
     export) echo model tokenizer out dtype ;;
@@ -97,6 +97,7 @@ options_of() {
         echo temperature top_k top_p min_p repetition_penalty max_new_tokens batch seed ;;
     diff) echo paths ;;
     report) echo paths out watch seed ;;
+    completion) echo shell ;;
     trace)
         echo $data step train more normalize alpha learning_rate head_rate warmup_ratio
         echo lr_scheduler_type weight_decay max_grad_norm adam_beta1 adam_beta2 adam_epsilon

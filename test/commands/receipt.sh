@@ -166,7 +166,7 @@ refused 65 "n/more_receipt.json: not of the level exact" ./more verify n
 echo '{}' > n/more_receipt.json
 refused 65 "n/more_receipt.json: not a receipt" ./more verify n
 refused 66 "nowhere" ./more verify nowhere
-refused 64 "one receipt, or its folder, is needed" ./more verify
+refused 64 "one receipt, or its folder, is needed" ./more verify --quiet
 
 # forged FOLDER: its receipt and diary, made to fit one another again
 forged() {

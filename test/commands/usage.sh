@@ -92,15 +92,15 @@ refused 64 "--model is needed" ./more train reward --train $abc --out x
 refused 64 "--model and --eval are needed, or --bag and --eval, or --from" ./more eval --model r
 refused 64 "--model and --eval are needed, or" ./more eval --from x.jsonl --model r
 refused 64 "--model and --eval are needed, or" ./more eval --from x.jsonl --eval a.test.jsonl
-refused 64 "--model is needed" ./more score
-refused 64 "--model is needed" ./more sample
-refused 64 "--model is needed" ./more inspect
+refused 64 "--model is needed" ./more score --quiet
+refused 64 "--model is needed" ./more sample --quiet
+refused 64 "--model is needed" ./more inspect --quiet
 refused 64 "--model is needed" ./more doctor --train text.jsonl
 refused 64 "--train is needed" ./more doctor --model lm
 refused 64 "standard input" ./more doctor --model lm --train -
 refused 64 "the model has 2048 positions" \
     ./more doctor --model lm --train text.jsonl --max_length 4096
-refused 64 "--tokenizer or --model is needed" ./more tokenize
+refused 64 "--tokenizer or --model is needed" ./more tokenize --quiet
 refused 64 "--learn needs --train and --out" ./more tokenize --learn 300
 refused 64 "at least 258 pieces are needed" \
     ./more tokenize --learn 257 --train text.jsonl --out x
