@@ -23,13 +23,21 @@ int specials_find(Tokenizer *t, Config *c, const char *dir, const char *tokenize
                   const char *template_);
 int specials_need_end(const Tokenizer *t, const Config *c, const char *dir);
 
-// The id of the token that tokenizer_config.json has under this name: a string, or an object with
-// a "content"; -1 if it has none, or the tokenizer does not.
-static int named_token(const Tokenizer *t, const Json *j, const char *name) {
+// *id is that of the token that tokenizer_config.json has under this name: a string, or an object
+// with a "content"; -1 if it has none.  0, or -1 after fail().
+static int named_token(const Tokenizer *t, const Json *j, const char *name, int *id) {
     int n = json_get(j, 0, name);
+    *id = -1;
+    if (json_type(j, n) <= JSON_NULL || json_equal(j, n, "")) return 0;
     if (json_type(j, n) == JSON_OBJECT) n = json_get(j, n, "content");
-    if (json_type(j, n) != JSON_STRING) return -1;
-    return tokenizer_find(t, json_string(j, n), json_length(j, n));
+    if (json_type(j, n) != JSON_STRING) {
+        return fail(EX_DATAERR, "tokenizer_config.json: \"%s\" must be a string, or an object with "
+                    "a \"content\"", name);
+    }
+    *id = tokenizer_find(t, json_string(j, n), json_length(j, n));
+    if (*id >= 0) return 0;
+    return fail(EX_DATAERR, "tokenizer_config.json: \"%s\" is \"%.40s\", which the tokenizer "
+                "does not have: name one of its tokens, or null", name, json_string(j, n));
 }
 
 static int is_end(const Tokenizer *t, int id) {
@@ -46,7 +54,24 @@ static void add_end(Tokenizer *t, int id) {
     t->num_ends++;
 }
 
-// "eos_token_id" of generation_config.json, an id or a list.
+// "eos_token_id" of generation_config.json: null, an id, or a list of ids; but GPT-2's own, which
+// its class makes up, may be beyond a smaller vocabulary.  0, or -1 after fail().
+static int check_generation_ends(const Json *j, const Config *c) {
+    const int n = json_get(j, 0, "eos_token_id"), is_list = json_type(j, n) == JSON_ARRAY;
+    int good = !is_list || json_count(j, n) > 0;
+    if (json_type(j, n) <= JSON_NULL) return 0;
+    for (int i = is_list ? json_first(j, n) : n; i >= 0; i = json_next(j, i)) {
+        int64_t id = -1;
+        const int is_whole = json_integer(j, i, &id);
+        const int is_made_up = id == 50256 && config_is_gpt2(c);
+        if (!is_whole || id < 0 || (id >= c->vocab_size && !is_made_up)) good = 0;
+        if (!is_list) break;
+    }
+    if (good) return 0;
+    return fail(EX_DATAERR, "generation_config.json: \"eos_token_id\" must be a whole number from "
+                "0 to %d, or a list of them, or null", c->vocab_size - 1);
+}
+
 static void add_generation_ends(Tokenizer *t, const Json *j) {
     const int n = json_get(j, 0, "eos_token_id"), is_list = json_type(j, n) == JSON_ARRAY;
     int64_t id;
@@ -80,9 +105,10 @@ static int end_of_turn(const Tokenizer *t, const char *template_) {
     return template_end(&chat, t);
 }
 
-static void choose_end(Tokenizer *t, Config *c, const Json *generation, const Json *settings,
+// named: the id that tokenizer_config.json has, or -1
+static void choose_end(Tokenizer *t, Config *c, const Json *generation, int named,
                        const char *template_) {
-    const int named = named_token(t, settings, "eos_token"), known = t->eos;
+    const int known = t->eos;
     const int turn = end_of_turn(t, template_);
     t->num_ends = 0;
     add_end(t, c->eos);
@@ -110,15 +136,16 @@ int specials_find(Tokenizer *t, Config *c, const char *dir, const char *tokenize
                   const char *template_) {
     Json generation = {0}, settings = {0};
     char config[PATH_SIZE];
-    int result = -1;
+    int result = -1, eos, bos;
     if (dir && is_there(dir, "")) {
         if (path_join(config, dir, "config.json") < 0) goto done;
         if (json_load_beside(&generation, config, "generation_config.json") < 0) goto done;
     }
     if (beside_tokenizer(&settings, tokenizer_file, "tokenizer_config.json") < 0) goto done;
-    choose_end(t, c, &generation, &settings, template_);
-
-    const int bos = named_token(t, &settings, "bos_token");
+    if (check_generation_ends(&generation, c) < 0) goto done;
+    if (named_token(t, &settings, "eos_token", &eos) < 0) goto done;
+    if (named_token(t, &settings, "bos_token", &bos) < 0) goto done;
+    choose_end(t, c, &generation, eos, template_);
     if (may_end(t, c->bos, bos)) t->bos = c->bos;
     else if (bos >= 0) t->bos = bos;
     result = 0;

@@ -37,7 +37,6 @@ enum { MAX_ADDED = 1000 };                                            // bytes o
 enum { MAX_HOLES = 1 << 16 };                                         // ids without a piece
 enum { MAX_ENDS = 64 };                                               // tokens that end a text
 enum { MAX_STEPS = 8, STEP_TEXT = 32 };         // of a normalizer or pre-tokenizer; bytes of a text
-enum { NO_UNKNOWN = -2 };                       // the piece of what has none is none itself
 enum { CACHE_SLOTS = 1 << 15, CACHE_WORD = 22, CACHE_IDS = 10 };
 
 typedef struct { int left, right, id; } Merge;                        // left and right become id
@@ -551,7 +550,7 @@ static int lay_unknown(const Tokenizer *t, const char *s, size_t *laid, int *is_
     const unsigned char byte = (unsigned char)*s;
     const int is_fused = *is_unknown && t->fuse_unknown;
     *is_unknown = 1;
-    if (!may_drop(byte) || t->unknown == NO_UNKNOWN) {
+    if (!may_drop(byte)) {
         return fail(EX_DATAERR, "the tokenizer has no piece for the byte 0x%02x", byte);
     }
     if (t->unknown < 0 || is_fused) return 0;

@@ -198,8 +198,8 @@ static double field_number(Fields *f, int object, const char *name, double lo, d
     return lo;
 }
 
-static int field_truth(Fields *f, const char *name, int otherwise) {
-    int n = field_find(f, 0, name);
+static int field_truth(Fields *f, int object, const char *name, int otherwise) {
+    int n = field_find(f, object, name);
     JsonType type = json_type(f->json, n);
     if (n < 0) return otherwise;
     if (type == JSON_TRUE) return 1;
@@ -285,14 +285,14 @@ static void read_block(Fields *f, Config *c) {
     c->rms_norm          = llama;
     c->gated             = llama;
     c->learned_positions = gpt2;
-    c->parallel_residual = neox && field_truth(f, "use_parallel_residual", 1);
+    c->parallel_residual = neox && field_truth(f, 0, "use_parallel_residual", 1);
     const int smollm3 = c->family == FAMILY_SMOLLM3;
-    c->tied              = field_truth(f, "tie_word_embeddings", gpt2 || smollm3);
-    int attention_bias   = !qwen2 && !gpt2 && field_truth(f, "attention_bias", neox);
+    c->tied              = field_truth(f, 0, "tie_word_embeddings", gpt2 || smollm3);
+    int attention_bias   = !qwen2 && !gpt2 && field_truth(f, 0, "attention_bias", neox);
     c->qkv_bias          = attention_bias || gpt2 || qwen2;
     c->out_bias          = attention_bias || gpt2;
     const int may_have   = c->family == FAMILY_LLAMA || smollm3;
-    c->mlp_bias          = !llama || (may_have && field_truth(f, "mlp_bias", 0));
+    c->mlp_bias          = !llama || (may_have && field_truth(f, 0, "mlp_bias", 0));
     const int olmo2      = c->family == FAMILY_OLMO2;
     c->post_norm         = olmo2;
     c->qk_norm           = c->family == FAMILY_QWEN3 || olmo2;
@@ -363,13 +363,19 @@ static double scaling_number(Fields *f, int object, const char *name, double lo,
     return field_number(f, object, name, lo, hi, lo);
 }
 
+// The positions of the first training.
+static int scaling_original(Fields *f, int object) {
+    const char *name = "original_max_position_embeddings";
+    scaling_number(f, object, name, 1, 1 << 24);
+    return field_whole(f, field_find(f, object, name), name, 1, 1 << 24, REQUIRED);
+}
+
 // LLaMA-3's scaling (model_rope_frequency in model.c).
 static void read_llama3(Fields *f, Config *c, int object) {
-    const char *original = "original_max_position_embeddings";
     c->rope_factor    = scaling_number(f, object, "factor", 1, 1e6);
     c->rope_low_freq  = scaling_number(f, object, "low_freq_factor", 1e-6, 1e6);
     c->rope_high_freq = scaling_number(f, object, "high_freq_factor", 1e-6, 1e6);
-    c->rope_original  = (int)scaling_number(f, object, original, 1, 1 << 24);
+    c->rope_original  = scaling_original(f, object);
     if (c->rope_high_freq <= c->rope_low_freq) {
         field_refuse(f, "high_freq_factor", "one below low_freq_factor");
     }
@@ -393,9 +399,8 @@ static void read_yarn(Fields *f, Config *c, int object) {
     c->rope_attention = field_number(f, object, "attention_factor", 1e-6, 1e6, attention);
     c->rope_high_freq = field_number(f, object, "beta_fast", 1e-6, 1e6, 32);
     c->rope_low_freq  = field_number(f, object, "beta_slow", 1e-6, 1e6, 1);
-    c->rope_original  = (int)scaling_number(f, object, "original_max_position_embeddings", 1,
-                                            1 << 24);
-    c->rope_exact     = json_type(f->json, field_find(f, object, "truncate")) == JSON_FALSE;
+    c->rope_original  = scaling_original(f, object);
+    c->rope_exact     = !field_truth(f, object, "truncate", 1);
     if (c->rope_high_freq <= c->rope_low_freq) field_refuse(f, "beta_fast", "one below beta_slow");
 }
 
@@ -510,7 +515,7 @@ static void read_rope(Fields *f, Config *c) {
 static int read_window(Fields *f, Config *c, int types) {
     const char *name = "sliding_window";
     const int mistral = c->family == FAMILY_MISTRAL;
-    const int used = field_truth(f, "use_sliding_window", 0) || mistral;
+    const int used = field_truth(f, 0, "use_sliding_window", 0) || mistral;
     const int first = field_integer(f, "max_window_layers", 0, INT_MAX, 28);
     const int is_null = json_type(f->json, json_get(f->json, 0, name)) == JSON_NULL;
     const int window = field_integer(f, name, 1, INT_MAX, is_null ? INT_MAX : 4096);
@@ -536,14 +541,15 @@ static void read_other_attention(Fields *f, Config *c) {
     if (config_is_gpt2(c)) {
         const char *by_layer = "scale_attn_by_inverse_layer_idx";
         const char *by_width = "scale_attn_weights";
-        if (!field_truth(f, by_width, 1)) field_refuse(f, by_width, "false");
-        if (field_truth(f, by_layer, 0)) field_refuse(f, by_layer, "true");
+        if (!field_truth(f, 0, by_width, 1)) field_refuse(f, by_width, "false");
+        if (field_truth(f, 0, by_layer, 0)) field_refuse(f, by_layer, "true");
     }
-    if (!field_truth(f, "is_causal", 1)) field_refuse(f, "is_causal", "false");
+    if (!field_truth(f, 0, "is_causal", 1)) field_refuse(f, "is_causal", "false");
     const Json *j = f->json;
     int types = field_find(f, 0, "layer_types"), may_slide = 0;
     if (types >= 0 && json_type(j, types) != JSON_ARRAY) {
         field_fail(f, "\"layer_types\" must be a list");
+        return;
     }
     const int windowless = c->family == FAMILY_LLAMA || c->family == FAMILY_OLMO2;
     if (config_is_llama(c) && !windowless) may_slide = read_window(f, c, types);
@@ -585,6 +591,10 @@ static void read_ends(Fields *f, Config *c) {
     const int n = field_find(f, 0, name);
     const int is_list = json_type(f->json, n) == JSON_ARRAY;
     int i = is_list ? json_first(f->json, n) : n;
+    if (is_list && i < 0) {
+        field_fail(f, "\"%s\" is an empty list: it must name the token that ends a text, or be "
+                   "null", name);
+    }
     c->eos = field_token(f, i, name, c, is_list ? 0 : -1, -1);
     if (!is_list) return;
     if (json_count(f->json, n) > 1 + MAX_MORE_EOS) {
@@ -603,6 +613,12 @@ static void read_special_tokens(Fields *f, Config *c) {
     c->bos = field_token(f, field_find(f, 0, "bos_token_id"), "bos_token_id", c, -1, -1);
     c->pad = field_token(f, field_find(f, 0, "pad_token_id"), "pad_token_id", c, -1, -1);
     read_ends(f, c);
+}
+
+// The number format, which other programs read: here the weights' own is.
+static void check_dtype(Fields *f) {
+    field_string(f, 0, "torch_dtype", "");
+    field_string(f, 0, "dtype", "");
 }
 
 // "temperature", and "isotonic", a list of [|delta|, p], both rising; of our own key.
@@ -637,9 +653,11 @@ static void read_calibration(Fields *f, Config *c, int own) {
 static void read_purpose(Fields *f, Config *c) {
     const Json *j = f->json;
     const int list = field_find(f, 0, "architectures");
-    if (list >= 0 && json_type(j, list) != JSON_ARRAY) {
-        field_fail(f, "\"architectures\" must be a list");
+    int of_names = list < 0 || json_type(j, list) == JSON_ARRAY;
+    for (int i = json_first(j, list); i >= 0; i = json_next(j, i)) {
+        if (json_type(j, i) != JSON_STRING) of_names = 0;
     }
+    if (!of_names) field_fail(f, "\"architectures\" must be a list of names");
     const char *name = json_string(j, json_first(j, list));
     int language_model = name_ends_with(name, "ForCausalLM") || name_ends_with(name, "LMHeadModel");
     int base_model = !*name || name_ends_with(name, "Model");
@@ -648,6 +666,9 @@ static void read_purpose(Fields *f, Config *c) {
     if (!c->reward && !language_model && !base_model) field_refuse(f, "architectures", name);
 
     int labels = field_find(f, 0, "id2label");
+    if (labels >= 0 && json_type(j, labels) != JSON_OBJECT) {
+        field_fail(f, "\"id2label\" must be an object");
+    }
     labels = field_integer(f, "num_labels", 0, 1 << 20, labels < 0 ? 1 : json_count(j, labels));
     if (c->reward && labels != 1) {
         field_fail(f, "a classifier with %d labels; a reward model has \"num_labels\": 1", labels);
@@ -679,7 +700,7 @@ static const char *const harmless_keys[] = {
     // who wrote it, and for which programs
     "transformers_version", "name_or_path", "tokenizer_class", "finetuning_task", "auto_map",
     "task_specific_params", "custom_pipelines", "model_max_length", "max_sequence_length",
-    "is_llama_config", "torch_dtype", "dtype", "torchscript", "use_bfloat16", "tf_legacy_loss",
+    "is_llama_config", "torchscript", "use_bfloat16", "tf_legacy_loss",
     "n_special", "predict_special_tokens",
 
     // how it is computed elsewhere
@@ -742,6 +763,7 @@ static void config_read(Fields *f, Config *c) {
     read_other_attention(f, c);
     read_special_tokens(f, c);
     read_purpose(f, c);
+    check_dtype(f);
     refuse_unknown(f);
 }
 

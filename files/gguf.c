@@ -684,16 +684,17 @@ static int64_t put_key_whole(GgufWriter *w, const char *name, const char *suffix
     return value;
 }
 
-static double put_key_number(GgufWriter *w, const char *name, const char *suffix,
-                             double otherwise) {
+// The number of a key likewise, or `otherwise`; NAN: there must be one.
+static void put_key_number(GgufWriter *w, const char *name, const char *suffix,
+                           double otherwise) {
     char key[100];
     double value = otherwise;
     put_key(key, w, suffix);
-    if (w->result < 0) return 1;
+    if (w->result < 0) return;
     const int has = gguf_number(w->g, key, &value);
     if (has < 0) w->result = -1;
-    if (has > 0) put_json(w, "\"%s\": %.9g, ", name, value);
-    return value;
+    else if (isnan(value)) w->result = gguf_key_fail(w->g, key, "is missing");
+    else put_json(w, "\"%s\": %.9g, ", name, value);
 }
 
 static int has_tensor(const GgufWriter *w, const char *name) {
@@ -712,7 +713,7 @@ static void put_sizes_of(GgufWriter *w) {
     put_key_whole(w, f->layers, "block_count", REQUIRED_KEY);
     put_key_whole(w, f->hidden, "feed_forward_length", REQUIRED_KEY);
     put_key_whole(w, f->positions, "context_length", REQUIRED_KEY);
-    put_key_number(w, f->eps, f->eps_key, 0);
+    put_key_number(w, f->eps, f->eps_key, NAN);
 }
 
 // Heads, their width, and the part of it that turns.
@@ -878,7 +879,14 @@ static void put_scaling(GgufWriter *w) {
         w->result = -1;
         return;
     }
-    if (n == 4 && !memcmp(type, "none", 4)) return;
+    if (n == 4 && !memcmp(type, "none", 4)) {
+        char factor[100];
+        put_key(factor, w, "rope.scaling.factor");
+        if (!gguf_get(w->g, key) && gguf_get(w->g, factor)) {
+            w->result = gguf_key_fail(w->g, key, "is missing, though rope.scaling.factor is there");
+        }
+        return;
+    }
     if (by || n > 20) {
         w->result = gguf_key_fail(w->g, key, "is not known here");
         return;
@@ -889,7 +897,7 @@ static void put_scaling(GgufWriter *w) {
     }
     put_json(w, "\", ");
     put_key_whole(w, "original_max_position_embeddings", "rope.scaling.original_context_length", 0);
-    put_key_number(w, "factor", "rope.scaling.factor", 0);
+    put_key_number(w, "factor", "rope.scaling.factor", NAN);
     put_json(w, "\"type\": null}, ");
 }
 

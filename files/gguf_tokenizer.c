@@ -59,7 +59,7 @@ typedef struct {
 } GgufPieces;
 
 static int type_of_piece(const GgufPieces *p, uint64_t id) {
-    return p->types ? (int)gguf_bytes(p->g, p->types->at + 4 * (size_t)id, 4) : SP_NORMAL;
+    return (int)gguf_bytes(p->g, p->types->at + 4 * (size_t)id, 4);
 }
 
 // Each token is UTF-8 and of a type that is known.
@@ -80,14 +80,16 @@ static int pieces_find(const Gguf *g, GgufPieces *p) {
     const char *tokens = "tokenizer.ggml.tokens", *types = "tokenizer.ggml.token_type";
     p->g = g;
     const int has = gguf_array(g, tokens, GGUF_STRING, &p->tokens);
-    if (has < 0 || gguf_array(g, types, GGUF_I32, &p->types) < 0) return -1;
+    const int has_types = has < 0 ? -1 : gguf_array(g, types, GGUF_I32, &p->types);
+    if (has_types < 0) return -1;
     if (gguf_array(g, "tokenizer.ggml.merges", GGUF_STRING, &p->merges) < 0) return -1;
     if (gguf_array(g, "tokenizer.ggml.scores", GGUF_F32, &p->scores) < 0) return -1;
     if (has == 0 || p->tokens->count == 0 || p->tokens->count > 1 << 24) {
         return gguf_key_fail(g, tokens, "is missing, empty or longer than 2^24");
     }
-    if (p->types && p->types->count != p->tokens->count) {
-        return gguf_key_fail(g, types, "has another length than tokenizer.ggml.tokens");
+    if (!has_types || p->types->count != p->tokens->count) {
+        return gguf_key_fail(g, types, "is missing, or has another length than "
+                             "tokenizer.ggml.tokens");
     }
     return check_tokens(p);
 }
@@ -215,12 +217,14 @@ static int llama_text(Buffer *out, const GgufPieces *p) {
     const Gguf *g = p->g;
     SentencePieces made = {.model_type = 2, .dummy_prefix = 1, .escapes_spaces = 1,
                            .normalizer = "", .n = (size_t)p->tokens->count};
-    size_t at = p->tokens->at;
+    size_t at = p->tokens->at, cut_len = 0;
+    const char *cut = "";
     int result = -1;
     if (!p->scores || p->scores->count != p->tokens->count) {
         return gguf_key_fail(g, "tokenizer.ggml.scores", "is missing, or has another length than "
                         "tokenizer.ggml.tokens");
     }
+    if (gguf_string(g, "tokenizer.ggml.pre", &cut, &cut_len) < 0) return -1;      // of no use here
     if (gguf_truth(g, "tokenizer.ggml.add_space_prefix", &made.dummy_prefix) < 0) return -1;
     if (gguf_truth(g, "tokenizer.ggml.remove_extra_whitespaces", &made.removes_spaces) < 0) {
         return -1;
@@ -276,7 +280,10 @@ static int write_named(Buffer *out, const GgufPieces *p, const char *key, const 
     const char *s = "";
     int64_t id = none;
     if (gguf_integer(p->g, key, 0, none, &id) < 0) return -1;
-    if (id == none || (uint64_t)id >= p->tokens->count) return 0;
+    if (id == none) return 0;
+    if ((uint64_t)id >= p->tokens->count) {
+        return gguf_key_fail(p->g, key, "is none of the ids of tokenizer.ggml.tokens");
+    }
     for (int64_t i = 0; i <= id; i++) gguf_item(p->g, &at, &s, &n);
     if (buffer_printf(out, "  \"%s\": ", name) < 0) return -1;
     if (json_quote(out, s, n) < 0) return -1;

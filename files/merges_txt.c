@@ -16,6 +16,7 @@
 #include <inttypes.h>
 
 int merges_txt_text(Buffer *out, const char *path);
+int64_t merges_needed(const Json *j, int vocab);                // for the pieces of a vocabulary
 
 // Which classes and types of models cut by which pattern.
 enum { BY_NOTHING, BY_GPT2, BY_QWEN2 };
@@ -80,12 +81,11 @@ static int write_merge_lines(Buffer *out, const Buffer *merges, int64_t *lines) 
     return 0;
 }
 
-// A piece of several characters is made by a merge, but for tokens with a meaning, as <s> or [PAD]:
-// does the file have as many?  0, or -1 after fail().
-static int check_merges(const Json *vocab, int64_t lines, const char *path) {
+// A piece of several characters is made by a merge, but for tokens with a meaning, as <s> or [PAD].
+int64_t merges_needed(const Json *j, int vocab) {
     int64_t made = 0;
-    for (int i = json_first(vocab, 0); i >= 0; i = json_next(vocab, i)) {
-        const char *piece = json_key(vocab, i);
+    for (int i = json_first(j, vocab); i >= 0; i = json_next(j, i)) {
+        const char *piece = json_key(j, i);
         const size_t n = strlen(piece);
         int characters = 0;
         for (size_t k = 0; k < n; k++) characters += (piece[k] & 0xc0) != 0x80;
@@ -93,6 +93,12 @@ static int check_merges(const Json *vocab, int64_t lines, const char *path) {
                                           || (piece[0] == '[' && piece[n-1] == ']'));
         made += characters > 1 && !has_meaning;
     }
+    return made;
+}
+
+// Does the file have as many?  0, or -1 after fail().
+static int check_merges(const Json *vocab, int64_t lines, const char *path) {
+    const int64_t made = merges_needed(vocab, 0);
     if (lines >= made) return 0;
     return fail(EX_DATAERR, "%s: %" PRId64 " merges for %" PRId64 " pieces of several characters: "
                 "the file was cut off, or is of another vocabulary", path, lines, made);

@@ -165,6 +165,18 @@ static int stored_read(StoredTensor *t, const Shard *s, int line, uint64_t room)
 
 // ---------------------------------------------------------------------------------------- one file
 
+// "__metadata__" maps strings to strings.
+static int check_metadata(const Shard *s) {
+    const Json *j = &s->header;
+    const int metadata = json_get(j, 0, "__metadata__");
+    int of_strings = metadata < 0 || json_type(j, metadata) == JSON_OBJECT;
+    for (int i = json_first(j, metadata); i >= 0; i = json_next(j, i)) {
+        if (json_type(j, i) != JSON_STRING) of_strings = 0;
+    }
+    if (of_strings) return 0;
+    return fail(EX_DATAERR, "%s: \"__metadata__\" must be an object of strings", s->path);
+}
+
 // Opens the file and parses its header into s->header.
 static int header_read(Shard *s) {
     unsigned char length[8] = {0};
@@ -190,6 +202,7 @@ static int header_read(Shard *s) {
         fail(EX_DATAERR, "%s: the header is not a JSON object", s->path);
         goto done;
     }
+    if (check_metadata(s) < 0) goto done;
     s->data = 8 + n;
     result = 0;
 done:

@@ -359,8 +359,18 @@ static int write_decoder(Buffer *out, const SentencePieces *p) {
                          "\"Fuse\"}%s]},\n", strip);
 }
 
+// Is it one by which a GGUF file fills an id that has no piece: unused, "[PAD32000]"?
+static int is_filling(const SentencePieces *p, size_t id) {
+    const SentencePiece *piece = &p->piece[id];
+    char name[32];
+    snprintf(name, sizeof name, "[PAD%zu]", id);
+    return piece->type == SP_UNUSED && piece->len == strlen(name)
+           && !memcmp(piece->s, name, piece->len);
+}
+
 static int write_model(Buffer *out, const SentencePieces *p, const Cuts *c) {
     const SentencePiece *unknown = NULL;
+    const char *comma = "";
     for (size_t i = 0; i < p->n; i++) {
         if (p->piece[i].type == SP_UNKNOWN) unknown = &p->piece[i];
     }
@@ -373,9 +383,11 @@ static int write_model(Buffer *out, const SentencePieces *p, const Cuts *c) {
                       "\"fuse_unk\": true, \"byte_fallback\": %s, \"ignore_merges\": false,\n"
                       "    \"vocab\": {", p->byte_fallback ? "true" : "false") < 0) return -1;
     for (size_t i = 0; i < p->n; i++) {
-        if (buffer_printf(out, i ? ",\n      " : "\n      ") < 0) return -1;
+        if (is_filling(p, i)) continue;
+        if (buffer_printf(out, "%s\n      ", comma) < 0) return -1;
         if (json_quote(out, p->piece[i].s, p->piece[i].len) < 0) return -1;
         if (buffer_printf(out, ": %zu", i) < 0) return -1;
+        comma = ",";
     }
     if (buffer_printf(out, "\n    },\n    \"merges\": [") < 0) return -1;
     for (size_t i = 0; i < c->num_cuts; i++) {

@@ -88,6 +88,33 @@ static int check_truth(const Json *j, int object, const char *key, const char *p
     return fail(EX_DATAERR, "%s: \"%s\" must be true or false", path, key);
 }
 
+// What stands around the model: parts of which only the normalizer, pre_tokenizer and decoder are
+// read, by the functions below.
+static int check_others(const Json *j, const char *path) {
+    static const char *const objects[] = {"truncation", "padding", "post_processor"};
+    const int version = json_get(j, 0, "version");
+    if (version >= 0 && !json_equal(j, version, "1.0")) {
+        return fail(EX_DATAERR, "%s: \"version\" must be \"1.0\"", path);
+    }
+    for (size_t k = 0; k < sizeof objects / sizeof *objects; k++) {
+        const JsonType type = json_type(j, json_get(j, 0, objects[k]));
+        if (type <= JSON_NULL || type == JSON_OBJECT) continue;
+        return fail(EX_DATAERR, "%s: \"%s\" must be an object or null", path, objects[k]);
+    }
+    return 0;
+}
+
+// A setting of the model that would change how texts are cut: is it off?
+static int is_switched_off(const Json *j, int v) {
+    const char *key = json_key(j, v);
+    const int is_number = !strcmp(key, "dropout");
+    const int is_string = !strcmp(key, "continuing_subword_prefix")
+                          || !strcmp(key, "end_of_word_suffix");
+    if (json_type(j, v) == JSON_NULL) return 1;
+    if (is_number) return json_type(j, v) == JSON_NUMBER && json_number(j, v) == 0;
+    return is_string ? json_equal(j, v, "") : json_off(j, v);
+}
+
 // The model: BPE, and of its keys only those that are read here or switched off.
 static int check_model(const Json *j, const char *path) {
     static const char *const known[] = {
@@ -105,8 +132,7 @@ static int check_model(const Json *j, const char *path) {
         return refuse_part(j, model, "model", "", "BPE", path);
     }
     for (int i = json_first(j, model); i >= 0; i = json_next(j, i)) {
-        const int is_zero = json_type(j, i) == JSON_NUMBER && json_number(j, i) == 0;
-        int is_known = json_off(j, i) || is_zero;         // "dropout" may be 0
+        int is_known = is_switched_off(j, i);
         for (size_t k = 0; k < sizeof known / sizeof *known; k++) {
             if (!strcmp(known[k], json_key(j, i))) is_known = 1;
         }
@@ -198,7 +224,8 @@ static int read_digits(Tokenizer *t, const Json *j, int part) {
 static int read_byte_level(Tokenizer *t, const Json *j, int part) {
     const int space = read_truth(j, part, "add_prefix_space", 1);
     const int pattern = read_truth(j, part, "use_regex", 1);
-    if (space < 0 || pattern < 0) return -1;
+    const int trims = read_truth(j, part, "trim_offsets", 1);       // of no use here
+    if (space < 0 || pattern < 0 || trims < 0) return -1;
     t->of_characters = 0;
     t->strips_space |= space;
     if (space && tokenizer_add_step(t, (WordStep){.kind = STEP_SPACE}) < 0) return -1;
@@ -206,21 +233,24 @@ static int read_byte_level(Tokenizer *t, const Json *j, int part) {
     return tokenizer_add_step(t, (WordStep){.kind = STEP_WORDS, .end = word_end_gpt2});
 }
 
-// An older form has "add_prefix_space" for "prepend_scheme".
-static int read_metaspace(Tokenizer *t, const Json *j, int part) {
+// Where a Metaspace puts a mark, or -1.  An older form has "add_prefix_space" for "prepend_scheme".
+static int read_prepend(const Json *j, int part) {
     static const char *const schemes[] = {
         [PREPEND_ALWAYS] = "always", [PREPEND_FIRST] = "first", [PREPEND_NEVER] = "never",
     };
     const int scheme = json_get(j, part, "prepend_scheme");
-    const int split = read_truth(j, part, "split", 1);
     const int space = read_truth(j, part, "add_prefix_space", 1);
     int prepend = scheme < 0 ? PREPEND_ALWAYS : -1;
     for (int k = 0; k < 3; k++) {
         if (json_equal(j, scheme, schemes[k])) prepend = k;
     }
-    if (!json_equal(j, json_get(j, part, "replacement"), MARK)) return -1;
-    if (prepend < 0 || split < 0 || space < 0) return -1;
-    if (!space) prepend = PREPEND_NEVER;
+    if (!json_equal(j, json_get(j, part, "replacement"), MARK) || space < 0) return -1;
+    return prepend >= 0 && !space ? PREPEND_NEVER : prepend;
+}
+
+static int read_metaspace(Tokenizer *t, const Json *j, int part) {
+    const int split = read_truth(j, part, "split", 1), prepend = read_prepend(j, part);
+    if (prepend < 0 || split < 0) return -1;
     const WordStep step = {.kind = STEP_METASPACE, .prepend = (unsigned)prepend};
     if (tokenizer_add_step(t, step) < 0) return -1;
     if (!split) return 0;
@@ -284,9 +314,11 @@ static int makes_spaces(const Json *j, int part) {
 
 // {"type": "Strip", "content": " ", "start": 1, "stop": 0}
 static int strips_space(const Json *j, int part) {
+    int64_t start = 0, stop = 0;
+    if (!json_integer(j, json_get(j, part, "start"), &start)) return 0;
+    if (!json_integer(j, json_get(j, part, "stop"), &stop)) return 0;
     return is_type(j, part, "Strip") && json_equal(j, json_get(j, part, "content"), " ")
-        && json_number(j, json_get(j, part, "start")) == 1
-        && json_number(j, json_get(j, part, "stop")) == 0;
+        && start == 1 && stop == 0;
 }
 
 // Of SentencePiece's kind: it makes spaces of marks.  *spaces: has it said so?
@@ -305,10 +337,18 @@ static int read_decoder_of_characters(Tokenizer *t, const Json *j, int part, int
     }
     *spaces = 1;
     if (makes_spaces(j, part)) return 0;
-    const int is_metaspace = is_type(j, part, "Metaspace")
-                             && json_equal(j, json_get(j, part, "replacement"), MARK);
-    if (!is_metaspace) return -1;
-    if (!json_equal(j, json_get(j, part, "prepend_scheme"), "never")) t->strips_space = 1;
+    const int prepend = is_type(j, part, "Metaspace") ? read_prepend(j, part) : -1;
+    if (prepend < 0 || read_truth(j, part, "split", 1) < 0) return -1;
+    if (prepend != PREPEND_NEVER) t->strips_space = 1;
+    return 0;
+}
+
+// The decoder has the settings of the pre_tokenizer, but uses none.
+static int check_byte_level(const Json *j, int part, const char *path) {
+    static const char *const truths[] = {"add_prefix_space", "trim_offsets", "use_regex"};
+    for (size_t k = 0; k < sizeof truths / sizeof *truths; k++) {
+        if (check_truth(j, part, truths[k], path) < 0) return -1;
+    }
     return 0;
 }
 
@@ -320,7 +360,7 @@ static int read_decoder(Tokenizer *t, const Json *j, const char *path) {
     const int part = is_one ? json_first(j, list) : whole;
     int spaces = 0;
     if (!t->of_characters) {
-        if (is_type(j, part, "ByteLevel")) return 0;
+        if (is_type(j, part, "ByteLevel")) return check_byte_level(j, part, path);
         return refuse_part(j, whole, name, members, "ByteLevel, as the pre_tokenizer,", path);
     }
     if (read_decoder_of_characters(t, j, whole, &spaces) == 0 && spaces) return 0;
@@ -453,7 +493,10 @@ static int collect_added_tokens(NamedPieces *p, const Json *j, const char *path)
     for (int i = json_first(j, added); i >= 0; i = json_next(j, i)) {
         const int content = json_get(j, i, "content");
         int64_t id = -1;
-        json_integer(j, json_get(j, i, "id"), &id);
+        if (!json_integer(j, json_get(j, i, "id"), &id) || json_type(j, content) != JSON_STRING) {
+            return fail(EX_DATAERR, "%s: \"added_tokens\" must be a list of {\"id\": a whole "
+                        "number, \"content\": a string, ...}", path);
+        }
         const int flags = added_flags(j, i, path);
         if (flags < 0) return -1;
         if (collect_added_token(p, json_string(j, content), json_length(j, content), id, flags,
@@ -474,6 +517,16 @@ static int collect_further_token(NamedPieces *p, const char *name, size_t len, i
 static int collect_from_settings(NamedPieces *p, const Json *j) {
     const char *path = "tokenizer_config.json";
     const int list = json_get(j, 0, "added_tokens_decoder");
+    int is_map = json_type(j, list) <= JSON_NULL || json_type(j, list) == JSON_OBJECT;
+    for (int i = json_first(j, list); i >= 0; i = json_next(j, i)) {
+        const char *key = json_key(j, i);
+        const int is_number = *key && strspn(key, "0123456789") == json_key_length(j, i);
+        if (!is_number || json_type(j, json_get(j, i, "content")) != JSON_STRING) is_map = 0;
+    }
+    if (!is_map) {
+        return fail(EX_DATAERR, "%s: \"added_tokens_decoder\" must be an object of ids with a "
+                    "{\"content\": a string, ...} each", path);
+    }
     for (int i = json_first(j, list); i >= 0; i = json_next(j, i)) {
         const int content = json_get(j, i, "content");
         const int64_t id = strtoll(json_key(j, i), NULL, 10);
@@ -490,7 +543,10 @@ static int collect_from_list(NamedPieces *p, const Json *j) {
     const char *path = "added_tokens.json";
     for (int i = json_first(j, 0); i >= 0; i = json_next(j, i)) {
         int64_t id = -1;
-        json_integer(j, i, &id);
+        if (!json_integer(j, i, &id)) {
+            return fail(EX_DATAERR, "%s: the id of \"%.40s\" must be a whole number", path,
+                        json_key(j, i));
+        }
         if (collect_further_token(p, json_key(j, i), json_key_length(j, i), id,
                                   PIECE_ADDED | PIECE_NORMALIZED, path) < 0) return -1;
     }
@@ -647,13 +703,25 @@ static int marks_begin_pieces(const Tokenizer *t) {
     return tokenizer_find_in_vocab(t, MARK, MARK_LEN) >= 0;
 }
 
+// "unk_token", the piece of what has no piece.  It is one of the vocabulary; where all bytes have
+// pieces, so that it never occurs, it may be an added token.
+static int read_unknown_name(Tokenizer *t, const Json *j, int name, const char *path) {
+    int bytes = 0;
+    if (json_off(j, name)) return 0;
+    const int id = tokenizer_find(t, json_string(j, name), json_length(j, name));
+    for (int b = 0; b < 256; b++) bytes += t->byte_id[b] >= 0;
+    if (id >= 0 && t->flags_memory[id] & PIECE_IN_VOCAB) t->unknown = id;
+    else if (id < 0 || bytes < 256) {
+        return fail(EX_DATAERR, "%s: \"unk_token\" is \"%.40s\", which is no piece of the "
+                    "vocabulary: set it to one, or to null", path, json_string(j, name));
+    }
+    return 0;
+}
+
 // The piece of what has no piece; what becomes of bytes without one.
 static int read_unknown(Tokenizer *t, const Json *j, const char *path) {
     const int model = json_get(j, 0, "model"), name = json_get(j, model, "unk_token");
-    if (!json_off(j, name)) {
-        t->unknown = tokenizer_find(t, json_string(j, name), json_length(j, name));
-        if (t->unknown < 0) t->unknown = NO_UNKNOWN;
-    }
+    if (read_unknown_name(t, j, name, path) < 0) return -1;
     if (json_off(j, json_get(j, model, "byte_fallback"))) return 0;
     int with = 0;
     for (int b = 0; b < 256; b++) {
@@ -672,6 +740,10 @@ static int read_unknown(Tokenizer *t, const Json *j, const char *path) {
 
 // tokenizer_config.json may say whether a space is put before a text: as tokenizer.json does.
 static int check_settings_of_tokenizer(const Tokenizer *t, const Json *j) {
+    static const char *const truths[] = {"add_prefix_space", "add_bos_token", "add_eos_token"};
+    for (size_t k = 0; k < sizeof truths / sizeof *truths; k++) {
+        if (check_truth(j, 0, truths[k], "tokenizer_config.json") < 0) return -1;
+    }
     const int want = read_truth(j, 0, "add_prefix_space", -1);
     int has = 0;
     for (int i = 0; i < t->num_normal; i++) has |= t->normal[i].kind == NORMAL_PREPEND;
@@ -693,7 +765,7 @@ static int read_tokenizer(Tokenizer *t, const TokenizerFiles *f) {
     const int added = json_count(j, json_get(j, 0, "added_tokens"))
                     + json_count(&f->settings, json_get(&f->settings, 0, "added_tokens_decoder"))
                     + json_count(&f->added, 0);
-    if (check_model(j, f->path) < 0) return -1;
+    if (check_model(j, f->path) < 0 || check_others(j, f->path) < 0) return -1;
     if (json_type(j, vocab) != JSON_OBJECT || json_type(j, merges) != JSON_ARRAY
         || !json_count(j, vocab)) {
         return fail(EX_DATAERR, "%s: the model needs a \"vocab\" object and a \"merges\" list",
@@ -714,6 +786,12 @@ static int read_tokenizer(Tokenizer *t, const TokenizerFiles *f) {
     const int by_byte = t->of_characters && !json_off(j, json_get(j, model, "byte_fallback"));
     if (read_pieces(t, &p, by_byte, f->path) < 0) goto done;
     if (read_merges(t, j, merges, f->path) < 0) goto done;
+    const int64_t made = t->num_merges || t->ignore_merges ? 0 : merges_needed(j, vocab);
+    if (made > 0) {
+        fail(EX_DATAERR, "%s: \"merges\" is empty, but %" PRId64 " pieces have several characters: "
+             "the list was lost; take the file from the model again", f->path, made);
+        goto done;
+    }
     tokenizer_find_ids(t);
     if (read_unknown(t, j, f->path) < 0) goto done;
 
@@ -785,6 +863,10 @@ static int read_chat_template(Tokenizer *t, const Json *settings, const char *pa
         if (!json_equal(settings, json_get(settings, i, "name"), "default")) continue;
         text = json_get(settings, i, "template");
         break;
+    }
+    if (json_type(settings, text) > JSON_NULL && json_type(settings, text) != JSON_STRING) {
+        return fail(EX_DATAERR, "tokenizer_config.json: \"chat_template\" must be a string, or a "
+                    "list of {\"name\": ..., \"template\": ...} with one that is called default");
     }
     return buffer_append(&t->chat, json_string(settings, text), json_length(settings, text));
 }

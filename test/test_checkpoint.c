@@ -1100,6 +1100,8 @@ static void test_hostile_headers_are_refused(void) {
     HEADER("{\"a\\n\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}}",
            "a tensor's name holds byte 10");
     HEADER("{\"a\":1,\"a\":1}", "model.safetensors:1:");
+    HEADER("{\"__metadata__\":[\"pt\"]}", "\"__metadata__\" must be an object of strings");
+    HEADER("{\"__metadata__\":{\"format\":1}}", "\"__metadata__\" must be an object of strings");
     #undef HEADER
     #undef A
     good_free(&g);
@@ -1356,6 +1358,13 @@ static void test_every_field_of_a_configuration_is_checked(void) {
     REFUSED("\"eos_token_id\": 0", "\"eos_token_id\": [0, -1]",
             "\"eos_token_id\" must be a whole number from 0 to 7");
     REFUSED("\"eos_token_id\": 0", "\"eos_token_id\": [0, null]", "\"eos_token_id\" must be");
+    REFUSED("\"eos_token_id\": 0", "\"eos_token_id\": []",
+            "\"eos_token_id\" is an empty list: it must name the token that ends a text, or be");
+    REFUSED("[\"GPTNeoXForCausalLM\"]", "[5]", "\"architectures\" must be a list of names");
+    REFUSED("[\"GPTNeoXForCausalLM\"]", "[\"GPTNeoXForCausalLM\", null]", "a list of names");
+    REFUSED("ForCausalLM\"],", "ForCausalLM\"], \"id2label\": [1],",
+            "\"id2label\" must be an object");
+    REFUSED("\"float32\"\n", "32\n", "\"dtype\" must be a string");
     REFUSED("\"eos_token_id\": 0", "\"eos_token_id\": [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,"
             "0,0,0,0,0,0,0,0,0,0,0,0,0]", "\"eos_token_id\" has more than 32 ids");
     REFUSED("\"vocab_size\": 8", "\"vocab_size\": [8]", "\"vocab_size\" must be");
@@ -1425,6 +1434,12 @@ static void test_no_key_that_could_change_numbers_is_passed_over(void) {
             "\"factor\" is missing: the rope_type linear needs it");
     REFUSED(LLAMA, "\"rope_scaling\": {\"type\": \"yarn\", \"factor\": 2}",
             "_embeddings\" is missing: the rope_type yarn needs it");
+    REFUSED(LLAMA, "\"rope_scaling\": {\"type\": \"yarn\", \"factor\": 2,"
+            "\"original_max_position_embeddings\": 4.5}",
+            "\"original_max_position_embeddings\" must be a whole number");
+    REFUSED(LLAMA, "\"rope_scaling\": {\"type\": \"yarn\", \"factor\": 2,"
+            "\"original_max_position_embeddings\": 4, \"truncate\": 0}",
+            "\"truncate\" must be true or false");
     REFUSED(LLAMA, "\"rope_scaling\": {\"factor\": 2}", "without a \"rope_type\"");
     REFUSED(LLAMA, "\"rope_scaling\": {\"mrope_section\": [1]}", "has \"mrope_section\"");
     REFUSED(LLAMA, "\"rope_scaling\": {\"rope_theta\": 7}", "\"rope_theta\" has two values");

@@ -57,13 +57,13 @@ static void test_config_comes_before_the_other_files_and_the_known_names_last(vo
     CHECK(found(find(-1, "{}", SETTINGS), 3, 1));
     CHECK(found(find(-1, NULL, "{\"eos_token\": {\"content\": \"<|stop|>\"}}"), 5, 1));
     CHECK(found(find(-1, NULL, "{\"eos_token\": null}"), 4, 1));
-    CHECK(found(find(-1, NULL, "{\"eos_token\": \"<|none|>\"}"), 4, 1));
+    CHECK(found(find(-1, NULL, "{\"eos_token\": \"\"}"), 4, 1));
     CHECK(found(find(-1, NULL, NULL), 4, 1));
 }
 
 static void test_every_id_of_a_list_ends_a_text_and_the_tokenizers_own_is_trained(void) {
     CHECK(found(find(-1, "{\"eos_token_id\": [5, 3, 5]}", NULL), 5, 2));
-    CHECK(found(find(-1, "{\"eos_token_id\": [5, 3, 99, -1, 1e300]}", SETTINGS), 3, 2));
+    CHECK(found(find(-1, "{\"eos_token_id\": [5, 3, 7]}", SETTINGS), 3, 2));  // 7 has no piece
 
     put("generation_config.json", "{\"eos_token_id\": [5, 4]}");
     put("tokenizer_config.json", SETTINGS);
@@ -72,6 +72,41 @@ static void test_every_id_of_a_list_ends_a_text_and_the_tokenizers_own_is_traine
     CHECK(specials_find(&f.t, &f.c, ".", "tokenizer.json", NULL) == 0);
     CHECK(f.c.more_eos[0] == 5 && f.t.bos == 6);
     CHECK(found(f, 3, 3));
+}
+
+// Are the files refused in these words?
+static int refused(const char *generation, const char *settings, const char *words) {
+    Tokenizer t;
+    Config c = {.vocab_size = 8, .bos = -1, .eos = -1, .pad = -1};
+    put("generation_config.json", generation);
+    put("tokenizer_config.json", settings);
+    const int loaded = tokenizer_load(&t, "tokenizer.json") == 0;
+    const int result = loaded ? specials_find(&t, &c, ".", "tokenizer.json", NULL) : -1;
+    const int good = result < 0 && error_code == EX_DATAERR && strstr(error_text, words);
+    if (!good) printf("    %s\n", error_text);
+    tokenizer_free(&t);
+    return good;
+}
+
+static void test_what_names_no_token_is_refused_with_file_and_key(void) {
+    static const char *const ends[] = {"[]", "8", "-1", "[5, 1e300]", "[5, null]", "\"5\"", "5.5",
+                                       "true", "{}"};
+    for (size_t k = 0; k < sizeof ends / sizeof *ends; k++) {
+        char text[60];
+        snprintf(text, sizeof text, "{\"eos_token_id\": %s}", ends[k]);
+        CHECK(refused(text, NULL, "generation_config.json: \"eos_token_id\" must be a whole number "
+                      "from 0 to 7, or a list of them, or null"));
+    }
+    CHECK(refused(NULL, "{\"eos_token\": \"<|none|>\"}", "tokenizer_config.json: \"eos_token\" is "
+                  "\"<|none|>\", which the tokenizer does not have: name one of its tokens"));
+    CHECK(refused(NULL, "{\"bos_token\": \"<|none|>\"}", "\"bos_token\" is \"<|none|>\""));
+    CHECK(refused(NULL, "{\"eos_token\": 4}", "tokenizer_config.json: \"eos_token\" must be a "
+                  "string, or an object with a \"content\""));
+    CHECK(refused(NULL, "{\"bos_token\": {\"id\": 4}}", "\"bos_token\" must be a string, or an"));
+    CHECK(refused(NULL, "{\"chat_template\": 4}", "tokenizer_config.json: \"chat_template\" must "
+                  "be a string, or a list"));
+    CHECK(refused(NULL, "{\"chat_template\": [{\"name\": \"rag\", \"template\": \"x\"}]}",
+                  "with one that is called default"));
 }
 
 // Gemma's template ends a turn by its own token, which its lists have second.
@@ -167,6 +202,7 @@ int main(int argc, char **argv) {
     put("tokenizer.json", tokenizer_text);
     RUN(test_config_comes_before_the_other_files_and_the_known_names_last);
     RUN(test_every_id_of_a_list_ends_a_text_and_the_tokenizers_own_is_trained);
+    RUN(test_what_names_no_token_is_refused_with_file_and_key);
     RUN(test_the_token_that_ends_a_turn_is_trained_and_written);
     RUN(test_the_chat_template_is_a_file_or_a_string_or_the_default_of_a_list);
     RUN(test_an_ordinary_piece_ends_no_text_unless_the_tokenizer_says_so);

@@ -565,8 +565,9 @@ static void test_a_word_of_a_million_letters_takes_no_quadratic_time(void) {
 // ---------------------------------------------------------------------------------- tokenizer.json
 
 #define HEAD  "{'added_tokens': ["
-#define PARTS "], 'pre_tokenizer': {'type': 'ByteLevel', 'add_prefix_space': false}, " \
-              "'decoder': {'type': 'ByteLevel'}, "
+#define PARTS_ALONE "'pre_tokenizer': {'type': 'ByteLevel', 'add_prefix_space': false}, " \
+                    "'decoder': {'type': 'ByteLevel'}, "
+#define PARTS "], " PARTS_ALONE
 #define MODEL "'model': {'type': 'BPE', 'vocab': {'a': 0, 'b': 1, 'ab': 2}, 'merges': "
 #define SMALL_MODEL MODEL "['a b']}}"
 #define SMALL HEAD PARTS SMALL_MODEL
@@ -682,7 +683,7 @@ static void test_wrong_ids_pieces_and_merges_are_refused(void) {
     CHECK(refused(HEAD "{'id': 1, 'content': 'x'}" PARTS "'model': {'vocab': {'a': 1}, "
                   "'merges': []}}", "has the id of the piece \"a\""));
     CHECK(refused(HEAD "{'id': 3, 'content': ''}" PARTS MODEL "[]}}", "empty"));
-    CHECK(refused(HEAD "{'id': 3}" PARTS MODEL "[]}}", "empty"));
+    CHECK(refused(HEAD "{'id': 3}" PARTS MODEL "[]}}", "\"content\": a string"));
     CHECK(refused(HEAD "{'id': 3, 'content': 'x'}, {'id': 3, 'content': 'y'}" PARTS MODEL "[]}}",
                   "\"y\" has the id 3, but other programs read it as 4"));
     CHECK(refused(HEAD "{'id': 3, 'content': 'x'}, {'id': 4, 'content': 'x'}" PARTS MODEL "[]}}",
@@ -696,7 +697,48 @@ static void test_wrong_ids_pieces_and_merges_are_refused(void) {
     CHECK(refused(HEAD PARTS "'model': {'vocab': {'a': 0}, 'merges': [], 'unk_token': 5}}",
                   "\"unk_token\" must be a string or null"));
     CHECK(refused("{'added_tokens': 5, 'pre_tokenizer': {'type': 'ByteLevel'}, 'decoder': "
-                  "{'type': 'ByteLevel'}, 'model': {'vocab': {'a': 0}, 'merges': []}}", "\"added_tokens\" must be a list"));
+                  "{'type': 'ByteLevel'}, 'model': {'vocab': {'a': 0}, 'merges': []}}",
+                  "\"added_tokens\" must be a list"));
+    CHECK(refused(HEAD "{'id': '3', 'content': 'x'}" PARTS MODEL "[]}}",
+                  "must be a list of {\"id\": a whole number, \"content\": a string"));
+    CHECK(refused(HEAD "{'id': 3, 'content': 7}" PARTS MODEL "[]}}", "\"content\": a string"));
+}
+
+// Values that would be passed over, each with what is said of it.
+static void test_every_key_of_a_tokenizer_has_a_value_that_is_possible(void) {
+    #define MODEL_WITH(key) HEAD PARTS MODEL "['a b'], " key "}}"
+    CHECK(refused("{'version': '2.0', " PARTS_ALONE SMALL_MODEL, "\"version\" must be \"1.0\""));
+    CHECK(refused("{'truncation': 'x', " PARTS_ALONE SMALL_MODEL,
+                  "\"truncation\" must be an object or null"));
+    CHECK(refused("{'padding': 5, " PARTS_ALONE SMALL_MODEL, "\"padding\" must be an object"));
+    CHECK(refused("{'post_processor': [], " PARTS_ALONE SMALL_MODEL,
+                  "\"post_processor\" must be an object or null"));
+    CHECK(refused(MODEL_WITH("'dropout': ''"), "the model has dropout"));
+    CHECK(refused(MODEL_WITH("'end_of_word_suffix': 0"), "the model has end_of_word_suffix"));
+    CHECK(refused(MODEL_WITH("'continuing_subword_prefix': false"), "has continuing_subword_pre"));
+    CHECK(refused(MODEL_WITH("'unk_token': '<unk>'"),
+                  "\"unk_token\" is \"<unk>\", which is no piece of the vocabulary: set it to one, "
+                  "or to null"));
+    CHECK(refused(HEAD "{'id': 3, 'content': '<s>'}" PARTS MODEL "['a b'], 'unk_token': '<s>'}}",
+                  "\"unk_token\" is \"<s>\", which is no piece"));
+    CHECK(refused(HEAD PARTS MODEL "[]}}", "\"merges\" is empty, but 1 pieces have several "
+                  "characters: the list was lost; take the file from the model again"));
+    CHECK(accepted(HEAD PARTS MODEL "['a b'], 'ignore_merges': true}}"));
+    static const char whole[] = HEAD PARTS MODEL "[], 'ignore_merges': true}}";
+    Tokenizer t;
+    CHECK(load_quoted(&t, whole, strlen(whole)) == 0 && encode(&t, "ab", 2) == 0 && ids[0] == 2);
+    tokenizer_free(&t);
+    CHECK(refused(HEAD "], 'pre_tokenizer': {'type': 'ByteLevel', 'trim_offsets': 1}, "
+                  "'decoder': {'type': 'ByteLevel'}, " SMALL_MODEL, "the pre_tokenizer is ByteL"));
+    CHECK(refused(HEAD "], 'pre_tokenizer': {'type': 'ByteLevel'}, "
+                  "'decoder': {'type': 'ByteLevel', 'use_regex': 'no'}, " SMALL_MODEL,
+                  "\"use_regex\" must be true or false"));
+    #define MARKED(decoder) HEAD "], 'pre_tokenizer': {'type': 'Metaspace', 'replacement': '" MARK \
+        "'}, 'decoder': {'type': 'Metaspace', 'replacement': '" MARK "', " decoder "}, " SMALL_MODEL
+    CHECK(refused(MARKED("'prepend_scheme': 5"), "the decoder is Metaspace"));
+    CHECK(refused(MARKED("'split': 5"), "the decoder is Metaspace"));
+    #undef MARKED
+    #undef MODEL_WITH
 }
 
 // Are the ids of the text these?
@@ -731,10 +773,6 @@ static void test_a_byte_without_a_piece_is_dropped_as_by_hugging_face(void) {
     static const char unknown[] = HEAD PARTS MODEL "['a b'], 'unk_token': 'a'}}";
     CHECK(load_quoted(&t, unknown, strlen(unknown)) == 0);
     CHECK(encodes_to(&t, "bcb", (int[]){1, 2}, 2));        // the unknown is merged too
-    tokenizer_free(&t);
-    static const char none[] = HEAD PARTS MODEL "['a b'], 'unk_token': '<unk>'}}";
-    CHECK(load_quoted(&t, none, strlen(none)) == 0 && encodes_to(&t, "ab", (int[]){2}, 1));
-    CHECK(encode(&t, "acb", 3) < 0 && strstr(error_text, "no piece for the byte 0x63"));
     tokenizer_free(&t);
 }
 
@@ -781,8 +819,14 @@ static void test_tokens_that_other_files_add_are_looked_for_in_texts(void) {
     REFUSED(DECODER("'6': {'content': 'ba'}"), NULL,
             "\"ba\" has the id 6, but other programs read it as 4");
     REFUSED(DECODER("'2': {'content': 'ba'}"), NULL, "read it as 4");
-    REFUSED(DECODER("'4': 7"), NULL, "empty");
-    REFUSED(NULL, "{'ba': '4'}", "has the id -1");
+    REFUSED(DECODER("'4': 7"), NULL, "tokenizer_config.json: \"added_tokens_decoder\" must be an "
+            "object of ids with a {\"content\": a string, ...} each");
+    REFUSED(DECODER("'x': {'content': 'ba'}"), NULL, "must be an object of ids");
+    REFUSED("{'added_tokens_decoder': [1]}", NULL, "must be an object of ids");
+    REFUSED(NULL, "{'ba': '4'}", "added_tokens.json: the id of \"ba\" must be a whole number");
+    REFUSED("{'add_prefix_space': 'no'}", NULL,
+            "tokenizer_config.json: \"add_prefix_space\" must be true or false");
+    REFUSED("{'add_bos_token': 1}", NULL, "\"add_bos_token\" must be true or false");
     REFUSED("{'add_prefix_space': true}", NULL, "add_prefix_space is true, but tokenizer.json puts "
             "no space before a text");
     #undef REFUSED
@@ -872,6 +916,9 @@ static void test_a_vocabulary_of_two_files_needs_to_say_how_it_cuts_words_and_al
     tokenizer_free(&t);
 
     // a merge for each piece of several characters, but for those with a meaning
+    PUT("merges.txt", "");
+    CHECK(tokenizer_file(path, folder) == 0 && tokenizer_load(&t, path) < 0);
+    CHECK(strstr(error_text, "merges.txt: 0 merges for 1 pieces of several characters") != NULL);
     PUT("merges.txt", "#version: 0.2\n");
     CHECK(tokenizer_file(path, folder) == 0 && tokenizer_load(&t, path) < 0);
     CHECK(strstr(error_text, "merges.txt: 0 merges for 1 pieces of several characters") != NULL);
@@ -928,6 +975,7 @@ int main(int argc, char **argv) {
     RUN(test_both_forms_of_merges_and_harmless_settings_are_read);
     RUN(test_what_is_not_known_is_refused_by_name);
     RUN(test_wrong_ids_pieces_and_merges_are_refused);
+    RUN(test_every_key_of_a_tokenizer_has_a_value_that_is_possible);
     RUN(test_an_id_without_a_piece_is_one_that_never_occurs);
     RUN(test_a_byte_without_a_piece_is_dropped_as_by_hugging_face);
     RUN(test_tokens_that_other_files_add_are_looked_for_in_texts);

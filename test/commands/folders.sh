@@ -32,6 +32,9 @@ holds y/tokenizer_config.json '"eos_token": "<|im_end|>"'
 it "an_end_by_any_name_is_found_by_its_id_and_where_none_is_used_none_is_needed"
 folder
 tokenizer 's/<|endoftext|>/<|fin|>/'
+refused 65 'tokenizer_config.json: "eos_token" is "<|endoftext|>", which the tokenizer does not' \
+    ./more train dpo --model x --train a.train.jsonl $short --out y
+rm x/tokenizer_config.json
 works ./more train dpo --model x --train a.train.jsonl $short --out y
 config 's/"eos_token_id": 0/"eos_token_id": null/'
 refused 65 'x: no end of text: set "eos_token_id"' \
