@@ -39,7 +39,7 @@ static int   attention_work_keys, attention_work_threads;
 static size_t attention_scratch(int keys) { return 2*ROWS * (size_t)keys; }
 
 // Room for paths of up to `keys` rows, for all threads; it only grows.  0, or -1 after fail().
-int attention_reserve(int keys) {
+static int attention_reserve(int keys) {
     int threads = thread_count();
     if (keys <= attention_work_keys && threads <= attention_work_threads) return 0;
     if (keys < attention_work_keys) keys = attention_work_keys;

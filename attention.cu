@@ -306,9 +306,9 @@ attention_keys_kernel(real *dqkv, AttentionBackward x, const KeyBlock *key_block
     store_tile(dqkv + value, W, dv, k->rows, channel, heads.HD);
 }
 
-// Scores are not stored: there is nothing to reserve.
-int attention_reserve(int) { return 0; }
 double attention_pairs(int before, int len) { return pairs_of_segment(before, len); }
+
+static_assert(sizeof(QueryBlock) + sizeof(KeyBlock) <= BLOCK_SIZE, "what kernels_reserve counts");
 
 static int count_blocks(const Segment *seg, int S) {
     int n = 0;

@@ -57,11 +57,12 @@ double kernels_memory(void) { return INFINITY; }
 
 void kernels_wait(void) {}                        // whoever returns has done what was asked
 
-// Bytes of the scratch that all layers share, with paths of up to so many rows.
-size_t kernels_scratch(int keys) {
+// A product's panels, and what attention takes: it goes by the longest path alone.
+size_t kernels_scratch(const Scratch *s) {
     const size_t threads = (size_t)thread_count();
-    return (matmul_work_size((int)threads) + threads * attention_scratch(keys)) * sizeof(real);
+    return (matmul_work_size((int)threads) + threads * attention_scratch(s->keys)) * sizeof(real);
 }
+int kernels_reserve(const Scratch *s) { return attention_reserve(s->keys); }
 
 // In one piece for each thread: memset is faster on large pieces.
 void kernels_zero(real *tensor, size_t n) {

@@ -164,9 +164,15 @@ void   mlp_backward(real *dinp, const MlpGrads *g, const real *dout, const real 
 void rotary(real *rows, const real *cosine, const real *sine, const int *position, int sign, int T,
             int heads, int HD, int dims, int stride);
 
-// Scratch for paths of up to `keys` rows, for all threads; it only grows. 0, or -1 after fail().
-int attention_reserve(int keys);
-size_t kernels_scratch(int keys);            // bytes of it, and of what all layers share
+/* What decides how much scratch the layers take: a micro-batch's token rows and texts, the longest
+ * path, query heads, the widest row; numbers of the largest matrix, the largest narrow one, and of
+ * a chunk of logits, or 0. */
+typedef struct {
+    int rows, texts, keys, heads;
+    size_t width, matrix, narrow, logits;
+} Scratch;
+int    kernels_reserve(const Scratch *s);    // it only grows. 0, or -1 after fail()
+size_t kernels_scratch(const Scratch *s);    // bytes of it, and of what all layers share
 // query-key pairs that a segment of len rows computes behind `before` rows of its path
 double attention_pairs(int before, int len);
 

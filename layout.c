@@ -569,16 +569,30 @@ size_t model_num_trained(const Config *c, Purpose purpose) {
     return model_num_params(c) - (c->lora_r ? model_num_base(c) - head : 0);
 }
 
+// What the layers need to know of micro-batches of T token rows and B texts.
+static Scratch model_scratch(const Config *c, int T, int B) {
+    const size_t C = (size_t)round_up(c->channels, 8), F = (size_t)round_up(c->hidden, 8);
+    const size_t V = (size_t)c->vocab_size, qkv = model_qkv_width(c);
+    const size_t width = max_size(max_size(C, F), max_size(qkv, model_fc_width(c)));
+    const size_t matrix = C * max_size(V, width);
+    return (Scratch){
+        .rows = T, .texts = B, .keys = c->max_positions, .heads = c->num_heads,
+        .width = width, .matrix = matrix, .narrow = c->narrow_bytes ? matrix : 0,
+        .logits = c->reward ? 0 : LOGITS_ROWS * V,
+    };
+}
+
 // The layers' scratch is a part of it.  Training adds gradients, two moments, and what is kept for
 // backward.
 size_t model_bytes(const Config *c, int T, int B, Purpose purpose) {
+    const Scratch scratch = model_scratch(c, T, B);
     Acts a;
     size_t numbers = model_num_params(c) + 3 * model_num_trained(c, purpose) + model_rope_size(c);
     if (c->narrow_bytes) numbers -= model_num_narrow(c);
     numbers += acts_layout(&a, c, NULL, (size_t)T, (size_t)B, purpose);
     if (purpose != SCORING && has_tied_gradient(c)) numbers += model_output_size(c);
     return numbers * sizeof(real) + (4 * (size_t)T + 2) * sizeof(int)
-         + kernels_scratch(c->max_positions) + c->narrow_bytes;
+         + kernels_scratch(&scratch) + c->narrow_bytes;
 }
 
 // ----------------------------------------------------------------------------- start and end
@@ -752,7 +766,8 @@ int model_reserve(Model *m, int T, int B) {
     m->acts_memory = kernels_alloc(numbers);
     m->row_memory = allocate(4*n + 2, sizeof(int));
     if (!m->acts_memory || !m->row_memory) return -1;
-    if (attention_reserve(m->config.max_positions) < 0) return -1;
+    const Scratch scratch = model_scratch(&m->config, T, B);
+    if (kernels_reserve(&scratch) < 0) return -1;
 
     acts_layout(&m->acts, &m->config, m->acts_memory, n, (size_t)B, purpose);
     m->scored_row = m->row_memory;

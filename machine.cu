@@ -174,11 +174,13 @@ void kernels_parallel(int n, size_t numbers, ParallelTask *run, void *context) {
 
 // ------------------------------------------------------------------------------------ memory
 
-// Bytes that tensors may still take.
+static size_t arena_size(void);
+
+// Bytes that tensors and scratch may still take: a part is kept for what the driver rounds up.
 double kernels_memory(void) {
     size_t left, all;
     checked(cudaMemGetInfo(&left, &all), "cudaMemGetInfo");
-    return (double)left;
+    return (double)(left - left / 128 + arena_size());
 }
 
 real *kernels_alloc(size_t n) {
@@ -210,21 +212,31 @@ void kernels_read(real *host, const real *tensor, size_t n) {
             "cudaMemcpy of %zu bytes from the GPU", size);
 }
 
-// Memory of the GPU for what is needed within one call: numbers, a narrow matrix as numbers, and
-// both sides of a product rounded to bf16.
-enum { SCRATCH_NUMBERS, SCRATCH_MATRIX, SCRATCH_A, SCRATCH_B, NUM_SCRATCHES };
+/* Memory of the GPU for what is needed within one call: arrays that came up, numbers, a narrow
+ * matrix as numbers, both sides of a product rounded to bf16.  kernels_reserve makes one arena of
+ * them before a run; what is larger than it was told, or comes before, has memory of its own. */
+enum { SCRATCH_RING, SCRATCH_NUMBERS, SCRATCH_MATRIX, SCRATCH_A, SCRATCH_B, NUM_SCRATCHES };
+enum { LINE = 64 };                               // bytes; each part begins with one
 static struct {
-    void *at;
-    size_t size;
-} scratches[NUM_SCRATCHES];
+    char *memory;                                 // the parts', but for those that have their own
+    struct { char *at; size_t size; int is_own; } part[NUM_SCRATCHES];
+} arena;
+
+static size_t arena_size(void) {
+    size_t sum = 0;
+    for (int i = 0; i < NUM_SCRATCHES; i++) sum += arena.part[i].size;
+    return sum;
+}
+
 static void *scratch(int which, size_t size) {
-    void **at = &scratches[which].at;
-    if (size > scratches[which].size) {
-        checked(cudaFree(*at), "cudaFree");
-        checked(MEMORY_CALL(at, size), "cudaMalloc of %zu bytes", size);
-        scratches[which].size = size;
-    }
-    return *at;
+    auto *part = &arena.part[which];
+    if (size <= part->size) return part->at;
+    size = (size + LINE - 1) / LINE * LINE;
+    if (part->is_own) checked(cudaFree(part->at), "cudaFree");
+    checked(MEMORY_CALL((void **)&part->at, size), "cudaMalloc of %zu bytes", size);
+    part->size = size;
+    part->is_own = 1;
+    return part->at;
 }
 
 /* Arrays of the host (tokens, rows, segments) go up through a ring: pinned memory, and as much on
@@ -237,6 +249,7 @@ static struct {
     size_t size, used, begin, end;                // the call's arrays lie from begin, to end
 } ring;
 enum { RING = 4 << 20, UPLOADS = 8, ALIGN = 16 };           // bytes; arrays of a call at most
+enum { BLOCK_SIZE = 256 };                        // bytes of one of attention's blocks and its keys'
 
 static void upload_begin(size_t bytes) {
     bytes += UPLOADS * ALIGN;
@@ -246,11 +259,10 @@ static void upload_begin(size_t bytes) {
     }
     if (bytes > ring.size) {
         checked(cudaFreeHost(ring.host), "cudaFreeHost");
-        checked(cudaFree(ring.gpu), "cudaFree");
         ring.size = max_size(RING, 2 * bytes);
         checked(cudaMallocHost((void **)&ring.host, ring.size), "cudaMallocHost of %zu bytes",
                 ring.size);
-        checked(MEMORY_CALL((void **)&ring.gpu, ring.size), "cudaMalloc of %zu bytes", ring.size);
+        ring.gpu = (char *)scratch(SCRATCH_RING, ring.size);
     }
     ring.begin = ring.used;
     ring.end = ring.used + bytes;
@@ -279,8 +291,66 @@ static void upload_end(void) {
                             cudaMemcpyHostToDevice), "cudaMemcpyAsync of %zu bytes", size);
 }
 
-// Bytes on the GPU that are not a tensor's.
-size_t kernels_scratch(int) { return RING; }
+// Bytes of each part, whole lines, no less than is taken and linear in rows; returns their sum.
+static size_t scratch_sizes(size_t size[NUM_SCRATCHES], const Scratch *s) {
+    const size_t rows = s->rows, two = gpu.precision == PRECISION_BF16_FAST ? 2 : 0;
+    const size_t rounded = two * rows * (s->width + 8);               // a side of a product
+    const size_t blocks = rows / 16 + 4 * (size_t)s->texts;           // of attention
+    size_t sum = 0;
+    size[SCRATCH_RING] = RING + 64 * rows + 2 * blocks * BLOCK_SIZE;
+    size[SCRATCH_NUMBERS] = rows * (s->heads + 1) * sizeof(real) + s->matrix / 256;
+    size[SCRATCH_MATRIX] = s->narrow * sizeof(real);
+    size[SCRATCH_A] = rounded + two * (s->logits + s->logits / 8);
+    size[SCRATCH_B] = rounded + two * s->matrix;
+    for (int i = 0; i < NUM_SCRATCHES; i++) {
+        size[i] = (size[i] + LINE - 1) / LINE * LINE;
+        sum += size[i];
+    }
+    return sum;
+}
+size_t kernels_scratch(const Scratch *s) {
+    size_t size[NUM_SCRATCHES];
+    return scratch_sizes(size, s);
+}
+
+static void arena_free(void) {
+    kernels_wait();
+    for (int i = 0; i < NUM_SCRATCHES; i++) {
+        if (arena.part[i].is_own) checked(cudaFree(arena.part[i].at), "cudaFree");
+        arena.part[i] = {NULL, 0, 0};
+    }
+    checked(cudaFree(arena.memory), "cudaFree");
+    arena.memory = NULL;
+    ring.used = 0;
+    ring.size = 0;
+}
+
+// Not within a call: what lies there is lost.
+int kernels_reserve(const Scratch *s) {
+    size_t size[NUM_SCRATCHES], all = 0;
+    int enough = 1;
+    scratch_sizes(size, s);
+    for (int i = 0; i < NUM_SCRATCHES; i++) {
+        if (size[i] > arena.part[i].size) enough = 0;
+        if (!arena.part[i].is_own) size[i] = max_size(size[i], arena.part[i].size);
+        all += size[i];
+    }
+    if (enough) return 0;
+
+    arena_free();
+    if (MEMORY_CALL((void **)&arena.memory, all) != cudaSuccess) {
+        cudaGetLastError();                       // it has been told
+        arena.memory = NULL;
+        return fail(EX_OSERR, "out of memory on the GPU: %.2f GiB of scratch, %.2f GiB are free",
+                    (double)all / 1073741824.0, kernels_memory() / 1073741824.0);
+    }
+    char *at = arena.memory;
+    for (int i = 0; i < NUM_SCRATCHES; i++) {
+        arena.part[i] = {at, size[i], 0};
+        at += size[i];
+    }
+    return 0;
+}
 
 // A little goes through the ring, so that nobody waits.
 void kernels_write(real *tensor, const real *host, size_t n) {

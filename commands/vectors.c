@@ -304,7 +304,7 @@ static void make_attention(Kit *k) {
     const real *qkv = kit_numbers(k, KIT_T*KIT_QKV), *dout = kit_numbers(k, KIT_T*2*KIT_HEAD);
     real *out = kit_zeros(k, KIT_T*2*KIT_HEAD), *lse = kit_zeros(k, KIT_T*2);
     real *dqkv = kit_zeros(k, KIT_T*KIT_QKV);
-    if (attention_reserve(KIT_T) < 0) {
+    if (kernels_reserve(&(Scratch){.keys = KIT_T}) < 0) {
         k->failed = 1;
         return;
     }

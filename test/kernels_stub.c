@@ -71,8 +71,8 @@ void matmul_packed_forward(real *out, const real *inp, const real *packed, const
 void rotary(real *rows, const real *cosine, const real *sine, const int *position, int sign, int T,
             int heads, int HD, int dims, int stride) {}
 
-int    attention_reserve(int keys)              { return -1; }
-size_t kernels_scratch(int keys)                { return 0; }
+int    kernels_reserve(const Scratch *s)        { return -1; }
+size_t kernels_scratch(const Scratch *s)        { return 0; }
 double attention_pairs(int before, int len)     { return 0; }
 void attention_forward(real *out, real *lse, const real *qkv, const Segment *seg, int S, int T,
                        int NH, int NKV, int HD, int window) {}

@@ -525,7 +525,7 @@ static void test_what_cannot_be_generated_is_an_error(void) {
 int main(int argc, char **argv) {
     test_choose(argc, argv);
     kernels_set_threads(3);                                 // room for as many
-    if (kernels_init(NULL) < 0 || attention_reserve(POSITIONS) < 0) {
+    if (kernels_init(NULL) < 0 || kernels_reserve(&(Scratch){.keys = POSITIONS}) < 0) {
         fprintf(stderr, "%s\n", error_text);
         return 1;
     }

@@ -83,6 +83,29 @@ cp out cpu.out
 works "$gpu" $sample
 same out cpu.out
 
+# fits MiB ...: with the least memory of the GPU, in steps of a MiB from there on, with which it is
+# not refused before it starts, the command trains
+fits() {
+    MiB=$1 least=$1
+    shift
+    rm -rf fits
+    while run env CUDA_ON_CPU=$MiB "$gpu" "$@" --out fits; [ $code = 71 ] &&
+            grep -q 'GiB of memory are needed' err; do
+        MiB=$((MiB + 1))
+    done
+    [ $code = 0 ] || fault "$MiB MiB: $(tail -n 1 err): $*"
+    [ $MiB != $least ] || fault "not refused with $MiB MiB: $*"
+}
+it "what_the_memory_table_announces_is_enough"
+large="$cut --max_steps 1 --quiet --train a.train.jsonl"
+works ./more train lm --vocab_size 4000 --hidden_size 128 --num_hidden_layers 1 \
+    --num_attention_heads 2 --max_length 64 --max_steps 1 --train text.jsonl --dtype bf16 --quiet \
+    --out large
+fits 22 train dpo --model large $large
+fits 24 train dpo --model large $large --precision bf16-fast
+fits 19 train reward --model large $large --lora_r 2 --base_dtype fp32
+fits 19 train reward --model large $large --lora_r 2
+
 it "no_gpu_an_old_driver_and_too_little_memory_are_named"
 refused 71 "no GPU was found" env CUDA_ON_CPU=none "$gpu" selftest
 refused 71 "or one older than CUDA 13.0" env CUDA_ON_CPU=old "$gpu" selftest
