@@ -46,7 +46,7 @@ ifeq (yes,$(HAS_OPENMP))
 OPENMP ?= -fopenmp
 endif
 
-COMPILE = $(CC) -std=c11 $(CFLAGS) -Wall -Wextra $(OPENMP)
+COMPILE = $(CC) -std=c11 $(CFLAGS) -Wall -Wextra -Wshadow -Wmissing-prototypes $(OPENMP)
 # -O0: with -Og gdb finds few variables of a sanitized build
 DEBUG   = -O0 -g -DMORE_DEBUG -fsanitize=address,undefined -fno-sanitize-recover=undefined
 # the compiler notes in test/bin what a target includes; it is read back below
@@ -157,7 +157,7 @@ repro: more
 # functions, and with kernels.c compiled by itself as other hardware's file would be.
 seam: $(KERNELS)
 	$(COMPILE) -DMORE_OBJECT -c test/kernels_stub.c -o test/bin/kernels_stub.o
-	$(COMPILE) -DMORE_CUDA -c more.c -o test/bin/more_seam.o
+	$(COMPILE) -O0 -DMORE_CUDA -c more.c -o test/bin/more_seam.o
 	$(CC) $(CFLAGS) $(OPENMP) test/bin/more_seam.o test/bin/kernels_stub.o -o test/bin/more_stub \
 	    $(LDLIBS)
 	$(CC) $(CFLAGS) $(OPENMP) test/bin/more_seam.o $(KERNELS) -o test/bin/more_seam $(LDLIBS)
