@@ -176,6 +176,8 @@ try() {
     lacks=$(missing "$compile")$(missing "$by")
     if [ -n "$lacks" ]; then
         said="skipped: no $lacks here: apt-get install $packages"
+    elif [ ! -e "$program" ] && grep -q "'omp.h' file not found" "$program.log"; then
+        said="skipped: no omp.h here: apt-get install $packages"
     elif [ ! -e "$program" ]; then
         said="did not build: $(grep -m 1 error "$program.log")"
     fi

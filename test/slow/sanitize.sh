@@ -54,14 +54,14 @@ for part in ${*:-address clang thread valgrind}; do
     case $part in
     address)
         export ASAN_OPTIONS=allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1
-        tested "address, undefined, float-cast-overflow (gcc)" CC=gcc TEST_CFLAGS= \
+        tested "address, undefined, float-cast-overflow (gcc)" CC=gcc TEST_CFLAGS=-O0 \
             CFLAGS="-O1 -g -DMORE_DEBUG $checks"
         ;;
     clang)
         command -v clang > x.out || { missing clang "clang libclang-rt-dev"; continue; }
         export ASAN_OPTIONS=allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1
         # a pointer of no array plus 0 is that pointer, which clang has doubts about
-        tested "address, undefined, float-cast-overflow (clang)" CC=clang OPENMP= TEST_CFLAGS= \
+        tested "address, undefined, float-cast-overflow (clang)" CC=clang OPENMP= TEST_CFLAGS=-O0 \
             CFLAGS="-O1 -g -DMORE_DEBUG $checks -fno-sanitize=pointer-overflow"
         ;;
     thread)
@@ -73,7 +73,7 @@ for part in ${*:-address clang thread valgrind}; do
         fi
         export OMP_TOOL_LIBRARIES="$archer" OMP_NUM_THREADS=4
         export TSAN_OPTIONS=ignore_noninstrumented_modules=1
-        tested "thread (clang)" CC=clang OPENMP=-fopenmp TEST_CFLAGS= \
+        tested "thread (clang)" CC=clang OPENMP=-fopenmp TEST_CFLAGS=-O0 \
             CFLAGS="-O1 -g -DMORE_DEBUG -fsanitize=thread" QUICK_COMMANDS=test/commands/bits.sh \
             QUICK_TESTS="$(echo test/bin/test_kernels test/bin/test_matmul test/bin/test_model \
                 test/bin/test_grad test/bin/test_policy test/bin/test_reward test/bin/test_train)"
