@@ -35,8 +35,11 @@
 static real *attention_work_memory;
 static int   attention_work_keys, attention_work_threads;
 
+// Rows of scores lie so far apart: whole vectors, and not in the same lines of a cache.
+static size_t score_stride(int keys) { return (size_t)((round_up(keys, 16) / 16 | 1) * 16); }
+
 // A thread's numbers for paths of up to `keys` rows.
-static size_t attention_scratch(int keys) { return 2*ROWS * (size_t)keys; }
+static size_t attention_scratch(int keys) { return 2*ROWS * score_stride(keys); }
 
 // Room for paths of up to `keys` rows, for all threads; it only grows.  0, or -1 after fail().
 static int attention_reserve(int keys) {
@@ -55,82 +58,179 @@ double attention_pairs(int before, int len) { return pairs_of_segment(before, le
 
 // the thread's first or second matrix
 static real *attention_work(int matrix) {
-    const size_t size = (size_t)ROWS * (size_t)attention_work_keys;
+    const size_t size = attention_scratch(attention_work_keys) / 2;
     return attention_work_memory + (size_t)(2*thread_index() + matrix) * size;
+}
+
+/* The second operand of S = Q K' and of dP = dO V' for all blocks of a group: the rows of K or V of
+ * one key/value head as columns, in panels of NR, each segment from a panel of its own on. */
+typedef struct {
+    const real *panels;                           // NULL: there is no room for all
+    const Segment *seg;
+    int root;
+} Columns;
+
+// the panel with which segment s begins
+static int first_panel(const Columns *c, int s) {
+    return (c->seg[s].start - c->seg[c->root].start) / tile->fp32.NR + s - c->root;
+}
+
+// Packs X, which has rows of HD, W apart, into `work`, of PACK_B numbers.
+static Columns columns_of_group(real *work, const real *X, const Segment *seg, int root, int end,
+                                const Heads *heads) {
+    const int NR = tile->fp32.NR, HD = heads->HD;
+    const size_t panel = (size_t)NR * (size_t)HD;
+    Columns c = {.seg = seg, .root = root};
+    const int panels = first_panel(&c, end - 1) + pieces(seg[end-1].len, NR);
+    if ((size_t)panels * panel > PACK_B) return c;
+    for (int s = root; s < end; s++) {
+        pack_panels(NR, work + (size_t)first_panel(&c, s) * panel,
+                    X + (size_t)seg[s].start*heads->W, heads->W, 1, seg[s].len, HD);
+    }
+    c.panels = work;
+    return c;
 }
 
 /* The three kinds of product, by one thread.  A has b->rows rows of HD, lda apart: Q, O or a
  * gradient.  X has rows of HD, W apart, from token row 0: K, V or a gradient; only those of
- * the block's keys are met, part by part.  S is (rows, keys). */
+ * the block's keys are met, part by part.  S is (rows, keys), lds apart.
+ *
+ * Row i attends to the first keys_seen of a part.  Tiles without any such pair are left out: their
+ * terms would be S = +0 times a number. */
+
+static int keys_seen(const QueryBlock *b, int part, int i) {
+    const int len = b->part[part].len, own = part == b->parts - 1;
+    return own ? len - b->rows + i + 1 : len;
+}
 
 // S = A X'
-static void multiply_abt(real *S, const real *A, size_t lda, const real *X, const QueryBlock *b,
-                         const Heads *heads) {
+static void multiply_abt(real *S, size_t lds, const real *A, size_t lda, const real *X,
+                         const Columns *columns, const QueryBlock *b, const Heads *heads) {
+    const int MR = tile->fp32.MR, NR = tile->fp32.NR, HD = heads->HD;
+    const size_t panel = (size_t)NR * (size_t)HD;
     for (int j = 0; j < b->parts; j++) {
         const KeyRows k = b->part[j];
-        const Product p = {
-            .c = S + k.key, .ldc = (size_t)b->keys,
-            .a = A, .ars = lda, .acs = 1,
-            .b = X + (size_t)k.start*heads->W, .brs = 1, .bcs = heads->W,
-            .M = b->rows, .N = k.len, .K = heads->HD,
-        };
-        matmul_one(&p, matmul_work());
+        if (!columns->panels) {
+            const Product p = {
+                .c = S + k.key, .ldc = lds,
+                .a = A, .ars = lda, .acs = 1,
+                .b = X + (size_t)k.start*heads->W, .brs = 1, .bcs = heads->W,
+                .M = b->rows, .N = k.len, .K = HD,
+            };
+            matmul_one(&p, matmul_work());
+            continue;
+        }
+        const real *Xt = columns->panels + (size_t)first_panel(columns, k.segment) * panel;
+        for (int n = 0; n < k.len; n += NR, Xt += panel) {
+            for (int i = 0; i < b->rows; i += MR) {
+                const int height = min_int(MR, b->rows - i), width = min_int(NR, k.len - n);
+                if (n >= keys_seen(b, j, i + height - 1)) continue;
+                tile->strided(S + (size_t)i*lds + k.key + n, lds, 0, A + (size_t)i*lda, lda, 1,
+                              Xt, (size_t)NR, HD, height, width);
+            }
+        }
     }
 }
 
 // A = S X
-static void multiply_ab(real *A, size_t lda, const real *S, const real *X, const QueryBlock *b,
-                        const Heads *heads) {
+static void multiply_ab(real *A, size_t lda, const real *S, size_t lds, const real *X,
+                        const QueryBlock *b, const Heads *heads) {
+    const int MR = tile->fp32.MR, NR = tile->fp32.NR, HD = heads->HD, KC = tile->fp32.KC;
     for (int j = 0; j < b->parts; j++) {
         const KeyRows k = b->part[j];
-        const Product p = {
-            .c = A, .ldc = lda,
-            .a = S + k.key, .ars = (size_t)b->keys, .acs = 1,
-            .b = X + (size_t)k.start*heads->W, .brs = heads->W, .bcs = 1,
-            .M = b->rows, .N = heads->HD, .K = k.len, .add = j > 0,
-        };
-        matmul_one(&p, matmul_work());
+        for (int k0 = 0; k0 < k.len; k0 += KC) {
+            const real *Xk = X + (size_t)(k.start + k0)*heads->W;
+            for (int n = 0; n < HD; n += NR) {
+                for (int i = 0; i < b->rows; i += MR) {
+                    const int height = min_int(MR, b->rows - i), width = min_int(NR, HD - n);
+                    const int K = min_int(KC, keys_seen(b, j, i + height - 1) - k0);
+                    if (K <= 0) continue;
+                    tile->strided(A + (size_t)i*lda + n, lda, j || k0,
+                                  S + (size_t)i*lds + k.key + k0, lds, 1, Xk + n, heads->W, K,
+                                  height, width);
+                }
+            }
+        }
     }
 }
 
 // X += S' A
-static void multiply_atb(real *X, const real *S, const real *A, size_t lda, const QueryBlock *b,
-                         const Heads *heads) {
+static void multiply_atb(real *X, const real *S, size_t lds, const real *A, size_t lda,
+                         const QueryBlock *b, const Heads *heads) {
+    const int MR = tile->fp32.MR, NR = tile->fp32.NR, HD = heads->HD;
     for (int j = 0; j < b->parts; j++) {
         const KeyRows k = b->part[j];
-        const Product p = {
-            .c = X + (size_t)k.start*heads->W, .ldc = heads->W,
-            .a = S + k.key, .ars = 1, .acs = (size_t)b->keys,
-            .b = A, .brs = lda, .bcs = 1,
-            .M = k.len, .N = heads->HD, .K = b->rows, .add = 1,
-        };
-        matmul_one(&p, matmul_work());
+        for (int m = 0; m < k.len; m += MR) {
+            real *Xm = X + (size_t)(k.start + m)*heads->W;
+            const int first = max_int(0, m + 1 - keys_seen(b, j, 0));     // row that attends to m
+            for (int n = 0; n < HD; n += NR) {
+                tile->strided(Xm + n, heads->W, 1, S + (size_t)first*lds + k.key + m, 1, lds,
+                              A + (size_t)first*lda + n, lda, b->rows - first,
+                              min_int(MR, k.len - m), min_int(NR, HD - n));
+            }
+        }
     }
 }
+
+/* Of a row of scores, keys `from` to `to` are whole vectors, with all that it attends to in them;
+ * the others in them count as nothing.  What is beyond, and met by a tile, is set to 0. */
+typedef struct { int first, n, from, to; } Row;
+
+INLINE Row row_of_block(int i, int rows, int keys, int window) {
+    Row r = {.n = keys - rows + 1 + i};                     // it attends to first .. n-1
+    r.first = window_start(r.n, window);
+    r.from = r.first / 16 * 16;
+    r.to = round_up(r.n, 16);
+    return r;
+}
+INLINE int is_seen(const Row *r, int p) { return (p >= r->first) & (p < r->n); }
+INLINE void clear_outside(real *x, const Row *r, int keys) {
+    for (int p = 0; p < r->from; p++) x[p] = 0;
+    const int end = min_int(r->to + 16, round_up(keys, 16));          // a tile has at most 16 rows
+    for (int p = r->to; p < end; p++) x[p] = 0;
+}
+#define FOR_KEYS(r, ...)                                                \
+    for (int at = (r).from; at < (r).to; at += 16) {                  \
+        for (int j = 0; j < 16; j++) {                                \
+            const int p = at + j;                                     \
+            __VA_ARGS__;                                              \
+        }                                                             \
+    }
 
 /* S(rows, keys) in place -> E = exp(scale S - m), m the row's maximum, and 0 beyond the row's
  * own key and before its window.  With l = sum E: inverse(rows) = 1/l, so that P = E inverse;
  * lse = m + log l, one number a row, lse_stride apart. */
-INLINE void softmax_rows_body(const int hw, real *S, real *inverse, real *lse, size_t lse_stride,
-                              real scale, int rows, int keys, int window) {
+INLINE void softmax_rows_body(const int hw, real *S, size_t lds, real *inverse, real *lse,
+                              size_t lse_stride, real scale, int rows, int keys, int window) {
+    real max[ROWS], sum[ROWS];
     for (int i = 0; i < rows; i++) {
-        const int n = keys - rows + 1 + i;                  // row i attends to first .. n-1
-        const int first = window_start(n, window);
-        real *x = S + (size_t)i*keys;
-        for (int p = first; p < n; p++) x[p] = scale * x[p];
-        const real m = row_max(x + first, n - first);
-        for (int p = 0; p < first; p++) x[p] = 0;
-        for (int p = first; p < n; p++) x[p] = R_EXP(x[p] - m);
-        for (int p = n; p < keys; p++) x[p] = 0;
-        const real l = row_sum(x, n);
-        inverse[i] = 1 / l;
-        lse[(size_t)i*lse_stride] = m + (real)more_log(l);
+        const Row r = row_of_block(i, rows, keys, window);
+        real *x = S + (size_t)i*lds;
+        real l[16] = {0};
+
+        // pass 1: the maximum, for which others in a vector are the first
+        for (int p = r.from; p < r.first; p++) x[p] = x[r.first];
+        for (int p = r.n; p < r.to; p++) x[p] = x[r.first];
+        for (int p = r.from; p < r.to; p++) x[p] = scale * x[p];
+        max[i] = row_max(x + r.from, r.to - r.from);
+
+        // pass 2: E and its sum
+        FOR_KEYS(r, const real e = R_EXP(x[p] - max[i]);
+                    x[p] = is_seen(&r, p) ? e : 0;
+                    l[j] += x[p]);
+        clear_outside(x, &r, keys);
+        sum[i] = fold(l);
+    }
+    // pass 3: what is one number a row, together: a logarithm has to be waited for
+    for (int i = 0; i < rows; i++) {
+        inverse[i] = 1 / sum[i];
+        lse[(size_t)i*lse_stride] = max[i] + (real)more_log(sum[i]);
     }
 }
 VARIANTS(softmax_rows,
-         (real *S, real *inverse, real *lse, size_t lse_stride, real scale, int rows, int keys,
-          int window),
-         S, inverse, lse, lse_stride, scale, rows, keys, window)
+         (real *S, size_t lds, real *inverse, real *lse, size_t lse_stride, real scale, int rows,
+          int keys, int window),
+         S, lds, inverse, lse, lse_stride, scale, rows, keys, window)
 
 /* forward: P = softmax(scale S).  Both matrices in place, with 0 beyond the row's own key and
  * before its window:
@@ -139,34 +239,32 @@ VARIANTS(softmax_rows,
  *     dP(rows, keys) -> dS = P o (dP - D) scale,   D = dO . O
  *
  * dO and O have rows of HD, ldo apart; lse has one number a row, lse_stride apart. */
-INLINE void softmax_rows_back_body(const int hw, real *S, real *dP, const real *dO, const real *O,
-                                   size_t ldo, const real *lse, size_t lse_stride, real scale,
-                                   int rows, int keys, int HD, int window) {
+INLINE void softmax_rows_back_body(const int hw, real *S, real *dP, size_t lds, const real *dO,
+                                   const real *O, size_t ldo, const real *lse, size_t lse_stride,
+                                   real scale, int rows, int keys, int HD, int window) {
     for (int i = 0; i < rows; i++) {
-        const int n = keys - rows + 1 + i;
-        const int first = window_start(n, window);
-        real *x = S + (size_t)i*keys, *dp = dP + (size_t)i*keys;
+        const Row r = row_of_block(i, rows, keys, window);
+        real *x = S + (size_t)i*lds, *dp = dP + (size_t)i*lds;
         const real D = row_dot(hw, dO + (size_t)i*ldo, O + (size_t)i*ldo, HD);
         const real L = lse[(size_t)i*lse_stride];
-        for (int p = 0; p < first; p++) x[p] = dp[p] = 0;
-        for (int p = first; p < n; p++) {
-            const real P = R_EXP(scale * x[p] - L);
-            x[p] = P;
-            dp[p] = P * (dp[p] - D) * scale;
-        }
-        for (int p = n; p < keys; p++) x[p] = dp[p] = 0;
+        FOR_KEYS(r, const real P = R_EXP(scale * x[p] - L);
+                    const real dS = P * (dp[p] - D) * scale;
+                    x[p] = is_seen(&r, p) ? P : 0;
+                    dp[p] = is_seen(&r, p) ? dS : 0);
+        clear_outside(x, &r, keys);
+        clear_outside(dp, &r, keys);
     }
 }
 VARIANTS(softmax_rows_back,
-         (real *S, real *dP, const real *dO, const real *O, size_t ldo, const real *lse,
-          size_t lse_stride, real scale, int rows, int keys, int HD, int window),
-         S, dP, dO, O, ldo, lse, lse_stride, scale, rows, keys, HD, window)
+         (real *S, real *dP, size_t lds, const real *dO, const real *O, size_t ldo,
+          const real *lse, size_t lse_stride, real scale, int rows, int keys, int HD, int window),
+         S, dP, lds, dO, O, ldo, lse, lse_stride, scale, rows, keys, HD, window)
 
 // Query head h of a block of rows.
-static void attention_block_forward(real *out, real *lse, const real *qkv, const QueryBlock *b,
-                                    int h, const Heads *heads) {
+static void attention_block_forward(real *out, real *lse, const real *qkv, const Columns *Kt,
+                                    const QueryBlock *b, int h, const Heads *heads) {
     const int kv = kv_head(heads, h);
-    const size_t W = heads->W, OW = heads->OW;
+    const size_t W = heads->W, OW = heads->OW, lds = score_stride(b->keys);
     const size_t first = (size_t)b->start, NH = (size_t)heads->NH;
     const real *Q = qkv + first*W + query_at(heads, h);
     const real *K = qkv + key_at(heads, kv), *V = qkv + value_at(heads, kv);
@@ -174,29 +272,43 @@ static void attention_block_forward(real *out, real *lse, const real *qkv, const
     real *S = attention_work(0), inverse[ROWS];
 
     // pass 1: S = Q K'
-    multiply_abt(S, Q, W, K, b, heads);
+    multiply_abt(S, lds, Q, W, K, Kt, b, heads);
 
     // pass 2: P = softmax(scale S), but for a factor of each row, `inverse`
-    softmax_rows(S, inverse, lse + first*NH + h, NH, heads->scale, b->rows, b->keys,
+    softmax_rows(S, lds, inverse, lse + first*NH + h, NH, heads->scale, b->rows, b->keys,
                  heads->window);
     const real *P = S;
 
     // pass 3: O = P V, and the factor
-    multiply_ab(O, OW, P, V, b, heads);
+    multiply_ab(O, OW, P, lds, V, b, heads);
     scale_rows(O, OW, inverse, b->rows, heads->HD);
 }
 
-// qkv(T,W), out(T,OW), lse(T,NH).  A task is a query head of a segment.
+// qkv(T,W), out(T,OW), lse(T,NH).  A task is a group with the query heads of a key/value head, or
+// where those tasks are few, with one of them.
 void attention_forward(real *out, real *lse, const real *qkv, const Segment *seg, int S, int T,
                        int NH, int NKV, int HD, int window) {
     const Heads heads = heads_of(NH, NKV, HD, window);
+    const int threads = thread_count();
+    int groups = 0;
+    for (int s = 0; s < S; s++) groups += seg[s].parent < 0;
+    const int few = threads > 1 && groups * NKV < 4 * threads;
+    const int share = few ? 1 : NH / NKV, tasks = NH / share;
     (void)T;
     PARALLEL_FOR_TASKS
-    for (int task = 0; task < S * NH; task++) {
-        const int s = task / NH, h = task % NH;
-        for (int i = 0; i < seg[s].len; i += ROWS) {
-            const QueryBlock b = query_block(seg, s, i);
-            attention_block_forward(out, lse, qkv, &b, h, &heads);
+    for (int task = 0; task < S * tasks; task++) {
+        const int root = task / tasks, h0 = task % tasks * share;
+        if (seg[root].parent >= 0) continue;      // the root's task does the group
+        const int end = group_end(seg, S, root);
+        const real *K = qkv + key_at(&heads, kv_head(&heads, h0));
+        const Columns Kt = columns_of_group(matmul_work(), K, seg, root, end, &heads);
+        for (int h = h0; h < h0 + share; h++) {
+            for (int s = root; s < end; s++) {
+                for (int i = 0; i < seg[s].len; i += ROWS) {
+                    const QueryBlock b = query_block(seg, s, i);
+                    attention_block_forward(out, lse, qkv, &Kt, &b, h, &heads);
+                }
+            }
         }
     }
 }
@@ -204,10 +316,11 @@ void attention_forward(real *out, real *lse, const real *qkv, const Segment *seg
 // Query head h of a block of rows: writes its queries' gradients, adds to those of its keys
 // and values.
 static void attention_block_backward(real *dqkv, const real *dout, const real *out,
-                                     const real *lse, const real *qkv, const QueryBlock *b, int h,
+                                     const real *lse, const real *qkv, const Columns *Kt,
+                                     const Columns *Vt, const QueryBlock *b, int h,
                                      const Heads *heads) {
     const int kv = kv_head(heads, h);
-    const size_t W = heads->W, OW = heads->OW;
+    const size_t W = heads->W, OW = heads->OW, lds = score_stride(b->keys);
     const size_t first = (size_t)b->start, NH = (size_t)heads->NH;
     const size_t q = first*W + query_at(heads, h), o = first*OW + query_at(heads, h);
     const size_t k = key_at(heads, kv), v = value_at(heads, kv);
@@ -219,20 +332,32 @@ static void attention_block_backward(real *dqkv, const real *dout, const real *o
     real *S = attention_work(0), *dP = attention_work(1);
 
     // pass 1: S = Q K' again.  forward: O = P V, so dP = dO V'
-    multiply_abt(S, Q, W, K, b, heads);
-    multiply_abt(dP, dO, OW, V, b, heads);
+    multiply_abt(S, lds, Q, W, K, Kt, b, heads);
+    multiply_abt(dP, lds, dO, OW, V, Vt, b, heads);
 
     // pass 2: P = softmax(scale S) again, in S, and dS = P o (dP - D) scale, in dP
-    softmax_rows_back(S, dP, dO, O, OW, lse + first*NH + h, NH, heads->scale, b->rows, b->keys,
-                      heads->HD, heads->window);
+    softmax_rows_back(S, dP, lds, dO, O, OW, lse + first*NH + h, NH, heads->scale, b->rows,
+                      b->keys, heads->HD, heads->window);
     const real *P = S, *dS = dP;
 
     // pass 3: forward: S = Q K', so dQ = dS K and dK += dS' Q
-    multiply_ab(dQ, W, dS, K, b, heads);
-    multiply_atb(dK, dS, Q, W, b, heads);
+    multiply_ab(dQ, W, dS, lds, K, b, heads);
+    multiply_atb(dK, dS, lds, Q, W, b, heads);
 
     // pass 4: forward: O = P V, so dV += P' dO
-    multiply_atb(dV, P, dO, OW, b, heads);
+    multiply_atb(dV, P, lds, dO, OW, b, heads);
+}
+
+// The gradients of a group's keys and values, of one key/value head.
+static void clear_keys_and_values(real *dqkv, const Segment *seg, int root, int end, int kv,
+                                  const Heads *heads) {
+    const int rows = seg[end-1].start + seg[end-1].len - seg[root].start;
+    const size_t size = (size_t)heads->HD * sizeof *dqkv;
+    for (int i = 0; i < rows; i++) {
+        real *row = dqkv + (size_t)(seg[root].start + i)*heads->W;
+        memset(row + key_at(heads, kv), 0, size);
+        memset(row + value_at(heads, kv), 0, size);
+    }
 }
 
 // WRITES dqkv(T,W).  A task is a key/value head of a group: no other task adds to the
@@ -242,18 +367,23 @@ void attention_backward(real *dqkv, const real *dout, const real *out, const rea
                         const real *qkv, const Segment *seg, int S, int T, int NH, int NKV,
                         int HD, int window) {
     const Heads heads = heads_of(NH, NKV, HD, window);
-    kernels_zero(dqkv, (size_t)T * heads.W);
+    (void)T;
     PARALLEL_FOR_TASKS
     for (int task = 0; task < S * NKV; task++) {
         const int root = task / NKV, kv = task % NKV;
         const int share = NH / NKV;               // the query heads of a key/value head
         if (seg[root].parent >= 0) continue;      // the root's task does the group
         const int end = group_end(seg, S, root);
+        const real *K = qkv + key_at(&heads, kv), *V = qkv + value_at(&heads, kv);
+        real *work = matmul_work();
+        const Columns Kt = columns_of_group(work, K, seg, root, end, &heads);
+        const Columns Vt = columns_of_group(work + PACK_B, V, seg, root, end, &heads);
+        clear_keys_and_values(dqkv, seg, root, end, kv, &heads);
         for (int h = kv * share; h < (kv + 1) * share; h++) {
             for (int s = root; s < end; s++) {
                 for (int i = 0; i < seg[s].len; i += ROWS) {
                     const QueryBlock b = query_block(seg, s, i);
-                    attention_block_backward(dqkv, dout, out, lse, qkv, &b, h, &heads);
+                    attention_block_backward(dqkv, dout, out, lse, qkv, &Kt, &Vt, &b, h, &heads);
                 }
             }
         }
@@ -355,7 +485,7 @@ static void decode_rows(real *out, const real *qkv, const CachePath *path, int l
     for (int i = 0; i < rows; i++) {
         if (path[t+i].own->len > longest) longest = path[t+i].own->len;
     }
-    const size_t ld = (size_t)(shared + longest + 1);       // a row of S has room for all its keys
+    const size_t ld = score_stride(shared + longest + 1);   // a row of S has room for all its keys
 
     // pass 1: S = Q K' over the shared keys
     product_panels(S, ld, Q, W, before.keys, before.key_panel, rows, shared, HD, 0);
@@ -368,7 +498,7 @@ static void decode_rows(real *out, const real *qkv, const CachePath *path, int l
         real *Si = S + (size_t)i*ld;
         real lse;                                           // softmax_rows gives it; not needed
         product_panels(Si + shared, ld, Qi, W, own.keys, own.key_panel, 1, own_keys, HD, 0);
-        softmax_rows(Si, inverse + i, &lse, 1, heads->scale, 1, shared + own_keys,
+        softmax_rows(Si, ld, inverse + i, &lse, 1, heads->scale, 1, shared + own_keys,
                      heads->window);
     }
     const real *P = S;

@@ -43,9 +43,9 @@ INLINE size_t value_at(const Heads *heads, int kv) {
     return (size_t)((heads->NH + heads->NKV + kv) * heads->HD);
 }
 
-// Token rows start .. start+len-1, which are the keys key .. key+len-1 of a row.
+// Token rows start .. start+len-1 of a segment, which are the keys key .. key+len-1 of a row.
 typedef struct {
-    int start, len, key;
+    int segment, start, len, key;
 } KeyRows;
 
 // A block of rows of one segment, and the keys of its last row: a part of each segment of the
@@ -63,6 +63,7 @@ static inline QueryBlock query_block(const Segment *seg, int s, int i0) {
     for (int i = s; i >= 0; i = seg[i].parent) b.parts++;
     assert(b.parts <= MAX_PATH);
     for (int i = s, j = b.parts - 1; i >= 0; i = seg[i].parent, j--) {
+        b.part[j].segment = i;
         b.part[j].start = seg[i].start;
         b.part[j].len = i == s ? i0 + b.rows : seg[i].len;
     }

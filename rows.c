@@ -25,8 +25,16 @@
 
 // lane[j] += lane[j+h] for h = 8, 4, 2, 1
 INLINE real fold(real *lane) {
-    for (int h = 8; h; h >>= 1) {
+    UNROLL for (int h = 8; h; h >>= 1) {
         for (int j = 0; j < h; j++) lane[j] += lane[j+h];
+    }
+    return lane[0];
+}
+
+// the largest of the lanes; the order does not matter
+INLINE real fold_max(real *lane) {
+    UNROLL for (int h = 8; h; h >>= 1) {
+        for (int j = 0; j < h; j++) lane[j] = lane[j+h] > lane[j] ? lane[j+h] : lane[j];
     }
     return lane[0];
 }
@@ -49,12 +57,10 @@ INLINE real row_max(const real *x, int n) {
     for (int j = 0; j < 16; j++) lane[j] = x[j < n ? j : 0];
     int i = 0;
     for (; i + 16 <= n; i += 16) {
-        for (int j = 0; j < 16; j++) lane[j] = x[i+j] > lane[j] ? x[i+j] : lane[j];
+        ROLLED for (int j = 0; j < 16; j++) lane[j] = x[i+j] > lane[j] ? x[i+j] : lane[j];
     }
     for (; i < n; i++) lane[0] = x[i] > lane[0] ? x[i] : lane[0];
-    real m = lane[0];
-    for (int j = 1; j < 16; j++) m = lane[j] > m ? lane[j] : m;
-    return m;
+    return fold_max(lane);
 }
 
 // out = a . b

@@ -73,12 +73,16 @@ int thread_index(void) {
 #define NEON 1
 #include <arm_neon.h>
 #endif
+// ROLLED: gcc makes vectors of a short loop with a choice in it, if it has not unrolled it before.
 #if defined __clang__
 #define UNROLL _Pragma("unroll")
+#define ROLLED
 #elif defined __GNUC__ && !defined __TINYC__
 #define UNROLL _Pragma("GCC unroll 32")
+#define ROLLED _Pragma("GCC unroll 1")
 #else
 #define UNROLL
+#define ROLLED
 #endif
 
 typedef enum { ISA_SCALAR, ISA_NEON, ISA_AVX2, ISA_AVX512, ISA_AVX512_BF16, ISA_AMX } Isa;
@@ -115,17 +119,20 @@ enum { MC = 256, NC = 256, ROW_KA = 768, TILE_KA = 1024, LDA = ROW_KA + 16 };
 /* A tile: c(height,width) = or += a(height,K) b(K,width), height <= MR, width <= NR.  Rows of c lie
  * ldc apart; a is packed as rows LDA apart; rows of b lie ldb apart: NR, or more where b is read as
  * it lies.  Nothing of c beyond height and width is read or written; what packed a and b hold there
- * does not matter. */
+ * does not matter.  The strided form reads a as it lies, a[i ars + k acs], and of a and b nothing
+ * beyond height and width. */
 
 #ifdef X86
 #define PREFETCH(p) _mm_prefetch((const char *)(p), _MM_HINT_T0)      // may lie beyond the matrix
 
 // MR rows, one or two vectors wide.  Rows beyond height are computed and not stored, columns beyond
 // width are masked.
-AVX512 INLINE void tile_avx512_body(const int MR, const int vectors, float *c, size_t ldc, int add,
-                                    const float *a, const float *b, size_t ldb, int K, int height,
-                                    int width) {
+AVX512 INLINE void tile_avx512_body(const int MR, const int vectors, const int strided, float *c,
+                                    size_t ldc, int add, const float *a, size_t ars, size_t acs,
+                                    const float *b, size_t ldb, int K, int height, int width) {
     __m512 acc[14][2];
+    // strided: few pointers to rows, from which an address can be one to four strides away
+    const float *a5 = a + 5*ars, *a10 = a + 10*ars, *last_row = a + (size_t)(height - 1)*ars;
     const __mmask16 all = 0xffff, last = (__mmask16)(all >> (16*vectors - width));
     const __mmask16 mask[2] = {vectors > 1 ? all : last, last};
 
@@ -140,16 +147,22 @@ AVX512 INLINE void tile_avx512_body(const int MR, const int vectors, float *c, s
         UNROLL for (int j = 0; j < vectors; j++) PREFETCH(c + (size_t)(MR + i)*ldc + 16*j);
     }
     // c[i] = fma(a[i][k], b[k], c[i]), k ascending
-    for (int k = 0; k < K; k++, a++, b += ldb) {
+    for (int k = 0; k < K; k++, b += ldb) {
         PREFETCH(b + 64*ldb);                   // weights packed before lie far away
         if (vectors > 1) PREFETCH(b + 64*ldb + 16);
         __m512 b0 = _mm512_maskz_loadu_ps(mask[0], b);
         __m512 b1 = vectors > 1 ? _mm512_maskz_loadu_ps(last, b + 16) : b0;
         UNROLL for (int i = 0; i < MR; i++) {
-            __m512 ai = _mm512_set1_ps(a[i*LDA]);
+            const float *row = i < 5 ? a : i < 10 ? a5 : a10;
+            const float *at = i == MR - 1 ? last_row : row + (size_t)(i % 5)*ars;
+            __m512 ai = _mm512_set1_ps(strided ? *at : a[i*LDA]);
             acc[i][0] = _mm512_fmadd_ps(ai, b0, acc[i][0]);
             if (vectors > 1) acc[i][1] = _mm512_fmadd_ps(ai, b1, acc[i][1]);
         }
+        a += acs;
+        a5 += acs;
+        a10 += acs;
+        last_row += acs;
     }
     UNROLL for (int i = 0; i < MR; i++) {
         UNROLL for (int j = 0; j < vectors; j++) {
@@ -158,25 +171,39 @@ AVX512 INLINE void tile_avx512_body(const int MR, const int vectors, float *c, s
     }
 }
 // A body for each even number of rows, which the compiler knows: so the sums stay in registers.
-AVX512 static void tile_avx512(float *c, size_t ldc, int add, const float *a, const float *b,
-                               size_t ldb, int K, int height, int width) {
+AVX512 INLINE void tile_avx512_cases(const int strided, float *c, size_t ldc, int add,
+                                     const float *a, size_t ars, size_t acs, const float *b,
+                                     size_t ldb, int K, int height, int width) {
+#define BODY(n, vectors)                                                                         \
+    tile_avx512_body(n, vectors, strided, c, ldc, add, a, ars, acs, b, ldb, K, height, width)
 #define CASE(n)                                                                                  \
     case n/2:                                                                                    \
-        if (width > 16) tile_avx512_body(n, 2, c, ldc, add, a, b, ldb, K, height, width);        \
-        if (width < 17) tile_avx512_body(n, 1, c, ldc, add, a, b, ldb, K, height, width);        \
+        if (width > 16) BODY(n, 2);                                                              \
+        else            BODY(n, 1);                                                              \
         break;
     switch ((height + 1) / 2) { CASE(2) CASE(4) CASE(6) CASE(8) CASE(10) CASE(12) CASE(14) }
 #undef CASE
+#undef BODY
+}
+AVX512 static void tile_avx512(float *c, size_t ldc, int add, const float *a, const float *b,
+                               size_t ldb, int K, int height, int width) {
+    tile_avx512_cases(0, c, ldc, add, a, LDA, 1, b, ldb, K, height, width);
+}
+AVX512 static void strided_avx512(float *c, size_t ldc, int add, const float *a, size_t ars,
+                                  size_t acs, const float *b, size_t ldb, int K, int height,
+                                  int width) {
+    tile_avx512_cases(1, c, ldc, add, a, ars, acs, b, ldb, K, height, width);
 }
 
 // the same with half the registers; masks[8*vectors - width ..] has ones for the last vector
-AVX2 INLINE void tile_avx2_body(const int MR, const int vectors, float *c, size_t ldc, int add,
-                                const float *a, const float *b, size_t ldb, int K, int height,
-                                int width) {
+AVX2 INLINE void tile_avx2_body(const int MR, const int vectors, const int strided, float *c,
+                                size_t ldc, int add, const float *a, size_t ars, size_t acs,
+                                const float *b, size_t ldb, int K, int height, int width) {
     static const int32_t masks[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
     const __m256i last = _mm256_loadu_si256((const void *)(masks + 8*vectors - width));
     const __m256i mask[2] = {vectors > 1 ? _mm256_set1_epi32(-1) : last, last};
     __m256 acc[6][2];
+    const float *a3 = a + 3*ars, *last_row = a + (size_t)(height - 1)*ars;
 
     UNROLL for (int i = 0; i < MR; i++) {
         UNROLL for (int j = 0; j < vectors; j++) {
@@ -184,13 +211,18 @@ AVX2 INLINE void tile_avx2_body(const int MR, const int vectors, float *c, size_
                                           : _mm256_setzero_ps();
         }
     }
-    for (int k = 0; k < K; k++, a++, b += ldb) {
-        __m256 b0 = _mm256_loadu_ps(b), b1 = _mm256_loadu_ps(b + 8);
+    for (int k = 0; k < K; k++, b += ldb) {
+        __m256 b0 = strided ? _mm256_maskload_ps(b, mask[0]) : _mm256_loadu_ps(b), b1 = b0;
+        if (vectors > 1) b1 = strided ? _mm256_maskload_ps(b + 8, last) : _mm256_loadu_ps(b + 8);
         UNROLL for (int i = 0; i < MR; i++) {
-            __m256 ai = _mm256_broadcast_ss(a + i*LDA);
+            const float *at = i == MR - 1 ? last_row : (i < 3 ? a : a3) + (size_t)(i % 3)*ars;
+            __m256 ai = _mm256_broadcast_ss(strided ? at : a + i*LDA);
             acc[i][0] = _mm256_fmadd_ps(ai, b0, acc[i][0]);
             if (vectors > 1) acc[i][1] = _mm256_fmadd_ps(ai, b1, acc[i][1]);
         }
+        a += acs;
+        a3 += acs;
+        last_row += acs;
     }
     UNROLL for (int i = 0; i < MR; i++) {
         UNROLL for (int j = 0; j < vectors; j++) {
@@ -198,15 +230,28 @@ AVX2 INLINE void tile_avx2_body(const int MR, const int vectors, float *c, size_
         }
     }
 }
-AVX2 static void tile_avx2(float *c, size_t ldc, int add, const float *a, const float *b,
-                           size_t ldb, int K, int height, int width) {
+AVX2 INLINE void tile_avx2_cases(const int strided, float *c, size_t ldc, int add, const float *a,
+                                 size_t ars, size_t acs, const float *b, size_t ldb, int K,
+                                 int height, int width) {
+#define BODY(n, vectors)                                                                         \
+    tile_avx2_body(n, vectors, strided, c, ldc, add, a, ars, acs, b, ldb, K, height, width)
 #define CASE(n)                                                                                  \
     case n/2:                                                                                    \
-        if (width > 8) tile_avx2_body(n, 2, c, ldc, add, a, b, ldb, K, height, width);           \
-        if (width < 9) tile_avx2_body(n, 1, c, ldc, add, a, b, ldb, K, height, width);           \
+        if (width > 8) BODY(n, 2);                                                               \
+        else           BODY(n, 1);                                                               \
         break;
     switch ((height + 1) / 2) { CASE(2) CASE(4) CASE(6) }
 #undef CASE
+#undef BODY
+}
+AVX2 static void tile_avx2(float *c, size_t ldc, int add, const float *a, const float *b,
+                           size_t ldb, int K, int height, int width) {
+    tile_avx2_cases(0, c, ldc, add, a, LDA, 1, b, ldb, K, height, width);
+}
+AVX2 static void strided_avx2(float *c, size_t ldc, int add, const float *a, size_t ars,
+                              size_t acs, const float *b, size_t ldb, int K, int height,
+                              int width) {
+    tile_avx2_cases(1, c, ldc, add, a, ars, acs, b, ldb, K, height, width);
 }
 
 /* out[k][r] = x[r][k] for a square of registers: pairs of rows change places, then pairs of pairs,
@@ -267,9 +312,11 @@ static void copy_rows(float *to, size_t ldt, const float *c, size_t ldc, int hei
 }
 #endif
 #ifdef NEON
-static void tile_neon(float *c, size_t ldc, int add, const float *a, const float *b, size_t ldb,
-                      int K, int height, int width) {
+INLINE void tile_neon_body(const int strided, float *c, size_t ldc, int add, const float *a,
+                           size_t ars, size_t acs, const float *b, size_t ldb, int K, int height,
+                           int width) {
     float32x4_t acc[8][2];
+    const float *row[8];
     float edge[64];
     const int inside = height == 8 && width == 8;
     float *to = inside ? c : edge;
@@ -279,11 +326,13 @@ static void tile_neon(float *c, size_t ldc, int add, const float *a, const float
     UNROLL for (int i = 0; i < 16; i++) {
         acc[i/2][i%2] = add ? vld1q_f32(to + (size_t)(i/2)*ld + 4*(i%2)) : vdupq_n_f32(0);
     }
-    for (int k = 0; k < K; k++, a++, b += ldb) {
+    UNROLL for (int i = 0; i < 8; i++) row[i] = a + (size_t)min_int(i, height - 1)*ars;
+    for (int k = 0; k < K; k++, b += ldb) {
         float32x4_t b0 = vld1q_f32(b), b1 = vld1q_f32(b + 4);
         UNROLL for (int i = 0; i < 8; i++) {
-            acc[i][0] = vfmaq_n_f32(acc[i][0], b0, a[i*LDA]);
-            acc[i][1] = vfmaq_n_f32(acc[i][1], b1, a[i*LDA]);
+            const float ai = strided ? row[i][(size_t)k*acs] : a[(size_t)i*LDA + (size_t)k];
+            acc[i][0] = vfmaq_n_f32(acc[i][0], b0, ai);
+            acc[i][1] = vfmaq_n_f32(acc[i][1], b1, ai);
         }
     }
     UNROLL for (int i = 0; i < 16; i++) {
@@ -291,21 +340,38 @@ static void tile_neon(float *c, size_t ldc, int add, const float *a, const float
     }
     if (!inside) copy_rows(c, ldc, edge, 8, height, width);
 }
+static void tile_neon(float *c, size_t ldc, int add, const float *a, const float *b, size_t ldb,
+                      int K, int height, int width) {
+    tile_neon_body(0, c, ldc, add, a, LDA, 1, b, ldb, K, height, width);
+}
 #endif
 
-static void tile_scalar(real *c, size_t ldc, int add, const real *a, const real *b, size_t ldb,
-                        int K, int height, int width) {
+static void strided_scalar(real *c, size_t ldc, int add, const real *a, size_t ars, size_t acs,
+                           const real *b, size_t ldb, int K, int height, int width) {
     for (int i = 0; i < height; i++) {
         for (int j = 0; j < width; j++) {
             real sum = add ? c[(size_t)i*ldc + j] : 0;
 #ifdef MORE_DOUBLE
-            for (int k = 0; k < K; k++) sum += a[i*LDA + k] * b[(size_t)k*ldb + j];
+            for (int k = 0; k < K; k++) sum += a[i*ars + k*acs] * b[(size_t)k*ldb + j];
 #else
-            for (int k = 0; k < K; k++) sum = more_fmaf(a[i*LDA + k], b[(size_t)k*ldb + j], sum);
+            for (int k = 0; k < K; k++) {
+                sum = more_fmaf(a[i*ars + k*acs], b[(size_t)k*ldb + j], sum);
+            }
 #endif
             c[(size_t)i*ldc + j] = sum;
         }
     }
+}
+#ifdef NEON
+static void strided_neon(float *c, size_t ldc, int add, const float *a, size_t ars, size_t acs,
+                         const float *b, size_t ldb, int K, int height, int width) {
+    if (width < 8) strided_scalar(c, ldc, add, a, ars, acs, b, ldb, K, height, width);
+    else           tile_neon_body(1, c, ldc, add, a, ars, acs, b, ldb, K, height, width);
+}
+#endif
+static void tile_scalar(real *c, size_t ldc, int add, const real *a, const real *b, size_t ldb,
+                        int K, int height, int width) {
+    strided_scalar(c, ldc, add, a, LDA, 1, b, ldb, K, height, width);
 }
 static void transpose_scalar(real *out, size_t ldo, const real *x, size_t ldx) {      // 4 x 4
     for (int r = 0; r < 4; r++) {
@@ -514,6 +580,8 @@ AMX static void tile_amx(float *c, size_t ldc, int add, const float *a, const fl
 
 typedef void TileFunction(real *c, size_t ldc, int add, const real *a, const real *b, size_t ldb,
                           int K, int height, int width);
+typedef void StridedFunction(real *c, size_t ldc, int add, const real *a, size_t ars, size_t acs,
+                             const real *b, size_t ldb, int K, int height, int width);
 typedef struct {
     int MR, NR;                                 // the tile's rows and columns
     int KC, KA;                                 // in words
@@ -528,6 +596,7 @@ static const struct Tile {
     const char *name;
     Isa isa;
     Kernel fp32, bf16;
+    StridedFunction *strided;                   // fp32 of a that is not packed
     int direct;                                 // fp32 reads no b beyond width: b may be unpacked
     int square;                                 // rows and columns that transpose takes
     void (*transpose)(real *out, size_t ldo, const real *x, size_t ldx);
@@ -535,31 +604,31 @@ static const struct Tile {
 #ifdef X86_BF16
 #ifdef __x86_64__
     {.name = "amx", .isa = ISA_AMX, .fp32 = ROWS_OF(14, 32, tile_avx512),
-     .bf16 = TILES_OF(32, 32, tile_amx), .direct = 1, .square = 16,
+     .bf16 = TILES_OF(32, 32, tile_amx), .strided = strided_avx512, .direct = 1, .square = 16,
      .transpose = transpose_avx512},
 #endif
     {.name = "avx512_bf16", .isa = ISA_AVX512_BF16, .fp32 = ROWS_OF(14, 32, tile_avx512),
-     .bf16 = ROWS_OF(7, 32, tile_words), .direct = 1, .square = 16,
+     .bf16 = ROWS_OF(7, 32, tile_words), .strided = strided_avx512, .direct = 1, .square = 16,
      .transpose = transpose_avx512},
 #endif
 #ifdef X86
     {.name = "avx512", .isa = ISA_AVX512, .fp32 = ROWS_OF(14, 32, tile_avx512),
-     .bf16 = ROWS_OF(4, 32, tile_bf16_avx512), .direct = 1, .square = 16,
+     .bf16 = ROWS_OF(4, 32, tile_bf16_avx512), .strided = strided_avx512, .direct = 1, .square = 16,
      .transpose = transpose_avx512},
     {.name = "avx2", .isa = ISA_AVX2, .fp32 = ROWS_OF(6, 16, tile_avx2),
-     .bf16 = ROWS_OF(2, 16, tile_bf16_avx2), .direct = 0, .square = 8,
+     .bf16 = ROWS_OF(2, 16, tile_bf16_avx2), .strided = strided_avx2, .direct = 0, .square = 8,
      .transpose = transpose_avx2},
 #endif
 #ifdef NEON
     {.name = "neon", .isa = ISA_NEON, .fp32 = ROWS_OF(8, 8, tile_neon),
-     .bf16 = ROWS_OF(4, 8, tile_bf16_plain), .direct = 0, .square = 4,
+     .bf16 = ROWS_OF(4, 8, tile_bf16_plain), .strided = strided_neon, .direct = 0, .square = 4,
      .transpose = transpose_scalar},
 #endif
     {.name = "scalar", .isa = ISA_SCALAR, .fp32 = ROWS_OF(4, 8, tile_scalar),
 #ifndef MORE_DOUBLE
      .bf16 = ROWS_OF(4, 8, tile_bf16_plain),
 #endif
-     .direct = 1, .square = 4, .transpose = transpose_scalar},
+     .strided = strided_scalar, .direct = 1, .square = 4, .transpose = transpose_scalar},
 };
 enum { NUM_TILES = sizeof tiles / sizeof *tiles, MAX_MR = 32, MAX_NR = 32 };
 static const struct Tile *tile = &tiles[NUM_TILES - 1];               // set by matmul_init

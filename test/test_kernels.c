@@ -791,6 +791,26 @@ static void test_attention_scores_of_a_thousand_do_not_overflow(void) {
     }
 }
 
+// A prompt with two answers of heads so wide that the group's keys are not packed together; of the
+// prompt and the first answer alone they are.
+static void test_attention_of_a_group_too_large_to_pack_has_the_same_bits(void) {
+    enum { HD = 1200, W = 3*HD, P = 40, A = 60, T = P + 2*A };
+    const Segment wide[] = {{0, P, -1}, {P, A, 0}, {P + A, A, 0}};
+    const float *qkv = numbers((size_t)T*W, 1), *dout = numbers((size_t)T*HD, 1);
+    float *out[2], *lse[2], *dqkv[2];
+    for (int i = 0; i < 2; i++) {
+        const int segments = 2 + i, rows = P + A + i*A;
+        out[i] = blank((size_t)T*HD);
+        lse[i] = blank((size_t)T);
+        dqkv[i] = blank((size_t)T*W);
+        attention_forward(out[i], lse[i], qkv, wide, segments, rows, 1, 1, HD, T);
+        attention_backward(dqkv[i], dout, out[i], lse[i], qkv, wide, segments, rows, 1, 1, HD, T);
+    }
+    CHECK(!memcmp(out[0], out[1], (P + A)*HD * sizeof(float)));
+    CHECK(!memcmp(lse[0], lse[1], (P + A) * sizeof(float)));
+    CHECK(!memcmp(dqkv[0] + P*W, dqkv[1] + P*W, A*W * sizeof(float)));
+}
+
 // ------------------------------------------------------------------------------- activations
 
 static double sigma(double x) { return 1 / (1 + exp(-x)); }
@@ -1194,6 +1214,7 @@ int main(int argc, char **argv) {
     RUN(test_query_and_key_norms_are_the_formula_and_the_same_bits_everywhere);
     RUN(test_rotary_turns_by_the_positions_angle_and_back_and_touches_nothing_else);
     RUN(test_attention_is_the_naive_sum_over_parents_and_the_same_bits_everywhere);
+    RUN(test_attention_of_a_group_too_large_to_pack_has_the_same_bits);
     RUN(test_attention_of_a_row_alone_is_its_value_and_of_equal_keys_the_mean);
     RUN(test_attention_scores_of_a_thousand_do_not_overflow);
     RUN(test_activations_and_gates_are_the_formula_and_the_same_bits_everywhere);
