@@ -237,6 +237,7 @@ static int read_conversation_of_lists(Reader *r, int users, int assistants, floa
     while (v[0] >= 0) {
         r->is_last = json_next(&list[0], v[0]) < 0;
         r->user_follows = !r->is_last && r->chat.form && r->chat.form->system_last;
+        r->query_follows = !r->is_last;
         for (int i = 0; i < 2; i++) {
             r->json = list[i];                            // in which render_turn looks values up
             if (render_turn(r, i ? ROLE_ASSISTANT : ROLE_USER, v[i], "a message") < 0) goto done;

@@ -41,6 +41,8 @@ typedef struct {
     int strips_answers;                 // yes: those of the assistant alone do
     int thinks;                         // yes: the last answer begins with its thoughts, old ones
                                         //     have lost them
+    int tools_as_text;                  // yes: what the template makes of tools can be written as
+                                        //     messages (TOOL_CALL, TOOL_RESPONSE)
 } ChatForm;
 
 enum { CHAT_SYSTEM = 512 };             // room for a template's own system message
@@ -73,6 +75,10 @@ const char *chat_system(const Chat *chat);                        // or NULL
 #define SAID {[ROLE_SYSTEM] = SAYS("System"), [ROLE_USER] = SAYS("Human"), \
               [ROLE_ASSISTANT] = SAYS("Assistant")}
 
+// How Qwen2.5's and Qwen3's templates write a call and a result.
+#define TOOL_CALL "<tool_call>\\n{\"name\": \"f\", \"arguments\": {...}}\\n</tool_call>"
+#define TOOL_RESPONSE "<tool_response>\\n...\\n</tool_response>"
+
 // The date is that of the templates where no other is given.  LLaMA-3.2's asks for a clock first: a
 // text would be another one each day.
 #define LLAMA3_DATES "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n"
@@ -87,8 +93,9 @@ static const ChatForm forms[] = {
     {.name = "qwen2", .turn = CHATML, .end = "<|im_end|>",
      .system = "You are a helpful assistant."},
     {.name = "qwen2.5", .turn = CHATML, .end = "<|im_end|>",
-     .system = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."},
-    {.name = "qwen3", .turn = CHATML, .end = "<|im_end|>", .thinks = 1},
+     .system = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant.",
+     .tools_as_text = 1},
+    {.name = "qwen3", .turn = CHATML, .end = "<|im_end|>", .thinks = 1, .tools_as_text = 1},
     {.name = "llama2", .end = "{eos}", .alternates = 1, .strips = 1,
      .user_system = {"<<SYS>>\n", "\n<</SYS>>\n\n"},
      .turn = {[ROLE_USER] = {.before = "{bos}[INST] ", .after = " [/INST]"},

@@ -102,12 +102,15 @@ typedef struct {
     struct {
         int turns, last_role;           // of the conversation so far
         int system;                     // the message that the user's first will begin with, or -1
+        int asked;                      // yes: the user has said something that is no tool's answer
         size_t after;                   // bytes at the end of rendered that are no content
     } state, after_prompt;
     int input;                          // the row's value that the instruction goes on with on a
                                         //     line of its own, while that is rendered; or 0
     int is_last;                        // yes: no message follows the one that is rendered
     int user_follows;                   // yes: one of the user does
+    int query_follows;                  // yes: one of the user that is no tool's answer; asked for
+                                        //     where the template has a place for thoughts
     int thoughts;                       // of that message: its "reasoning_content", where the
                                         //     template has a place for it; or -1
     int is_alone;                       // yes: it is of no conversation, only to be compared
@@ -320,14 +323,31 @@ static int says_nothing(const Json *j, int v) {
     return 1;
 }
 
+// Turns of tools are rendered by no template here; of some they can be written as messages, and
+// have the same tokens.
+static int refuse_tools(const Reader *r, const char *what, const char *name, const char *why) {
+    const ChatForm *f = r->chat.form;
+    if (!f || !f->tools_as_text) {
+        return row_fail(r, "%s\"%s\": %s; remove such rows (for the templates qwen2.5 and qwen3 "
+                        "tools can be written as text)", what, name, why);
+    }
+    return row_fail(r, "%s\"%s\": %s; for the template %s write a call as the assistant's text "
+                    TOOL_CALL ", its result as the user's " TOOL_RESPONSE ", and tools in the "
+                    "system message", what, name, why, f->name);
+}
+
 // A row, or a message of it, must have nothing beside its text.
 int row_refuse_beside_text(const Reader *r, int object) {
+    char lost[100];
     for (size_t i = 0; i < sizeof beside_text / sizeof *beside_text; i++) {
         if (beside_text[i].of_message && object == 0) continue;
         const int v = row_get(r, object, beside_text[i].name);
+        const int of_tools = strstr(beside_text[i].what, "tool") != NULL;
         if (says_nothing(&r->json, v) || v == r->thoughts) continue;
-        return row_fail(r, "\"%s\": %s are not read, and would be lost; remove such rows, or the "
-                        "key where the text is enough", beside_text[i].name, beside_text[i].what);
+        snprintf(lost, sizeof lost, "%s are not read, and would be lost", beside_text[i].what);
+        if (of_tools) return refuse_tools(r, "", beside_text[i].name, lost);
+        return row_fail(r, "\"%s\": %s; remove such rows, or the key where the text is enough",
+                        beside_text[i].name, lost);
     }
     return 0;
 }
@@ -431,7 +451,9 @@ void render_begin(Reader *r) {
     r->state.last_role = -1;
     r->state.system = -1;
     r->state.after = 0;
+    r->state.asked = 0;
     r->user_follows = 0;
+    r->query_follows = 0;
     r->thoughts = -1;
 }
 
@@ -456,7 +478,8 @@ static void strip_content(Reader *r, size_t begin) {
 }
 
 /* Qwen3's rule: thoughts stand in <think> </think> before what is said, or beside it
- * (r->thoughts).  The last answer has some, perhaps none in it; earlier ones lose theirs. */
+ * (r->thoughts).  Answers to the user's last question keep theirs, of which the last has some,
+ * perhaps none in it; earlier ones lose theirs. */
 static int render_thoughts(Reader *r, size_t begin) {
     static const char open[] = "<think>", close[] = "</think>";
     char *text = r->rendered.data + begin, *said = text, *end = strstr(text, close), *p;
@@ -478,11 +501,13 @@ static int render_thoughts(Reader *r, size_t begin) {
         while (n > first && beside[n-1] == '\n') n--;
         if (buffer_append(&thoughts, beside + first, n - first) < 0) goto done;
     }
-    if (r->is_last) said += strspn(said, "\n");
+    const int thought_of = beside ? *beside != 0 : thoughts.len > 0;
+    const int kept = r->state.asked && !r->query_follows && (r->is_last || thought_of);
+    if (kept) said += strspn(said, "\n");
     const size_t n = r->rendered.len - (size_t)(said - r->rendered.data);
     memmove(text, said, n + 1);
     r->rendered.len = begin + n;
-    if (!r->is_last) {
+    if (!kept) {
         result = 0;
         goto done;
     }
@@ -520,8 +545,12 @@ static int check_turn(Reader *r, int role) {
     Buffer names = {0};
     if (!f) {
         if (chat_names(&names) == 0) {
-            row_fail(r, "the chat template of the tokenizer's folder is none that is known here; "
-                     "say which form it has: --template %s", names.data);
+            const Buffer *jinja = &r->tokenizer->chat;
+            const int has_date = jinja->len && strstr(jinja->data, "strftime_now") != NULL;
+            row_fail(r, "the chat template of the tokenizer's folder is none that is known here%s; "
+                     "say which form it has: --template %s", has_date ? " (it writes the date of "
+                     "the day, as SmolLM3's does: rows would have other tokens tomorrow)" : "",
+                     names.data);
         }
         buffer_free(&names);
         return -1;
@@ -569,6 +598,14 @@ static int render_input(Reader *r, size_t start) {
     return render_string(r, r->input, json_key(&r->json, r->input));
 }
 
+// Is it what a tool has answered, in the user's name, as Qwen's templates write it?
+static int is_tool_answer(const char *s, size_t n) {
+    static const char open[] = "<tool_response>", close[] = "</tool_response>";
+    const size_t open_len = sizeof open - 1, close_len = sizeof close - 1;
+    return n >= close_len && !memcmp(s, open, open_len) && !memcmp(s + n - close_len, close,
+                                                                   close_len);
+}
+
 // A turn's content, behind the system message if it has none of its own.
 static int render_said(Reader *r, int role, int content, const char *key) {
     const ChatForm *f = r->chat.form;
@@ -582,7 +619,10 @@ static int render_said(Reader *r, int role, int content, const char *key) {
     const size_t start = r->rendered.len;
     if (render_content(r, content, key) < 0) return -1;
     if (r->input && render_input(r, start) < 0) return -1;
-    if (note_said(r, role, r->rendered.data + start, r->rendered.len - start) < 0) return -1;
+    const char *said = r->rendered.data + start;
+    const size_t n = r->rendered.len - start;
+    if (role == ROLE_USER && !is_tool_answer(said, n)) r->state.asked = 1;
+    if (note_said(r, role, said, n) < 0) return -1;
     if (f->strips || (f->strips_answers && role == ROLE_ASSISTANT)) strip_content(r, begin);
     if (f->thinks && role == ROLE_ASSISTANT) return render_thoughts(r, begin);
     return 0;
@@ -659,11 +699,13 @@ static int message_content(const Reader *r, int message) {
     return content >= 0 ? content : row_get(r, message, "value");
 }
 
-// Does a message of the user follow this one?
-static int user_follows(const Reader *r, int message) {
-    for (int i = json_next(&r->json, message); i >= 0; i = json_next(&r->json, i)) {
-        const int who = message_role(r, i);
-        if (json_equal(&r->json, who, "user") || json_equal(&r->json, who, "human")) return 1;
+// Does a message of the user follow this one, of any kind, or one that is no tool's answer?
+static int user_follows(const Reader *r, int message, int any_kind) {
+    const Json *j = &r->json;
+    for (int i = json_next(j, message); i >= 0; i = json_next(j, i)) {
+        const int who = message_role(r, i), content = message_content(r, i);
+        if (!json_equal(j, who, "user") && !json_equal(j, who, "human")) continue;
+        if (any_kind || !is_tool_answer(json_string(j, content), json_length(j, content))) return 1;
     }
     return 0;
 }
@@ -673,7 +715,8 @@ int render_message(Reader *r, int message, int *role) {
     const int who = message_role(r, message), content = message_content(r, message);
     const int system_last = r->chat.form && r->chat.form->system_last;
     const int thinks = r->chat.form && r->chat.form->thinks && message_is_assistants(r, message);
-    r->user_follows = system_last && user_follows(r, message);
+    r->user_follows = system_last && user_follows(r, message, 1);
+    r->query_follows = thinks && user_follows(r, message, 0);
     r->thoughts = thinks ? row_get(r, message, "reasoning_content") : -1;
     if (r->thoughts >= 0 && json_type(&r->json, r->thoughts) != JSON_STRING) {
         return row_fail(r, "\"reasoning_content\" must be a string, not %s",
@@ -683,8 +726,7 @@ int render_message(Reader *r, int message, int *role) {
     if (message_is_assistants(r, message) && refuse_weight(r, message) < 0) return -1;
     for (size_t i = 0; i < sizeof tool_roles / sizeof *tool_roles; i++) {
         if (!json_equal(&r->json, who, tool_roles[i])) continue;
-        return row_fail(r, "the role \"%s\": tool calls are not read; remove such rows",
-                        tool_roles[i]);
+        return refuse_tools(r, "the role ", tool_roles[i], "tool calls are not read");
     }
     if (who < 0 || content < 0) {
         char found[256];
@@ -787,6 +829,7 @@ static int render_history(Reader *r) {
         const int question = json_first(j, turn), answer = json_next(j, question);
         r->is_last = 0;
         r->user_follows = r->chat.form && r->chat.form->system_last;
+        r->query_follows = 1;
         if (render_turn(r, ROLE_USER, question, "history") < 0) return -1;
         const size_t start = r->rendered.len;
         if (render_turn(r, ROLE_ASSISTANT, answer, "history") < 0) return -1;
@@ -794,6 +837,7 @@ static int render_history(Reader *r) {
         r->turns++;
     }
     r->user_follows = 0;
+    r->query_follows = 0;
     return 0;
 }
 

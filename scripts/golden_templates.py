@@ -7,7 +7,8 @@ Each template, NAME.jinja, is rendered with a tokenizer of test/golden: of each 
 that is of all messages before the last of the assistant and what asks for an answer, and those of the whole; or
 null where the template refuses it, or would lose thoughts.  A template that puts the system's message into the
 user's last turn shows it only in prompts: the whole is then the prompt and the answer.  Dates are the templates'
-own."""
+own.  "tools": what a template makes of a conversation with tools; "tools_as_text": that conversation as messages
+that say the same."""
 import json
 import os
 import tempfile
@@ -50,6 +51,8 @@ def think(messages, *thoughts):
     return messages
 
 
+CALL = '<tool_call>\n{"name": "f", "arguments": {"x": 1}}\n</tool_call>'
+RESPONSE = "<tool_response>\n7\n</tool_response>"
 CONVERSATIONS = [
     say("Hi", "Hello."), say("What color is the sky?", "It is blue.", system="Be brief."),
     say("a", "b", "c", "d"), say("a", "b", "c", "d", "e", "f", system="You know 3 letters."),
@@ -61,7 +64,23 @@ CONVERSATIONS = [
     [{"role": "user", "content": "a"}, {"role": "system", "content": "s"}, {"role": "assistant", "content": "c"}],
     say("a", "b", system=""), think(say("q", "yes"), "\nhm\n\nso\n"), think(say("q", "yes\n"), ""),
     think(say("q", "<think>x</think>one", "more", "two"), "beside"),
+    say("q", "<think>\nt\n</think>\n\n" + CALL, RESPONSE, "so 7"),
+    say("q", "<think>\nt\n</think>\n\n" + CALL, RESPONSE, "so 7", "r", "s", system="s"),
+    [{"role": "system", "content": "s"}, {"role": "assistant", "content": "<think>\nt\n</think>\n\na"}],
 ]
+
+# A conversation with tools, for the templates that have turns for them, and the same written as text.
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {"x": {"type": "integer"}}}}
+WITH_TOOLS = [
+    {"role": "system", "content": "s"}, {"role": "user", "content": "q"},
+    {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f", "arguments": {"x": 1}}}]},
+    {"role": "tool", "content": "7"}, {"role": "assistant", "content": "so 7"}, {"role": "user", "content": "again"},
+    {"role": "assistant", "content": "f", "tool_calls": [{"function": {"name": "f", "arguments": {"x": 1}}}]}]
+AS_TEXT = say("q", CALL, RESPONSE, "so 7", "again", "f\n" + CALL, system="s\n\n# Tools\n\nYou may call one or more "
+              "functions to assist with the user query.\n\nYou are provided with function signatures within "
+              "<tools></tools> XML tags:\n<tools>\n" + json.dumps(TOOL) + "\n</tools>\n\nFor each function call, "
+              "return a json object with function name and arguments within <tool_call></tool_call> XML tags:\n"
+              "<tool_call>\n{\"name\": <function-name>, \"arguments\": <args-json-object>}\n</tool_call>")
 
 
 def tokenizers():
@@ -82,9 +101,9 @@ def tokenizers():
     return {"bytes": t, "pieces": pieces}
 
 
-def ids_of(t, messages, template, ask):
+def ids_of(t, messages, template, ask, tools=None):
     ids = t.apply_chat_template(messages, chat_template=template, tokenize=True, add_generation_prompt=ask,
-                                return_dict=False, date_string="26 Jul 2024")
+                                return_dict=False, date_string="26 Jul 2024", tools=tools)
     return list(ids)
 
 
@@ -112,8 +131,12 @@ def main():
                 except Exception:
                     cases.append(None)
             rows.append({"template": name, "form": form, "tokenizer": kind, "bos": bos, "eos": eos, "cases": cases})
+            if form in ("qwen2.5", "qwen3"):
+                rows[-1]["tools"] = {"prompt": ids_of(t, WITH_TOOLS[:-1], template, True, [TOOL]),
+                                     "whole": ids_of(t, WITH_TOOLS, template, False, [TOOL])}
     with open(os.path.join(OUT, "cases.json"), "w") as f:
-        f.write('{"conversations": [\n' + ",\n".join(map(json.dumps, CONVERSATIONS)) + '\n], "templates": [\n' +
+        f.write('{"conversations": [\n' + ",\n".join(map(json.dumps, CONVERSATIONS)) + '\n], "tools_as_text": ' +
+                json.dumps(AS_TEXT) + ', "templates": [\n' +
                 ",\n".join(json.dumps(r) for r in rows) + "\n]}\n")
     print(sum(c is not None for r in rows for c in r["cases"]), "of", sum(len(r["cases"]) for r in rows), "rendered")
 

@@ -122,8 +122,30 @@ static void test_conversations_have_the_ids_of_apply_chat_template(void) {
     for (int row = json_first(&cases, rows); row >= 0; row = json_next(&cases, row)) {
         const char *form = json_string(&cases, json_get(&cases, row, "form"));
         const DataOptions o = {.template_ = form, .max_length = 4000};
-        CHECK(compare_template(row, o) == 18);
+        CHECK(compare_template(row, o) == 21);
     }
+}
+
+// A conversation with tools that is written as text has the tokens of the one with tools.
+static void test_tools_that_are_written_as_text_have_the_ids_of_apply_chat_template(void) {
+    load_cases();
+    const int rows = json_get(&cases, 0, "templates");
+    int compared = 0;
+    for (int row = json_first(&cases, rows); row >= 0; row = json_next(&cases, row)) {
+        const char *form = json_string(&cases, json_get(&cases, row, "form"));
+        const int want = json_get(&cases, row, "tools");
+        const DataOptions o = {.template_ = form};
+        Tokenizer t;
+        Dataset d;
+        if (want < 0) continue;
+        CHECK(load_for(&t, row) == 0);
+        CHECK(load_conversation(&d, &t, json_get(&cases, 0, "tools_as_text"), o) == 0);
+        CHECK(is_golden(&d, &t, want));
+        dataset_free(&d);
+        tokenizer_free(&t);
+        compared++;
+    }
+    CHECK(compared == 2);
 }
 
 // Every turn of the assistant is a target: prompt, answers and what stands between are the whole.
@@ -214,6 +236,9 @@ static void test_an_unknown_template_is_refused_where_messages_are_read(void) {
     CHECK(load_rows(&d, &t, ROW, NULL) < 0);
     CHECK(strstr(error_text, "the chat template of the tokenizer's folder is none that is known"));
     CHECK(strstr(error_text, "say which form it has: --template plain, turns, none, chatml, "));
+    buffer_printf(&t.chat, "{{ strftime_now('%%d %%B %%Y') }}");
+    CHECK(load_rows(&d, &t, ROW, NULL) < 0);
+    CHECK(strstr(error_text, "known here (it writes the date of the day, as SmolLM3's does: row"));
     CHECK(load_rows(&d, &t, "{\"prompt\":\"a\",\"completion\":\"b\"}", NULL) == 0);   // strings
     dataset_free(&d);
     CHECK(load_rows(&d, &t, ROW, "plain") == 0);
@@ -223,6 +248,36 @@ static void test_an_unknown_template_is_refused_where_messages_are_read(void) {
     CHECK(tokenizer_load(&t, "test/golden/learned_tokenizer.json") == 0);
     CHECK(load_rows(&d, &t, ROW, "chatml") < 0);
     CHECK(strstr(error_text, "the tokenizer has no token <|im_end|>, which ends a turn"));
+    tokenizer_free(&t);
+}
+
+// Rows with tools, by a template that can say them as text and by another.
+static void test_tools_are_refused_with_what_to_write_instead(void) {
+    static const char *const rows[] = {
+        "{\"messages\":[{\"role\":\"user\",\"content\":\"Q\"},{\"role\":\"tool\","
+        "\"content\":\"7\"}]}",
+        "{\"messages\":[{\"role\":\"user\",\"content\":\"Q\"},{\"role\":\"assistant\","
+        "\"tool_calls\":[{\"name\":\"f\"}]}]}",
+        "{\"tools\":[{\"name\":\"f\"}],\"messages\":[{\"role\":\"user\",\"content\":\"Q\"},"
+        "{\"role\":\"assistant\",\"content\":\"A\"}]}",
+    };
+    static const char *const words[] = {
+        "the role \"tool\": tool calls are not read; ",
+        "\"tool_calls\": tool calls are not read, and would be lost; ",
+        "\"tools\": tools are not read, and would be lost; ",
+    };
+    Tokenizer t;
+    Dataset d;
+    CHECK(tokenizer_load(&t, TEMPLATES "tokenizer.json") == 0);
+    t.eos = tokenizer_find(&t, "<|im_end|>", 10);
+    for (int k = 0; k < 3; k++) {
+        CHECK(load_rows(&d, &t, rows[k], "qwen3") < 0 && strstr(error_text, words[k]));
+        CHECK(strstr(error_text, "; for the template qwen3 write a call as the assistant's text "
+                     "<tool_call>\\n{\"name\": \"f\", \"arguments\": {...}}\\n</tool_call>, its "
+                     "result as the user's <tool_response>"));
+        CHECK(load_rows(&d, &t, rows[k], "chatml") < 0 && strstr(error_text, words[k]));
+        CHECK(strstr(error_text, "; remove such rows (for the templates qwen2.5 and qwen3 tools"));
+    }
     tokenizer_free(&t);
 }
 
@@ -321,10 +376,12 @@ static void test_an_input_stands_within_the_turn_of_its_instruction(void) {
 int main(int argc, char **argv) {
     test_choose(argc, argv);
     RUN(test_conversations_have_the_ids_of_apply_chat_template);
+    RUN(test_tools_that_are_written_as_text_have_the_ids_of_apply_chat_template);
     RUN(test_all_turns_are_those_of_the_whole_conversation);
     RUN(test_templates_are_known_by_their_text);
     RUN(test_spaces_and_quotes_that_mean_nothing_do_not_matter);
     RUN(test_an_unknown_template_is_refused_where_messages_are_read);
+    RUN(test_tools_are_refused_with_what_to_write_instead);
     RUN(test_special_tokens_in_a_message_are_plain_text);
     RUN(test_the_messages_of_a_prompt_are_kept);
     RUN(test_pairs_of_conversations_are_cut_after_what_asks_for_the_answer);
