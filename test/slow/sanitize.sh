@@ -20,7 +20,8 @@ trap 'rm -rf "$t"' EXIT
 trap 'exit 1' HUP INT TERM
 what=${SANITIZE_TESTS:-quick}
 runs=0 faults=0
-cp -r "$root"/*.c "$root"/*.h "$root"/*.md "$root/Makefile" "$root/commands" "$root/files" \
+unset MAKEFLAGS MFLAGS MAKELEVEL             # make below has cores of its own
+cp -r "$root"/*.c "$root"/*.h "$root"/*.cu "$root"/*.md "$root/Makefile" "$root/commands" "$root/files" \
     "$root/scripts" "$root/docs" "$root/test" "$t"
 ln -s "$root/data" "$t/data"
 cd "$t" || exit 1
