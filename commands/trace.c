@@ -177,7 +177,11 @@ int command_trace(void) {
                     "them");
     }
     opt.per_step_rows = opt.train.n;
-    opt.micro_batch_tokens = 1 << 20;               // one micro-batch
+    // one micro-batch, with room for the answers of a bundle, each with its prompt
+    opt.micro_batch_tokens = 1 << 20;
+    if (opt.max_length < opt.micro_batch_tokens / (2 * opt.train.n)) {
+        opt.micro_batch_tokens = 2 * opt.train.n * opt.max_length;
+    }
     opt.quiet = 1;
     if (run_prepare(&run) < 0) goto done;
     for (int i = 0; i < run.num_train; i++) {

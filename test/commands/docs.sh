@@ -26,6 +26,10 @@ echo '{"prompt":"a","completions":[" b"," c"," d"],"ranks":[1,2,3]}' > ranks.jso
 refused 65 "ranks.jsonl: rankings of three and more answers; trace needs pairs" \
     ./more trace --model data/base --train oasst.jsonl ranks.jsonl
 
+it "a_trace_takes_the_memory_of_one_bundle_however_long_the_files_are"
+works sh -c 'ulimit -v 3000000 && ./more trace --model data/base --max_steps 2 \
+    --train data/pandalm.train.jsonl data/tulu_human.train.jsonl'
+
 # answer N: the N-th diff of the tour
 answer() { awk -v n="$1" '/^```diff$/ { if (++k == n) { on = 1; next } } /^```$/ { on = 0 } on' "$root/docs/TOUR.md"; }
 
