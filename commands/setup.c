@@ -40,9 +40,11 @@ static void report_weights(const Dataset *d, int reward) {
         weight[0] = fminf(weight[0], r->weight);
         weight[1] = fmaxf(weight[1], r->weight);
     }
-    if (reward && margin[0] < margin[1]) {
-        fprintf(stderr, "%s: the rows have a \"margin\", %g to %g: the loss asks the chosen reward "
-                "to exceed the other by it\n", d->name, (double)margin[0], (double)margin[1]);
+    if (margin[0] < margin[1]) {
+        fprintf(stderr, "%s: the rows have a \"margin\", %g to %g: %s\n", d->name,
+                (double)margin[0], (double)margin[1],
+                reward ? "the loss asks the chosen reward to exceed the other by it"
+                       : "it is of reward models, and does not count here");
     }
     if (weight[0] < weight[1]) {
         fprintf(stderr, "%s: the rows have a \"weight\", %g to %g, by which their losses count\n",
@@ -51,7 +53,7 @@ static void report_weights(const Dataset *d, int reward) {
     if (weightless == d->num_records) {
         fprintf(stderr, "%s: the weight of every row is 0: nothing is learned from it\n", d->path);
     }
-    if (far) {
+    if (reward && far) {
         fprintf(stderr, "%s:%zu: a margin of %g, which no rewards reach: a margin is a difference "
                 "of rewards, a few units\n", d->path, far->line, (double)far->margin);
     }

@@ -176,7 +176,7 @@ works ./more train reward $pairs --max_steps 1 --train both.jsonl --out x
 holds err '^both: the rows have a "margin", 0 to 1.5: the loss asks the chosen reward to exceed the'
 holds err '^both: the rows have a "weight", 1 to 4, by which their losses count$'
 works ./more train dpo $policy --max_steps 1 --train both.jsonl --out x
-lacks err 'have a "margin"'
+holds err '^both: the rows have a "margin", 0 to 1.5: it is of reward models, and does not count here$'
 holds err '^both: the rows have a "weight", 1 to 4'
 
 it "a_place_that_cannot_be_written_is_named"
