@@ -346,8 +346,148 @@ static void tile_neon(float *c, size_t ldc, int add, const float *a, const float
 }
 #endif
 
+// ---- where a fused multiply-add is a function: in double
+
+#if defined __GNUC__ && !defined __TINYC__ && !defined MORE_DOUBLE
+#define PAIRS_OF_DOUBLES 1
+typedef double Doubles __attribute__((vector_size(16)));
+typedef uint64_t Bits __attribute__((vector_size(16)));
+
+// of numbers: the largest bits of |x|, and the least of those that are not zero, less one
+typedef struct { uint32_t most, least; } Range;
+INLINE void range_add(Range *r, float x) {
+    const uint32_t u = bits_of(x) & 0x7fffffffu;
+    r->most = u > r->most ? u : r->most;
+    r->least = u - 1 < r->least ? u - 1 : r->least;         // of zero it is the largest there is
+}
+
+/* Are the sums of a chain of a's and b's products, from c's on, those of floats if each is rounded
+ * to 24 bits?  Yes if none overflows, and if the products are multiples of 2^-149, as c is: what is
+ * subnormal then has fewer bits.  A float of the exponent e = bits >> 23 is below 2^(e-126), and a
+ * multiple of 2^(e-150), e at least 1.  K is at most 256. */
+static int sums_are_normal(Range a, Range b, Range c) {
+    const int high = (int)(a.most >> 23) + (int)(b.most >> 23);
+    const int low = max_int(1, (int)((a.least + 1) >> 23)) + max_int(1, (int)((b.least + 1) >> 23));
+    const int zero = !a.most || !b.most, finite = a.most >> 23 < 255 && b.most >> 23 < 255;
+    return finite && high <= 369 && (zero || low >= 151) && c.most >> 23 <= 251;
+}
+
+enum { SOFT_MR = 8, SOFT_NR = 8, SOFT_K = 256 };        // a block is 4 x 4: sums stay in registers
+
+/* out(4,4) += a(4,K) b(K,4) in chains, rows SOFT_NR, SOFT_K and SOFT_NR apart.  A product of floats
+ * is exact in double.  A sum s is rounded there, then to the 24 bits of a float: half of the unit
+ * is added to its bits, the others are cleared.  Two roundings are one unless the first meets the
+ * middle of two floats, s = ..1000..0: then out stays as it is, and 0 is returned.  Or, `exactly`,
+ * s goes to its odd neighbour next to the exact sum (exact_fmaf), and a true middle to even. */
+INLINE int block_in_double(const int exactly, float *out, const double *a, const double *b, int K) {
+    // not known to the compiler: as constants V8 would make them anew for each use
+    static const volatile uint64_t half_unit = 0x10000000, float_part = ~(uint64_t)0x1fffffff;
+    const uint64_t h = half_unit, f = float_part;
+    const Bits half = {h, h}, upper = {f, f}, one = {1, 1};
+    Doubles sum[4][2];
+    Bits middles = {0, 0};
+    UNROLL for (int i = 0; i < 4; i++) {
+        UNROLL for (int n = 0; n < 2; n++) {
+            sum[i][n] = (Doubles){out[i*SOFT_NR + 2*n], out[i*SOFT_NR + 2*n + 1]};
+        }
+    }
+    for (int k = 0; k < K; k++, a++, b += SOFT_NR) {
+        const Doubles b0 = {b[0], b[1]}, b1 = {b[2], b[3]};
+        UNROLL for (int i = 0; i < 4; i++) {
+            const Doubles ai = {a[i*SOFT_K], a[i*SOFT_K]};
+            UNROLL for (int n = 0; n < 2; n++) {
+                const Doubles p = ai * (n ? b1 : b0), s = p + sum[i][n];
+                Bits rounded;
+                if (exactly) {
+                    const Doubles t = s - p, e = (p - (s - t)) + (sum[i][n] - t);
+                    const Bits step = (Bits)(e != 0) & ~(Bits)s & one;
+                    const Bits inward = ((Bits)e ^ (Bits)s) >> 63;
+                    const Bits odd = (Bits)s + step - ((step & inward) << 1);
+                    rounded = (odd + half - one + (odd >> 29 & one)) & upper;
+                } else {
+                    const Bits up = (Bits)s + half;
+                    rounded = up & upper;
+                    middles -= (Bits)(rounded == up);
+                }
+                sum[i][n] = (Doubles)rounded;
+            }
+        }
+    }
+    if (middles[0] | middles[1]) return 0;
+    UNROLL for (int i = 0; i < 4; i++) {
+        UNROLL for (int n = 0; n < 2; n++) {
+            out[i*SOFT_NR + 2*n] = (float)sum[i][n][0];
+            out[i*SOFT_NR + 2*n + 1] = (float)sum[i][n][1];
+        }
+    }
+    return 1;
+}
+
+// to(K) = a row of a
+INLINE void widen_row_of(double *to, const float *a, const size_t acs, int K, Range *r) {
+    for (int k = 0; k < K; k++) {
+        range_add(r, a[(size_t)k*acs]);
+        to[k] = a[(size_t)k*acs];
+    }
+}
+// to(K,8) = b(K,width) and zeros
+INLINE void widen_columns(double *to, const float *b, size_t ldb, int K, const int width,
+                          Range *r) {
+    for (int k = 0; k < K; k++, to += SOFT_NR, b += ldb) {
+        for (int j = 0; j < width; j++) {
+            range_add(r, b[j]);
+            to[j] = b[j];
+        }
+        for (int j = width; j < SOFT_NR; j++) to[j] = 0;
+    }
+}
+
+// The tile: 1, or 0 where some sums may need the rounding of subnormals, and nothing is written.
+static int tile_in_double(float *c, size_t ldc, int add, const float *a, size_t ars, size_t acs,
+                          const float *b, size_t ldb, int K, int height, int width) {
+    double wide_a[SOFT_MR * SOFT_K], wide_b[SOFT_K * SOFT_NR];
+    float out[SOFT_MR * SOFT_NR] = {0};
+    Range range_a = {0, 0xffffffffu}, range_b = range_a, range_c = range_a;
+
+    // pass 1: a and b as double, c as the floats of blocks
+    for (int i = 0; i < SOFT_MR && i < round_up(height, 4); i++) {
+        double *to = wide_a + i*SOFT_K;
+        const float *row = a + (size_t)i*ars;
+        if (i >= height)   memset(to, 0, (size_t)K * sizeof *to);
+        else if (acs == 1) widen_row_of(to, row, 1, K, &range_a);
+        else               widen_row_of(to, row, acs, K, &range_a);
+        for (int j = 0; j < width && i < height && add; j++) {
+            out[i*SOFT_NR + j] = c[(size_t)i*ldc + j];
+            range_add(&range_c, out[i*SOFT_NR + j]);
+        }
+    }
+    if (width == SOFT_NR) widen_columns(wide_b, b, ldb, K, SOFT_NR, &range_b);
+    else                  widen_columns(wide_b, b, ldb, K, width, &range_b);
+    if (!sums_are_normal(range_a, range_b, range_c)) return 0;
+
+    // pass 2: the chains, block by block
+    for (int i = 0; i < height; i += 4) {
+        for (int j = 0; j < width; j += 4) {
+            float *block = out + i*SOFT_NR + j;
+            const double *rows = wide_a + i*SOFT_K, *columns = wide_b + j;
+            if (!block_in_double(0, block, rows, columns, K)) {
+                block_in_double(1, block, rows, columns, K);
+            }
+        }
+    }
+    for (int i = 0; i < height; i++) {
+        for (int j = 0; j < width; j++) c[(size_t)i*ldc + j] = out[i*SOFT_NR + j];
+    }
+    return 1;
+}
+#endif
+
 static void strided_scalar(real *c, size_t ldc, int add, const real *a, size_t ars, size_t acs,
                            const real *b, size_t ldb, int K, int height, int width) {
+#ifdef PAIRS_OF_DOUBLES
+    const int fits = !HW && K <= SOFT_K;
+    if (fits && tile_in_double(c, ldc, add, a, ars, acs, b, ldb, K, height, width)) return;
+#endif
     for (int i = 0; i < height; i++) {
         for (int j = 0; j < width; j++) {
             real sum = add ? c[(size_t)i*ldc + j] : 0;
@@ -624,7 +764,7 @@ static const struct Tile {
      .bf16 = ROWS_OF(4, 8, tile_bf16_plain), .strided = strided_neon, .direct = 0, .square = 4,
      .transpose = transpose_scalar},
 #endif
-    {.name = "scalar", .isa = ISA_SCALAR, .fp32 = ROWS_OF(4, 8, tile_scalar),
+    {.name = "scalar", .isa = ISA_SCALAR, .fp32 = ROWS_OF(8, 8, tile_scalar),
 #ifndef MORE_DOUBLE
      .bf16 = ROWS_OF(4, 8, tile_bf16_plain),
 #endif

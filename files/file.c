@@ -449,7 +449,7 @@ int output_ask(Output *o, uint64_t size) {
 
 // Sends on to the disk what is in memory by now, so that the flush at the end has less to wait for.
 static void output_send(Output *o) {
-#ifdef SYNC_FILE_RANGE_WRITE
+#if defined SYNC_FILE_RANGE_WRITE && !defined __EMSCRIPTEN__    // which has the name alone
     const uint64_t n = o->written - o->flushing, enough = 4 << 20;
     if (n < enough) return;
     sync_file_range(o->fd, (off_t)o->flushing, (off_t)n, SYNC_FILE_RANGE_WRITE);

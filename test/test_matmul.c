@@ -244,6 +244,37 @@ static void test_every_tile_keeps_subnormal_products_and_sums(void) {
     }
 }
 
+/* c + a b where the sum lies beside the middle of two floats, so near that in double it is the
+ * middle: a b = s 2^-24 (1 - 2^-36) and c = t (1 + 2^-23), s and t signs.  The nearest is c, which
+ * is odd. */
+static void test_every_tile_rounds_once_beside_the_middle_of_two_floats(void) {
+    enum { M = 9, N = 11, K = 2 };
+    for (int i = 0; i < NUM_TILES; i++) {
+        float a[M*K], b[N], zeros[N] = {0}, rows[K*N], c[M*N], want[M*N];
+        if (!isa_supported(tiles[i].isa)) continue;
+        for (int m = 0; m < M; m++) {
+            a[m*K] = (m & 1 ? -0x1p-12f : 0x1p-12f) * (1 + 0x1p-18f);
+            a[m*K + 1] = 1;                     // times zero: the sum is rounded before it
+        }
+        for (int n = 0; n < N; n++) b[n] = 0x1p-12f * (1 - 0x1p-18f);
+        memcpy(rows, b, sizeof b);
+        memcpy(rows + N, zeros, sizeof zeros);
+        for (int k = 0; k < M*N; k++) want[k] = c[k] = (k % 3 ? 1 : -1) * (1 + 0x1p-23f);
+        CHECK(matmul_init(tiles[i].name) == 0);
+        matmul_one(&(Product){.c = c, .ldc = N, .a = a, .ars = K, .acs = 1, .b = rows, .brs = N,
+                              .bcs = 1, .M = M, .N = N, .K = K, .add = 1}, matmul_work());
+        CHECK(!memcmp(c, want, sizeof c));
+    }
+}
+
+// sums up to the largest float and beyond it, and what comes back from there
+static void test_every_tile_overflows_where_floats_do(void) {
+    for (int layout = 0; layout < 8; layout++) {
+        const Case p = case_of(11, 13, 9, layout, 1, 0x1p63f);
+        check_tiles_in(&p);
+    }
+}
+
 // The smallest operands that are not rounded to zero: units that read subnormals as zero meet none.
 static void test_products_of_bf16_operands_are_zero_or_at_least_2_to_the_minus_124(void) {
     for (int layout = 0; layout < 8; layout++) {
@@ -356,6 +387,8 @@ int main(int argc, char **argv) {
     RUN(test_every_tile_has_the_definitions_bits_for_small_and_odd_sizes);
     RUN(test_every_tile_has_the_definitions_bits_at_the_edges_of_blocks);
     RUN(test_every_tile_keeps_subnormal_products_and_sums);
+    RUN(test_every_tile_rounds_once_beside_the_middle_of_two_floats);
+    RUN(test_every_tile_overflows_where_floats_do);
     RUN(test_products_of_bf16_operands_are_zero_or_at_least_2_to_the_minus_124);
     RUN(test_the_number_of_threads_does_not_change_a_bit);
     RUN(test_a_product_over_nothing_is_zero_and_an_empty_one_touches_nothing);
