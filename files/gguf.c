@@ -629,6 +629,11 @@ static const GgufFamily gguf_families[] = {
      .theta = "rotary_emb_base"},
 };
 
+// A "llama" with a sliding window in all layers.
+static const GgufFamily gguf_mistral = {
+    .architecture = "llama", .model_type = "mistral", .class_ = "MistralForCausalLM", LLAMA_KEYS,
+};
+
 // The keys of the architecture that are read below, or that change nothing here.
 static const char *const gguf_known_keys[] = {
     "context_length", "embedding_length", "block_count", "feed_forward_length", "vocab_size",
@@ -728,7 +733,9 @@ static void put_heads(GgufWriter *w) {
     const int64_t usual = channels / heads;
     int64_t width = usual;
     if (is_llama) {
+        put_key(key, w, "attention.head_count_kv");
         put_key_whole(w, "num_key_value_heads", "attention.head_count_kv", heads);
+        if (!gguf_get(w->g, key)) put_json(w, "\"num_key_value_heads\": %" PRId64 ", ", heads);
         width = put_key_whole(w, "head_dim", "attention.key_length", usual);
         put_key(key, w, "attention.key_length");
         if (!gguf_get(w->g, key)) put_json(w, "\"head_dim\": %" PRId64 ", ", usual);
@@ -786,18 +793,23 @@ static void put_activation(GgufWriter *w) {
     }
 }
 
-// A window shorter than the positions is Mistral's.
+// A window shorter than the positions makes a "llama" a Mistral, all of whose layers slide.
 static void put_window(GgufWriter *w) {
     char key[100];
     int64_t window = 0, positions = 0;
-    put_key(key, w, "attention.sliding_window");
-    const int has = gguf_integer(w->g, key, 0, MAX_SIZE, &window);
-    if (has < 0) w->result = -1;
     put_key(key, w, "context_length");
-    if (has <= 0 || gguf_integer(w->g, key, 1, MAX_SIZE, &positions) < 0) return;
-    if (window == 0 || window >= positions) return;
+    if (gguf_integer(w->g, key, 1, MAX_SIZE, &positions) < 0) w->result = -1;
     put_key(key, w, "attention.sliding_window");
-    w->result = gguf_key_fail(w->g, key, "is less than context_length, which is not known here");
+    const int has = w->result < 0 ? -1 : gguf_integer(w->g, key, 0, MAX_SIZE, &window);
+    if (has < 0) w->result = -1;
+    if (has <= 0 || window == 0 || window >= positions) return;
+    if (strcmp(w->family->architecture, "llama")) {
+        w->result = gguf_key_fail(w->g, key, "is less than context_length, but which layers slide "
+                                  "is not said: take the model's folder");
+        return;
+    }
+    w->family = &gguf_mistral;
+    put_json(w, "\"sliding_window\": %" PRId64 ", ", window);
 }
 
 // The numbers of a vector of floats, which free() releases; NULL after fail().
@@ -1013,12 +1025,13 @@ int gguf_config(const Gguf *g, Buffer *json) {
     put_key(key, &w, "attention.causal");
     if (gguf_truth(g, key, &causal) < 0) return -1;
     if (!causal) return gguf_key_fail(g, key, "is false, which is not known here");
-    put_json(&w, "{\"model_type\": \"%s\", ", w.family->model_type);
+    put_json(&w, "{");
+    put_window(&w);
+    put_json(&w, "\"model_type\": \"%s\", ", w.family->model_type);
     put_sizes_of(&w);
     put_heads(&w);
     put_biases(&w);
     put_activation(&w);
-    put_window(&w);
     if (w.family->theta) put_scaling(&w);
     put_tokens(&w);
     put_json(&w, "\"architectures\": [\"%s\"]}\n", w.family->class_);

@@ -17,7 +17,8 @@ GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "test", 
 OUT = os.path.join(GOLDEN, "gguf")
 FORMATS = ["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q6_K"]
 MODELS = {"llama3": "llama", "mistral_tied": "llama", "qwen2": "qwen2", "qwen3_untied": "qwen3", "gpt2": "gpt2",
-          "neox_sequential": "gptneox", "neox_tied": "gptneox", "llama_linear": "llama", "qwen2_yarn": "qwen2"}
+          "neox_sequential": "gptneox", "neox_tied": "gptneox", "llama_linear": "llama", "qwen2_yarn": "qwen2",
+          "mistral_window": "llama"}
 
 def finish(w):
     w.write_header_to_file()
@@ -84,6 +85,8 @@ def model(name, arch):
     if "rms_norm_eps" in c:
         w.add_layer_norm_rms_eps(c["rms_norm_eps"])
         w.add_head_count_kv(c["num_key_value_heads"])
+        if c.get("sliding_window"):
+            w.add_sliding_window(c["sliding_window"])
     else:
         w.add_layer_norm_eps(get("layer_norm_eps", "layer_norm_epsilon"))
     dim = c.get("head_dim") or width//heads

@@ -85,7 +85,7 @@ static void test_numbers_are_rounded_to_the_bytes_that_the_gguf_package_writes(v
 static void test_a_model_in_gguf_has_the_bits_of_its_folder(void) {
     static const char *const names[] = {
         "llama3", "mistral_tied", "qwen2", "qwen3_untied", "gpt2", "neox_sequential", "neox_tied",
-        "llama_linear", "qwen2_yarn",
+        "llama_linear", "qwen2_yarn", "mistral_window",
     };
     for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
         char folder[100], file[100];
@@ -440,6 +440,14 @@ static void test_a_file_that_is_not_as_it_should_be_is_refused_with_its_key_or_t
     read_golden(GOLDEN "gguf/llama_linear.gguf");
     CHECK(refused("llama.rope.scaling.type", 0, "other", 5, "scaling.type is missing, though"));
     CHECK(refused(factor, 0, "other", 5, "rope.scaling.factor is missing"));
+
+    read_golden(GOLDEN "gguf/mistral_window.gguf");
+    const char *window = "llama.attention.sliding_window";
+    CHECK(refused(window, strlen(window) + 4, "\xff\xff\xff\xff", 4,
+                  "sliding_window must be a whole number"));
+    read_golden(GOLDEN "gguf/qwen2.gguf");
+    CHECK(refused("qwen2.rope.dimension_count", 0, "qwen2.attention.sliding_wi", 26,
+                  "key qwen2.attention.sliding_wi is not known here"));
     read_golden(GOLDEN "gguf/mistral_tied.gguf");
 
     // tensors: behind the name how many sizes, sizes, format, offset
