@@ -15,6 +15,7 @@
 # make seam      links the program with another implementation of kernels.h
 # make cuda      builds ./more for an NVIDIA GPU, with nvcc: docs/GPU.md
 # make emulate   runs the layers of `make cuda` on this CPU: they have the same bits
+# make wasm      docs/play/, a page that trains in a browser; needs emcc: scripts/play.sh
 # make run       trains and compares reward models on the shipped data: minutes
 # make report    charts of what make run trained, on one page: run/report.html
 # make align     a judge and six policies, compared on test prompts: minutes
@@ -94,8 +95,8 @@ test/bin test/debug:
 
 -include $(wildcard test/bin/*.d)
 
-.PHONY: help quick test debug crash fuzz sanitize repro functions seam run report align people domain \
-    study real install clean
+.PHONY: help quick test debug crash fuzz sanitize repro functions seam wasm run report align people \
+    domain study real install clean
 .PHONY: cuda cuda-tests emulate
 help:
 	@sed '/^$$/q; s/^# \{0,1\}//' Makefile
@@ -214,6 +215,9 @@ test/bin/on_cpu_%: test/test_%.c test/bin/kernels_open.o
 emulate: more $(addprefix test/bin/,more_on_cpu on_cpu_kernels on_cpu_model on_cpu_tensor_cores)
 	@sh test/slow/emulate.sh
 
+wasm:
+	@sh scripts/play.sh
+
 run: more
 	sh scripts/run.sh
 
@@ -248,4 +252,5 @@ install: more
 	$(INSTALLED) completion zsh > $(SHARE)/zsh/site-functions/_$(PROGRAM)
 
 clean:
-	rm -rf more more-debug test/bin test/debug
+	rm -rf more more-debug test/bin test/debug docs/play/base docs/play/licences docs/play/native
+	rm -f docs/play/*.wasm docs/play/*.jsonl docs/play/more.js
