@@ -68,6 +68,9 @@ for part in ${*:-address clang thread valgrind}; do
     thread)
         echo 'int main(void) { return 0; }' > x.c
         archer=$(clang -fopenmp -print-file-name=libarcher.so 2> x.out)
+        if [ ! -e "$archer" ]; then           # Debian has it beside the compiler's own libraries
+            archer=$(dirname "$(readlink -f "$(command -v clang)")")/../lib/libarcher.so
+        fi
         if [ ! -e "$archer" ] || ! clang -fopenmp -fsanitize=thread x.c -o x.out 2> x.err; then
             missing thread "clang libclang-rt-dev libomp-dev"
             continue
