@@ -16,7 +16,7 @@ import golden_models as golden
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "test", "golden")
 NAMES = ["neox", "neox_sequential", "neox_tied", "gpt2", "gpt2_untied", "llama", "llama3", "mistral", "mistral_window",
          "qwen2", "qwen2_window", "qwen3", "smollm3", "olmo2", "neox_reward", "gpt2_reward", "llama_reward",
-         "mistral_reward"]
+         "mistral_reward", "qwen2_reward", "qwen3_reward", "smollm3_reward", "olmo2_reward"]
 
 
 def gradients(name, stored):

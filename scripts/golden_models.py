@@ -19,7 +19,9 @@ from transformers import (GPTNeoXConfig, GPT2Config, LlamaConfig, MistralConfig,
                           Qwen2ForCausalLM, Qwen3ForCausalLM, GPTNeoXForSequenceClassification,
                           GPT2ForSequenceClassification, LlamaForSequenceClassification,
                           MistralForSequenceClassification, SmolLM3Config, SmolLM3ForCausalLM,
-                          Olmo2Config, Olmo2ForCausalLM)
+                          Olmo2Config, Olmo2ForCausalLM, Olmo2ForSequenceClassification,
+                          Qwen2ForSequenceClassification, Qwen3ForSequenceClassification,
+                          SmolLM3ForSequenceClassification)
 
 NEOX = dict(vocab_size=64, hidden_size=24, num_hidden_layers=2, num_attention_heads=3, intermediate_size=48,
             max_position_embeddings=64, bos_token_id=0, eos_token_id=0, pad_token_id=1)
@@ -67,6 +69,11 @@ MODELS = {
                      max_window_layers=1), "bfloat16"),
     "olmo2": (Olmo2ForCausalLM, Olmo2Config(**LLAMA, rope_parameters=dict(rope_type="default", rope_theta=500.0)),
               "bfloat16"),
+    "qwen2_reward": (Qwen2ForSequenceClassification, Qwen2Config(**TINY, num_labels=1), "bfloat16"),
+    "qwen3_reward": (Qwen3ForSequenceClassification, Qwen3Config(**TINY, head_dim=8, num_labels=1), "bfloat16"),
+    "smollm3_reward": (SmolLM3ForSequenceClassification, SmolLM3Config(**TINY, no_rope_layers=[0, 1], num_labels=1,
+                       rope_parameters=dict(rope_type="default", rope_theta=100.0)), "bfloat16"),
+    "olmo2_reward": (Olmo2ForSequenceClassification, Olmo2Config(**TINY, num_labels=1), "bfloat16"),
 }
 SHARDED = {"mistral": "8KB"}                           # the largest part of its weights
 

@@ -941,7 +941,7 @@ static void test_folders_of_transformers_come_back_value_for_value(void) {
         "qwen2", "qwen3", "stories260K", "neox_tied", "gpt2_untied", "gpt2_reward", "mistral",
         "mistral_tied", "mistral_reward", "qwen2_tied", "qwen3_untied", "llama_linear",
         "llama_dynamic", "qwen2_yarn", "smollm3", "mistral_window", "qwen2_window",
-        "olmo2",
+        "olmo2", "qwen2_reward", "qwen3_reward", "smollm3_reward", "olmo2_reward",
     };
     for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
         Model m;

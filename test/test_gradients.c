@@ -126,7 +126,7 @@ static void test_losses_and_gradients_are_those_of_autograd_in_double(void) {
         check_folder(&j, row);
         folders++;
     }
-    CHECK(folders == 18);
+    CHECK(folders == 22);
     json_free(&j);
 }
 

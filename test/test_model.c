@@ -1071,7 +1071,7 @@ static void test_models_written_by_transformers_score_as_pytorch_does_in_double(
         "neox_reward", "llama_reward", "neox_tied", "gpt2_untied", "gpt2_reward", "mistral",
         "mistral_tied", "mistral_reward", "qwen2_tied", "qwen3_untied", "llama_linear",
         "llama_dynamic", "qwen2_yarn", "smollm3", "mistral_window", "qwen2_window",
-        "olmo2",
+        "olmo2", "qwen2_reward", "qwen3_reward", "smollm3_reward", "olmo2_reward",
         "lora_llama", "lora_neox", "lora_gpt2", "lora_reward",      // by PEFT: over one of these
     };
     for (size_t k = 0; k < sizeof folder / sizeof *folder; k++) {
