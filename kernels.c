@@ -383,6 +383,9 @@ void matmul_forward(real *out, const real *inp, const real *w, const real *b, in
     });
 }
 
+// A gradient that is the step's first holds nothing to add to.
+static int is_fresh(const RowBlocks *blocks) { return blocks && blocks->fresh; }
+
 /* forward: out = inp w' + b
  *
  *     dinp = dout w;   dw += dout' inp;   db += sum over rows of dout
@@ -403,7 +406,8 @@ void matmul_backward(real *dinp, real *dw, real *db, const real *dout, const rea
             .c = dw, .ldc = (size_t)C,
             .a = dout, .ars = 1, .acs = (size_t)OC,                   // dout'(OC,T)
             .b = inp, .brs = (size_t)C, .bcs = 1,
-            .M = OC, .N = C, .K = T, .add = 1, .bf16 = linear_bf16, .blocks = blocks,
+            .M = OC, .N = C, .K = T, .add = !is_fresh(blocks), .bf16 = linear_bf16,
+            .blocks = blocks,
         });
     }
     if (db) add_column_sums(db, dout, T, OC);
@@ -727,7 +731,7 @@ void logp_backward(real *dinp, real *dw, real *logp, const real *dlogp, const re
     real *drows = rows + (size_t)chunk*C;                             // (chunk, C)
     int first = 0, block = 0;                     // the chunk's first row, and of blocks
     while (first < n) {
-        RowBlocks part = {NULL, 0};
+        RowBlocks part = {0};
         int m = min_int(chunk, n - first);
         if (blocks) {
             part = blocks_of_chunk(blocks, block, chunk);

@@ -294,7 +294,8 @@ void matmul_backward(real *dinp, real *dw, real *db, const real *dout, const rea
     real *const no_dw = NULL;
     const real *const none = NULL;
     if (dinp) product({dinp, {dout, out_width, 1}, {w, 1, width}, T, C, OC, 0, NULL}, NULL);
-    if (dw) product({dw, dout_columns, inp_columns, OC, C, T, 1, NULL}, blocks);
+    const int add = !(blocks && blocks->fresh);
+    if (dw) product({dw, dout_columns, inp_columns, OC, C, T, add, NULL}, blocks);
     if (!db) return;
     LAUNCH(columns_kernel, blocks_of(OC, COLUMNS), THREADS, no_dw, db, dout, none, none, none, OC,
            1, OC, T);
@@ -620,7 +621,7 @@ void logp_backward(real *dinp, real *dw, real *logp, const real *dlogp, const re
     real *out = (real *)scratch(SCRATCH_NUMBERS, (size_t)n * sizeof *out);
     int first = 0, block = 0;
     while (first < n) {
-        RowBlocks part = {NULL, 0};
+        RowBlocks part = {};
         const int m = chunk_rows(&part, &block, blocks, first, n, chunk);
         assert(m > 0);                            // a block is not longer than a chunk
         upload_begin(3 * (size_t)m * sizeof(int));

@@ -124,7 +124,7 @@ void head_norm_backward(real *drows, real *dw, const real *pre, const real *rstd
 
 // out(T,OC) = inp(T,C) w(OC,C)^T + b(OC);  b may be NULL
 void matmul_forward(real *out, const real *inp, const real *w, const real *b, int T, int C, int OC);
-// WRITES dinp(T,C); adds dw(OC,C), db(OC); each may be NULL
+// WRITES dinp(T,C); adds dw(OC,C), or writes it where blocks say so, and db(OC); each may be NULL
 void matmul_backward(real *dinp, real *dw, real *db, const real *dout, const real *inp,
                      const real *w, int T, int C, int OC, const RowBlocks *blocks);
 

@@ -237,6 +237,7 @@ typedef struct {
     int *scored_row, *scored_target;          // (T), (T) the rows with a target, and it
     int *block_start, *scored_block_start;    // (T + 1), (T + 1) of the two below
     RowBlocks blocks, scored_blocks;          // of the micro-batch's rows, of the scored ones
+    int unwritten;                            // yes: the step has not been through the blocks
 } Model;
 
 // --------------------------------------------------------------------------------- interface

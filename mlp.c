@@ -209,7 +209,7 @@ void mlp_backward(real *dinp, const MlpGrads *g, const real *dout, const real *i
             .c = g->fcw, .ldc = (size_t)C,
             .a = dfc, .ars = 1, .acs = (size_t)FC, .half_a = half,
             .b = inp, .brs = (size_t)C, .bcs = 1,
-            .M = FC, .N = C, .K = T, .add = 1, .bf16 = 1, .blocks = blocks,
+            .M = FC, .N = C, .K = T, .add = !is_fresh(blocks), .bf16 = 1, .blocks = blocks,
         });
     }
     if (g->projw) {
@@ -217,7 +217,7 @@ void mlp_backward(real *dinp, const MlpGrads *g, const real *dout, const real *i
             .c = g->projw, .ldc = (size_t)F,
             .a = dout, .ars = 1, .acs = (size_t)C,
             .b = act, .brs = (size_t)F, .bcs = 1, .half_b = 1,
-            .M = C, .N = F, .K = T, .add = 1, .bf16 = 1, .blocks = blocks,
+            .M = C, .N = F, .K = T, .add = !is_fresh(blocks), .bf16 = 1, .blocks = blocks,
         });
     }
     if (g->fcb) add_column_sums(g->fcb, dfc, T, FC);

@@ -438,9 +438,22 @@ int model_logp(Model *m, const Batch *s, real *logp) {
 
 // ---------------------------------------------------------------------------------- backward
 
-// Gradients are zeroed once a step; all of its micro-batches add to them.
+// Zeroes the gradients of the blocks' matrices, or of all else.
+static void zero_grads(Model *m, int matrices) {
+    const size_t frozen = m->num_numbers - m->num_trained;
+    for (int k = 0; k < m->num_tensors; k++) {
+        const Tensor *t = &m->tensor[k];
+        const int is_matrix = t->kind == KIND_MATRIX || t->kind == KIND_OUT;
+        if (t->narrow || t->offset < frozen || is_matrix != matrices) continue;
+        kernels_zero(m->grads_memory + (t->offset - frozen), t->size);
+    }
+}
+
+// Once a step; all of its micro-batches add to the gradients.  Those of the blocks' matrices, which
+// are most of them, are not zeroed: the step's first backward writes them.
 void model_zero_grads(Model *m) {
-    kernels_zero(m->grads_memory, m->num_trained);
+    zero_grads(m, 0);
+    m->unwritten = 1;
     if (m->tied_memory) kernels_zero(m->tied_memory, model_output_size(&m->config));
 }
 
@@ -511,6 +524,8 @@ static void trunk_backward(Model *m, const Batch *s) {
 
     // the blocks from last to first; the last one's activations are still there
     m->blocks = row_blocks(m->block_start, s, NULL, T);
+    m->blocks.fresh = m->unwritten;
+    m->unwritten = 0;
     for (int l = L - 1; l >= 0; l--) {
         if (m->recompute && l + 1 < L) block_forward(m, s, l, 1);
         block_backward(m, s, l);
@@ -550,8 +565,11 @@ void model_heads_backward(Model *m, const Batch *s, const real *w, real *dw, int
     trunk_backward(m, s);
 }
 
-// Once a step, after its last backward: a tied embedding's two roles meet, output + input.
+// Once a step, after its last backward: what none has written is 0; a tied embedding's two roles
+// meet, output + input.
 void model_finish_grads(Model *m) {
+    if (m->unwritten) zero_grads(m, 1);
+    m->unwritten = 0;
     if (!m->tied_memory) return;
     add_forward(m->grads.wte, m->tied_memory, m->grads.wte, model_output_size(&m->config));
 }

@@ -17,6 +17,7 @@ typedef float real;
 typedef struct {
     const int *start;
     int count;
+    int fresh;                                  // yes: the gradient is written, not added to
 } RowBlocks;
 
 /* A matrix that is not trained may stay narrow, in the formats of its file: rows of one format after

@@ -61,7 +61,7 @@ static float nearest_bf16(float x) {
 }
 static int block_starts[MAX_NUMBERS / 32];
 static RowBlocks cut_blocks(const Case *p) {
-    RowBlocks blocks = {block_starts, 0};
+    RowBlocks blocks = {.start = block_starts};
     int k = 0;
     block_starts[0] = 0;
     while (k < p->K) {

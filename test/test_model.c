@@ -357,6 +357,32 @@ static void compute_gradients(Model *m, int size) {
     pack_free(&p);
 }
 
+// What stands in the memory of gradients from the step before, here no numbers, is not in them.
+static void test_gradients_hold_nothing_of_the_step_before_even_without_a_backward(void) {
+    for (int bf16 = 0; bf16 < 2; bf16++) {
+        Model m;
+        kernels_precision(bf16);
+        start_training(&m, config_of[0](1, POOL_LAST));
+        const size_t n = m.num_trained, size = n * sizeof(float);
+        float *first = allocate(n, sizeof *first);
+        if (!first) give_up();
+        compute_gradients(&m, 2);
+        memcpy(first, m.grads_memory, size);
+        for (size_t i = 0; i < n; i++) m.grads_memory[i] = NAN;
+        compute_gradients(&m, 2);
+        CHECK(!memcmp(first, m.grads_memory, size));
+
+        model_zero_grads(&m);
+        model_finish_grads(&m);
+        size_t zeros = 0;
+        for (size_t i = 0; i < n; i++) zeros += m.grads_memory[i] == 0;
+        CHECK(zeros == n);
+        free(first);
+        model_free(&m);
+    }
+    kernels_precision(0);
+}
+
 // the gradients of all records at once, and a copy
 static float *gradients_at_once(Model *m) {
     float *copy = allocate(m->num_trained, sizeof *copy);
@@ -976,6 +1002,7 @@ static void test_the_gradients_norm_is_of_all_tensors_and_shows_nan_and_infinity
     m.grads.wte[0] = HUGE_VALF;
     CHECK(model_grad_norm(&m) == HUGE_VAL);
     model_zero_grads(&m);
+    model_finish_grads(&m);
     CHECK(model_grad_norm(&m) == 0);
     model_free(&m);
 }
@@ -1329,6 +1356,7 @@ int main(int argc, char **argv) {
     RUN(test_gradients_by_tensor_cores_are_those_of_bf16_but_for_the_order_of_sums);
     RUN(test_recomputed_activations_give_the_same_gradients_in_less_memory);
     RUN(test_a_frozen_model_trains_its_head_by_the_same_gradient_and_nothing_else);
+    RUN(test_gradients_hold_nothing_of_the_step_before_even_without_a_backward);
     RUN(test_a_shared_prompt_and_a_repeated_one_score_the_same_bits);
     RUN(test_a_shared_prompt_and_a_repeated_one_have_the_same_gradient_to_rounding);
     RUN(test_tokens_after_the_scored_row_and_padding_change_no_score);

@@ -55,7 +55,7 @@ static void read_and_free(float *host, real *t, int n) {
 // Rows in blocks of 1 to 32.
 static int block_start[MAX_ROW_BLOCKS + 1];
 static RowBlocks cut(int T) {
-    RowBlocks blocks = {block_start, 0};
+    RowBlocks blocks = {.start = block_start};
     for (int t = 0; t < T; ) {
         t = min_int(T, t + 1 + (int)(random_u64(1, STREAM_TEST, 6, (uint64_t)t) % 32));
         block_start[++blocks.count] = t;
@@ -174,8 +174,8 @@ static void test_a_weight_gradient_does_not_depend_on_micro_batches(void) {
     if (!has_it()) return;
     fill_layer(s, 0);
     compute(whole, DW_IN_BLOCKS, s);
-    const RowBlocks blocks = cut(s.T), first = {blocks.start, 3};
-    const RowBlocks second = {blocks.start + 3, blocks.count - 3};
+    const RowBlocks blocks = cut(s.T), first = {.start = blocks.start, .count = 3};
+    const RowBlocks second = {.start = blocks.start + 3, .count = blocks.count - 3};
     const int T = blocks.start[3];
     real *x = tensor(inp, s.T * s.C), *dy = tensor(dout, s.T * s.OC);
     real *dw = tensor(before, s.OC * s.C);
