@@ -108,7 +108,8 @@ static void multiply_abt(real *S, size_t lds, const real *A, size_t lda, const r
                          const Columns *columns, const QueryBlock *b, const Heads *heads) {
     const int MR = tile->fp32.MR, NR = tile->fp32.NR, HD = heads->HD;
     const size_t panel = (size_t)NR * (size_t)HD;
-    for (int j = 0; j < b->parts; j++) {
+    int s = b->segment;                           // of the part, from the last one up to the root
+    for (int j = b->parts - 1; j >= 0; j--, s = columns->seg[s].parent) {
         const KeyRows k = b->part[j];
         if (!columns->panels) {
             const Product p = {
@@ -120,7 +121,7 @@ static void multiply_abt(real *S, size_t lds, const real *A, size_t lda, const r
             matmul_one(&p, matmul_work());
             continue;
         }
-        const real *Xt = columns->panels + (size_t)first_panel(columns, k.segment) * panel;
+        const real *Xt = columns->panels + (size_t)first_panel(columns, s) * panel;
         for (int n = 0; n < k.len; n += NR, Xt += panel) {
             for (int i = 0; i < b->rows; i += MR) {
                 const int height = min_int(MR, b->rows - i), width = min_int(NR, k.len - n);

@@ -43,14 +43,15 @@ INLINE size_t value_at(const Heads *heads, int kv) {
     return (size_t)((heads->NH + heads->NKV + kv) * heads->HD);
 }
 
-// Token rows start .. start+len-1 of a segment, which are the keys key .. key+len-1 of a row.
+// Token rows start .. start+len-1, which are the keys key .. key+len-1 of a row.
 typedef struct {
-    int segment, start, len, key;
+    int start, len, key;
 } KeyRows;
 
 // A block of rows of one segment, and the keys of its last row: a part of each segment of the
 // path.
 typedef struct {
+    int segment;
     int start, rows;                              // token rows
     int keys;                                     // of row i: the first keys - rows + 1 + i
     int parts;
@@ -59,11 +60,11 @@ typedef struct {
 
 // The block that begins with row i0 of segment s.
 static inline QueryBlock query_block(const Segment *seg, int s, int i0) {
-    QueryBlock b = {.start = seg[s].start + i0, .rows = min_int(ROWS, seg[s].len - i0)};
+    QueryBlock b = {.segment = s, .start = seg[s].start + i0};
+    b.rows = min_int(ROWS, seg[s].len - i0);
     for (int i = s; i >= 0; i = seg[i].parent) b.parts++;
     assert(b.parts <= MAX_PATH);
     for (int i = s, j = b.parts - 1; i >= 0; i = seg[i].parent, j--) {
-        b.part[j].segment = i;
         b.part[j].start = seg[i].start;
         b.part[j].len = i == s ? i0 + b.rows : seg[i].len;
     }
