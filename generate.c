@@ -72,6 +72,7 @@ typedef int TakeCompletion(void *context, const Completion *c);
 // Completions of all prompts; the name of how one ended.
 int generate(Model *m, const Tokenizer *t, const Prompt *prompt, int num_prompts, const Sampling *s,
              TakeCompletion *take, void *context);
+size_t generate_bytes(const Config *c, int batch, int prompts, int prompt_rows, int new_rows);
 const char *const finish_name[] = {
     [GOING] = "",
     [FINISH_EOS] = "eos",
@@ -678,6 +679,15 @@ static int hand_over(Generator *g, TakeCompletion *take, void *context) {
     g->num_branches -= gone;
     if (gone) memmove(g->branch, g->branch + gone, g->num_branches * sizeof *g->branch);
     return result;
+}
+
+// What drawing takes beside the model: its packed matrices, keys and values of `batch` texts with
+// at most new_rows tokens and of so many prompts, logits.
+size_t generate_bytes(const Config *c, int batch, int prompts, int prompt_rows, int new_rows) {
+    const size_t of_row = 2 * (size_t)(c->num_layers * c->num_kv_heads * c->head_dim);
+    const size_t rows = (size_t)batch * (size_t)new_rows + (size_t)prompts * (size_t)prompt_rows;
+    const size_t logits = (size_t)(batch + prompts) * (size_t)c->vocab_size;
+    return model_packed_bytes(c) + (rows * of_row + logits) * sizeof(real);
 }
 
 // Completions of all prompts under s, given to `take` in order; without a tokenizer they have no

@@ -7,6 +7,7 @@
 #ifndef HELDOUT_C
 #define HELDOUT_C
 #include "settings.h"
+#include "memory.c"
 #include "metrics.c"
 #include "batch.c"
 
@@ -24,6 +25,7 @@ int  dataset_keep_fold(Dataset *d, int inside);
 
 // values of texts
 void   text_sums(double *sum, const Batch *b, const float *logp);
+int    evaluate_room(const Model *m, const Dataset *d, int quiet);     // is there memory for them?
 int    evaluate_texts(Model *m, int eos, const Dataset *d, double *value);
 int    evaluate_tokens(Model *m, int eos, const Dataset *d, double *value, float *token_logp);
 int    evaluate_pooled(Model *m, int eos, const Dataset *d, float *pooled);
@@ -89,6 +91,44 @@ static size_t pack_records(Pack *pack, const Dataset *d, size_t i, Pooling pooli
     } while (i < d->num_records
              && pack->T + record_rows(d, &d->record[i], pooling) <= opt.micro_batch_tokens);
     return i;
+}
+
+// The most token rows and texts of a micro-batch of pack_records.
+static void largest_pack(const Dataset *d, Pooling pooling, int *most_rows, int *most_texts) {
+    int T = 0, B = 0;
+    *most_rows = 0;
+    *most_texts = 0;
+    for (const Record *r = d->record; r < d->record + d->num_records; r++) {
+        const int rows = record_rows(d, r, pooling);
+        if (T + rows > opt.micro_batch_tokens) {
+            T = 0;
+            B = 0;
+        }
+        T += rows;
+        B += r->count;
+        *most_rows = T > *most_rows ? T : *most_rows;
+        *most_texts = B > *most_texts ? B : *most_texts;
+    }
+}
+
+/* Says, unless quiet, what the values of d's answers under m take of memory; too little ends it
+ * before it begins.  0, or -1 after fail().                                                      */
+int evaluate_room(const Model *m, const Dataset *d, int quiet) {
+    const Config *c = &m->config;
+    const double held = (double)model_held(m), room = tensor_room();
+    char gib[GIB_TEXT];
+    int T, B;
+    largest_pack(d, c->reward ? c->pooling : POOL_LAST, &T, &B);
+    const double needed = (double)model_bytes(c, T, B, SCORING);
+    if (needed - held > room && !opt.force) {
+        return fail(EX_OSERR, "%.2f GiB of memory are needed beside the model, %.2f GiB are free "
+                    "here; a lower --micro_batch_tokens or --max_length takes less; --force goes "
+                    "on all the same", (needed - held) / GIB, room / GIB);
+    }
+    if (quiet) return 0;
+    fprintf(stderr, "%zu parameters, %s GiB needed, %d threads, %s\n", m->num_params,
+            memory_text(gib, needed + memory_process(held)), kernels_threads(), kernels_name());
+    return 0;
 }
 
 /* From a micro-batch's logp(T): that of token i of an answer is of the row before it, that of

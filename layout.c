@@ -248,6 +248,9 @@ size_t model_num_params(const Config *c);         // numbers in the parameters
 size_t model_num_base(const Config *c);           // without those of adapters
 size_t model_num_trained(const Config *c, Purpose purpose);
 size_t model_bytes(const Config *c, int T, int B, Purpose purpose);
+size_t model_scratch_bytes(const Config *c, int T, int B);  // of it, what all models share
+size_t model_packed_bytes(const Config *c);       // and of model_pack's copies
+size_t model_held(const Model *m);                // of the same, what is there before activations
 size_t model_qkv_width(const Config *c);          // QO
 int    model_qnorm_width(const Config *c);        // queries that are normed together
 int    model_knorm_width(const Config *c);        // and keys
@@ -594,6 +597,30 @@ size_t model_bytes(const Config *c, int T, int B, Purpose purpose) {
     if (purpose != SCORING && has_tied_gradient(c)) numbers += model_output_size(c);
     return numbers * sizeof(real) + (4 * (size_t)T + 2) * sizeof(int)
          + kernels_scratch(&scratch) + c->narrow_bytes;
+}
+
+size_t model_scratch_bytes(const Config *c, int T, int B) {
+    const Scratch scratch = model_scratch(c, T, B);
+    return kernels_scratch(&scratch);
+}
+
+size_t model_packed_bytes(const Config *c) {
+    const int C = c->channels, F = c->hidden;
+    const size_t of_layer = matmul_packed_size(C, (int)model_qkv_width(c))
+                            + matmul_packed_size((int)model_att_width(c), C)
+                            + matmul_packed_size(C, (int)model_fc_width(c))
+                            + matmul_packed_size(F, C);
+    size_t numbers = (size_t)c->num_layers * of_layer;
+    if (!c->reward) numbers += matmul_packed_size(C, c->vocab_size);
+    return numbers * sizeof(real);
+}
+
+size_t model_held(const Model *m) {
+    const Config *c = &m->config;
+    size_t numbers = m->num_numbers + model_rope_size(c);
+    if (m->grads_memory) numbers += 3 * m->num_trained;
+    if (m->tied_memory) numbers += model_output_size(c);
+    return numbers * sizeof(real) + c->narrow_bytes;
 }
 
 // ----------------------------------------------------------------------------- start and end

@@ -4,6 +4,7 @@
 #define LOAD_C
 #include "settings.h"
 #include "dataset.c"
+#include "memory.c"
 #include "specials.c"
 #include "vocabulary.c"
 #include "files/checkpoint.c"
@@ -19,6 +20,7 @@ int load_tokenizer(Tokenizer *t, const char *dir);
 int tokenizer_identity(char sha256[65], const char *dir);
 int settle_specials(Tokenizer *t, Config *c, const char *dir);
 int check_fit(const Model *m, const Tokenizer *t, const char *dir, int max_length);
+int load_room(const char *dir, int kind);
 int load_model(Model *m, Tokenizer *t, const char *dir, int kind, int max_length);
 LoraOptions lora_options(void);
 int narrow_asked(void);
@@ -128,6 +130,14 @@ int check_fit(const Model *m, const Tokenizer *t, const char *dir, int max_lengt
     return 0;
 }
 
+// Is there memory for the model of the folder dir, loaded as that kind?  0, or -1 after fail().
+int load_room(const char *dir, int kind) {
+    double bytes;
+    const int narrow = opt.base_dtype == BASE_FILE;
+    if (memory_model(&bytes, dir, kind, narrow, 1, 1, SCORING) < 0) return -1;
+    return memory_check(bytes, dir);
+}
+
 // A reward model, or a policy, and its tokenizer, for texts of max_length; --raw_head gives a
 // reward model without a head one.  0, or -1 after fail().
 int load_model(Model *m, Tokenizer *t, const char *dir, int kind, int max_length) {
@@ -138,7 +148,7 @@ int load_model(Model *m, Tokenizer *t, const char *dir, int kind, int max_length
         return fail(EX_DATAERR, "%s: a language model without a reward head; train one, or give "
                     "--raw_head SEED for a random head (eval of policies: --reference)", dir);
     }
-    if (load_tokenizer(t, dir) < 0) return -1;
+    if (load_room(dir, kind) < 0 || load_tokenizer(t, dir) < 0) return -1;
     const LoraOptions none = {.r = 0};
     if (checkpoint_load_as(m, dir, kind, &none, opt.base_dtype == BASE_FILE) < 0) return -1;
     if (settle_specials(t, &m->config, dir) < 0) return -1;

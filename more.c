@@ -127,7 +127,7 @@ static const Command commands[] = {
         "judge --features length,overlap --eval data/oasst1_en.test.jsonl --out counted.jsonl",
      .options = {ALWAYS TEXTS, "eval out model tokenizer features rubrics cache prefill "
                  "retries unscored temperature=0 top_k top_p min_p repetition_penalty "
-                 "max_new_tokens=256 batch seed"},
+                 "max_new_tokens=256 batch seed force"},
      .more_help =
         "judge adds \"features\" to the rows of one file: of a pair, a ranking, or one answer. "
         "Those of --features are counted, or are --model's perplexity. For each rubric "
@@ -144,7 +144,7 @@ static const Command commands[] = {
      .example = "eval --model reward --eval data/oasst1_en.test.jsonl",
      .options = {ALWAYS TEXTS, "model tokenizer eval reference from bag by people groups fit "
                  "fit_rows out seed folds fold raw_head pooling beta logp top pairs features "
-                 "train_turns=all base_dtype"},
+                 "train_turns=all base_dtype force"},
      .more_help =
         "eval compares rows of reward models, or with --reference of policies, on columns of "
         "data. --model is FOLDER or NAME=FOLDER. Of reward models NAME=A+B+C means the mean "
@@ -172,7 +172,7 @@ static const Command commands[] = {
      .needs = "--model FOLDER, and rows on standard input",
      .example = "score --model reward < data/oasst1_en.test.jsonl",
      .options = {ALWAYS TEXTS, "model tokenizer raw_head pooling tokens probability features "
-                 "train_turns= base_dtype"},
+                 "train_turns= base_dtype force"},
      .more_help =
         "score adds to each row what the model says of its answers. A reward model: reward; "
         "of a pair scores_chosen, scores_rejected and results; of a ranking rewards. A "
@@ -187,7 +187,7 @@ static const Command commands[] = {
      .help = "the temperature that makes probabilities of a reward model's differences",
      .needs = "--model FOLDER --eval FILE ...",
      .example = "calibrate --model reward --eval data/pandalm.train.jsonl",
-     .options = {ALWAYS TEXTS, "model tokenizer eval isotonic top pairs seed folds fold"},
+     .options = {ALWAYS TEXTS, "model tokenizer eval isotonic top pairs seed folds fold force"},
      .more_help =
         "calibrate fits T of p = sigma((r - r') / T) to pairs that the model was not trained "
         "on (Guo et al. 2017, arXiv 1706.04599), says what T does for prompts that it was not "
@@ -216,7 +216,7 @@ static const Command commands[] = {
      .example =
         "sample --model sft --prompts data/vicuna80_rank.train.jsonl --n 4 --max_new_tokens 8 "
         "> drawn.jsonl",
-     .options = {ALWAYS WRITE, "model tokenizer n unique"}},
+     .options = {ALWAYS WRITE, "model tokenizer n unique force"}},
     {.name = "consistency", .run = command_consistency,
      .help = "how sure a model is: how often sample --n gives the same answer",
      .example = "consistency --answer word < drawn.jsonl",
@@ -236,14 +236,15 @@ static const Command commands[] = {
      .example =
         "bestof --model sft --judge reward --prompts data/vicuna80_rank.train.jsonl "
         "--max_new_tokens 8 --out best.jsonl",
-     .options = {ALWAYS WRITE JUDGE, "model tokenizer n=4 all"}},
+     .options = {ALWAYS WRITE JUDGE, "model tokenizer n=4 all force"}},
     {.name = "compare", .run = command_compare,
      .help = "policies on prompts: reward, wins, perplexity, KL, with intervals",
      .needs = "--model FOLDER ... --judge FOLDER --prompts FILE",
      .example =
         "compare --model sft dpo --judge reward --prompts data/vicuna80_rank.test.jsonl "
         "--max_new_tokens 8",
-     .options = {ALWAYS WRITE JUDGE, "model tokenizer reference judge_labels train_turns=all"},
+     .options = {ALWAYS WRITE JUDGE, "model tokenizer reference judge_labels train_turns=all "
+                 "force"},
      .more_help =
         "compare gives each policy the prompts of one file, each once, and the same random "
         "numbers. Rewards and wins are the judge's; equal rewards and equal texts are ties. "
@@ -265,7 +266,7 @@ static const Command commands[] = {
         "regret --model dpo ipo --reference sft --prompts data/vicuna80_rank.train.jsonl --n "
         "2 --max_new_tokens 8 --out mixture.json",
      .options = {ALWAYS ROWS, "model also reference tokenizer prompts out fairness eta kl beta "
-                 "n max_new_tokens stop batch micro_batch_tokens seed precision"},
+                 "n max_new_tokens stop batch micro_batch_tokens seed precision force"},
      .more_help =
         "regret takes a policy for each type of people, all trained from the reference. Each "
         "writes --n completions of every prompt at temperature 1, and all score them. A "
@@ -285,7 +286,7 @@ static const Command commands[] = {
      .help = "a language model as a GGUF file, for llama.cpp; an adapter, merged, as a folder",
      .needs = "--model FOLDER --out FILE.gguf",
      .example = "export --model dpo --out dpo.gguf --dtype q8_0",
-     .options = {ALWAYS, "model tokenizer out dtype"},
+     .options = {ALWAYS, "model tokenizer out dtype force"},
      .more_help =
         "export writes --out FILE.gguf: weights, tokenizer and chat template of a language "
         "model, to load in llama.cpp and, as --model FILE.gguf, here. Vectors are stored in "

@@ -27,6 +27,11 @@ typedef struct {
     int  (*open)(Run *run);                         // allocates the trainer's own part of a run
     void (*close)(Run *run);                        // and frees it
     int  (*plan)(Run *run);                         // the loaded data to run->item and step_end
+    int  (*rows)(const Run *run, int steps);        // the most token rows of a micro-batch; NULL:
+                                                    //   largest_micro_batch
+    int  (*beside)(const Run *run, int T, double *needed, double *held);
+                                                    // bytes of other models than run->model, with
+                                                    //   so many rows, and what is there of them
     int  (*start)(Run *run);                        // before the first step
     int  (*step)(Run *run, size_t at, size_t end, double *loss);
     int  (*evaluate)(Run *run, const Dataset *d, int step, double metric[NUM_METRICS]);

@@ -68,6 +68,7 @@ typedef struct PolicyRun {
 int  policy_open(Run *run);
 void policy_close(Run *run);
 int  policy_plan(Run *run);
+int  policy_beside(const Run *run, int T, double *needed, double *held);
 int  policy_start(Run *run);
 int  policy_step(Run *run, size_t at, size_t end, double *loss);
 int  policy_evaluate(Run *run, const Dataset *d, int step, double metric[NUM_METRICS]);
@@ -892,6 +893,20 @@ done:
     free(column);
     free(ref);
     return result;
+}
+
+// The models of --references, of which one at a time is there, before the first step.
+int policy_beside(const Run *run, int T, double *needed, double *held) {
+    const int kind = LOAD_LANGUAGE_MODEL, narrow = narrow_asked();
+    double bytes;
+    (void)held;
+    if (!run->objective->reference) return 0;
+    for (int i = 0; i < opt.references.n; i++) {
+        const char *dir = opt.references.item[i];
+        if (memory_model(&bytes, dir, kind, narrow, T, T, SCORING) < 0) return -1;
+        *needed = fmax(*needed, bytes);
+    }
+    return 0;
 }
 
 // The reference's log-probabilities, from --reference_cache or the file beside the policy, unless

@@ -36,6 +36,7 @@ typedef struct {
 } Rewards;
 
 int  rewards_check(const List *folders, const char *option);    // before hours of work: are they?
+int  rewards_bytes(double *bytes, const List *folders, int T);     // of memory, all together
 int  rewards_open(Rewards *x, const List *folders, int max_length, int max_prompt_length);
 int  rewards_score(Rewards *x, const RewardText *text, size_t n, double *each, double *out);
 void rewards_free(Rewards *x);
@@ -61,8 +62,24 @@ static int check_features_counted(const char *folder, const char *option) {
     return result;
 }
 
-// Is there a reward model in each folder that the option names?  0, or -1 after fail().
+// *bytes: what they take together, with micro-batches of T token rows.  0, or -1 after fail().
+int rewards_bytes(double *bytes, const List *folders, int T) {
+    const int narrow = opt.base_dtype == BASE_FILE;
+    double one;
+    *bytes = 0;
+    for (int i = 0; i < folders->n; i++) {
+        const char *dir = folders->item[i];
+        if (memory_model(&one, dir, LOAD_REWARD_MODEL, narrow, T, T, SCORING) < 0) return -1;
+        *bytes += one;
+    }
+    return 0;
+}
+
+// Is there a reward model in each folder that the option names, and memory for all of them?  0, or
+// -1 after fail().
 int rewards_check(const List *folders, const char *option) {
+    char who[64];
+    double bytes;
     for (int i = 0; i < folders->n; i++) {
         Config c;
         if (feature_folder_is(folders->item[i])) {
@@ -74,7 +91,9 @@ int rewards_check(const List *folders, const char *option) {
         return fail(EX_DATAERR, "--%s %s: a language model; a reward model is needed", option,
                     folders->item[i]);
     }
-    return 0;
+    if (rewards_bytes(&bytes, folders, 1) < 0) return -1;
+    snprintf(who, sizeof who, "--%s", option);
+    return memory_check(bytes, who);
 }
 
 // Loads them.  0, or -1 after fail(); rewards_free follows either.

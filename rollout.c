@@ -77,6 +77,8 @@ typedef struct RolloutRun {
 int  rollout_open(Run *run);
 void rollout_close(Run *run);
 int  rollout_plan(Run *run);
+int  rollout_rows(const Run *run, int steps);
+int  rollout_beside(const Run *run, int T, double *needed, double *held);
 int  rollout_step(Run *run, size_t at, size_t end, double *loss);
 int  rollout_evaluate(Run *run, const Dataset *d, int step, double metric[NUM_METRICS]);
 void rollout_log(const Run *run, FILE *f);
@@ -220,6 +222,73 @@ int rollout_plan(Run *run) {
         if (result < 0) return -1;
     }
     return plan_epochs(run, 0, 0, 1);
+}
+
+// ------------------------------------------------------------------------------------- memory
+
+// Token rows of the prompt of a record as it is given to the policy.
+static int prompt_rows(const Run *run, const Dataset *d, const Record *r) {
+    const Span whole = dataset_prompt(d, r);
+    return prompt_cut(d, &whole, 0, &run->rollout->begin).len;
+}
+
+/* Rows are of whole prompts with n texts each, no more than --micro_batch_tokens but for one
+ * prompt; of an evaluation with one.  Prompts are computed for drawing by themselves.            */
+int rollout_rows(const Run *run, int steps) {
+    const int positions = run->model.config.max_positions;
+    size_t most = 0, prompts = 0, longest = 0, begin = 0;
+    for (int s = 0; s < steps; s++) {
+        size_t rows = 0, of_prompts = 0;
+        for (; begin < run->step_end[s]; begin++) {
+            const Item *i = &run->item[begin];
+            const int len = prompt_rows(run, &run->data[i->set], item_record(run, i));
+            const int drawn = min_int(opt.max_new_tokens, positions - len);
+            const size_t unit = (size_t)(len + opt.n * drawn);
+            longest = max_size(longest, unit);
+            rows += unit;
+            of_prompts += (size_t)len;
+        }
+        most = max_size(most, rows);
+        prompts = max_size(prompts, of_prompts);
+    }
+    const Dataset *first = run->data + run->num_train + run->num_then;
+    for (const Dataset *d = first; d < first + run->num_eval; d++) {
+        size_t of_prompts = 0;
+        for (const Record *r = d->record; r < d->record + d->num_records; r++) {
+            of_prompts += (size_t)prompt_rows(run, d, r);
+        }
+        prompts = max_size(prompts, of_prompts);
+        most = max_size(most, of_prompts + d->num_records * (size_t)opt.max_new_tokens);
+    }
+    const size_t micro_batch = (size_t)opt.micro_batch_tokens;
+    most = max_size(most < micro_batch ? most : micro_batch, longest);
+    return (int)max_size(most, prompts < PROMPT_ROWS ? prompts : PROMPT_ROWS);
+}
+
+// The reference, the critic, reward models; and what drawing takes.
+int rollout_beside(const Run *run, int T, double *needed, double *held) {
+    const RolloutRun *x = run->rollout;                 // NULL before they are loaded
+    const char *policy = opt.model.item[0], *dir = opt.reference ? opt.reference : policy;
+    double bytes;
+    Config c;
+    if (!reference_is_base()) {
+        const int kind = LOAD_LANGUAGE_MODEL;
+        if (memory_model(&bytes, dir, kind, narrow_asked(), T, T, SCORING) < 0) return -1;
+        *needed += bytes;
+    }
+    if (opt.critic) {
+        if (memory_model(&bytes, opt.critic, LOAD_REWARD_MODEL, 0, T, T, TRAINING) < 0) return -1;
+        *needed += bytes;
+    }
+    if (rewards_bytes(&bytes, &opt.reward, T) < 0 || config_load(&c, policy) < 0) return -1;
+    const int new_rows = min_int(opt.max_new_tokens, c.max_positions);
+    const int of_prompt = min_int(opt.max_prompt_length, c.max_positions);
+    *needed += bytes;
+    *needed += (double)generate_bytes(&c, opt.batch, opt.batch / opt.n + 1, of_prompt, new_rows);
+    if (!x) return 0;
+    *held += (double)(model_held(&x->reference) + model_held(&x->critic.model));
+    for (int i = 0; i < x->rewards.n; i++) *held += (double)model_held(&x->rewards.model[i].model);
+    return 0;
 }
 
 // ---------------------------------------------------------------------------- drawing and judging

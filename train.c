@@ -9,6 +9,7 @@
 #define TRAIN_C
 #include "plan.c"
 #include "heldout.c"
+#include "memory.c"
 #include "receipt.c"
 #include "resume.c"
 #include "files/checkpoint.c"
@@ -23,10 +24,11 @@ enum { MEMORY_TEXT = 320 };                         // room for what memory_fit 
 int    train(Run *run);
 int    train_prepare(Run *run, int steps);
 int    train_step(Run *run, int s, Progress *p);
-void   train_show_size(const Run *run, int steps);  // says what it takes
-double tensor_room(void);                           // bytes that tensors may still take
+int    train_show_size(const Run *run, int steps);  // says what it takes
 Purpose training_purpose(void);
-MemoryFit memory_fit(const Config *c, int T, int B, double held, char text[MEMORY_TEXT]);
+MemoryFit memory_fit(const Config *c, int T, int B, double beside, double held,
+                     char text[MEMORY_TEXT]);
+int    train_beside(const Run *run, int T, double *needed, double *held);
 double now(void);
 double train_schedule(int s, int n);
 AdamW  train_adamw(double rate, double head_rate, double norm, int step);
@@ -195,16 +197,6 @@ static int check_metric(const Run *run) {
 
 // -------------------------------------------------------------------------------------- the log
 
-// Gibibytes that this process holds; 0 where there is no /proc.
-static double memory_gib(void) {
-    FILE *f = fopen("/proc/self/statm", "r");
-    unsigned long pages = 0;
-    if (!f) return 0;
-    if (fscanf(f, "%*u %lu", &pages) != 1) pages = 0;
-    fclose(f);
-    return (double)pages * (double)sysconf(_SC_PAGESIZE) / 1073741824.0;
-}
-
 // A line of log.jsonl.  0, or -1 after fail().
 static int log_step(Run *run, Progress *p) {
     const Trainer *trainer = run->objective->trainer;
@@ -214,7 +206,7 @@ static int log_step(Run *run, Progress *p) {
     if (trainer->log) trainer->log(run, f);
     fprintf(f, ",\"learning_rate\":%.9g,\"grad_norm\":%.9g,\"num_tokens\":%zu,"
             "\"tokens_per_s\":%.0f,\"rss_gib\":%.3f,\"wall_s\":%.2f}\n", p->rate, p->norm,
-            p->tokens, (double)p->tokens / wall, memory_gib(), wall);
+            p->tokens, (double)p->tokens / wall, memory_resident() / GIB, wall);
     if (log_flush(&run->log_file) < 0) return -1;
     p->log_size = run->log_file.written;
     return 0;
@@ -235,7 +227,7 @@ static void show_step(const Run *run, const Progress *p) {
     fprintf(stderr, "step %d/%d  loss %.4f", p->step, p->steps, p->loss);
     if (trainer->show) trainer->show(run, stderr);
     fprintf(stderr, "  %.0f tokens/s  %.0f:%02.0f left  %.2f GiB%s", (double)p->tokens / wall,
-            floor(left / 60), floor(fmod(left, 60)), memory_gib(), end);
+            floor(left / 60), floor(fmod(left, 60)), memory_resident() / GIB, end);
 }
 
 // ------------------------------------------------------------------------------------- the loop
@@ -282,19 +274,15 @@ Purpose training_purpose(void) {
     return opt.recompute ? RECOMPUTING : TRAINING;
 }
 
-// What tensors may still take of the memory they lie in: the machine's, or a GPU's.
-double tensor_room(void) {
-    const double gpu = kernels_memory();
-    return isfinite(gpu) ? gpu : memory_room();
-}
-
-/* Is there memory to train c with micro-batches of T token rows and B texts, beside `held` bytes
- * that are there already?  text: what is needed, what is free, what takes less.                  */
-MemoryFit memory_fit(const Config *c, int T, int B, double held, char text[MEMORY_TEXT]) {
-    const double GiB = 1073741824.0, room = tensor_room();
-    const Purpose purpose = training_purpose();
-    const double needed = (double)model_bytes(c, T, B, purpose);
-    const double least = (double)model_bytes(c, 1, 1, opt.freeze ? purpose : RECOMPUTING);
+/* Is there memory to train c with micro-batches of T token rows and B texts, and for `beside` bytes
+ * of other models, where `held` bytes of both are there already?  text: what is needed, what is
+ * free, what takes less.                                                                         */
+MemoryFit memory_fit(const Config *c, int T, int B, double beside, double held,
+                     char text[MEMORY_TEXT]) {
+    const double room = tensor_room();
+    const Purpose purpose = training_purpose(), smallest = opt.freeze ? purpose : RECOMPUTING;
+    const double needed = beside + (double)model_bytes(c, T, B, purpose);
+    const double least = beside + (double)model_bytes(c, 1, 1, smallest);
     const char *help = "a lower --micro_batch_tokens or --max_length takes less";
     if (purpose == TRAINING) {
         help = "--recompute, a lower --micro_batch_tokens or --max_length take less";
@@ -303,17 +291,27 @@ MemoryFit memory_fit(const Config *c, int T, int B, double held, char text[MEMOR
         help = "what does not grow with rows takes more: a smaller model is needed";
     }
     snprintf(text, MEMORY_TEXT, "%.2f GiB of memory are needed%s, %.2f GiB are free here; %s",
-             (needed - held) / GiB, held > 0 ? " beside the model" : "", room / GiB, help);
+             (needed - held) / GIB, held > 0 ? " beside the model" : "", room / GIB, help);
     if (needed - held > room) return MEMORY_LACKS;
     return needed - held > 0.9 * room ? MEMORY_CLOSE : MEMORY_FITS;
 }
 
+// Bytes of the other models of a run, with micro-batches of T token rows; held: those that are
+// there already.  0, or -1 after fail().
+int train_beside(const Run *run, int T, double *needed, double *held) {
+    const Trainer *trainer = run->objective->trainer;
+    *needed = 0;
+    *held = 0;
+    return trainer->beside ? trainer->beside(run, T, needed, held) : 0;
+}
+
 // Before a run allocates: too little memory stops it, but for --force.  0, or -1 after fail().
 static int check_memory(const Run *run, int T, int B) {
-    const Model *m = &run->model;
-    const double held = (double)(m->num_numbers * sizeof(real) + m->config.narrow_bytes);
+    double beside, held;
     char text[MEMORY_TEXT];
-    const MemoryFit fit = memory_fit(&run->model.config, T, B, held, text);
+    if (train_beside(run, T, &beside, &held) < 0) return -1;
+    held += (double)model_held(&run->model);
+    const MemoryFit fit = memory_fit(&run->model.config, T, B, beside, held, text);
     if (fit == MEMORY_LACKS && !opt.force) {
         return fail(EX_OSERR, "%s; --force trains all the same", text);
     }
@@ -339,29 +337,40 @@ static int show_plan(const Run *run, const Progress *p) {
 // The most texts of a micro-batch of T token rows.
 static int most_texts(const Run *run, int T) { return run->objective->data == DOCUMENTS ? 1 : T; }
 
-// Says what the run takes, with its largest micro-batch.
-void train_show_size(const Run *run, int steps) {
-    const int T = largest_micro_batch(run, steps), B = most_texts(run, T);
-    const double bytes = (double)model_bytes(&run->model.config, T, B, training_purpose());
+// The most token rows of a micro-batch.
+static int run_rows(const Run *run, int steps) {
+    const Trainer *trainer = run->objective->trainer;
+    return trainer->rows ? trainer->rows(run, steps) : largest_micro_batch(run, steps);
+}
+
+// Says what the run takes, with its largest micro-batch.  0, or -1 after fail().
+int train_show_size(const Run *run, int steps) {
+    const int T = run_rows(run, steps), B = most_texts(run, T);
+    double bytes = (double)model_bytes(&run->model.config, T, B, training_purpose());
+    double beside, held;
+    char gib[GIB_TEXT];
+    if (train_beside(run, T, &beside, &held) < 0) return -1;
+    bytes += beside + memory_process(held + (double)model_held(&run->model));
     fprintf(stderr, "%s%zu parameters, ", run->part ? run->part : "", run->model.num_params);
     const size_t trained = model_num_trained(&run->model.config, training_purpose());
     if (trained < run->model.num_params) fprintf(stderr, "%zu of them trained, ", trained);
     if (run->objective->reward) {
         fprintf(stderr, "pooling %s, ", pooling_names[run->model.config.pooling]);
     }
-    fprintf(stderr, "%d steps, %.2f GiB needed, %d threads, %s\n", steps, bytes / 1073741824.0,
+    fprintf(stderr, "%d steps, %s GiB needed, %d threads, %s\n", steps, memory_text(gib, bytes),
             kernels_threads(), kernels_name());
     if (opt.precision == PRECISION_FP32 && kernels_bf16_unit() && !opt.quiet) {
         fprintf(stderr, "bf16 products are faster on this machine: --precision bf16\n");
     }
+    return 0;
 }
 
 // Allocates what the run takes: gradients, moments, and activations for the largest micro-batch.
 int train_prepare(Run *run, int steps) {
-    const int T = largest_micro_batch(run, steps), B = most_texts(run, T);
+    const int T = run_rows(run, steps), B = most_texts(run, T);
     run->model.recompute = opt.recompute;
     run->model.freeze = opt.freeze;
-    if (!run->part) train_show_size(run, steps);
+    if (!run->part && train_show_size(run, steps) < 0) return -1;
     if (check_memory(run, T, B) < 0) return -1;
     if (model_init_training(&run->model) < 0) return -1;
     return model_reserve(&run->model, T, B);

@@ -92,6 +92,7 @@ int command_sample(void) {
     DataOptions o = prompts_options();
     o.plain_text = opt.prompts ? ROWS_ONLY : ONE_PROMPT;
     int result = -1;
+    if (writer_room(opt.model.item[0]) < 0) return -1;
     if (mixture_open(&mixture, opt.model.item[0]) < 0) goto done;
     const char *dir = mixture.folder[0];
     if (load_tokenizer(&t, dir) < 0) goto done;
@@ -751,6 +752,18 @@ static int check_reference(const char *dir) {
                 "language model: name one with --reference", dir);
 }
 
+// Before hours of writing: is there memory for each policy, and for the reference?  0, or -1 after
+// fail().
+static int writers_room(const char *reference) {
+    for (int i = 0; i < opt.model.n; i++) {
+        char name[64];
+        const char *dir;
+        split_model(opt.model.item[i], name, &dir);
+        if (writer_room(dir) < 0) return -1;
+    }
+    return load_room(reference, LOAD_LANGUAGE_MODEL);
+}
+
 // The folder of --reference, or else of the first model.
 static const char *reference_folder(void) {
     char name[64];
@@ -764,7 +777,7 @@ int command_compare(void) {
     const List prompts = {.item = {opt.prompts}, .n = 1};
     if (refuse_streams(&prompts, "compare, for each policy, reads") < 0) return -1;
     const char *reference = reference_folder();
-    if (check_reference(reference) < 0) return -1;
+    if (check_reference(reference) < 0 || writers_room(reference) < 0) return -1;
     const int n = opt.model.n;
     Buffer out = {0};
     Labelled labelled = {.n = 0};

@@ -279,8 +279,6 @@ static void show_tokenizer(const Diagnosis *d, const char *tokenizer_file) {
 
 // --------------------------------------------------------------------------------- memory and time
 
-#define GIB 1073741824.0
-
 // Texts of a micro-batch of T token rows, at most.
 static int texts_of(const Diagnosis *d, int T) { return of_documents(d) ? 1 : T; }
 
@@ -503,10 +501,11 @@ done:
 // What training would take of memory, and what is free: too little is a trap, where train stops.
 static void compare_memory(Diagnosis *d, const Config *c) {
     const int T = training_rows(d);
-    char text[MEMORY_TEXT];
-    const MemoryFit fit = memory_fit(c, T, texts_of(d, T), 0, text);
-    printf("    this training: %.2f GiB, for micro-batches of at most %d rows",
-           bytes_of(d, c, T, training_purpose()) / GIB, T);
+    char text[MEMORY_TEXT], gib[GIB_TEXT];
+    const MemoryFit fit = memory_fit(c, T, texts_of(d, T), 0, 0, text);
+    const double bytes = bytes_of(d, c, T, training_purpose()) + memory_process(0);
+    printf("    this training: %s GiB, for micro-batches of at most %d rows",
+           memory_text(gib, bytes), T);
     if (isfinite(tensor_room())) printf("; free here: %.2f GiB", tensor_room() / GIB);
     printf("\n");
     if (fit == MEMORY_LACKS) note(d, TRAP, d->dir, 0, "%s", text);

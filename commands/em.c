@@ -266,7 +266,7 @@ static int em_fit(void *self, int k, const double *weight) {
     if (buffer_printf(&run->recipe, "train=em\n") < 0) return -1;
     if (options_text(&run->recipe, &em->command, 0) < 0) return -1;
     if (load_start(em, k) < 0 || run_open(run) < 0 || plan_make(run) < 0) return -1;
-    if (!em->said) train_show_size(run, (int)run->num_steps);
+    if (!em->said && train_show_size(run, (int)run->num_steps) < 0) return -1;
     em->said = 1;
     const int status = train(run);
     memcpy(em->file.sha256[k], run->sha256, sizeof run->sha256);

@@ -79,8 +79,8 @@ static int loaded_init(Loaded *x, const char *dir, const char *file, int kind) {
     if (!has_choices(d) && d->kind != DATA_POINT && d->kind != DATA_COMPLETION) {
         return fail_kind(d, "pairs, rankings, points or completions are needed");
     }
-    if (report_reading(d, kind) < 0) return -1;
-    return dataset_keep_fold(&x->data, 1);
+    if (report_reading(d, kind) < 0 || dataset_keep_fold(&x->data, 1) < 0) return -1;
+    return evaluate_room(&x->model, d, 1);
 }
 
 static void loaded_free(Loaded *x) {
@@ -557,6 +557,50 @@ static int check_eval(void) {
 }
 
 // Cells from results and models, then tables, then --out, if everything went well.
+// Is there memory for each policy of a folder or mixture?  0, or -1 after fail().
+static int policies_room(const char *path) {
+    Mixture mixture;
+    int result = mixture_open(&mixture, path);
+    for (int k = 0; result == 0 && k < mixture.n; k++) {
+        result = load_room(mixture.folder[k], LOAD_LANGUAGE_MODEL);
+    }
+    mixture_free(&mixture);
+    return result;
+}
+
+// The same of the reward models that a file of that name is evaluated by.
+static int rewards_room(const char *spec, const char *file) {
+    char name[64], set[64], path[PATH_SIZE];
+    const char *dir;
+    split_model(spec, name, &dir);
+    dataset_name(set, file);
+    while (*dir) {
+        const size_t len = strcspn(dir, "+");
+        folder_for(path, dir, (int)len, set);
+        if (load_room(path, LOAD_REWARD_MODEL) < 0) return -1;
+        dir += len;
+        if (*dir == '+') dir++;
+    }
+    return 0;
+}
+
+// Before anything is loaded: is there memory for the reference and each model?  0, or -1 after
+// fail().
+static int models_room(void) {
+    if (opt.reference && policies_room(opt.reference) < 0) return -1;
+    for (int i = 0; i < opt.model.n; i++) {
+        char name[64];
+        const char *path;
+        split_model(opt.model.item[i], name, &path);
+        if (!*path) return 0;                       // which is named when its turn comes
+        if (opt.reference && policies_room(path) < 0) return -1;
+        for (int k = 0; k < opt.eval.n && !opt.reference; k++) {
+            if (rewards_room(opt.model.item[i], opt.eval.item[k]) < 0) return -1;
+        }
+    }
+    return 0;
+}
+
 int command_eval(void) {
     Cells cells = {0};
     Types types = {0};
@@ -564,7 +608,7 @@ int command_eval(void) {
     FILE *out = NULL;
     int result = -1;
     const int parts = opt.by != NULL;
-    if (types_open(&types) < 0 || check_eval() < 0) goto done;
+    if (types_open(&types) < 0 || check_eval() < 0 || models_room() < 0) goto done;
     if (opt.out && open_results(&file, &out) < 0) goto done;
     if (collect_cells(&cells, out) < 0) goto done;
     if (opt.people && types_add_all(&types, &cells, out) < 0) goto done;

@@ -539,7 +539,7 @@ static const Option option_table[] = {
     {.name = "steps", .kind = WORDS, .to = &opt.steps,
      .help = "A..B: only these steps, from the last state before A that is beside the receipt"},
     {.name = "force", .kind = FLAG, .to = &opt.force,
-     .help = "train although there is a trap (see more doctor) or too little memory is free"},
+     .help = "go on although there is a trap (see more doctor) or too little memory is free"},
     {.name = "threads", .kind = INT, .to = &opt.threads, .preset = "0", .max = 4096,
      .help = "0: OMP_NUM_THREADS, else all cores; results do not depend on it"},
     {.name = "quiet", .kind = FLAG, .to = &opt.quiet, .help = "no progress"},

@@ -325,6 +325,7 @@ int command_score(void) {
     s.config = m.config;
     if (check_probability(&s) < 0) goto done;
     if (!rewards && begin_documents(d, t.eos) < 0) goto done;
+    if (evaluate_room(&m, d, opt.quiet) < 0) goto done;
     s.value = allocate(d->num_answers, sizeof *s.value);
     if (!s.value) goto done;
     if (opt.tokens) {

@@ -96,9 +96,12 @@ static int check_ends(const Run *run, const char *dir) {
                 "\"eos_token\" in tokenizer_config.json beside it", opt.tokenizer);
 }
 
-// Is there memory for training the model of dir at all, whatever the data?  0, or -1 after fail().
-static int check_room(const Objective *o, const char *dir) {
+// Is there memory for training the model of dir at all, and for the other models of the run,
+// whatever the data?  0, or -1 after fail().
+static int check_room(const Run *run, const char *dir) {
+    const Objective *o = run->objective;
     char text[MEMORY_TEXT];
+    double beside, held;
     Config c;
     if (opt.force) return 0;
     if (config_load(&c, dir) < 0) return -1;
@@ -107,7 +110,8 @@ static int check_room(const Objective *o, const char *dir) {
     if (narrow_asked() && checkpoint_settle_narrow(&c, dir, kind) < 0) return -1;
     const LoraOptions lora = lora_options();
     if (adapter_settle(&c, &lora) < 0) return -1;
-    if (memory_fit(&c, 1, 1, 0, text) != MEMORY_LACKS) return 0;
+    if (train_beside(run, 1, &beside, &held) < 0) return -1;
+    if (memory_fit(&c, 1, 1, beside, held, text) != MEMORY_LACKS) return 0;
     return fail(EX_OSERR, "%s: %s; --force trains all the same", dir, text);
 }
 
@@ -129,7 +133,7 @@ int run_load_model(Run *run, const char *dir) {
     const Objective *o = run->objective;
     const int kind = o->reward ? LOAD_REWARD_MODEL : LOAD_LANGUAGE_MODEL;
     Model *m = &run->model;
-    if (dir && check_room(o, dir) < 0) return -1;
+    if (dir && check_room(run, dir) < 0) return -1;
     const LoraOptions lora = lora_options();
     int status = dir ? checkpoint_load_as(m, dir, kind, &lora, narrow_asked())
                      : model_init(m, new_config(&run->tokenizer));

@@ -56,6 +56,7 @@ typedef struct {
 } Writer;
 
 // a writer: its completions, what another model says of them
+int  writer_room(const char *path);                 // before it is loaded: is there memory?
 int  writer_write(Writer *w, const char *path, int n, int inside);
 void writer_free(Writer *w);
 int  writer_logps(const Writer *w, Model *m, int eos, const char *who, double *logp,
@@ -205,6 +206,21 @@ done:
     return result;
 }
 
+// Is there memory to draw texts from the model or mixture of that path?  0, or -1 after fail().
+int writer_room(const char *path) {
+    Mixture mixture;
+    int result = mixture_open(&mixture, path);
+    for (int k = 0; result == 0 && k < mixture.n; k++) {
+        const char *dir = mixture.folder[k];
+        double model, packed;
+        result = memory_model(&model, dir, LOAD_LANGUAGE_MODEL, 0, 1, 1, SCORING);
+        if (result == 0) result = memory_packed(&packed, dir);
+        if (result == 0) result = memory_check(model + packed, dir);
+    }
+    mixture_free(&mixture);
+    return result;
+}
+
 // w: n completions of each prompt by the model or mixture of that path.  inside: of the prompts in
 // the fold, and how probable the file's own answers are; else of those outside.  The model is gone
 // when this returns.
@@ -218,7 +234,7 @@ int writer_write(Writer *w, const char *path, int n, int inside) {
     Writing x = {.writer = w, .t = &t, .file = &file, .prompts = &prompts};
     const DataOptions o = prompts_options();
     int result = -1;
-    if (mixture_open(&mixture, path) < 0) goto done;
+    if (writer_room(path) < 0 || mixture_open(&mixture, path) < 0) goto done;
     const char *dir = mixture.folder[0];
     if (load_model(&m, &t, dir, LOAD_LANGUAGE_MODEL, opt.max_length) < 0) goto done;
     if (tokenizer_identity(w->tokenizer, mixture.folder[0]) < 0) goto done;

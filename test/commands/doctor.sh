@@ -203,14 +203,21 @@ same have want
 
 it "doctor_says_the_memory_that_training_will_take"
 base=$root/data/base
+# the same but for what else the process holds, which is little
+announced_alike() {
+    holds doctor.out "^    this training: [0-9.]* GiB, for micro-batches of at most [0-9]* rows"
+    doctor=$(sed -n 's/^    this training: \([0-9.]*\) GiB.*/\1/p' doctor.out)
+    train=$(sed -n 's/.* \([0-9.]*\) GiB needed.*/\1/p' err)
+    echo "$doctor $train" | awk '{ d = $1 - $2; exit !($2 > 0 && d*d < 0.01*0.01) }' ||
+        fault "$doctor and $train GiB"
+}
 for options in "" "--micro_batch_tokens 1000 --recompute" "--micro_batch_tokens 10"; do
     for o in dpo sft kto; do
         run ./more doctor --model "$base" $cut --train "$(rows_of $o)" --objective $o $options
         cp out doctor.out
         works ./more train $o --model "$base" $cut --train "$(rows_of $o)" --out m --max_steps 1 \
             --per_step_rows 6 $options
-        gib=$(sed -n 's/.* \([0-9.]*\) GiB needed.*/\1/p' err)
-        holds doctor.out "^    this training: $gib GiB, for micro-batches of at most [0-9]* rows"
+        announced_alike
     done
 done
 
@@ -218,8 +225,7 @@ run ./more doctor --model "$base" $cut --train a.train.jsonl --freeze
 cp out doctor.out
 works ./more train reward --model "$base" $cut --train a.train.jsonl --out m --max_steps 1 \
     --per_step_pairs 6 --freeze
-gib=$(sed -n 's/.* \([0-9.]*\) GiB needed.*/\1/p' err)
-holds doctor.out "^    this training: $gib GiB, for micro-batches of at most [0-9]* rows"
+announced_alike
 
 it "doctor_traps_a_model_that_does_not_fit_and_neither_it_nor_train_loads_it"
 cp -r lm large
@@ -233,6 +239,28 @@ holds out '^    no time is measured: no micro-batch fits into the memory that is
 refused 71 "large: " ./more train reward --model large $cut --train a.train.jsonl --out m
 holds err 'GiB of memory are needed, .* a smaller model is needed; --force trains all the same'
 refused 66 "large" ./more train reward --model large $cut --train a.train.jsonl --out m --force
+
+it "models_beside_and_models_that_score_or_write_are_counted_before_anything_is_loaded"
+make_reward
+cp -r large large-r
+sed 's/ForCausalLM/ForSequenceClassification/; s/"model_type"/"num_labels": 1, "model_type"/' \
+    large/config.json > large-r/config.json
+for what in "train rloo --reward large-r --model lm --prompts a.test.jsonl --out m" \
+            "train grpo --reward r --reference large --model lm --prompts a.test.jsonl --out m" \
+            "train ppo --reward r --critic large-r --model lm --prompts a.test.jsonl --out m" \
+            "train dpo --references large --model lm --train a.train.jsonl --out m" \
+            "score --model large" "score --model large-r" "sample --model large" \
+            "eval --model r large-r --eval a.test.jsonl" \
+            "eval --model lm large --reference lm --eval a.test.jsonl" \
+            "eval --model lm --reference large --eval a.test.jsonl" \
+            "compare --model lm other=large --judge r --prompts a.test.jsonl" \
+            "compare --model lm --reference large --judge r --prompts a.test.jsonl" \
+            "compare --model lm --judge r large-r --prompts a.test.jsonl" \
+            "bestof --model lm --judge large-r --prompts a.test.jsonl"; do
+    from a.test.jsonl refused 71 "GiB of memory are needed, " ./more $what
+    lacks err "completions of"
+done
+it "what_fits_is_no_trap"
 run ./more doctor --model lm $cut --train a.train.jsonl --micro_batch_tokens 1000000
 holds out '^traps: 0'
 

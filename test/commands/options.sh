@@ -38,7 +38,7 @@ options_of() {
     selftest | diff | report | man | completion | "train rloo" | "train grpo" | "train ppo") ;;
     identify) echo seed ;;
     consistency) echo answer gold out ;;
-    export) echo model tokenizer out dtype ;;
+    export) echo model tokenizer out dtype force ;;
     inspect | gradcheck) echo model ;;
     "train features") ;;
     explain) echo model ;;
@@ -79,22 +79,22 @@ options_of() {
     "train "*) echo $policies ... ;;
     eval)
         echo $data eval from bag by people groups fit fit_rows out seed folds fold raw_head pooling
-        echo reference beta logp train_turns pairs features top base_dtype ;;
-    score) echo $data raw_head pooling tokens probability features train_turns base_dtype ;;
-    calibrate) echo $data eval isotonic top pairs seed folds fold ;;
-    sample) echo $prompts $drawing n unique ;;
+        echo reference beta logp train_turns pairs features top base_dtype force ;;
+    score) echo $data raw_head pooling tokens probability features train_turns base_dtype force ;;
+    calibrate) echo $data eval isotonic top pairs seed folds fold force ;;
+    sample) echo $prompts $drawing n unique force ;;
     tokenize) echo train out learn ;;
     doctor)
         echo $data train eval objective rows pooling recompute freeze folds fold
         echo $points demos sft_on pairs train_turns compat ;;
-    bestof) echo $prompts $drawing $judging n all ;;
-    compare) echo judge_labels; echo $prompts $drawing $judging reference train_turns ;;
+    bestof) echo $prompts $drawing $judging n all force ;;
+    compare) echo judge_labels; echo $prompts $drawing $judging reference train_turns force ;;
     regret)
         echo $prompts also reference out fairness eta kl beta n max_new_tokens stop batch seed
-        echo micro_batch_tokens ;;
+        echo micro_batch_tokens force ;;
     judge)
         echo $data eval out features rubrics cache prefill retries unscored
-        echo temperature top_k top_p min_p repetition_penalty max_new_tokens batch seed ;;
+        echo temperature top_k top_p min_p repetition_penalty max_new_tokens batch seed force ;;
     diff) echo paths ;;
     report) echo paths out watch seed ;;
     completion) echo shell ;;

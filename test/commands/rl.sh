@@ -48,6 +48,14 @@ for o in rloo grpo ppo; do
     field y.steps kl > y.kl
     same x.kl y.kl
 done
+base="--model $root/data/base --reward r $cut $prompts --lora_r 3 --max_new_tokens 2 --n 2
+    --per_step_rows 1 --max_steps 1"
+announced() { sed -n 's/.* steps, \([0-9.]*\) GiB needed.*/\1/p' err; }
+works ./more train rloo $base --out z
+alone=$(announced)
+works ./more train rloo $base --reference "$root/data/base" --out z2
+echo "$alone $(announced)" | awk '{ exit !($1 > 0 && $2 - $1 > 0.015) }' ||
+    fault "$alone and $(announced) GiB"
 
 it "ppo_takes_the_same_texts_for_its_epochs"
 grep '"event":"train"' ppo/log.jsonl > steps
