@@ -257,6 +257,18 @@ static int read_metaspace(Tokenizer *t, const Json *j, int part) {
     return tokenizer_add_step(t, (WordStep){.kind = STEP_WORDS, .end = word_end_mark});
 }
 
+// Split at spaces, as Gemma's has it, where the normalizer has left none: it splits nothing.
+static int splits_nothing(const Tokenizer *t, const Json *j, int part) {
+    int left = 1;                       // are there spaces?
+    for (int i = 0; i < t->num_normal; i++) {
+        const NormalStep *s = &t->normal[i];
+        if (s->kind == NORMAL_REPLACE && !strcmp(s->from, " ")) left = 0;
+        if (s->kind != NORMAL_NFC && strchr(s->to, ' ')) left = 1;
+    }
+    const int pattern = json_get(j, json_get(j, part, "pattern"), "String");
+    return !left && is_type(j, part, "Split") && json_equal(j, pattern, " ");
+}
+
 /* One member, or the members of a Sequence; *last: nothing may follow what was read.  Bytes or
  * marks, which the last one makes of a text, are no text for another. */
 static int read_pre_tokenizer_part(Tokenizer *t, const Json *j, int part, int *last) {
@@ -267,6 +279,7 @@ static int read_pre_tokenizer_part(Tokenizer *t, const Json *j, int part, int *l
         }
         return 0;
     }
+    if (splits_nothing(t, j, part)) return 0;
     if (*last) return -1;
     if (is_type(j, part, "Split")) return read_split(t, j, part);
     if (is_type(j, part, "Digits")) return read_digits(t, j, part);

@@ -608,6 +608,14 @@ static void test_both_forms_of_merges_and_harmless_settings_are_read(void) {
     CHECK(accepted(HEAD "], 'pre_tokenizer': {'type': 'ByteLevel', 'add_prefix_space': false}, "
                    "'decoder': {'type': 'Sequence', 'decoders': [{'type': 'ByteLevel'}]}, "
                    SMALL_MODEL));
+    #define GEMMA(normalizer) "{'normalizer': " normalizer ", 'pre_tokenizer': {'type': 'Split', " \
+        "'pattern': {'String': ' '}, 'behavior': 'MergedWithPrevious', 'invert': false}, " \
+        "'decoder': {'type': 'Replace', 'pattern': {'String': '" MARK "'}, 'content': ' '}, " \
+        SMALL_MODEL
+    CHECK(accepted(GEMMA("{'type': 'Replace', 'pattern': {'String': ' '}, "
+                         "'content': '" MARK "'}")));
+    CHECK(refused(GEMMA("null"), "the pre_tokenizer splits by a pattern that is not known here"));
+    #undef GEMMA
     CHECK(accepted("{'pre_tokenizer': {'type': 'Sequence', 'pretokenizers': [{'type': 'ByteLevel', "
                    "'add_prefix_space': false, 'use_regex': true}]}, "
                    "'decoder': {'type': 'ByteLevel'}, " MODEL "['a b']}}"));
