@@ -25,7 +25,7 @@ add("--what", nargs="+", choices=["product", "lm", "reward"], default=["product"
 add("--precision", nargs="+", choices=["fp32", "bf16"], default=["fp32", "bf16"])
 add("--peers", nargs="+",
     choices=["openblas", "openblas-avx512", "onednn", "onednn-packed", "onednn-rounding", "torch", "torch-avx512",
-             "torch-compile"],
+             "torch-compile", "trl"],
     help="standard: openblas onednn torch, and the two -avx512 where they differ: on AVX-512 processors not Intel's")
 add("--also", nargs="+", default=[], help="more commands that print such lines of JSON, run once a round (with lm)")
 add("--rounds", type=int, default=5)
@@ -34,7 +34,7 @@ add("--steps", type=int, default=3, help="timed steps of the language model with
 add("--threads", type=int, default=os.cpu_count())
 add("--only", default="product", help="which products: the start of their names")
 add("--lm-shape", default="gpt2-124m")
-add("--reward-shape", default="pythia-160m")
+add("--reward-shape", choices=["pythia-160m", "smollm2-135m"], default="pythia-160m")
 add("--pairs", default=os.path.join(root, "data/hh_harmless.train.jsonl"))
 add("--sample", type=int, default=32, help="pairs drawn from that file, the same for all; eights")
 add("--tokenizer", default=os.environ.get("TOKENIZER", os.path.join(root, "test/golden/pythia_tokenizer.json")))
@@ -130,13 +130,15 @@ def programs(work):
             else:
                 yield "ours", what, lambda _, p=p: ours(work, p, "step reward real", "--shape", opt.reward_shape, "--train", sample,
                                                         "--tokenizer", opt.tokenizer)
-            options = real if what == "reward" else []
+            options = [*real, "--shape", opt.reward_shape] if what == "reward" else []
             if "torch" in peers:
                 yield "torch", what, torch(what, p, "torch", None, *options)
             if mkl:
                 yield "torch-avx512", what, torch(what, p, "torch-avx512", mkl, *options)
             if "torch-compile" in peers:
                 yield "torch-compile", what, torch(what, p, "torch-compile", mkl or None, "--compile", *options)
+            if "trl" in peers and what == "reward":
+                yield "trl", what, torch("trl", p, "trl", None, *options)
         if what == "lm":
             for command in opt.also:
                 yield command, what, lambda _, command=command: run(shlex.split(command))
