@@ -40,9 +40,10 @@ ifeq (,$(findstring -j,$(MAKEFLAGS)))
 MAKEFLAGS += -j$(JOBS)
 endif
 
-# OpenMP for the compilers that have it; the results do not depend on it
-HAS_OPENMP := $(shell printf 'int main(void){return 0;}' | \
-    $(CC) -fopenmp -x c - -o /dev/null 2>/dev/null && echo yes)
+# OpenMP for the compilers that have it; the results do not depend on it.  What is linked goes to a
+# file of its own: run by root, tcc puts a file in the place of the device /dev/null.
+HAS_OPENMP := $(shell out=$$(mktemp) && printf 'int main(void){return 0;}' | \
+    $(CC) -fopenmp -x c - -o $$out 2>/dev/null && echo yes; rm -f $$out)
 ifeq (yes,$(HAS_OPENMP))
 OPENMP ?= -fopenmp
 endif
@@ -198,8 +199,8 @@ cuda-tests: | test/bin
 	done
 
 # the same files for a CPU: a C++ compiler, and test/cuda_on_cpu.h in the place of CUDA
-HAS_NATIVE := $(shell printf 'int main(void){return 0;}' | \
-    $(CXX) -march=native -x c++ - -o /dev/null 2>/dev/null && echo -march=native)
+HAS_NATIVE := $(shell out=$$(mktemp) && printf 'int main(void){return 0;}' | \
+    $(CXX) -march=native -x c++ - -o $$out 2>/dev/null && echo -march=native; rm -f $$out)
 EMULATED = $(CXX) -std=c++17 -O2 $(HAS_NATIVE) -Wall -Wextra -Wno-unused-function \
     -Wno-unknown-pragmas -Wno-missing-field-initializers -Wno-pass-failed -fno-exceptions -fno-rtti \
     -fno-threadsafe-statics -ffp-contract=off -x c++ -include test/cuda_on_cpu.h -DMORE_OBJECT

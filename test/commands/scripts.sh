@@ -3,6 +3,10 @@
 # ./more is replaced by a program that notes its arguments and makes what it is to make.
 . "$(dirname "$0")/lib.sh"
 
+it "no_compiler_is_to_write_to_a_device_which_tcc_would_replace_by_a_file"
+grep -rn -e '-o  */dev/' "$root/Makefile" "$root/scripts" "$root/test/commands" "$root/test/slow" \
+    "$root/.ci" | grep -v 'commands/scripts.sh' > outputs && fault "$(cat outputs)"
+
 mkdir top
 cd top || exit 1
 cp -r "$root/scripts" .
