@@ -213,7 +213,8 @@ test/bin/more_on_cpu: more.c test/bin/kernels_on_cpu.o
 test/bin/on_cpu_%: test/test_%.c test/bin/kernels_open.o
 	$(COMPILE) $(TEST_CFLAGS) $(NOTE) $(LINKED) $< test/bin/kernels_open.o -o $@ $(LDLIBS)
 
-emulate: more $(addprefix test/bin/,more_on_cpu on_cpu_kernels on_cpu_model on_cpu_tensor_cores)
+emulate: more $(addprefix test/bin/,more_on_cpu on_cpu_kernels on_cpu_model on_cpu_generate \
+        on_cpu_tensor_cores)
 	@sh test/slow/emulate.sh
 
 wasm:

@@ -249,7 +249,7 @@ static struct {
     size_t size, used, begin, end;                // the call's arrays lie from begin, to end
 } ring;
 enum { RING = 4 << 20, UPLOADS = 8, ALIGN = 16 };           // bytes; arrays of a call at most
-enum { BLOCK_SIZE = 256 };                        // bytes of one of attention's blocks and its keys'
+enum { BLOCK_SIZE = 256 };                        // bytes of a block of attention's, twice
 
 static void upload_begin(size_t bytes) {
     bytes += UPLOADS * ALIGN;

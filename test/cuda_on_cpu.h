@@ -18,13 +18,16 @@
  *   gets a segmentation fault.  Managed memory (MORE_CUDA_OPEN) is always open.
  * - Threads that wait at different barriers are an error; so are arguments of a launch that point
  *   neither to the GPU's memory nor nowhere.
- * - CUDA_ON_CPU in the environment: "reverse" has threads and blocks run in the other order, in
- *   which a race gives other numbers; "none" has no GPU, "old" too old a driver, "sm_75" a GPU
- *   whose tensor cores do not know bf16; a number is the GPU's memory in MiB.  CUDA_ON_CPU_SMS:
- *   how many multiprocessors it says it has. */
+ * - Memory of the GPU that was not written holds NaN and -1; shared memory does at the start of
+ *   each block, unless threads run in order.
+ * - CUDA_ON_CPU in the environment: "reverse" has threads and blocks run in the other order,
+ *   "shuffle" has threads run in a random one: a race gives other numbers; "none" has no GPU, "old"
+ *   too old a driver, "sm_75" a GPU whose tensor cores do not know bf16; a number is the GPU's
+ *   memory in MiB.  CUDA_ON_CPU_SMS: how many multiprocessors it says it has. */
 #ifndef CUDA_ON_CPU_H
 #define CUDA_ON_CPU_H
 #include "../common.h"
+#include <link.h>
 #include <new>
 #include <sys/mman.h>
 #include <type_traits>
@@ -33,7 +36,7 @@
 #define __device__
 #define __host__
 #define __forceinline__ inline __attribute__((always_inline))
-#define __shared__ static
+#define __shared__ static thread_local            // one piece of memory has them all
 #define __launch_bounds__(...)
 #define __align__(n) __attribute__((aligned(n)))
 
@@ -44,6 +47,8 @@ struct dim3 {
 struct float4 { float x, y, z, w; };
 struct uint4 { unsigned x, y, z, w; };
 static dim3 gridDim, blockDim, blockIdx, threadIdx;
+
+struct Memory { char *at; size_t size; };
 
 // Says what is wrong with the program, and ends it.
 [[noreturn]] static void emulator_stop(const char *kernel, const char *what) {
@@ -93,6 +98,8 @@ static void *fiber_first(char *stack, size_t size, void (*run)(void)) {
 
 enum { MAX_THREADS = 1024, WARP = 32, STACK = 1 << 16 };
 
+enum Order { FORWARD_ORDER, REVERSE_ORDER, SHUFFLED_ORDER };
+
 // A place where threads wait for one another: the last to come lets the others go on.
 struct Barrier {
     unsigned live, there;                       // threads that are not done; that wait
@@ -115,7 +122,9 @@ static struct {
     void (*call)(void *context);
     void *context;
     const char *kernel;
-    int reverse;
+    Order order;
+    uint64_t launches;
+    unsigned shuffled[MAX_THREADS];             // the threads in the order in which they begin
 } block;
 
 static dim3 index_of(unsigned thread) {
@@ -191,7 +200,7 @@ static void fiber_run() {
     for (;;) {
         Fiber *f = &block.fiber[block.current];
         while (block.started < block.threads) {
-            f->thread = block.reverse ? block.threads - 1 - block.started : block.started;
+            f->thread = block.shuffled[block.started];
             f->at = &block.all;
             block.started++;
             f->index = index_of(f->thread);
@@ -219,6 +228,35 @@ static void run_block() {
     fiber_switch(&block.caller, block.fiber[0].sp);
 }
 
+/* Shared memory is all that the program has of the thread's own: nothing else of it is
+ * thread_local.  It lies where the loader put it. */
+static int find_shared(dl_phdr_info *info, size_t, void *found) {
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        if (info->dlpi_phdr[i].p_type != PT_TLS) continue;
+        *(Memory *)found = {(char *)info->dlpi_tls_data, info->dlpi_phdr[i].p_memsz};
+    }
+    return 1;                                   // the first is the program
+}
+static void poison_shared() {
+    static Memory shared;
+    if (!shared.at) dl_iterate_phdr(find_shared, &shared);
+    if (shared.at) memset(shared.at, 0xff, shared.size);
+}
+
+// the i-th of n in the launch's order
+static unsigned in_order(unsigned i, unsigned n) {
+    return block.order == REVERSE_ORDER ? n - 1 - i : i;
+}
+static void order_threads() {
+    for (unsigned i = 0; i < block.threads; i++) block.shuffled[i] = in_order(i, block.threads);
+    for (unsigned i = block.threads; i > 1 && block.order == SHUFFLED_ORDER; i--) {
+        const unsigned k = random_below(i, 1, STREAM_TEST, block.launches, i);
+        const unsigned last = block.shuffled[i-1];
+        block.shuffled[i-1] = block.shuffled[k];
+        block.shuffled[k] = last;
+    }
+}
+
 static void run_launch(const char *kernel, dim3 grid, dim3 threads, void (*call)(void *context),
                        void *context) {
     const unsigned blocks = grid.x * grid.y * grid.z;
@@ -226,12 +264,17 @@ static void run_launch(const char *kernel, dim3 grid, dim3 threads, void (*call)
     block.call = call;
     block.context = context;
     block.threads = threads.x * threads.y * threads.z;
-    block.reverse = emulator_says("reverse");
+    block.order = FORWARD_ORDER;
+    if (emulator_says("reverse")) block.order = REVERSE_ORDER;
+    if (emulator_says("shuffle")) block.order = SHUFFLED_ORDER;
+    block.launches++;
     gridDim = grid;
     blockDim = threads;
+    order_threads();
     for (unsigned n = 0; n < blocks; n++) {
-        const unsigned b = block.reverse ? blocks - 1 - n : n;
+        const unsigned b = in_order(n, blocks);
         blockIdx = dim3(b % grid.x, b / grid.x % grid.y, b / (grid.x * grid.y));
+        if (block.order != FORWARD_ORDER) poison_shared();
         run_block();
     }
 }
@@ -402,6 +445,9 @@ static cudaError_t cudaMalloc(void **p, size_t n) {
     }
     piece[pieces++] = Piece{memory.used, size};
     *p = memory.base + memory.used;
+    mprotect(*p, size, PROT_READ | PROT_WRITE);
+    memset(*p, 0xff, size);
+    mprotect(*p, size, PROT_NONE);
     memory.used += size + PAGE;
     memory.held += size;
     return cudaSuccess;
@@ -456,7 +502,9 @@ static cudaError_t cudaFree(void *p) {
 static cudaError_t cudaMallocManaged(void **p, size_t n) {
     if (n > memory_size()) return note_error(cudaErrorMemoryAllocation);
     *p = aligned_alloc(256, (n / 256 + 1) * 256);
-    return *p ? cudaSuccess : note_error(cudaErrorMemoryAllocation);
+    if (!*p) return note_error(cudaErrorMemoryAllocation);
+    memset(*p, 0xff, (n / 256 + 1) * 256);
+    return cudaSuccess;
 }
 static cudaError_t cudaMallocHost(void **p, size_t n) {
     *p = malloc(n);

@@ -1005,6 +1005,11 @@ test_log_probabilities_are_the_formula_in_any_chunks_and_the_same_bits_everywher
     everywhere(logp_layers, 0x0911d22bbd2b8078);
 }
 
+static void logp_of_a_large_vocabulary(void) { log_probabilities(3, 4500, 8); }
+static void test_so_are_those_of_a_large_vocabulary(void) {
+    everywhere(logp_of_a_large_vocabulary, 0xa1baa6f5938f7569);
+}
+
 static void test_chunks_change_no_bit_of_a_log_probability_or_gradient(void) {
     enum { T = 9, C = 20, V = 33 };
     static float work[T*(V + 2*C)], logp[2][T], dh[2][T*C], dw[2][V*C];
@@ -1220,6 +1225,7 @@ int main(int argc, char **argv) {
     RUN(test_activations_and_gates_are_the_formula_and_the_same_bits_everywhere);
     RUN(test_pooling_and_head_are_the_formula_and_the_same_bits_everywhere);
     RUN(test_log_probabilities_are_the_formula_in_any_chunks_and_the_same_bits_everywhere);
+    RUN(test_so_are_those_of_a_large_vocabulary);
     RUN(test_chunks_change_no_bit_of_a_log_probability_or_gradient);
     RUN(test_probabilities_of_all_tokens_sum_to_1);
     RUN(test_the_sum_of_squares_is_exact_to_1e12_and_the_same_bits_everywhere);

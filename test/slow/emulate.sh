@@ -24,9 +24,10 @@ both() {
 it "the_layers_have_the_recorded_bits_on_an_emulated_gpu"
 whole "$bin/on_cpu_kernels"
 
-it "and_with_tiles_for_a_large_gpu_and_a_small_one_and_threads_in_the_other_order"
+it "and_with_tiles_for_a_large_gpu_and_a_small_one_and_threads_in_other_orders"
 whole env CUDA_ON_CPU_SMS=1 "$bin/on_cpu_kernels"
 whole env CUDA_ON_CPU_SMS=1000 CUDA_ON_CPU=reverse "$bin/on_cpu_kernels"
+whole env CUDA_ON_CPU=shuffle "$bin/on_cpu_kernels"
 
 it "models_have_the_recorded_bits_after_twenty_steps_in_fp32_and_bf16"
 whole_model() { (cd "$root" && "$bin/on_cpu_model" "$@"); }
@@ -42,9 +43,13 @@ both train lm $new --max_steps 3 --train text.jsonl --quiet
 both train reward $pairs --max_steps 2 --train $abc --pooling mean
 both train more --more release $pairs --max_steps 2 --train $abc --precision bf16
 
+it "completions_from_the_cache_are_those_of_full_recomputation_in_each_precision"
+whole env CUDA_ON_CPU=shuffle "$bin/on_cpu_generate" so_is frequencies
+
 it "products_by_tensor_cores_are_as_exact_as_they_can_be_and_gradients_near_those_of_bf16"
 whole "$bin/on_cpu_tensor_cores"
 whole env CUDA_ON_CPU_SMS=1 CUDA_ON_CPU=reverse "$bin/on_cpu_tensor_cores"
+whole env CUDA_ON_CPU=shuffle "$bin/on_cpu_tensor_cores"
 whole whole_model tensor_cores
 
 # the accuracies of the models m, of all sets: model, accuracy, interval
@@ -83,8 +88,8 @@ cp out cpu.out
 works "$gpu" $sample
 same out cpu.out
 
-# fits MiB ...: with the least memory of the GPU, in steps of a MiB from there on, with which it is
-# not refused before it starts, the command trains
+# fits MiB ...: with so much memory of the GPU the command is refused before it starts; with the
+# least with which it is not, in steps of a MiB, it trains
 fits() {
     MiB=$1 least=$1
     shift
@@ -98,13 +103,11 @@ fits() {
 }
 it "what_the_memory_table_announces_is_enough"
 large="$cut --max_steps 1 --quiet --train a.train.jsonl"
-works ./more train lm --vocab_size 4000 --hidden_size 128 --num_hidden_layers 1 \
-    --num_attention_heads 2 --max_length 64 --max_steps 1 --train text.jsonl --dtype bf16 --quiet \
-    --out large
-fits 22 train dpo --model large $large
-fits 24 train dpo --model large $large --precision bf16-fast
-fits 19 train reward --model large $large --lora_r 2 --base_dtype fp32
-fits 19 train reward --model large $large --lora_r 2
+works ./more train lm --hidden_size 128 --num_hidden_layers 1 --num_attention_heads 2 \
+    --max_length 64 --max_steps 1 --train text.jsonl --dtype bf16 --quiet --out large
+fits 23 train dpo --model large $large
+fits 25 train dpo --model large $large --precision bf16-fast
+fits 20 train reward --model large $large --lora_r 2
 
 it "no_gpu_an_old_driver_and_too_little_memory_are_named"
 refused 71 "no GPU was found" env CUDA_ON_CPU=none "$gpu" selftest
