@@ -126,11 +126,11 @@ function page() {
     if (text !== undefined) part.textContent = text;
     svg.append(part);
   }
-  // Axes from (0, low) to (right, high), ticks labelled; returns where a point is.
-  function axes(svg, right, low, high, {xTicks, yTicks, xName}) {
+  // Axes from (first, low) to (right, high), ticks labelled; returns where a point is.
+  function axes(svg, first, right, low, high, {xTicks, yTicks, xName}) {
     const [, , width, height] = svg.getAttribute('viewBox').split(' ').map(Number);
     const left = 42, bottom = height - 40, top = 12, end = width - 14;
-    const x = v => left + v / right * (end - left);
+    const x = v => left + (v - first) / (right - first) * (end - left);
     const y = v => bottom - (Math.min(high, Math.max(low, v)) - low) / (high - low) * (bottom - top);
     svg.replaceChildren();
     draw(svg, 'path', {class: 'axis', d: `M${left} ${top}V${bottom}H${end}`});
@@ -149,7 +149,7 @@ function page() {
   // lines: [name, values]..; each is named at its side of the chart, in the kind of its line
   function chart(svg, lines, low, high, yTicks) {
     const n = Number(number(words, '--max_steps')) || 16;
-    const at = axes(svg, n, low, high, {xTicks: [n / 4, n / 2, 3 * n / 4, n], yTicks, xName: 'step'});
+    const at = axes(svg, 0, n, low, high, {xTicks: [n / 4, n / 2, 3 * n / 4, n], yTicks, xName: 'step'});
     lines.forEach(([name, values], i) => {
       draw(svg, 'path', {class: 'line ' + dashes[i], d: path(at, values)});
       const y = 22 + 16 * i;
@@ -178,8 +178,9 @@ function page() {
   const logLoss = T => pairs.reduce((sum, d) => sum + Math.log1p(Math.exp(-d / T)), 0) / pairs.length;
 
   function drawReliability() {
-    const T = temperature(), at = axes($('reliability'), 1, 0, 1, {xTicks: [0.5, 0.6, 0.7, 0.8, 0.9, 1],
-      yTicks: [0, 0.25, 0.5, 0.75, 1], xName: 'probability of the answer it prefers'});
+    const T = temperature(), at = axes($('reliability'), 0.5, 1, 0, 1, {
+      xTicks: [0.5, 0.6, 0.7, 0.8, 0.9, 1], yTicks: [0, 0.25, 0.5, 0.75, 1],
+      xName: 'probability of the answer it prefers'});
     const bins = Array.from({length: 5}, () => ({n: 0, right: 0, p: 0}));
     $('t').textContent = T.toFixed(2);
     draw($('reliability'), 'path', {class: 'ideal', d:
@@ -197,8 +198,9 @@ function page() {
       draw($('reliability'), 'path', {class: 'line s0', d:
         `M${at.x(p)} ${at.y(p)}V${at.y(right)}`});
       draw($('reliability'), 'circle', {cx: at.x(p), cy: at.y(right), r: 3 + Math.sqrt(b.n)});
-      draw($('reliability'), 'text', {x: at.x(p) + 8 + Math.sqrt(b.n), y: at.y(right) + 4},
-        b.n + (b.n === 1 ? ' pair' : ' pairs'));
+      const side = p < 0.85 ? 1 : -1;       // of the circle
+      draw($('reliability'), 'text', {x: at.x(p) + side * (8 + Math.sqrt(b.n)), y: at.y(right) + 4,
+        'text-anchor': side > 0 ? 'start' : 'end'}, b.n + (b.n === 1 ? ' pair' : ' pairs'));
     }
     if (pairs.length) {
       const right = pairs.filter(d => d > 0).length / pairs.length;
@@ -295,7 +297,11 @@ function page() {
       return;
     }
     words = (await (await fetch('recipe.txt')).text()).trim().split(/\s+/);
-    $('command').textContent = './more ' + words.join(' ');
+    for (const word of ['./more', ...words]) {          // no line ends within an option
+      const span = document.createElement('span');
+      span.textContent = word;
+      $('command').append(span, ' ');
+    }
     drawTraining();
     drawReliability();
   })();

@@ -9,7 +9,7 @@
 'use strict';
 const fs = require('fs'), http = require('http'), path = require('path');
 const {spawn} = require('child_process');
-const folder = process.env.OUT || path.join(__dirname, '../../docs/play');
+const folder = path.resolve(process.env.OUT || path.join(__dirname, '../../docs/play'));
 const text = name => fs.readFileSync(path.join(folder, name), 'utf8').trim();
 let passed = 0, failed = 0;
 
@@ -95,9 +95,9 @@ async function browser() {
     }
     return false;
   };
-  const close = () => {
-    child.kill();
-    fs.rmSync(home, {recursive: true, force: true, maxRetries: 5});
+  const close = async () => {
+    await new Promise(done => child.on('exit', done) && child.kill());
+    fs.rmSync(home, {recursive: true, force: true, maxRetries: 9});
   };
   return {send, value, until, close, complaints};
 }
@@ -131,7 +131,8 @@ async function test_page(pictures) {
 
   await press('train');
   check('it_trains_to_the_native_hash',
-    await page.until(`document.getElementById('verdict').textContent`, 3600) &&
+    await page.until(`document.getElementById('verdict').textContent ||
+      /^It failed/.test(document.getElementById('status').textContent)`, 3600) &&
     await shows('here') === text('hash.txt') && /^The same/.test(await shows('verdict')),
     await shows('status') + ' ' + await shows('here'));
   check('it_measures_on_held_out_pairs',
@@ -157,7 +158,7 @@ async function test_page(pictures) {
   })(), await page.value('document.documentElement.scrollWidth'));
   console.log(before + '\n' + fit + '\n' + await shows('fit') + '\n' + await shows('status'));
   check('the_console_is_silent', page.complaints.length === 0, JSON.stringify(page.complaints[0]));
-  page.close();
+  await page.close();
   server.close();
 }
 
