@@ -31,7 +31,7 @@ typedef struct {
 } Series;
 
 typedef struct {
-    const char *path;             // as it is given
+    char path[PATH_SIZE];         // as it is given
     char name[256];               // of the run, see name_runs
     Series *series;
     size_t num_series, capacity;
@@ -139,7 +139,7 @@ static void name_runs(Report *r) {
             last_part(other, r->run[k].path);
             if (!strcmp(run->name, other)) same++;
         }
-        if (same > 1) snprintf(run->name, sizeof run->name, "%s", run->path);
+        if (same > 1) snprintf(run->name, sizeof run->name, "%.255s", run->path);
     }
 }
 
@@ -151,7 +151,8 @@ static int report_read_log(Report *r, const char *given, const char *path) {
     int result = -1;
     if (reserve(&r->run, &r->run_capacity, r->num_runs + 1, sizeof *r->run) < 0) return -1;
     RunLog *run = &r->run[r->num_runs++];
-    *run = (RunLog){.path = given};
+    *run = (RunLog){.steps = 0};
+    snprintf(run->path, sizeof run->path, "%s", given);
     if (file_read(&text, path) < 0) goto done;
     json.first_line = 1;
     for (size_t at = 0; at < text.len; json.first_line++) {
@@ -162,7 +163,7 @@ static int report_read_log(Report *r, const char *given, const char *path) {
         if (read_log_line(run, &json) < 0) goto done;
         at += len + 1;
     }
-    if (run->num_series) result = 0;
+    if (run->num_series || opt.watch) result = 0;
     else fail(EX_DATAERR, "%s: no step yet", path);
 done:
     buffer_free(&text);
@@ -275,6 +276,17 @@ done:
     return result;
 }
 
+// The trainings of the types' models, in folders within that of train em.  0, or -1 after fail().
+static int report_read_types(Report *r, const char *dir) {
+    for (int k = 1; k <= r->people[r->num_people - 1].people.K; k++) {
+        char name[32], type[PATH_SIZE], path[PATH_SIZE];
+        snprintf(name, sizeof name, "type-%d", k);
+        if (path_join(type, dir, name) < 0 || path_join(path, type, "log.jsonl") < 0) return -1;
+        if (is_there(type, "log.jsonl") && report_read_log(r, type, path) < 0) return -1;
+    }
+    return 0;
+}
+
 // What is in a folder of train.  0, or -1 after fail().
 static int report_read_folder(Report *r, const char *dir) {
     char path[PATH_SIZE];
@@ -285,6 +297,7 @@ static int report_read_folder(Report *r, const char *dir) {
     }
     if (is_there(dir, "people.json")) {
         if (path_join(path, dir, "people.json") < 0 || report_read_people(r, path) < 0) return -1;
+        if (report_read_types(r, dir) < 0) return -1;
         found = 1;
     }
     if (is_there(dir, "mixture.json")) {
@@ -789,9 +802,11 @@ static void draw_loss(const RunLog *run) {
     printf(", loss %.4f%s\n", s->value[s->n - 1], run->ended ? ", ended" : "");
 }
 
-// Draws the run of one folder; on a terminal again every two seconds, until it has ended.
+// Draws the run of one folder, after its first step; on a terminal again every two seconds, until
+// it has ended.
 static int watch(void) {
-    const int terminal = isatty(STDOUT_FILENO);
+    const int terminal = is_screen(STDOUT_FILENO);
+    int is_told = 0;                // that there is no step yet
     if (opt.paths.n != 1) return fail(EX_USAGE, "--watch: one run");
     for (;;) {
         Report r = {.num_runs = 0};
@@ -800,12 +815,18 @@ static int watch(void) {
             fail(EX_DATAERR, "--watch: %s is not a run of train", opt.paths.item[0]);
             result = -1;
         }
-        const int ended = result == 0 ? r.run[0].ended : 1;
-        if (result == 0 && terminal) printf("\033[H\033[2J");
-        if (result == 0) draw_loss(&r.run[0]);
+        const RunLog *run = r.run;
+        const int ended = result == 0 ? run->ended : 1;
+        const int has_step = result == 0 && series_find(run, "loss");
+        if (result == 0 && !has_step && (!is_told || ended)) {
+            printf("%s: %s\n", run->name, ended ? "ended without a step" : "no step yet");
+            is_told = 1;
+        }
+        if (has_step && terminal) printf("\033[H\033[2J");
+        if (has_step) draw_loss(run);
         report_free(&r);
         if (result < 0) return -1;
-        if (!terminal || ended) return 0;
+        if (ended || (has_step && !terminal)) return 0;
         fflush(stdout);
         sleep(2);
     }

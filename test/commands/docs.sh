@@ -46,4 +46,61 @@ works ./toured trace --model data/base --train oasst.jsonl pandalm.jsonl tulu.js
     --normalize sqrt --max_steps 4 --pooling mean --quiet
 holds out 'lambda of oasst'
 cp out toured.out
+
+it "the_script_runs_the_blocks_of_a_page_and_looks_for_what_it_shows"
+cat > page.md << 'end'
+Words, and an equation:
+
+    a = b + c
+
+    echo not a command
+
+<!-- not run: needs a moon -->
+
+    ./more moon
+
+No more marks.
+
+    # the version, by the hand of a reader
+    ./more --version > version
+
+    ./more inspect --model nowhere      # a comment
+
+Then:
+
+```console
+$ number=1.50
+$ echo $number
+```
+
+```text
+1.50
+```
+
+```text
+1.51
+```
+end
+sed '/not run/d' page.md > other.md
+mkdir own
+ln -s "$root/more" own
+run sh "$root/scripts/run_docs.sh" --own own "$t/page.md" "$t/other.md"
+[ $code = 1 ] || fault "exit $code"
+sed "s#^$t/##; s/ok, [0-9]* s/ok/; s/\\(FAILED: more: [^:]*\\).*/\\1/" out > said
+cat > want << 'end'
+page.md:9: not run: needs a moon
+page.md:13: ok
+page.md:16: FAILED: more: nowhere
+page.md:21: ok
+page.md:26: shown as printed
+page.md:30: not compared: what prints it was not run
+other.md:8: FAILED: more: moon
+other.md:12: ok
+other.md:15: FAILED: more: nowhere
+other.md:20: ok
+other.md:25: shown as printed
+other.md:29: FAILED: not printed: 1.51
+4 failed
+end
+diff want said > differences || fault "$(cat differences)"
 finish

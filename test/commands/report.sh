@@ -146,4 +146,23 @@ refused 66 "empty: no log.jsonl, people.json or mixture.json" ./more report --ou
 refused 65 "text.txt: not a log.jsonl" sh -c 'echo words > text.txt; ./more report --out p text.txt'
 echo '{"event":"plan","steps":4}' > going/log.jsonl
 refused 65 "going/log.jsonl: no step yet" ./more report --out page.html going
+
+it "watch_waits_for_the_first_step_of_a_run_that_has_only_begun"
+(sleep 1; echo '{"event":"train","step":1,"loss":0.5}' >> going/log.jsonl) &
+works ./more report --watch going
+wait
+holds out '^going: no step yet$'
+holds out '^going: step 1 of 4, loss 0.5000$'
+echo '{"event":"end"}' > going/log.jsonl
+works ./more report --watch going
+holds out '^going: ended without a step$'
+
+it "a_folder_of_train_em_is_shown_with_the_trainings_of_its_types"
+make_groups
+works ./more train em --model lm --train of.jsonl --by who --em_steps 1 --max_steps 2 \
+    --per_step_rows 6 $cut --quiet --out types
+works ./more report --out page.html types
+holds page.html '>who is of which type<'
+holds page.html '</svg> type-1 &nbsp;'
+holds page.html '</svg> type-2 &nbsp;'
 finish
