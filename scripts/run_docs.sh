@@ -91,14 +91,14 @@ make_own() {
     sed 's/"prompt".*"annotator"/"annotator"/' held_out.jsonl > numbers.jsonl
     awk 'BEGIN { print "chosen.a,rejected.a,chosen.b,rejected.b" }
          { print NR % 7 "," NR % 4 "," NR % 3 "," NR % 5 }' pairs.jsonl > numbers.csv
-    for own in rows your helpful; do cp mine.jsonl $own.jsonl; done
-    for own in other harmless labelled prompts; do cp pairs.jsonl $own.jsonl; done
+    for own in rows your helpful labelled; do cp mine.jsonl $own.jsonl; done
+    for own in other harmless prompts; do cp pairs.jsonl $own.jsonl; done
     sed 's/"chosen"/"completion"/; s/,"rejected":.*/}/' mine.jsonl > demonstrations.jsonl
     awk '{ sub(/}$/, ",\"label\":" (NR % 2 ? "true}" : "false}")); print }' demonstrations.jsonl \
         > points.jsonl
     awk '{ sub(/}$/, ",\"score\":" NR % 5 "}"); print }' demonstrations.jsonl > judged.jsonl
     awk 'length < 1500' data/vicuna80_rank.train.jsonl | head -n 8 > rankings.jsonl
-    sed 's/[\\"]/\\&/g; s/.*/{"text":"&"}/' NUMERICS.md | grep '[a-z]' > texts.jsonl
+    grep '[a-z]' NUMERICS.md | sed 's/[\\"]/\\&/g; s/.*/{"text":"&"}/' > texts.jsonl
 
     few="--max_steps 1 --per_step_rows 8 --quiet"
     ./more train sft --model data/base --train mine.jsonl $few --out sft &&
