@@ -59,7 +59,6 @@ mips64el|gcc-mips64el-linux-gnuabi64 qemu-user|+mips64el-linux-gnuabi64-gcc -O2 
 mips|gcc-mips-linux-gnu qemu-user|+mips-linux-gnu-gcc -O2 -static|qemu-mips|
 mipsel|gcc-mipsel-linux-gnu qemu-user|+mipsel-linux-gnu-gcc -O2 -static|qemu-mipsel|
 sparc64|gcc-sparc64-linux-gnu qemu-user|+sparc64-linux-gnu-gcc -O2 -static|qemu-sparc64|
-m68k 68040|gcc-m68k-linux-gnu qemu-user|+m68k-linux-gnu-gcc -O2 -m68040 -static|qemu-m68k|
 wasm|emscripten nodejs|+emcc -O2 -sNODERAWFS=1 -sALLOW_MEMORY_GROWTH=1 -sTOTAL_STACK=4MB -sEXIT_RUNTIME=1 -sWASM_ASYNC_COMPILATION=0|node|
 
 threads 1|make|||--threads 1
