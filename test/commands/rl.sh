@@ -36,14 +36,14 @@ done
 it "adapters_without_a_reference_are_held_against_their_base_without_a_second_model"
 lora="$prompts --lora_r 3 --learning_rate 2e-2 --max_steps 5"
 for o in rloo grpo ppo; do
-    works ./more train $o $rl $lora --out x
+    works ./more train $o $rl $lora --out lora-$o
     sha > x.sha
-    lacks x/log.jsonl '"step":5,.*"kl":0,'
-    grep '"event":"train"' x/log.jsonl > x.steps
-    works ./more train $o $rl $lora --reference lm --out y --threads 2 --micro_batch_tokens 60
+    lacks lora-$o/log.jsonl '"step":5,.*"kl":0,'
+    grep '"event":"train"' lora-$o/log.jsonl > x.steps
+    works ./more train $o $rl $lora --reference lm --out held-$o --threads 2 --micro_batch_tokens 60
     sha > y.sha
     same x.sha y.sha
-    grep '"event":"train"' y/log.jsonl > y.steps
+    grep '"event":"train"' held-$o/log.jsonl > y.steps
     field x.steps kl > x.kl
     field y.steps kl > y.kl
     same x.kl y.kl

@@ -80,7 +80,7 @@ works test/bin/test_loss
 works test/bin/test_policy every_objective
 run ./more train
 holds out '^    more train *hinge *with pairs: a hinge'
-works ./more train hinge --help
+works env COLUMNS=200 ./more train hinge --help
 holds out '^    --beta .*\[0.1\]$'
 works ./more train hinge --model lm --train a.train.jsonl --out hinge --max_length 64 \
     --max_prompt_length 32 --per_step_rows 4 --max_steps 2

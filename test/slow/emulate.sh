@@ -105,9 +105,9 @@ it "what_the_memory_table_announces_is_enough"
 large="$cut --max_steps 1 --quiet --train a.train.jsonl"
 works ./more train lm --hidden_size 128 --num_hidden_layers 1 --num_attention_heads 2 \
     --max_length 64 --max_steps 1 --train text.jsonl --dtype bf16 --quiet --out large
-fits 23 train dpo --model large $large
-fits 25 train dpo --model large $large --precision bf16-fast
-fits 20 train reward --model large $large --lora_r 2
+fits 18 train dpo --model large $large
+fits 18 train dpo --model large $large --precision bf16-fast
+fits 15 train reward --model large $large --lora_r 2
 
 it "no_gpu_an_old_driver_and_too_little_memory_are_named"
 refused 71 "no GPU was found" env CUDA_ON_CPU=none "$gpu" selftest
