@@ -54,8 +54,6 @@ static int attention_reserve(int keys) {
     return attention_work_memory ? 0 : -1;
 }
 
-double attention_pairs(int before, int len) { return pairs_of_segment(before, len); }
-
 // the thread's first or second matrix
 static real *attention_work(int matrix) {
     const size_t size = attention_scratch(attention_work_keys) / 2;

@@ -306,7 +306,6 @@ attention_keys_kernel(real *dqkv, AttentionBackward x, const KeyBlock *key_block
     store_tile(dqkv + value, W, dv, k->rows, channel, heads.HD);
 }
 
-double attention_pairs(int before, int len) { return pairs_of_segment(before, len); }
 
 static_assert(sizeof(QueryBlock) + sizeof(KeyBlock) <= BLOCK_SIZE, "what kernels_reserve counts");
 

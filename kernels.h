@@ -173,8 +173,6 @@ typedef struct {
 } Scratch;
 int    kernels_reserve(const Scratch *s);    // it only grows. 0, or -1 after fail()
 size_t kernels_scratch(const Scratch *s);    // bytes of it, and of what all layers share
-// query-key pairs that a segment of len rows computes behind `before` rows of its path
-double attention_pairs(int before, int len);
 
 // qkv(T, (NH + 2 NKV) HD): query heads, key heads, value heads;  out(T, NH HD);
 // lse(T, NH) is kept for backward; a row attends to the last `window` rows of its path, itself

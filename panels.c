@@ -145,7 +145,7 @@ INLINE void pack_panels_body(const int hw, int R, real *out, const real *x, size
     case 8:  pack_panels_of(8, out, x, rs, ks, n, K);  break;
     case 16: pack_panels_of(16, out, x, rs, ks, n, K); break;
     case 32: pack_panels_of(32, out, x, rs, ks, n, K); break;
-    default: assert(0);
+    default: pack_panels_of(R, out, x, rs, ks, n, K);
     }
 }
 VARIANTS(pack_panels, (int R, real *out, const real *x, size_t rs, size_t ks, int n, int K),

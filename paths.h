@@ -84,15 +84,4 @@ static inline int group_end(const Segment *seg, int S, int s) {
     while (end < S && seg[end].parent >= 0) end++;
     return end;
 }
-
-// Pairs of a query and a key that forward computes for a segment of `len` rows behind `before`
-// rows of its path: each row of a block meets all keys up to the block's last.
-static inline double pairs_of_segment(int before, int len) {
-    double pairs = 0;
-    for (int i = 0; i < len; i += ROWS) {
-        const int rows = min_int(ROWS, len - i);
-        pairs += (double)rows * (before + i + rows);
-    }
-    return pairs;
-}
 #endif

@@ -133,8 +133,9 @@ missing() {
 stop_at_errors='
     trap '"'"'
         code=$?
-        [[ $code = 1 && $BASH_COMMAND == "./more diff "* ]] || exit $code'"'"' ERR
-    . "$1"'
+        [[ $code = 1 && $BASH_COMMAND =~ ^(\./more diff |\. ) ]] || exit $code'"'"' ERR
+    . "$1"
+    exit 0'
 
 # run_document: its blocks, in a folder of its own
 run_document() {

@@ -73,7 +73,6 @@ void rotary(real *rows, const real *cosine, const real *sine, const int *positio
 
 int    kernels_reserve(const Scratch *s)        { return -1; }
 size_t kernels_scratch(const Scratch *s)        { return 0; }
-double attention_pairs(int before, int len)     { return 0; }
 void attention_forward(real *out, real *lse, const real *qkv, const Segment *seg, int S, int T,
                        int NH, int NKV, int HD, int window) {}
 void attention_backward(real *dqkv, const real *dout, const real *out, const real *lse,

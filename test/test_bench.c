@@ -52,21 +52,33 @@ enum { TRIED_FAMILIES = sizeof tried_families / sizeof *tried_families };
 // An instruction set that counts the operations of its tiles; its numbers are about right: a fused
 // multiply-add in software takes a minute.
 static double counted;
-static void tile_counting(real *c, size_t ldc, int add, const real *a, const real *b, size_t ldb,
-                          int K, int height, int width) {
+static void strided_counting(real *c, size_t ldc, int add, const real *a, size_t ars, size_t acs,
+                             const real *b, size_t ldb, int K, int height, int width) {
     counted += 2.0 * height * width * K;
     for (int i = 0; i < height; i++) {
         for (int j = 0; j < width; j++) {
             real sum = add ? c[(size_t)i*ldc + j] : 0;
-            for (int k = 0; k < K; k++) sum += a[i*LDA + k] * b[(size_t)k*ldb + j];
+            for (int k = 0; k < K; k++) {
+                sum += a[(size_t)i*ars + (size_t)k*acs] * b[(size_t)k*ldb + j];
+            }
             c[(size_t)i*ldc + j] = sum;
         }
     }
 }
+static void tile_counting(real *c, size_t ldc, int add, const real *a, const real *b, size_t ldb,
+                          int K, int height, int width) {
+    strided_counting(c, ldc, add, a, LDA, 1, b, ldb, K, height, width);
+}
+static void transpose_number(real *out, size_t ldo, const real *x, size_t ldx) {
+    (void)ldo;
+    (void)ldx;
+    *out = *x;
+}
+// a tile of one number: larger ones compute pairs of a query and a later key, too
 static const struct Tile counting = {
-    .name = "counting", .isa = ISA_SCALAR, .fp32 = ROWS_OF(4, 8, tile_counting),
-    .bf16 = ROWS_OF(4, 8, tile_bf16_plain), .direct = 1, .square = 4,
-    .transpose = transpose_scalar};
+    .name = "counting", .isa = ISA_SCALAR, .fp32 = ROWS_OF(1, 1, tile_counting),
+    .bf16 = ROWS_OF(4, 8, tile_bf16_plain), .strided = strided_counting, .direct = 1, .square = 1,
+    .transpose = transpose_number};
 
 // all sizes are multiples of the tile's, so that nothing is counted that only fills an edge
 static void test_step_flops_counts_every_product_of_forward_and_backward(void) {
