@@ -92,7 +92,8 @@ make_own() {
     awk 'BEGIN { print "chosen.a,rejected.a,chosen.b,rejected.b" }
          { print NR % 7 "," NR % 4 "," NR % 3 "," NR % 5 }' pairs.jsonl > numbers.csv
     for own in rows your helpful labelled; do cp mine.jsonl $own.jsonl; done
-    for own in other harmless prompts; do cp pairs.jsonl $own.jsonl; done
+    for own in harmless prompts; do cp pairs.jsonl $own.jsonl; done
+    tail -n 400 data/em_persona.train.jsonl > other.jsonl            # several rows of each annotator
     sed 's/"chosen"/"completion"/; s/,"rejected":.*/}/' mine.jsonl > demonstrations.jsonl
     awk '{ sub(/}$/, ",\"label\":" (NR % 2 ? "true}" : "false}")); print }' demonstrations.jsonl \
         > points.jsonl
