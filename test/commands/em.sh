@@ -286,21 +286,12 @@ left="more_receipt.json people.json reference.bin type-1 type-2 "
 [ "$(ls whole | tr '\n' ' ')" = "$left" ] || fault "$(ls whole)"
 # at START ITERATION SIGNAL: ends the run as soon as people.json has that iteration
 at() {
-    rm -rf again
-    ./more train em $steps $em --out again > out 2> err &
-    pid=$!
-    for i in $(awk 'BEGIN { for (i = 0; i < 300; i++) print i }'); do
-        if grep -q "\"start\":$1,\"iteration\":$2,\"log" again/people.json 2> x.out; then break; fi
-        sleep 0.1
-    done
-    kill -$3 $pid
-    wait $pid
-    [ $? != 0 ] || fault "it ended before the signal"
-    works ./more train em $steps $em --out again
-    holds err "again/people.json: goes on after iteration"
+    interrupted $3 people.json "\"start\":$1,\"iteration\":$2,\"log" ./more train em $steps $em
+    works ./more train em $steps $em --out killed
+    holds err "killed/people.json: goes on after iteration"
     same whole.out out
-    same whole/people.json again/people.json
-    [ "$(ls again | tr '\n' ' ')" = "$left" ] || fault "$(ls again)"
+    same whole/people.json killed/people.json
+    [ "$(ls killed | tr '\n' ' ')" = "$left" ] || fault "$(ls killed)"
 }
 at 1 1 TERM
 at 1 2 KILL
@@ -310,19 +301,11 @@ it "a_run_of_adapters_that_was_interrupted_goes_on_in_the_midst_of_a_type"
 warm="$em $lora --em_steps 2 --mstep warm --objective reward --per_step_pairs 1 --save_steps 1"
 works ./more train em $warm --out warm
 cp out warm.out
-./more train em $warm --out killed > out 2> err &
-pid=$!
-for i in $(awk 'BEGIN { for (i = 0; i < 1500; i++) print i }'); do
-    [ -e killed/start-1-iteration-2/type-2/state-2.bin ] && break
-    sleep 0.02
-done
-kill -KILL $pid
-wait $pid
+interrupted KILL start-1-iteration-2/type-2/state-2.bin '' ./more train em $warm --keep 100
 [ -e killed/start-1-iteration-2/type-2/model.safetensors ] && fault "a whole model was saved"
 works ./more train em $warm --out killed
 holds err "^iteration 2, type 1: .*type-1/state-24.bin: goes on after step 24 of 24"
 holds err "^iteration 2, type 2: .*type-2/state-[0-9]*.bin: goes on after step [0-9]* of 24"
-lacks err "type-2/state-24.bin: goes on"
 same warm.out out
 same warm/people.json killed/people.json
 

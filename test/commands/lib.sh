@@ -22,6 +22,9 @@
 #     works COMMAND...               it exits with 0
 #     refused CODE TEXT COMMAND...   it exits with CODE; its last line is "more: ... TEXT ..."
 #     from FILE STEP...              the same, with FILE as standard input
+#     interrupted SIGNAL FILE TEXT COMMAND...
+#                                    it gets --out killed, and the signal as soon as FILE is in
+#                                    that folder and holds TEXT
 #
 # Steps that look at what came of it; a PATTERN is a basic regular expression:
 #
@@ -115,6 +118,27 @@ refused() {
     esac
 }
 
+# The signal comes when it comes: where the run had ended before, another is begun
+interrupted() {
+    signal=$1 file=$2 text=$3
+    shift 3
+    for attempt in 1 2 3 4 5 6 7 8 9; do
+        rm -rf killed
+        "$@" --out killed > out 2> err < /dev/null &
+        pid=$!
+        for poll in $(awk 'BEGIN { for (i = 0; i < 2000; i++) print i }'); do
+            if grep -q -e "$text" "killed/$file" 2> x.out; then break; fi
+            if [ -e killed/more_receipt.json ]; then break; fi      # the last file of a run
+            sleep 0.01
+        done
+        kill -$signal $pid 2> x.out
+        { wait $pid; } 2> x.out
+        code=$?
+        # where FILE still is, the part of the run that made it had not ended either
+        if [ $code != 0 ] && grep -q -e "$text" "killed/$file" 2> x.out; then return; fi
+    done
+    fault "exit $code: it had ended before SIG$signal: $(tail -n 1 err)"
+}
 holds() { grep -q -e "$2" "$1" || fault "$1 does not hold $2: $(head -n 5 "$1")"; }
 lacks() {
     [ -f "$1" ] || fault "no file $1"

@@ -102,15 +102,7 @@ holds out "trained again, to the same weights$"
 it "the_diary_of_a_run_that_was_interrupted_is_that_of_the_straight_run"
 steps="--max_steps 30 --diary 3"
 works ./more $more $steps --out straight
-rm -rf killed
-./more $more $steps --save_steps 2 --out killed > out 2> err &
-pid=$!
-for i in $(awk 'BEGIN { for (i = 0; i < 1000; i++) print i }'); do
-    if [ -e killed/state-4.bin ]; then break; fi
-    sleep 0.01
-done
-kill -KILL $pid
-{ wait $pid; } 2> x.out
+interrupted KILL state-4.bin '' ./more $more $steps --save_steps 2 --keep 100
 [ ! -e killed/more_receipt.json ] || fault "a receipt before the end"
 printf '{"step":' >> killed/diary.jsonl                     # a line that was cut
 works ./more $more $steps --out killed --threads 2 --micro_batch_tokens 140 --save_steps 7

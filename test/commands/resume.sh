@@ -9,14 +9,6 @@ make_groups
 numbers() {
     sed 's/,"tokens_per_s.*//; s/,"wall_s":[0-9.]*//; s/,"[a-z]*_s":[0-9.]*//g' "$1/log.jsonl"
 }
-# wait_for FILE: until it is there
-wait_for() {
-    for i in $(awk 'BEGIN { for (i = 0; i < 1000; i++) print i }'); do
-        if [ -e "$1" ]; then return; fi
-        sleep 0.01
-    done
-    fault "no $1: $(tail -n 1 err)"
-}
 # straight COMMAND...: to the end; the hash is then $straight, the folder `straight`
 straight() {
     rm -rf straight
@@ -24,18 +16,11 @@ straight() {
     straight=$(sha)
     numbers straight > straight.log
 }
-# interrupted SIGNAL COMMAND...: the same, ended by a signal after a few steps
-interrupted() {
-    signal=$1
+# begun SIGNAL COMMAND...: the same in `killed`, ended by a signal after a few steps
+begun() {
+    begun_by=$1
     shift
-    rm -rf killed
-    ./more "$@" --save_steps 1 --keep 100 --out killed > out 2> err &
-    pid=$!
-    wait_for killed/state-3.bin
-    kill -$signal $pid
-    { wait $pid; } 2> x.out
-    code=$?
-    counts 0 killed/log.jsonl '"event":"end"'
+    interrupted $begun_by state-3.bin '' ./more "$@" --save_steps 1 --keep 100
 }
 # goes_on COMMAND...: to the end of the straight run
 goes_on() {
@@ -57,7 +42,7 @@ for what in lm more dpo ppo lora; do
     eval "command=\$$what"
     it "train_${what}_goes_on_with_the_bits_and_the_log_of_the_straight_run"
     straight $command
-    interrupted KILL $command
+    begun KILL $command
     goes_on ./more $command --out killed --save_minutes 0.0001
     numbers killed > killed.log
     same killed.log straight.log
@@ -66,7 +51,7 @@ done
 
 it "other_threads_micro_batches_instruction_sets_and_folders_give_the_same_bits"
 straight $more
-interrupted KILL $more
+begun KILL $more
 cp -r killed copy
 rm -f killed/log.jsonl
 goes_on env MORE_ISA=$isa ./more $more --out killed --threads 3 --micro_batch_tokens 130 \
@@ -126,14 +111,14 @@ for f in a.train.jsonl b.train.jsonl c.train.jsonl; do cp $f apart/other-$f; don
 goes_on ./more train more $pairs $steps --train apart/other-* --out copy
 
 it "a_state_that_was_damaged_is_noticed_and_the_one_before_it_named"
-interrupted KILL $more
+begun KILL $more
 last=$(ls killed | sed -n 's/^state-\([0-9]*\).bin$/\1/p' | sort -n | tail -n 1)
 printf 'x' | dd of=killed/state-$last.bin bs=1 seek=5000 conv=notrunc 2> x.out
 before="--resume killed/state-$((last - 1)).bin"
 refused 65 "state-$last.bin: damaged: " ./more $more --out killed
 holds err "; $before goes on from the one before it, --resume no begins anew$"
 goes_on ./more $more --out killed $before --save_steps 9
-interrupted KILL $more
+begun KILL $more
 last=$(ls killed | sed -n 's/^state-\([0-9]*\).bin$/\1/p' | sort -n | tail -n 1)
 head -c 3000 killed/state-$last.bin > cut.bin
 cp cut.bin killed/state-$last.bin
@@ -149,16 +134,11 @@ cp a.train.jsonl "it's a.jsonl"
 again="--resume no --quiet --max_steps 30 --save_steps 1 --keep 9"
 ./more train reward $pairs --train "it's a.jsonl" --out straight --max_steps 30 > out 2> err
 straight=$(sha)
-rm -rf killed
-./more train reward $pairs --train "it's a.jsonl" --out killed $again > out 2> err &
-pid=$!
-wait_for killed/state-3.bin
-kill -TERM $pid
-wait $pid
-[ $? = 75 ] || fault "exit $?"
+interrupted TERM state-3.bin '' ./more train reward $pairs --train "it's a.jsonl" $again
+[ $code = 75 ] || fault "exit $code"
 holds err "^more: stopped after step [0-9]* of 30; the weights so far are in killed"
 command=$(sed -n '/^this goes on with it:$/{n;p;}' err)
-holds err "--train 'it'.''s a.jsonl' --out killed --quiet --max_steps 30"
+holds err "--train 'it'.''s a.jsonl' --quiet --max_steps 30 --save_steps 1 --keep 9 --out killed"
 goes_on sh -c "$command"
 
 it "the_best_weights_and_the_evaluations_go_on_too"
@@ -166,20 +146,20 @@ best="train reward $pairs --max_steps 30 --train $abc --eval a.test.jsonl --eval
       --learning_rate 1e-2 --early_stopping_patience 3"
 straight $best
 holds err "^stopped early"
-interrupted KILL $best
+begun KILL $best
 works ./more $best --out killed
 holds err "goes on after step"
 [ "$(sha)" = "$straight" ] || fault "another hash"
 same killed/model.safetensors straight/model.safetensors
 numbers killed > killed.log
 same killed.log straight.log
-interrupted KILL $best
+begun KILL $best
 cp lm/model.safetensors killed/model.safetensors
 run ./more $best --out killed
 [ $code = 65 ] || [ "$(sha)" = "$straight" ] || fault "exit $code, other weights"
 
 it "a_run_goes_on_only_where_its_best_weights_are"
-interrupted KILL $best
+begun KILL $best
 refused 64 "are not in --out nowhere2; go on in their folder, or copy it" \
     ./more $best --out nowhere2 --resume killed
 lacks err "GiB needed"
@@ -198,12 +178,7 @@ em="train em --model lm $cut --learning_rate 3e-3 --per_step_rows 2 --num_train_
     --train people.jsonl --em_steps 2"
 works ./more $em --out straight
 cp out straight.out
-rm -rf killed
-./more $em --out killed --save_steps 1 > out 2> err &
-pid=$!
-wait_for killed/start-1-iteration-1/type-2/state-3.bin
-kill -KILL $pid
-{ wait $pid; } 2> x.out
+interrupted KILL start-1-iteration-1/type-2/state-3.bin '' ./more $em --save_steps 1 --keep 100
 works ./more $em --out killed
 holds err "iteration 1, type 1: .*/state-[0-9]*.bin: goes on after step 24 of 24"
 holds err "iteration 1, type 2: .*/state-[0-9]*.bin: goes on after step [0-9]* of 24"

@@ -46,7 +46,7 @@ start() {
     "$@" ./more train reward $pairs --max_steps 0 --num_train_epochs 1000 --train $abc \
         --out stopped $also > out 2> err &
     pid=$!
-    for i in $(awk 'BEGIN { for (i = 0; i < 100; i++) print i }'); do
+    for i in $(awk 'BEGIN { for (i = 0; i < 600; i++) print i }'); do
         if grep -q '"step":2,' stopped/log.jsonl 2> x.out; then return; fi
         sleep 0.1
     done
@@ -92,11 +92,11 @@ it "signals_that_are_ignored_at_the_start_stay_ignored"
 start sh -c 'trap "" HUP USR1; exec "$@"' sh
 for signal in HUP USR1 INT; do kill -$signal $pid; done    # SIGINT: sh ignores it for its jobs
 step=$(grep -c '"step"' stopped/log.jsonl)
-for i in $(awk 'BEGIN { for (i = 0; i < 100; i++) print i }'); do
+for i in $(awk 'BEGIN { for (i = 0; i < 600; i++) print i }'); do
     if [ "$(grep -c '"step"' stopped/log.jsonl)" -gt $((step + 2)) ]; then break; fi
     sleep 0.1
 done
-[ $i -lt 99 ] || fault "no further step"
+[ $i -lt 599 ] || fault "no further step"
 kill -TERM $pid
 ended 75
 
@@ -105,7 +105,7 @@ mkfifo nothing_comes
 exec 3<> nothing_comes
 ./more train reward $pairs --train - --out early/deep > out 2> err < nothing_comes &
 pid=$!
-for i in $(awk 'BEGIN { for (i = 0; i < 100; i++) print i }'); do
+for i in $(awk 'BEGIN { for (i = 0; i < 600; i++) print i }'); do
     if [ -e early/deep/more.lock ]; then break; fi
     sleep 0.1
 done
@@ -116,7 +116,7 @@ holds err "^more: stopped before the first step; nothing was trained"
 awk '{ for (i = 0; i < 1000; i++) print }' a.train.jsonl > many.jsonl
 ./more train dpo --model lm $cut --train many.jsonl --out early > out 2> err &
 pid=$!
-for i in $(awk 'BEGIN { for (i = 0; i < 100; i++) print i }'); do
+for i in $(awk 'BEGIN { for (i = 0; i < 600; i++) print i }'); do
     if grep -q ' GiB needed' err; then break; fi       # it computes references
     sleep 0.1
 done

@@ -66,7 +66,7 @@ it "a_second_run_in_the_same_folder_is_refused"
 ./more train reward $pairs --max_steps 0 --num_train_epochs 1000 --train $abc --out used \
     > first.out 2> first.err &
 pid=$!
-for i in $(awk 'BEGIN { for (i = 0; i < 100; i++) print i }'); do
+for i in $(awk 'BEGIN { for (i = 0; i < 600; i++) print i }'); do
     if grep -q '"step":2,' used/log.jsonl 2> x.out; then break; fi
     sleep 0.1
 done
@@ -86,7 +86,7 @@ for i in 1 2 3; do
     ./more train reward $pairs --save_steps 1 --max_steps 0 --num_train_epochs 1000 --train $abc \
         --out killed > x.out 2> x.err &
     pid=$!
-    for k in $(awk 'BEGIN { for (i = 0; i < 100; i++) print i }'); do
+    for k in $(awk 'BEGIN { for (i = 0; i < 600; i++) print i }'); do
         if [ -e killed/config.json ]; then break; fi            # the last file of the first save
         sleep 0.1
     done
@@ -236,7 +236,7 @@ if ldd more 2> x.out | grep -q libgomp && [ -r /proc/self/environ ]; then
         env -u OMP_WAIT_POLICY -u OMP_NUM_THREADS "$@" ./more train reward $pairs --train - \
             --out spins < nothing_comes > x.out 2> x.err &
         pid=$!
-        for i in $(awk 'BEGIN { for (i = 0; i < 100; i++) print i }'); do
+        for i in $(awk 'BEGIN { for (i = 0; i < 600; i++) print i }'); do
             if [ -e spins/more.lock ]; then break; fi          # it has begun its work
             sleep 0.1
         done
@@ -279,9 +279,9 @@ if mkdir disk && unshare -rm sh -c 'mount -t tmpfs -o size=4k tmpfs disk' 2> x.o
         mount -t tmpfs -o size=400k tmpfs disk
         ./more train reward --model lm "$@" --out disk/o 2> err > out &
         pid=$!
-        for i in $(awk 'BEGIN { for (i = 0; i < 100; i++) print i }'); do
+        for i in $(awk 'BEGIN { for (i = 0; i < 3000; i++) print i }'); do
             if grep -q '"step":2,' disk/o/log.jsonl 2> x.out; then break; fi
-            sleep 0.1
+            sleep 0.02
         done
         dd if=/dev/zero of=disk/full bs=1k 2> x.out
         for i in $(awk 'BEGIN { for (i = 0; i < 300; i++) print i }'); do
@@ -294,14 +294,14 @@ if mkdir disk && unshare -rm sh -c 'mount -t tmpfs -o size=4k tmpfs disk' 2> x.o
         echo $? > code
         cp -r disk/o copy
 END
-    long="$cut --learning_rate 1e-3 --per_step_pairs 6 --max_steps 150 --num_train_epochs 50"
+    long="$cut --learning_rate 1e-3 --per_step_pairs 6 --max_steps 450 --num_train_epochs 150"
     works ./more train reward --model lm $long --train $abc --out undisturbed
     rm -rf copy
     run unshare -rm sh filled.sh $long --train $abc
     [ "$(cat code)" = 0 ] || fault "exit $(cat code): $(tail -n 1 err)"
     counts 1 err "disk/o/.*: No space left on device; tried again every minute"
     same copy/model.safetensors undisturbed/model.safetensors
-    counts 150 copy/log.jsonl '"event":"train"'
+    counts 450 copy/log.jsonl '"event":"train"'
 
     it "and_a_signal_ends_the_waiting"
     rm -rf copy
@@ -313,7 +313,7 @@ END
     rm -rf copy
     asked=1 run unshare -rm sh filled.sh $long --train $abc
     [ "$(cat code)" = 75 ] || fault "exit $(cat code): $(tail -n 1 err)"
-    holds err "^more: stopped after step [0-9]* of 150; the weights so far are in disk/o"
+    holds err "^more: stopped after step [0-9]* of 450; the weights so far are in disk/o"
     from a.test.jsonl works ./more score $cut --model copy
 else
     echo "(no small disk could be made: five tests are left out)"
