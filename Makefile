@@ -118,7 +118,7 @@ quick: more $(QUICK_TESTS)
 debug: more-debug
 
 crash: more test/bin/starved
-	sh test/slow/crash.sh $(CRASH_EACH)
+	CRASH_KILLS="$(CRASH_KILLS)" sh test/slow/crash.sh $(CRASH_EACH)
 
 # any allocation can be made to fail; what is lost or overwritten then is said
 STARVE = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=posix_memalign

@@ -143,7 +143,7 @@ static void rows_of_file(const char *path, const Tokenizer *t, DataOptions *o) {
         must(prompt.start + (size_t)prompt.len <= d.num_tokens, "a prompt beyond the tokens");
         must((size_t)r->first + (size_t)r->count <= d.num_answers, "an answer beyond the answers");
         must(r->line_start + r->line_len <= d.contents.len, "a row beyond the file");
-        must(dataset_row_without(&b, &d, r, "reward score") == 0, error_text);
+        must(dataset_row_without(&b, &d, r, "\"reward\":1,\"score\":2") == 0, error_text);
     }
     for (size_t i = 0; i < d.num_answers; i++) {
         const Answer *a = &d.answer[i];

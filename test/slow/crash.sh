@@ -5,6 +5,7 @@
 #     make crash                     every 10th call to the disk, allocation and so on: an hour
 #     make crash CRASH_EACH=1        all of them, and 1,000 kills at random: most of a day
 #     sh test/slow/crash.sh 200      minutes
+#     make crash CRASH_EACH=25 CRASH_KILLS=1000      of the kills at random 1,000 all the same
 #
 # Two runs: MORE with its momentum, and adapters of a reward model.  A run whose weights find no
 # disk waits for it, and is killed after some seconds.  strace makes calls to the system kill the
@@ -12,6 +13,7 @@
 # losses".
 . "$(dirname "$0")/../commands/lib.sh"
 each=${1:-10}
+kills=${CRASH_KILLS:-$((1000 / each))}
 attempts=0 losses=0
 make_data
 make_lm
@@ -106,10 +108,10 @@ at_random() {
 begins adapters "train reward --model lm $recipe --max_steps 6 --lora_r 4 --lora_targets dense
     --train $abc"
 at_every_call
-at_random $((500 / each))
+at_random $((kills / 2))
 begins MORE "train more --model lm $recipe --max_steps 6 --train $abc"
 at_every_call
-at_random $((500 / each))
+at_random $((kills / 2))
 
 # a disk that is full for a while: files may not grow beyond so many blocks
 for blocks in 1 2 20 100 150 280 400 850; do
