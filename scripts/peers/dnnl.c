@@ -3,11 +3,12 @@
  *     cc -O2 dnnl.c -o dnnl -ldnnl
  *     echo "forward 1024 2304 768" | OMP_NUM_THREADS=2 ./dnnl fp32|bf16 [packed|rounding]
  *
- * bf16 reads two bf16 matrices and writes fp32.  With "rounding" both are made from fp32 ones while the clock runs, as
- * we do; else nobody converts.  With "packed" oneDNN also lays
- * the second matrix out as it likes, before the clock starts: not what a training step can do for free.     */
+ * bf16 reads two bf16 matrices and writes fp32.  With "rounding" both are made from fp32 ones while
+ * the clock runs, as we do; else nobody converts.  With "packed" oneDNN also lays the second matrix
+ * out as it likes, before the clock starts: not what a training step can do for free. */
 #include "product.h"
 #include <oneapi/dnnl/dnnl.h>
+#include <oneapi/dnnl/dnnl_version.h>
 
 static dnnl_engine_t engine;
 static dnnl_stream_t stream;
@@ -18,31 +19,90 @@ static void ok(dnnl_status_t status, const char *what) {
     exit(1);
 }
 
-// a (rows, cols) matrix; stored by columns when transposed
-static dnnl_memory_desc_t matrix(int rows, int cols, dnnl_data_type_t type, int transposed) {
+// ------------------------------------------------------------------ what oneDNN 2 and 3 say differently
+
+#if DNNL_VERSION_MAJOR >= 3
+typedef const_dnnl_memory_desc_t Layout;
+static Layout layout(const dnnl_dims_t size, dnnl_data_type_t type, const dnnl_dims_t strides) {
     dnnl_memory_desc_t d;
-    dnnl_dims_t size = {rows, cols}, row_major = {cols, 1}, column_major = {1, rows};
-    ok(dnnl_memory_desc_init_by_strides(&d, 2, size, type, transposed ? column_major : row_major), "layout");
+    ok(dnnl_memory_desc_create_with_strides(&d, 2, size, type, strides), "layout");
     return d;
 }
+static Layout any_layout(const dnnl_dims_t size, dnnl_data_type_t type) {
+    dnnl_memory_desc_t d;
+    ok(dnnl_memory_desc_create_with_tag(&d, 2, size, type, dnnl_format_tag_any), "layout");
+    return d;
+}
+static void free_layout(Layout d) { dnnl_memory_desc_destroy((dnnl_memory_desc_t)d); }
+static void append_sum(dnnl_post_ops_t ops) {
+    ok(dnnl_post_ops_append_sum(ops, 1, 0, dnnl_data_type_undef), "attributes");
+}
+static dnnl_primitive_desc_t matmul_desc(Layout a, Layout b, Layout c, dnnl_primitive_attr_t attr) {
+    dnnl_primitive_desc_t pd;
+    ok(dnnl_matmul_primitive_desc_create(&pd, engine, a, b, NULL, c, attr), "product");
+    return pd;
+}
+#else
+typedef const dnnl_memory_desc_t *Layout;
+static dnnl_memory_desc_t *new_layout(void) {
+    dnnl_memory_desc_t *d = malloc(sizeof *d);
+    if (!d) abort();
+    return d;
+}
+static Layout layout(const dnnl_dims_t size, dnnl_data_type_t type, const dnnl_dims_t strides) {
+    dnnl_memory_desc_t *d = new_layout();
+    ok(dnnl_memory_desc_init_by_strides(d, 2, size, type, strides), "layout");
+    return d;
+}
+static Layout any_layout(const dnnl_dims_t size, dnnl_data_type_t type) {
+    dnnl_memory_desc_t *d = new_layout();
+    ok(dnnl_memory_desc_init_by_tag(d, 2, size, type, dnnl_format_tag_any), "layout");
+    return d;
+}
+static void free_layout(Layout d) { free((void *)d); }
+static void append_sum(dnnl_post_ops_t ops) { ok(dnnl_post_ops_append_sum(ops, 1), "attributes"); }
+static dnnl_primitive_desc_t matmul_desc(Layout a, Layout b, Layout c, dnnl_primitive_attr_t attr) {
+    dnnl_matmul_desc_t desc;
+    dnnl_primitive_desc_t pd;
+    ok(dnnl_matmul_desc_init(&desc, a, b, NULL, c), "product");
+    ok(dnnl_primitive_desc_create(&pd, &desc, attr, engine, NULL), "product");
+    return pd;
+}
+#endif
 
-static dnnl_memory_t memory(const dnnl_memory_desc_t *d, void *data) {
+// ----------------------------------------------------------------------------------------- the product
+
+// a (rows, cols) matrix; stored by columns when transposed
+static Layout matrix(int rows, int cols, dnnl_data_type_t type, int transposed) {
+    const dnnl_dims_t size = {rows, cols}, row_major = {cols, 1}, column_major = {1, rows};
+    return layout(size, type, transposed ? column_major : row_major);
+}
+
+static dnnl_memory_t memory(Layout d, void *data) {
     dnnl_memory_t m;
     ok(dnnl_memory_create(&m, d, engine, data), "memory");
     return m;
 }
 
-// m in the layout to: a new memory whose array is *data
-static dnnl_memory_t reorder(const dnnl_memory_desc_t *from, dnnl_memory_t m, const dnnl_memory_desc_t *to, void **data) {
-    dnnl_memory_t new = memory(to, *data = huge(dnnl_memory_desc_get_size(to)));
+// what brings a matrix from one layout to the other
+static dnnl_primitive_t reorder_primitive(Layout from, Layout to) {
     dnnl_primitive_desc_t pd;
     dnnl_primitive_t p;
-    dnnl_exec_arg_t args[2] = {{DNNL_ARG_FROM, m}, {DNNL_ARG_TO, new}};
     ok(dnnl_reorder_primitive_desc_create(&pd, from, engine, to, engine, NULL), "reorder");
     ok(dnnl_primitive_create(&p, pd), "reorder");
+    dnnl_primitive_desc_destroy(pd);
+    return p;
+}
+
+// m in the layout to: a new memory whose array is *data
+static dnnl_memory_t reorder(Layout from, dnnl_memory_t m, Layout to, void **data) {
+    *data = huge(dnnl_memory_desc_get_size(to));
+    dnnl_memory_t new = memory(to, *data);
+    dnnl_primitive_t p = reorder_primitive(from, to);
+    dnnl_exec_arg_t args[2] = {{DNNL_ARG_FROM, m}, {DNNL_ARG_TO, new}};
     ok(dnnl_primitive_execute(p, stream, 2, args), "reorder");
     ok(dnnl_stream_wait(stream), "reorder");
-    dnnl_primitive_destroy(p), dnnl_primitive_desc_destroy(pd);
+    dnnl_primitive_destroy(p);
     return new;
 }
 
@@ -64,68 +124,82 @@ static void run(void *arg) {
 }
 
 // operand i is made anew before each product
-static void round_first(Product *p, int i, const dnnl_memory_desc_t *from, dnnl_memory_t source,
-                        const dnnl_memory_desc_t *to, dnnl_memory_t target) {
-    dnnl_primitive_desc_t pd;
-    ok(dnnl_reorder_primitive_desc_create(&pd, from, engine, to, engine, NULL), "reorder");
-    ok(dnnl_primitive_create(&p->reorder[i], pd), "reorder");
-    dnnl_primitive_desc_destroy(pd);
+static void round_first(Product *p, int i, Layout from, dnnl_memory_t source, Layout to,
+                        dnnl_memory_t target) {
+    p->reorder[i] = reorder_primitive(from, to);
     p->reorder_args[i][0] = (dnnl_exec_arg_t){DNNL_ARG_FROM, source};
     p->reorder_args[i][1] = (dnnl_exec_arg_t){DNNL_ARG_TO, target};
     p->rounds = i + 1;
 }
 
 static void product(Shape s, int bf16, int packed, int rounding) {
-    dnnl_data_type_t type = bf16 ? dnnl_bf16 : dnnl_f32;
-    size_t M = (size_t)s.M, N = (size_t)s.N, K = (size_t)s.K;
+    const dnnl_data_type_t type = bf16 ? dnnl_bf16 : dnnl_f32;
+    const int a_columns = s.kind == DW, b_columns = s.kind == FORWARD;     // stored by columns
+    const size_t M = (size_t)s.M, N = (size_t)s.N, K = (size_t)s.K;
+    const dnnl_dims_t b_size = {s.K, s.N};
     float *a = random_floats(M * K), *b = random_floats(K * N), *out = random_floats(M * N);
     void *a_data, *b_data;
-    dnnl_memory_desc_t ad = matrix(s.M, s.K, type, s.kind == DW), bd = matrix(s.K, s.N, type, s.kind == FORWARD);
-    dnnl_memory_desc_t od = matrix(s.M, s.N, dnnl_f32, 0), b_any = bd;
-    dnnl_memory_desc_t ad32 = matrix(s.M, s.K, dnnl_f32, s.kind == DW), bd32 = matrix(s.K, s.N, dnnl_f32, s.kind == FORWARD);
-    if (packed) ok(dnnl_memory_desc_init_by_tag(&b_any, 2, bd.dims, type, dnnl_format_tag_any), "layout");
+    Layout a32 = matrix(s.M, s.K, dnnl_f32, a_columns), b32 = matrix(s.K, s.N, dnnl_f32, b_columns);
+    Layout ad = matrix(s.M, s.K, type, a_columns), od = matrix(s.M, s.N, dnnl_f32, 0);
+    Layout bd = packed ? any_layout(b_size, type) : matrix(s.K, s.N, type, b_columns);
 
-    dnnl_post_ops_t add;                                              // dW adds to what is there
+    dnnl_post_ops_t add;                                    // dW adds to what is there
     dnnl_primitive_attr_t attr;
     ok(dnnl_primitive_attr_create(&attr), "attributes");
     ok(dnnl_post_ops_create(&add), "attributes");
-    if (s.kind == DW) ok(dnnl_post_ops_append_sum(add, 1), "attributes");
+    if (s.kind == DW) append_sum(add);
     ok(dnnl_primitive_attr_set_post_ops(attr, add), "attributes");
 
-    dnnl_matmul_desc_t desc;
-    dnnl_primitive_desc_t pd;
     Product p = {0};
-    ok(dnnl_matmul_desc_init(&desc, &ad, &b_any, NULL, &od), "product");
-    ok(dnnl_primitive_desc_create(&pd, &desc, attr, engine, NULL), "product");
+    dnnl_primitive_desc_t pd = matmul_desc(ad, bd, od, attr);
+    Layout chosen = dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
     ok(dnnl_primitive_create(&p.primitive, pd), "product");
-    if (packed) bd = *dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
     if (getenv("DNNL_SAY")) {
         const char *name;
         dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, &name);
         fprintf(stderr, "%s %dx%dx%d: %s\n", kinds[s.kind], s.M, s.N, s.K, name);
     }
-    dnnl_memory_t a32 = memory(&ad32, a), b32 = memory(&bd32, b), o = memory(&od, out);
-    dnnl_memory_t am = reorder(&ad32, a32, &ad, &a_data), bm = reorder(&bd32, b32, &bd, &b_data);
+    dnnl_memory_t a_float = memory(a32, a), b_float = memory(b32, b), o = memory(od, out);
+    dnnl_memory_t am = reorder(a32, a_float, ad, &a_data);
+    dnnl_memory_t bm = reorder(b32, b_float, chosen, &b_data);
     p.args[0] = (dnnl_exec_arg_t){DNNL_ARG_SRC, am};
     p.args[1] = (dnnl_exec_arg_t){DNNL_ARG_WEIGHTS, bm};
     p.args[2] = (dnnl_exec_arg_t){DNNL_ARG_DST, o};
+    if (rounding) {
+        round_first(&p, 0, a32, a_float, ad, am);
+        round_first(&p, 1, b32, b_float, chosen, bm);
+    }
 
-    if (rounding) round_first(&p, 0, &ad32, a32, &ad, am);
-    if (rounding) round_first(&p, 1, &bd32, b32, &bd, bm);
-
-    double sum = 0;                                                   // one number of it in double: is it the product we mean?
-    for (size_t k = 0; k < K; k++) sum += (double)a[k * (s.kind == DW ? M : 1)] * b[k * (s.kind == FORWARD ? 1 : N)];
+    // one number of it in double: is it the product we mean?
+    double sum = 0;
+    for (size_t k = 0; k < K; k++) {
+        sum += (double)a[k * (a_columns ? M : 1)] * b[k * (b_columns ? 1 : N)];
+    }
     out[0] = 0;
     run(&p);
-    if (!(sum - out[0] < 0.1 && out[0] - sum < 0.1)) fprintf(stderr, "wrong product: %g, not %g\n", out[0], sum), exit(1);
+    if (!(sum - out[0] < 0.1 && out[0] - sum < 0.1)) {
+        fprintf(stderr, "wrong product: %g, not %g\n", out[0], sum);
+        exit(1);
+    }
 
-    report(packed ? "onednn-packed" : rounding ? "onednn-rounding" : "onednn", bf16 ? "bf16" : "fp32", s, run, &p);
-    dnnl_memory_destroy(am), dnnl_memory_destroy(bm), dnnl_memory_destroy(o);
-    dnnl_memory_destroy(a32), dnnl_memory_destroy(b32);
+    report(packed ? "onednn-packed" : rounding ? "onednn-rounding" : "onednn",
+           bf16 ? "bf16" : "fp32", s, run, &p);
+    dnnl_memory_t memories[] = {am, bm, o, a_float, b_float};
+    Layout layouts[] = {a32, b32, ad, bd, od};
+    for (int i = 0; i < 5; i++) {
+        dnnl_memory_destroy(memories[i]);
+        free_layout(layouts[i]);
+    }
     for (int i = 0; i < p.rounds; i++) dnnl_primitive_destroy(p.reorder[i]);
-    dnnl_primitive_destroy(p.primitive), dnnl_primitive_desc_destroy(pd);
-    dnnl_post_ops_destroy(add), dnnl_primitive_attr_destroy(attr);
-    free(a), free(b), free(out), free(a_data), free(b_data);
+    dnnl_primitive_destroy(p.primitive);
+    dnnl_primitive_desc_destroy(pd);
+    dnnl_post_ops_destroy(add);
+    dnnl_primitive_attr_destroy(attr);
+    free(a);
+    free(b);
+    free(out);
+    free(a_data);
+    free(b_data);
 }
 
 int main(int argc, char **argv) {
