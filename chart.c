@@ -111,11 +111,14 @@ void page_begin(Page *p, const char *title) {
              "max-width:1060px;margin:2em auto;padding:0 1em;color:var(--ink);"
              "background:var(--paper)}\nfigure{display:inline-block;margin:0 1.2em 1.2em 0;"
              "vertical-align:top}\nfigcaption{font-size:13px;max-width:480px}\n"
+             "figure svg{max-width:100%%;height:auto}\n"
              "svg text{font:12px system-ui,sans-serif;fill:var(--ink)}\n"
+             "svg .label{paint-order:stroke;stroke:var(--paper);stroke-width:3px}\n"
              "svg .title{font-size:14px;font-weight:600}\nsvg .grid{stroke:var(--grid)}\n"
              "svg .axis,svg .rule{stroke:var(--faint);fill:none}\nsvg .rule{stroke-dasharray:4 4}\n"
              "svg .line{fill:none;stroke-width:1.8}\ntable{border-collapse:collapse;"
-             "font-size:13px}td,th{padding:1px 10px;text-align:right}"
+             "display:block;overflow-x:auto;margin:0 0 1.2em;font-size:13px}"
+             "td,th{padding:1px 10px;text-align:right}"
              "th:first-child,td:first-child{text-align:left}\n");
     for (int k = 0; k < CHART_STYLES; k++) {
         page_put(p, ".line.s%d{stroke:var(--s%d);stroke-dasharray:%s}.mark.s%d{stroke:var(--s%d);"
@@ -179,11 +182,35 @@ static double pixel_y(const Chart *c, double y) {
     return MARGIN_TOP + (c->y.high - y) / (c->y.high - c->y.low) * c->height;
 }
 
+// The first tick, and the value of a tick: none is nearly zero.
+static double first_tick(const Axis *a, double step) {
+    return ceil(a->low / step - 1e-9) * step;
+}
+static double tick_value(double t, double step) { return fabs(t) < 1e-9 * step ? 0 : t; }
+
+// How many characters the longest label of an axis has.
+static int longest_label(const Axis *a, double step) {
+    int longest = 0;
+    for (double t = first_tick(a, step); t <= a->high + 1e-9 * step; t += step) {
+        longest = max_int(longest, snprintf(NULL, 0, "%.6g", tick_value(t, step)));
+    }
+    return longest;
+}
+
+// Labels side by side need some 7 pixels a character, and a space: every second tick, or fourth.
+static double apart(const Chart *c, double step) {
+    const double pixels = c->width / (c->x.high - c->x.low);
+    while (step * pixels < 7 * longest_label(&c->x, step) + 6) step *= 2;
+    return step;
+}
+
 static void put_ticks(const Chart *c, int vertical) {
     const Axis *a = vertical ? &c->y : &c->x;
-    const double step = tick_step(a, 5), bottom = MARGIN_TOP + c->height;
-    for (double t = ceil(a->low / step - 1e-9) * step; t <= a->high + 1e-9 * step; t += step) {
-        const double value = fabs(t) < 1e-9 * step ? 0 : t;
+    const double bottom = MARGIN_TOP + c->height;
+    double step = tick_step(a, 5);
+    if (!vertical) step = apart(c, step);
+    for (double t = first_tick(a, step); t <= a->high + 1e-9 * step; t += step) {
+        const double value = tick_value(t, step);
         if (vertical) {
             const double y = pixel_y(c, value);
             page_put(c->page, "<line class=\"grid\" x1=\"%d\" x2=\"%.1f\" y1=\"%.1f\" "
@@ -287,7 +314,8 @@ void chart_rule(Chart *c, double x0, double y0, double x1, double y1) {
 
 void chart_label(Chart *c, double x, double y, const char *words) {
     if (!has_place(x) || !has_place(y)) return;
-    page_put(c->page, "<text x=\"%.2f\" y=\"%.2f\">", pixel_x(c, x) + 6, pixel_y(c, y) - 5);
+    page_put(c->page, "<text class=\"label\" x=\"%.2f\" y=\"%.2f\">", pixel_x(c, x) + 6,
+             pixel_y(c, y) - 5);
     page_words(c->page, words);
     page_put(c->page, "</text>\n");
 }

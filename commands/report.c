@@ -509,16 +509,20 @@ static int put_reliability(Page *p, const Cell *cell) {
                           (Axis){"how often people prefer it", 0, 1});
     for (int m = 0; m < RELIABILITY_BINS; m++) most = fmax(most, raw.n[m]);
     for (int m = 0; m < RELIABILITY_BINS; m++) {
-        char words[16];
         const double left = 0.5 + 0.05 * m;
         if (raw.n[m] == 0) continue;
         chart_bar(&c, 3, left + 0.004, left + 0.046, 0, 0.2 * raw.n[m] / most);
-        snprintf(words, sizeof words, "%.0f", raw.n[m]);
-        chart_label(&c, left, 0.2 * raw.n[m] / most, words);
     }
     chart_rule(&c, 0.5, 0.5, 1, 1);
     put_reliability_points(&c, 0, &raw);
     put_reliability_points(&c, 1, &mended);
+    // the counts last, over the vertical lines
+    for (int m = 0; m < RELIABILITY_BINS; m++) {
+        char words[16];
+        if (raw.n[m] == 0) continue;
+        snprintf(words, sizeof words, "%.0f", raw.n[m]);
+        chart_label(&c, 0.5 + 0.05 * m, 0.2 * raw.n[m] / most, words);
+    }
     chart_end(&c);
     const Metrics *x = &cell->metrics;
     char words[160];

@@ -5,10 +5,18 @@
 #   5-fold        Single and the control "same recipe from random weights", over the prompts of the training files
 #
 # Usage: sh scripts/study.sh [FOLDER]     FOLDER may hold hh_helpful and webgpt (.train.jsonl and .test.jsonl), which
-# are CC BY-NC and not shipped: they join Single and the 5-fold part.  Environment: OUT (study), JOBS (all cores).
-# Each cell runs on one thread, JOBS side by side; the results do not depend on that.
+# are CC BY-NC and not shipped: they join Single and the 5-fold part.  Environment: OUT (study), JOBS (all cores),
+# PARTS ("test folds"): one of the two alone.  Each cell runs on one thread, JOBS side by side; the results do not
+# depend on that.
 set -e
-folder=$1; out=${OUT:-study}; jobs=${JOBS:-$(getconf _NPROCESSORS_ONLN)}
+folder=$1; folds= seeds= out=${OUT:-study}; jobs=${JOBS:-$(getconf _NPROCESSORS_ONLN)}
+for part in ${PARTS:-test folds}; do
+    case $part in
+    test) seeds="1 2 3" ;;
+    folds) folds="0 1 2 3 4" ;;
+    *) echo "PARTS has test or folds, not $part"; exit 1 ;;
+    esac
+done
 sets="hh_harmless oasst1_en opinpref pandalm tulu_human"
 extra=; for s in hh_helpful webgpt; do [ -n "$folder" ] && [ -f "$folder/$s.train.jsonl" ] && extra="$extra $s"; done
 # names of folders are not part of a cell's script: it says "$folder" and "$out"
@@ -23,7 +31,7 @@ train= test=; for s in $sets; do train="$train $(file $s train)"; test="$test $(
 list=$out/list; : > "$list"
 cell() { echo "$2" > "$out/cells/$1.sh"; echo "$1" >> "$list"; }
 
-for fold in 0 1 2 3 4; do
+for fold in $folds; do
     for s in $sets $extra; do
         cell fold-$s-Bag-$fold "./more eval --threads 1 --folds 5 --fold $fold --bag $(file $s train) --eval $(file $s train):$s --out \"\$result\""
         for start in Single Random; do
@@ -33,7 +41,7 @@ for fold in 0 1 2 3 4; do
         done
     done
 done
-for seed in 1 2 3; do
+for seed in $seeds; do
     # counting words has no seed: its pairs count once a seed as the others' do
     cell test-bag-$seed "./more eval --threads 1 --bag $train --eval $test --out \"\$result\""
     run="--seed $seed $recipe --per_step_pairs 20 --train $train"
@@ -83,13 +91,17 @@ table() {
     ./more eval --quiet --from "$@" > "$out/$name.txt"
     cat "$out/$name.txt"
 }
-echo
-echo "Test files, three seeds (each pair counts once a seed; intervals and errors are clustered by prompt)"
-set --
-for way in multitask uniform release paper single bag; do set -- "$@" "$out"/cells/test-$way-?.jsonl; done
-table test "$@"
-if [ -n "$extra" ]; then table extra "$out"/cells/extra-single-*.jsonl; fi
-echo
-echo "5-fold cross-validation over the training prompts, one seed"
-table folds "$out"/cells/fold-*-Single-*.jsonl "$out"/cells/fold-*-Random-*.jsonl \
-    "$out"/cells/fold-*-Bag-*.jsonl
+if [ -n "$seeds" ]; then
+    echo
+    echo "Test files, three seeds (each pair counts once a seed; intervals and errors are clustered by prompt)"
+    set --
+    for way in multitask uniform release paper single bag; do set -- "$@" "$out"/cells/test-$way-?.jsonl; done
+    table test "$@"
+    if [ -n "$extra" ]; then table extra "$out"/cells/extra-single-*.jsonl; fi
+fi
+if [ -n "$folds" ]; then
+    echo
+    echo "5-fold cross-validation over the training prompts, one seed"
+    table folds "$out"/cells/fold-*-Single-*.jsonl "$out"/cells/fold-*-Random-*.jsonl \
+        "$out"/cells/fold-*-Bag-*.jsonl
+fi

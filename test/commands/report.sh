@@ -61,13 +61,25 @@ lacks page.html '<script\|src=\|href=\|url(\|@import'
 counts "$(grep -c '<figure>' page.html)" page.html '</figure>'
 lacks page.html '[^a-z]nan[^a-z]\|[^a-z]inf[^a-z]'
 
+# 6.5 pixels a character of 12 pixels, beside the label before
+it "labels_of_an_axis_do_not_touch"
+mkdir long
+for k in 0 1 2 3 4; do
+    echo '{"event":"train","step":'$((100060 + 570 * k))',"loss":1}'
+done > long/log.jsonl
+works ./more report --out page.html long
+grep 'text-anchor="middle">[-0-9.e]*<' page.html |
+    sed 's/.*x="//; s/" y="/ /; s/".*>\(.*\)<.*/ \1/' > labels
+awk '$2 == y && $1 - x < 3.25 * (length($3) + length(last)) + 2 { print last " and " $3; exit 1 }
+     { x = $1; y = $2; last = $3 }' labels > touch || fault "$(cat touch)"
+
 it "the_reliability_diagram_has_every_pair_and_the_tables_numbers"
 cat a.test.jsonl b.test.jsonl a.train.jsonl | awk 'NR % 5 == 0 {
     sub(/"chosen"/, "\"was\""); sub(/"rejected"/, "\"chosen\""); sub(/"was"/, "\"rejected\"")
 } { print }' > mixed.jsonl
 works ./more eval $cut --model R=r --eval mixed.jsonl --out results --quiet
 works ./more report --out page.html results
-awk '/reliability of R on mixed/ { on = 1 } on && /<rect class="bar/ { getline; sub(/<\/text>.*/, "");
+awk '/reliability of R on mixed/ { on = 1 } on && /<text class="label/ { sub(/<\/text>.*/, "");
     sub(/.*>/, ""); n += $0 } /<\/figure>/ { on = 0 } END { exit n != 42 }' page.html ||
     fault "other bars than of 42 pairs"
 grep '"event":"metrics"' results > x
