@@ -1,5 +1,6 @@
-/* memory.c - is there memory for what is about to be loaded?  Counted from config.json alone: models
- * that a run holds together are added, of those that come one after the other the largest counts.
+/* memory.c - is there memory for what is about to be loaded?  Counted from config.json alone:
+ * models that a run holds together are added, of those that come one after the other the largest
+ * counts.
  *
  *     needed     what a model takes (model_bytes in layout.c), with its largest micro-batch
  *     room       what tensors may still take: of the machine, the control groups and limits of

@@ -313,7 +313,7 @@ static const Command commands[] = {
      .options = {ALWAYS TEXTS, "step model tokenizer train more normalize alpha learning_rate "
                  "head_rate warmup_ratio lr_scheduler_type weight_decay max_grad_norm "
                  "adam_beta1 adam_beta2 adam_epsilon pooling raw_head seed max_steps "
-                 "num_train_epochs"},
+                 "num_train_epochs force"},
      .more_help =
         "trace trains as train more does, one bundle a step (a pair of each file of --train), "
         "up to --step, and prints what that step computes: tokens, the packed micro-batch, "
@@ -483,6 +483,7 @@ static void print_help(const Command *c) {
 
 static int command_completion(void) {
     Command list[NUM_ALL];
+    if (opt.shell == NOT_CHOSEN) return fail(EX_USAGE, "a shell is needed: bash or zsh");
     list_commands(list);
     help_completion(list, NUM_ALL);
     return 0;

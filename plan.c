@@ -50,7 +50,9 @@ typedef struct {
     const char *name, *help;
     const char *options;                            // beyond the trainer's; "beta=2": its default
     const Trainer *trainer;
-    enum { DOCUMENTS, DEMONSTRATIONS, POINTS, PAIRS, PROMPTS, NUM_NEEDS } data;   // what --train holds
+    enum {                                          // what --train holds
+        DOCUMENTS, DEMONSTRATIONS, POINTS, PAIRS, PROMPTS, NUM_NEEDS
+    } data;
     int reward;                                     // yes: the model has a reward head
     int bundles;                                    // yes: steps of one pair of each set (MORE)
     int rankings;                                   // yes: PAIRS may be rankings too

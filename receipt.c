@@ -2,8 +2,8 @@
  * beside the weights, and with --diary a line for each step (files/diary.c).
  *
  *     {"format": "more receipt 1",
- *      "level": "exact",                       the bits are those of NUMERICS.md, on any machine; or
- *                                              "one model of GPU", of --precision bf16-fast
+ *      "level": "exact",                       the bits are those of NUMERICS.md, on any machine;
+ *                                              or "one model of GPU", of --precision bf16-fast
  *      "program": "more 0.15.0", "source": ..  SHA-256 of the sources it was made of
  *      "numerics": ..                          the digests of more selftest name the contract
  *      "computed": "2 threads, avx512",        which changes nothing
@@ -71,10 +71,11 @@ static int receipt_lines(Buffer *b, const char *name, const char *text) {
 }
 
 static int receipt_text(Buffer *b, const Receipt *r) {
+    const char *level = *settings_gpu() ? "one model of GPU" : "exact";
     if (buffer_printf(b, "{\"format\": \"%s\",\n \"level\": \"%s\",\n"
                       " \"program\": \"more %s\",\n \"source\": \"%s\",\n \"numerics\": \"%s\",\n"
                       " \"computed\": \"%d threads, %s\",\n \"command\": %s",
-                      RECEIPT_FORMAT, *settings_gpu() ? "one model of GPU" : "exact", opt.program.version, opt.program.source,
+                      RECEIPT_FORMAT, level, opt.program.version, opt.program.source,
                       opt.program.numerics, kernels_threads(), kernels_name(),
                       r->command->data) < 0) return -1;
     if (receipt_lines(b, "recipe", r->recipe->data) < 0) return -1;

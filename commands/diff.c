@@ -23,14 +23,23 @@ int receipt_recipe(Buffer *b, const Json *j);                       // the text 
 
 // ---------------------------------------------------------------------------------------- receipts
 
+// Is v of that type, with at least so many values, all of them strings?
+static int has_strings(const Json *j, int v, JsonType type, int least) {
+    if (json_type(j, v) != type || json_count(j, v) < least) return 0;
+    for (int i = json_first(j, v); i >= 0; i = json_next(j, i)) {
+        if (json_type(j, i) != JSON_STRING) return 0;
+    }
+    return 1;
+}
+
 // Reads a receipt.  0, or -1 after fail(); json_free follows either.
 int receipt_open(Json *j, const char *path) {
     if (json_load(j, path) < 0) return -1;
     const int command = json_get(j, 0, "command"), recipe = json_get(j, 0, "recipe");
     const int weights = json_get(j, 0, "weights");
     if (!json_equal(j, json_get(j, 0, "format"), RECEIPT_FORMAT)
-        || json_type(j, command) != JSON_ARRAY || json_type(j, recipe) != JSON_ARRAY
-        || json_type(j, weights) != JSON_OBJECT) {
+        || !has_strings(j, command, JSON_ARRAY, 2) || !has_strings(j, recipe, JSON_ARRAY, 1)
+        || !has_strings(j, weights, JSON_OBJECT, 1)) {
         return fail(EX_DATAERR, "%s: not a receipt that this version of more knows", path);
     }
     const int diary = json_get(j, 0, "diary");

@@ -556,7 +556,6 @@ static int check_eval(void) {
     return 0;
 }
 
-// Cells from results and models, then tables, then --out, if everything went well.
 // Is there memory for each policy of a folder or mixture?  0, or -1 after fail().
 static int policies_room(const char *path) {
     Mixture mixture;
@@ -601,6 +600,7 @@ static int models_room(void) {
     return 0;
 }
 
+// Cells from results and models, then tables, then --out, if everything went well.
 int command_eval(void) {
     Cells cells = {0};
     Types types = {0};

@@ -161,7 +161,8 @@ static void everywhere(void (*layers)(void), uint64_t recorded) {
     for (int k = slowest; k >= 0; k--) {
         for (int threads = 1; threads <= most_threads; threads++) {
             kernels_set_threads(threads);
-            CHECK(kernels_init(kernels_variant(k)) == 0 && kernels_reserve(&(Scratch){.keys = 256}) == 0);
+            CHECK(kernels_init(kernels_variant(k)) == 0);
+            CHECK(kernels_reserve(&(Scratch){.keys = 256}) == 0);
             first_run.recording = k == slowest && threads == 1;
             first_run.at = 0;
             arena_clear();
@@ -625,7 +626,7 @@ static void test_rotary_turns_by_the_positions_angle_and_back_and_touches_nothin
 static void test_the_scratch_of_attention_only_grows_with_texts_and_threads(void) {
     CHECK(kernels_reserve(&(Scratch){.keys = 300}) == 0);
     kernels_set_threads(3);
-    CHECK(kernels_reserve(&(Scratch){.keys = 8}) == 0);                       // of another model with shorter texts
+    CHECK(kernels_reserve(&(Scratch){.keys = 8}) == 0);     // of another model with shorter texts
     CHECK(attention_work_keys == 300 && attention_work_threads == kernels_threads());
     kernels_set_threads(1);
     CHECK(kernels_reserve(&(Scratch){.keys = 400}) == 0);

@@ -256,10 +256,12 @@ for what in "train rloo --reward large-r --model lm --prompts a.test.jsonl --out
             "compare --model lm other=large --judge r --prompts a.test.jsonl" \
             "compare --model lm --reference large --judge r --prompts a.test.jsonl" \
             "compare --model lm --judge r large-r --prompts a.test.jsonl" \
-            "bestof --model lm --judge large-r --prompts a.test.jsonl"; do
+            "bestof --model lm --judge large-r --prompts a.test.jsonl" \
+            "trace --model large --train a.train.jsonl b.train.jsonl"; do
     from a.test.jsonl refused 71 "GiB of memory are needed, " ./more $what
     lacks err "completions of"
 done
+refused 66 "large" ./more trace --model large --train a.train.jsonl b.train.jsonl --force
 it "what_fits_is_no_trap"
 run ./more doctor --model lm $cut --train a.train.jsonl --micro_batch_tokens 1000000
 holds out '^traps: 0'

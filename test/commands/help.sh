@@ -123,6 +123,8 @@ done
 [ "$(completed ev)" = eval ] || fault "ev: $(completed ev)"
 [ "$(completed train dpo --over_length = tr)" = truncate ] || fault "= tr"
 refused 64 "--shell fish: unknown" ./more completion fish
+refused 64 "a shell is needed: bash or zsh" ./more completion --quiet
+lines 0 out
 
 it "the_manual_page_has_every_command_and_option_and_nothing_to_warn_of"
 works ./more man

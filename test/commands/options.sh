@@ -101,7 +101,7 @@ options_of() {
     trace)
         echo $data step train more normalize alpha learning_rate head_rate warmup_ratio
         echo lr_scheduler_type weight_decay max_grad_norm adam_beta1 adam_beta2 adam_epsilon
-        echo pooling raw_head seed max_steps num_train_epochs ;;
+        echo pooling raw_head seed max_steps num_train_epochs force ;;
     verify)
         echo paths no_replay steps out train then demo bapo_base eval prompts groups reference
         echo references reward critic micro_batch_tokens recompute force ;;

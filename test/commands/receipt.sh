@@ -157,6 +157,18 @@ sed 's/"exact"/"fast"/' m/more_receipt.json > n/more_receipt.json
 refused 65 "n/more_receipt.json: not of the level exact" ./more verify n
 echo '{}' > n/more_receipt.json
 refused 65 "n/more_receipt.json: not a receipt" ./more verify n
+# emptied KEY VALUE: the receipt with another value, which has nothing to compare or to run
+emptied() {
+    tr -d '\n' < m/more_receipt.json | sed "s/\"$1\": *[[{][^]}]*[]}]/\"$1\": $2/" > n/more_receipt.json
+    refused 65 "n/more_receipt.json: not a receipt" ./more verify n --no_replay
+}
+emptied command '[]'
+emptied command '["train"]'
+emptied command '["train", 1]'
+emptied recipe '[]'
+emptied recipe '["train=reward", null]'
+emptied weights '{}'
+emptied weights '{"model.safetensors": 1}'
 refused 66 "nowhere" ./more verify nowhere
 refused 64 "one receipt, or its folder, is needed" ./more verify --quiet
 
