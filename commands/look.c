@@ -214,27 +214,13 @@ static int print_file(const char *path) {
     return 0;
 }
 
-// TakeTensor: size, root mean square, least and largest number, name.
-static int print_tensor(void *context, const char *name, const real *values, size_t n) {
-    float *x = allocate(n, sizeof *x);
-    (void)context;
-    if (!x) return -1;
-    kernels_read(x, values, n);
-    double squares = 0;
-    float low = x[0], high = x[0];
-    for (size_t i = 0; i < n; i++) {
-        squares += (double)x[i] * x[i];
-        if (x[i] < low) low = x[i];
-        if (x[i] > high) high = x[i];
-    }
-    printf("%10zu numbers  rms %9.6f  from %9.6f to %9.6f  %s\n", n, sqrt(squares / (double)n), low,
-           high, name);
-    free(x);
-    return 0;
+// ShowTensor: size, root mean square, least and largest number, name.
+static void print_tensor(const TensorNumbers *t) {
+    printf("%10zu numbers  rms %9.6f  from %9.6f to %9.6f  %s\n", t->n, t->rms, t->low, t->high,
+           t->name);
 }
 
 int command_inspect(void) {
-    Model m = {0};
     char sha256[65], path[PATH_SIZE];
     struct stat st;
     if (!opt.model.n) return fail(EX_USAGE, "--model is needed");
@@ -246,10 +232,7 @@ int command_inspect(void) {
         if (features_inspect(dir) < 0) return -1;
     } else {
         if (print_folder(dir) < 0) return -1;
-        if (checkpoint_load(&m, dir, LOAD_AS_STORED) < 0) return -1;
-        int status = checkpoint_tensors(&m, print_tensor, NULL);
-        model_free(&m);
-        if (status < 0) return -1;
+        if (checkpoint_look(dir, print_tensor) < 0) return -1;
     }
     const char *weights = is_there(dir, ADAPTER_WEIGHTS) ? ADAPTER_WEIGHTS : "model.safetensors";
     if (!is_gguf && path_join(path, dir, weights) < 0) return -1;

@@ -26,6 +26,18 @@ int checkpoint_load(Model *m, const char *dir, int kind);
 int checkpoint_load_as(Model *m, const char *dir, int kind, const LoraOptions *lora, int narrow);
 int checkpoint_settle_narrow(Config *c, const char *dir, int kind);
 int checkpoint_load_adapter(Model *m, const char *dir);
+
+// its tensors as they are stored, without a model in memory
+typedef struct {
+    const char *name;
+    size_t n;
+    double rms;                         // root mean square
+    float low, high;
+} TensorNumbers;
+typedef void ShowTensor(const TensorNumbers *t);
+int checkpoint_look(const char *dir, ShowTensor *show);
+
+// back
 int checkpoint_save(const Model *m, const char *dir, const SmallFiles *beside, const char *dtype,
                     char sha256[65]);
 int checkpoint_ask(const Model *m, const char *dir, const SmallFiles *beside, const char *dtype);
@@ -212,20 +224,27 @@ static int stored_check_finite(const StoredTensor *t, size_t first, const float 
                 isnan(x[k]) ? "not a number" : "infinite, or beyond a float");
 }
 
+// x(n): the stored values from number `first` on, at the start of a block, which must be finite;
+// bytes: the same as they are stored.  0, or -1 after fail().
+static int stored_values(const StoredTensor *t, size_t first, size_t n, unsigned char *bytes,
+                         float *x) {
+    const uint64_t at = t->begin + first / dtype_block(t->dtype) * t->size;
+    const size_t size = dtype_row_size(t->dtype, n);
+    if (file_read_at(t->shard->fd, t->shard->path, bytes, size, at) < 0) return -1;
+    dtype_decode_values(t->dtype, x, bytes, n);
+    return stored_check_finite(t, first, x, n);
+}
+
 // Reads the stored values, piece by piece, and puts them where ours are.  0, or -1 after fail().
 static int entry_read(const Entry *e, const StoredTensor *t) {
-    const size_t piece = entry_piece(e), block = dtype_block(t->dtype);
+    const size_t piece = entry_piece(e);
     unsigned char *bytes = allocate(dtype_row_size(t->dtype, piece), 1);
     float *x = allocate(2 * piece, sizeof *x);
     int result = -1;
     if (!bytes || !x) goto done;
     for (size_t first = 0; first < e->n; first += piece) {
         const size_t n = e->n - first < piece ? e->n - first : piece;
-        const uint64_t at = t->begin + first / block * t->size;
-        const size_t size = dtype_row_size(t->dtype, n);
-        if (file_read_at(t->shard->fd, t->shard->path, bytes, size, at) < 0) goto done;
-        dtype_decode_values(t->dtype, x, bytes, n);
-        if (stored_check_finite(t, first, x, n) < 0) goto done;
+        if (stored_values(t, first, n, bytes, x) < 0) goto done;
         if (e->bytes) entry_put_narrow(e, t->dtype, first, bytes, n);
         else entry_put(e, first, x, n, x + piece);
     }
@@ -241,11 +260,13 @@ typedef struct {
     Config c;
     Weights w;
     Entries e;
+    int *status;                        // of each entry that is read: 0, or -1 after fail()
 } Whole;
 
 static void whole_close(Whole *x) {
     weights_close(&x->w);
     free(x->e.entry_memory);
+    free(x->status);
 }
 
 // Opens the folder dir, which is no adapter's, or a GGUF file for a model with these parameters:
@@ -331,6 +352,30 @@ static void whole_place_narrow(Whole *x, Model *m) {
     }
 }
 
+// ParallelTask: reads an entry.
+static void whole_read_task(void *context, int i, int thread) {
+    const Whole *x = context;
+    const Entry *e = &x->e.entry_memory[i];
+    const StoredTensor *t = whole_source(x, e);
+    (void)thread;
+    x->status[i] = t ? entry_read(e, t) : 0;
+}
+
+// Reads all entries, a thread each; a GPU's memory is written by one alone.  0, or -1 after fail().
+static int whole_read(Whole *x) {
+    const size_t numbers = isfinite(kernels_memory()) ? 0 : model_num_params(&x->c);
+    x->status = allocate(x->e.n, sizeof *x->status);
+    if (!x->status) return -1;
+    kernels_parallel((int)x->e.n, numbers, whole_read_task, x);
+
+    // threads may have failed at one time: what failed first in the list says so alone
+    for (size_t i = 0; i < x->e.n; i++) {
+        if (x->status[i] < 0) whole_read_task(x, (int)i, 0);
+        if (x->status[i] < 0) return -1;
+    }
+    return 0;
+}
+
 /* A model from the folder dir, which is no adapter's, or a GGUF file; with adapters as lora asks
  * for, zeros at first; narrow: its matrices stay as the file has them.  0, or -1 after fail(), and
  * then there is no model to free.                                                                */
@@ -344,11 +389,7 @@ static int load_whole_model(Model *m, const char *dir, int kind, const LoraOptio
     if (adapter_settle(&x.c, lora) < 0) goto done;
     if (model_init(m, x.c) < 0) goto done;
     whole_place_narrow(&x, m);
-    for (size_t i = 0; i < x.e.n; i++) {
-        const Entry *e = &x.e.entry_memory[i];
-        const StoredTensor *t = whole_source(&x, e);
-        if (t && entry_read(e, t) < 0) goto done;
-    }
+    if (whole_read(&x) < 0) goto done;
     result = weights_check(&x.w);
 done:
     if (result < 0 && m->params_memory) model_free(m);
@@ -400,6 +441,7 @@ static int factor_read(Factor *f, const Entry *of, Layout layout) {
                .n = (size_t)f->rows * (size_t)f->cols, .tensor = &f->values, .heads = of->heads,
                .head_dim = of->head_dim, .source = -1};
     if (entry_match(&e, f->stored, 0) < 0) return -1;
+    if (!*of->tensor) return 0;                     // there is no model: it is only looked at
     f->values = kernels_alloc(e.n);
     return f->values ? entry_read(&e, f->stored) : -1;
 }
@@ -452,6 +494,8 @@ static int merge_matrix(const Entries *e, const Weights *w, const StoredTensor *
     Factor fb = {.stored = b, .rows = rows, .cols = r};
     if (factor_read(&fa, entry, AS_IS) < 0) goto done;
     if (factor_read(&fb, entry, turned ? AS_IS : entry->layout) < 0) goto done;
+    result = 0;
+    if (!*entry->tensor) goto done;
     result = merge_product(*entry->tensor + entry->offset, &fa, &fb, adapter_scale(s, r));
 done:
     kernels_free(fa.values);
@@ -477,11 +521,12 @@ static int merge_tensor(const Entries *e, const Weights *w, const StoredTensor *
     Entry *entry = entry_find(e, "", t->name + prefix);
     if (!entry) return stored_fail(t, "is none of the base model's; merge the adapter "
                                    "(merge_and_unload) and save the whole");
-    return entry_match(entry, t, 0) < 0 ? -1 : entry_read(entry, t);
+    if (entry_match(entry, t, 0) < 0) return -1;
+    return *entry->tensor ? entry_read(entry, t) : 0;
 }
 
-// The adapter in the folder dir becomes a part of its base model m; brings_head: it must have the
-// reward head.  0, or -1 after fail().
+// The adapter in the folder dir becomes a part of its base model m, or is only checked, where m has
+// no memory; brings_head: it must have the reward head.  0, or -1 after fail().
 static int merge_adapter(Model *m, const char *dir, int brings_head) {
     AdapterSettings settings;
     Entries e = {.n = 0};
@@ -508,16 +553,22 @@ done:
     return result;
 }
 
+// The configurations of an adapter's folder and of its base model.  0, or -1 after fail().
+static int merged_configs(Config *c, Config *of_base, const char *dir, const char *base) {
+    if (is_there(dir, "model.safetensors") || is_there(dir, "model.safetensors.index.json")) {
+        return fail(EX_DATAERR, "%s: adapter_config.json stands beside the weights of a whole "
+                    "model; remove what is not to be used", dir);
+    }
+    if (config_load(c, dir) < 0) return -1;
+    return config_load(of_base, base);
+}
+
 // The base model of an adapter and the adapter, merged; which tokens end a text, and where a reward
 // is read, says its own more_config.json, if it has one.
 static int load_merged_model(Model *m, const char *dir, const char *base, int kind) {
     Config c, of_base;
     const LoraOptions none = {.r = 0};
-    if (is_there(dir, "model.safetensors") || is_there(dir, "model.safetensors.index.json")) {
-        return fail(EX_DATAERR, "%s: adapter_config.json stands beside the weights of a whole "
-                    "model; remove what is not to be used", dir);
-    }
-    if (config_load(&c, dir) < 0 || config_load(&of_base, base) < 0) return -1;
+    if (merged_configs(&c, &of_base, dir, base) < 0) return -1;
     if (kind == LOAD_LANGUAGE_MODEL && c.reward) {
         return fail(EX_DATAERR, "%s: a reward model, which predicts no tokens: give the language "
                     "model it was trained from", dir);
@@ -577,6 +628,100 @@ done:
 
 int checkpoint_load(Model *m, const char *dir, int kind) {
     return checkpoint_load_as(m, dir, kind, &(LoraOptions){.r = 0}, 0);
+}
+
+// ------------------------------------------------------------------------------ looking at tensors
+
+// The sum of squares, least and largest of n numbers, added to those of t; in lanes, which become
+// vectors.
+enum { LOOK_LANES = 16 };
+static void numbers_add(TensorNumbers *t, double *squares, const float *x, size_t n) {
+    double sum[LOOK_LANES] = {0};
+    float low[LOOK_LANES], high[LOOK_LANES];
+    for (int k = 0; k < LOOK_LANES; k++) {
+        low[k] = t->low;
+        high[k] = t->high;
+    }
+    for (size_t first = 0; first < n; first += LOOK_LANES) {
+        const int lanes = n - first < LOOK_LANES ? (int)(n - first) : LOOK_LANES;
+        for (int k = 0; k < lanes; k++) {
+            const float v = x[first + (size_t)k];
+            sum[k] += (double)v * v;
+            low[k] = v < low[k] ? v : low[k];
+            high[k] = v > high[k] ? v : high[k];
+        }
+    }
+    for (int k = 0; k < LOOK_LANES; k++) {
+        *squares += sum[k];
+        t->low = low[k] < t->low ? low[k] : t->low;
+        t->high = high[k] > t->high ? high[k] : t->high;
+    }
+}
+
+// Reads a stored tensor, piece by piece, and shows what its numbers are.  0, or -1 after fail().
+static int stored_show(const StoredTensor *t, ShowTensor *show) {
+    TensorNumbers numbers = {.name = t->name, .n = 1, .low = HUGE_VALF, .high = -HUGE_VALF};
+    unsigned char *bytes = allocate(dtype_row_size(t->dtype, PIECE_NUMBERS), 1);
+    float *x = allocate(PIECE_NUMBERS, sizeof *x);
+    double squares = 0;
+    int result = -1;
+    if (!bytes || !x) goto done;
+    for (int k = 0; k < t->dims; k++) numbers.n *= (size_t)t->shape[k];
+    for (size_t first = 0; first < numbers.n; first += PIECE_NUMBERS) {
+        const size_t left = numbers.n - first, n = left < PIECE_NUMBERS ? left : PIECE_NUMBERS;
+        if (stored_values(t, first, n, bytes, x) < 0) goto done;
+        numbers_add(&numbers, &squares, x, n);
+    }
+    numbers.rms = sqrt(squares / (double)numbers.n);
+    show(&numbers);
+    result = 0;
+done:
+    free(bytes);
+    free(x);
+    return result;
+}
+
+// The tensors of an adapter, in the order of its file, after the checks that loading makes of them.
+static int look_adapter(Model *shape, const char *dir, const char *base, ShowTensor *show) {
+    Config of_base;
+    Weights w;
+    if (merged_configs(&shape->config, &of_base, dir, base) < 0) return -1;
+    if (merge_adapter(shape, dir, shape->config.reward && !of_base.reward) < 0) return -1;
+    int result = weights_open_one(&w, dir, ADAPTER_WEIGHTS);
+    for (size_t i = 0; i < w.num_tensors && result == 0; i++) {
+        result = stored_show(&w.tensor_memory[i], show);
+    }
+    weights_close(&w);
+    return result;
+}
+
+// The tensors of a whole model, in the order in which a text goes through them.
+static int look_whole(Model *shape, const char *dir, ShowTensor *show) {
+    Whole x;
+    int result = whole_open(&x, &shape->params, dir, LOAD_AS_STORED);
+    if (result == 0) entries_in_order(&x.e);
+    for (size_t i = 0; i < x.e.n && result == 0; i++) {
+        const StoredTensor *t = whole_source(&x, &x.e.entry_memory[i]);
+        if (t) result = stored_show(t, show);
+    }
+    if (result == 0) result = weights_check(&x.w);
+    whole_close(&x);
+    return result;
+}
+
+/* Shows each tensor of the folder dir, whole or an adapter's, or of a GGUF file, by the name that
+ * the file has for it, and checks all that loading does.  The model is never in memory: a tensor is
+ * read in pieces.  0, or -1 after fail().                                                        */
+int checkpoint_look(const char *dir, ShowTensor *show) {
+    char base[PATH_SIZE];
+    const int is_adapter = config_base(base, dir);
+    if (is_adapter < 0) return -1;
+    Model *shape = allocate(1, sizeof *shape);      // which has no tensors
+    if (!shape) return -1;
+    const int result = is_adapter ? look_adapter(shape, dir, base, show)
+                                  : look_whole(shape, dir, show);
+    free(shape);
+    return result;
 }
 
 // ----------------------------------------------------------------------------- writing the weights

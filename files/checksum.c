@@ -5,7 +5,7 @@
  * The last word is filled with zeros, and the number of bytes is one more.  Each line gives
  * different h for different words, and different h before it: of two files that differ in one word
  * alone the sums always differ, of any other two by all but one chance in 2^64.  It runs some
- * twenty times as fast as SHA-256.  It is no help against somebody who wants to deceive.         */
+ * ten times as fast as SHA-256.  It is no help against somebody who wants to deceive.            */
 #ifndef CHECKSUM_C
 #define CHECKSUM_C
 

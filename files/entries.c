@@ -42,6 +42,7 @@ typedef struct {
 int    entries_init(Entries *e, const Config *c, const Params *p);         // of a model folder
 int    entries_init_saved(Entries *e, const Model *m);                     // of what a run saves
 void   entries_as_gguf(Entries *e, const Config *c);                       // by GGUF's names
+void   entries_in_order(Entries *e);                                       // of Params
 Entry *entry_find(const Entries *e, const char *prefix, const char *name); // or NULL
 
 void   entries_find_narrow(Entries *e, const Model *m);    // which matrices of m are
@@ -53,11 +54,7 @@ void   entry_put_narrow(const Entry *e, Dtype dtype, size_t first, const unsigne
                         size_t n);
 void   entry_get(const Entry *e, size_t first, real *x, size_t n, real *column);
 
-// the tensors by the names that files have for them
-typedef int TakeTensor(void *context, const char *name, const real *values, size_t n);
-int checkpoint_tensors(const Model *m, TakeTensor *take, void *context);
-
-// the same as GGUF files have them, (rows, cols) or a vector (rows); values: NULL, or as stored
+// the tensors as GGUF files have them, (rows, cols) or a vector (rows); values: NULL, or as stored
 typedef int TakeStored(void *context, const char *name, size_t rows, size_t cols,
                        const real *values);
 int checkpoint_gguf_tensors(const Model *m, int with_values, TakeStored *take, void *context);
@@ -313,7 +310,7 @@ static size_t entry_place(const Entry *e, size_t i) {
 /* A tensor goes between a file and our memory in pieces, so that it is never there twice: so many
  * values of the file, whole rows of them. */
 // about so many; or so many rows, where they become columns
-enum { PIECE_NUMBERS = 1 << 18, PIECE_ROWS = 16 };
+enum { PIECE_NUMBERS = 1 << 16, PIECE_ROWS = 16 };
 size_t entry_piece(const Entry *e) {
     const size_t cols = e->cols ? e->cols : 1;
     size_t n = (PIECE_NUMBERS + cols - 1) / cols * cols;
@@ -397,21 +394,13 @@ void entries_find_narrow(Entries *e, const Model *m) {
 
 static int by_place(const void *a, const void *b) {
     const Entry *x = a, *y = b;
-    const real *p = *x->tensor + x->offset, *q = *y->tensor + y->offset;
-    return (p > q) - (p < q);
+    if (x->tensor != y->tensor) return x->tensor < y->tensor ? -1 : 1;
+    return (x->offset > y->offset) - (x->offset < y->offset);
 }
 
-// Gives `take` each tensor's values, in the order of memory.  0, or -1 after fail().
-int checkpoint_tensors(const Model *m, TakeTensor *take, void *context) {
-    Entries e;
-    int result = entries_init(&e, &m->config, &m->params);
-    if (result == 0) qsort(e.entry_memory, e.n, sizeof *e.entry_memory, by_place);
-    for (size_t i = 0; i < e.n && result == 0; i++) {
-        const Entry *t = &e.entry_memory[i];
-        result = take(context, t->name, *t->tensor + t->offset, t->n);
-    }
-    free(e.entry_memory);
-    return result;
+// Sorts the entries as their tensors stand in Params, which is as a text goes through them.
+void entries_in_order(Entries *e) {
+    qsort(e->entry_memory, e->n, sizeof *e->entry_memory, by_place);
 }
 
 // An entry's values in the order of the file, to `take`.

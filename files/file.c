@@ -80,8 +80,8 @@ int  file_check(const char *path);                                 // could it b
 
 // ----------------------------------------------------------------------------------------- SHA-256
 
-// Mixes a block of 64 bytes into the state h(8): FIPS 180-4, section 6.2.2, with its names.
-static void sha256_block(uint32_t h[8], const unsigned char *block) {
+// Mixes a block of 64 bytes into the state s(8): FIPS 180-4, section 6.2.2, with its names.
+static void sha256_block(uint32_t s[8], const unsigned char *block) {
     static const uint32_t k[64] = {
         0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5,
         0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
@@ -100,7 +100,7 @@ static void sha256_block(uint32_t h[8], const unsigned char *block) {
         0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208,
         0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
     #define ROTATE(x, n) ((x) >> (n) | (x) << (32 - (n)))
-    uint32_t w[64], s[8];
+    uint32_t w[64];
 
     // 1. the message schedule: the block's 16 words, and 48 made from those before them
     for (int t = 0; t < 16; t++) {
@@ -114,23 +114,29 @@ static void sha256_block(uint32_t h[8], const unsigned char *block) {
         w[t] = sigma1 + w[t-7] + sigma0 + w[t-16];
     }
 
-    // 2. and 3. sixty-four rounds on a copy s of the state, the standard's a to h
-    memcpy(s, h, sizeof s);
-    for (int t = 0; t < 64; t++) {
-        uint32_t a = s[0], b = s[1], c = s[2], e = s[4], f = s[5], g = s[6];
-        uint32_t sum0 = ROTATE(a, 2) ^ ROTATE(a, 13) ^ ROTATE(a, 22);
-        uint32_t sum1 = ROTATE(e, 6) ^ ROTATE(e, 11) ^ ROTATE(e, 25);
-        uint32_t choice = (e & f) ^ (~e & g), majority = (a & b) ^ (a & c) ^ (b & c);
-        uint32_t t1 = s[7] + sum1 + choice + k[t] + w[t];
-        uint32_t t2 = sum0 + majority;
-        memmove(s + 1, s, 7*sizeof *s);                                // h = g, g = f, .. b = a
-        s[4] += t1;                                                    // e = d + T1
-        s[0] = t1 + t2;
+    // 2. and 3. sixty-four rounds on a copy of the state, which is not moved: the standard's a of
+    // a round is called h in the next, and so on, so that after eight each has its name again
+    uint32_t a = s[0], b = s[1], c = s[2], d = s[3], e = s[4], f = s[5], g = s[6], h = s[7];
+    #define ROUND(a, b, c, d, e, f, g, h, t)                                                      \
+        h += (ROTATE(e, 6) ^ ROTATE(e, 11) ^ ROTATE(e, 25)) + ((e & f) ^ (~e & g)) + k[t] + w[t]; \
+        d += h;                                                                                   \
+        h += (ROTATE(a, 2) ^ ROTATE(a, 13) ^ ROTATE(a, 22)) + ((a & b) ^ (a & c) ^ (b & c))
+    for (int t = 0; t < 64; t += 8) {
+        ROUND(a, b, c, d, e, f, g, h, t);
+        ROUND(h, a, b, c, d, e, f, g, t + 1);
+        ROUND(g, h, a, b, c, d, e, f, t + 2);
+        ROUND(f, g, h, a, b, c, d, e, t + 3);
+        ROUND(e, f, g, h, a, b, c, d, t + 4);
+        ROUND(d, e, f, g, h, a, b, c, t + 5);
+        ROUND(c, d, e, f, g, h, a, b, t + 6);
+        ROUND(b, c, d, e, f, g, h, a, t + 7);
     }
 
     // 4. the next state
-    for (int i = 0; i < 8; i++) h[i] += s[i];
+    const uint32_t after[8] = {a, b, c, d, e, f, g, h};
+    for (int i = 0; i < 8; i++) s[i] += after[i];
     #undef ROTATE
+    #undef ROUND
 }
 
 void sha256_start(Sha256 *s) {

@@ -42,6 +42,8 @@ works ./more inspect --model lm.gguf
 holds out '^lm.gguf: a GGUF file$'
 holds out '^weights: 28 tensors .* MB: 18 F32 10 Q8_0$'
 holds out '^weights sha256 '
+counts 27 out ' numbers  rms '
+holds out ' 9600 numbers  rms .* token_embd\.weight$'
 works ./more inspect --model s-b
 holds out '^for: more score, eval, doctor;'
 holds out '^transformers cannot read a reward from the mean'

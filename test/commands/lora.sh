@@ -34,6 +34,8 @@ from a.train.jsonl works ./more score --model merged
 same scores out
 works ./more inspect --model rm
 holds out '^weights sha256 '"$hash"'$'
+holds out ' numbers  rms .* base_model\.model\.gpt_neox\.layers\.1\..*\.lora_B\.weight$'
+counts "$(sed -n 's/^weights: \([0-9]*\) tensors.*/\1/p' out)" out ' numbers  rms '
 
 it "an_adapter_alone_takes_all_else_from_its_base_model"
 mkdir bare
