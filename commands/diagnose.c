@@ -809,13 +809,13 @@ static void note_pad(Diagnosis *d, const char *config) {
     }
     if (pad->id != d->model[EOS].id && pad->id != d->own[EOS].id) return;
 
-    enum Sort sort = TRAP;
-    const char *harm = "which is trained: programs that mask pad never learn to stop";
+    enum Sort sort = ADVICE;
+    const char *harm = "which is trained here: programs that mask pad never learn to stop";
     if (reward_at_end(d)) {
+        sort = TRAP;
         harm = "from which the reward is read: programs that skip pad read another token";
     } else if (d->objective->reward) {
         harm = "which is harmless with this pooling";
-        sort = ADVICE;
     }
     const int other = better->id >= 0 && better->id != pad->id;
     note(d, sort, config, 0,

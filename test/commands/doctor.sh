@@ -428,8 +428,9 @@ cp -r lm lm.keep
 # other_config SED: the model's configuration, changed
 other_config() { sed "$1" lm.keep/config.json > lm/config.json; }
 other_config 's/"pad_token_id": 1/"pad_token_id": 0/'
-a_trap "lm/config.json: pad is the eos, 0 \"<|endoftext|>\", which is trained" a.train.jsonl \
-    --objective dpo
+a_warning "lm/config.json: pad is the eos, 0 \"<|endoftext|>\", which is trained here" \
+    a.train.jsonl --objective dpo
+works ./more train dpo --model lm $cut --max_steps 1 --train a.train.jsonl --quiet --out dpo
 a_trap "from which the reward is read: programs that skip pad read another token; \
 set \"pad_token_id\" to a token" a.train.jsonl --pooling eos
 a_warning "pad is the eos, 0 \"<|endoftext|>\", which is harmless with this pooling" a.train.jsonl
