@@ -355,15 +355,15 @@ static const struct { const char *name, *text; } surroundings[] = {
 };
 static const struct { const char *name, *text; } exit_codes[] = {
     {"0", "all went well"},
-    {"1", "what verify or diff compared differs, or a self-test failed"},
+    {"1", "what verify or diff compared differs, or doctor found a trap"},
     {"64", "the command line is not understood"},
-    {"65", "data is not what it should be"},
+    {"65", "data is not what it should be, or a gradient of gradcheck"},
     {"66", "a file is not there or cannot be read"},
-    {"71", "the system has no more memory or other means"},
+    {"71", "the system has no more memory or other means, or computes other numbers (selftest)"},
     {"73", "a file or folder cannot be made"},
     {"74", "reading or writing failed"},
-    {"75", "a training was asked to stop, and has saved what it takes to go on; or its folder is "
-           "in use"},
+    {"75", "a training was asked to stop, and has saved what it takes to go on, if it had begun; or "
+           "its folder is in use"},
 };
 
 static void roff_entry(const char *name, const char *text) {

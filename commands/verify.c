@@ -133,13 +133,13 @@ static int choose_steps(Verify *v) {
 
 // The folder to train in: --out, or one that is removed.  0, or -1 after fail().
 static int choose_folder(Verify *v) {
-    const char *temporary = getenv("TMPDIR");
+    const char *said = getenv("TMPDIR"), *temporary = said && *said ? said : "/tmp";
     v->is_kept = opt.out != NULL;
     if (v->is_kept && strlen(opt.out) < PATH_SIZE) {
         strcpy(v->replay, opt.out);
         return 0;
     }
-    if (path_join(v->replay, temporary ? temporary : "/tmp", "more-verify-XXXXXX") < 0) return -1;
+    if (path_join(v->replay, temporary, "more-verify-XXXXXX") < 0) return -1;
     if (mkdtemp(v->replay)) return 0;
     const int reason = errno;
     char path[PATH_SIZE];

@@ -133,6 +133,7 @@ for c in $commands; do
     holds more.1 "^.SS more $(echo $c | sed 's/_/ /; s/-/\\\\-/g')\$"
 done
 for o in model train over_length seed help; do holds more.1 "^.B .-.-$o\$"; done
+holds more.1 '^what verify or diff compared differs, or doctor found a trap$'
 tr ' ' '\n' < more.bash | grep -- '^--[a-z_0-9]*$' | sort -u > all
 counts $(($(wc -l < all))) more.1 '^.B .-.-'
 if command -v man > /dev/null && man --version > /dev/null 2>&1; then

@@ -82,8 +82,9 @@ works ./more verify x
 awk '{ sub(/}$/, ",\"annotator\":\"p" NR % 4 "\"}"); print }' b.train.jsonl > people.jsonl
 em="train em --model lm $cut --train people.jsonl --quiet"
 works ./more $em --objective heads --out x3
-works ./more verify x3
+TMPDIR= works ./more verify x3
 holds out "trained again, to the same weights$"
+holds err "^/tmp/more-verify-[^/]*/people.json: log-likelihood"        # no TMPDIR is named
 em="$em --learning_rate 3e-3 --per_step_rows 6 --num_train_epochs 1 --em_steps 1"
 works ./more $em --diary 1 --out x4
 [ -e x4/type-2/diary.jsonl ] || fault "no diary of a type"
