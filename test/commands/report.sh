@@ -160,7 +160,12 @@ echo '{"event":"plan","steps":4}' > going/log.jsonl
 refused 65 "going/log.jsonl: no step yet" ./more report --out page.html going
 
 it "watch_waits_for_the_first_step_of_a_run_that_has_only_begun"
-(sleep 1; echo '{"event":"train","step":1,"loss":0.5}' >> going/log.jsonl) &
+rm -f out
+(for i in $(awk 'BEGIN { for (i = 0; i < 600; i++) print i }'); do
+    if grep -q 'no step yet' out 2> x.out; then break; fi
+    sleep 0.1
+done
+echo '{"event":"train","step":1,"loss":0.5}' >> going/log.jsonl) &
 works ./more report --watch going
 wait
 holds out '^going: no step yet$'
