@@ -609,7 +609,7 @@ static int run_arguments(int argc, char **argv) {
         print_trainable();
         return asks_help ? 0 : EX_USAGE;
     }
-    if (argc == 1 || asks_help || !strcmp(first, "help")) {
+    if (argc == 1 || (argc == 2 && asks_help) || !strcmp(first, "help")) {
         print_commands();
         return argc == 1 ? EX_USAGE : 0;
     }

@@ -74,6 +74,9 @@ refused 64 "train dpoo: unknown; more train lists what can be trained (is it dpo
     ./more train dpoo --model lm
 refused 64 "frobnicate: unknown command; see more --help" ./more frobnicate
 lacks err "is it"
+refused 64 "evel --help: unknown command; see more --help (is it eval?)" ./more evel --help
+refused 64 "train dpoo: unknown; more train lists what can be trained (is it dpo?)" \
+    ./more train dpoo --model lm -h
 
 # completed WORD...: what bash offers for the last word
 completed() { bash -c '. ./more.bash
