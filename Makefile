@@ -121,7 +121,7 @@ crash: more test/bin/starved
 	CRASH_KILLS="$(CRASH_KILLS)" sh test/slow/crash.sh $(CRASH_EACH)
 
 # any allocation can be made to fail; what is lost or overwritten then is said
-STARVE = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=posix_memalign
+STARVE = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=posix_memalign,--wrap=nanosleep
 test/bin/starved: more.c test/bin/starve.o $(KERNELS)
 	$(COMPILE) $(DEBUG) $(NOTE) $(LINKED) more.c test/bin/starve.o $(KERNELS) $(STARVE) -o $@ \
 	    $(LDLIBS)

@@ -767,6 +767,7 @@ static int fail_value(const Entry *e, size_t i, float x, Dtype dtype) {
 
 static int fits(float x, Dtype dtype) {
     unsigned char bytes[8];
+    if (dtype == F32) return fabsf(x) <= FLT_MAX;
     dtype_encode(dtype, bytes, x);
     return fabsf(dtype_decode(dtype, bytes)) <= FLT_MAX;
 }

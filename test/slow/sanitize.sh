@@ -10,7 +10,8 @@
 #     clang                 the same of clang
 #     thread                clang's, of the loops that run on several threads: OpenMP tells it what
 #                           waits for what by its libarcher, without which all is a race
-#     valgrind              of a normal build with AVX2, which is as much as it knows
+#     valgrind              of a normal build with AVX2, which is as much as it knows; without
+#                           options.sh, which starts the program 582 times, a second each
 #
 # Each is built in a copy of the tree.  A line for each; the last is "sanitize: N runs, M with
 # faults".
@@ -88,7 +89,9 @@ for part in ${*:-address clang thread valgrind}; do
         export UNDER="valgrind -q --error-exitcode=99 --leak-check=full"
         UNDER="$UNDER --errors-for-leak-kinds=definite,indirect,possible"
         export MORE_ISA=avx2
-        tested valgrind CC=gcc OPENMP= CFLAGS="-O1 -g"
+        tested valgrind CC=gcc OPENMP= CFLAGS="-O1 -g" QUICK_COMMANDS="$(echo \
+            test/commands/usage.sh test/commands/train.sh test/commands/policy.sh \
+            test/commands/eval.sh test/commands/score.sh)"
         unset UNDER MORE_ISA
         ;;
     esac

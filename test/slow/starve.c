@@ -1,10 +1,12 @@
-/* starve.c - allocation number MORE_STARVE fails, and no other.  Linked to the program with
- * -Wl,--wrap=malloc and its like (make test/bin/starved).  MORE_STARVED names a file that gets how
- * many allocations there were; test/slow/crash.sh counts with it, then lets each of them fail. */
+/* starve.c - allocation number MORE_STARVE fails, and no other; whoever waits for better times does
+ * so for no time.  Linked to the program with -Wl,--wrap=malloc and its like (make
+ * test/bin/starved).  MORE_STARVED names a file that gets how many allocations there were;
+ * test/slow/crash.sh counts with it, then lets each of them fail. */
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 void *__real_malloc(size_t n);
 void *__real_calloc(size_t count, size_t n);
@@ -14,6 +16,7 @@ void *__wrap_malloc(size_t n);
 void *__wrap_calloc(size_t count, size_t n);
 void *__wrap_realloc(void *p, size_t n);
 int   __wrap_posix_memalign(void **p, size_t align, size_t n);
+int   __wrap_nanosleep(const struct timespec *wanted, struct timespec *left);
 
 static long allocations, starve = -1;
 
@@ -47,4 +50,10 @@ void *__wrap_realloc(void *p, size_t n) { return is_starved() ? NULL : __real_re
 
 int __wrap_posix_memalign(void **p, size_t align, size_t n) {
     return is_starved() ? ENOMEM : __real_posix_memalign(p, align, n);
+}
+
+int __wrap_nanosleep(const struct timespec *wanted, struct timespec *left) {
+    (void)wanted;
+    (void)left;
+    return 0;
 }
