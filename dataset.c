@@ -101,6 +101,7 @@ int  dataset_load(Dataset *d, const char *spec, const Tokenizer *t, const DataOp
 void dataset_free(Dataset *d);
 void dataset_name(char name[64], const char *spec);         // what a file is called in tables
 int  dataset_is_stream(const char *spec);                   // can it be read only once?
+int  dataset_is_file(const char *spec, const char *path);   // is it the file at path?
 int  dataset_report(const Dataset *d, Buffer *out);         // one line: kind and counts; and:
 int  dataset_report_shape(const Dataset *d, Buffer *out);   // one line, if not of our own shapes
 int  dataset_report_turns(const Dataset *d, Buffer *out);   // one line, where there are several
@@ -821,14 +822,26 @@ void dataset_name(char name[64], const char *spec) {
     }
 }
 
-// Can the file be read only once: is it standard input or a pipe?
-int dataset_is_stream(const char *spec) {
+// What stat says of the file of FILE or FILE:NAME.
+static int spec_stat(const char *spec, struct stat *st) {
     const char *colon = name_colon(spec);
     char path[FILENAME_MAX];
+    snprintf(path, sizeof path, "%.*s", (int)(colon ? (size_t)(colon - spec) : strlen(spec)), spec);
+    return stat(path, st);
+}
+
+// Can the file be read only once: is it standard input or a pipe?
+int dataset_is_stream(const char *spec) {
     struct stat st;
     if (!strcmp(spec, "-")) return 1;
-    snprintf(path, sizeof path, "%.*s", (int)(colon ? (size_t)(colon - spec) : strlen(spec)), spec);
-    return stat(path, &st) == 0 && S_ISFIFO(st.st_mode);
+    return spec_stat(spec, &st) == 0 && S_ISFIFO(st.st_mode);
+}
+
+// Is it the regular file at path, by whatever name?
+int dataset_is_file(const char *spec, const char *path) {
+    struct stat x, y;
+    if (spec_stat(spec, &x) < 0 || stat(path, &y) < 0 || !S_ISREG(x.st_mode)) return 0;
+    return x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
 // The contents: rows that the caller gives, or standard input, or the file or pipe that the path

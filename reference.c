@@ -117,6 +117,13 @@ static void references_to(double *memory, const Run *run) {
     }
 }
 
+// Does b begin as these files do, as far as it goes?
+static int is_of_references(const Buffer *b) {
+    static const char begins[] = "more reference ";
+    const size_t n = sizeof begins - 1;
+    return !b->len || !memcmp(b->data, begins, b->len < n ? b->len : n);
+}
+
 // Is b a whole file of this key, with n references? *same_key: it is one of this key, whole or
 // not.
 static int reference_whole(const Buffer *b, const char *key_line, size_t n, int *same_key) {
@@ -129,7 +136,7 @@ static int reference_whole(const Buffer *b, const char *key_line, size_t n, int 
 }
 
 // 1 if the file at path has the references of this key, which are now the answers'; 0 if it is
-// not there or not of them; -1 after fail().
+// not there or not of them; -1 after fail(): it is another kind of file, which would be lost.
 int reference_read(Run *run, const char *path, const char *key_line) {
     const size_t n = reference_count(run);
     Buffer b = {0};
@@ -146,6 +153,9 @@ int reference_read(Run *run, const char *path, const char *key_line) {
         }
         result = memory ? 1 : -1;
         free(memory);
+    } else if (!is_of_references(&b)) {
+        result = fail(EX_USAGE, "%s: not a file of references, and it would be lost: "
+                      "--reference_cache names another, or one that is not there yet", path);
     } else {
         fprintf(stderr, "%s: %s; computed again\n", path,
                 same_key ? "damaged" : "of other weights, texts or options");

@@ -29,6 +29,22 @@ holds out '^more [0-9][0-9]*\.[0-9][0-9]*\.[0-9]'
 works ./more help
 holds out '^    more eval '
 
+it "no_file_that_is_read_is_written_over"
+cp a.test.jsonl mine.jsonl
+ln -s mine.jsonl link.jsonl
+own="--prompts mine.jsonl $cut --max_new_tokens 2"
+refused 64 "--out link.jsonl: the file of --eval, which would be lost" \
+    ./more eval --model r --eval b.test.jsonl mine.jsonl:own $cut --out link.jsonl
+refused 64 "--out ./mine.jsonl: the file of --prompts, which would be lost" \
+    ./more bestof --model lm --judge r $own --out ./mine.jsonl
+refused 64 "--all mine.jsonl: the file of --prompts, which would be lost" \
+    ./more bestof --model lm --judge r $own --out best.jsonl --all mine.jsonl
+refused 64 "--out mine.jsonl: the file of --paths, which would be lost" \
+    ./more report --out mine.jsonl mine.jsonl
+refused 64 "mine.jsonl: not a file of references, and it would be lost" \
+    ./more train dpo $policy --train a.train.jsonl --out x --reference_cache mine.jsonl
+same mine.jsonl a.test.jsonl
+
 it "names_of_other_trainers_mean_ours_and_a_near_name_is_suggested"
 see="unknown option of more train dpo; see --help"
 refused 64 "--lerning_rate: $see (is it --learning_rate?)" ./more train dpo --lerning_rate 1
