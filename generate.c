@@ -73,6 +73,7 @@ typedef int TakeCompletion(void *context, const Completion *c);
 int generate(Model *m, const Tokenizer *t, const Prompt *prompt, int num_prompts, const Sampling *s,
              TakeCompletion *take, void *context);
 size_t generate_bytes(const Config *c, int batch, int prompts, int prompt_rows, int new_rows);
+size_t generate_room(const Config *c, const Prompt *prompt, int num_prompts, const Sampling *s);
 const char *const finish_name[] = {
     [GOING] = "",
     [FINISH_EOS] = "eos",
@@ -341,15 +342,16 @@ static int check_prompts(const Generator *g) {
     return 0;
 }
 
-// The most token rows of a forward: of the batch's newest tokens, or of prompts.
-static size_t most_rows(const Generator *g) {
-    size_t longest = 0, all = 0;
-    for (int i = 0; i < g->num_prompts; i++) {
-        longest = max_size(longest, (size_t)g->prompt[i].len);
-        all += (size_t)g->prompt[i].len;
+// The most token rows of a forward: of the batch's newest tokens, or of prompts; *longest: of one.
+static size_t most_rows(const Prompt *prompt, int num_prompts, int batch, size_t *longest) {
+    size_t all = 0;
+    *longest = 0;
+    for (int i = 0; i < num_prompts; i++) {
+        *longest = max_size(*longest, (size_t)prompt[i].len);
+        all += (size_t)prompt[i].len;
     }
     const size_t together = all < PROMPT_ROWS ? all : PROMPT_ROWS;
-    return max_size((size_t)g->s->batch, max_size(longest, together));
+    return max_size((size_t)batch, max_size(*longest, together));
 }
 
 static int sample_work_init(SampleWork *w, size_t V) {
@@ -362,7 +364,9 @@ static int sample_work_init(SampleWork *w, size_t V) {
 
 static int generator_init(Generator *g) {
     if (check_prompts(g) < 0) return -1;
-    const size_t B = (size_t)g->s->batch, V = (size_t)g->m->config.vocab_size, T = most_rows(g);
+    const size_t B = (size_t)g->s->batch, V = (size_t)g->m->config.vocab_size;
+    size_t longest;
+    const size_t T = most_rows(g->prompt, g->num_prompts, g->s->batch, &longest);
     g->threads = kernels_threads();
     g->total = (long long)g->num_prompts * g->s->n;
 
@@ -688,6 +692,19 @@ size_t generate_bytes(const Config *c, int batch, int prompts, int prompt_rows, 
     const size_t rows = (size_t)batch * (size_t)new_rows + (size_t)prompts * (size_t)prompt_rows;
     const size_t logits = (size_t)(batch + prompts) * (size_t)c->vocab_size;
     return model_packed_bytes(c) + (rows * of_row + logits) * sizeof(real);
+}
+
+// The same with the model, and the rows of a forward: all that generate takes of tensors, if the
+// texts are as long as they may be.
+size_t generate_room(const Config *c, const Prompt *prompt, int num_prompts, const Sampling *s) {
+    size_t longest;
+    const int T = (int)most_rows(prompt, num_prompts, s->batch, &longest);
+    const long long texts = (long long)num_prompts * s->n;
+    const int batch = texts < s->batch ? (int)texts : s->batch;
+    const int together = s->batch / s->n + 1, prompts = min_int(num_prompts, together);
+    const int new_rows = min_int(s->max_new_tokens, c->max_positions);
+    return model_bytes(c, T, 1, SCORING)
+         + generate_bytes(c, batch, prompts, (int)longest, new_rows);
 }
 
 // Completions of all prompts under s, given to `take` in order; without a tokenizer they have no

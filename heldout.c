@@ -115,20 +115,10 @@ static void largest_pack(const Dataset *d, Pooling pooling, int *most_rows, int 
  * before it begins.  0, or -1 after fail().                                                      */
 int evaluate_room(const Model *m, const Dataset *d, int quiet) {
     const Config *c = &m->config;
-    const double held = (double)model_held(m), room = tensor_room();
-    char gib[GIB_TEXT];
     int T, B;
     largest_pack(d, c->reward ? c->pooling : POOL_LAST, &T, &B);
-    const double needed = (double)model_bytes(c, T, B, SCORING);
-    if (needed - held > room && !opt.force) {
-        return fail(EX_OSERR, "%.2f GiB of memory are needed beside the model, %.2f GiB are free "
-                    "here; a lower --micro_batch_tokens or --max_length takes less; --force goes "
-                    "on all the same", (needed - held) / GIB, room / GIB);
-    }
-    if (quiet) return 0;
-    fprintf(stderr, "%zu parameters, %s GiB needed, %d threads, %s\n", m->num_params,
-            memory_text(gib, needed + memory_process(held)), kernels_threads(), kernels_name());
-    return 0;
+    return memory_announce(m, (double)model_bytes(c, T, B, SCORING),
+                           "a lower --micro_batch_tokens or --max_length takes", quiet);
 }
 
 /* From a micro-batch's logp(T): that of token i of an answer is of the row before it, that of

@@ -22,6 +22,7 @@ int    memory_model(double *bytes, const char *dir, int kind, int narrow, int T,
                     Purpose purpose);
 int    memory_packed(double *bytes, const char *dir);
 int    memory_check(double bytes, const char *who);
+int    memory_announce(const Model *m, double needed, const char *less, int quiet);
 
 enum { GIB_TEXT = 32 };
 const char *memory_text(char text[GIB_TEXT], double bytes);        // as 1.25, below one as 0.125
@@ -88,5 +89,21 @@ int memory_check(double bytes, const char *who) {
     return fail(EX_OSERR, "%s: %.2f GiB of memory are needed, %.2f GiB are free here; a smaller "
                 "model takes less, as does --base_dtype file, where it is an option; --force goes "
                 "on all the same", who, bytes / GIB, room / GIB);
+}
+
+/* Says, unless quiet, what a command takes that has loaded m, of whose `needed` bytes it is a part;
+ * where there is too little it ends, and says what takes less.  0, or -1 after fail().           */
+int memory_announce(const Model *m, double needed, const char *less, int quiet) {
+    const double held = (double)model_held(m), room = tensor_room();
+    char gib[GIB_TEXT];
+    if (needed - held > room && !opt.force) {
+        return fail(EX_OSERR, "%.2f GiB of memory are needed beside the model, %.2f GiB are free "
+                    "here; %s less; --force goes on all the same", (needed - held) / GIB,
+                    room / GIB, less);
+    }
+    if (quiet) return 0;
+    fprintf(stderr, "%zu parameters, %s GiB needed, %d threads, %s\n", m->num_params,
+            memory_text(gib, needed + memory_process(held)), kernels_threads(), kernels_name());
+    return 0;
 }
 #endif

@@ -265,6 +265,18 @@ int rollout_rows(const Run *run, int steps) {
     return (int)max_size(most, prompts < PROMPT_ROWS ? prompts : PROMPT_ROWS);
 }
 
+// Token rows of the longest prompt of the plan; before there is one, what prompts may have.
+static int longest_prompt(const Run *run, const Config *c) {
+    int longest = 0;
+    if (!run->rollout) return min_int(opt.max_prompt_length, c->max_positions);
+    for (size_t i = 0; i < run->num_items; i++) {
+        const Item *item = &run->item[i];
+        const Record *r = item_record(run, item);
+        longest = max_int(longest, prompt_rows(run, &run->data[item->set], r));
+    }
+    return longest;
+}
+
 // The reference, the critic, reward models; and what drawing takes.
 int rollout_beside(const Run *run, int T, double *needed, double *held) {
     const RolloutRun *x = run->rollout;                 // NULL before they are loaded
@@ -282,7 +294,7 @@ int rollout_beside(const Run *run, int T, double *needed, double *held) {
     }
     if (rewards_bytes(&bytes, &opt.reward, T) < 0 || config_load(&c, policy) < 0) return -1;
     const int new_rows = min_int(opt.max_new_tokens, c.max_positions);
-    const int of_prompt = min_int(opt.max_prompt_length, c.max_positions);
+    const int of_prompt = longest_prompt(run, &c);
     *needed += bytes;
     *needed += (double)generate_bytes(&c, opt.batch, opt.batch / opt.n + 1, of_prompt, new_rows);
     if (!x) return 0;

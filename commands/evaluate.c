@@ -80,7 +80,7 @@ static int loaded_init(Loaded *x, const char *dir, const char *file, int kind) {
         return fail_kind(d, "pairs, rankings, points or completions are needed");
     }
     if (report_reading(d, kind) < 0 || dataset_keep_fold(&x->data, 1) < 0) return -1;
-    return evaluate_room(&x->model, d, 1);
+    return evaluate_room(&x->model, d, opt.quiet);
 }
 
 static void loaded_free(Loaded *x) {

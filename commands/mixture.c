@@ -15,6 +15,7 @@
 #ifndef MIXTURE_C
 #define MIXTURE_C
 #include "setup.c"
+#include "../memory.c"
 #include "../prompts.c"
 #include "../heldout.c"
 #include "../regret.c"
@@ -177,6 +178,17 @@ static int keep_waiting(void *context, const Completion *c) {
     return 0;
 }
 
+// generate, which says first, unless quiet, what it takes of memory; too little ends it.  0, or -1
+// after fail().
+static int generate_announced(Model *m, const Tokenizer *t, const Prompt *prompt, int num_prompts,
+                              const Sampling *s, TakeCompletion *take, void *context) {
+    const double needed = (double)generate_room(&m->config, prompt, num_prompts, s);
+    if (memory_announce(m, needed, "a lower --batch or --max_new_tokens takes", opt.quiet) < 0) {
+        return -1;
+    }
+    return generate(m, t, prompt, num_prompts, s, take, context);
+}
+
 /* n completions of each prompt, given to `take` in order: of a model as they come (generate), of a
  * mixture when all are there, policy by policy.  Those of a prompt are all by the policy drawn for
  * it, and what that policy alone would write.  m is the policy that x has `now`, at first the first
@@ -185,7 +197,7 @@ int mixture_generate(Mixture *x, Model *m, const Tokenizer *t, const Prompt *pro
                      int num_prompts, int n, TakeCompletion *take, void *context) {
     if (x->n == 1) {
         const Sampling s = sampling_options(t, n, x->folder[0]);
-        return generate(m, t, prompt, num_prompts, &s, take, context);
+        return generate_announced(m, t, prompt, num_prompts, &s, take, context);
     }
     const size_t total = (size_t)num_prompts * (size_t)n;
     Completion *kept = allocate(total, sizeof *kept);
@@ -209,7 +221,7 @@ int mixture_generate(Mixture *x, Model *m, const Tokenizer *t, const Prompt *pro
         }
         if (turn_to(x, m, k) < 0) goto done;
         const Sampling s = sampling_options(t, n, x->folder[k]);
-        if (generate(m, t, own, count, &s, keep_waiting, &waiting) < 0) goto done;
+        if (generate_announced(m, t, own, count, &s, keep_waiting, &waiting) < 0) goto done;
     }
     for (size_t i = 0; i < total; i++) {
         if (take(context, &kept[i]) < 0) goto done;

@@ -44,6 +44,7 @@ deltas() { sed -n "s/.*\"model\":\"$1\",\"eval\":\"$2\".*\"delta\":\([^,]*\),.*/
 
 it "a_model_of_several_folders_has_their_mean_reward"
 works ./more eval $cut --model A=s-a B=s-b --eval a.test.jsonl b.test.jsonl --out e2.jsonl
+counts 4 err '^[0-9]* parameters, [0-9.]* GiB needed, [0-9]* threads, '
 cat e.jsonl e2.jsonl > all.jsonl
 deltas s-a a > delta.1
 deltas B a > delta.2

@@ -10,6 +10,7 @@ it "sample_writes_a_line_for_every_completion_in_order"
 works $sample --n 2
 cp out drawn
 holds err '^32 completions of 16 prompts: [0-9]* tokens in [0-9.]* s, [0-9]* tokens/s$'
+holds err '^[0-9]* parameters, [0-9.]* GiB needed, [0-9]* threads, '
 numbers='"tokens":[0-9][0-9]*,"finish":"\(eos\|length\)","logp":-[0-9.][0-9.]*}$'
 counts 32 drawn '^{"prompt":".*","completion":".*","sample":[01],'"$numbers"
 lines 32 drawn

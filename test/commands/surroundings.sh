@@ -16,6 +16,7 @@ wait $reader
 same piped.jsonl plain.jsonl
 for name in /dev/stdout -; do
     works $evaluate $name --quiet
+    lacks err "GiB needed"
     counts 16 out '"event":"pair"'
 done
 [ ! -e - ] || fault "a file called -"
