@@ -9,6 +9,7 @@
 #include "vocabulary.c"
 #include "files/checkpoint.c"
 #include "files/features_folder.c"
+#include "files/sentencepiece.c"
 #include "files/tokenizer_json.c"
 
 DataOptions data_options(void);
@@ -93,18 +94,33 @@ int narrow_asked(void) {
     return opt.base_dtype != BASE_FP32 && (opt.lora_r || opt.freeze) && !opt.random_weights;
 }
 
+// Says, unless quiet, which of two ways a tokenizer.model is read where its folder does not.  0, or
+// -1 after fail().
+static int say_legacy(const char *path) {
+    int legacy;
+    if (opt.quiet || !name_ends_with(path, ".model")) return 0;
+    if (sentencepiece_legacy(&legacy, path) < 0) return -1;
+    if (legacy >= 0) return 0;
+    fprintf(stderr, "%s: tokenizer_config.json does not say \"legacy\", true is taken, as by "
+            "SentencePiece and transformers 4; 5 takes false, where no space goes before a text "
+            "behind a special token\n", path);
+    return 0;
+}
+
 int load_tokenizer(Tokenizer *t, const char *dir) {
     char path[PATH_SIZE];
     if (!opt.tokenizer && !dir) return fail(EX_USAGE, "--tokenizer or --model is needed");
-    if (tokenizer_path(path, dir) < 0) return -1;
+    if (tokenizer_path(path, dir) < 0 || say_legacy(path) < 0) return -1;
     return tokenizer_load(t, path);
 }
 
 // tokenizer_hash of the tokenizer that the folder dir would be used with: the same in a folder and
 // in a GGUF file of one model.  0, or -1 after fail().
 int tokenizer_identity(char sha256[65], const char *dir) {
+    char path[PATH_SIZE];
     Tokenizer t = {0};
-    const int result = load_tokenizer(&t, dir);
+    if (tokenizer_path(path, dir) < 0) return -1;
+    const int result = tokenizer_load(&t, path);
     if (result == 0) tokenizer_hash(sha256, &t);
     tokenizer_free(&t);
     return result;

@@ -60,6 +60,7 @@ typedef struct {
 } Cuts;
 
 int  sentencepiece_text(Buffer *out, const char *path);     // the tokenizer.json of a .model file
+int  sentencepiece_legacy(int *legacy, const char *path);   // how a text is prepared, see below
 int  sentencepiece_json(Buffer *out, const SentencePieces *p, const char *path);
 int  sentencepiece_cuts(Cuts *c, const SentencePieces *p);
 void sentencepiece_cuts_free(Cuts *c);                      // also after an error
@@ -419,18 +420,33 @@ done:
     return result;
 }
 
-/* Appends the tokenizer.json of a .model file, and of "legacy" of the tokenizer_config.json beside
- * it: false asks for a space only at the very beginning.  0, or -1 after fail(). */
+/* *legacy: "legacy" of the tokenizer_config.json beside a .model file, 1 or 0, -1 where it is not
+ * said.  False asks for a space only at the very beginning, true after added tokens too.  Where it
+ * is not said transformers 4 takes true, as SentencePiece prepares each text between them, and 5
+ * takes false for a LlamaTokenizer: here it is true.  0, or -1 after fail(). */
+int sentencepiece_legacy(int *legacy, const char *path) {
+    Json settings = {0};
+    *legacy = -1;
+    const int result = json_load_beside(&settings, path, "tokenizer_config.json");
+    if (result == 0) {
+        const JsonType type = json_type(&settings, json_get(&settings, 0, "legacy"));
+        if (type == JSON_TRUE) *legacy = 1;
+        if (type == JSON_FALSE) *legacy = 0;
+    }
+    json_free(&settings);
+    return result;
+}
+
+// Appends the tokenizer.json of a .model file, as "legacy" asks for.  0, or -1 after fail().
 int sentencepiece_text(Buffer *out, const char *path) {
     // what is not in the file has the proto's default
     SentencePieces p = {.model_type = 1, .dummy_prefix = 1, .removes_spaces = 1,
                         .escapes_spaces = 1, .normalizer = ""};
     Buffer file = {0};
-    Json settings = {0};
-    int result = -1;
+    int legacy, result = -1;
     if (file_read(&file, path) < 0) goto done;
-    if (json_load_beside(&settings, path, "tokenizer_config.json") < 0) goto done;
-    p.only_at_start = json_type(&settings, json_get(&settings, 0, "legacy")) == JSON_FALSE;
+    if (sentencepiece_legacy(&legacy, path) < 0) goto done;
+    p.only_at_start = legacy == 0;
     const unsigned char *bytes = (const unsigned char *)file.data;
     Message m = {.p = bytes, .end = bytes + file.len, .path = path};
     if (read_model(&p, &m) < 0) goto done;
@@ -438,7 +454,6 @@ int sentencepiece_text(Buffer *out, const char *path) {
 done:
     free(p.piece);
     buffer_free(&file);
-    json_free(&settings);
     return result;
 }
 

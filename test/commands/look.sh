@@ -17,6 +17,24 @@ it "a_vocabulary_learned_apart_is_the_one_that_training_learns"
 works ./more tokenize --learn 300 --train text.jsonl --out v/w
 same v/w/tokenizer.json lm/tokenizer.json
 
+# the ids are those of transformers, 4 and 5
+it "a_sentencepiece_model_says_where_its_folder_leaves_open_how_it_is_read"
+mkdir pieces
+cp "$root/test/golden/tokenizers/tokenizer.model" pieces
+printf 'hello world' > words
+for legacy in '' null true false; do
+    [ -z "$legacy" ] || printf '{"legacy": %s}\n' $legacy > pieces/tokenizer_config.json
+    from words works ./more tokenize --tokenizer pieces/tokenizer.model
+    [ "$(cut -f 1 out | tr '\n' ' ')" = "552 284 647 417 " ] || fault "$(cat out)"
+    case $legacy in
+    true | false) lacks err legacy ;;
+    *) counts 1 err '^pieces/tokenizer.model: .* does not say "legacy", true is taken' ;;
+    esac
+done
+rm pieces/tokenizer_config.json
+from words works ./more tokenize --tokenizer pieces/tokenizer.model --quiet
+lacks err legacy
+
 it "inspect_shows_what_a_folder_holds"
 make_singles
 works ./more inspect --model lm
