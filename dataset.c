@@ -101,7 +101,7 @@ int  dataset_load(Dataset *d, const char *spec, const Tokenizer *t, const DataOp
 void dataset_free(Dataset *d);
 void dataset_name(char name[64], const char *spec);         // what a file is called in tables
 int  dataset_is_stream(const char *spec);                   // can it be read only once?
-int  dataset_is_file(const char *spec, const char *path);   // is it the file at path?
+int  dataset_is_at(const char *spec, const char *path);     // is it what is at path?
 int  dataset_report(const Dataset *d, Buffer *out);         // one line: kind and counts; and:
 int  dataset_report_shape(const Dataset *d, Buffer *out);   // one line, if not of our own shapes
 int  dataset_report_turns(const Dataset *d, Buffer *out);   // one line, where there are several
@@ -837,10 +837,11 @@ int dataset_is_stream(const char *spec) {
     return spec_stat(spec, &st) == 0 && S_ISFIFO(st.st_mode);
 }
 
-// Is it the regular file at path, by whatever name?
-int dataset_is_file(const char *spec, const char *path) {
+// Is it the file at path, or a folder that is there, by whatever name?
+int dataset_is_at(const char *spec, const char *path) {
     struct stat x, y;
-    if (spec_stat(spec, &x) < 0 || stat(path, &y) < 0 || !S_ISREG(x.st_mode)) return 0;
+    if (spec_stat(spec, &x) < 0 || stat(path, &y) < 0) return 0;
+    if (!S_ISREG(x.st_mode) && !S_ISDIR(x.st_mode)) return 0;
     return x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 

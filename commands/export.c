@@ -59,8 +59,13 @@ static int export_folder(const char *dir) {
     Model m = {0};
     Tokenizer t = {0};
     SmallFiles beside = {.n = 0};
-    char sha256[65];
+    char sha256[65], base[PATH_SIZE];
     int result = -1;
+    const int is_adapter = config_base(base, dir);
+    if (is_adapter < 0) return -1;
+    if (is_adapter && dataset_is_at(base, opt.out)) {
+        return fail(EX_USAGE, "--out %s: the base model of %s, which would be lost", opt.out, dir);
+    }
     if (opt.dtype == DTYPE_Q8_0) {
         return fail(EX_USAGE, "--dtype q8_0: a folder is written as f32, f16 or bf16; q8_0 is for "
                     "--out FILE.gguf");

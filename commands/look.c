@@ -22,6 +22,9 @@ static int learn_to_folder(void) {
         return fail(EX_USAGE, "--learn %d: at least 258 pieces are needed", opt.learn);
     }
     if (path_join(path, opt.out, "tokenizer.json") < 0) return -1;
+    if (is_there(opt.out, "config.json")) {
+        return fail(EX_USAGE, "--out %s: a model is there, whose tokenizer would be lost", opt.out);
+    }
     if (learn_vocabulary(&t, &opt.train, &opt.then, opt.learn) < 0) goto done;
     if (tokenizer_json(&t, &text) < 0) goto done;
     if (folder_enter(&out, opt.out) < 0) goto done;

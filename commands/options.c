@@ -933,31 +933,33 @@ static int refuse_without(const char *other, const char *const *names, size_t n)
     return 0;
 }
 
-// Is it a file that the option names?
+// Is it a file or folder that the option names?
 static int option_names(const Option *o, const char *path) {
     const List *list = o->to;
     if (!option_given(o)) return 0;
-    if (o->kind == WORDS) return dataset_is_file(*(const char *const *)o->to, path);
+    if (o->kind == WORDS) return dataset_is_at(*(const char *const *)o->to, path);
     for (int i = 0; i < list->n; i++) {
-        if (dataset_is_file(list->item[i], path)) return 1;
+        if (dataset_is_at(list->item[i], path)) return 1;
     }
     return 0;
 }
 
-// No file that is read is written over, but for that of --from, whose results --out has too.  0, or
-// -1 after fail().
+// Nothing that is read is written over, but for the file of --from, whose results --out has too.
+// 0, or -1 after fail().
 static int refuse_writing_over(void) {
     static const char *const written[] = {"out", "all"};
     static const char *const read[] = {
         "train", "then", "demo", "eval", "bag", "prompts", "bapo_base", "judge_labels", "groups",
-        "people", "start", "rubrics", "paths"};
+        "people", "start", "rubrics", "paths", "model", "reference", "references", "reward",
+        "critic"};
     for (size_t w = 0; w < sizeof written / sizeof *written; w++) {
         const Option *out = option_find(written[w]);
         const char *path = *(const char *const *)out->to;
         for (size_t k = 0; k < sizeof read / sizeof *read && option_given(out); k++) {
             if (!option_names(option_find(read[k]), path)) continue;
-            return fail(EX_USAGE, "--%s %s: the file of --%s, which would be lost", out->name, path,
-                        read[k]);
+            const char *kind = is_there(path, "") ? "folder" : "file";
+            return fail(EX_USAGE, "--%s %s: the %s of --%s, which would be lost", out->name, path,
+                        kind, read[k]);
         }
     }
     return 0;

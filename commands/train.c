@@ -27,12 +27,6 @@ static Config new_config(const Tokenizer *t) {
         .bos = t->bos, .eos = opt.tokenizer ? -1 : t->eos, .pad = t->pad};
 }
 
-static int is_one_folder(const char *a, const char *b) {
-    struct stat x, y;
-    if (stat(a, &x) < 0 || stat(b, &y) < 0) return 0;
-    return x.st_dev == y.st_dev && x.st_ino == y.st_ino;
-}
-
 int train_check_settings(const Objective *o) {
     if (o->data == PROMPTS && opt.prompts) {
         if (opt.train.n) return fail(EX_USAGE, "--prompts and --train are one thing here");
@@ -43,10 +37,6 @@ int train_check_settings(const Objective *o) {
     if (opt.dtype == DTYPE_Q8_0) {
         return fail(EX_USAGE, "--dtype q8_0: training writes f32, f16 or bf16; more export writes "
                     "GGUF files in q8_0");
-    }
-    for (int i = 0; i < opt.model.n; i++) {
-        if (!is_one_folder(opt.out, opt.model.item[i])) continue;
-        return fail(EX_USAGE, "--out %s: the folder of --model, which would be lost", opt.out);
     }
     if (opt.lora_r && (!opt.model.n || opt.random_weights)) {
         return fail(EX_USAGE, "--lora_r: adapters need the weights of --model, which they change");

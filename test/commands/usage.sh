@@ -41,6 +41,18 @@ refused 64 "--all mine.jsonl: the file of --prompts, which would be lost" \
     ./more bestof --model lm --judge r $own --out best.jsonl --all mine.jsonl
 refused 64 "--out mine.jsonl: the file of --paths, which would be lost" \
     ./more report --out mine.jsonl mine.jsonl
+refused 64 "--out r/: the folder of --reward, which would be lost" \
+    ./more train rloo --model lm --reward lm2 r --prompts a.test.jsonl --out r/
+refused 64 "--out lm: the folder of --model, which would be lost" \
+    ./more export --model lm --dtype bf16 --out lm
+refused 64 "--out lm: a model is there, whose tokenizer would be lost" \
+    ./more tokenize --learn 258 --train text.jsonl --out lm
+works ./more train dpo $policy --train a.train.jsonl --max_steps 1 --lora_r 1 --out adapter
+refused 64 "--out lm: the base model of adapter, which would be lost" \
+    ./more export --model adapter --out lm
+works ./more export --model lm --out lm.gguf
+refused 64 "--out ./lm.gguf: the file of --model, which would be lost" \
+    ./more export --model lm.gguf --dtype q8_0 --out ./lm.gguf
 refused 64 "mine.jsonl: not a file of references, and it would be lost" \
     ./more train dpo $policy --train a.train.jsonl --out x --reference_cache mine.jsonl
 same mine.jsonl a.test.jsonl
