@@ -793,7 +793,8 @@ static void put_activation(GgufWriter *w) {
     }
 }
 
-// A window shorter than the positions makes a "llama" a Mistral, all of whose layers slide.
+// A window shorter than the positions makes a "llama" a Mistral, all of whose layers slide.  Of
+// Qwen and SmolLM3 llama.cpp does not read the key: nobody has said which layers it would be of.
 static void put_window(GgufWriter *w) {
     char key[100];
     int64_t window = 0, positions = 0;

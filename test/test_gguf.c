@@ -445,6 +445,13 @@ static void test_a_file_that_is_not_as_it_should_be_is_refused_with_its_key_or_t
     const char *window = "llama.attention.sliding_window";
     CHECK(refused(window, strlen(window) + 4, "\xff\xff\xff\xff", 4,
                   "sliding_window must be a whole number"));
+
+    // the same file as one of Qwen2, of which llama.cpp does not read that key
+    Buffer qwen = changed("llama", 0, "qwen2", 5);
+    for (char *at; (at = memmem(qwen.data, qwen.len, "llama", 5)) != NULL;) memcpy(at, "qwen2", 5);
+    CHECK(failed_with(load_bytes(&qwen), EX_DATAERR, "key qwen2.attention.sliding_window is less "
+                      "than context_length, but which layers slide is not said"));
+    buffer_free(&qwen);
     read_golden(GOLDEN "gguf/qwen2.gguf");
     CHECK(refused("qwen2.rope.dimension_count", 0, "qwen2.attention.sliding_wi", 26,
                   "key qwen2.attention.sliding_wi is not known here"));
