@@ -198,10 +198,11 @@ function page() {
       draw($('reliability'), 'path', {class: 'line s0', d:
         `M${at.x(p)} ${at.y(p)}V${at.y(right)}`});
       draw($('reliability'), 'circle', {cx: at.x(p), cy: at.y(right), r: 3 + Math.sqrt(b.n)});
-      const side = p < 0.85 ? 1 : -1;       // of the circle
-      draw($('reliability'), 'text', {x: at.x(p) + side * (8 + Math.sqrt(b.n)), y: at.y(right) + 4,
-        'text-anchor': side > 0 ? 'start' : 'end'}, b.n + (b.n === 1 ? ' pair' : ' pairs'));
     }
+    // last, in a row above the axis: beside the circles one would lie on another
+    bins.forEach((b, m) => b.n && draw($('reliability'), 'text', {class: 'count',
+      x: at.x(0.55 + 0.1 * m), y: at.y(0) - 6, 'text-anchor': 'middle'},
+    b.n + (b.n === 1 ? ' pair' : ' pairs')));
     if (pairs.length) {
       const right = pairs.filter(d => d > 0).length / pairs.length;
       $('fit').textContent = `${pairs.length} held-out pairs, ${(100 * right).toFixed(0)} % right: ` +
