@@ -22,6 +22,7 @@ typedef struct {
 
 // What adapter_config.json says of how the tensors are meant.
 typedef struct {
+    int r;                              // of each pair of tensors; 0: rank_pattern says which
     double alpha;
     int by_root;                        // yes: alpha / sqrt(r), not alpha / r
 } AdapterSettings;
@@ -147,13 +148,17 @@ int adapter_settings(AdapterSettings *s, const char *dir) {
     int result = -1;
     if (path_join(path, dir, "adapter_config.json") < 0) return -1;
     if (json_load(&j, path) < 0) goto done;
-    const int alpha = json_get(&j, 0, "lora_alpha");
+    const int alpha = json_get(&j, 0, "lora_alpha"), r = json_get(&j, 0, "r");
+    const int pattern = json_get(&j, 0, "rank_pattern");
     const char *key = unknown_key(&j);
     if (!json_equal(&j, json_get(&j, 0, "peft_type"), "LORA")) {
         fail(EX_DATAERR, "%s: peft_type is not LORA; merge the adapter (merge_and_unload) and save "
              "the whole", path);
     } else if (json_type(&j, alpha) != JSON_NUMBER || !(fabs(json_number(&j, alpha)) <= 1e6)) {
         fail(EX_DATAERR, "%s: lora_alpha must be a number", path);
+    } else if (json_type(&j, r) != JSON_NUMBER || !(json_number(&j, r) >= 1) ||
+               !(json_number(&j, r) <= 1 << 16)) {
+        fail(EX_DATAERR, "%s: \"r\" must be a number from 1 to 65536", path);
     } else if (key) {
         fail(EX_DATAERR, "%s: %s is not read here; merge the adapter (merge_and_unload) and save "
              "the whole", path, key);
@@ -161,6 +166,8 @@ int adapter_settings(AdapterSettings *s, const char *dir) {
         fail(EX_DATAERR, "%s: init_lora_weights changed the base model too; merge the adapter "
              "(merge_and_unload) and save the whole", path);
     } else {
+        const int one = json_type(&j, pattern) != JSON_OBJECT || !json_count(&j, pattern);
+        s->r = one ? (int)json_number(&j, r) : 0;
         s->alpha = json_number(&j, alpha);
         s->by_root = !json_off(&j, json_get(&j, 0, "use_rslora"));
         result = 0;

@@ -487,6 +487,9 @@ static int merge_matrix(const Entries *e, const Weights *w, const StoredTensor *
         return stored_fail(a, "must have the shape [r, inputs], r from 1 to 65536");
     }
     const int r = (int)a->shape[0];
+    if (s->r && r != s->r) {
+        return stored_fail(a, "has another rank than \"r\" of adapter_config.json");
+    }
     const int turned = entry->layout == TRANSPOSED;
     const int rows = (int)(turned ? entry->cols : entry->rows);
     const int inputs = (int)(turned ? entry->rows : entry->cols);

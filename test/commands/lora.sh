@@ -133,6 +133,11 @@ damage 65 "is an adapter too" "$base\"rm\",|"
 damage 65 "peft_type is not LORA" 's|"LORA"|"IA3"|'
 damage 65 "use_dora is not read here" 's|"r": 4|"r": 4, "use_dora": true|'
 damage 65 "alpha_pattern is not read" 's|"r": 4|"r": 4, "alpha_pattern": {"dense": 1}|'
+damage 65 '"r" must be a number from 1 to 65536' 's|"r": 4,||'
+damage 65 'has another rank than "r" of adapter_config.json' 's|"r": 4|"r": 8|'
+sed 's|"r": 4|"r": 8, "rank_pattern": {"dense": 4}|' rm/adapter_config.json \
+    > bare/adapter_config.json
+from a.train.jsonl works ./more score --model bare
 damage 65 "init_lora_weights changed the base" 's|weights": true|weights": "pissa_niter_4"|'
 cp rm/adapter_config.json bare
 head -c 5000 rm/adapter_model.safetensors > bare/adapter_model.safetensors
