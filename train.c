@@ -580,7 +580,7 @@ static void say_best(const Progress *p) {
 /* Before a run goes on: are the best weights so far in --out?  Where the state lies beside them they
  * may be of a later evaluation, which comes again.  0, or -1 after fail().                        */
 static int find_best(const Run *run, const State *from, const Progress *p) {
-    char path[PATH_SIZE], dir[PATH_SIZE] = ".", sha256[65];
+    char path[PATH_SIZE], dir[PATH_SIZE] = ".", sha256[65], beside_sha256[65];
     const char *slash = strrchr(from->path, '/');
     struct stat there, out, beside;
     if (!p->resumed || !p->best_step) return 0;
@@ -590,7 +590,13 @@ static int find_best(const Run *run, const State *from, const Progress *p) {
     const int has_state = stat(dir, &beside) == 0 && stat(run->out, &out) == 0
                           && beside.st_dev == out.st_dev && beside.st_ino == out.st_ino;
     if (has_weights && has_state) return 0;
-    if (has_weights && sha256_file(sha256, path) == 0 && !strcmp(sha256, run->sha256)) return 0;
+    if (has_weights && sha256_file(sha256, path) == 0) {
+        if (!strcmp(sha256, run->sha256)) return 0;
+
+        // a copy of the whole folder
+        if (path_join(path, dir, checkpoint_weights(&run->model.config)) < 0) return -1;
+        if (sha256_file(beside_sha256, path) == 0 && !strcmp(sha256, beside_sha256)) return 0;
+    }
     return fail(EX_USAGE, "--resume %s: its best weights, those of step %d, are not in --out %s; go "
                 "on in their folder, or copy it", from->path, p->best_step, run->out);
 }

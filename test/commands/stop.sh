@@ -113,7 +113,9 @@ kill -TERM $pid
 ended 75
 holds err "^more: stopped before the first step; nothing was trained"
 [ ! -e early ] || fault "$(find early)"
-awk '{ for (i = 0; i < 1000; i++) print }' a.train.jsonl > many.jsonl
+# as many different texts, of which each is computed once
+awk '{ for (i = 0; i < 2000; i++) { row = $0; sub(/"chosen": *"/, "&" i " ", row); print row } }' \
+    a.train.jsonl > many.jsonl
 ./more train dpo --model lm $cut --train many.jsonl --out early > out 2> err &
 pid=$!
 for i in $(awk 'BEGIN { for (i = 0; i < 600; i++) print i }'); do

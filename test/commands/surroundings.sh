@@ -45,11 +45,12 @@ it "what_is_neither_file_nor_device_is_refused_and_stays_what_it_is"
 echo precious > victim
 ln -s victim link
 ln -s nothing dangling
+mkdir folder
 for command in "eval $cut --model r --eval a.test.jsonl" \
     "compare --judge r $cut --model lm --prompts a.test.jsonl --max_new_tokens 2"; do
     refused 73 "link: is a symbolic link" ./more $command --out link
     refused 73 "dangling: is a symbolic link" ./more $command --out dangling
-    refused 73 "r: is a folder" ./more $command --out r
+    refused 73 "folder: is a folder" ./more $command --out folder
     refused 73 "no/such: No such file" ./more $command --out no/such
     lacks err "completions of"                         # it was said before the work
 done
