@@ -85,21 +85,22 @@ const char *memory_text(char text[GIB_TEXT], double bytes) {
 // Is there room for so many bytes, which `who` is about to take?  0, or -1 after fail().
 int memory_check(double bytes, const char *who) {
     const double room = tensor_room();
+    char gib[GIB_TEXT], is_free[GIB_TEXT];
     if (bytes <= room || opt.force) return 0;
-    return fail(EX_OSERR, "%s: %.2f GiB of memory are needed, %.2f GiB are free here; a smaller "
-                "model takes less, as does --base_dtype file, where it is an option; --force goes "
-                "on all the same", who, bytes / GIB, room / GIB);
+    return fail(EX_OSERR, "%s: %s GiB of memory are needed, %s GiB are free here; a smaller model "
+                "takes less, as does --base_dtype file, where it is an option; --force goes on all "
+                "the same", who, memory_text(gib, bytes), memory_text(is_free, room));
 }
 
 /* Says, unless quiet, what a command takes that has loaded m, of whose `needed` bytes it is a part;
  * where there is too little it ends, and says what takes less.  0, or -1 after fail().           */
 int memory_announce(const Model *m, double needed, const char *less, int quiet) {
     const double held = (double)model_held(m), room = tensor_room();
-    char gib[GIB_TEXT];
+    char gib[GIB_TEXT], is_free[GIB_TEXT];
     if (needed - held > room && !opt.force) {
-        return fail(EX_OSERR, "%.2f GiB of memory are needed beside the model, %.2f GiB are free "
-                    "here; %s less; --force goes on all the same", (needed - held) / GIB,
-                    room / GIB, less);
+        return fail(EX_OSERR, "%s GiB of memory are needed beside the model, %s GiB are free here; "
+                    "%s less; --force goes on all the same", memory_text(gib, needed - held),
+                    memory_text(is_free, room), less);
     }
     if (quiet) return 0;
     fprintf(stderr, "%zu parameters, %s GiB needed, %d threads, %s\n", m->num_params,

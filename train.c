@@ -290,8 +290,10 @@ MemoryFit memory_fit(const Config *c, int T, int B, double beside, double held,
     if (least - held > room) {
         help = "what does not grow with rows takes more: a smaller model is needed";
     }
-    snprintf(text, MEMORY_TEXT, "%.2f GiB of memory are needed%s, %.2f GiB are free here; %s",
-             (needed - held) / GIB, held > 0 ? " beside the model" : "", room / GIB, help);
+    char gib[GIB_TEXT], is_free[GIB_TEXT];
+    snprintf(text, MEMORY_TEXT, "%s GiB of memory are needed%s, %s GiB are free here; %s",
+             memory_text(gib, needed - held), held > 0 ? " beside the model" : "",
+             memory_text(is_free, room), help);
     if (needed - held > room) return MEMORY_LACKS;
     return needed - held > 0.9 * room ? MEMORY_CLOSE : MEMORY_FITS;
 }

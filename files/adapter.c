@@ -22,8 +22,7 @@ typedef struct {
 
 // What adapter_config.json says of how the tensors are meant.
 typedef struct {
-    int r;                              // of each pair of tensors; 0: rank_pattern says which
-    double alpha;
+    double r, alpha;                    // r of each pair of tensors; 0: rank_pattern says which
     int by_root;                        // yes: alpha / sqrt(r), not alpha / r
 } AdapterSettings;
 
@@ -167,7 +166,7 @@ int adapter_settings(AdapterSettings *s, const char *dir) {
              "(merge_and_unload) and save the whole", path);
     } else {
         const int one = json_type(&j, pattern) != JSON_OBJECT || !json_count(&j, pattern);
-        s->r = one ? (int)json_number(&j, r) : 0;
+        s->r = one ? json_number(&j, r) : 0;
         s->alpha = json_number(&j, alpha);
         s->by_root = !json_off(&j, json_get(&j, 0, "use_rslora"));
         result = 0;

@@ -135,6 +135,7 @@ damage 65 "use_dora is not read here" 's|"r": 4|"r": 4, "use_dora": true|'
 damage 65 "alpha_pattern is not read" 's|"r": 4|"r": 4, "alpha_pattern": {"dense": 1}|'
 damage 65 '"r" must be a number from 1 to 65536' 's|"r": 4,||'
 damage 65 'has another rank than "r" of adapter_config.json' 's|"r": 4|"r": 8|'
+damage 65 'has another rank than "r" of adapter_config.json' 's|"r": 4|"r": 4.5|'
 sed 's|"r": 4|"r": 8, "rank_pattern": {"dense": 4}|' rm/adapter_config.json \
     > bare/adapter_config.json
 from a.train.jsonl works ./more score --model bare
