@@ -717,6 +717,7 @@ int row_read(Reader *r) {
     if (buffer_append(&r->rendered, "", 0) < 0) return -1;
 
     if (json_type(j, 0) != JSON_OBJECT) return row_fail(r, "a row must be a JSON object");
+    if (row_read_tools(r) < 0) return -1;
     if (row_refuse_beside_text(r, 0) < 0) return -1;
     if (row_refuse_sets(r) < 0) return -1;
     if (read_margin_and_weight(r) < 0) return -1;
@@ -761,6 +762,10 @@ int row_read(Reader *r) {
     r->given = r->n;
     if (r->kind == DATA_RANKING && !r->options->as_given) drop_repeated_answers(r);
     row_find_contrary(r);
+    if (r->tools.len && !r->tools_said) {
+        return row_fail(r, "\"tools\" beside strings: they stand in a conversation's first turn; "
+                        "write prompt and answers as messages");
+    }
     if (row_refuse_two_answers(r, k.answer) < 0) return -1;
     return row_refuse_lost_text(r);
 }

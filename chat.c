@@ -14,6 +14,7 @@
 
 #include "common.h"
 #include "files/file.c"
+#include "tools.c"
 
 enum { ROLE_SYSTEM, ROLE_USER, ROLE_ASSISTANT, NUM_ROLES };
 
@@ -41,8 +42,7 @@ typedef struct {
     int strips_answers;                 // yes: those of the assistant alone do
     int thinks;                         // yes: the last answer begins with its thoughts, old ones
                                         //     have lost them
-    int tools_as_text;                  // yes: what the template makes of tools can be written as
-                                        //     messages (TOOL_CALL, TOOL_RESPONSE)
+    ToolsForm tools;                    // how calls of tools are written; 0: no place for tools
 } ChatForm;
 
 enum { CHAT_SYSTEM = 512 };             // room for a template's own system message
@@ -75,10 +75,6 @@ const char *chat_system(const Chat *chat);                        // or NULL
 #define SAID {[ROLE_SYSTEM] = SAYS("System"), [ROLE_USER] = SAYS("Human"), \
               [ROLE_ASSISTANT] = SAYS("Assistant")}
 
-// How Qwen2.5's and Qwen3's templates write a call and a result.
-#define TOOL_CALL "<tool_call>\\n{\"name\": \"f\", \"arguments\": {...}}\\n</tool_call>"
-#define TOOL_RESPONSE "<tool_response>\\n...\\n</tool_response>"
-
 // The date is that of the templates where no other is given.  LLaMA-3.2's asks for a clock first: a
 // text would be another one each day.
 #define LLAMA3_DATES "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n"
@@ -94,8 +90,9 @@ static const ChatForm forms[] = {
      .system = "You are a helpful assistant."},
     {.name = "qwen2.5", .turn = CHATML, .end = "<|im_end|>",
      .system = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant.",
-     .tools_as_text = 1},
-    {.name = "qwen3", .turn = CHATML, .end = "<|im_end|>", .thinks = 1, .tools_as_text = 1},
+     .tools = TOOLS_QUOTED},
+    {.name = "qwen3", .turn = CHATML, .end = "<|im_end|>", .thinks = 1, .tools = TOOLS_BARE},
+    {.name = "qwen3-2507", .turn = CHATML, .end = "<|im_end|>", .tools = TOOLS_BARE},
     {.name = "llama2", .end = "{eos}", .alternates = 1, .strips = 1,
      .user_system = {"<<SYS>>\n", "\n<</SYS>>\n\n"},
      .turn = {[ROLE_USER] = {.before = "{bos}[INST] ", .after = " [/INST]"},
@@ -232,7 +229,7 @@ static const struct { const char *hash, *form; } known_templates[] = {
     {.hash = "c3d392d4eeccdcc6", .form = "chatml"},     // SmolLM2 and Qwen2, whose system says ..
     {.hash = "778518f251dca81f", .form = "qwen2.5"},    // Qwen2.5
     {.hash = "42809e2cbe8a5ef7", .form = "qwen3"},      // Qwen3
-    {.hash = "82e2d33f97bf53dd", .form = "chatml"},     // Qwen3 of July 2025, which does not think
+    {.hash = "82e2d33f97bf53dd", .form = "qwen3-2507"}, // Qwen3 of July 2025, which does not think
     {.hash = "5d183297bd23bf3d", .form = "llama2"},     // LLaMA-2
     {.hash = "3b79414aebdd078e", .form = "llama3"},     // LLaMA-3
     {.hash = "7ae04cc5e5e06702", .form = "llama3"},     // the same, always asking for an answer

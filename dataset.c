@@ -1037,6 +1037,7 @@ done:
         json_free(&r->json);
         buffer_free(&r->rendered);
         buffer_free(&r->said);
+        buffer_free(&r->tools);
         free(r->markup);
     }
     free(r);

@@ -113,6 +113,13 @@ typedef struct {
                                         //     where the template has a place for thoughts
     int thoughts;                       // of that message: its "reasoning_content", where the
                                         //     template has a place for it; or -1
+    int calls;                          // of that message: its "tool_calls", where the template
+                                        //     has a place for them; or -1
+    int responses[2];                   // the first and the last of the messages of tools that are
+                                        //     one turn of the user; or -1
+    Buffer tools;                       // the row's tools, as the system's message ends with them
+    int tool_list;                      // their value in the row, or -1
+    int tools_said;                     // yes: they have been rendered
     int is_alone;                       // yes: it is of no conversation, only to be compared
     enum { NO_PROMPT, STRING_PROMPT, CHAT_PROMPT } prompt_form;
     enum { STRING_ANSWER, MESSAGE_ANSWER, CONVERSATION } answer_form;   // the last holds its prompt
@@ -141,6 +148,7 @@ int  row_system(const Reader *r);                           // its "system", -1 
 void row_use(Reader *r, int v);                             // value v is of prompt or answers
 int  row_uses(const Reader *r, int v);                      // has that been said of it?
 int  row_refuse_beside_text(const Reader *r, int object);   // stops at images, tools and the like
+int  row_read_tools(Reader *r);                             // where the template has tools
 int  row_end_turn(Reader *r, size_t start);                 // the turn from there is an answer
 void row_keys(const Reader *r, char text[256]);             // "found a, b": the keys of the row
 const char *row_type_name(const Reader *r, int v);          // "a string", "a list"
@@ -323,17 +331,16 @@ static int says_nothing(const Json *j, int v) {
     return 1;
 }
 
-// Turns of tools are rendered by no template here; of some they can be written as messages, and
-// have the same tokens.
+// What is of tools, and is not read: by any template, or by this one.
 static int refuse_tools(const Reader *r, const char *what, const char *name, const char *why) {
     const ChatForm *f = r->chat.form;
-    if (!f || !f->tools_as_text) {
-        return row_fail(r, "%s\"%s\": %s; remove such rows (for the templates qwen2.5 and qwen3 "
-                        "tools can be written as text)", what, name, why);
+    if (f && f->tools) {
+        return row_fail(r, "%s\"%s\": %s; the template %s has the row's \"tools\", \"tool_calls\" "
+                        "of the assistant's messages, and messages of the role \"tool\"", what,
+                        name, why, f->name);
     }
-    return row_fail(r, "%s\"%s\": %s; for the template %s write a call as the assistant's text "
-                    TOOL_CALL ", its result as the user's " TOOL_RESPONSE ", and tools in the "
-                    "system message", what, name, why, f->name);
+    return row_fail(r, "%s\"%s\": %s; remove such rows (the templates qwen2.5, qwen3 and "
+                    "qwen3-2507 have a place for tools)", what, name, why);
 }
 
 // A row, or a message of it, must have nothing beside its text.
@@ -343,13 +350,49 @@ int row_refuse_beside_text(const Reader *r, int object) {
         if (beside_text[i].of_message && object == 0) continue;
         const int v = row_get(r, object, beside_text[i].name);
         const int of_tools = strstr(beside_text[i].what, "tool") != NULL;
-        if (says_nothing(&r->json, v) || v == r->thoughts) continue;
+        const int is_read = v == r->thoughts || v == r->calls || v == r->tool_list;
+        if (says_nothing(&r->json, v) || is_read) continue;
         snprintf(lost, sizeof lost, "%s are not read, and would be lost", beside_text[i].what);
         if (of_tools) return refuse_tools(r, "", beside_text[i].name, lost);
         return row_fail(r, "\"%s\": %s; remove such rows, or the key where the text is enough",
                         beside_text[i].name, lost);
     }
     return 0;
+}
+
+/* "tools", if the template has a place for them: a list of objects, or a string that holds one, as
+ * TRL takes both.  They are then in r->tools as text, of which the first turn is to make use. */
+int row_read_tools(Reader *r) {
+    const Json *row = &r->json;
+    const int v = row_get(r, 0, "tools");
+    Json held = {.first_line = r->line};                  // what the string holds
+    int result = -1;
+    r->tools.len = 0;
+    r->tools_said = 0;
+    r->tool_list = -1;
+    if (!r->chat.form || !r->chat.form->tools || says_nothing(row, v)) return 0;
+    const int is_string = json_type(row, v) == JSON_STRING;
+    if (is_string && json_parse(&held, json_string(row, v), json_length(row, v), r->path) < 0) {
+        goto done;
+    }
+    const Json *j = is_string ? &held : row;
+    const int list = is_string ? 0 : v;
+    int are_objects = json_type(j, list) == JSON_ARRAY;
+    for (int tool = json_first(j, list); tool >= 0 && are_objects; tool = json_next(j, tool)) {
+        are_objects = json_type(j, tool) == JSON_OBJECT;
+    }
+    if (!are_objects) {
+        row_fail(r, "\"tools\" must be a list of objects {\"type\": \"function\", \"function\": "
+                 "...}");
+        goto done;
+    }
+    if (json_count(j, list) && tools_append(&r->tools, j, list) < 0) goto done;
+    r->tool_list = v;
+    row_use(r, v);
+    result = 0;
+done:
+    json_free(&held);
+    return result;
 }
 
 // Is a string a list of messages that was printed, as a table or Python's str() leaves it?
@@ -408,6 +451,18 @@ static int render_content(Reader *r, int content, const char *key) {
     return 0;
 }
 
+// Who speaks in a message: "role", or "from" as in ShareGPT.
+int message_role(const Reader *r, int message) {
+    const int role = row_get(r, message, "role");
+    return role >= 0 ? role : row_get(r, message, "from");
+}
+
+// What is said in a message: "content", or "value" as in ShareGPT.
+static int message_content(const Reader *r, int message) {
+    const int content = row_get(r, message, "content");
+    return content >= 0 ? content : row_get(r, message, "value");
+}
+
 // Where the template's words end that s begins with: at {bos} or {eos}, or at the end.
 static size_t words_end(const char *s) {
     const char *bos = strstr(s, "{bos}"), *eos = strstr(s, "{eos}");
@@ -455,6 +510,8 @@ void render_begin(Reader *r) {
     r->user_follows = 0;
     r->query_follows = 0;
     r->thoughts = -1;
+    r->calls = -1;
+    r->responses[0] = -1;
 }
 
 // White space as Python's str.strip() has it, of length *len.
@@ -479,8 +536,8 @@ static void strip_content(Reader *r, size_t begin) {
 
 /* Qwen3's rule: thoughts stand in <think> </think> before what is said, or beside it
  * (r->thoughts).  Answers to the user's last question keep theirs, of which the last has some,
- * perhaps none in it; earlier ones lose theirs. */
-static int render_thoughts(Reader *r, size_t begin) {
+ * perhaps none in it; earlier ones lose theirs.  *says: is anything said beside the thoughts? */
+static int render_thoughts(Reader *r, size_t begin, int *says) {
     static const char open[] = "<think>", close[] = "</think>";
     char *text = r->rendered.data + begin, *said = text, *end = strstr(text, close), *p;
     const char *beside = r->thoughts >= 0 ? json_string(&r->json, r->thoughts) : NULL;
@@ -503,6 +560,7 @@ static int render_thoughts(Reader *r, size_t begin) {
     }
     const int thought_of = beside ? *beside != 0 : thoughts.len > 0;
     const int kept = r->state.asked && !r->query_follows && (r->is_last || thought_of);
+    *says = r->rendered.data + r->rendered.len > said;
     if (kept) said += strspn(said, "\n");
     const size_t n = r->rendered.len - (size_t)(said - r->rendered.data);
     memmove(text, said, n + 1);
@@ -581,14 +639,26 @@ static int check_turn(Reader *r, int role) {
     return 0;
 }
 
+// The row's tools at the end of a system message, behind what that says.
+static int render_tools(Reader *r, int says) {
+    r->tools_said = 1;
+    if (r->tools.len == 0) return 0;
+    if (says && buffer_printf(&r->rendered, "\n\n") < 0) return -1;
+    return buffer_append(&r->rendered, r->tools.data, r->tools.len);
+}
+
 // What stands before the first turn, with the template's own system message if there is no other.
 static int render_first(Reader *r, int role) {
     const ChatForm *f = r->chat.form;
     const char *system = chat_system(&r->chat), *preamble = text_or_none(f->preamble);
     if (render_markup(r, f->begin) < 0) return -1;
-    if (role == ROLE_SYSTEM || (!system && !f->preamble)) return 0;
+    if (role == ROLE_SYSTEM || (!system && !f->preamble && !r->tools.len)) return 0;
     if (render_markup(r, f->turn[ROLE_SYSTEM].before) < 0) return -1;
+    const size_t start = r->rendered.len;
     if (buffer_printf(&r->rendered, "%s%s", preamble, text_or_none(system)) < 0) return -1;
+    if (render_tools(r, system != NULL) < 0) return -1;
+    const char *said = r->rendered.data + start;
+    if (r->tools.len && note_said(r, ROLE_SYSTEM, said, r->rendered.len - start) < 0) return -1;
     return render_markup(r, f->turn[ROLE_SYSTEM].after);
 }
 
@@ -598,12 +668,46 @@ static int render_input(Reader *r, size_t start) {
     return render_string(r, r->input, json_key(&r->json, r->input));
 }
 
-// Is it what a tool has answered, in the user's name, as Qwen's templates write it?
-static int is_tool_answer(const char *s, size_t n) {
-    static const char open[] = "<tool_response>", close[] = "</tool_response>";
-    const size_t open_len = sizeof open - 1, close_len = sizeof close - 1;
-    return n >= close_len && !memcmp(s, open, open_len) && !memcmp(s + n - close_len, close,
-                                                                   close_len);
+// The calls of the assistant's message, on lines of their own behind what it says.
+static int append_calls(Buffer *out, const Reader *r, int says) {
+    const Json *j = &r->json;
+    for (int call = json_first(j, r->calls); call >= 0; call = json_next(j, call)) {
+        if (says && buffer_append(out, "\n", 1) < 0) return -1;
+        if (tool_call_append(out, j, call, r->chat.form->tools) < 0) return -1;
+        says = 1;
+    }
+    return 0;
+}
+
+// What a message says: its content, or what tools have answered, one answer below the other.
+static int render_words(Reader *r, int content, const char *key) {
+    int message = r->responses[0];
+    if (message < 0 && content < 0 && r->calls >= 0) return 0;
+    if (message < 0) return render_content(r, content, key);
+    for (;;) {
+        const int response = message_content(r, message);
+        if (buffer_printf(&r->rendered, TOOL_RESPONSE_OPEN "\n") < 0) return -1;
+        if (render_content(r, response, key) < 0) return -1;
+        if (buffer_printf(&r->rendered, "\n" TOOL_RESPONSE_CLOSE) < 0) return -1;
+        if (message == r->responses[1]) return 0;
+        if (buffer_append(&r->rendered, "\n", 1) < 0) return -1;
+        message = json_next(&r->json, message);
+    }
+}
+
+// Notes what was said, with the thoughts and the calls beside it as text: a template that has a
+// place for them renders that alike.
+static int note_all_said(Reader *r, int role, const char *s, size_t n) {
+    const char *thoughts = r->thoughts >= 0 ? json_string(&r->json, r->thoughts) : "";
+    Buffer all = {0};
+    int result = -1;
+    if (*thoughts && buffer_printf(&all, "<think>\n%s\n</think>\n\n", thoughts) < 0) goto done;
+    if (buffer_append(&all, s, n) < 0) goto done;
+    if (append_calls(&all, r, n > 0) < 0) goto done;
+    result = note_said(r, role, all.data, all.len);
+done:
+    buffer_free(&all);
+    return result;
 }
 
 // A turn's content, behind the system message if it has none of its own.
@@ -617,20 +721,26 @@ static int render_said(Reader *r, int role, int content, const char *key) {
         r->state.system = -1;
     }
     const size_t start = r->rendered.len;
-    if (render_content(r, content, key) < 0) return -1;
+    if (render_words(r, content, key) < 0) return -1;
     if (r->input && render_input(r, start) < 0) return -1;
+    if (role == ROLE_SYSTEM && r->state.turns == 0 && render_tools(r, 1) < 0) return -1;
     const char *said = r->rendered.data + start;
     const size_t n = r->rendered.len - start;
-    if (role == ROLE_USER && !is_tool_answer(said, n)) r->state.asked = 1;
-    if (note_said(r, role, said, n) < 0) return -1;
+    if (role == ROLE_USER && !tool_is_response(said, n)) r->state.asked = 1;
+    if (note_all_said(r, role, said, n) < 0) return -1;
     if (f->strips || (f->strips_answers && role == ROLE_ASSISTANT)) strip_content(r, begin);
-    if (f->thinks && role == ROLE_ASSISTANT) return render_thoughts(r, begin);
-    return 0;
+
+    int says = n > 0;
+    if (f->thinks && role == ROLE_ASSISTANT && render_thoughts(r, begin, &says) < 0) return -1;
+    return append_calls(&r->rendered, r, says);
 }
 
 // A turn as the template has it; its marker alone where nothing is said and nothing ends it.
 int render_turn(Reader *r, int role, int content, const char *key) {
-    if (r->is_alone) return render_content(r, content, key);
+    if (r->is_alone) {
+        if (render_words(r, content, key) < 0) return -1;
+        return append_calls(&r->rendered, r, 1);
+    }
     if (check_turn(r, role) < 0) return -1;
     const ChatForm *f = r->chat.form;
     const ChatTurn *turn = &f->turn[role];
@@ -663,12 +773,6 @@ int render_turn(Reader *r, int role, int content, const char *key) {
     return 0;
 }
 
-// Who speaks in a message: "role", or "from" as in ShareGPT.
-int message_role(const Reader *r, int message) {
-    const int role = row_get(r, message, "role");
-    return role >= 0 ? role : row_get(r, message, "from");
-}
-
 // Is the message the assistant's?  ShareGPT calls it gpt.
 int message_is_assistants(const Reader *r, int message) {
     const int role = message_role(r, message);
@@ -693,55 +797,89 @@ static int refuse_weight(const Reader *r, int message) {
     return 0;
 }
 
-// What is said in a message: "content", or "value" as in ShareGPT.
-static int message_content(const Reader *r, int message) {
-    const int content = row_get(r, message, "content");
-    return content >= 0 ? content : row_get(r, message, "value");
-}
-
 // Does a message of the user follow this one, of any kind, or one that is no tool's answer?
 static int user_follows(const Reader *r, int message, int any_kind) {
     const Json *j = &r->json;
     for (int i = json_next(j, message); i >= 0; i = json_next(j, i)) {
         const int who = message_role(r, i), content = message_content(r, i);
         if (!json_equal(j, who, "user") && !json_equal(j, who, "human")) continue;
-        if (any_kind || !is_tool_answer(json_string(j, content), json_length(j, content))) return 1;
+        if (any_kind || !tool_is_response(json_string(j, content), json_length(j, content))) {
+            return 1;
+        }
     }
     return 0;
 }
 
-// One message as a turn; *role is whose it is.
-int render_message(Reader *r, int message, int *role) {
-    const int who = message_role(r, message), content = message_content(r, message);
-    const int system_last = r->chat.form && r->chat.form->system_last;
-    const int thinks = r->chat.form && r->chat.form->thinks && message_is_assistants(r, message);
-    r->user_follows = system_last && user_follows(r, message, 1);
+// The "tool_calls" of a message of the assistant, if the template has a place for them; or -1.
+static int message_calls(const Reader *r, int message) {
+    const int calls = row_get(r, message, "tool_calls");
+    const int has_tools = r->chat.form && r->chat.form->tools != NO_TOOLS;
+    if (!has_tools || !message_is_assistants(r, message)) return -1;
+    return says_nothing(&r->json, calls) ? -1 : calls;
+}
+
+// What the template makes of a message depends on what stands beside it and comes after it.
+static int read_surroundings(Reader *r, int message) {
+    const ChatForm *f = r->chat.form;
+    const int thinks = f && f->thinks && message_is_assistants(r, message);
+    r->user_follows = f && f->system_last && user_follows(r, message, 1);
     r->query_follows = thinks && user_follows(r, message, 0);
     r->thoughts = thinks ? row_get(r, message, "reasoning_content") : -1;
+    r->calls = message_calls(r, message);
     if (r->thoughts >= 0 && json_type(&r->json, r->thoughts) != JSON_STRING) {
         return row_fail(r, "\"reasoning_content\" must be a string, not %s",
                         row_type_name(r, r->thoughts));
     }
+    for (int call = json_first(&r->json, r->calls); call >= 0; call = json_next(&r->json, call)) {
+        int name, arguments;
+        if (tool_call_parts(&r->json, call, &name, &arguments)) continue;
+        return row_fail(r, "\"tool_calls\" must be a list of {\"function\": {\"name\": ..., "
+                        "\"arguments\": ...}}");
+    }
     if (row_refuse_beside_text(r, message) < 0) return -1;
-    if (message_is_assistants(r, message) && refuse_weight(r, message) < 0) return -1;
-    for (size_t i = 0; i < sizeof tool_roles / sizeof *tool_roles; i++) {
-        if (!json_equal(&r->json, who, tool_roles[i])) continue;
+    return message_is_assistants(r, message) ? refuse_weight(r, message) : 0;
+}
+
+// Is the message a tool's answer, for which the template has a place?
+static int is_response(const Reader *r, int message) {
+    const int has_tools = r->chat.form && r->chat.form->tools != NO_TOOLS;
+    return has_tools && json_equal(&r->json, message_role(r, message), "tool");
+}
+
+// One message as a turn; *role is whose it is.  Answers of tools that follow one another are one
+// turn of the user, which is rendered with the last of them.
+int render_message(Reader *r, int message, int *role) {
+    const Json *j = &r->json;
+    const int who = message_role(r, message), content = message_content(r, message);
+    const int responds = is_response(r, message);
+    if (read_surroundings(r, message) < 0) return -1;
+    for (size_t i = 0; i < sizeof tool_roles / sizeof *tool_roles && !responds; i++) {
+        if (!json_equal(j, who, tool_roles[i])) continue;
         return refuse_tools(r, "the role ", tool_roles[i], "tool calls are not read");
     }
-    if (who < 0 || content < 0) {
+    if (who < 0 || (content < 0 && r->calls < 0)) {
         char found[256];
         object_keys(r, message, found);
         return row_fail(r, "a message must be {\"role\": ..., \"content\": ...} or "
                         "{\"from\": ..., \"value\": ...}, with a content that is not null; %s",
                         found);
     }
+    if (responds) {
+        *role = ROLE_USER;
+        if (r->responses[0] < 0) r->responses[0] = message;
+        r->responses[1] = message;
+        if (!r->is_alone && !r->is_last && is_response(r, json_next(j, message))) return 0;
+        const int result = render_turn(r, ROLE_USER, content, "content");
+        r->responses[0] = -1;
+        return result;
+    }
     for (size_t i = 0; i < sizeof known_roles / sizeof *known_roles; i++) {
-        if (!json_equal(&r->json, who, known_roles[i].name)) continue;
+        if (!json_equal(j, who, known_roles[i].name)) continue;
         *role = known_roles[i].role;
         return render_turn(r, *role, content, "content");
     }
     return row_fail(r, "unknown role \"%.40s\": use system, user or assistant",
-                    json_string(&r->json, who));
+                    json_string(j, who));
 }
 
 // One message, or a list of them without the last `leave`; *first and *last: whose they were.

@@ -955,19 +955,7 @@ static void put_ends(ConfigWriter *w, const Config *c) {
     put_text(w, "],\n");
 }
 
-// The shortest decimal that reads back as x, a double or a float, and looks to Python like one.
-static const char *shortest(char text[40], double x, int is_float) {
-    assert(text);                       // gcc's sanitizers warn without it
-    for (int digits = 1; digits <= 17; digits++) {
-        snprintf(text, 36, "%.*g", digits, x);
-        double back = strtod(text, NULL);
-        int same = is_float ? (float)back == (float)x : back == x;
-        if (same && !strchr(text, '+')) break;                         // 1000000, not 1e+06
-    }
-    return strpbrk(text, ".e") ? text : strcat(text, ".0");
-}
-
-static const char *decimal(char text[40], double x) { return shortest(text, x, 0); }
+static const char *decimal(char text[40], double x) { return json_decimal(text, x, 0); }
 
 // ------------------------------------------------------------------------- writing a configuration
 
@@ -997,7 +985,7 @@ static void put_block(ConfigWriter *w, const Config *c) {
     const FamilyNames *family = &families[c->family];
     char eps[40];
     put_string(w, family->keys->activation, activation_names[c->activation]);
-    put_plain(w, family->norm_eps, shortest(eps, (double)c->norm_eps, 1));
+    put_plain(w, family->norm_eps, json_decimal(eps, (double)c->norm_eps, 1));
 }
 
 // The part of a head that turns, such that read_rope's (int)(head_dim * share) is exact.

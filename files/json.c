@@ -76,6 +76,8 @@ int         json_off(const Json *j, int n);                        // absent, nu
 
 // writing, and UTF-8
 int         json_quote(Buffer *out, const char *s, size_t n);      // n bytes as a JSON string
+int         json_print(Buffer *out, const Json *j, int n); // a value as Python's json.dumps has it
+const char *json_decimal(char text[40], double x, int is_float);
 int         json_with_member(Buffer *out, const char *object, const char *key, const char *value);
 int         utf8_decode(const char *s, size_t n, uint32_t *code);
 int         is_space(char c);                                      // as JSON has it
@@ -570,6 +572,49 @@ int json_quote(Buffer *out, const char *s, size_t n) {
     }
     if (copied < n && buffer_append(out, s + copied, n - copied) < 0) return -1;
     return buffer_append(out, "\"", 1);
+}
+
+// The shortest decimal that reads back as x, a double or a float, as Python's repr() has it.
+const char *json_decimal(char text[40], double x, int is_float) {
+    assert(text);                       // gcc's sanitizers warn without it
+    const int is_large = fabs(x) >= 1e16;
+    for (int digits = 1; digits <= 17; digits++) {
+        snprintf(text, 36, "%.*g", digits, x);
+        const double back = strtod(text, NULL);
+        const int same = is_float ? (float)back == (float)x : back == x;
+        if (same && (is_large || !strchr(text, '+'))) break;           // 1000000, not 1e+06
+    }
+    return strpbrk(text, ".e") ? text : strcat(text, ".0");
+}
+
+// A number as Python reads and writes it: whole ones as they stand, others as double.
+static int print_json_number(Buffer *out, const Json *j, int n) {
+    char text[40];
+    const char *s = json_string(j, n);
+    if (strpbrk(s, ".eE")) s = json_decimal(text, json_number(j, n), 0);
+    return buffer_printf(out, "%s", strcmp(s, "-0") ? s : "0");
+}
+
+/* Appends a value as Python's json.dumps(value, ensure_ascii=False) writes what json.loads has
+ * read: ", " and ": " between, members in their order.  0, or -1 after fail(). */
+int json_print(Buffer *out, const Json *j, int n) {
+    const JsonType type = json_type(j, n);
+    const int is_object = type == JSON_OBJECT;
+    if (type == JSON_STRING) return json_quote(out, json_string(j, n), json_length(j, n));
+    if (type == JSON_NUMBER) return print_json_number(out, j, n);
+    if (type == JSON_TRUE) return buffer_printf(out, "true");
+    if (type == JSON_FALSE) return buffer_printf(out, "false");
+    if (type == JSON_NULL) return buffer_printf(out, "null");
+    if (buffer_append(out, is_object ? "{" : "[", 1) < 0) return -1;
+    for (int v = json_first(j, n); v >= 0; v = json_next(j, v)) {
+        if (v != json_first(j, n) && buffer_append(out, ", ", 2) < 0) return -1;
+        if (is_object) {
+            if (json_quote(out, json_key(j, v), json_key_length(j, v)) < 0) return -1;
+            if (buffer_append(out, ": ", 2) < 0) return -1;
+        }
+        if (json_print(out, j, v) < 0) return -1;
+    }
+    return buffer_append(out, is_object ? "}" : "]", 1);
 }
 
 // Past the string, or the value, that begins at p in a text that json_parse has accepted.

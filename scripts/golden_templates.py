@@ -7,8 +7,8 @@ Each template, NAME.jinja, is rendered with a tokenizer of test/golden: of each 
 that is of all messages before the last of the assistant and what asks for an answer, and those of the whole; or
 null where the template refuses it, or would lose thoughts.  A template that puts the system's message into the
 user's last turn shows it only in prompts: the whole is then the prompt and the answer.  Dates are the templates'
-own.  "tools": what a template makes of a conversation with tools; "tools_as_text": that conversation as messages
-that say the same."""
+own.  "tool_cases": the same of rows with tools, of the templates that have a place for them; "tools_as_text": the
+first of these conversations as messages that say the same."""
 import json
 import os
 import tempfile
@@ -24,7 +24,7 @@ TEMPLATES = {
     "chatml": ("chatml", "bytes", None, "<|im_end|>"), "chatml-last": ("chatml", "bytes", None, "<|im_end|>"),
     "smollm2": ("smollm2", "bytes", None, "<|im_end|>"), "qwen2": ("qwen2", "bytes", None, "<|im_end|>"),
     "qwen2.5": ("qwen2.5", "bytes", None, "<|im_end|>"), "qwen3": ("qwen3", "bytes", None, "<|im_end|>"),
-    "qwen3-2507": ("chatml", "bytes", None, "<|im_end|>"),
+    "qwen3-2507": ("qwen3-2507", "bytes", None, "<|im_end|>"),
     "llama2": ("llama2", "pieces", "<s>", "</s>"), "llama3": ("llama3", "bytes", "<|begin_of_text|>", "<|eot_id|>"),
     "llama3-always": ("llama3", "bytes", "<|begin_of_text|>", "<|eot_id|>"),
     "mistral": ("mistral", "pieces", "<s>", "</s>"), "mistral-v1": ("mistral-v1", "pieces", "<s>", "</s>"),
@@ -69,13 +69,41 @@ CONVERSATIONS = [
     [{"role": "system", "content": "s"}, {"role": "assistant", "content": "<think>\nt\n</think>\n\na"}],
 ]
 
-# A conversation with tools, for the templates that have turns for them, and the same written as text.
+
+
+def call(name, arguments, **more):
+    return {"function": {"name": name, "arguments": arguments}, **more}
+
+
+def calls(content, *tool_calls, **more):
+    return dict({"role": "assistant", "content": content, "tool_calls": list(tool_calls)}, **more)
+
+
+def answers(*contents):
+    return [{"role": "tool", "content": c} for c in contents]
+
+
+# Rows with tools.
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"x": {"type": "integer"}}}}
-WITH_TOOLS = [
-    {"role": "system", "content": "s"}, {"role": "user", "content": "q"},
-    {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f", "arguments": {"x": 1}}}]},
-    {"role": "tool", "content": "7"}, {"role": "assistant", "content": "so 7"}, {"role": "user", "content": "again"},
-    {"role": "assistant", "content": "f", "tool_calls": [{"function": {"name": "f", "arguments": {"x": 1}}}]}]
+NUMBERS = [0, -0.0, 1.0, 1e5, 1e16, 1.5e300, 1e-5, 0.0001, 123456789.125, 0.1, 12345678901234567890, -7, True, None]
+LONG = {"type": "function", "function": {
+    "name": "search", "description": "Finds \"caf\u00e9s\"\n\tin \u4f60\u597d \\ \u007f\u0001.", "strict": False, "parameters": {
+        "type": "object", "required": ["q"], "properties": {
+            "q": {"type": "string", "enum": ["a", ""]}, "n": {"type": "number", "default": NUMBERS}, "o": {}, "l": []}}}}
+F = call("f", {"x": 1})
+Q = say("q")
+TOOL_ROWS = [([TOOL], say("q", system="s") + [calls("", F)] + answers("7") + say("so 7", "again", first="assistant") +
+              [calls("f", F)])] + [(tools, messages) for messages in [
+    Q + [calls("", F)], Q + [calls("let me see", F, call("search", {"q": "caf\u00e9", "n": NUMBERS}))],
+    Q + [calls("", F, F)] + answers("7", "8 \u00fc") + say("so 7", first="assistant"),
+    Q + [calls(None, call("f", {}))] + answers("") + [calls("", F)] + answers("9") + say("9", first="assistant"),
+    say("q", system="") + [calls("", call("f", "{\"x\": 1}", id="call_1", type="function"))],
+    Q + [calls("", {"name": "f", "arguments": ["x", {"y": None}]})], say("q", "no call", system="s"),
+    Q + [calls("<think>\nt\n</think>\n\n", F)] + answers("7") + say("so 7", "r", "s", first="assistant"),
+    Q + [calls("<think>\nt\n</think>\n\nwords\n", F)] + answers("7", "8") + say("<think>u</think>so 7", first="assistant"),
+    think(Q + [calls("", F), *answers("7"), calls("w", F), *answers("8")] + say("so 8", first="assistant"), "t", "u", "v"),
+    think(Q + [calls("\n", F)], "beside"), Q + [calls("w\n", F)],
+    say("q", "a", "<tool_response>\nnot a tool\n</tool_response>", "b")] for tools in ([LONG, TOOL], [])]
 AS_TEXT = say("q", CALL, RESPONSE, "so 7", "again", "f\n" + CALL, system="s\n\n# Tools\n\nYou may call one or more "
               "functions to assist with the user query.\n\nYou are provided with function signatures within "
               "<tools></tools> XML tags:\n<tools>\n" + json.dumps(TOOL) + "\n</tools>\n\nFor each function call, "
@@ -99,6 +127,14 @@ def tokenizers():
     marks = normalizers.Sequence([normalizers.Prepend(mark), normalizers.Replace(" ", mark)])
     pieces = golden_families.of_pieces(proto.pieces, "tokenizer", marks, None, fuse_unk=True)
     return {"bytes": t, "pieces": pieces}
+
+
+def case(t, messages, template, tools=None):
+    """Ids of the prompt and of the whole, or None where the template refuses them."""
+    try:
+        return {"prompt": ids_of(t, messages[:-1], template, True, tools), "whole": ids_of(t, messages, template, False, tools)}
+    except Exception:
+        return None
 
 
 def ids_of(t, messages, template, ask, tools=None):
@@ -131,12 +167,14 @@ def main():
                 except Exception:
                     cases.append(None)
             rows.append({"template": name, "form": form, "tokenizer": kind, "bos": bos, "eos": eos, "cases": cases})
-            if form in ("qwen2.5", "qwen3"):
-                rows[-1]["tools"] = {"prompt": ids_of(t, WITH_TOOLS[:-1], template, True, [TOOL]),
-                                     "whole": ids_of(t, WITH_TOOLS, template, False, [TOOL])}
+            if form in ("qwen2.5", "qwen3", "qwen3-2507"):
+                rows[-1]["tool_cases"] = [
+                    None if form != "qwen3" and any(m.get("reasoning_content") for m in messages) else
+                    case(t, messages, template, tools or None) for tools, messages in TOOL_ROWS]
     with open(os.path.join(OUT, "cases.json"), "w") as f:
         f.write('{"conversations": [\n' + ",\n".join(map(json.dumps, CONVERSATIONS)) + '\n], "tools_as_text": ' +
-                json.dumps(AS_TEXT) + ', "templates": [\n' +
+                json.dumps(AS_TEXT) + ', "tool_rows": [\n' +
+                ",\n".join(json.dumps({"tools": tools, "messages": m}) for tools, m in TOOL_ROWS) + '\n], "templates": [\n' +
                 ",\n".join(json.dumps(r) for r in rows) + "\n]}\n")
     print(sum(c is not None for r in rows for c in r["cases"]), "of", sum(len(r["cases"]) for r in rows), "rendered")
 

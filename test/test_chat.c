@@ -28,28 +28,22 @@ static int load_for(Tokenizer *t, int row) {
     return 0;
 }
 
-// Appends a value of cases.json as JSON: lists, objects and strings.
-static void append_json(Buffer *out, int v) {
-    const JsonType type = json_type(&cases, v);
-    if (type == JSON_STRING) {
-        json_quote(out, json_string(&cases, v), json_length(&cases, v));
-        return;
-    }
-    buffer_append(out, type == JSON_ARRAY ? "[" : "{", 1);
-    for (int i = json_first(&cases, v); i >= 0; i = json_next(&cases, i)) {
-        if (i != json_first(&cases, v)) buffer_append(out, ",", 1);
-        if (type == JSON_OBJECT) buffer_printf(out, "\"%s\":", json_key(&cases, i));
-        append_json(out, i);
-    }
-    buffer_append(out, type == JSON_ARRAY ? "]" : "}", 1);
-}
-
 // One row {"messages": conversation}.
 static int load_conversation(Dataset *d, const Tokenizer *t, int conversation, DataOptions o) {
     Buffer rows = {0};
     buffer_printf(&rows, "{\"messages\":");
-    append_json(&rows, conversation);
+    json_print(&rows, &cases, conversation);
     buffer_printf(&rows, "}\n");
+    o.rows = &rows;
+    const int result = dataset_load(d, "x", t, &o);
+    buffer_free(&rows);
+    return result;
+}
+
+// A row {"tools": .., "messages": ..}.
+static int load_tool_row(Dataset *d, const Tokenizer *t, int row, DataOptions o) {
+    Buffer rows = {0};
+    json_print(&rows, &cases, row);
     o.rows = &rows;
     const int result = dataset_load(d, "x", t, &o);
     buffer_free(&rows);
@@ -126,14 +120,61 @@ static void test_conversations_have_the_ids_of_apply_chat_template(void) {
     }
 }
 
+// Rows with tools, calls of them and their answers, in each form that has a place for them.  Of the
+// prompt that `sample` would write as messages, with the tools as text, the ids are the same.
+static void test_tools_have_the_ids_of_apply_chat_template(void) {
+    load_cases();
+    const int rows = json_get(&cases, 0, "templates");
+    int compared = 0, refused = 0, again = 0;
+    for (int row = json_first(&cases, rows); row >= 0; row = json_next(&cases, row)) {
+        const char *form = json_string(&cases, json_get(&cases, row, "form"));
+        const DataOptions o = {.template_ = form, .keep_others = 1};
+        int want = json_first(&cases, json_get(&cases, row, "tool_cases"));
+        int with = json_first(&cases, json_get(&cases, 0, "tool_rows"));
+        Tokenizer t;
+        if (want < 0) continue;
+        CHECK(load_for(&t, row) == 0);
+        for (; want >= 0; want = json_next(&cases, want), with = json_next(&cases, with)) {
+            Dataset d, e;
+            const int loaded = load_tool_row(&d, &t, with, o) == 0;
+            if (json_type(&cases, want) == JSON_NULL) {
+                CHECK(!loaded && strstr(error_text, "thoughts beside the answer are not read"));
+                refused++;
+                continue;
+            }
+            CHECK(loaded);
+            CHECK(loaded && is_golden(&d, &t, want));
+            compared++;
+
+            // the prompt, as it is written, and any answer
+            Buffer b = {0};
+            CHECK(d.others.len == d.record[0].said + d.record[0].said_len);
+            buffer_printf(&b, "{\"prompt\":%s,\"completion\":\"x\"}",
+                          d.others.data + d.record[0].said);
+            DataOptions p = o;
+            p.rows = &b;
+            CHECK(dataset_load(&e, "x", &t, &p) == 0);
+            const int *ids = e.token + e.record[0].prompt.start;
+            const size_t n = (size_t)e.record[0].prompt.len;
+            const int prompt = json_get(&cases, want, "prompt");
+            again += json_count(&cases, prompt) == (int)n && begins_with(prompt, ids, n);
+            buffer_free(&b);
+            dataset_free(&d);
+            dataset_free(&e);
+        }
+        tokenizer_free(&t);
+    }
+    CHECK(compared == 27 + 2 * 23 && refused == 2 * 4 && again == compared);
+}
+
 // A conversation with tools that is written as text has the tokens of the one with tools.
-static void test_tools_that_are_written_as_text_have_the_ids_of_apply_chat_template(void) {
+static void test_tools_that_are_written_as_text_have_the_same_ids(void) {
     load_cases();
     const int rows = json_get(&cases, 0, "templates");
     int compared = 0;
     for (int row = json_first(&cases, rows); row >= 0; row = json_next(&cases, row)) {
         const char *form = json_string(&cases, json_get(&cases, row, "form"));
-        const int want = json_get(&cases, row, "tools");
+        const int want = json_first(&cases, json_get(&cases, row, "tool_cases"));
         const DataOptions o = {.template_ = form};
         Tokenizer t;
         Dataset d;
@@ -145,7 +186,7 @@ static void test_tools_that_are_written_as_text_have_the_ids_of_apply_chat_templ
         tokenizer_free(&t);
         compared++;
     }
-    CHECK(compared == 2);
+    CHECK(compared == 3);
 }
 
 // Every turn of the assistant is a target: prompt, answers and what stands between are the whole.
@@ -251,33 +292,80 @@ static void test_an_unknown_template_is_refused_where_messages_are_read(void) {
     tokenizer_free(&t);
 }
 
-// Rows with tools, by a template that can say them as text and by another.
-static void test_tools_are_refused_with_what_to_write_instead(void) {
-    static const char *const rows[] = {
-        "{\"messages\":[{\"role\":\"user\",\"content\":\"Q\"},{\"role\":\"tool\","
-        "\"content\":\"7\"}]}",
-        "{\"messages\":[{\"role\":\"user\",\"content\":\"Q\"},{\"role\":\"assistant\","
-        "\"tool_calls\":[{\"name\":\"f\"}]}]}",
-        "{\"tools\":[{\"name\":\"f\"}],\"messages\":[{\"role\":\"user\",\"content\":\"Q\"},"
-        "{\"role\":\"assistant\",\"content\":\"A\"}]}",
-    };
-    static const char *const words[] = {
-        "the role \"tool\": tool calls are not read; ",
-        "\"tool_calls\": tool calls are not read, and would be lost; ",
-        "\"tools\": tools are not read, and would be lost; ",
+// Rows with tools, by a template that has no place for them; and what one that has cannot read.
+#define MESSAGES(more) "\"messages\":[{\"role\":\"user\",\"content\":\"Q\"}," more "]"
+#define MESSAGE(key, value) "{\"role\":\"" key "\",\"content\":" value "}"
+#define ANSWER MESSAGE("assistant", "\"A\"")
+#define CALLS(call) "{\"role\":\"assistant\",\"tool_calls\":[" call "]}"
+#define F_CALL "{\"name\":\"f\",\"arguments\":{}}"
+static void test_tools_that_cannot_be_rendered_are_refused(void) {
+    static const struct { const char *row, *chatml, *qwen3; } refused[] = {
+        {.row = "{" MESSAGES(MESSAGE("tool", "\"7\"") "," ANSWER) "}",
+         .chatml = "the role \"tool\": tool calls are not read; remove such rows (the templates "
+                   "qwen2.5, qwen3 and qwen3-2507 have a place for tools)"},
+        {.row = "{" MESSAGES(CALLS(F_CALL)) "}",
+         .chatml = "\"tool_calls\": tool calls are not read, and would be lost; remove such rows"},
+        {.row = "{\"tools\":[{\"name\":\"f\"}]," MESSAGES(ANSWER) "}",
+         .chatml = "\"tools\": tools are not read, and would be lost; remove such rows (the "},
+        {.row = "{\"tools\":[\"f\"]," MESSAGES(ANSWER) "}", .chatml = "\"tools\": tools are not",
+         .qwen3 = "\"tools\" must be a list of objects {\"type\": \"function\""},
+        {.row = "{\"tools\":\"f()\"," MESSAGES(ANSWER) "}", .chatml = "\"tools\": tools are not",
+         .qwen3 = "x:1:1: "},
+        {.row = "{\"tools\":[{\"name\":\"f\"}],\"prompt\":\"Q\",\"completion\":\"A\"}",
+         .chatml = "\"tools\": tools are not read",
+         .qwen3 = "\"tools\" beside strings: they stand in a conversation's first turn; write "},
+        {.row = "{" MESSAGES(CALLS("{\"name\":\"f\"}")) "}", .chatml = "\"tool_calls\": tool calls",
+         .qwen3 = "\"tool_calls\" must be a list of {\"function\": {\"name\""},
+        {.row = "{" MESSAGES("{\"role\":\"user\",\"content\":\"u\",\"tool_calls\":[" F_CALL "]},"
+                             ANSWER) "}",
+         .chatml = "\"tool_calls\": tool calls are not read",
+         .qwen3 = "\"tool_calls\": tool calls are not read, and would be lost; the template qwen3 "
+                  "has the row's \"tools\", \"tool_calls\" of the assistant's messages, and "},
+        {.row = "{" MESSAGES(MESSAGE("function", "\"7\"") "," ANSWER) "}",
+         .chatml = "the role \"function\"",
+         .qwen3 = "the role \"function\": tool calls are not read; the template qwen3 has the row"},
+        {.row = "{" MESSAGES(MESSAGE("tool", "null") "," ANSWER) "}", .chatml = "the role \"tool\"",
+         .qwen3 = "with a content that is not null"},
     };
     Tokenizer t;
     Dataset d;
     CHECK(tokenizer_load(&t, TEMPLATES "tokenizer.json") == 0);
     t.eos = tokenizer_find(&t, "<|im_end|>", 10);
-    for (int k = 0; k < 3; k++) {
-        CHECK(load_rows(&d, &t, rows[k], "qwen3") < 0 && strstr(error_text, words[k]));
-        CHECK(strstr(error_text, "; for the template qwen3 write a call as the assistant's text "
-                     "<tool_call>\\n{\"name\": \"f\", \"arguments\": {...}}\\n</tool_call>, its "
-                     "result as the user's <tool_response>"));
-        CHECK(load_rows(&d, &t, rows[k], "chatml") < 0 && strstr(error_text, words[k]));
-        CHECK(strstr(error_text, "; remove such rows (for the templates qwen2.5 and qwen3 tools"));
+    for (size_t k = 0; k < sizeof refused / sizeof *refused; k++) {
+        CHECK(load_rows(&d, &t, refused[k].row, "chatml") < 0);
+        CHECK(strstr(error_text, refused[k].chatml));
+        const int loaded = load_rows(&d, &t, refused[k].row, "qwen3") == 0;
+        CHECK(loaded == !refused[k].qwen3);
+        if (loaded) dataset_free(&d);
+        else CHECK(strstr(error_text, refused[k].qwen3));
     }
+    tokenizer_free(&t);
+}
+
+// Tools as a list or as a string that holds one, of pairs in all forms: the same ids.
+#define PAIR(before, chosen, rejected, tools) \
+    "{\"tools\":" tools "," before "\"chosen\":[" chosen "],\"rejected\":[" rejected "]}"
+static void test_tools_of_pairs_stand_before_the_prompt(void) {
+#define LIST "[{\"type\": \"function\", \"function\": {\"name\": \"f\"}}]"
+#define IN_STRING \
+    "\"[{\\\"type\\\":\\\"function\\\",\\\"function\\\":{\\\"name\\\":\\\"f\\\"}}]\""
+#define Q MESSAGE("user", "\"Q\"")
+    static const char *const rows[] = {
+        PAIR("\"prompt\":[" Q "],", CALLS(F_CALL), ANSWER, LIST),
+        PAIR("\"prompt\":[" Q "],", CALLS(F_CALL), ANSWER, IN_STRING),
+        PAIR("", Q "," CALLS(F_CALL), Q "," ANSWER, LIST),
+        PAIR("\"instruction\":\"Q\",", CALLS(F_CALL), ANSWER, LIST),
+    };
+    Tokenizer t;
+    Dataset d[4];
+    CHECK(tokenizer_load(&t, TEMPLATES "tokenizer.json") == 0);
+    t.eos = tokenizer_find(&t, "<|im_end|>", 10);
+    for (int k = 0; k < 4; k++) {
+        CHECK(load_rows(&d[k], &t, rows[k], "qwen2.5") == 0);
+        CHECK(d[k].num_tokens == d[0].num_tokens);
+        CHECK(!memcmp(d[k].token, d[0].token, d[0].num_tokens * sizeof *d[0].token));
+    }
+    for (int k = 0; k < 4; k++) dataset_free(&d[k]);
     tokenizer_free(&t);
 }
 
@@ -376,12 +464,14 @@ static void test_an_input_stands_within_the_turn_of_its_instruction(void) {
 int main(int argc, char **argv) {
     test_choose(argc, argv);
     RUN(test_conversations_have_the_ids_of_apply_chat_template);
-    RUN(test_tools_that_are_written_as_text_have_the_ids_of_apply_chat_template);
+    RUN(test_tools_have_the_ids_of_apply_chat_template);
+    RUN(test_tools_that_are_written_as_text_have_the_same_ids);
     RUN(test_all_turns_are_those_of_the_whole_conversation);
     RUN(test_templates_are_known_by_their_text);
     RUN(test_spaces_and_quotes_that_mean_nothing_do_not_matter);
     RUN(test_an_unknown_template_is_refused_where_messages_are_read);
-    RUN(test_tools_are_refused_with_what_to_write_instead);
+    RUN(test_tools_that_cannot_be_rendered_are_refused);
+    RUN(test_tools_of_pairs_stand_before_the_prompt);
     RUN(test_special_tokens_in_a_message_are_plain_text);
     RUN(test_the_messages_of_a_prompt_are_kept);
     RUN(test_pairs_of_conversations_are_cut_after_what_asks_for_the_answer);

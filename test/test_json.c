@@ -256,6 +256,26 @@ static void test_what_is_quoted_reads_back(void) {
     json_free(&j);
 }
 
+// As Python 3 prints json.dumps(json.loads(text), ensure_ascii=False).
+static void test_values_are_printed_as_by_python(void) {
+    static const char text[] =
+        "[0, -0, 7, -12, 12345678901234567890123, 0.0, -0.0, 1.0e0, 1E5, 1e-5, 0.10, 1e15, 1e16, "
+        "123456789012345678.0, 2.5e-320, 1.7976931348623157e308, 0.1e1, 5e-324,100000.5,\t"
+        "\"\\u00e9\\u4f60\\/\\u007f\\n\\u0001\\\"\", "
+        "{\"b\": [], \"a\" :{},\"\\u00e9\": {\"x\": null, \"y\": [true, false]}}]";
+    static const char printed[] =
+        "[0, 0, 7, -12, 12345678901234567890123, 0.0, -0.0, 1.0, 100000.0, 1e-05, 0.1, "
+        "1000000000000000.0, 1e+16, 1.2345678901234568e+17, 2.5e-320, 1.7976931348623157e+308, "
+        "1.0, 5e-324, 100000.5, \"\xc3\xa9\xe4\xbd\xa0/\x7f\\n\\u0001\\\"\", "
+        "{\"b\": [], \"a\": {}, \"\xc3\xa9\": {\"x\": null, \"y\": [true, false]}}]";
+    Json j = {0};
+    Buffer b = {0};
+    CHECK(json_parse(&j, text, sizeof text - 1, "f") == 0 && json_print(&b, &j, 0) == 0);
+    CHECK(!strcmp(b.data, printed));
+    buffer_free(&b);
+    json_free(&j);
+}
+
 static void test_damaged_text_never_crashes(void) {
     const char text[] = "{\"a\": [1, -2.5e1, \"x\\ud83d\\ude00\xc3\xa9\", null, true],"
                         "\"b\": {\"c\": false}}";
@@ -288,6 +308,7 @@ int main(int argc, char **argv) {
     RUN(test_a_reader_is_reused_without_allocating);
     RUN(test_a_text_need_not_end_with_a_zero_byte);
     RUN(test_what_is_quoted_reads_back);
+    RUN(test_values_are_printed_as_by_python);
     RUN(test_damaged_text_never_crashes);
     return test_summary();
 }
