@@ -66,6 +66,9 @@ const char *chat_system(const Chat *chat);                        // or NULL
 #define BAR(role) {.before = "<|" role "|>\n", .after = "{eos}\n"}
 #define BARS {[ROLE_SYSTEM] = BAR("system"), [ROLE_USER] = BAR("user"), \
               [ROLE_ASSISTANT] = BAR("assistant")}
+#define TULU {[ROLE_SYSTEM] = {.before = "<|system|>\n", .after = "\n"}, \
+              [ROLE_USER] = {.before = "<|user|>\n", .after = "\n"}, \
+              [ROLE_ASSISTANT] = {.before = "<|assistant|>\n", .after = "{eos}\n"}}
 #define PHI(role) {.before = "<|" role "|>\n", .after = "<|end|>\n"}
 #define PHI3 {[ROLE_SYSTEM] = PHI("system"), [ROLE_USER] = PHI("user"), \
               [ROLE_ASSISTANT] = PHI("assistant")}
@@ -125,6 +128,8 @@ static const ChatForm forms[] = {
     {.name = "phi3.5", .turn = PHI3, .end = "<|end|>", .skips_silence = 1},
     {.name = "zephyr", .turn = BARS, .end = "{eos}"},
     {.name = "tinyllama", .turn = BARS, .end = "{eos}"},  // the same
+    {.name = "tulu", .turn = TULU, .end = "{eos}"},
+    {.name = "olmo2", .begin = "{bos}", .turn = TULU, .end = "{eos}"},
     {.name = "gemma", .begin = "{bos}", .end = "<end_of_turn>", .alternates = 1, .no_system = 1,
      .strips = 1,
      .turn = {[ROLE_USER] = {.before = "<start_of_turn>user\n", .after = "<end_of_turn>\n"},
@@ -244,6 +249,30 @@ static const struct { const char *hash, *form; } known_templates[] = {
     {.hash = "dd388cd10afd49d4", .form = "phi3.5"},     // Phi-3.5 mini
     {.hash = "1686e736ae375ff9", .form = "zephyr"},     // Zephyr and TinyLlama
     {.hash = "a25177ea9b7b37b7", .form = "gemma"},      // Gemma and Gemma 2
+    {.hash = "0b2730d629bded26", .form = "tulu"},       // Tulu 2 and 3
+    {.hash = "975a615c06a9a903", .form = "olmo2"},      // OLMo 2, Tulu 3 as open-instruct saves it
+
+    // what other trainers leave in a folder: test/golden/templates/variants
+    {.hash = "c0f8bc54a54f998a", .form = "chatml"},     // axolotl
+    {.hash = "22bbad0cbeaf22c1", .form = "gemma"},
+    {.hash = "ef0e8a00b2260d2c", .form = "llama3"},
+    {.hash = "446e119b2fe835bf", .form = "mistral-v1"},
+    {.hash = "35bcad5314461e9a", .form = "mistral-v3"},
+    {.hash = "7cfdbc30810935ee", .form = "mistral-v3-tekken"},
+    {.hash = "2d2ed567b27eaf63", .form = "phi3.5"},
+    {.hash = "522faf80e46da50d", .form = "zephyr"},     // open-instruct
+    {.hash = "86724098c1c0b0ae", .form = "gemma"},      // TRL, which marks the answers
+    {.hash = "f98f43fec108fb27", .form = "llama3"},
+    {.hash = "444de2d8bd1573d5", .form = "phi3"},
+    {.hash = "33d85ca90c0a5253", .form = "phi3.5"},
+    {.hash = "4c64207b478c16cf", .form = "qwen2.5"},
+    {.hash = "44f585f957878d27", .form = "qwen3-2507"},
+    {.hash = "831dedf4f82585dd", .form = "chatml"},     // Unsloth
+    {.hash = "f8f828e728106ff7", .form = "chatml"},
+    {.hash = "363b6a5732eb9639", .form = "llama3"},
+    {.hash = "f0f5eba5f2c1bf0b", .form = "phi3"},
+    {.hash = "43b30bcb33059d68", .form = "qwen3"},
+    {.hash = "70b9e12d7b3c39f8", .form = "zephyr"},
 };
 
 int chat_recognise(Chat *chat, const char *jinja, size_t n) {

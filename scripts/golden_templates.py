@@ -11,6 +11,7 @@ own.  "tool_cases": the same of rows with tools, of the templates that have a pl
 first of these conversations as messages that say the same."""
 import json
 import os
+import re
 import tempfile
 
 from transformers import PreTrainedTokenizerFast
@@ -34,7 +35,17 @@ TEMPLATES = {
     "llama3.1": ("llama3.1", "bytes", "<|begin_of_text|>", "<|eot_id|>"),
     "llama3.2": ("llama3.2", "bytes", "<|begin_of_text|>", "<|eot_id|>"),
     "phi3": ("phi3", "bytes", None, "<|end|>"), "phi3.5": ("phi3.5", "bytes", None, "<|end|>"),
+    "tulu": ("tulu", "bytes", None, "<|eot_id|>"), "olmo2": ("olmo2", "bytes", "<|begin_of_text|>", "<|eot_id|>"),
     "zephyr": ("zephyr", "pieces", "<s>", "</s>"), "gemma": ("gemma", "bytes", "<bos>", "<end_of_turn>"),
+}
+# variants/NAME.jinja, which other trainers put into a model's folder: the template above that says the same.
+VARIANTS = {
+    "axolotl_chatml": "chatml", "axolotl_gemma": "gemma", "axolotl_llama3": "llama3", "axolotl_mistral_v1": "mistral-v1",
+    "axolotl_mistral_v2v3": "mistral-v3", "axolotl_mistral_v3_tekken": "mistral-v3-tekken", "axolotl_phi_35": "phi3.5",
+    "open-instruct_zephyr": "zephyr", "trl_gemma": "gemma", "trl_llama3": "llama3", "trl_phi3": "phi3",
+    "trl_phi3.5": "phi3.5", "trl_qwen2.5": "qwen2.5", "trl_qwen3-2507": "qwen3-2507", "unsloth_chatml": "chatml",
+    "unsloth_grpo": "chatml", "unsloth_llama3": "llama3", "unsloth_phi3": "phi3", "unsloth_qwen3": "qwen3",
+    "unsloth_zephyr": "zephyr",
 }
 
 
@@ -137,6 +148,26 @@ def case(t, messages, template, tools=None):
         return None
 
 
+def read(name):
+    return open(os.path.join(OUT, name + ".jinja")).read()
+
+
+def check_variant(t, variant, name):
+    """Refuses what it does, and says the same: prompts, and wholes but for what ends them all."""
+    def said(template, messages, ask, tools):
+        try:
+            text = t.apply_chat_template(messages, chat_template=template, tokenize=False, add_generation_prompt=ask,
+                                         date_string="26 Jul 2024", tools=tools)
+        except Exception:
+            return None
+        return text if ask else re.sub("(%s|\n)*$" % re.escape(t.eos_token), "", text)
+
+    with_tools = [(tools or None, m) for tools, m in TOOL_ROWS if all(x["content"] is not None for x in m)]
+    for tools, messages in [(None, m) for m in CONVERSATIONS] + with_tools * name.startswith("qwen"):
+        for m, ask in ((messages[:-1], True), (messages, False)):
+            assert said(read("variants/" + variant), m, ask, tools) == said(read(name), m, ask, tools), (variant, m)
+
+
 def ids_of(t, messages, template, ask, tools=None):
     ids = t.apply_chat_template(messages, chat_template=template, tokenize=True, add_generation_prompt=ask,
                                 return_dict=False, date_string="26 Jul 2024", tools=tools)
@@ -151,7 +182,10 @@ def main():
             files[kind].encode_special_tokens = False
             files[kind].save(path)
             t = PreTrainedTokenizerFast(tokenizer_file=path, bos_token=bos, eos_token=eos)
-            template = open(os.path.join(OUT, name + ".jinja")).read()
+            template = read(name)
+            for variant in VARIANTS:
+                if VARIANTS[variant] == name:
+                    check_variant(t, variant, name)
             cases = []
             for messages in CONVERSATIONS:
                 if form != "qwen3" and any(m.get("reasoning_content") for m in messages):
@@ -175,7 +209,7 @@ def main():
         f.write('{"conversations": [\n' + ",\n".join(map(json.dumps, CONVERSATIONS)) + '\n], "tools_as_text": ' +
                 json.dumps(AS_TEXT) + ', "tool_rows": [\n' +
                 ",\n".join(json.dumps({"tools": tools, "messages": m}) for tools, m in TOOL_ROWS) + '\n], "templates": [\n' +
-                ",\n".join(json.dumps(r) for r in rows) + "\n]}\n")
+                ",\n".join(json.dumps(r) for r in rows) + '\n], "variants": ' + json.dumps(VARIANTS) + "}\n")
     print(sum(c is not None for r in rows for c in r["cases"]), "of", sum(len(r["cases"]) for r in rows), "rendered")
 
 

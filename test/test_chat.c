@@ -222,6 +222,31 @@ static void test_all_turns_are_those_of_the_whole_conversation(void) {
     }
 }
 
+static int recognise(Chat *chat, const char *folder, const char *name) {
+    char path[200];
+    Buffer jinja = {0};
+    snprintf(path, sizeof path, TEMPLATES "%s%s.jinja", folder, name);
+    const int known = file_read(&jinja, path) == 0 && chat_recognise(chat, jinja.data, jinja.len);
+    buffer_append(&jinja, "x", 1);
+    Chat none;
+    CHECK(chat_recognise(&none, jinja.data, jinja.len) == 0);
+    buffer_free(&jinja);
+    return known;
+}
+
+// Also with that of another trainer, which says the same.
+static void test_templates_of_other_trainers_are_known(void) {
+    load_cases();
+    const int variants = json_get(&cases, 0, "variants");
+    CHECK(json_count(&cases, variants) == 20);
+    for (int v = json_first(&cases, variants); v >= 0; v = json_next(&cases, v)) {
+        Chat chat;
+        const int known = recognise(&chat, "variants/", json_key(&cases, v));
+        CHECK(known);
+        if (known) CHECK(!strcmp(chat.form->name, json_string(&cases, v)));
+    }
+}
+
 // With the template's text in the folder nothing has to be said.
 static void test_templates_are_known_by_their_text(void) {
     load_cases();
@@ -229,21 +254,14 @@ static void test_templates_are_known_by_their_text(void) {
     for (int row = json_first(&cases, rows); row >= 0; row = json_next(&cases, row)) {
         const char *name = json_string(&cases, json_get(&cases, row, "template"));
         const char *form = json_string(&cases, json_get(&cases, row, "form"));
-        char path[200];
         Chat chat, named;
-        Buffer jinja = {0};
-        snprintf(path, sizeof path, TEMPLATES "%s.jinja", name);
-        CHECK(file_read(&jinja, path) == 0);
-        CHECK(chat_recognise(&chat, jinja.data, jinja.len) == 1);
+        CHECK(recognise(&chat, "", name));
         CHECK(chat_named(&named, form) == 1);
 
         // SmolLM2's and Qwen2's is ChatML with another system message
         const char *a = chat_system(&chat), *b = chat_system(&named);
         CHECK((!a && !b) || (a && b && !strcmp(a, b)));
         CHECK(!memcmp(chat.form->turn, named.form->turn, sizeof chat.form->turn));
-        buffer_append(&jinja, "x", 1);
-        CHECK(chat_recognise(&chat, jinja.data, jinja.len) == 0);
-        buffer_free(&jinja);
     }
     Chat chat;
     CHECK(chat_recognise(&chat, "", 0) == 0 && chat_named(&chat, "x") == 0);
@@ -468,6 +486,7 @@ int main(int argc, char **argv) {
     RUN(test_tools_that_are_written_as_text_have_the_same_ids);
     RUN(test_all_turns_are_those_of_the_whole_conversation);
     RUN(test_templates_are_known_by_their_text);
+    RUN(test_templates_of_other_trainers_are_known);
     RUN(test_spaces_and_quotes_that_mean_nothing_do_not_matter);
     RUN(test_an_unknown_template_is_refused_where_messages_are_read);
     RUN(test_tools_that_cannot_be_rendered_are_refused);
