@@ -42,7 +42,9 @@ typedef struct {
     int strips_answers;                 // yes: those of the assistant alone do
     int thinks;                         // yes: the last answer begins with its thoughts, old ones
                                         //     have lost them
-    ToolsForm tools;                    // how calls of tools are written; 0: no place for tools
+    ToolsForm tools;                    // how tools and calls of them are written; 0: they have
+                                        //     no place
+    ChatTurn response;                  // what a tool answers; none: the user says it
 } ChatForm;
 
 enum { CHAT_SYSTEM = 512 };             // room for a template's own system message
@@ -93,18 +95,18 @@ static const ChatForm forms[] = {
      .system = "You are a helpful assistant."},
     {.name = "qwen2.5", .turn = CHATML, .end = "<|im_end|>",
      .system = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant.",
-     .tools = TOOLS_QUOTED},
-    {.name = "qwen3", .turn = CHATML, .end = "<|im_end|>", .thinks = 1, .tools = TOOLS_BARE},
-    {.name = "qwen3-2507", .turn = CHATML, .end = "<|im_end|>", .tools = TOOLS_BARE},
+     .tools = TOOLS_QWEN25},
+    {.name = "qwen3", .turn = CHATML, .end = "<|im_end|>", .thinks = 1, .tools = TOOLS_QWEN3},
+    {.name = "qwen3-2507", .turn = CHATML, .end = "<|im_end|>", .tools = TOOLS_QWEN3},
     {.name = "llama2", .end = "{eos}", .alternates = 1, .strips = 1,
      .user_system = {"<<SYS>>\n", "\n<</SYS>>\n\n"},
      .turn = {[ROLE_USER] = {.before = "{bos}[INST] ", .after = " [/INST]"},
               [ROLE_ASSISTANT] = {.lead = " ", .tail = " ", .after = "{eos}"}}},
     {.name = "llama3", .begin = "{bos}", .turn = HEADERS, .end = "<|eot_id|>", .strips = 1},
     {.name = "llama3.1", .begin = "{bos}", .turn = HEADERS, .end = "<|eot_id|>", .strips = 1,
-     .preamble = LLAMA3_DATES},
+     .preamble = LLAMA3_DATES, .tools = TOOLS_LLAMA31, .response = HEADER("ipython")},
     {.name = "llama3.2", .begin = "{bos}", .turn = HEADERS, .end = "<|eot_id|>", .strips = 1,
-     .preamble = LLAMA3_DATES},
+     .preamble = LLAMA3_DATES, .tools = TOOLS_LLAMA31, .response = HEADER("ipython")},
     {.name = "mistral", .begin = "{bos}", .end = "{eos}", .alternates = 1, .no_system = 1,
      .turn = {[ROLE_USER] = {.before = "[INST] ", .after = " [/INST]"},
               [ROLE_ASSISTANT] = {.after = "{eos}"}}},

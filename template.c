@@ -103,6 +103,7 @@ typedef struct {
         int turns, last_role;           // of the conversation so far
         int system;                     // the message that the user's first will begin with, or -1
         int asked;                      // yes: the user has said something that is no tool's answer
+        int told;                       // yes: the row's tools have been named
         size_t after;                   // bytes at the end of rendered that are no content
     } state, after_prompt;
     int input;                          // the row's value that the instruction goes on with on a
@@ -115,9 +116,9 @@ typedef struct {
                                         //     template has a place for it; or -1
     int calls;                          // of that message: its "tool_calls", where the template
                                         //     has a place for them; or -1
-    int responses[2];                   // the first and the last of the messages of tools that are
-                                        //     one turn of the user; or -1
-    Buffer tools;                       // the row's tools, as the system's message ends with them
+    int responses[2];                   // the first and the last of the answers of tools that are
+                                        //     one turn; or -1
+    Buffer tools;                       // the row's tools as the template names them; len 0: none
     int tool_list;                      // their value in the row, or -1
     int tools_said;                     // yes: they have been rendered
     int is_alone;                       // yes: it is of no conversation, only to be compared
@@ -339,8 +340,8 @@ static int refuse_tools(const Reader *r, const char *what, const char *name, con
                         "of the assistant's messages, and messages of the role \"tool\"", what,
                         name, why, f->name);
     }
-    return row_fail(r, "%s\"%s\": %s; remove such rows (the templates qwen2.5, qwen3 and "
-                    "qwen3-2507 have a place for tools)", what, name, why);
+    return row_fail(r, "%s\"%s\": %s; remove such rows (the templates llama3.1, llama3.2, qwen2.5, "
+                    "qwen3 and qwen3-2507 have a place for tools)", what, name, why);
 }
 
 // A row, or a message of it, must have nothing beside its text.
@@ -386,9 +387,9 @@ int row_read_tools(Reader *r) {
                  "...}");
         goto done;
     }
-    if (json_count(j, list) && tools_append(&r->tools, j, list) < 0) goto done;
+    const ToolsForm form = r->chat.form->tools;
+    if (json_count(j, list) && tools_append(&r->tools, j, list, form) < 0) goto done;
     r->tool_list = v;
-    row_use(r, v);
     result = 0;
 done:
     json_free(&held);
@@ -507,6 +508,7 @@ void render_begin(Reader *r) {
     r->state.system = -1;
     r->state.after = 0;
     r->state.asked = 0;
+    r->state.told = 0;
     r->user_follows = 0;
     r->query_follows = 0;
     r->thoughts = -1;
@@ -583,17 +585,21 @@ done:
     return result;
 }
 
-// {"role": ..., "content": ...} to r->said: what was said, before it is stripped.
-static int note_said(Reader *r, int role, const char *s, size_t n) {
-    static const char *const names[] = {
-        [ROLE_SYSTEM] = "system", [ROLE_USER] = "user", [ROLE_ASSISTANT] = "assistant",
-    };
+// {"role": who, "content": ...} to r->said: what was said, before it is stripped, and what stands
+// beside it in the message and is rendered.
+static int note_said(Reader *r, const char *who, const char *s, size_t n) {
     const char *comma = r->said.len ? "," : "";
     if (!r->options->keep_others || r->is_alone) return 0;
-    if (buffer_printf(&r->said, "%s{\"role\":\"%s\",\"content\":", comma, names[role]) < 0) {
-        return -1;
-    }
+    if (buffer_printf(&r->said, "%s{\"role\":\"%s\",\"content\":", comma, who) < 0) return -1;
     if (json_quote(&r->said, s, n) < 0) return -1;
+    if (r->thoughts >= 0) {
+        if (buffer_printf(&r->said, ",\"reasoning_content\":") < 0) return -1;
+        if (json_print(&r->said, &r->json, r->thoughts, 0) < 0) return -1;
+    }
+    if (r->calls >= 0) {
+        if (buffer_printf(&r->said, ",\"tool_calls\":") < 0) return -1;
+        if (json_print(&r->said, &r->json, r->calls, 0) < 0) return -1;
+    }
     return buffer_append(&r->said, "}", 1);
 }
 
@@ -639,26 +645,34 @@ static int check_turn(Reader *r, int role) {
     return 0;
 }
 
-// The row's tools at the end of a system message, behind what that says.
-static int render_tools(Reader *r, int says) {
+// The row's tools, once a conversation: where the turn of `role` is the place for them.
+static int render_tools(Reader *r, int role, int says) {
+    const int place = r->chat.form->tools == TOOLS_LLAMA31 ? ROLE_USER : ROLE_SYSTEM;
+    if (role != place || r->tools.len == 0 || r->state.told) return 0;
+    r->state.told = 1;
     r->tools_said = 1;
-    if (r->tools.len == 0) return 0;
     if (says && buffer_printf(&r->rendered, "\n\n") < 0) return -1;
     return buffer_append(&r->rendered, r->tools.data, r->tools.len);
+}
+
+// What the system says before all else.
+static int render_preamble(Reader *r) {
+    const ChatForm *f = r->chat.form;
+    const int is_llama = f->tools == TOOLS_LLAMA31 && r->tools.len > 0;
+    const char *environment = is_llama ? "Environment: ipython\n" : "";
+    return buffer_printf(&r->rendered, "%s%s", environment, text_or_none(f->preamble));
 }
 
 // What stands before the first turn, with the template's own system message if there is no other.
 static int render_first(Reader *r, int role) {
     const ChatForm *f = r->chat.form;
-    const char *system = chat_system(&r->chat), *preamble = text_or_none(f->preamble);
+    const char *system = chat_system(&r->chat);
     if (render_markup(r, f->begin) < 0) return -1;
     if (role == ROLE_SYSTEM || (!system && !f->preamble && !r->tools.len)) return 0;
     if (render_markup(r, f->turn[ROLE_SYSTEM].before) < 0) return -1;
-    const size_t start = r->rendered.len;
-    if (buffer_printf(&r->rendered, "%s%s", preamble, text_or_none(system)) < 0) return -1;
-    if (render_tools(r, system != NULL) < 0) return -1;
-    const char *said = r->rendered.data + start;
-    if (r->tools.len && note_said(r, ROLE_SYSTEM, said, r->rendered.len - start) < 0) return -1;
+    if (render_preamble(r) < 0) return -1;
+    if (buffer_printf(&r->rendered, "%s", text_or_none(system)) < 0) return -1;
+    if (render_tools(r, ROLE_SYSTEM, system != NULL) < 0) return -1;
     return render_markup(r, f->turn[ROLE_SYSTEM].after);
 }
 
@@ -669,50 +683,47 @@ static int render_input(Reader *r, size_t start) {
 }
 
 // The calls of the assistant's message, on lines of their own behind what it says.
-static int append_calls(Buffer *out, const Reader *r, int says) {
+static int render_calls(Reader *r, int says) {
     const Json *j = &r->json;
     for (int call = json_first(j, r->calls); call >= 0; call = json_next(j, call)) {
-        if (says && buffer_append(out, "\n", 1) < 0) return -1;
-        if (tool_call_append(out, j, call, r->chat.form->tools) < 0) return -1;
+        if (says && buffer_append(&r->rendered, "\n", 1) < 0) return -1;
+        if (tool_call_append(&r->rendered, j, call, r->chat.form->tools) < 0) return -1;
         says = 1;
     }
     return 0;
 }
 
-// What a message says: its content, or what tools have answered, one answer below the other.
-static int render_words(Reader *r, int content, const char *key) {
+// What tools have answered, one answer below the other.
+static int render_responses(Reader *r) {
+    const Json *j = &r->json;
+    const int is_quoted = r->chat.form->tools == TOOLS_LLAMA31;
     int message = r->responses[0];
-    if (message < 0 && content < 0 && r->calls >= 0) return 0;
-    if (message < 0) return render_content(r, content, key);
     for (;;) {
-        const int response = message_content(r, message);
+        const int content = message_content(r, message);
+        if (json_type(j, content) != JSON_STRING) {
+            return row_fail(r, "\"content\" of a tool's answer must be a string, not %s",
+                            row_type_name(r, content));
+        }
+        const char *s = json_string(j, content);
+        const size_t n = json_length(j, content);
+        if (note_said(r, "tool", s, n) < 0) return -1;
+        if (is_quoted) return json_quote(&r->rendered, s, n);
         if (buffer_printf(&r->rendered, TOOL_RESPONSE_OPEN "\n") < 0) return -1;
-        if (render_content(r, response, key) < 0) return -1;
+        if (buffer_append(&r->rendered, s, n) < 0) return -1;
         if (buffer_printf(&r->rendered, "\n" TOOL_RESPONSE_CLOSE) < 0) return -1;
         if (message == r->responses[1]) return 0;
         if (buffer_append(&r->rendered, "\n", 1) < 0) return -1;
-        message = json_next(&r->json, message);
+        message = json_next(j, message);
     }
-}
-
-// Notes what was said, with the thoughts and the calls beside it as text: a template that has a
-// place for them renders that alike.
-static int note_all_said(Reader *r, int role, const char *s, size_t n) {
-    const char *thoughts = r->thoughts >= 0 ? json_string(&r->json, r->thoughts) : "";
-    Buffer all = {0};
-    int result = -1;
-    if (*thoughts && buffer_printf(&all, "<think>\n%s\n</think>\n\n", thoughts) < 0) goto done;
-    if (buffer_append(&all, s, n) < 0) goto done;
-    if (append_calls(&all, r, n > 0) < 0) goto done;
-    result = note_said(r, role, all.data, all.len);
-done:
-    buffer_free(&all);
-    return result;
 }
 
 // A turn's content, behind the system message if it has none of its own.
 static int render_said(Reader *r, int role, int content, const char *key) {
+    static const char *const names[] = {
+        [ROLE_SYSTEM] = "system", [ROLE_USER] = "user", [ROLE_ASSISTANT] = "assistant",
+    };
     const ChatForm *f = r->chat.form;
+    if (role == ROLE_USER && render_tools(r, role, 0) < 0) return -1;
     const size_t begin = r->rendered.len;
     if (r->state.system >= 0 && role == ROLE_USER && !r->user_follows) {
         if (buffer_printf(&r->rendered, "%s", f->user_system[0]) < 0) return -1;
@@ -721,33 +732,38 @@ static int render_said(Reader *r, int role, int content, const char *key) {
         r->state.system = -1;
     }
     const size_t start = r->rendered.len;
-    if (render_words(r, content, key) < 0) return -1;
+    if (content >= 0 || r->calls < 0) {
+        if (render_content(r, content, key) < 0) return -1;
+    }
     if (r->input && render_input(r, start) < 0) return -1;
-    if (role == ROLE_SYSTEM && r->state.turns == 0 && render_tools(r, 1) < 0) return -1;
     const char *said = r->rendered.data + start;
     const size_t n = r->rendered.len - start;
     if (role == ROLE_USER && !tool_is_response(said, n)) r->state.asked = 1;
-    if (note_all_said(r, role, said, n) < 0) return -1;
+    if (note_said(r, names[role], said, n) < 0) return -1;
     if (f->strips || (f->strips_answers && role == ROLE_ASSISTANT)) strip_content(r, begin);
+    if (role == ROLE_SYSTEM && r->state.turns == 0 && render_tools(r, role, 1) < 0) return -1;
 
     int says = n > 0;
     if (f->thinks && role == ROLE_ASSISTANT && render_thoughts(r, begin, &says) < 0) return -1;
-    return append_calls(&r->rendered, r, says);
+    return render_calls(r, says);
 }
 
 // A turn as the template has it; its marker alone where nothing is said and nothing ends it.
 int render_turn(Reader *r, int role, int content, const char *key) {
+    const int responds = r->responses[0] >= 0, says = content >= 0 || r->calls < 0;
     if (r->is_alone) {
-        if (render_words(r, content, key) < 0) return -1;
-        return append_calls(&r->rendered, r, 1);
+        if (responds) return render_responses(r);
+        if (says && render_content(r, content, key) < 0) return -1;
+        return render_calls(r, 1);
     }
     if (check_turn(r, role) < 0) return -1;
     const ChatForm *f = r->chat.form;
-    const ChatTurn *turn = &f->turn[role];
+    const ChatTurn *turn = responds && f->response.before ? &f->response : &f->turn[role];
     if (role == ROLE_SYSTEM && f->user_system[0]) {
         const size_t start = r->rendered.len;
         if (render_content(r, content, key) < 0) return -1;
-        if (note_said(r, role, r->rendered.data + start, r->rendered.len - start) < 0) return -1;
+        const size_t n = r->rendered.len - start;
+        if (note_said(r, "system", r->rendered.data + start, n) < 0) return -1;
         r->rendered.len = start;
         r->state.system = content;
         return 0;
@@ -756,12 +772,13 @@ int render_turn(Reader *r, int role, int content, const char *key) {
     if (r->state.turns == 0 && render_first(r, role) < 0) return -1;
     if (render_markup(r, turn->before) < 0) return -1;
     const int is_first = r->state.turns == 0 && role == ROLE_SYSTEM;
-    if (is_first && buffer_printf(&r->rendered, "%s", text_or_none(f->preamble)) < 0) return -1;
+    if (is_first && render_preamble(r) < 0) return -1;
 
     const size_t start = r->rendered.len;
     if (buffer_printf(&r->rendered, "%s", text_or_none(turn->lead)) < 0) return -1;
     const size_t begin = r->rendered.len;
-    if (render_said(r, role, content, key) < 0) return -1;
+    const int rendered = responds ? render_responses(r) : render_said(r, role, content, key);
+    if (rendered < 0) return -1;
     if (r->rendered.len == begin && !turn->after) r->rendered.len = start;
 
     if (buffer_printf(&r->rendered, "%s", text_or_none(turn->tail)) < 0) return -1;
@@ -831,10 +848,18 @@ static int read_surroundings(Reader *r, int message) {
                         row_type_name(r, r->thoughts));
     }
     for (int call = json_first(&r->json, r->calls); call >= 0; call = json_next(&r->json, call)) {
-        int name, arguments;
-        if (tool_call_parts(&r->json, call, &name, &arguments)) continue;
+        if (tool_is_call(&r->json, call, f->tools)) continue;
         return row_fail(r, "\"tool_calls\" must be a list of {\"function\": {\"name\": ..., "
                         "\"arguments\": ...}}");
+    }
+    const int is_llama = r->calls >= 0 && f->tools == TOOLS_LLAMA31;
+    if (is_llama && !says_nothing(&r->json, message_content(r, message))) {
+        return row_fail(r, "\"content\" beside \"tool_calls\": the template %s would lose it; "
+                        "remove one of them", f->name);
+    }
+    if (is_llama && json_count(&r->json, r->calls) > 1) {
+        return row_fail(r, "several \"tool_calls\" in a message, of which the template %s takes "
+                        "one; remove such rows", f->name);
     }
     if (row_refuse_beside_text(r, message) < 0) return -1;
     return message_is_assistants(r, message) ? refuse_weight(r, message) : 0;
@@ -842,12 +867,14 @@ static int read_surroundings(Reader *r, int message) {
 
 // Is the message a tool's answer, for which the template has a place?
 static int is_response(const Reader *r, int message) {
-    const int has_tools = r->chat.form && r->chat.form->tools != NO_TOOLS;
-    return has_tools && json_equal(&r->json, message_role(r, message), "tool");
+    const ToolsForm tools = r->chat.form ? r->chat.form->tools : NO_TOOLS;
+    const int who = message_role(r, message);
+    if (tools == TOOLS_LLAMA31 && json_equal(&r->json, who, "ipython")) return 1;
+    return tools != NO_TOOLS && json_equal(&r->json, who, "tool");
 }
 
 // One message as a turn; *role is whose it is.  Answers of tools that follow one another are one
-// turn of the user, which is rendered with the last of them.
+// turn, rendered with the last of them, where the template has none of their own.
 int render_message(Reader *r, int message, int *role) {
     const Json *j = &r->json;
     const int who = message_role(r, message), content = message_content(r, message);
@@ -868,7 +895,8 @@ int render_message(Reader *r, int message, int *role) {
         *role = ROLE_USER;
         if (r->responses[0] < 0) r->responses[0] = message;
         r->responses[1] = message;
-        if (!r->is_alone && !r->is_last && is_response(r, json_next(j, message))) return 0;
+        const int is_joined = !r->is_alone && !r->is_last && !r->chat.form->response.before;
+        if (is_joined && is_response(r, json_next(j, message))) return 0;
         const int result = render_turn(r, ROLE_USER, content, "content");
         r->responses[0] = -1;
         return result;

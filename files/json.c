@@ -76,7 +76,7 @@ int         json_off(const Json *j, int n);                        // absent, nu
 
 // writing, and UTF-8
 int         json_quote(Buffer *out, const char *s, size_t n);      // n bytes as a JSON string
-int         json_print(Buffer *out, const Json *j, int n); // a value as Python's json.dumps has it
+int         json_print(Buffer *out, const Json *j, int n, int indent);     // as Python's json.dumps
 const char *json_decimal(char text[40], double x, int is_float);
 int         json_with_member(Buffer *out, const char *object, const char *key, const char *value);
 int         utf8_decode(const char *s, size_t n, uint32_t *code);
@@ -595,11 +595,14 @@ static int print_json_number(Buffer *out, const Json *j, int n) {
     return buffer_printf(out, "%s", strcmp(s, "-0") ? s : "0");
 }
 
-/* Appends a value as Python's json.dumps(value, ensure_ascii=False) writes what json.loads has
- * read: ", " and ": " between, members in their order.  0, or -1 after fail(). */
-int json_print(Buffer *out, const Json *j, int n) {
+static int print_line_end(Buffer *out, int column) {
+    return buffer_printf(out, "\n%*s", column, "");
+}
+
+// The value in `column` columns; indent 0: all on one line.
+static int print_value(Buffer *out, const Json *j, int n, int indent, int column) {
     const JsonType type = json_type(j, n);
-    const int is_object = type == JSON_OBJECT;
+    const int is_object = type == JSON_OBJECT, is_empty = json_first(j, n) < 0;
     if (type == JSON_STRING) return json_quote(out, json_string(j, n), json_length(j, n));
     if (type == JSON_NUMBER) return print_json_number(out, j, n);
     if (type == JSON_TRUE) return buffer_printf(out, "true");
@@ -607,14 +610,23 @@ int json_print(Buffer *out, const Json *j, int n) {
     if (type == JSON_NULL) return buffer_printf(out, "null");
     if (buffer_append(out, is_object ? "{" : "[", 1) < 0) return -1;
     for (int v = json_first(j, n); v >= 0; v = json_next(j, v)) {
-        if (v != json_first(j, n) && buffer_append(out, ", ", 2) < 0) return -1;
+        const char *comma = indent ? "," : ", ";
+        if (v != json_first(j, n) && buffer_printf(out, "%s", comma) < 0) return -1;
+        if (indent && print_line_end(out, column + indent) < 0) return -1;
         if (is_object) {
             if (json_quote(out, json_key(j, v), json_key_length(j, v)) < 0) return -1;
             if (buffer_append(out, ": ", 2) < 0) return -1;
         }
-        if (json_print(out, j, v) < 0) return -1;
+        if (print_value(out, j, v, indent, column + indent) < 0) return -1;
     }
+    if (indent && !is_empty && print_line_end(out, column) < 0) return -1;
     return buffer_append(out, is_object ? "}" : "]", 1);
+}
+
+/* Appends a value as Python's json.dumps(value, ensure_ascii=False) writes what json.loads has
+ * read; indent > 0: with indent=indent, members on lines of their own.  0, or -1 after fail(). */
+int json_print(Buffer *out, const Json *j, int n, int indent) {
+    return print_value(out, j, n, indent, 0);
 }
 
 // Past the string, or the value, that begins at p in a text that json_parse has accepted.

@@ -140,6 +140,12 @@ def tokenizers():
     return {"bytes": t, "pieces": pieces}
 
 
+def loses(form, messages):
+    """Would the template pass over what is said beside an answer, or beside a call?"""
+    return any(m.get("reasoning_content") and form != "qwen3" or
+               m.get("tool_calls") and m["content"] and form.startswith("llama") for m in messages)
+
+
 def case(t, messages, template, tools=None):
     """Ids of the prompt and of the whole, or None where the template refuses them."""
     try:
@@ -201,10 +207,9 @@ def main():
                 except Exception:
                     cases.append(None)
             rows.append({"template": name, "form": form, "tokenizer": kind, "bos": bos, "eos": eos, "cases": cases})
-            if form in ("qwen2.5", "qwen3", "qwen3-2507"):
-                rows[-1]["tool_cases"] = [
-                    None if form != "qwen3" and any(m.get("reasoning_content") for m in messages) else
-                    case(t, messages, template, tools or None) for tools, messages in TOOL_ROWS]
+            if form in ("qwen2.5", "qwen3", "qwen3-2507", "llama3.1", "llama3.2"):
+                rows[-1]["tool_cases"] = [None if loses(form, messages) else case(t, messages, template, tools or None)
+                                          for tools, messages in TOOL_ROWS]
     with open(os.path.join(OUT, "cases.json"), "w") as f:
         f.write('{"conversations": [\n' + ",\n".join(map(json.dumps, CONVERSATIONS)) + '\n], "tools_as_text": ' +
                 json.dumps(AS_TEXT) + ', "tool_rows": [\n' +

@@ -32,7 +32,7 @@ static int load_for(Tokenizer *t, int row) {
 static int load_conversation(Dataset *d, const Tokenizer *t, int conversation, DataOptions o) {
     Buffer rows = {0};
     buffer_printf(&rows, "{\"messages\":");
-    json_print(&rows, &cases, conversation);
+    json_print(&rows, &cases, conversation, 0);
     buffer_printf(&rows, "}\n");
     o.rows = &rows;
     const int result = dataset_load(d, "x", t, &o);
@@ -43,7 +43,7 @@ static int load_conversation(Dataset *d, const Tokenizer *t, int conversation, D
 // A row {"tools": .., "messages": ..}.
 static int load_tool_row(Dataset *d, const Tokenizer *t, int row, DataOptions o) {
     Buffer rows = {0};
-    json_print(&rows, &cases, row);
+    json_print(&rows, &cases, row, 0);
     o.rows = &rows;
     const int result = dataset_load(d, "x", t, &o);
     buffer_free(&rows);
@@ -121,7 +121,7 @@ static void test_conversations_have_the_ids_of_apply_chat_template(void) {
 }
 
 // Rows with tools, calls of them and their answers, in each form that has a place for them.  Of the
-// prompt that `sample` would write as messages, with the tools as text, the ids are the same.
+// prompt that `sample` would write, as messages and the row's tools, the ids are the same.
 static void test_tools_have_the_ids_of_apply_chat_template(void) {
     load_cases();
     const int rows = json_get(&cases, 0, "templates");
@@ -138,7 +138,8 @@ static void test_tools_have_the_ids_of_apply_chat_template(void) {
             Dataset d, e;
             const int loaded = load_tool_row(&d, &t, with, o) == 0;
             if (json_type(&cases, want) == JSON_NULL) {
-                CHECK(!loaded && strstr(error_text, "thoughts beside the answer are not read"));
+                CHECK(!loaded && (strstr(error_text, "thoughts beside the answer are not read")
+                                  || strstr(error_text, "\"tool_calls\"")));
                 refused++;
                 continue;
             }
@@ -148,9 +149,10 @@ static void test_tools_have_the_ids_of_apply_chat_template(void) {
 
             // the prompt, as it is written, and any answer
             Buffer b = {0};
-            CHECK(d.others.len == d.record[0].said + d.record[0].said_len);
-            buffer_printf(&b, "{\"prompt\":%s,\"completion\":\"x\"}",
-                          d.others.data + d.record[0].said);
+            const Record *record = &d.record[0];
+            buffer_printf(&b, "{\"prompt\":%.*s%.*s,\"completion\":\"x\"}",
+                          (int)record->said_len, d.others.data + record->said,
+                          (int)record->others_len, d.others.data + record->others);
             DataOptions p = o;
             p.rows = &b;
             CHECK(dataset_load(&e, "x", &t, &p) == 0);
@@ -164,7 +166,7 @@ static void test_tools_have_the_ids_of_apply_chat_template(void) {
         }
         tokenizer_free(&t);
     }
-    CHECK(compared == 27 + 2 * 23 && refused == 2 * 4 && again == compared);
+    CHECK(compared == 27 + 2 * 23 + 2 * 10 && refused == 2 * 4 + 2 * 17 && again == compared);
 }
 
 // A conversation with tools that is written as text has the tokens of the one with tools.
@@ -178,7 +180,7 @@ static void test_tools_that_are_written_as_text_have_the_same_ids(void) {
         const DataOptions o = {.template_ = form};
         Tokenizer t;
         Dataset d;
-        if (want < 0) continue;
+        if (want < 0 || strncmp(form, "qwen", 4) != 0) continue;
         CHECK(load_for(&t, row) == 0);
         CHECK(load_conversation(&d, &t, json_get(&cases, 0, "tools_as_text"), o) == 0);
         CHECK(is_golden(&d, &t, want));
@@ -320,7 +322,7 @@ static void test_tools_that_cannot_be_rendered_are_refused(void) {
     static const struct { const char *row, *chatml, *qwen3; } refused[] = {
         {.row = "{" MESSAGES(MESSAGE("tool", "\"7\"") "," ANSWER) "}",
          .chatml = "the role \"tool\": tool calls are not read; remove such rows (the templates "
-                   "qwen2.5, qwen3 and qwen3-2507 have a place for tools)"},
+                   "llama3.1, llama3.2, qwen2.5, qwen3 and qwen3-2507 have a place for tools)"},
         {.row = "{" MESSAGES(CALLS(F_CALL)) "}",
          .chatml = "\"tool_calls\": tool calls are not read, and would be lost; remove such rows"},
         {.row = "{\"tools\":[{\"name\":\"f\"}]," MESSAGES(ANSWER) "}",
@@ -356,6 +358,29 @@ static void test_tools_that_cannot_be_rendered_are_refused(void) {
         CHECK(loaded == !refused[k].qwen3);
         if (loaded) dataset_free(&d);
         else CHECK(strstr(error_text, refused[k].qwen3));
+    }
+    tokenizer_free(&t);
+}
+
+// LLaMA-3.1's template takes one call a message, and no words beside it.
+static void test_calls_that_llama_would_lose_are_refused(void) {
+    static const char *const refused[][2] = {
+        {"{" MESSAGES(CALLS("{\"function\":" F_CALL "},{\"function\":" F_CALL "}")) "}",
+         "several \"tool_calls\" in a message, of which the template llama3.1 takes one"},
+        {"{" MESSAGES("{\"role\":\"assistant\",\"content\":\"Hm\",\"tool_calls\":[{\"function\":"
+                      F_CALL "}]}") "}",
+         "\"content\" beside \"tool_calls\": the template llama3.1 would lose it; remove one"},
+        {"{" MESSAGES(CALLS(F_CALL)) "}", "\"tool_calls\" must be a list of {\"function\": {"},
+        {"{" MESSAGES(MESSAGE("tool", "[\"7\"]") "," ANSWER) "}",
+         "\"content\" of a tool's answer must be a string, not a list of strings"},
+    };
+    Tokenizer t;
+    Dataset d;
+    CHECK(tokenizer_load(&t, TEMPLATES "tokenizer.json") == 0);
+    t.bos = t.eos = tokenizer_find(&t, "<|eot_id|>", 10);
+    for (size_t k = 0; k < sizeof refused / sizeof *refused; k++) {
+        CHECK(load_rows(&d, &t, refused[k][0], "llama3.1") < 0);
+        CHECK(strstr(error_text, refused[k][1]));
     }
     tokenizer_free(&t);
 }
@@ -490,6 +515,7 @@ int main(int argc, char **argv) {
     RUN(test_spaces_and_quotes_that_mean_nothing_do_not_matter);
     RUN(test_an_unknown_template_is_refused_where_messages_are_read);
     RUN(test_tools_that_cannot_be_rendered_are_refused);
+    RUN(test_calls_that_llama_would_lose_are_refused);
     RUN(test_tools_of_pairs_stand_before_the_prompt);
     RUN(test_special_tokens_in_a_message_are_plain_text);
     RUN(test_the_messages_of_a_prompt_are_kept);

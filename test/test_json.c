@@ -270,8 +270,16 @@ static void test_values_are_printed_as_by_python(void) {
         "{\"b\": [], \"a\": {}, \"\xc3\xa9\": {\"x\": null, \"y\": [true, false]}}]";
     Json j = {0};
     Buffer b = {0};
-    CHECK(json_parse(&j, text, sizeof text - 1, "f") == 0 && json_print(&b, &j, 0) == 0);
+    CHECK(json_parse(&j, text, sizeof text - 1, "f") == 0 && json_print(&b, &j, 0, 0) == 0);
     CHECK(!strcmp(b.data, printed));
+
+    // json.dumps(.., indent=4)
+    static const char nested[] = "{\"a\":[],\"b\":[1,{\"c\":\"d\"}],\"e\":{}}";
+    b.len = 0;
+    CHECK(json_parse(&j, nested, sizeof nested - 1, "f") == 0 && json_print(&b, &j, 0, 4) == 0);
+    CHECK(!strcmp(b.data,
+                  "{\n    \"a\": [],\n    \"b\": [\n        1,\n        {\n"
+                  "            \"c\": \"d\"\n        }\n    ],\n    \"e\": {}\n}"));
     buffer_free(&b);
     json_free(&j);
 }
