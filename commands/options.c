@@ -179,9 +179,10 @@ static const Option option_table[] = {
     {.heading = "data"},
     {.name = "template", .kind = WORDS, .to = &opt.template_,
      .help = "of messages, if not the model's own or plain: chatml, smollm2, qwen2, qwen2.5, "
-             "qwen3, llama2, llama3, llama3.1, llama3.2, mistral, mistral-v1, mistral-v3, "
-             "mistral-v3-tekken, mistral-v7, phi3, phi3.5, zephyr, tinyllama, gemma, plain, none; "
-             "turns: plain, and a prompt that is a string is the user's message"},
+             "qwen3, qwen3-2507, llama2, llama3, llama3.1, llama3.2, mistral, mistral-v1, "
+             "mistral-v3, mistral-v3-tekken, mistral-v7, phi3, phi3.5, zephyr, tinyllama, tulu, "
+             "olmo2, gemma, plain, none; turns: plain, and a prompt that is a string is the "
+             "user's message"},
     {.name = "prompt_key", .kind = WORDS, .to = &opt.prompt_key,
      .help = "name of the prompt in JSON lines, if not prompt"},
     {.name = "chosen_key", .kind = WORDS, .to = &opt.chosen_key, .help = "likewise"},

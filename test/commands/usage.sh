@@ -111,6 +111,11 @@ refused 64 "--dtype f8: unknown; see --help for the choices" \
 [ ! -f f8/log.jsonl ] || fault "it was noticed after training only"
 refused 64 "--template chat: unknown" \
     ./more train reward $pairs --train $abc --out x --template chat
+./more train reward --help | tr -s ' \n' ' ' > reward.help
+for form in $(sed -n 's/.*--template chat: unknown; \(.*\) are known/\1/p' err | tr -d ,); do
+    case $form in and | turns) continue ;; esac
+    grep -q "[ ,:]$form[,;]" reward.help || fault "the template $form is not in the help"
+done
 refused 64 "MORE_ISA=z80: unknown here" env MORE_ISA=z80 ./more inspect --model lm
 
 it "what_a_command_cannot_do_without_is_asked_for"
