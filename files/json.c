@@ -579,7 +579,8 @@ const char *json_decimal(char text[40], double x, int is_float) {
     assert(text);                       // gcc's sanitizers warn without it
     const int is_large = fabs(x) >= 1e16;
     for (int digits = 1; digits <= 17; digits++) {
-        snprintf(text, 36, "%.*g", digits, x);
+        if (is_large) snprintf(text, 36, "%.*e", digits - 1, x);
+        else snprintf(text, 36, "%.*g", digits, x);
         const double back = strtod(text, NULL);
         const int same = is_float ? (float)back == (float)x : back == x;
         if (same && (is_large || !strchr(text, '+'))) break;           // 1000000, not 1e+06
