@@ -320,10 +320,12 @@ int template_end(const Chat *chat, const Tokenizer *t) {
     return id >= 0 && tokenizer_is_added(t, id) ? id : -1;
 }
 
-// Does a value say nothing: "", [], false, "[]" as some files have it, an object of nothing else?
+// Does a value say nothing: "", [], false, these printed as some files have it, an object of
+// nothing else?
 static int says_nothing(const Json *j, int v) {
+    static const char *const printed[] = {"[]", "null"};
     const JsonType type = json_type(j, v);
-    if (type == JSON_STRING) return json_length(j, v) == 0 || json_equal(j, v, "[]");
+    if (type == JSON_STRING) return json_length(j, v) == 0 || LISTED(json_string(j, v), printed);
     if (type == JSON_ARRAY) return json_count(j, v) == 0;
     if (type != JSON_OBJECT) return type == JSON_NONE || type == JSON_NULL || type == JSON_FALSE;
     for (int i = json_first(j, v); i >= 0; i = json_next(j, i)) {
@@ -361,6 +363,14 @@ int row_refuse_beside_text(const Reader *r, int object) {
     return 0;
 }
 
+static int is_list_of_objects(const Json *j, int list) {
+    if (json_type(j, list) != JSON_ARRAY) return 0;
+    for (int v = json_first(j, list); v >= 0; v = json_next(j, v)) {
+        if (json_type(j, v) != JSON_OBJECT) return 0;
+    }
+    return 1;
+}
+
 /* "tools", if the template has a place for them: a list of objects, or a string that holds one, as
  * TRL takes both.  They are then in r->tools as text, of which the first turn is to make use. */
 int row_read_tools(Reader *r) {
@@ -378,11 +388,7 @@ int row_read_tools(Reader *r) {
     }
     const Json *j = is_string ? &held : row;
     const int list = is_string ? 0 : v;
-    int are_objects = json_type(j, list) == JSON_ARRAY;
-    for (int tool = json_first(j, list); tool >= 0 && are_objects; tool = json_next(j, tool)) {
-        are_objects = json_type(j, tool) == JSON_OBJECT;
-    }
-    if (!are_objects) {
+    if (!is_list_of_objects(j, list)) {
         row_fail(r, "\"tools\" must be a list of objects {\"type\": \"function\", \"function\": "
                  "...}");
         goto done;
@@ -648,7 +654,12 @@ static int check_turn(Reader *r, int role) {
 // The row's tools, once a conversation: where the turn of `role` is the place for them.
 static int render_tools(Reader *r, int role, int says) {
     const int place = r->chat.form->tools == TOOLS_LLAMA31 ? ROLE_USER : ROLE_SYSTEM;
+    const int first = r->state.last_role == ROLE_SYSTEM;  // turns that may stand before it
     if (role != place || r->tools.len == 0 || r->state.told) return 0;
+    if (place == ROLE_USER && r->state.turns > first) {
+        return row_fail(r, "\"tools\", which the template %s takes into the first message behind "
+                        "the system's, and that is not the user's", r->chat.form->name);
+    }
     r->state.told = 1;
     r->tools_said = 1;
     if (says && buffer_printf(&r->rendered, "\n\n") < 0) return -1;
@@ -835,6 +846,33 @@ static int message_calls(const Reader *r, int message) {
     return says_nothing(&r->json, calls) ? -1 : calls;
 }
 
+static int are_calls(const Json *j, int list, ToolsForm form) {
+    if (json_type(j, list) != JSON_ARRAY) return 0;
+    for (int call = json_first(j, list); call >= 0; call = json_next(j, call)) {
+        if (!tool_is_call(j, call, form)) return 0;
+    }
+    return 1;
+}
+
+// Can the template write the message's calls, and loses nothing of it?
+static int check_calls(const Reader *r, int message) {
+    const ChatForm *f = r->chat.form;
+    if (!are_calls(&r->json, r->calls, f->tools)) {
+        return row_fail(r, "\"tool_calls\" must be a list of {\"function\": {\"name\": ..., "
+                        "\"arguments\": ...}}");
+    }
+    if (f->tools != TOOLS_LLAMA31) return 0;
+    if (!json_off(&r->json, message_content(r, message))) {
+        return row_fail(r, "\"content\" beside \"tool_calls\": the template %s would lose it; "
+                        "remove one of them", f->name);
+    }
+    if (json_count(&r->json, r->calls) > 1) {
+        return row_fail(r, "several \"tool_calls\" in a message, of which the template %s takes "
+                        "one; remove such rows", f->name);
+    }
+    return 0;
+}
+
 // What the template makes of a message depends on what stands beside it and comes after it.
 static int read_surroundings(Reader *r, int message) {
     const ChatForm *f = r->chat.form;
@@ -847,20 +885,7 @@ static int read_surroundings(Reader *r, int message) {
         return row_fail(r, "\"reasoning_content\" must be a string, not %s",
                         row_type_name(r, r->thoughts));
     }
-    for (int call = json_first(&r->json, r->calls); call >= 0; call = json_next(&r->json, call)) {
-        if (tool_is_call(&r->json, call, f->tools)) continue;
-        return row_fail(r, "\"tool_calls\" must be a list of {\"function\": {\"name\": ..., "
-                        "\"arguments\": ...}}");
-    }
-    const int is_llama = r->calls >= 0 && f->tools == TOOLS_LLAMA31;
-    if (is_llama && !says_nothing(&r->json, message_content(r, message))) {
-        return row_fail(r, "\"content\" beside \"tool_calls\": the template %s would lose it; "
-                        "remove one of them", f->name);
-    }
-    if (is_llama && json_count(&r->json, r->calls) > 1) {
-        return row_fail(r, "several \"tool_calls\" in a message, of which the template %s takes "
-                        "one; remove such rows", f->name);
-    }
+    if (r->calls >= 0 && check_calls(r, message) < 0) return -1;
     if (row_refuse_beside_text(r, message) < 0) return -1;
     return message_is_assistants(r, message) ? refuse_weight(r, message) : 0;
 }

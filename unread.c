@@ -78,9 +78,9 @@ static int is_said(const Reader *r, const char *s, size_t n, int with_answers) {
     return 0;
 }
 
-// The same of all strings of a value, but for who says them.
+// The same of all strings of a value, but for who says them and which call is answered.
 static int is_all_said(const Reader *r, int v, int with_answers) {
-    static const char *const whose[] = {"role", "from", "name", "type"};
+    static const char *const whose[] = {"role", "from", "name", "type", "id", "tool_call_id"};
     const Json *j = &r->json;
     if (json_type(j, v) == JSON_STRING) {
         return is_said(r, json_string(j, v), json_length(j, v), with_answers);

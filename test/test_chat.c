@@ -249,6 +249,11 @@ static void test_templates_of_other_trainers_are_known(void) {
     }
 }
 
+// Are both NULL, or the same text?
+static int is_same(const char *a, const char *b) {
+    return a && b ? !strcmp(a, b) : a == b;
+}
+
 // With the template's text in the folder nothing has to be said.
 static void test_templates_are_known_by_their_text(void) {
     load_cases();
@@ -261,9 +266,12 @@ static void test_templates_are_known_by_their_text(void) {
         CHECK(chat_named(&named, form) == 1);
 
         // SmolLM2's and Qwen2's is ChatML with another system message
-        const char *a = chat_system(&chat), *b = chat_system(&named);
-        CHECK((!a && !b) || (a && b && !strcmp(a, b)));
-        CHECK(!memcmp(chat.form->turn, named.form->turn, sizeof chat.form->turn));
+        CHECK(is_same(chat_system(&chat), chat_system(&named)));
+        for (int role = 0; role < NUM_ROLES; role++) {
+            const ChatTurn *a = &chat.form->turn[role], *b = &named.form->turn[role];
+            CHECK(is_same(a->before, b->before) && is_same(a->lead, b->lead));
+            CHECK(is_same(a->tail, b->tail) && is_same(a->after, b->after));
+        }
     }
     Chat chat;
     CHECK(chat_recognise(&chat, "", 0) == 0 && chat_named(&chat, "x") == 0);
@@ -317,6 +325,7 @@ static void test_an_unknown_template_is_refused_where_messages_are_read(void) {
 #define MESSAGE(key, value) "{\"role\":\"" key "\",\"content\":" value "}"
 #define ANSWER MESSAGE("assistant", "\"A\"")
 #define CALLS(call) "{\"role\":\"assistant\",\"tool_calls\":[" call "]}"
+#define Q MESSAGE("user", "\"Q\"")
 #define F_CALL "{\"name\":\"f\",\"arguments\":{}}"
 static void test_tools_that_cannot_be_rendered_are_refused(void) {
     static const struct { const char *row, *chatml, *qwen3; } refused[] = {
@@ -341,6 +350,12 @@ static void test_tools_that_cannot_be_rendered_are_refused(void) {
          .chatml = "\"tool_calls\": tool calls are not read",
          .qwen3 = "\"tool_calls\": tool calls are not read, and would be lost; the template qwen3 "
                   "has the row's \"tools\", \"tool_calls\" of the assistant's messages, and "},
+        {.row = "{" MESSAGES("{\"role\":\"assistant\",\"content\":\"A\",\"tool_calls\":\"x\"}") "}",
+         .chatml = "\"tool_calls\": tool calls are not read",
+         .qwen3 = "\"tool_calls\" must be a list of {\"function\": {\"name\""},
+        {.row = "{" MESSAGES("{\"role\":\"assistant\",\"content\":\"A\",\"tool_calls\":true}") "}",
+         .chatml = "\"tool_calls\": tool calls are not read",
+         .qwen3 = "\"tool_calls\" must be a list of {\"function\": {\"name\""},
         {.row = "{" MESSAGES(MESSAGE("function", "\"7\"") "," ANSWER) "}",
          .chatml = "the role \"function\"",
          .qwen3 = "the role \"function\": tool calls are not read; the template qwen3 has the row"},
@@ -362,14 +377,20 @@ static void test_tools_that_cannot_be_rendered_are_refused(void) {
     tokenizer_free(&t);
 }
 
-// LLaMA-3.1's template takes one call a message, and no words beside it.
-static void test_calls_that_llama_would_lose_are_refused(void) {
+// LLaMA-3.1's template takes one call a message, no words beside it, and writes tools into the
+// first message, whose ever it is.
+static void test_calls_and_tools_that_llama_would_lose_are_refused(void) {
     static const char *const refused[][2] = {
         {"{" MESSAGES(CALLS("{\"function\":" F_CALL "},{\"function\":" F_CALL "}")) "}",
          "several \"tool_calls\" in a message, of which the template llama3.1 takes one"},
         {"{" MESSAGES("{\"role\":\"assistant\",\"content\":\"Hm\",\"tool_calls\":[{\"function\":"
                       F_CALL "}]}") "}",
          "\"content\" beside \"tool_calls\": the template llama3.1 would lose it; remove one"},
+        {"{" MESSAGES("{\"role\":\"assistant\",\"content\":\"[]\",\"tool_calls\":[{\"function\":"
+                      F_CALL "}]}") "}",
+         "\"content\" beside \"tool_calls\": the template llama3.1 would lose it; remove one"},
+        {"{\"tools\":[{}],\"messages\":[" ANSWER "," Q "," ANSWER "]}",
+         "\"tools\", which the template llama3.1 takes into the first message behind the system's"},
         {"{" MESSAGES(CALLS(F_CALL)) "}", "\"tool_calls\" must be a list of {\"function\": {"},
         {"{" MESSAGES(MESSAGE("tool", "[\"7\"]") "," ANSWER) "}",
          "\"content\" of a tool's answer must be a string, not a list of strings"},
@@ -385,6 +406,26 @@ static void test_calls_that_llama_would_lose_are_refused(void) {
     tokenizer_free(&t);
 }
 
+// Each of these is a row whose record has the tokens of the first, as many of them the prompt's.
+static void check_same_tokens(const char *const *rows, size_t n, const char *template_) {
+    Tokenizer t;
+    Dataset first, d;
+    CHECK(tokenizer_load(&t, TEMPLATES "tokenizer.json") == 0);
+    t.eos = tokenizer_find(&t, "<|im_end|>", 10);
+    CHECK(load_rows(&first, &t, rows[0], template_) == 0);
+    for (size_t k = 1; k < n; k++) {
+        const int loaded = load_rows(&d, &t, rows[k], template_) == 0;
+        CHECK(loaded);
+        if (!loaded) continue;
+        CHECK(d.record[0].prompt.len == first.record[0].prompt.len);
+        CHECK(d.num_tokens == first.num_tokens);
+        CHECK(!memcmp(d.token, first.token, first.num_tokens * sizeof *first.token));
+        dataset_free(&d);
+    }
+    dataset_free(&first);
+    tokenizer_free(&t);
+}
+
 // Tools as a list or as a string that holds one, of pairs in all forms: the same ids.
 #define PAIR(before, chosen, rejected, tools) \
     "{\"tools\":" tools "," before "\"chosen\":[" chosen "],\"rejected\":[" rejected "]}"
@@ -392,24 +433,25 @@ static void test_tools_of_pairs_stand_before_the_prompt(void) {
 #define LIST "[{\"type\": \"function\", \"function\": {\"name\": \"f\"}}]"
 #define IN_STRING \
     "\"[{\\\"type\\\":\\\"function\\\",\\\"function\\\":{\\\"name\\\":\\\"f\\\"}}]\""
-#define Q MESSAGE("user", "\"Q\"")
     static const char *const rows[] = {
         PAIR("\"prompt\":[" Q "],", CALLS(F_CALL), ANSWER, LIST),
         PAIR("\"prompt\":[" Q "],", CALLS(F_CALL), ANSWER, IN_STRING),
         PAIR("", Q "," CALLS(F_CALL), Q "," ANSWER, LIST),
         PAIR("\"instruction\":\"Q\",", CALLS(F_CALL), ANSWER, LIST),
+        PAIR("\"messages\":[" Q "," CALLS("{\"id\":\"a b\",\"function\":" F_CALL "}") "],"
+             "\"prompt\":[" Q "],", CALLS(F_CALL), ANSWER, LIST),
     };
-    Tokenizer t;
-    Dataset d[4];
-    CHECK(tokenizer_load(&t, TEMPLATES "tokenizer.json") == 0);
-    t.eos = tokenizer_find(&t, "<|im_end|>", 10);
-    for (int k = 0; k < 4; k++) {
-        CHECK(load_rows(&d[k], &t, rows[k], "qwen2.5") == 0);
-        CHECK(d[k].num_tokens == d[0].num_tokens);
-        CHECK(!memcmp(d[k].token, d[0].token, d[0].num_tokens * sizeof *d[0].token));
-    }
-    for (int k = 0; k < 4; k++) dataset_free(&d[k]);
-    tokenizer_free(&t);
+    check_same_tokens(rows, sizeof rows / sizeof *rows, "qwen2.5");
+}
+
+static void test_tools_that_are_none_are_absent(void) {
+    static const char *const rows[] = {
+        "{" MESSAGES(ANSWER) "}", "{\"tools\":null," MESSAGES(ANSWER) "}",
+        "{\"tools\":[]," MESSAGES(ANSWER) "}", "{\"tools\":\"\"," MESSAGES(ANSWER) "}",
+        "{\"tools\":\"[]\"," MESSAGES(ANSWER) "}", "{\"tools\":\"null\"," MESSAGES(ANSWER) "}",
+    };
+    check_same_tokens(rows, sizeof rows / sizeof *rows, "qwen2.5");
+    check_same_tokens(rows, sizeof rows / sizeof *rows, "chatml");
 }
 
 // What is said cannot end a turn: there special tokens are plain text.
@@ -515,8 +557,9 @@ int main(int argc, char **argv) {
     RUN(test_spaces_and_quotes_that_mean_nothing_do_not_matter);
     RUN(test_an_unknown_template_is_refused_where_messages_are_read);
     RUN(test_tools_that_cannot_be_rendered_are_refused);
-    RUN(test_calls_that_llama_would_lose_are_refused);
+    RUN(test_calls_and_tools_that_llama_would_lose_are_refused);
     RUN(test_tools_of_pairs_stand_before_the_prompt);
+    RUN(test_tools_that_are_none_are_absent);
     RUN(test_special_tokens_in_a_message_are_plain_text);
     RUN(test_the_messages_of_a_prompt_are_kept);
     RUN(test_pairs_of_conversations_are_cut_after_what_asks_for_the_answer);
