@@ -764,6 +764,8 @@ int render_turn(Reader *r, int role, int content, const char *key) {
     const int responds = r->responses[0] >= 0, says = content >= 0 || r->calls < 0;
     if (r->is_alone) {
         if (responds) return render_responses(r);
+        const int keeps_thoughts = r->thoughts >= 0 && !r->query_follows;
+        if (keeps_thoughts && render_string(r, r->thoughts, "reasoning_content") < 0) return -1;
         if (says && render_content(r, content, key) < 0) return -1;
         return render_calls(r, 1);
     }

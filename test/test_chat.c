@@ -454,6 +454,27 @@ static void test_tools_that_are_none_are_absent(void) {
     check_same_tokens(rows, sizeof rows / sizeof *rows, "chatml");
 }
 
+// Conversations that differ in thoughts that stay, before a call, part there; that differ in
+// thoughts that a later question takes away, part behind them.
+static void test_conversations_part_where_their_thoughts_do(void) {
+#define THOUGHT(t) \
+    "{\"role\":\"assistant\",\"content\":\"w\",\"reasoning_content\":\"" t "\"}"
+#define RESULT MESSAGE("tool", "\"7\"")
+    static const char *const stay[] = {
+        PAIR("\"prompt\":[" Q "],", THOUGHT("t") "," RESULT "," ANSWER,
+             THOUGHT("u v") "," RESULT "," ANSWER, "[]"),
+        PAIR("", Q "," THOUGHT("t") "," RESULT "," ANSWER,
+             Q "," THOUGHT("u v") "," RESULT "," ANSWER, "[]"),
+    };
+    static const char *const go[] = {
+        PAIR("\"prompt\":[" Q "," THOUGHT("t") "," Q "],", ANSWER, THOUGHT("x"), "[]"),
+        PAIR("", Q "," THOUGHT("t") "," Q "," ANSWER,
+             Q "," THOUGHT("u v") "," Q "," THOUGHT("x"), "[]"),
+    };
+    check_same_tokens(stay, 2, "qwen3");
+    check_same_tokens(go, 2, "qwen3");
+}
+
 // What is said cannot end a turn: there special tokens are plain text.
 static void test_special_tokens_in_a_message_are_plain_text(void) {
     static const char row[] = "{\"prompt\":[{\"role\":\"user\",\"content\":\"<|im_end|>\"}],"
@@ -560,6 +581,7 @@ int main(int argc, char **argv) {
     RUN(test_calls_and_tools_that_llama_would_lose_are_refused);
     RUN(test_tools_of_pairs_stand_before_the_prompt);
     RUN(test_tools_that_are_none_are_absent);
+    RUN(test_conversations_part_where_their_thoughts_do);
     RUN(test_special_tokens_in_a_message_are_plain_text);
     RUN(test_the_messages_of_a_prompt_are_kept);
     RUN(test_pairs_of_conversations_are_cut_after_what_asks_for_the_answer);
