@@ -763,8 +763,8 @@ int row_read(Reader *r) {
     if (r->kind == DATA_RANKING && !r->options->as_given) drop_repeated_answers(r);
     row_find_contrary(r);
     if (r->tools.len && !r->tools_said) {
-        return row_fail(r, "\"tools\" beside strings: they stand in a conversation's first turn; "
-                        "write prompt and answers as messages");
+        return row_fail(r, "\"tools\" would be lost: they stand in a conversation's first turn; "
+                        "write prompt and answers as messages, of which the first is the user's");
     }
     if (row_refuse_two_answers(r, k.answer) < 0) return -1;
     return row_refuse_lost_text(r);

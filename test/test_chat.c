@@ -342,7 +342,7 @@ static void test_tools_that_cannot_be_rendered_are_refused(void) {
          .qwen3 = "x:1:1: "},
         {.row = "{\"tools\":[{\"name\":\"f\"}],\"prompt\":\"Q\",\"completion\":\"A\"}",
          .chatml = "\"tools\": tools are not read",
-         .qwen3 = "\"tools\" beside strings: they stand in a conversation's first turn; write "},
+         .qwen3 = "\"tools\" would be lost: they stand in a conversation's first turn; write "},
         {.row = "{" MESSAGES(CALLS("{\"name\":\"f\"}")) "}", .chatml = "\"tool_calls\": tool calls",
          .qwen3 = "\"tool_calls\" must be a list of {\"function\": {\"name\""},
         {.row = "{" MESSAGES("{\"role\":\"user\",\"content\":\"u\",\"tool_calls\":[" F_CALL "]},"
@@ -391,6 +391,8 @@ static void test_calls_and_tools_that_llama_would_lose_are_refused(void) {
          "\"content\" beside \"tool_calls\": the template llama3.1 would lose it; remove one"},
         {"{\"tools\":[{}],\"messages\":[" ANSWER "," Q "," ANSWER "]}",
          "\"tools\", which the template llama3.1 takes into the first message behind the system's"},
+        {"{\"tools\":[{}],\"messages\":[" MESSAGE("tool", "\"7\"") "," ANSWER "]}",
+         "write prompt and answers as messages, of which the first is the user's"},
         {"{" MESSAGES(CALLS(F_CALL)) "}", "\"tool_calls\" must be a list of {\"function\": {"},
         {"{" MESSAGES(MESSAGE("tool", "[\"7\"]") "," ANSWER) "}",
          "\"content\" of a tool's answer must be a string, not a list of strings"},
