@@ -237,6 +237,7 @@ cells_policies() {
 --out $at-best-of-4
 : > \"\$result\""
     cell policy-compare "./more compare $write --prompts $test_pairs --judge $at-judge \
+--judge_labels $test_pairs \
 --model SFT=$at-sft best-of-4=$at-best-of-4 DPO=$at-dpo 'point-wise DPO'=$at-pointwise-dpo \
 ULMA=$at-ulma --out \"\$result\" > \"\$out\"/cells/policy-compare.txt"
 }
