@@ -14,7 +14,6 @@ marked, and the exit status is 1."""
 import json
 import os
 import re
-import subprocess
 import sys
 import tempfile
 
@@ -24,15 +23,11 @@ from peft import AutoPeftModelForCausalLM, AutoPeftModelForSequenceClassificatio
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
-ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
-MORE = os.path.join(ROOT, "more")
+from run_more import LENGTH, PROMPTS, ROOT, ROWS, TEXTS, run, run_rows, write_rows
+
 TOKENIZER = os.path.join(ROOT, "test", "golden", "tokenizers", "llama3.json")
 END = "<|endoftext|>"
 NEAR = 1e-4
-LENGTH = ("--max_length", 64, "--max_prompt_length", 32)
-ROWS = [{"prompt": "The sky is", "chosen": " blue, as it was.", "rejected": " 17 green apples!"},
-        {"prompt": "Say\n", "chosen": "caf\u00e9 is not here", "rejected": "no"},
-        {"prompt": "a b c d e f g h", "chosen": " i j k l m n", "rejected": " the new and the old one"}]
 
 NEOX = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
             max_position_embeddings=64)
@@ -60,17 +55,12 @@ FAMILIES = {
 }
 
 
-def run(*words, rows=None):
-    text = None if rows is None else "".join(json.dumps(r) + "\n" for r in rows)
-    done = subprocess.run([MORE, *map(str, words)], input=text, capture_output=True, text=True,
-                          env=dict(os.environ, OMP_NUM_THREADS="1"))
-    if done.returncode:
-        sys.exit("more %s\n%s" % (" ".join(map(str, words)), done.stderr))
-    return done.stdout
-
-
-def make_base(folder, name):
+def make_base(folder, name, width=32):
+    """A model of the family with random weights and so many channels."""
     cls, settings = FAMILIES[name]
+    settings = dict(settings, **{"n_embd" if cls is T.GPT2Config else "hidden_size": width})
+    if "head_dim" in settings:
+        settings["head_dim"] = width // 2
     t = Tokenizer.from_file(TOKENIZER)
     t.add_special_tokens(["<|padding|>"])
     end, pad = t.token_to_id(END), t.token_to_id("<|padding|>")
@@ -92,7 +82,7 @@ def texts(folder):
     """Prompt ids and answer ids of both answers of each row."""
     t = Tokenizer.from_file(os.path.join(folder, "tokenizer.json"))
     ids = lambda s: t.encode(s, add_special_tokens=False).ids
-    return [(ids(r["prompt"]), ids(r[key])) for r in ROWS for key in ("chosen", "rejected")]
+    return [(ids(r["prompt"]), ids(r["completion"])) for r in TEXTS]
 
 
 def theirs(folder, adapter, reward, pooling):
@@ -117,9 +107,8 @@ def theirs(folder, adapter, reward, pooling):
 
 
 def ours(folder):
-    rows = [{"prompt": r["prompt"], "completion": r[key]} for r in ROWS for key in ("chosen", "rejected")]
-    out = run("score", "--model", folder, "--quiet", *LENGTH, rows=rows)
-    return [r["reward"] if "reward" in r else r["logp"] for r in map(json.loads, out.splitlines())]
+    out = run_rows("score", "--model", folder, "--quiet", *LENGTH, rows=TEXTS)
+    return [r["reward"] if "reward" in r else r["logp"] for r in out]
 
 
 def difference(folder, adapter=False, reward=False, pooling="last"):
@@ -134,8 +123,7 @@ def cell(value):
 def check_family(d, name):
     base, train = os.path.join(d, "base"), os.path.join(d, "rows.jsonl")
     make_base(base, name)
-    with open(train, "w") as f:
-        f.writelines(json.dumps(r) + "\n" for r in ROWS)
+    write_rows(train, ROWS)
     step = ("--model", base, "--train", train, "--max_steps", 2, "--learning_rate", "1e-3", "--quiet",
             *LENGTH)
     lora = ("--lora_r", 3, "--lora_alpha", 7)
@@ -180,10 +168,6 @@ def table():
     return wrong
 
 
-PROMPTS = ["The capital of France is", "Once upon a time, there was a", "def fibonacci(n):\n", "Water boils at",
-           "My favourite book is"]
-
-
 def greedy(folder, gguf):
     """How many of 40 greedy tokens are those of transformers, of the folder and of the file."""
     t = AutoTokenizer.from_pretrained(folder)
@@ -196,13 +180,13 @@ def greedy(folder, gguf):
         else:
             model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
         rows = [{"prompt": p} for p in PROMPTS]
-        out = run("sample", "--model", what, "--temperature", 0, "--max_new_tokens", 40, "--quiet", rows=rows)
-        for prompt, line in zip(PROMPTS, out.splitlines()):
+        out = run_rows("sample", "--model", what, "--temperature", 0, "--max_new_tokens", 40, "--quiet", rows=rows)
+        for prompt, row in zip(PROMPTS, out):
             ids = t(prompt, return_tensors="pt", add_special_tokens=False).input_ids
             with torch.no_grad():
                 want = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=40)
             text = t.decode(want[0, ids.shape[1]:], skip_special_tokens=True)
-            said = json.loads(line)["completion"]
+            said = row["completion"]
             have = t(said, add_special_tokens=False).input_ids
             again = t(text, add_special_tokens=False).input_ids
             same = 40 if said == text else next((i for i, (x, y) in enumerate(zip(have, again)) if x != y), 0)
