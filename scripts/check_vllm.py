@@ -109,9 +109,8 @@ def attempt(compare, *words):
         gc.collect()
 
 
-def check_family(d, name):
+def check_family(d):
     base, train = os.path.join(d, "base"), os.path.join(d, "rows.jsonl")
-    make_base(base, name, width=128)
     write_rows(train, ROWS)
     step = ("--model", base, "--train", train, "--max_steps", 2, "--learning_rate", "1e-3", "--quiet",
             *LENGTH)
@@ -136,13 +135,18 @@ def print_row(name, cells):
 def main(models):
     wrong = False
     print("| model | policy | reward, last | reward, eos | adapter | merged |\n" + "|---" * 6 + "|")
-    for name in models or FAMILIES:
-        if name in FAMILIES:
-            with tempfile.TemporaryDirectory() as d:
-                cells = check_family(d, name)
-        else:
-            cells = [attempt(compare_policy, name), "%d of %d greedy texts" % (compare_greedy(name), len(PROMPTS))]
-        wrong = print_row(os.path.basename(name.rstrip("/")), cells) or wrong
+    with tempfile.TemporaryDirectory() as top:
+        at = {name: os.path.join(top, name) for name in models or FAMILIES if name in FAMILIES}
+        for name, d in at.items():                      # all at first: vLLM changes classes of transformers
+            make_base(os.path.join(d, "base"), name, width=128)
+        for name in models or FAMILIES:
+            if name in FAMILIES:
+                cells = check_family(at[name])
+            else:
+                alike = compare_greedy(name)
+                cells = [attempt(compare_policy, name), "%d of %d greedy texts%s" % (
+                    alike, len(PROMPTS), "" if alike == len(PROMPTS) else " WRONG")]
+            wrong = print_row(os.path.basename(name.rstrip("/")), cells) or wrong
     return wrong
 
 
