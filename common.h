@@ -75,17 +75,18 @@ enum { EX_DIFFERS = 1, EX_USAGE = 64, EX_DATAERR = 65, EX_NOINPUT = 66, EX_OSERR
  * them; a unit that is compiled with MORE_OBJECT to be linked to it (the layers) declares them. */
 #ifdef MORE_OBJECT
 extern char error_text[1024];
-extern int  error_code, error_unheard;
+extern int  error_code;
 #else
 char error_text[1024];
 int  error_code;
-int  error_unheard;                     // yes: threads are at work, and nothing is noted
 #endif
+
+enum { ERROR_UNHEARD = -1 };            // error_code while threads work: fail() notes nothing
 
 // Notes what went wrong (file, line or name, what, what to do) and the exit code; returns -1.
 PRINTF_LIKE(2, 3) static inline int fail(int code, const char *format, ...) {
     va_list args;
-    if (error_unheard) return -1;
+    if (error_code == ERROR_UNHEARD) return -1;
     va_start(args, format);
     vsnprintf(error_text, sizeof error_text, format, args);
     va_end(args);

@@ -842,10 +842,10 @@ static int user_follows(const Reader *r, int message, int any_kind) {
 
 // The "tool_calls" of a message of the assistant, if the template has a place for them; or -1.
 static int message_calls(const Reader *r, int message) {
-    const int calls = row_get(r, message, "tool_calls");
+    const int list = row_get(r, message, "tool_calls");
     const int has_tools = r->chat.form && r->chat.form->tools != NO_TOOLS;
     if (!has_tools || !message_is_assistants(r, message)) return -1;
-    return says_nothing(&r->json, calls) ? -1 : calls;
+    return says_nothing(&r->json, list) ? -1 : list;
 }
 
 static int are_calls(const Json *j, int list, ToolsForm form) {

@@ -366,9 +366,10 @@ static int whole_read(Whole *x) {
     const size_t numbers = isfinite(kernels_memory()) ? 0 : model_num_params(&x->c);
     x->status = allocate(x->e.n, sizeof *x->status);
     if (!x->status) return -1;
-    error_unheard = 1;
+    const int code = error_code;
+    error_code = ERROR_UNHEARD;
     kernels_parallel((int)x->e.n, numbers, whole_read_task, x);
-    error_unheard = 0;
+    error_code = code;
 
     // threads may have failed at one time: what failed first in the list says so alone
     for (size_t i = 0; i < x->e.n; i++) {
